@@ -1,0 +1,1 @@
+//! When a call may go out: pace and window, per (account, operation).

@@ -1,0 +1,1 @@
+//! Watch, queue, reconcile, status: the loop that turns objects into groups.

@@ -1,0 +1,1 @@
+//! The Live API on loopback: for tests, demos and users' pipelines.

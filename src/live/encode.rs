@@ -1,0 +1,45 @@
+//! RFC 3986 percent-encoding as both signature versions want it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Everything but `A-Z a-z 0-9 - _ . ~` is encoded: a space is `%20`, `*` is `%2A`, hex digits are upper case.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Encodes one name or value.
+pub fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, UNRESERVED).to_string()
+}
+
+/// The canonical query of a set of parameters: sorted by name (bytes), `name=value` joined by `&`, an empty value as
+/// `name=`. The same text is the query on the wire, or the form body.
+pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<Item = (K, V)>) -> String {
+    let mut pairs: Vec<(K, V)> = params.into_iter().collect();
+    pairs.sort_by(|a, b| (a.0.as_ref(), a.1.as_ref()).cmp(&(b.0.as_ref(), b.1.as_ref())));
+    let mut out = String::new();
+    for (name, value) in &pairs {
+        if !out.is_empty() {
+            out.push('&');
+        }
+        out.push_str(&percent_encode(name.as_ref()));
+        out.push('=');
+        out.push_str(&percent_encode(value.as_ref()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_characters_are_encoded_and_unreserved_ones_are_not() {
+        assert_eq!(percent_encode("aZ09-_.~"), "aZ09-_.~");
+        assert_eq!(percent_encode(" *+/&=%"), "%20%2A%2B%2F%26%3D%25");
+        assert_eq!(percent_encode("群"), "%E7%BE%A4");
+    }
+
+    #[test]
+    fn names_are_sorted_and_empty_values_keep_their_sign() {
+        assert_eq!(canonical_query([("b", "2"), ("a", "1 1"), ("c", "")]), "a=1%201&b=2&c=");
+    }
+}
