@@ -89,11 +89,7 @@ pub struct V1Signature {
 }
 
 /// Signs a request with V1. `params` are the decoded parameters of query *and* form body, without `Signature`.
-pub fn sign_v1<'a>(
-    method: &str,
-    params: impl IntoIterator<Item = (&'a str, &'a str)>,
-    secret: &str,
-) -> V1Signature {
+pub fn sign_v1<'a>(method: &str, params: impl IntoIterator<Item = (&'a str, &'a str)>, secret: &str) -> V1Signature {
     let string_to_sign = format!("{method}&%2F&{}", percent_encode(&canonical_query(params)));
     let signature = STANDARD.encode(mac::<Hmac<Sha1>>(format!("{secret}&").as_bytes(), string_to_sign.as_bytes()));
     V1Signature { string_to_sign, signature }

@@ -1,0 +1,245 @@
+//! The operations of message groups, typed.
+
+use super::request::{Method, Placement, RpcRequest};
+
+/// The API's version.
+pub const VERSION: &str = "2016-11-01";
+
+/// The operations this client knows. Each has a limit of its own: 50 calls a second and account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// Creates a group; never fails on an existing id.
+    Create,
+    /// Reads a group, a deleted one too (for about 30 days).
+    Describe,
+    /// Changes administrators or info: nothing else of a group can be changed.
+    Modify,
+    /// Deletes a group softly: it can be recovered for about 30 days, and its id cannot be used meanwhile.
+    Delete,
+    /// Brings a deleted group back.
+    Recover,
+    /// Lists the groups of an app, up to 50 a page.
+    ListByPage,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 6] =
+        [Self::Create, Self::Describe, Self::Modify, Self::Delete, Self::Recover, Self::ListByPage];
+
+    /// The API's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CreateLiveMessageGroup",
+            Self::Describe => "DescribeLiveMessageGroup",
+            Self::Modify => "ModifyLiveMessageGroup",
+            Self::Delete => "DeleteLiveMessageGroup",
+            Self::Recover => "RecoverLiveMessageDeletedGroup",
+            Self::ListByPage => "ListLiveMessageGroupByPage",
+        }
+    }
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What names a group in the API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupRef {
+    /// The app.
+    pub app_id: String,
+    /// The group's id, chosen by its creator: `[A-Za-z0-9]{1,64}`.
+    pub group_id: String,
+    /// `cn-shanghai` or `ap-southeast-1`; absent = not sent, the app's applies.
+    pub data_center: Option<String>,
+}
+
+/// The fields of a new group. Absent ones are not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupFields {
+    /// At most 128 bytes.
+    pub group_name: Option<String>,
+    /// At most 32,768 bytes.
+    pub group_info: Option<String>,
+    /// `[A-Za-z0-9]{1,64}`.
+    pub creator_id: Option<String>,
+    /// At most 3 user ids.
+    pub administrators: Option<Vec<String>>,
+}
+
+/// A change of a group: absent fields stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupChange {
+    /// The info after the change; empty clears it.
+    pub group_info: Option<String>,
+    /// The administrators after the change; empty clears them.
+    pub administrators: Option<Vec<String>>,
+}
+
+impl GroupChange {
+    /// Whether nothing would be changed.
+    pub fn is_empty(&self) -> bool {
+        self.group_info.is_none() && self.administrators.is_none()
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// The app.
+    pub app_id: String,
+    /// See [`GroupRef::data_center`].
+    pub data_center: Option<String>,
+    /// Existing, deleted or all groups.
+    pub status: GroupStatus,
+    /// 1 to 10,000.
+    pub page_number: u32,
+    /// 1 to 50.
+    pub page_size: u32,
+}
+
+/// The filter of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupStatus {
+    /// All groups.
+    All,
+    /// Existing ones.
+    Existing,
+    /// Deleted ones that have not been removed yet.
+    Deleted,
+}
+
+/// One typed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// `CreateLiveMessageGroup`.
+    Create(GroupRef, GroupFields),
+    /// `DescribeLiveMessageGroup`.
+    Describe(GroupRef),
+    /// `ModifyLiveMessageGroup`.
+    Modify(GroupRef, GroupChange),
+    /// `DeleteLiveMessageGroup`; the second value is the optional `OperatorId`, recorded as `Deletor`.
+    Delete(GroupRef, Option<String>),
+    /// `RecoverLiveMessageDeletedGroup`.
+    Recover(GroupRef),
+    /// `ListLiveMessageGroupByPage`, oldest first.
+    ListByPage(ListPage),
+}
+
+impl Call {
+    /// The operation.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Create(..) => Operation::Create,
+            Self::Describe(..) => Operation::Describe,
+            Self::Modify(..) => Operation::Modify,
+            Self::Delete(..) => Operation::Delete,
+            Self::Recover(..) => Operation::Recover,
+            Self::ListByPage(..) => Operation::ListByPage,
+        }
+    }
+
+    /// Whether a repetition after a lost answer could follow an effect.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Describe(..) | Self::ListByPage(..))
+    }
+
+    /// The request, parameters in the query; arrays as one comma-joined value, as the current SDKs send them;
+    /// booleans in lower case.
+    pub fn request(&self) -> RpcRequest {
+        let mut params = Params::default();
+        match self {
+            Self::Create(group, fields) => {
+                params.group(group);
+                params.list("Administrators", fields.administrators.as_deref());
+                params.optional("CreatorId", fields.creator_id.as_deref());
+                params.optional("GroupInfo", fields.group_info.as_deref());
+                params.optional("GroupName", fields.group_name.as_deref());
+            }
+            Self::Describe(group) | Self::Recover(group) => params.group(group),
+            Self::Modify(group, change) => {
+                params.group(group);
+                params.list("AdminList", change.administrators.as_deref());
+                params.optional("GroupInfo", change.group_info.as_deref());
+                params.flag("ModifyAdmin", change.administrators.is_some());
+                params.flag("ModifyInfo", change.group_info.is_some());
+            }
+            Self::Delete(group, operator) => {
+                params.group(group);
+                params.optional("OperatorId", operator.as_deref());
+            }
+            Self::ListByPage(page) => {
+                params.optional("AppId", Some(&page.app_id));
+                params.optional("DataCenter", page.data_center.as_deref());
+                let status = match page.status {
+                    GroupStatus::All => "0",
+                    GroupStatus::Existing => "1",
+                    GroupStatus::Deleted => "2",
+                };
+                params.optional("GroupStatus", Some(status));
+                params.optional("PageNumber", Some(&page.page_number.to_string()));
+                params.optional("PageSize", Some(&page.page_size.to_string()));
+                params.optional("SortType", Some("1"));
+            }
+        }
+        RpcRequest {
+            action: self.operation().as_str().to_owned(),
+            version: VERSION.to_owned(),
+            method: if matches!(self, Self::ListByPage(_)) { Method::Get } else { Method::Post },
+            params: params.0,
+            placement: Placement::Query,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn group(&mut self, group: &GroupRef) {
+        self.optional("AppId", Some(&group.app_id));
+        self.optional("GroupId", Some(&group.group_id));
+        self.optional("DataCenter", group.data_center.as_deref());
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.0.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    fn list(&mut self, name: &str, values: Option<&[String]>) {
+        self.optional(name, values.map(|values| values.join(",")).as_deref());
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.optional(name, Some(if value { "true" } else { "false" }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group() -> GroupRef {
+        GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None }
+    }
+
+    #[test]
+    fn booleans_are_lower_case_and_lists_are_joined() {
+        let change = GroupChange { group_info: None, administrators: Some(vec!["u1".into(), "u2".into()]) };
+        assert_eq!(
+            Call::Modify(group(), change).request().encoded_params(),
+            "AdminList=u1%2Cu2&AppId=demo&GroupId=g1&ModifyAdmin=true&ModifyInfo=false"
+        );
+    }
+
+    #[test]
+    fn absent_fields_are_not_sent_and_empty_ones_are() {
+        let fields = GroupFields { administrators: Some(vec![]), ..GroupFields::default() };
+        assert_eq!(Call::Create(group(), fields).request().encoded_params(), "Administrators=&AppId=demo&GroupId=g1");
+    }
+}

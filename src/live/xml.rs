@@ -1,0 +1,96 @@
+//! XML answers as the JSON they would have been: an element with children is an object, one without is a string, a
+//! repeated one a list.
+
+use quick_xml::events::Event;
+use quick_xml::reader::Reader;
+use serde_json::{Map, Value};
+
+struct Element {
+    name: String,
+    text: String,
+    children: Map<String, Value>,
+}
+
+impl Element {
+    fn new(name: &[u8]) -> Self {
+        Self { name: String::from_utf8_lossy(name).into_owned(), text: String::new(), children: Map::new() }
+    }
+
+    fn value(self) -> (String, Value) {
+        let value = if self.children.is_empty() { Value::String(self.text) } else { Value::Object(self.children) };
+        (self.name, value)
+    }
+
+    fn add(&mut self, name: String, value: Value) {
+        match self.children.remove(&name) {
+            None => self.children.insert(name, value),
+            Some(Value::Array(mut items)) => {
+                items.push(value);
+                self.children.insert(name, Value::Array(items))
+            }
+            Some(first) => self.children.insert(name, Value::Array(vec![first, value])),
+        };
+    }
+}
+
+/// The root element's content, or `None` where the text is not well-formed XML.
+pub fn to_json(bytes: &[u8]) -> Option<Value> {
+    let mut reader = Reader::from_reader(bytes);
+    let mut open: Vec<Element> = Vec::new();
+    loop {
+        let closed = match reader.read_event().ok()? {
+            Event::Start(start) => {
+                open.push(Element::new(start.name().as_ref()));
+                continue;
+            }
+            Event::Empty(empty) => Element::new(empty.name().as_ref()),
+            Event::Text(text) => {
+                if let Some(element) = open.last_mut() {
+                    element.text.push_str(&text.decode().ok()?);
+                }
+                continue;
+            }
+            Event::CData(data) => {
+                if let Some(element) = open.last_mut() {
+                    element.text.push_str(&String::from_utf8_lossy(&data));
+                }
+                continue;
+            }
+            Event::GeneralRef(reference) => {
+                let resolved = match reference.resolve_char_ref().ok()? {
+                    Some(character) => character.to_string(),
+                    None => quick_xml::escape::resolve_predefined_entity(&reference.decode().ok()?)?.to_owned(),
+                };
+                open.last_mut()?.text.push_str(&resolved);
+                continue;
+            }
+            Event::End(_) => open.pop()?,
+            Event::Eof => return None,
+            _ => continue,
+        };
+        let (name, value) = closed.value();
+        match open.last_mut() {
+            Some(parent) => parent.add(name, value),
+            None => return Some(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn elements_become_objects_strings_and_lists() {
+        let xml = b"<?xml version=\"1.0\"?><R><A>x &amp; &#65;<![CDATA[<y>]]></A><L><I>1</I><I>2</I></L><E/></R>";
+        assert_eq!(to_json(xml), Some(json!({"A": "x & A<y>", "L": {"I": ["1", "2"]}, "E": ""})));
+    }
+
+    #[test]
+    fn what_is_not_whole_is_nothing() {
+        for broken in ["", "<R>", "<R></S>", "text", "<R>&unknown;</R>"] {
+            assert_eq!(to_json(broken.as_bytes()), None, "{broken}");
+        }
+    }
+}
