@@ -2,14 +2,14 @@
 //!
 //! The map, in the order of the imports (`cli` at the top; nothing imports upwards):
 //!
-//! - [`cli`]: a file per command: run, emulate, crd.
-//! - [`controller`]: watch, queue, reconcile, status.
-//! - [`emulator`]: the Live API on loopback.
-//! - [`decide`]: the pure core.
-//! - [`budget`]: when a call may go out.
-//! - [`live`]: the client of the Live API.
-//! - [`resources`]: what users write.
-//! - [`telemetry`]: logs.
+//! - [`cli`] - a file per command: run, emulate, crd.
+//! - [`controller`] - watch, queue, reconcile, status.
+//! - [`emulator`] - the Live API on loopback.
+//! - [`decide`] - the pure core.
+//! - [`budget`] - when a call may go out.
+//! - [`live`] - the client of the Live API.
+//! - [`resources`] - what users write.
+//! - [`telemetry`] - logs.
 
 pub mod budget;
 pub mod cli;

@@ -1,1 +1,139 @@
 //! When a call may go out: pace and window, per (account, operation).
+
+#[cfg(test)]
+mod property;
+mod window;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+pub use window::{DOCUMENTED_LIMIT, Fate, Grant, LATE_ARRIVAL, Window};
+
+/// The budget of one (account, operation), shared by all that call it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Absent: no limit.
+    shared: Option<Arc<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    window: Mutex<Window>,
+    returned: Notify,
+}
+
+impl Shared {
+    fn window(&self) -> std::sync::MutexGuard<'_, Window> {
+        // A panic while the lock was held leaves a window that is whole: each of its methods is one step.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Budget {
+    /// A budget of so many calls a second; the first is granted a second from now.
+    pub fn per_second(calls: u32) -> Self {
+        let window = Window::new(calls, Instant::now().into_std());
+        Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new() })) }
+    }
+
+    /// No limit at all: for benchmarks against the emulator.
+    pub fn unlimited() -> Self {
+        Self { shared: None }
+    }
+
+    /// Waits for a permit. Dropped, the future has taken none.
+    pub async fn permit(&self) -> Permit {
+        let Some(shared) = &self.shared else { return Permit { shared: None, fate: Fate::NotSent } };
+        loop {
+            let returned = shared.returned.notified();
+            let grant = shared.window().grant(Instant::now().into_std());
+            match grant {
+                Grant::Now => return Permit { shared: Some(Arc::clone(shared)), fate: Fate::NotSent },
+                Grant::NotBefore(at) => {
+                    tokio::select! {
+                        () = sleep_until(Instant::from_std(at)) => {}
+                        () = returned => {}
+                    }
+                }
+                Grant::AfterReturn => returned.await,
+            }
+        }
+    }
+
+    /// Grants nothing for a while: the service asked to wait.
+    pub fn hold_for(&self, wait: Duration) {
+        if let Some(shared) = &self.shared {
+            shared.window().hold_until(Instant::now().into_std() + wait);
+        }
+    }
+}
+
+/// The right to send one request. Dropped, it goes back by what it was told last: at first "not sent".
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    shared: Option<Arc<Shared>>,
+    fate: Fate,
+}
+
+impl Permit {
+    /// To be called before the request is sent: from here on a dropped permit counts as a lost answer.
+    pub fn sending(&mut self) {
+        self.fate = Fate::Lost;
+    }
+
+    /// Gives the permit back.
+    pub fn done(mut self, fate: Fate) {
+        self.fate = fate;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.window().give_back(self.fate, Instant::now().into_std());
+            shared.returned.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn five_hundred_calls_take_ten_seconds_after_the_first() {
+        let budget = Budget::per_second(50);
+        let mut times = Vec::new();
+        for _ in 0..500 {
+            let permit = budget.permit().await;
+            times.push(Instant::now());
+            permit.done(Fate::Answered);
+        }
+        let whole = times[499] - times[0];
+        assert!(whole >= Duration::from_millis(9980) && whole < Duration::from_millis(10_100), "{whole:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_dropped_while_its_request_is_out_counts_as_lost() {
+        let budget = Budget::per_second(1);
+        let mut permit = budget.permit().await;
+        let granted = Instant::now();
+        permit.sending();
+        drop(permit);
+        let _next = budget.permit().await;
+        assert!(granted.elapsed() >= LATE_ARRIVAL + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unused_permit_is_there_for_the_next_at_once() {
+        let budget = Budget::per_second(1);
+        drop(budget.permit().await);
+        let before = Instant::now();
+        let _next = budget.permit().await;
+        assert!(before.elapsed() <= Duration::from_millis(1001), "{:?}", before.elapsed());
+    }
+}

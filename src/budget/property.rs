@@ -1,0 +1,170 @@
+//! The promise of [`Window`], held against a simulated network and a process that stalls.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use super::window::{DOCUMENTED_LIMIT, Fate, Grant, LATE_ARRIVAL, Window};
+
+const CALLS: usize = 200_000;
+const TIMEOUT_US: u64 = 10_000_000;
+
+/// What paces the simulated caller.
+trait Limiter {
+    fn grant(&mut self, now: Instant) -> Grant;
+    fn give_back(&mut self, fate: Fate, now: Instant);
+}
+
+impl Limiter for Window {
+    fn grant(&mut self, now: Instant) -> Grant {
+        Self::grant(self, now)
+    }
+    fn give_back(&mut self, fate: Fate, now: Instant) {
+        Self::give_back(self, fate, now);
+    }
+}
+
+/// The pace alone: the rule with its window taken out.
+struct PaceAlone {
+    next: Instant,
+}
+
+impl Limiter for PaceAlone {
+    fn grant(&mut self, now: Instant) -> Grant {
+        if now < self.next {
+            return Grant::NotBefore(self.next);
+        }
+        self.next = now + Duration::from_millis(20);
+        Grant::Now
+    }
+    fn give_back(&mut self, _: Fate, _: Instant) {}
+}
+
+/// How a run of the simulation is coloured.
+#[derive(Debug, Clone, Copy)]
+struct Weather {
+    /// Typical one-way delay in microseconds; one in twenty calls takes up to fifty times as long.
+    delay_us: u64,
+    /// Share of calls whose answer is lost, in percent.
+    lost: u32,
+    /// Share of calls whose connection is never made, in percent.
+    never_sent: u32,
+    /// Share of grants that are followed by a stall of the whole process, in thousandths.
+    stalls: u32,
+}
+
+/// Runs `calls` calls through `limiter` and returns the moments they arrived at the receiver, in microseconds.
+fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: usize, seed: u64) -> Vec<u64> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let at = |us: u64| start + Duration::from_micros(us);
+    let mut now = 0_u64;
+    let mut returns: BinaryHeap<Reverse<(u64, u8)>> = BinaryHeap::new();
+    let mut arrived = Vec::with_capacity(calls);
+    let mut made = 0;
+    let delay = |random: &mut fastrand::Rng| {
+        let typical = random.u64(0..=weather.delay_us);
+        if random.u32(0..20) == 0 { typical * random.u64(1..=50) } else { typical }
+    };
+    while made < calls {
+        while let Some(Reverse((due, fate))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
+            returns.pop();
+            let fate = [Fate::NotSent, Fate::Answered, Fate::Lost][usize::from(fate)];
+            // The process learns of it when it runs: never before it happened, after a stall later.
+            limiter.give_back(fate, at(now.max(due)));
+        }
+        match limiter.grant(at(now)) {
+            Grant::Now => {}
+            Grant::NotBefore(moment) => {
+                let due = u64::try_from((moment - start).as_micros()).unwrap().max(now + 1);
+                now = returns.peek().map_or(due, |Reverse((back, _))| due.min((*back).max(now + 1)));
+                continue;
+            }
+            Grant::AfterReturn => {
+                let Reverse((back, _)) = *returns.peek().unwrap();
+                now = back.max(now + 1);
+                continue;
+            }
+        }
+        made += 1;
+        // A stall between grant and sending: the request leaves late, and so does everything after it.
+        if random.u32(0..1000) < weather.stalls {
+            now += random.u64(0..8_000_000);
+        }
+        let kind = random.u32(0..100);
+        if kind < weather.never_sent {
+            returns.push(Reverse((now + delay(&mut random), 0)));
+            continue;
+        }
+        let there = delay(&mut random);
+        let back = delay(&mut random);
+        if kind < weather.never_sent + weather.lost || there + back > TIMEOUT_US {
+            let given_up = now + if random.bool() { TIMEOUT_US } else { random.u64(0..TIMEOUT_US) };
+            let latest = given_up + u64::try_from(LATE_ARRIVAL.as_micros()).unwrap();
+            arrived.push(random.u64(now..=latest));
+            returns.push(Reverse((given_up, 2)));
+        } else {
+            arrived.push(now + there);
+            returns.push(Reverse((now + there + back, 1)));
+        }
+    }
+    arrived.sort_unstable();
+    arrived
+}
+
+/// The most arrivals in any half-open second.
+fn busiest_second(arrived: &[u64]) -> usize {
+    let mut first = 0;
+    let mut most = 0;
+    for last in 0..arrived.len() {
+        while arrived[last] - arrived[first] >= 1_000_000 {
+            first += 1;
+        }
+        most = most.max(last - first + 1);
+    }
+    most
+}
+
+const WEATHERS: [Weather; 6] = [
+    Weather { delay_us: 2_000, lost: 0, never_sent: 0, stalls: 0 },
+    Weather { delay_us: 60_000, lost: 0, never_sent: 0, stalls: 0 },
+    Weather { delay_us: 60_000, lost: 5, never_sent: 5, stalls: 2 },
+    Weather { delay_us: 400_000, lost: 1, never_sent: 0, stalls: 1 },
+    Weather { delay_us: 5_000, lost: 30, never_sent: 10, stalls: 5 },
+    Weather { delay_us: 20_000, lost: 1, never_sent: 1, stalls: 20 },
+];
+
+#[test]
+fn no_second_at_the_receiver_holds_more_than_the_limit() {
+    let start = Instant::now();
+    let mut total = 0;
+    for (run, weather) in WEATHERS.into_iter().enumerate() {
+        let mut window = Window::new(DOCUMENTED_LIMIT, start);
+        let arrived = arrivals(&mut window, start, weather, CALLS, run as u64);
+        let most = busiest_second(&arrived);
+        total += CALLS;
+        println!("{weather:?}: {} calls arrived, busiest second {most}", arrived.len());
+        assert!(most <= DOCUMENTED_LIMIT as usize, "{most} in one second, {weather:?}");
+    }
+    assert!(total >= 1_000_000);
+    println!("simulated {total} calls");
+}
+
+#[test]
+fn without_the_window_the_same_simulation_finds_a_violation() {
+    let start = Instant::now();
+    for (run, weather) in WEATHERS.into_iter().enumerate().skip(1) {
+        let arrived = arrivals(&mut PaceAlone { next: start }, start, weather, 20_000, run as u64);
+        let most = busiest_second(&arrived);
+        assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second, {weather:?}");
+    }
+}
+
+#[test]
+fn the_rate_is_the_permits_over_a_second_and_a_round_trip() {
+    let start = Instant::now();
+    let mut window = Window::new(DOCUMENTED_LIMIT, start);
+    let arrived = arrivals(&mut window, start, WEATHERS[0], 10_000, 7);
+    let seconds = (arrived[arrived.len() - 1] - arrived[0]) as f64 / 1e6;
+    let rate = arrived.len() as f64 / seconds;
+    assert!(rate > 49.0 && rate <= 50.0, "{rate}");
+}

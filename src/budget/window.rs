@@ -1,0 +1,140 @@
+//! The rule that keeps an operation within its limit at the receiver: a pace and a window of permits.
+//!
+//! Take any second at the receiver and, of the calls that arrived in it, the one granted last. Each of the others was
+//! then unanswered, or answered less than a second before that grant, so it still held a permit: there are at most as
+//! many as permits. This holds for calls that arrive within [`LATE_ARRIVAL`] of being given up. The price is a rate of
+//! `permits / (1 s + round trip)`.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+/// The documented limit of every operation of a message group: calls a second and account.
+pub const DOCUMENTED_LIMIT: u32 = 50;
+
+/// L: how long after it was given up a call may still arrive. Its connection is dropped, never reused.
+pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
+
+/// How long an answered call keeps its permit.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What became of a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// No request was sent with it, or its connection was never made: it comes back at once.
+    NotSent,
+    /// A complete answer: it comes back after a second.
+    Answered,
+    /// The answer was lost (time-out, reset): it comes back a second after [`LATE_ARRIVAL`].
+    Lost,
+}
+
+/// The answer to a request for a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// Granted.
+    Now,
+    /// Not before this moment; it may take longer.
+    NotBefore(Instant),
+    /// Every permit is out and none is on its way back: ask again after the next return.
+    AfterReturn,
+}
+
+/// Pace and window of one (account, operation).
+#[derive(Debug)]
+pub struct Window {
+    pace: Duration,
+    next: Instant,
+    free: u32,
+    returns: BinaryHeap<Reverse<Instant>>,
+}
+
+impl Window {
+    /// A window of `permits` (at least 1), one grant every `1 s / permits`. It starts with all permits taken, as if
+    /// that many calls had just been answered: a process that was restarted knows nothing of the calls before.
+    pub fn new(permits: u32, now: Instant) -> Self {
+        let permits = permits.max(1);
+        let returns = (0..permits).map(|_| Reverse(now + SECOND)).collect();
+        Self { pace: SECOND / permits, next: now, free: 0, returns }
+    }
+
+    /// Asks for a permit.
+    pub fn grant(&mut self, now: Instant) -> Grant {
+        while self.returns.peek().is_some_and(|Reverse(at)| *at <= now) {
+            self.returns.pop();
+            self.free += 1;
+        }
+        if self.free == 0 {
+            return self
+                .returns
+                .peek()
+                .map_or(Grant::AfterReturn, |Reverse(at)| Grant::NotBefore((*at).max(self.next)));
+        }
+        if now < self.next {
+            return Grant::NotBefore(self.next);
+        }
+        self.free -= 1;
+        self.next = self.next.max(now) + self.pace;
+        Grant::Now
+    }
+
+    /// Gives a permit back.
+    pub fn give_back(&mut self, fate: Fate, now: Instant) {
+        let after = match fate {
+            Fate::NotSent => Duration::ZERO,
+            Fate::Answered => SECOND,
+            Fate::Lost => LATE_ARRIVAL + SECOND,
+        };
+        self.returns.push(Reverse(now + after));
+    }
+
+    /// Grants nothing before `until`: the service asked to wait.
+    pub fn hold_until(&mut self, until: Instant) {
+        self.next = self.next.max(until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_new_window_grants_nothing_for_a_second_and_then_one_every_20_ms() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start);
+        assert_eq!(window.grant(start), Grant::NotBefore(start + SECOND));
+        assert_eq!(window.grant(start + at(1000)), Grant::Now);
+        assert_eq!(window.grant(start + at(1000)), Grant::NotBefore(start + at(1020)));
+        assert_eq!(window.grant(start + at(1020)), Grant::Now);
+    }
+
+    #[test]
+    fn a_permit_comes_back_by_its_fate() {
+        let start = Instant::now();
+        for (fate, back) in [(Fate::NotSent, 0), (Fate::Answered, 1000), (Fate::Lost, 6000)] {
+            let mut window = Window::new(1, start);
+            let granted = start + at(1000);
+            assert_eq!(window.grant(granted), Grant::Now);
+            assert_eq!(window.grant(granted + at(5000)), Grant::AfterReturn);
+            window.give_back(fate, granted + at(5000));
+            let due = granted + at(5000 + back);
+            if back > 0 {
+                assert_eq!(window.grant(due - at(1)), Grant::NotBefore(due));
+            }
+            assert_eq!(window.grant(due), Grant::Now, "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn the_service_can_ask_to_wait() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start);
+        window.hold_until(start + at(3000));
+        assert_eq!(window.grant(start + at(2000)), Grant::NotBefore(start + at(3000)));
+        assert_eq!(window.grant(start + at(3000)), Grant::Now);
+    }
+}
