@@ -1,0 +1,47 @@
+//! Which of several objects with one identity holds the group.
+
+/// What is known of an object that names a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// `metadata.creationTimestamp`, in seconds.
+    pub created: i64,
+    /// `metadata.uid`.
+    pub uid: &'a str,
+    /// It has a recorded origin, or a call of its is out or not recorded yet.
+    pub proven: bool,
+    /// It has no origin, and its own last answer was a refusal: it holds nothing, or it would squat on the id.
+    pub refused: bool,
+}
+
+/// The index of the object that holds the group: a proven one, the oldest of several; else the oldest that was not
+/// refused, then the smaller uid. `None` where nobody holds it.
+pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
+    let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
+        (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
+    };
+    oldest(&|claim| claim.proven).or_else(|| oldest(&|claim| !claim.refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(created: i64, uid: &str, proven: bool, refused: bool) -> Claim<'_> {
+        Claim { created, uid, proven, refused }
+    }
+
+    #[test]
+    fn a_proven_one_holds_then_the_oldest_then_the_smaller_uid() {
+        assert_eq!(holder(&[claim(1, "a", false, false), claim(2, "b", true, false)]), Some(1));
+        assert_eq!(holder(&[claim(2, "a", true, false), claim(1, "b", true, false)]), Some(1));
+        assert_eq!(holder(&[claim(2, "a", false, false), claim(1, "b", false, false)]), Some(1));
+        assert_eq!(holder(&[claim(1, "b", false, false), claim(1, "a", false, false)]), Some(1));
+    }
+
+    #[test]
+    fn a_refused_one_does_not_squat() {
+        assert_eq!(holder(&[claim(1, "a", false, true), claim(2, "b", false, false)]), Some(1));
+        assert_eq!(holder(&[claim(1, "a", false, true)]), None);
+        assert_eq!(holder(&[]), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! What an object asks for, in the API's words.
+
+use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
+use crate::resources::LiveMessageGroup;
+
+/// What names a group: two objects of one identity mean one group. The data center is not part of it: an app has one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// The app.
+    pub app_id: String,
+    /// The group's id.
+    pub group_id: String,
+}
+
+/// The group an object asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Its name in the API.
+    pub group: GroupRef,
+    /// The fields present in the spec; absent ones are not managed.
+    pub fields: GroupFields,
+}
+
+impl Desired {
+    /// Reads an object's spec.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, where the object was stored before the admission rules were there to refuse it.
+    pub fn of(object: &LiveMessageGroup) -> Result<Self, String> {
+        let spec = &object.spec;
+        let group_id = object.group_id().unwrap_or_default();
+        if !is_id(group_id) {
+            return Err(format!(
+                "the group id {group_id:?} is not 1 to 64 letters and digits: set spec.groupId, \
+                 or delete the object and create it under a fitting name"
+            ));
+        }
+        Ok(Self {
+            group: GroupRef {
+                app_id: spec.app_id.clone(),
+                group_id: group_id.to_owned(),
+                data_center: spec.data_center.map(|data_center| data_center.as_str().to_owned()),
+            },
+            fields: GroupFields {
+                group_name: spec.group_name.clone(),
+                group_info: spec.group_info.clone(),
+                creator_id: spec.creator_id.clone(),
+                administrators: spec.administrators.clone(),
+            },
+        })
+    }
+
+    /// What names the group.
+    pub fn identity(&self) -> Identity {
+        Identity { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
+    }
+
+    /// The mutable fields of the spec that the group does not show. Administrators are compared as a set.
+    pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
+        let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
+        let admins = self.fields.administrators.as_ref().filter(|wanted| !same_set(wanted, &group.administrators));
+        GroupChange { group_info: info.cloned(), administrators: admins.cloned() }
+    }
+
+    /// The fields of the spec that the group does not show and that the API cannot change.
+    pub fn immutable_difference(&self, group: &GroupSnapshot) -> Vec<&'static str> {
+        let differs = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
+        let name = differs(&self.fields.group_name, &group.group_name).then_some("groupName");
+        let creator = differs(&self.fields.creator_id, &group.creator_id).then_some("creatorId");
+        name.into_iter().chain(creator).collect()
+    }
+}
+
+/// The identity that an object's status tells about.
+pub fn recorded_identity(object: &LiveMessageGroup) -> Option<Identity> {
+    let status = object.status.as_ref()?;
+    Some(Identity { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn same_set(a: &[String], b: &[String]) -> bool {
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list.dedup();
+        list
+    };
+    sorted(a) == sorted(b)
+}

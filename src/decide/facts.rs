@@ -1,0 +1,112 @@
+//! What a pass has learned.
+
+use super::Failure;
+use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
+
+/// What the last answer told of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Remote {
+    /// Nothing, or nothing that still holds.
+    #[default]
+    Unknown,
+    /// It is live, and this is how it looks.
+    Live(GroupSnapshot),
+    /// There is none.
+    Absent,
+    /// It is deleted and its id blocked.
+    Deleted,
+}
+
+/// What a pass has learned, kept from its first call until its status is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    created: Option<(CreateOutcome, GroupFields)>,
+    remote: Remote,
+    modifies: Option<(i64, u8)>,
+    last_write: Option<String>,
+}
+
+impl Facts {
+    /// Whether nothing has been learned.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What the last answer told.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// What this pass's create found.
+    pub fn create_outcome(&self) -> Option<CreateOutcome> {
+        self.created.as_ref().map(|(outcome, _)| *outcome)
+    }
+
+    /// Whether this pass created the group with just these fields and has changed nothing since.
+    pub fn created_as(&self, fields: &GroupFields) -> bool {
+        self.modifies.is_none()
+            && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
+    }
+
+    /// How often the change of this generation has been sent.
+    pub fn modifies_of(&self, generation: i64) -> u8 {
+        self.modifies.filter(|(of, _)| *of == generation).map_or(0, |(_, count)| count)
+    }
+
+    /// The id of the last request that changed something.
+    pub fn last_write(&self) -> Option<&str> {
+        self.last_write.as_deref()
+    }
+
+    /// Whether the pass has an effect to record: losing the facts would lose an origin.
+    pub fn has_effect(&self) -> bool {
+        self.last_write.is_some()
+    }
+
+    /// Takes in the answer to a call that was made for `generation`.
+    ///
+    /// # Errors
+    /// The failure that ends the pass, where the answer is one.
+    pub fn absorb(
+        &mut self,
+        call: &Call,
+        generation: i64,
+        result: Result<(Reply, Option<String>), &CallError>,
+    ) -> Result<(), Failure> {
+        match (call, result) {
+            (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
+                self.remote =
+                    if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown };
+                if outcome == CreateOutcome::Created {
+                    self.wrote(request_id);
+                }
+                self.created = Some((outcome, fields.clone()));
+                Ok(())
+            }
+            (Call::Describe(_), Ok((Reply::Group(group), _))) => {
+                self.remote = if group.deleted { Remote::Deleted } else { Remote::Live(group) };
+                Ok(())
+            }
+            (Call::Modify(..), Ok((_, request_id))) => {
+                self.remote = Remote::Unknown;
+                self.modifies = Some((generation, self.modifies_of(generation) + 1));
+                self.wrote(request_id);
+                Ok(())
+            }
+            (Call::Describe(_) | Call::Modify(..), Err(error)) if error.class() == ErrorClass::NotFound => {
+                self.remote = Remote::Absent;
+                Ok(())
+            }
+            (_, Ok(_)) => Err(Failure::contradiction()),
+            (_, Err(error)) => {
+                // What was seen before the failure may not hold by the time of the next try.
+                self.remote = Remote::Unknown;
+                Err(Failure::of(call, error))
+            }
+        }
+    }
+
+    fn wrote(&mut self, request_id: Option<String>) {
+        self.last_write = Some(request_id.unwrap_or_default());
+    }
+}

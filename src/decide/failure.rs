@@ -1,0 +1,120 @@
+//! A failed call: the reason users see, and when to try again.
+
+use crate::live::{Call, CallError, ErrorClass};
+use crate::resources::Reason;
+
+/// When to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not before the spec changes.
+    Never,
+    /// At once.
+    AtOnce,
+    /// After a delay that doubles with every failure, with jitter, up to a bound.
+    Backoff,
+    /// After minutes: nobody has told us what the refusal means.
+    Slowly,
+    /// When a probe has found the common cause gone.
+    Behind(GateKind),
+}
+
+/// A cause that many objects share: one of them probes it, the others wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GateKind {
+    /// The account's credentials.
+    Credentials,
+    /// The account's permission for this app.
+    Authorization,
+    /// The existence of the app.
+    App,
+    /// The app's free places.
+    Quota,
+}
+
+/// Why a pass could not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason of the conditions.
+    pub reason: Reason,
+    /// Their message: what happened and what to do, without anything that changes from one pass to the next.
+    pub message: String,
+    /// When to try again.
+    pub retry: Retry,
+}
+
+impl Failure {
+    /// A failure of `call`.
+    pub fn of(call: &Call, error: &CallError) -> Self {
+        let class = error.class();
+        let (reason, retry) = match class {
+            ErrorClass::InvalidInput => (Reason::InvalidInput, Retry::Never),
+            ErrorClass::QuotaExceeded => (Reason::QuotaExceeded, Retry::Behind(GateKind::Quota)),
+            ErrorClass::NotAuthorized => (Reason::NotAuthorized, Retry::Behind(GateKind::Authorization)),
+            ErrorClass::NotFound => (Reason::AppNotFound, Retry::Behind(GateKind::App)),
+            ErrorClass::CredentialsRejected => (Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials)),
+            ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::AtOnce),
+            ErrorClass::NonceUsed => (Reason::ServiceError, Retry::AtOnce),
+            ErrorClass::Throttled => (Reason::Throttled, Retry::AtOnce),
+            ErrorClass::ServiceError => (Reason::ServiceError, Retry::Backoff),
+            ErrorClass::Unreachable => (Reason::Unreachable, Retry::Backoff),
+            ErrorClass::Rejected => (Reason::Rejected, Retry::Slowly),
+        };
+        Self { reason, message: message(call, error, class), retry }
+    }
+
+    /// Answers that cannot both be true.
+    pub fn contradiction() -> Self {
+        Self {
+            reason: Reason::ServiceError,
+            message: "the Live API contradicts itself about this group; the operator tries again".to_owned(),
+            retry: Retry::Backoff,
+        }
+    }
+}
+
+fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
+    let operation = call.operation();
+    let code = error.code();
+    let app = app_id(call);
+    match class {
+        // The service's own message holds the signed text, with a time and a nonce.
+        ErrorClass::CredentialsRejected => {
+            format!("Alibaba Cloud rejected the operator's credentials ({code}): renew the access key or its token")
+        }
+        ErrorClass::ClockSkew => {
+            format!("the request's time was refused ({code}): the operator's clock and the service's differ")
+        }
+        ErrorClass::Throttled => format!("the Live API asked for fewer calls ({code})"),
+        ErrorClass::NotFound => format!(
+            "app {app:?} does not exist in this account (or not in this dataCenter): create it, or correct the spec"
+        ),
+        ErrorClass::QuotaExceeded => {
+            format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
+        }
+        ErrorClass::NotAuthorized => {
+            format!("the operator's credentials may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
+        }
+        _ => format!("{operation}: {}", without_request_id(error)),
+    }
+}
+
+/// The error as shown, its request id taken out: a message that changed with every try would be a write with every
+/// try.
+fn without_request_id(error: &CallError) -> String {
+    let shown = error.to_string();
+    match error.request_id().filter(|id| !id.is_empty()) {
+        Some(id) => shown.replace(id, "…"),
+        None => shown,
+    }
+}
+
+fn app_id(call: &Call) -> &str {
+    match call {
+        Call::Create(group, _)
+        | Call::Describe(group)
+        | Call::Modify(group, _)
+        | Call::Delete(group, _)
+        | Call::Recover(group) => &group.app_id,
+        Call::ListByPage(page) => &page.app_id,
+    }
+}

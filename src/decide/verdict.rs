@@ -1,0 +1,329 @@
+//! The end of a pass, and the status it becomes.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Desired, Facts, Failure, Holder, Remote, recorded_identity};
+use crate::live::CreateOutcome;
+use crate::resources::{
+    ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
+    remove_condition, set_condition,
+};
+
+/// How the fields of a live group compare with the spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sync {
+    /// Every field present in the spec is so in the group.
+    Equal,
+    /// These fields differ and cannot be changed by the API.
+    ImmutableDiffer(Vec<&'static str>),
+    /// These fields were changed, and changed again, and stayed as they were.
+    NotTaken(Vec<&'static str>),
+}
+
+/// What a pass ends with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The group is live.
+    Live(Live),
+    /// The pass ended without a live group, or did not end yet.
+    Other(Other),
+    /// The object is paused: only the condition `Paused` is set.
+    Paused,
+    /// It is no longer: the condition is taken away, and nothing else was to do.
+    Resumed,
+}
+
+/// A live group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    origin: Origin,
+    /// `Some` when this pass was told, `None` inside when a new group's is not known.
+    create_time: Option<Option<Timestamp>>,
+    request_id: Option<String>,
+    sync: Sync,
+    message: String,
+}
+
+/// Everything that is not a live group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Other {
+    reason: Reason,
+    message: String,
+    origin: OriginChange,
+    request_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum OriginChange {
+    Keep,
+    Clear,
+    Set(Origin),
+}
+
+impl Verdict {
+    pub(super) fn live(
+        desired: &Desired,
+        origin: Origin,
+        facts: &Facts,
+        create_time: Option<Timestamp>,
+        sync: Sync,
+    ) -> Self {
+        let new = facts.create_outcome() == Some(CreateOutcome::Created);
+        let what = match origin {
+            Origin::Created => "is live",
+            Origin::Recovered => "was recovered and is live",
+            Origin::Adopted | Origin::Other(_) => "existed already, was adopted and is live",
+        };
+        Self::Live(Live {
+            message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
+            origin,
+            create_time: if create_time.is_some() || new { Some(create_time) } else { None },
+            request_id: facts.last_write().map(str::to_owned),
+            sync,
+        })
+    }
+
+    pub(super) fn deleted(desired: &Desired, facts: &Facts) -> Self {
+        Self::Other(Other {
+            reason: Reason::GroupDeleted,
+            message: format!(
+                "group {} of app {} was deleted and its id is blocked for about 30 days: edit spec.groupId \
+                 (every field may be edited now)",
+                desired.group.group_id, desired.group.app_id
+            ),
+            origin: OriginChange::Clear,
+            request_id: facts.last_write().map(str::to_owned),
+        })
+    }
+
+    pub(super) fn refused(reason: Reason, message: String) -> Self {
+        Self::Other(Other { reason, message, origin: OriginChange::Keep, request_id: None })
+    }
+
+    pub(super) fn conflict(desired: &Desired, holder: &Holder) -> Self {
+        Self::refused(
+            Reason::Conflict,
+            format!(
+                "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
+                 (every field may be edited now)",
+                desired.group.group_id, desired.group.app_id, holder.name
+            ),
+        )
+    }
+
+    /// The status of a pass that failed. What the pass did before is recorded with it.
+    pub fn failed(failure: &Failure, facts: &Facts) -> Self {
+        let origin = match (facts.remote(), facts.create_outcome()) {
+            (_, Some(CreateOutcome::Created)) => OriginChange::Set(Origin::Created),
+            (Remote::Absent | Remote::Deleted, _) => OriginChange::Clear,
+            _ => OriginChange::Keep,
+        };
+        Self::Other(Other {
+            reason: failure.reason,
+            message: failure.message.clone(),
+            origin,
+            request_id: facts.last_write().map(str::to_owned),
+        })
+    }
+
+    /// The status of an object that waits: for its turn, for an answer, or behind a gate.
+    pub fn waiting(reason: Reason, message: String) -> Self {
+        Self::refused(reason, message)
+    }
+
+    /// The reason a verdict puts into the conditions.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Live(live) => live.reason(),
+            Self::Other(other) => other.reason,
+            Self::Paused | Self::Resumed => Reason::Paused,
+        }
+    }
+
+    /// The status that follows, or `None` where it is the recorded one.
+    pub fn status(&self, object: &LiveMessageGroup, now: Timestamp) -> Option<LiveMessageGroupStatus> {
+        let before = object.status.clone().unwrap_or_default();
+        let writer = Writer::of(object, before.clone(), now);
+        let after = match self {
+            Self::Live(live) => writer.live(live),
+            Self::Other(other) => writer.other(other),
+            Self::Paused => writer.paused(),
+            Self::Resumed => writer.resumed(),
+        };
+        (after != before).then_some(after)
+    }
+}
+
+impl Live {
+    fn reason(&self) -> Reason {
+        match self.origin {
+            Origin::Created => Reason::Created,
+            Origin::Recovered => Reason::Recovered,
+            Origin::Adopted | Origin::Other(_) => Reason::AlreadyExists,
+        }
+    }
+}
+
+/// Makes the new status out of the old one.
+struct Writer<'a> {
+    object: &'a LiveMessageGroup,
+    status: LiveMessageGroupStatus,
+    generation: i64,
+    /// This very generation was applied before: `Ready` was written True for it.
+    applied: bool,
+    now: Timestamp,
+}
+
+impl<'a> Writer<'a> {
+    fn of(object: &'a LiveMessageGroup, mut status: LiveMessageGroupStatus, now: Timestamp) -> Self {
+        let generation = object.metadata.generation.unwrap_or_default();
+        let identity = Desired::of(object).ok().map(|desired| desired.identity());
+        let same = identity.is_some() && recorded_identity(object) == identity;
+        if !same {
+            // Another group: its record starts anew.
+            status.origin = None;
+            status.create_time = None;
+            status.last_request_id = None;
+        }
+        let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+        let applied =
+            same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
+        Self { object, status, generation, applied, now }
+    }
+
+    fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
+        set_condition(&mut self.status.conditions, kind, status, reason, message, self.generation, self.now);
+    }
+
+    fn set_if(&mut self, holds: bool, kind: ConditionType, reason: Reason, message: &str) {
+        if holds {
+            self.set(kind, ConditionStatus::True, reason, message);
+        } else {
+            remove_condition(&mut self.status.conditions, kind);
+        }
+    }
+
+    /// What every pass writes but a paused one.
+    fn observed(mut self) -> LiveMessageGroupStatus {
+        let spec = &self.object.spec;
+        self.status.observed_generation = Some(self.generation);
+        self.status.app_id = Some(spec.app_id.clone());
+        self.status.group_id = self.object.group_id().map(str::to_owned);
+        self.status.data_center = spec.data_center.map(|data_center| data_center.as_str().to_owned());
+        remove_condition(&mut self.status.conditions, ConditionType::Paused);
+        self.status
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(asked) = self.object.reconcile_requested_at().filter(|asked| !asked.is_empty()) {
+            self.status.last_handled_reconcile_at = Some(asked.to_owned());
+        }
+    }
+
+    fn live(mut self, live: &Live) -> LiveMessageGroupStatus {
+        self.set(ConditionType::Ready, ConditionStatus::True, live.reason(), &live.message);
+        for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
+            remove_condition(&mut self.status.conditions, gone);
+        }
+        let (status, reason, message) = match &live.sync {
+            Sync::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
+            Sync::ImmutableDiffer(fields) => (
+                ConditionStatus::False,
+                Reason::ImmutableFieldsDiffer,
+                format!("the group differs in {}, which the Live API cannot change", fields.join(" and ")),
+            ),
+            Sync::NotTaken(fields) => (
+                ConditionStatus::False,
+                Reason::ChangeNotTaken,
+                format!(
+                    "the Live API accepted the change of {} twice, but the group still shows the old value; \
+                     the operator tries again when the spec changes",
+                    fields.join(" and ")
+                ),
+            ),
+        };
+        self.set(ConditionType::InSync, status, reason, &message);
+        self.status.origin = Some(live.origin.clone());
+        if let Some(told) = &live.create_time {
+            self.status.create_time = told.map(|time| time.to_string());
+        }
+        if live.request_id.is_some() {
+            self.status.last_request_id.clone_from(&live.request_id);
+        }
+        self.acknowledge();
+        self.observed()
+    }
+
+    fn other(mut self, other: &Other) -> LiveMessageGroupStatus {
+        let (reason, message) = (other.reason, other.message.as_str());
+        let ready = match reason.ready() {
+            Ready::True => Some(ConditionStatus::True),
+            Ready::False => Some(ConditionStatus::False),
+            Ready::Unknown => Some(ConditionStatus::Unknown),
+            Ready::Unchanged => (!self.applied).then_some(ConditionStatus::Unknown),
+        };
+        if let Some(ready) = ready {
+            self.set(ConditionType::Ready, ready, reason, message);
+            remove_condition(&mut self.status.conditions, ConditionType::InSync);
+        }
+        let (going_on, stuck) = match reason.progress() {
+            Progress::Settled => (false, false),
+            Progress::Reconciling => (true, false),
+            Progress::Stalled => (false, true),
+            Progress::StalledAfter(grace) => {
+                let late = self.held_for(reason) >= grace.as_secs();
+                (!late, late)
+            }
+        };
+        self.set_if(going_on, ConditionType::Reconciling, reason, message);
+        self.set_if(stuck, ConditionType::Stalled, reason, message);
+        if ready.is_some() {
+            self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
+        }
+        match &other.origin {
+            OriginChange::Keep => {}
+            OriginChange::Clear => {
+                self.status.origin = None;
+                self.status.create_time = None;
+            }
+            OriginChange::Set(origin) => {
+                self.status.origin = Some(origin.clone());
+                self.status.create_time = None;
+            }
+        }
+        if other.request_id.is_some() {
+            self.status.last_request_id.clone_from(&other.request_id);
+        }
+        if stuck {
+            self.acknowledge();
+        }
+        self.observed()
+    }
+
+    /// How many seconds the object has been without a final word: since its creation, or since `Ready` was last
+    /// written with another reason's status.
+    fn held_for(&self, reason: Reason) -> u64 {
+        let since = self
+            .object
+            .condition(ConditionType::Ready)
+            .filter(|ready: &&Condition| ready.reason == reason.as_str())
+            .map(|ready| ready.last_transition_time.0);
+        since.map_or(0, |since| u64::try_from(self.now.as_second() - since.as_second()).unwrap_or(0))
+    }
+
+    fn paused(mut self) -> LiveMessageGroupStatus {
+        self.set(
+            ConditionType::Paused,
+            ConditionStatus::True,
+            Reason::Paused,
+            "the annotation live.alibabacloud.com/paused is \"true\": remove it to go on",
+        );
+        self.status
+    }
+
+    fn resumed(mut self) -> LiveMessageGroupStatus {
+        remove_condition(&mut self.status.conditions, ConditionType::Paused);
+        self.status
+    }
+}
