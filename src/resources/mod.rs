@@ -1,1 +1,23 @@
-//! What users write: the custom resources, their conditions and reasons.
+//! What users write: the custom resources, their status, and the vocabulary of their conditions.
+//!
+//! This room imports no other room of the crate.
+
+mod condition;
+mod group;
+mod reason;
+mod rules;
+mod schema;
+
+pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
+pub use group::{DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};
+pub use reason::{Progress, Ready, Reason, UnknownReason};
+
+/// The API group of every resource of this operator.
+pub const API_GROUP: &str = "live.alibabacloud.com";
+
+/// Annotation: while its value is `"true"` the operator makes no call for the object, except for its deletion.
+pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
+
+/// Annotation: a value that differs from `status.lastHandledReconcileAt` forces one full reconcile.
+/// Any value will do; a time is customary.
+pub const RECONCILE_REQUESTED_AT_ANNOTATION: &str = "live.alibabacloud.com/reconcile-requested-at";

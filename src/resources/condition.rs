@@ -1,0 +1,223 @@
+//! Conditions: their types, and the three pure helpers that keep a list of them. No clock in here.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::Reason;
+
+/// The longest condition message the CRD accepts, in characters (the bound of `metav1.Condition`).
+pub(super) const MESSAGE_MAX_CHARS: usize = 32_768;
+
+/// Every condition type the operator writes, in the order in which they stand in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The group is as the spec says, as far as the API allows. Always present.
+    Ready,
+    /// The operator itself is going to go on: queued, throttled, retrying. Absent unless true.
+    Reconciling,
+    /// A person must act. Absent unless true; never together with `Reconciling`.
+    Stalled,
+    /// What used to be there is gone. Absent unless true.
+    Degraded,
+    /// Whether the group shows every value of the spec; false names the fields that cannot be made so.
+    InSync,
+    /// The object is paused by annotation. Absent unless true.
+    Paused,
+}
+
+impl ConditionType {
+    /// Every type, in the order of a list.
+    pub const ALL: &'static [ConditionType] = &[
+        ConditionType::Ready,
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Degraded,
+        ConditionType::InSync,
+        ConditionType::Paused,
+    ];
+
+    /// The word written into `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ConditionType::Ready => "Ready",
+            ConditionType::Reconciling => "Reconciling",
+            ConditionType::Stalled => "Stalled",
+            ConditionType::Degraded => "Degraded",
+            ConditionType::InSync => "InSync",
+            ConditionType::Paused => "Paused",
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The three values of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It is not known.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The word written into `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads a recorded condition; any other word counts as `Unknown`.
+    pub fn of(condition: &Condition) -> Self {
+        match condition.status.as_str() {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for ConditionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The condition of this type, if the list has one.
+pub fn get_condition(list: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    list.iter().find(|c| c.type_ == kind.as_str())
+}
+
+/// Removes the condition of this type; tells whether there was one.
+pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool {
+    let before = list.len();
+    list.retain(|c| c.type_ != kind.as_str());
+    list.len() != before
+}
+
+/// Sets the condition of this type.
+///
+/// - `lastTransitionTime` becomes `now` (whole seconds, as the apiserver stores it) only when the status flips or
+///   the condition is new; the same call twice therefore changes nothing.
+/// - The order is stable: as in [`ConditionType::ALL`], `Ready` first; conditions of other writers keep their
+///   place after them.
+/// - A message beyond 32,768 characters, the bound of the CRD, is cut: a refused status would never be written.
+pub fn set_condition(
+    list: &mut Vec<Condition>,
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: Reason,
+    message: impl Into<String>,
+    observed_generation: i64,
+    now: Timestamp,
+) {
+    let mut message = message.into();
+    if let Some((cut, _)) = message.char_indices().nth(MESSAGE_MAX_CHARS) {
+        message.truncate(cut);
+    }
+    let kept = get_condition(list, kind)
+        .filter(|old| old.status == status.as_str())
+        .map(|old| old.last_transition_time.clone());
+    let condition = Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.as_str().to_owned(),
+        reason: reason.as_str().to_owned(),
+        message,
+        observed_generation: Some(observed_generation),
+        last_transition_time: kept.unwrap_or_else(|| whole_seconds(now)),
+    };
+    match list.iter_mut().find(|c| c.type_ == condition.type_) {
+        Some(slot) => *slot = condition,
+        None => list.push(condition),
+    }
+    list.sort_by_key(|c| ConditionType::ALL.iter().position(|known| known.as_str() == c.type_).unwrap_or(usize::MAX));
+}
+
+fn whole_seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millisecond(second * 1000 + 250).unwrap()
+    }
+
+    fn set(list: &mut Vec<Condition>, kind: ConditionType, status: ConditionStatus, message: &str, now: Timestamp) {
+        set_condition(list, kind, status, Reason::Created, message, 3, now);
+    }
+
+    #[test]
+    fn transition_time_moves_only_when_the_status_flips() {
+        let mut list = Vec::new();
+        set(&mut list, ConditionType::Ready, ConditionStatus::True, "a", at(10));
+        set(&mut list, ConditionType::Ready, ConditionStatus::True, "b", at(20));
+        assert_eq!((list.len(), list[0].message.as_str()), (1, "b"));
+        assert_eq!(list[0].last_transition_time.0.as_second(), 10);
+        set(&mut list, ConditionType::Ready, ConditionStatus::False, "b", at(30));
+        assert_eq!(list[0].last_transition_time.0, Timestamp::from_second(30).unwrap());
+    }
+
+    #[test]
+    fn the_same_pass_twice_is_equal_after_a_round_trip() {
+        let mut list = Vec::new();
+        set(&mut list, ConditionType::Ready, ConditionStatus::True, "a", at(10));
+        let stored: Vec<Condition> = serde_json::from_value(serde_json::to_value(&list).unwrap()).unwrap();
+        assert_eq!(stored, list);
+        let mut again = stored.clone();
+        set(&mut again, ConditionType::Ready, ConditionStatus::True, "a", at(99));
+        assert_eq!(again, stored);
+    }
+
+    #[test]
+    fn order_is_ready_first_and_foreign_ones_last_in_their_own_order() {
+        let mut list = Vec::new();
+        for foreign in ["example.com/B", "example.com/A"] {
+            list.push(Condition {
+                type_: foreign.into(),
+                status: "True".into(),
+                reason: "R".into(),
+                message: String::new(),
+                observed_generation: None,
+                last_transition_time: Time(at(1)),
+            });
+        }
+        for kind in ConditionType::ALL.iter().rev() {
+            set(&mut list, *kind, ConditionStatus::True, "", at(1));
+        }
+        let order: Vec<_> = list.iter().map(|c| c.type_.as_str()).collect();
+        assert_eq!(
+            order,
+            ["Ready", "Reconciling", "Stalled", "Degraded", "InSync", "Paused", "example.com/B", "example.com/A"]
+        );
+    }
+
+    #[test]
+    fn remove_tells_whether_it_was_there() {
+        let mut list = Vec::new();
+        set(&mut list, ConditionType::Stalled, ConditionStatus::True, "", at(1));
+        assert!(remove_condition(&mut list, ConditionType::Stalled));
+        assert!(!remove_condition(&mut list, ConditionType::Stalled));
+        assert!(get_condition(&list, ConditionType::Stalled).is_none());
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut list = Vec::new();
+        set(&mut list, ConditionType::Ready, ConditionStatus::True, &"群".repeat(40_000), at(1));
+        assert_eq!(list[0].message.chars().count(), MESSAGE_MAX_CHARS);
+    }
+}

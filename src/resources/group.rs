@@ -1,0 +1,312 @@
+//! `LiveMessageGroup`: one message group of Alibaba Cloud Live.
+//!
+//! The doc comments of the fields are what `kubectl explain` shows; the admission rules stand in [`rules`].
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConditionType, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason};
+use super::{get_condition, rules, schema};
+
+/// The longest value of `status.lastHandledReconcileAt`, in characters.
+pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
+
+/// What the group should be. Only the fields present here are managed; a field left out stays as the Live API has it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "live.alibabacloud.com",
+    version = "v1alpha1",
+    kind = "LiveMessageGroup",
+    plural = "livemessagegroups",
+    shortname = "lmg",
+    category = "alibabacloud",
+    namespaced,
+    status = "LiveMessageGroupStatus",
+    derive = "PartialEq",
+    doc = "One message group of Alibaba Cloud Live (interactive messaging): the operator creates it in its app and keeps it as the spec says.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "Whether the group is as the spec says",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        description = "Why, in one word",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(
+        name = "Group-ID",
+        type_ = "string",
+        description = "The id of the group in the Live API",
+        json_path = ".status.groupId"
+    ),
+    printcolumn(
+        name = "App",
+        type_ = "string",
+        description = "The app that holds the group",
+        json_path = ".spec.appId",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Origin",
+        type_ = "string",
+        description = "How the group came to be managed by this object",
+        json_path = ".status.origin",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        description = "What happened, and what to do",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".spec.appId",
+    selectable = ".spec.groupId",
+    validation = rules::group_id_or_name(),
+    validation = rules::fixed("appId"),
+    validation = rules::fixed("groupId"),
+    validation = rules::fixed("dataCenter"),
+    validation = rules::fixed("groupName"),
+    validation = rules::fixed("creatorId")
+)]
+#[x_kube(
+    validation = rules::app_id(),
+    validation = rules::group_id(),
+    validation = rules::group_name(),
+    validation = rules::creator_id(),
+    validation = rules::group_info(),
+    validation = rules::administrators(),
+    validation = rules::administrators_differ()
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveMessageGroupSpec {
+    /// The app that holds the group: its AppId, 1 to 64 characters, as the Live console or ListLiveMessageApps
+    /// shows it. The app must exist; the operator does not create apps.
+    /// Part of the group's identity: it cannot be changed once the group may exist.
+    #[schemars(length(min = 1, max = 64))]
+    pub app_id: String,
+
+    /// The id of the group in its app: 1 to 64 letters and digits. Left out, metadata.name is the id and must
+    /// itself be letters and digits only (so without "-" and ".").
+    /// Part of the group's identity: it can be neither changed, added nor removed once the group may exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub group_id: Option<String>,
+
+    /// The data center of the group. It must be the app's own; left out, the app's is taken.
+    /// Part of the group's identity: it can be neither changed, added nor removed once the group may exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_center: Option<DataCenter>,
+
+    /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4).
+    /// Left out, the group is created without a name.
+    /// The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub group_name: Option<String>,
+
+    /// The user id of the group's creator: 1 to 64 letters and digits. Left out, none is recorded.
+    /// The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub creator_id: Option<String>,
+
+    /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8.
+    /// It may be changed at any time and is then modified in the group. The empty text clears it; left out, it is
+    /// not managed and stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub group_info: Option<String>,
+
+    /// The user ids of the group's administrators: up to 3 different ids of 1 to 64 letters and digits each, in
+    /// any order. It may be changed at any time and then replaces the group's whole list. The empty list removes
+    /// all administrators; left out, they are not managed and stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3), inner(length(min = 1, max = 64)))]
+    pub administrators: Option<Vec<String>>,
+}
+
+/// What the operator knows of the group. Written by the operator only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveMessageGroupStatus {
+    /// The generation of the spec (metadata.generation) that was acted on last, with or without success.
+    /// -1 until the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// How the object stands. Ready is always present; Reconciling, Stalled, Degraded and Paused only while they
+    /// hold. Wait for it with: kubectl wait --for=condition=Ready lmg/NAME
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// The id of the group that this status tells about: spec.groupId, or metadata.name where that is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub group_id: Option<String>,
+
+    /// The app of the group that this status tells about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub app_id: Option<String>,
+
+    /// The data center of the group, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub data_center: Option<String>,
+
+    /// How the group came to be managed by this object: Created (by the operator for this object), Adopted (it
+    /// was there before) or Recovered (it had been deleted and was brought back). Absent while there is no group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::origin")]
+    pub origin: Option<Origin>,
+
+    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only when a call that was
+    /// made anyway told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::date_time")]
+    pub create_time: Option<String>,
+
+    /// The RequestId of the last call that changed something in the Live API: name it in a ticket to Alibaba
+    /// Cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub last_request_id: Option<String>,
+
+    /// The value of the annotation live.alibabacloud.com/reconcile-requested-at that was handled last (its first
+    /// 256 characters).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+/// The data centers of the Live API's message groups (source: CreateLiveMessageGroup, parameter `DataCenter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DataCenter {
+    /// Shanghai.
+    #[serde(rename = "cn-shanghai")]
+    CnShanghai,
+    /// Singapore.
+    #[serde(rename = "ap-southeast-1")]
+    ApSoutheast1,
+}
+
+impl DataCenter {
+    /// The value of the API's `DataCenter` parameter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DataCenter::CnShanghai => "cn-shanghai",
+            DataCenter::ApSoutheast1 => "ap-southeast-1",
+        }
+    }
+}
+
+/// How a group came to be managed by its object.
+///
+/// A word this version does not know is kept as it is: an object written by a newer operator must neither fail to
+/// parse nor lose its word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Origin {
+    /// Created by the operator for this object.
+    Created,
+    /// It was there before.
+    Adopted,
+    /// It had been deleted and was brought back.
+    Recovered,
+    /// A word of another version.
+    Other(String),
+}
+
+impl Origin {
+    /// The word written into `status.origin`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Origin::Created => "Created",
+            Origin::Adopted => "Adopted",
+            Origin::Recovered => "Recovered",
+            Origin::Other(word) => word,
+        }
+    }
+}
+
+impl From<String> for Origin {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "Created" => Origin::Created,
+            "Adopted" => Origin::Adopted,
+            "Recovered" => Origin::Recovered,
+            _ => Origin::Other(word),
+        }
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.as_str().to_owned()
+    }
+}
+
+impl LiveMessageGroupStatus {
+    /// `createTime` as a point in time; `None` when absent or unreadable.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.create_time.as_deref()?.parse().ok()
+    }
+
+    /// The recorded condition of this type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        get_condition(&self.conditions, kind)
+    }
+}
+
+impl LiveMessageGroup {
+    /// The effective group id: `spec.groupId`, or `metadata.name` where that is left out.
+    /// `None` only for an object without a name, which no apiserver returns.
+    pub fn group_id(&self) -> Option<&str> {
+        self.spec.group_id.as_deref().or(self.metadata.name.as_deref())
+    }
+
+    /// The recorded condition of this type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.status.as_ref()?.condition(kind)
+    }
+
+    /// The reason of the recorded `Ready` condition; `None` when absent or not known to this version.
+    pub fn ready_reason(&self) -> Option<Reason> {
+        self.condition(ConditionType::Ready)?.reason.parse().ok()
+    }
+
+    /// The recorded origin.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.status.as_ref()?.origin.as_ref()
+    }
+
+    /// Whether the object is paused: the annotation's value is exactly `true`.
+    pub fn is_paused(&self) -> bool {
+        self.annotation(PAUSED_ANNOTATION) == Some("true")
+    }
+
+    /// The value of the force annotation, cut to the 256 characters that `status.lastHandledReconcileAt` holds.
+    pub fn reconcile_requested_at(&self) -> Option<&str> {
+        let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
+        Some(value.char_indices().nth(RECONCILE_AT_MAX_CHARS).map_or(value, |(cut, _)| &value[..cut]))
+    }
+
+    /// Whether a full reconcile was asked for that has not been acknowledged yet. The empty value asks for none.
+    pub fn reconcile_is_requested(&self) -> bool {
+        let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
+        self.reconcile_requested_at().is_some_and(|asked| !asked.is_empty() && Some(asked) != handled)
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}

@@ -1,0 +1,193 @@
+//! Every reason a condition can carry, as one table: what it says about `Ready`, and who has to act.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How long an object may come before its credentials (one `kubectl apply` brings both) until a person is asked.
+const CREDENTIALS_GRACE: Duration = Duration::from_secs(120);
+
+/// What a reason says about the `Ready` condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// `Ready=True`.
+    True,
+    /// `Ready=False`.
+    False,
+    /// `Ready=Unknown`.
+    Unknown,
+    /// The status stays as it is while this very generation was applied before; after an edit that could not be
+    /// applied yet it is `Unknown`, or `kubectl wait` would report "condition met" with nothing applied.
+    Unchanged,
+}
+
+/// Who is going to act next. `Reconciling` and `Stalled` are never true together and are removed otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nobody: neither `Reconciling` nor `Stalled`.
+    Settled,
+    /// The operator goes on by itself: `Reconciling=True`.
+    Reconciling,
+    /// A person must act: `Stalled=True`.
+    Stalled,
+    /// `Reconciling=True` for this long since the reason first held, `Stalled=True` afterwards.
+    StalledAfter(Duration),
+}
+
+/// Text that is not a [`Reason`] of this version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a condition reason of this version")]
+pub struct UnknownReason(pub String);
+
+/// Writes the enum, its names and its columns from one table, so that they cannot disagree.
+macro_rules! reasons {
+    ($($name:ident: $ready:expr, $progress:expr, $doc:literal;)+) => {
+        /// The reason of a condition: one word in CamelCase, stable, made to be matched by scripts and alerts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $doc] $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The word written into the condition.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name),)+ }
+            }
+
+            /// What it says about the `Ready` condition.
+            pub const fn ready(self) -> Ready {
+                match self { $(Reason::$name => $ready,)+ }
+            }
+
+            /// Who is going to act next.
+            pub const fn progress(self) -> Progress {
+                match self { $(Reason::$name => $progress,)+ }
+            }
+
+            /// What happened and what to do, in one line: the text of the user documentation.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Reason::$name => $doc,)+ }
+            }
+        }
+
+        impl FromStr for Reason {
+            type Err = UnknownReason;
+
+            fn from_str(text: &str) -> Result<Self, UnknownReason> {
+                match text {
+                    $(stringify!($name) => Ok(Reason::$name),)+
+                    other => Err(UnknownReason(other.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Pending: Ready::Unknown, Progress::Reconciling,
+        "The operator has not looked at the object yet. If it stays so, check that the operator runs and watches this namespace.";
+    Queued: Ready::Unchanged, Progress::Reconciling,
+        "The object waits for its turn: the Live API takes 50 calls a second per account and operation. Nothing to do.";
+    Created: Ready::True, Progress::Settled,
+        "The operator created the group.";
+    AlreadyExists: Ready::True, Progress::Settled,
+        "The group was there already and has been adopted; what can be changed in it is now as the spec says.";
+    Recovered: Ready::True, Progress::Settled,
+        "The group had been deleted and was brought back within its 30 days.";
+    Observed: Ready::True, Progress::Settled,
+        "The group exists; the operator only watches it and never writes.";
+    GroupDeleted: Ready::False, Progress::Stalled,
+        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now).";
+    GroupNotFound: Ready::False, Progress::Stalled,
+        "There is no such group, and the operator may not create it because it only observes.";
+    InvalidInput: Ready::False, Progress::Stalled,
+        "The Live API refused a value of the spec; the message names its answer. Correct the spec (every field may be edited as long as no group was made).";
+    InvalidSpec: Ready::False, Progress::Stalled,
+        "The stored object cannot be read by this version of the operator. Update the operator or correct the object.";
+    QuotaExceeded: Ready::False, Progress::Stalled,
+        "The app holds as many groups as it may. Delete groups that are not needed or ask Alibaba Cloud for a higher quota; the operator probes slowly and goes on by itself.";
+    NotAuthorized: Ready::False, Progress::Stalled,
+        "The credentials are valid but lack the permission for this call. Grant the RAM action that the message names.";
+    AppNotFound: Ready::False, Progress::Stalled,
+        "The account has no app with this appId (in this dataCenter). Create the app or correct spec.appId (every field may be edited as long as no group was made).";
+    CredentialsRejected: Ready::False, Progress::Stalled,
+        "Alibaba Cloud rejected the access key, its secret or its security token. Renew the credentials; the operator reads them again by itself.";
+    CredentialsMissing: Ready::False, Progress::StalledAfter(CREDENTIALS_GRACE),
+        "The credentials that the object asks for do not exist (yet). Create what the message names; within 2 minutes this is not counted as a fault.";
+    ClockSkew: Ready::Unchanged, Progress::Reconciling,
+        "The operator's clock differs from Alibaba Cloud's; it corrects itself from the answer and tries again. If it lasts, repair the node's time service.";
+    Throttled: Ready::Unchanged, Progress::Reconciling,
+        "The Live API asked for fewer calls; the operator slows down and goes on by itself. Other programs that use the same account share its limit.";
+    ServiceError: Ready::Unchanged, Progress::Reconciling,
+        "The Live API failed (its own error, or an answer that makes no sense); the operator tries again, ever more slowly.";
+    Unreachable: Ready::Unchanged, Progress::Reconciling,
+        "No answer from the Live API: time-out, connection, TLS or DNS. The operator tries again; check egress, proxy and endpoint if it lasts.";
+    Rejected: Ready::False, Progress::Stalled,
+        "The Live API refused the call for a reason this version does not know; the message names its answer. The operator tries again slowly.";
+    Conflict: Ready::False, Progress::Stalled,
+        "Another object already manages this group (same appId and group id); the message names it. Delete one of the two or edit this one (every field may be edited now).";
+    InSync: Ready::Unchanged, Progress::Settled,
+        "Every field that the spec names is so in the group.";
+    ImmutableFieldsDiffer: Ready::Unchanged, Progress::Settled,
+        "The adopted group differs in fields that the Live API cannot change; the message names them. Take the group's values into a new object, or live with the difference.";
+    ChangeNotTaken: Ready::Unchanged, Progress::Settled,
+        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes.";
+    Paused: Ready::Unchanged, Progress::Settled,
+        "The annotation live.alibabacloud.com/paused is \"true\": no call is made except for a deletion. Remove it to go on.";
+}
+
+impl Reason {
+    /// Whether the reason is also told as `Degraded=True`: what used to be there is gone.
+    pub const fn degraded(self) -> bool {
+        matches!(self, Reason::GroupDeleted)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_fit_the_condition_schema() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(*reason));
+            assert!(reason.as_str().chars().all(|c| c.is_ascii_alphanumeric()), "{reason}");
+        }
+        assert_eq!("Nonsense".parse::<Reason>(), Err(UnknownReason("Nonsense".into())));
+    }
+
+    #[test]
+    fn a_failure_always_says_who_acts_and_success_never_does() {
+        for reason in Reason::ALL {
+            match reason.ready() {
+                Ready::True => assert_eq!(reason.progress(), Progress::Settled, "{reason}"),
+                Ready::False | Ready::Unknown => assert_ne!(reason.progress(), Progress::Settled, "{reason}"),
+                Ready::Unchanged => {}
+            }
+        }
+    }
+
+    #[test]
+    fn passing_failures_are_never_stalled() {
+        for reason in [Reason::Throttled, Reason::ServiceError, Reason::Unreachable, Reason::ClockSkew, Reason::Queued]
+        {
+            assert_eq!((reason.ready(), reason.progress()), (Ready::Unchanged, Progress::Reconciling), "{reason}");
+        }
+    }
+
+    #[test]
+    fn documentation_is_one_line_each() {
+        for reason in Reason::ALL {
+            assert!(reason.doc().ends_with('.') && !reason.doc().contains('\n'), "{reason}");
+        }
+    }
+}

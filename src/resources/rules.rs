@@ -1,0 +1,105 @@
+//! The admission rules of `LiveMessageGroup`, in CEL, evaluated by the apiserver itself: no webhook.
+//!
+//! They stand on `spec` or on the root with a `fieldPath`: a rule on the field itself would make a refusal print
+//! the field's value, up to 32 KB of `groupInfo` on the user's terminal. Every message says what to do.
+//! Each one is tried, accepted and refused, by `tests/integration/admission.rs`.
+
+use kube::core::{Message, Rule};
+
+use super::Reason;
+
+/// The alphabet of every id of the Live API whose alphabet is documented, in 1 to 64 bytes.
+const ID: &str = "^[A-Za-z0-9]{1,64}$";
+
+/// Not documented by the Live API, so refused is only what no id can sensibly hold: white space, control and
+/// format characters, and slashes (they would be lost on a terminal, in a log line or in a path). Anything else is
+/// for the API to refuse: a rule that is too narrow would lock out a valid app for good.
+pub(super) fn app_id() -> Rule {
+    on_field(
+        "appId",
+        r"!has(self.appId) || !self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
+        "spec.appId must not hold spaces, control characters or slashes: copy the AppId from the Live console",
+    )
+}
+
+pub(super) fn group_id() -> Rule {
+    on_field(
+        "groupId",
+        &format!("!has(self.groupId) || self.groupId.matches('{ID}')"),
+        "spec.groupId must be 1 to 64 letters and digits: remove every other character, or leave the field out to take metadata.name",
+    )
+}
+
+pub(super) fn group_name() -> Rule {
+    on_field(
+        "groupName",
+        "!has(self.groupName) || (self.groupName != '' && bytes(self.groupName).size() <= 128)",
+        "spec.groupName must be 1 to 128 bytes of UTF-8 (a Chinese character takes 3): shorten it, or leave the field out for a group without a name",
+    )
+}
+
+pub(super) fn creator_id() -> Rule {
+    on_field(
+        "creatorId",
+        &format!("!has(self.creatorId) || self.creatorId.matches('{ID}')"),
+        "spec.creatorId must be 1 to 64 letters and digits: remove every other character, or leave the field out",
+    )
+}
+
+pub(super) fn group_info() -> Rule {
+    on_field(
+        "groupInfo",
+        "!has(self.groupInfo) || bytes(self.groupInfo).size() <= 32768",
+        "spec.groupInfo must be at most 32768 bytes of UTF-8 (a Chinese character takes 3): shorten it",
+    )
+}
+
+pub(super) fn administrators() -> Rule {
+    on_field(
+        "administrators",
+        &format!("!has(self.administrators) || self.administrators.all(id, id.matches('{ID}'))"),
+        "every id of spec.administrators must be 1 to 64 letters and digits: remove every other character",
+    )
+}
+
+pub(super) fn administrators_differ() -> Rule {
+    on_field(
+        "administrators",
+        "!has(self.administrators) || self.administrators.all(id, self.administrators.exists_one(other, other == id))",
+        "spec.administrators names an id twice: name each id once",
+    )
+}
+
+/// `metadata.name` allows `-` and `.`, a group id does not.
+pub(super) fn group_id_or_name() -> Rule {
+    Rule::new(format!("has(self.spec.groupId) || self.metadata.name.matches('{ID}')"))
+        .message(
+            "metadata.name is no valid group id (1 to 64 letters and digits): set spec.groupId, or rename the object",
+        )
+        .field_path(".spec.groupId")
+}
+
+/// A field of the identity, or one that the Live API cannot change: neither changed, added nor removed, except
+/// while nothing of this object lives remotely.
+///
+/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has no origin.
+pub(super) fn fixed(field: &str) -> Rule {
+    let refused = [Reason::AppNotFound, Reason::InvalidInput, Reason::Conflict].map(|r| format!("'{r}'")).join(", ");
+    let gone = Reason::GroupDeleted;
+    Rule::new(format!(
+        "(has(self.spec.{field}) == has(oldSelf.spec.{field}) \
+         && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})) \
+         || (has(oldSelf.status) && has(oldSelf.status.conditions) \
+         && oldSelf.status.conditions.exists(c, c.type == 'Ready' && (c.reason == '{gone}' \
+         || (c.reason in [{refused}] && !has(oldSelf.status.origin)))))"
+    ))
+    .message(Message::Message(format!(
+        "spec.{field} can be neither changed, added nor removed while the group may exist: \
+         restore the old value, or create a new object for another group"
+    )))
+    .field_path(format!(".spec.{field}"))
+}
+
+fn on_field(field: &str, rule: &str, message: &str) -> Rule {
+    Rule::new(rule).message(message).field_path(format!(".{field}"))
+}

@@ -1,0 +1,63 @@
+//! Parts of the schema that no derive attribute expresses.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::condition::MESSAGE_MAX_CHARS;
+
+/// Six types are ours; the rest is room for other writers. The bound keeps the CEL rules within the cost limit.
+const CONDITIONS_MAX: usize = 16;
+
+/// A list of `metav1.Condition`, with the bounds of that type and merged by `type`.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": CONDITIONS_MAX,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of how the object stands.",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "maxLength": 316,
+                    "description": "Ready, Reconciling, Stalled, Degraded, InSync or Paused."
+                },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
+                "reason": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 1024,
+                    "description": "Why, as one stable word for scripts and alerts."
+                },
+                "message": {
+                    "type": "string",
+                    "maxLength": MESSAGE_MAX_CHARS,
+                    "description": "Why, for people, and what to do."
+                },
+                "observedGeneration": {
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                    "description": "The generation of the spec that this condition tells about."
+                },
+                "lastTransitionTime": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "When status last changed."
+                }
+            }
+        }
+    })
+}
+
+/// `status.origin`.
+pub(super) fn origin(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["Created", "Adopted", "Recovered"] })
+}
+
+/// A point in time, RFC 3339.
+pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}
