@@ -130,7 +130,7 @@ pub struct LiveMessageGroupSpec {
     /// any order. It may be changed at any time and then replaces the group's whole list. The empty list removes
     /// all administrators; left out, they are not managed and stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 3), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
 }
 
