@@ -3,12 +3,14 @@
 //! This room imports no other room of the crate.
 
 mod condition;
+mod crd;
 mod group;
 mod reason;
 mod rules;
 mod schema;
 
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
+pub use crd::{crd_files, crds, crds_yaml};
 pub use group::{DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};
 pub use reason::{Progress, Ready, Reason, UnknownReason};
 

@@ -17,7 +17,7 @@ const ID: &str = "^[A-Za-z0-9]{1,64}$";
 pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
-        r"!has(self.appId) || !self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
+        r"!self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
         "spec.appId must not hold spaces, control characters or slashes: copy the AppId from the Live console",
     )
 }

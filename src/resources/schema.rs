@@ -2,6 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::DataCenter;
 use super::condition::MESSAGE_MAX_CHARS;
 
 /// Six types are ours; the rest is room for other writers. The bound keeps the CEL rules within the cost limit.
@@ -16,7 +17,6 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One aspect of how the object stands.",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
@@ -50,6 +50,15 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
             }
         }
     })
+}
+
+/// `spec.dataCenter`: derived, the description of the type would take the place of the field's.
+///
+/// Not `nullable` as the other optional fields are: the apiserver refuses a null for every enum, even one that lists
+/// it, but drops the null of a field that is not nullable (server-side apply alone refuses it then).
+pub(super) fn data_center(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = DataCenter::ALL.iter().map(|d| d.as_str()).collect();
+    json_schema!({ "type": "string", "enum": names })
 }
 
 /// `status.origin`.

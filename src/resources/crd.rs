@@ -1,0 +1,173 @@
+//! The CustomResourceDefinitions as they are applied: derived from the types, then completed by what no derive
+//! attribute expresses.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::CustomResourceExt;
+use serde_json::json;
+
+use super::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
+
+/// Every CustomResourceDefinition of the operator, in a stable order.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![complete(LiveMessageGroup::crd())]
+}
+
+/// [`crds`] as one stream of YAML documents, each opened by `---`: what `live-message-operator crd` prints.
+///
+/// # Errors
+///
+/// When a definition cannot be written as YAML; a unit test shows that those of this version can.
+pub fn crds_yaml() -> Result<String, serde_yaml::ser::Error> {
+    Ok(crd_files()?.into_iter().map(|(_, yaml)| yaml).collect())
+}
+
+/// [`crds`] as files: name (`<plural>.<group>.yaml`) and content, one YAML document opened by `---`.
+///
+/// # Errors
+///
+/// As [`crds_yaml`].
+pub fn crd_files() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
+    let file = |crd: CustomResourceDefinition| {
+        let yaml = serde_yaml::to_string(&crd)?;
+        Ok((format!("{}.{}.yaml", crd.spec.names.plural, crd.spec.group), format!("---\n{yaml}")))
+    };
+    crds().into_iter().map(file).collect()
+}
+
+fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        unfold_descriptions(root);
+        if let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) {
+            // A null would be stored and shown instead of the default.
+            status.nullable = None;
+            status.default = Some(JSON(initial_status()));
+        }
+    }
+    crd
+}
+
+/// What the apiserver shows as the status until the operator writes its first one.
+///
+/// Without it a fresh object has no status and counts as success: for kstatus (Flux, `helm --wait`), and for
+/// `kubectl wait`, whose answer depends on the condition's own `observedGeneration` before the status's. A
+/// condition's may not be negative (`metav1.Condition`), and 0 is below every real generation.
+fn initial_status() -> serde_json::Value {
+    json!({
+        "observedGeneration": -1,
+        "conditions": [{
+            "type": ConditionType::Ready.as_str(),
+            "status": ConditionStatus::Unknown.as_str(),
+            "reason": Reason::Pending.as_str(),
+            "message": "Waiting for the operator",
+            "observedGeneration": 0,
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }],
+    })
+}
+
+/// A doc comment is wrapped at the width of the source; a description is wrapped by whoever shows it.
+fn unfold_descriptions(schema: &mut JSONSchemaProps) {
+    if let Some(text) = &mut schema.description {
+        *text = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
+    schema.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(unfold_descriptions);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        unfold_descriptions(items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_files_are_those_of_this_version() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+        let committed: BTreeMap<String, String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+            })
+            .collect();
+        let generated: BTreeMap<String, String> = crd_files().unwrap().into_iter().collect();
+        assert!(committed == generated, "crds/ is stale: regenerate it with `make crds` and commit the result");
+    }
+
+    #[test]
+    fn yaml_says_what_the_definition_says() {
+        for (crd, (_, yaml)) in crds().iter().zip(crd_files().unwrap()) {
+            let read: Value = serde_yaml::from_str(&yaml).unwrap();
+            assert_eq!(whole_numbers(read), whole_numbers(serde_json::to_value(crd).unwrap()));
+        }
+    }
+
+    /// `minimum: 0.0` may come back as `0`.
+    fn whole_numbers(value: Value) -> Value {
+        match value {
+            Value::Number(n) => n.as_f64().map_or(Value::Null, Value::from),
+            Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+            Value::Object(map) => map.into_iter().map(|(k, v)| (k, whole_numbers(v))).collect(),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_description_and_every_string_and_list_a_bound() {
+        fn check(path: &str, schema: &JSONSchemaProps) {
+            let described = path.ends_with("[]") || schema.description.as_ref().is_some_and(|d| !d.is_empty());
+            assert!(described, "{path} has no description");
+            match schema.type_.as_deref() {
+                Some("string") => assert!(
+                    schema.max_length.is_some() || schema.enum_.is_some() || schema.format.is_some(),
+                    "{path} has no maxLength"
+                ),
+                Some("array") => assert!(schema.max_items.is_some(), "{path} has no maxItems"),
+                Some("integer") => assert_eq!(schema.format.as_deref(), Some("int64"), "{path}"),
+                _ => {}
+            }
+            for (name, property) in schema.properties.iter().flatten() {
+                check(&format!("{path}.{name}"), property);
+            }
+            if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+                check(&format!("{path}[]"), items);
+            }
+        }
+        for crd in crds() {
+            for version in &crd.spec.versions {
+                check("", version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn no_rule_stands_on_a_field() {
+        fn check(path: &str, schema: &JSONSchemaProps) {
+            for (name, property) in schema.properties.iter().flatten() {
+                let path = format!("{path}.{name}");
+                let allowed = path == ".spec" || property.x_kubernetes_validations.is_none();
+                assert!(allowed, "{path}: a refusal would print its value");
+                check(&path, property);
+            }
+        }
+        for crd in crds() {
+            for version in &crd.spec.versions {
+                check("", version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn the_initial_status_is_a_status() {
+        let status: crate::resources::LiveMessageGroupStatus = serde_json::from_value(initial_status()).unwrap();
+        assert_eq!(serde_json::to_value(&status).unwrap(), initial_status());
+    }
+}

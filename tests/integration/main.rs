@@ -1,0 +1,9 @@
+//! Tests against a real etcd and kube-apiserver, with the real helm and kubectl. One binary, one control plane: each test
+//! takes a namespace of its own. Nothing is skipped: where the control plane cannot be had, the tests fail and say why.
+
+mod admission;
+mod control_plane;
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the demo; neither uses all of it")]
+mod support;

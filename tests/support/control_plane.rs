@@ -1,0 +1,270 @@
+//! A real etcd and kube-apiserver on loopback: ports picked free, data in a temporary folder.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::error::{Context as _, Error, Result};
+use super::helm::{Helm, grant_chart_rbac};
+use super::kubeconfig::{Access, Cluster};
+use super::kubectl::Kubectl;
+use super::process::{Process, wait_for};
+use super::scratch::Scratch;
+use super::{pki, repository, tools};
+
+/// Seconds, generous: a server that is ready in 3 s alone takes a minute beside a compiler on the same two cores.
+const READY: Duration = Duration::from_secs(120);
+
+/// The one control plane of this test run, started by the first test that asks. Tests share it and take a namespace each;
+/// a test that stops the apiserver starts a control plane of its own.
+pub fn shared_control_plane() -> Result<&'static ControlPlane> {
+    static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    SHARED.get_or_init(|| ControlPlane::start().map_err(|error| error.to_string())).as_ref().map_err(Error::new)
+}
+
+/// etcd and kube-apiserver; both end and their data goes when it is dropped, or with the process.
+pub struct ControlPlane {
+    apiserver: Mutex<Process>,
+    etcd: Process,
+    kubectl: Kubectl,
+    cluster: Cluster,
+    kubeconfig: PathBuf,
+    tools: PathBuf,
+    ports: Ports,
+    crds: Mutex<bool>,
+    // Last: the servers write here until they are dropped.
+    dir: Scratch,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    etcd: u16,
+    peer: u16,
+    apiserver: u16,
+}
+
+impl ControlPlane {
+    /// Starts both servers and waits until they are ready: 3 to 4 s on an idle machine.
+    pub fn start() -> Result<Self> {
+        let tools = tools::control_plane()?;
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            match Self::start_once(tools.clone()) {
+                // Between picking a free port and binding it, somebody else may have taken it.
+                Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn start_once(tools: PathBuf) -> Result<Self> {
+        let dir = Scratch::new("control-plane")?;
+        let ports = Ports::pick()?;
+        let pki = pki::make(&dir)?;
+        let cluster = Cluster::new(format!("https://127.0.0.1:{}", ports.apiserver), &pki.ca);
+        let admin = cluster.kubeconfig(Access::Certificate(&pki.admin_certificate, &pki.admin_key), "default")?;
+        let kubeconfig = dir.write("admin.kubeconfig", admin)?;
+        let kubectl = Kubectl::new(tools.join("kubectl"), kubeconfig.clone());
+        let mut etcd = start_etcd(&tools, &dir, ports)?;
+        let mut apiserver = start_apiserver(&tools, &dir, ports)?;
+        wait_ready(&kubectl, &mut [&mut etcd, &mut apiserver])?;
+        let (apiserver, crds) = (Mutex::new(apiserver), Mutex::new(false));
+        Ok(Self { apiserver, etcd, kubectl, cluster, kubeconfig, tools, ports, crds, dir })
+    }
+
+    /// `https://127.0.0.1:PORT` of the apiserver.
+    pub fn url(&self) -> &str {
+        &self.cluster.server
+    }
+
+    /// The kubeconfig of an administrator. For looking and preparing; what is under test uses
+    /// [`operator_kubeconfig`](Self::operator_kubeconfig).
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A folder for the test run's own files; it goes with the control plane.
+    pub fn dir(&self) -> &Scratch {
+        &self.dir
+    }
+
+    /// kubectl as an administrator, to be passed on.
+    pub fn kubectl_program(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// Runs kubectl as an administrator; its stdout, or its stderr as the error.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.kubectl.run(args)
+    }
+
+    /// The same with something on stdin (`-f -`).
+    pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> Result<String> {
+        self.kubectl.run_with_input(args, input)
+    }
+
+    /// An administrator's client, of the runtime this is called in; a client must not outlive its runtime.
+    pub async fn client(&self) -> Result<kube::Client> {
+        client(&self.kubeconfig).await
+    }
+
+    /// A new, empty namespace; its name.
+    pub fn namespace(&self) -> Result<String> {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.kubectl(&["create", "namespace", &name])?;
+        Ok(name)
+    }
+
+    /// Installs the repository's `crds/` and waits until they are served. Once; further calls do nothing.
+    pub fn apply_crds(&self) -> Result<()> {
+        let mut applied = lock(&self.crds);
+        if !*applied {
+            apply_crds(&self.kubectl)?;
+            *applied = true;
+        }
+        Ok(())
+    }
+
+    /// A kubeconfig for an operator that is installed in `namespace`: the token of its ServiceAccount, with exactly the
+    /// RBAC that the chart renders. `watch`: the chart's `watchNamespaces`; empty means the whole cluster.
+    pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
+        let helm = Helm::new()?;
+        // The release's name is part of the ClusterRoles' names: one per namespace, so that tests do not share them.
+        let release = format!("lmo-{namespace}");
+        let token = grant_chart_rbac(&helm, &self.kubectl, &release, namespace, watch)?;
+        let config = self.cluster.kubeconfig(Access::Token(&token), namespace)?;
+        self.dir.write(&format!("{release}.kubeconfig"), config)
+    }
+
+    /// Kills the apiserver: connections are refused until [`start_apiserver`](Self::start_apiserver).
+    pub fn stop_apiserver(&self) -> Result<()> {
+        lock(&self.apiserver).sigkill()
+    }
+
+    /// Starts the apiserver again, on the same port and data, and waits until it is ready.
+    pub fn start_apiserver(&self) -> Result<()> {
+        let mut apiserver = lock(&self.apiserver);
+        *apiserver = start_apiserver(&self.tools, &self.dir, self.ports)?;
+        wait_ready(&self.kubectl, &mut [&mut apiserver])
+    }
+
+    /// Freezes the apiserver (SIGSTOP): connections stay open and nobody answers.
+    pub fn pause_apiserver(&self) -> Result<()> {
+        lock(&self.apiserver).sigstop()
+    }
+
+    /// Thaws it (SIGCONT).
+    pub fn resume_apiserver(&self) -> Result<()> {
+        lock(&self.apiserver).sigcont()
+    }
+
+    /// Process ids of etcd and of the apiserver.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.etcd.pid(), lock(&self.apiserver).pid()]
+    }
+}
+
+/// A client with the credentials of this kubeconfig, of the runtime this is called in.
+async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    // The first test wins; that another one was faster is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// Installs the repository's `crds/` and waits until they are served.
+pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
+    let crds = repository().join("crds");
+    let path = crds.to_string_lossy();
+    if !crds.is_dir() {
+        return Err(Error::new(format!("{path} is missing: `make crds` generates it")));
+    }
+    kubectl.run(&["apply", "--server-side", "-f", &path])?;
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]).map(drop)
+}
+
+impl Ports {
+    fn pick() -> Result<Self> {
+        // All three are held until all are known, or the same one could come twice.
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+        let mut ports = [0; 3];
+        for (port, listener) in ports.iter_mut().zip(&held) {
+            let listener = listener.as_ref().context("no free port on loopback")?;
+            *port = listener.local_addr()?.port();
+        }
+        let [etcd, peer, apiserver] = ports;
+        Ok(Self { etcd, peer, apiserver })
+    }
+}
+
+fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
+    let client = format!("http://127.0.0.1:{}", ports.etcd);
+    let peer = format!("http://127.0.0.1:{}", ports.peer);
+    let args = [
+        "--name=test".to_owned(),
+        format!("--data-dir={}", dir.join("etcd").display()),
+        // The data dies with the test run: nothing to be kept safe from a power cut.
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=test={peer}"),
+    ];
+    Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
+}
+
+fn start_apiserver(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let args = [
+        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.apiserver),
+        "--advertise-address=127.0.0.1".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        format!("--tls-cert-file={}", file("apiserver.crt")),
+        format!("--tls-private-key-file={}", file("apiserver.key")),
+        format!("--client-ca-file={}", file("ca.crt")),
+        format!("--cert-dir={}", file("pki")),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--anonymous-auth=false".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        "--api-audiences=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-key-file={}", file("sa.pub")),
+        format!("--service-account-signing-key-file={}", file("sa.key")),
+        "--profiling=false".to_owned(),
+        // No controller-manager makes the `default` ServiceAccounts that this admission plugin insists on for pods.
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+    ];
+    Process::spawn(&tools.join("kube-apiserver"), &args, &[], &dir.join("kube-apiserver.log"))
+}
+
+fn wait_ready(kubectl: &Kubectl, servers: &mut [&mut Process]) -> Result<()> {
+    let mut answer = String::from("nothing yet");
+    let ready = wait_for("the control plane to be ready", READY, || {
+        for server in &mut *servers {
+            if let Some(status) = server.exited()? {
+                return Err(Error::new(format!("a server of the control plane has ended: {status}")));
+            }
+        }
+        // Ready, and the first namespace made: the apiserver makes it a moment after it is ready.
+        let asked = kubectl.run(&["get", "--raw=/readyz", "--request-timeout=2s"]);
+        let asked = asked.and_then(|_| kubectl.run(&["get", "namespace", "default", "--request-timeout=2s"]));
+        Ok(asked.map_err(|error| answer = error.to_string()).ok())
+    });
+    let tails = || servers.iter().map(|server| server.log_tail()).collect::<Vec<_>>().join("\n");
+    ready.map(drop).map_err(|error| Error::new(format!("{error}\nits last answer: {answer}\n{}", tails())))
+}
+
+// A test that failed while it held the lock has left nothing half done in here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,56 @@
+//! Kubeconfigs, written as JSON, which is YAML too.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::error::Result;
+
+/// Where an apiserver is and how it is known.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// `https://…`
+    pub server: String,
+    /// The cluster entry's other fields, as in a kubeconfig (`certificate-authority-data` and the like).
+    pub settings: serde_json::Map<String, Value>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Access<'a> {
+    /// A client certificate and its key, PEM.
+    Certificate(&'a str, &'a str),
+    /// A bearer token.
+    Token(&'a str),
+}
+
+impl Cluster {
+    /// A cluster whose certificate was signed by this CA (PEM).
+    pub fn new(server: String, ca: &str) -> Self {
+        let mut settings = serde_json::Map::new();
+        settings.insert("certificate-authority-data".to_owned(), json!(STANDARD.encode(ca)));
+        Self { server, settings }
+    }
+
+    /// A complete kubeconfig for this cluster.
+    pub fn kubeconfig(&self, access: Access<'_>, namespace: &str) -> Result<String> {
+        let user = match access {
+            Access::Token(token) => json!({ "token": token }),
+            Access::Certificate(certificate, key) => json!({
+                "client-certificate-data": STANDARD.encode(certificate),
+                "client-key-data": STANDARD.encode(key),
+            }),
+        };
+        let mut cluster = self.settings.clone();
+        cluster.insert("server".to_owned(), json!(self.server));
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{ "name": "test", "cluster": cluster }],
+            "users": [{ "name": "test", "user": user }],
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test", "namespace": namespace } }],
+            "current-context": "test",
+        });
+        Ok(serde_json::to_string_pretty(&config)?)
+    }
+}

@@ -1,0 +1,39 @@
+//! The test environment: a real etcd and kube-apiserver on loopback, the real helm and kubectl, and the operator and the
+//! emulator as processes. Shared by the integration tests and the demo; neither leaves anything behind, even killed.
+//!
+//! - [`ControlPlane`]: start, namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC; outages on demand.
+//! - [`Operator`], [`Emulator`]: the binary under test, one process each, with its log and signals.
+//! - [`Helm`]: renders and lints the chart.
+//!
+//! Everything is blocking and independent of any async runtime, so that one control plane serves tests that each have a
+//! runtime of their own; [`ControlPlane::client`] makes a client for the runtime it is called in.
+
+mod control_plane;
+mod error;
+mod guardian;
+mod helm;
+mod kubeconfig;
+mod kubectl;
+mod pki;
+mod process;
+mod programs;
+mod request_log;
+mod scratch;
+mod tools;
+
+pub use control_plane::{ControlPlane, shared_control_plane};
+pub use error::{Context, Error, Result};
+pub use helm::{CHART, Helm, documents, grant_chart_rbac};
+pub use kubeconfig::{Access, Cluster};
+pub use kubectl::Kubectl;
+pub use process::{Process, wait_for};
+pub use programs::{Emulator, EmulatorOptions, Operator, OperatorOptions};
+pub use request_log::Request;
+pub use scratch::Scratch;
+
+use std::path::PathBuf;
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,62 @@
+//! The certificates of a control plane: one CA, the apiserver's, the admin's, and the key that signs tokens.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+use super::error::Result;
+use super::scratch::Scratch;
+
+/// Names under which the apiserver is reached: loopback, and those of the service inside a cluster.
+const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"];
+
+/// What a client needs; all PEM.
+pub struct Pki {
+    /// The authority that signed all of the others.
+    pub ca: String,
+    /// Certificate of `system:masters`.
+    pub admin_certificate: String,
+    /// Its key.
+    pub admin_key: String,
+}
+
+/// Makes the certificates and writes the server's files: `ca.crt`, `apiserver.{crt,key}`, `sa.{pub,key}`.
+pub fn make(dir: &Scratch) -> Result<Pki> {
+    let mut ca = CertificateParams::new(Vec::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    ca.distinguished_name.push(DnType::CommonName, "live-message-operator test CA");
+    let ca_key = KeyPair::generate()?;
+    let ca_certificate = ca.self_signed(&ca_key)?;
+    let issuer = Issuer::from_params(&ca, &ca_key);
+
+    let mut server = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
+    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    let (server_certificate, server_key) = sign(server, ExtendedKeyUsagePurpose::ServerAuth, &issuer)?;
+
+    let mut admin = CertificateParams::new(Vec::new())?;
+    admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    admin.distinguished_name.push(DnType::CommonName, "test-admin");
+    let (admin_certificate, admin_key) = sign(admin, ExtendedKeyUsagePurpose::ClientAuth, &issuer)?;
+
+    let tokens = KeyPair::generate()?;
+    dir.write("ca.crt", ca_certificate.pem())?;
+    dir.write("apiserver.crt", server_certificate)?;
+    dir.write("apiserver.key", server_key)?;
+    dir.write("sa.pub", tokens.public_key_pem())?;
+    dir.write("sa.key", tokens.serialize_pem())?;
+    Ok(Pki { ca: ca_certificate.pem(), admin_certificate, admin_key })
+}
+
+/// The certificate and its key.
+fn sign(
+    mut params: CertificateParams,
+    usage: ExtendedKeyUsagePurpose,
+    issuer: &Issuer<'_, &KeyPair>,
+) -> Result<(String, String)> {
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    let key = KeyPair::generate()?;
+    Ok((params.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
+}

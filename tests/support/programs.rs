@@ -1,0 +1,169 @@
+//! The binary under test, as processes: the operator and the emulator.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{Context as _, Error, Result};
+use super::process::{Process, wait_for};
+use super::request_log::{self, Request};
+use super::scratch::Scratch;
+
+/// The key pair that the emulator accepts and the operator uses, unless a test says otherwise.
+const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
+
+/// How to start an operator; `..OperatorOptions::default()` for the rest.
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    /// From `ControlPlane::operator_kubeconfig`.
+    pub kubeconfig: PathBuf,
+    /// The emulator's URL.
+    pub endpoint: String,
+    /// Access key id and secret.
+    pub access_key: (String, String),
+    /// Further arguments of `run`.
+    pub args: Vec<String>,
+    /// Further environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for OperatorOptions {
+    fn default() -> Self {
+        let (id, secret) = ACCESS_KEY;
+        Self {
+            kubeconfig: PathBuf::new(),
+            endpoint: String::new(),
+            access_key: (id.to_owned(), secret.to_owned()),
+            args: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+}
+
+/// `live-message-operator run`.
+pub struct Operator {
+    /// Signals, log, end.
+    pub process: Process,
+    probes: String,
+    _dir: Scratch,
+}
+
+impl Operator {
+    /// Starts it; it is not waited for.
+    pub fn start(options: &OperatorOptions) -> Result<Self> {
+        let dir = Scratch::new("operator")?;
+        let probes = free_address()?;
+        let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
+        args.extend(["--allow-http".to_owned(), "--probe-listen".to_owned(), probes.clone()]);
+        args.extend(options.args.iter().cloned());
+        let (id, secret) = &options.access_key;
+        let mut env: Vec<(&str, OsString)> = vec![
+            ("KUBECONFIG", options.kubeconfig.clone().into()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", id.into()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.into()),
+        ];
+        env.extend(options.env.iter().map(|(key, value)| (key.as_str(), value.into())));
+        let process = Process::spawn(&binary()?, &args, &env, &dir.join("operator.log"))?;
+        Ok(Self { process, probes: format!("http://{probes}"), _dir: dir })
+    }
+
+    /// Where `/healthz` and `/readyz` are: `http://ADDR:PORT`.
+    pub fn probes(&self) -> &str {
+        &self.probes
+    }
+}
+
+/// How to start an emulator; `..EmulatorOptions::default()` for the rest.
+#[derive(Clone, Debug)]
+pub struct EmulatorOptions {
+    /// `ADDR:PORT` on loopback; port 0 is any free one.
+    pub listen: String,
+    /// The key pairs it knows.
+    pub access_keys: Vec<(String, String)>,
+    /// Its apps: `APPID` or `APPID@DATACENTER`.
+    pub apps: Vec<String>,
+    /// Groups there from the start: `APPID/GROUPID` or `APPID/GROUPID:deleted`.
+    pub groups: Vec<String>,
+    /// Further arguments of `emulate`.
+    pub args: Vec<String>,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> Self {
+        let (id, secret) = ACCESS_KEY;
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+            access_keys: vec![(id.to_owned(), secret.to_owned())],
+            apps: Vec::new(),
+            groups: Vec::new(),
+            args: Vec::new(),
+        }
+    }
+}
+
+/// `live-message-operator emulate`.
+pub struct Emulator {
+    /// Signals, log, end.
+    pub process: Process,
+    url: String,
+    dir: Scratch,
+}
+
+impl Emulator {
+    /// Starts it and waits until it listens.
+    pub fn start(options: &EmulatorOptions) -> Result<Self> {
+        let dir = Scratch::new("emulator")?;
+        let mut args: Vec<OsString> = vec!["emulate".into(), "--listen".into(), options.listen.clone().into()];
+        args.extend(["--request-log".into(), dir.join("requests.jsonl").into()]);
+        for (id, secret) in &options.access_keys {
+            args.extend(["--access-key".into(), format!("{id}:{secret}").into()]);
+        }
+        args.extend(options.apps.iter().flat_map(|app| ["--app".into(), app.into()]));
+        args.extend(options.groups.iter().flat_map(|group| ["--group".into(), group.into()]));
+        args.extend(options.args.iter().map(OsString::from));
+        let mut process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
+        let url = wait_for("the emulator to listen", Duration::from_secs(30), || {
+            if let Some(status) = process.exited()? {
+                return Err(Error::new(format!("the emulator has ended: {status}")));
+            }
+            Ok(process.log().lines().find_map(|line| Some(line.strip_prefix("listening on ")?.trim().to_owned())))
+        });
+        let url = url.map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
+        Ok(Self { process, url, dir })
+    }
+
+    /// `http://ADDR:PORT`, for the operator's `--endpoint`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Every call it received so far, in order.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        request_log::read(&self.dir.join("requests.jsonl"))
+    }
+
+    /// How often this operation was called so far.
+    pub fn calls(&self, operation: &str) -> Result<usize> {
+        Ok(self.requests()?.iter().filter(|request| request.operation == operation).count())
+    }
+}
+
+/// The binary under test. Cargo tells a test where it is; an example (the demo) lies one folder below it.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_live-message-operator") {
+        return Ok(PathBuf::from(path));
+    }
+    let example = std::env::current_exe()?;
+    let folder = example.parent().and_then(std::path::Path::parent).context("this program lies in no folder")?;
+    let path = folder.join("live-message-operator");
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(Error::new(format!("{} is missing: `cargo build` first", path.display())))
+    }
+}
+
+fn free_address() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
+    Ok(listener.local_addr()?.to_string())
+}
