@@ -91,6 +91,8 @@ reasons! {
         "The operator has not looked at the object yet. If it stays so, check that the operator runs and watches this namespace.";
     Queued: Ready::Unchanged, Progress::Reconciling,
         "The object waits for its turn: the Live API takes 50 calls a second per account and operation. Nothing to do.";
+    Applying: Ready::Unchanged, Progress::Reconciling,
+        "A change of the spec was sent to the Live API, which has not answered yet. Nothing to do.";
     Created: Ready::True, Progress::Settled,
         "The operator created the group.";
     AlreadyExists: Ready::True, Progress::Settled,
