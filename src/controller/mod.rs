@@ -1,1 +1,164 @@
 //! Watch, queue, reconcile, status: the loop that turns objects into groups.
+//!
+//! Events become keys in the [`queue`]; a worker reads the object and decides; what needs a call waits for a permit of
+//! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
+
+mod account;
+mod events;
+mod gates;
+mod index;
+mod key;
+mod objects;
+mod pass;
+mod queue;
+mod reconcile;
+mod watch;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::{Semaphore, watch as signal};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use account::{Account, Rate};
+pub use watch::Progress;
+
+use crate::decide::Lane;
+use crate::live::Operation;
+use events::Events;
+use objects::Objects;
+use reconcile::Reconciler;
+use work::SLOTS;
+
+/// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.
+const WORKERS: usize = 16;
+
+/// How many calls of one operation are out at once, where no budget bounds them.
+const IN_FLIGHT: usize = 64;
+
+/// How long a stop waits for what is under way: a call's time-out, and the write of its outcome.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What a controller needs.
+pub struct Config {
+    /// The client of the apiserver.
+    pub client: Client,
+    /// The account that is called.
+    pub account: Account,
+    /// The namespaces to watch; empty = all.
+    pub namespaces: Vec<String>,
+    /// How far the watch is, for probes.
+    pub progress: Arc<Progress>,
+    /// Cancelled when the process is to end.
+    pub stop: CancellationToken,
+}
+
+/// Runs until `stop` is cancelled, then lets what is under way end.
+pub async fn run(config: Config) {
+    let Config { client, account, namespaces, progress, stop } = config;
+    let events = Events::start(client.clone());
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), account, events));
+    let tasks = TaskTracker::new();
+    let (listed, is_listed) = signal::channel(false);
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let missing = Arc::new(AtomicUsize::new(scopes.len()));
+    for scope in scopes {
+        let (missing, listed, progress) = (Arc::clone(&missing), listed.clone(), Arc::clone(&progress));
+        let done = {
+            let progress = Arc::clone(&progress);
+            move || {
+                if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    progress.set_listed();
+                    listed.send_replace(true);
+                }
+            }
+        };
+        let watching = watch::watch(Arc::clone(&reconciler), scope, progress, done);
+        tokio::spawn(until(stop.clone(), watching));
+    }
+    // Nothing is decided before every object is known: who holds a group is a question about all of them.
+    let mut ready = is_listed.clone();
+    tokio::select! {
+        () = stop.cancelled() => return,
+        _ = ready.wait_for(|listed| *listed) => {}
+    }
+    tracing::info!(objects = reconciler.index().len(), "listed: working");
+    for _ in 0..WORKERS {
+        tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
+    }
+    for slot in SLOTS {
+        tasks.spawn(until(stop.clone(), dispatch(Arc::clone(&reconciler), slot, tasks.clone())));
+    }
+    let releasing = Arc::clone(&reconciler);
+    tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
+    tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));
+    stop.cancelled().await;
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("stopping with work under way: it is taken up again at the next start");
+    }
+}
+
+async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// A worker: one object at a time. What it has begun it ends, even when the process is to stop.
+async fn work_on(reconciler: Arc<Reconciler>, tasks: TaskTracker) {
+    loop {
+        let (key, lane) = reconciler.work.next().await;
+        let step = tasks.spawn(Arc::clone(&reconciler).run(key, lane, None));
+        if step.await.is_err() {
+            tracing::error!("a worker's task failed");
+        }
+    }
+}
+
+/// Grants permits of one operation, each to the best object that waits at that moment.
+async fn dispatch(reconciler: Arc<Reconciler>, slot: Operation, tasks: TaskTracker) {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+    loop {
+        reconciler.work.someone_ready(slot).await;
+        let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        let turn = reconciler.account.turn().await;
+        let permit = reconciler.account.permit(slot).await;
+        let Some((key, lane)) = reconciler.work.take_ready(slot) else { continue };
+        let run = Arc::clone(&reconciler).run(key, lane, Some((slot, permit)));
+        tasks.spawn(async move {
+            run.await;
+            drop((turn, place));
+        });
+    }
+}
+
+/// Wakes the probers of shut gates when their time comes.
+async fn probe_gates(reconciler: Arc<Reconciler>) {
+    loop {
+        let bell = reconciler.gate_bell.notified();
+        let (probers, next) = {
+            let mut gates = reconciler.gates();
+            (gates.due(Instant::now().into_std()), gates.next_due())
+        };
+        for key in probers {
+            reconciler.work.wake(&key, Lane::Retry);
+        }
+        match next {
+            None => bell.await,
+            Some(at) => {
+                tokio::select! {
+                    () = bell => {}
+                    () = sleep_until(Instant::from_std(at)) => {}
+                }
+            }
+        }
+    }
+}

@@ -44,8 +44,7 @@ impl Facts {
 
     /// Whether this pass created the group with just these fields and has changed nothing since.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
-        self.modifies.is_none()
-            && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
+        self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
     }
 
     /// How often the change of this generation has been sent.
@@ -75,8 +74,7 @@ impl Facts {
     ) -> Result<(), Failure> {
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
-                self.remote =
-                    if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown };
+                self.remote = if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown };
                 if outcome == CreateOutcome::Created {
                     self.wrote(request_id);
                 }

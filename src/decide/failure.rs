@@ -92,7 +92,9 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
             format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
         }
         ErrorClass::NotAuthorized => {
-            format!("the operator's credentials may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
+            format!(
+                "the operator's credentials may not call live:{operation} for app {app:?} ({code}): grant it in RAM"
+            )
         }
         _ => format!("{operation}: {}", without_request_id(error)),
     }

@@ -17,7 +17,7 @@ pub use conflict::{Claim, holder};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, GateKind, Retry};
-pub use verdict::{Sync, Verdict};
+pub use verdict::{Sync, Verdict, unreadable_status};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Origin, Reason};

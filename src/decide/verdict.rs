@@ -187,8 +187,7 @@ impl<'a> Writer<'a> {
             status.last_request_id = None;
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-        let applied =
-            same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
+        let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
         Self { object, status, generation, applied, now }
     }
 
@@ -326,4 +325,24 @@ impl<'a> Writer<'a> {
         remove_condition(&mut self.status.conditions, ConditionType::Paused);
         self.status
     }
+}
+
+/// The status of an object that cannot be read, or `None` where it is the recorded one. `status` is what of its own
+/// can be read.
+pub fn unreadable_status(
+    status: LiveMessageGroupStatus,
+    generation: i64,
+    message: String,
+    now: Timestamp,
+) -> Option<LiveMessageGroupStatus> {
+    let mut after = status.clone();
+    after.observed_generation = Some(generation);
+    let conditions = &mut after.conditions;
+    remove_condition(conditions, ConditionType::Reconciling);
+    for (kind, value) in
+        [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Stalled, ConditionStatus::True)]
+    {
+        set_condition(conditions, kind, value, Reason::InvalidSpec, message.clone(), generation, now);
+    }
+    (after != status).then_some(after)
 }

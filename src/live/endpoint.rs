@@ -3,6 +3,9 @@
 /// The service's own address: one host for both data centres, `DataCenter` routes.
 pub const DEFAULT_ENDPOINT: &str = "https://live.aliyuncs.com";
 
+/// The host of [`DEFAULT_ENDPOINT`].
+pub const DEFAULT_HOST: &str = "live.aliyuncs.com";
+
 /// A checked endpoint: scheme and host, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

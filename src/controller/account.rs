@@ -1,0 +1,142 @@
+//! An account as the operator calls it: credentials, client, budgets, and whether its credentials are proven.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use crate::budget::{Budget, Fate, Permit};
+use crate::live::credentials::CredentialsError;
+use crate::live::error::Delivery;
+use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
+
+/// How long a budget grants nothing after the service asked for fewer calls without saying how long.
+const THROTTLE_HOLD: Duration = Duration::from_secs(1);
+
+/// Calls a second and operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// 1 to 50.
+    PerSecond(u32),
+    /// For benchmarks against the emulator only.
+    Unlimited,
+}
+
+/// The operator's own account.
+#[derive(Debug)]
+pub struct Account {
+    client: Client,
+    credentials: Result<Credentials, CredentialsError>,
+    /// By operation, in the order of [`Operation::ALL`].
+    budgets: [Budget; Operation::ALL.len()],
+    proven: AtomicBool,
+    proving: Arc<Mutex<()>>,
+}
+
+/// The right to make a call while the credentials are not proven yet: one at a time.
+#[derive(Debug)]
+pub struct Turn(Option<OwnedMutexGuard<()>>);
+
+impl Account {
+    /// An account whose budgets start now.
+    pub fn new(client: Client, credentials: Result<Credentials, CredentialsError>, rate: Rate) -> Self {
+        let budget = || match rate {
+            Rate::PerSecond(calls) => Budget::per_second(calls),
+            Rate::Unlimited => Budget::unlimited(),
+        };
+        Self {
+            client,
+            credentials,
+            budgets: Operation::ALL.map(|_| budget()),
+            proven: AtomicBool::new(false),
+            proving: Arc::default(),
+        }
+    }
+
+    /// The error that stands for missing credentials.
+    pub fn missing_credentials(&self) -> Option<&CredentialsError> {
+        self.credentials.as_ref().err()
+    }
+
+    /// Waits for this caller's turn: until a call has shown that the credentials are good, only one is out, so that a
+    /// wrong secret costs one call and not as many as fit into a round trip.
+    pub async fn turn(&self) -> Turn {
+        if self.proven.load(Ordering::Acquire) {
+            return Turn(None);
+        }
+        let turn = Arc::clone(&self.proving).lock_owned().await;
+        Turn((!self.proven.load(Ordering::Acquire)).then_some(turn))
+    }
+
+    /// Waits for a permit for `operation`.
+    pub async fn permit(&self, operation: Operation) -> Permit {
+        self.budgets[operation as usize].permit().await
+    }
+
+    /// Sends one call with one permit. The only way to the Live API: every call is counted and logged here.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn send(&self, call: &Call, mut permit: Permit) -> Result<Answer<Reply>, CallError> {
+        let operation = call.operation();
+        let credentials = match &self.credentials {
+            Ok(credentials) => credentials,
+            Err(error) => {
+                let message = error.to_string();
+                return Err(CallError::Transport { delivery: Delivery::NeverSent, message });
+            }
+        };
+        let started = Instant::now();
+        permit.sending();
+        let result = self.client.send(call, credentials).await;
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &result {
+            Ok(answer) => {
+                self.proven.store(true, Ordering::Release);
+                permit.done(Fate::Answered);
+                let request_id = answer.request_id.as_deref().unwrap_or_default();
+                tracing::debug!(%operation, took_ms = took, request_id, "call answered");
+            }
+            Err(error) => {
+                let class = error.class();
+                permit.done(match error {
+                    CallError::Transport { delivery: Delivery::NeverSent, .. } => Fate::NotSent,
+                    CallError::Transport { .. } => Fate::Lost,
+                    CallError::Api(_) => Fate::Answered,
+                });
+                self.learn(operation, error, class);
+                let request_id = error.request_id().unwrap_or_default();
+                tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
+            }
+        }
+        result
+    }
+
+    fn learn(&self, operation: Operation, error: &CallError, class: ErrorClass) {
+        match class {
+            ErrorClass::Throttled => {
+                let asked = if let CallError::Api(api) = error { api.retry_after } else { None };
+                self.budgets[operation as usize].hold_for(asked.unwrap_or(THROTTLE_HOLD));
+            }
+            ErrorClass::CredentialsRejected => self.proven.store(false, Ordering::Release),
+            // These are told before or without a look at the signature.
+            ErrorClass::ServiceError
+            | ErrorClass::Unreachable
+            | ErrorClass::ClockSkew
+            | ErrorClass::NonceUsed
+            | ErrorClass::Rejected => {}
+            ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
+                self.proven.store(true, Ordering::Release)
+            }
+        }
+    }
+}
+
+impl Turn {
+    /// Whether the credentials were proven when the turn came.
+    pub fn is_free(&self) -> bool {
+        self.0.is_none()
+    }
+}

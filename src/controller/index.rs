@@ -1,0 +1,269 @@
+//! What is kept of every object: a small record, never its spec. It tells which objects name one group, and which of
+//! them holds it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::key::Key;
+use crate::decide::{Claim, Desired, Holder, Identity, holder, recorded_identity};
+use crate::resources::{LiveMessageGroup, Reason};
+
+#[derive(Debug)]
+struct Record {
+    uid: Arc<str>,
+    created: i64,
+    generation: i64,
+    identity: Option<Arc<Identity>>,
+    /// `status.origin`, for this very identity.
+    origin: bool,
+    /// No origin, and its own last answer was a refusal.
+    refused: bool,
+    /// A call of its is out, or its effect is not recorded yet.
+    in_flight: bool,
+    /// Its status says `Conflict`: to be looked at again when the holder changes.
+    conflict: bool,
+    /// The list in which it was last seen; see [`Index::sweep_unseen`].
+    seen: u64,
+}
+
+impl Record {
+    fn same_claim(&self, other: &Self) -> bool {
+        (&self.uid, &self.identity, self.origin, self.refused, self.in_flight)
+            == (&other.uid, &other.identity, other.origin, other.refused, other.in_flight)
+    }
+}
+
+/// The records of all objects.
+#[derive(Debug, Default)]
+pub struct Index {
+    records: HashMap<Key, Record>,
+    groups: HashMap<Arc<Identity>, Vec<Key>>,
+}
+
+impl Index {
+    /// Takes in an object as read just now; `list` is the number of the list it was seen in. Returns the objects that
+    /// are to be looked at again, for what holds their group has changed.
+    pub fn observe(&mut self, key: &Key, object: &LiveMessageGroup, list: u64) -> Vec<Key> {
+        let metadata = &object.metadata;
+        let identity = Desired::of(object).ok().map(|desired| desired.identity());
+        let same = identity.is_some() && recorded_identity(object) == identity;
+        let origin = same && object.origin().is_some();
+        let before = self.records.get(key);
+        let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let record = Record {
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            generation: metadata.generation.unwrap_or_default(),
+            origin,
+            refused: (same && !origin && object.ready_reason().is_some_and(is_refusal))
+                || metadata.deletion_timestamp.is_some(),
+            in_flight: before.is_some_and(|before| before.in_flight && before.uid == uid),
+            conflict: object.ready_reason() == Some(Reason::Conflict),
+            seen: list.max(before.map_or(0, |before| before.seen)),
+            identity: identity.map(Arc::new),
+            uid,
+        };
+        self.replace(key, record)
+    }
+
+    /// Takes in an object that cannot be read. Whether its generation is new to the index.
+    pub fn observe_unreadable(&mut self, key: &Key, uid: &str, generation: i64, list: u64) -> bool {
+        let before = self.records.get(key);
+        let known = before.is_some_and(|before| &*before.uid == uid && before.generation == generation);
+        let record = Record {
+            uid: uid.into(),
+            created: 0,
+            generation,
+            identity: None,
+            origin: false,
+            refused: true,
+            in_flight: false,
+            conflict: false,
+            seen: list,
+        };
+        self.replace(key, record);
+        !known
+    }
+
+    fn replace(&mut self, key: &Key, record: Record) -> Vec<Key> {
+        let changed = self.records.get(key).is_none_or(|before| !before.same_claim(&record));
+        if !changed {
+            self.records.insert(key.clone(), record);
+            return Vec::new();
+        }
+        let mut peers = self.leave(key);
+        if let Some(identity) = &record.identity {
+            let members = self.groups.entry(Arc::clone(identity)).or_default();
+            if !members.contains(key) {
+                members.push(key.clone());
+            }
+            peers.extend(members.iter().filter(|member| *member != key).cloned());
+        }
+        self.records.insert(key.clone(), record);
+        self.waiting_for_a_holder(peers)
+    }
+
+    /// The object is gone. Returns the objects that are to be looked at again.
+    pub fn remove(&mut self, key: &Key) -> Vec<Key> {
+        let peers = self.leave(key);
+        self.records.remove(key);
+        self.waiting_for_a_holder(peers)
+    }
+
+    /// Takes the object out of its group; the others in it.
+    fn leave(&mut self, key: &Key) -> Vec<Key> {
+        let Some(identity) = self.records.get(key).and_then(|record| record.identity.clone()) else {
+            return Vec::new();
+        };
+        let Some(members) = self.groups.get_mut(&identity) else { return Vec::new() };
+        members.retain(|member| member != key);
+        let others = members.clone();
+        if others.is_empty() {
+            self.groups.remove(&identity);
+        }
+        others
+    }
+
+    fn waiting_for_a_holder(&self, mut peers: Vec<Key>) -> Vec<Key> {
+        peers.retain(|peer| self.records.get(peer).is_some_and(|record| record.conflict));
+        peers.sort();
+        peers.dedup();
+        peers
+    }
+
+    /// Removes what belongs to `namespace` (all, where absent) and was not seen in list number `list`: it was deleted
+    /// while nobody watched. Returns what was removed, and the objects that are to be looked at again.
+    pub fn sweep_unseen(&mut self, namespace: Option<&str>, list: u64) -> (Vec<Key>, Vec<Key>) {
+        let gone: Vec<Key> = self
+            .records
+            .iter()
+            .filter(|(key, record)| record.seen < list && namespace.is_none_or(|name| key.namespace() == name))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let peers = gone.iter().flat_map(|key| self.remove(key)).collect();
+        (gone, peers)
+    }
+
+    /// The other object that holds this one's group, if there is one.
+    pub fn holder_of(&self, key: &Key) -> Option<Holder> {
+        let identity = self.records.get(key)?.identity.as_ref()?;
+        let members = self.groups.get(identity)?;
+        if members.len() < 2 {
+            return None;
+        }
+        let claims: Vec<Claim<'_>> = members
+            .iter()
+            .filter_map(|member| self.records.get(member))
+            .map(|record| Claim {
+                created: record.created,
+                uid: &record.uid,
+                proven: record.origin || record.in_flight,
+                refused: record.refused,
+            })
+            .collect();
+        let name = &members[holder(&claims)?];
+        (name != key).then(|| Holder { name: name.to_string() })
+    }
+
+    /// Claims the object's group for a call that is about to be sent; the holder, where another one was faster.
+    ///
+    /// # Errors
+    /// The other object.
+    pub fn claim(&mut self, key: &Key) -> Result<(), Holder> {
+        if let Some(holder) = self.holder_of(key) {
+            return Err(holder);
+        }
+        if let Some(record) = self.records.get_mut(key) {
+            record.in_flight = true;
+        }
+        Ok(())
+    }
+
+    /// The call's effect is recorded, or there was none. Returns the objects that are to be looked at again.
+    pub fn release(&mut self, key: &Key) -> Vec<Key> {
+        let Some(record) = self.records.get_mut(key) else { return Vec::new() };
+        if !std::mem::take(&mut record.in_flight) {
+            return Vec::new();
+        }
+        let identity = record.identity.clone();
+        let members = identity.and_then(|identity| self.groups.get(&identity));
+        let peers = members.map_or_else(Vec::new, |members| members.iter().filter(|m| *m != key).cloned().collect());
+        self.waiting_for_a_holder(peers)
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
+fn is_refusal(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::GroupDeleted
+            | Reason::InvalidInput
+            | Reason::QuotaExceeded
+            | Reason::NotAuthorized
+            | Reason::AppNotFound
+            | Reason::Rejected
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(name: &str, created: i64, status: serde_json::Value) -> (Key, LiveMessageGroup) {
+        let time = jiff::Timestamp::from_second(created).unwrap().to_string();
+        let object: LiveMessageGroup = serde_json::from_value(json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"namespace": "ns", "name": name, "uid": name, "generation": 1, "creationTimestamp": time},
+            "spec": {"appId": "demo", "groupId": "one"}, "status": status
+        }))
+        .unwrap();
+        (Key::of(&object.metadata).unwrap(), object)
+    }
+
+    fn ready(reason: &str) -> serde_json::Value {
+        let time = "2026-01-01T00:00:00Z";
+        json!({"appId": "demo", "groupId": "one", "conditions": [
+            {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": time}]})
+    }
+
+    #[test]
+    fn the_older_one_holds_until_the_younger_has_a_call_out() {
+        let mut index = Index::default();
+        let (old, old_object) = object("old", 1, json!({}));
+        let (young, young_object) = object("young", 2, json!({}));
+        index.observe(&old, &old_object, 0);
+        index.observe(&young, &young_object, 0);
+        assert_eq!(index.holder_of(&old), None);
+        assert_eq!(index.claim(&young), Err(Holder { name: "ns/old".into() }));
+        assert_eq!(index.claim(&old), Ok(()));
+    }
+
+    #[test]
+    fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
+        let mut index = Index::default();
+        let (old, old_object) = object("old", 1, json!({}));
+        let (young, young_object) = object("young", 2, ready("Conflict"));
+        index.observe(&old, &old_object, 0);
+        index.observe(&young, &young_object, 0);
+        let (_, refused) = object("old", 1, ready("GroupDeleted"));
+        assert_eq!(index.observe(&old, &refused, 0), [young.clone()]);
+        assert_eq!(index.holder_of(&young), None);
+        assert_eq!(index.remove(&old), [young]);
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_show_is_gone() {
+        let mut index = Index::default();
+        let (old, old_object) = object("old", 1, json!({}));
+        let (young, young_object) = object("young", 2, ready("Conflict"));
+        index.observe(&old, &old_object, 1);
+        index.observe(&young, &young_object, 2);
+        assert_eq!(index.sweep_unseen(Some("other"), 2), (vec![], vec![]));
+        assert_eq!(index.sweep_unseen(Some("ns"), 2), (vec![old], vec![young]));
+        assert_eq!(index.len(), 1);
+    }
+}

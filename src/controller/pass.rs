@@ -1,0 +1,90 @@
+//! What is kept in memory of a pass between its steps.
+
+use std::time::Duration;
+
+use super::queue::Next;
+use crate::decide::{Desired, Facts, Identity, Verdict};
+use crate::live::Operation;
+use crate::resources::LiveMessageGroup;
+
+/// The delay after the first failure; it doubles with every further one.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest delay.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+
+/// After minutes: for refusals that nobody knows the meaning of.
+const SLOW_DELAY: Duration = Duration::from_secs(600);
+
+/// A pass: tied to one object (its uid) and one group.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    uid: String,
+    identity: Option<Identity>,
+    /// What the pass has learned.
+    pub facts: Facts,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Repetitions at once in a row.
+    pub at_once: u32,
+    /// A status that could not be written: for this generation, and what comes after it.
+    pub unwritten: Option<Unwritten>,
+}
+
+/// An outcome whose write failed. Only the write is repeated, never the call.
+#[derive(Debug, Clone)]
+pub struct Unwritten {
+    /// The generation it was decided for.
+    pub generation: i64,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// What follows the write.
+    pub next: Next<Operation>,
+}
+
+impl Pass {
+    /// A new pass over an object.
+    pub fn over(object: &LiveMessageGroup) -> Self {
+        Self {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            identity: Desired::of(object).ok().map(|desired| desired.identity()),
+            facts: Facts::default(),
+            failures: 0,
+            at_once: 0,
+            unwritten: None,
+        }
+    }
+
+    /// Whether the pass is one over this very object and group.
+    pub fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
+        object.metadata.uid.as_deref() == Some(&self.uid)
+            && Desired::of(object).ok().map(|desired| desired.identity()) == self.identity
+    }
+
+    /// The uid of the pass's object.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The group of the pass.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The delay before the next try, after one more failure.
+    pub fn backoff(&mut self) -> Duration {
+        let delay = FIRST_DELAY * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        jittered(delay.min(LONGEST_DELAY))
+    }
+}
+
+/// The delay before the next try of something that was refused for an unknown reason.
+pub fn slowly() -> Duration {
+    jittered(SLOW_DELAY)
+}
+
+/// Between 75 % and 125 % of a delay: what failed together does not come back together.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.75 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,526 @@
+//! One step of a pass: read the object, decide, act, write the status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::account::Account;
+use super::events::{Events, Kind};
+use super::gates::{GateKey, Gates, Passage};
+use super::index::Index;
+use super::key::Key;
+use super::objects::{Found, Objects, StoreError};
+use super::pass::{Pass, Unwritten, slowly};
+use super::queue::Next;
+use super::work::Work;
+use crate::budget::{LATE_ARRIVAL, Permit};
+use crate::decide::{Action, Failure, GateKind, Identity, Lane, Retry, Verdict, decide, unreadable_status};
+use crate::live::error::Delivery;
+use crate::live::{Call, CallError, ErrorClass, GroupRef, Operation};
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Ready, Reason};
+
+/// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
+/// there as if nothing were open.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An object behind a gate is woken by it; this is only the net below.
+const PARKED: Duration = Duration::from_secs(3600);
+
+/// After a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
+
+/// How often a failure is repeated at once before it is treated as one of the service.
+const AT_ONCE: u32 = 2;
+
+/// All that the steps share.
+pub struct Reconciler {
+    /// The objects.
+    pub objects: Objects,
+    /// The account that is called.
+    pub account: Account,
+    /// The queue.
+    pub work: Work,
+    /// Where transitions are told.
+    pub events: Events,
+    index: Mutex<Index>,
+    gates: Mutex<Gates<Key>>,
+    /// Rung when a gate shut.
+    pub gate_bell: tokio::sync::Notify,
+    passes: Mutex<HashMap<Key, Pass>>,
+    /// Until when no call for a group may be sent: an earlier one may arrive yet.
+    holds: Mutex<HashMap<Identity, Instant>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic leaves behind is whole: no lock is held across more than one step of its content.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reconciler {
+    /// A reconciler with nothing to do.
+    pub fn new(objects: Objects, account: Account, events: Events) -> Self {
+        Self {
+            objects,
+            account,
+            work: Work::default(),
+            events,
+            index: Mutex::default(),
+            gates: Mutex::default(),
+            gate_bell: tokio::sync::Notify::new(),
+            passes: Mutex::default(),
+            holds: Mutex::default(),
+        }
+    }
+
+    /// The index of all objects.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        locked(&self.index)
+    }
+
+    /// The gates.
+    pub fn gates(&self) -> MutexGuard<'_, Gates<Key>> {
+        locked(&self.gates)
+    }
+
+    /// Looks again at objects whose group changed hands.
+    pub fn wake_all(&self, keys: Vec<Key>) {
+        for key in keys {
+            self.work.wake(&key, Lane::Change);
+        }
+    }
+
+    /// The object is gone: everything known of it goes too.
+    pub fn forget(&self, key: &Key) {
+        let peers = self.index().remove(key);
+        self.gates().forget(key);
+        self.wake_all(peers);
+    }
+
+    /// Works on an active object, and hands it back to the queue. A panic is one failed object.
+    pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<(Operation, Permit)>) {
+        let this = Arc::clone(&self);
+        let of = key.clone();
+        let step = tokio::spawn(async move { this.step(&of, lane, permit).await });
+        let (lane, next) = step.await.unwrap_or_else(|error| {
+            tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
+            (Lane::Retry, Next::After(AFTER_PANIC))
+        });
+        self.work.finish(&key, lane, next);
+    }
+
+    async fn step(&self, key: &Key, lane: Lane, permit: Option<(Operation, Permit)>) -> (Lane, Next<Operation>) {
+        match self.objects.get(key).await {
+            Ok(Found::Object(object)) => self.pass(key, *object, lane, permit).await,
+            Ok(Found::Gone) => {
+                self.end_of(key, None);
+                self.forget(key);
+                (lane, Next::Done)
+            }
+            Ok(Found::Unreadable { identity: (uid, generation), status, error }) => {
+                let message = format!("the stored object cannot be read: {error}");
+                tracing::warn!(object = %key, error, "a stored object cannot be read: the others go on");
+                let now = jiff::Timestamp::now();
+                if let Some(status) = unreadable_status(*status, generation, message, now)
+                    && let Err(error) = self.objects.write_status(key, &uid, &status).await
+                {
+                    tracing::warn!(object = %key, %error, "its status could not be written");
+                    return (Lane::Retry, Next::After(AFTER_PANIC));
+                }
+                (lane, Next::Done)
+            }
+            Err(error) => {
+                tracing::warn!(object = %key, %error, "the object could not be read");
+                let delay = self.change_pass(key, Pass::backoff).unwrap_or(Duration::from_secs(2));
+                (lane, Next::After(delay.min(Duration::from_secs(30))))
+            }
+        }
+    }
+
+    /// Goes on with the pass over an object that was read just now.
+    async fn pass(
+        &self,
+        key: &Key,
+        mut object: LiveMessageGroup,
+        lane: Lane,
+        mut permit: Option<(Operation, Permit)>,
+    ) -> (Lane, Next<Operation>) {
+        let peers = self.index().observe(key, &object, 0);
+        self.wake_all(peers);
+        let mut pass = self.take_pass(key, &object);
+        if let Some(unwritten) = pass.unwritten.take()
+            && object.metadata.generation == Some(unwritten.generation)
+        {
+            return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
+        }
+        loop {
+            let holder = self.index().holder_of(key);
+            let call = match decide(&object, &pass.facts, holder.as_ref()) {
+                Action::Nothing => {
+                    self.gates().forget(key);
+                    self.release(key);
+                    return (lane, Next::Done);
+                }
+                Action::Write(verdict) => return self.conclude(key, &object, pass, verdict, lane, Next::Done).await,
+                Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
+                Action::Call(call) => call,
+            };
+            match self.may_call(key, &pass, &call) {
+                Permission::Granted => {}
+                Permission::Later(delay) => {
+                    self.keep_pass(key, pass);
+                    return (lane, Next::After(delay));
+                }
+                Permission::Waiting(verdict, next) => {
+                    return self.conclude(key, &object, pass, verdict, lane, next).await;
+                }
+            }
+            let operation = call.operation();
+            let Some((_, permit)) = permit.take().filter(|(of, _)| *of == operation) else {
+                if self.work.ready(operation) > 100 {
+                    self.tell_progress(key, &mut object, Reason::Queued, "the change waits for its turn").await;
+                }
+                self.keep_pass(key, pass);
+                return (lane, Next::Ready(operation));
+            };
+            if self.index().claim(key).is_err() {
+                continue;
+            }
+            let result = self.send(key, &mut object, &call, permit).await;
+            self.learn(key, &call, &result);
+            let generation = object.metadata.generation.unwrap_or_default();
+            let absorbed = match &result {
+                Ok(answer) => {
+                    pass.facts.absorb(&call, generation, Ok((answer.value.clone(), answer.request_id.clone())))
+                }
+                Err(error) => pass.facts.absorb(&call, generation, Err(error)),
+            };
+            if let Err(failure) = absorbed {
+                return self.failed(key, &object, pass, failure, lane).await;
+            }
+        }
+    }
+
+    /// Whether a call may be sent now, as far as it is not the budget's question.
+    fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
+        if let Some(error) = self.account.missing_credentials() {
+            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string());
+            return Permission::Waiting(verdict, Next::After(Duration::from_secs(60)));
+        }
+        if let Some(identity) = pass.identity() {
+            let mut holds = locked(&self.holds);
+            holds.retain(|_, until| *until > Instant::now());
+            if let Some(until) = holds.get(identity) {
+                return Permission::Later(*until - Instant::now());
+            }
+        }
+        match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
+            Passage::Free => Permission::Granted,
+            Passage::Shut(reason, message) => {
+                Permission::Waiting(Verdict::waiting(reason, message), Next::After(PARKED))
+            }
+        }
+    }
+
+    /// Sends a call; where the answer takes its time and an older generation's `Ready` stands in the status, tells so
+    /// meanwhile.
+    async fn send(
+        &self,
+        key: &Key,
+        object: &mut LiveMessageGroup,
+        call: &Call,
+        permit: Permit,
+    ) -> Result<crate::live::Answer<crate::live::Reply>, CallError> {
+        let mut sending = Box::pin(self.account.send(call, permit));
+        if let Ok(result) = timeout(PATIENCE, &mut sending).await {
+            return result;
+        }
+        let message = format!("{} was sent and is not answered yet", call.operation());
+        let (result, ()) = tokio::join!(sending, self.tell_progress(key, object, Reason::Applying, &message));
+        result
+    }
+
+    /// Writes that a change is not through yet, where the status still says `Ready=True` for an older generation.
+    async fn tell_progress(&self, key: &Key, object: &mut LiveMessageGroup, reason: Reason, message: &str) {
+        let status = object.status.as_ref();
+        let stale = status.and_then(|status| status.observed_generation) != object.metadata.generation
+            && object.condition(ConditionType::Ready).map(ConditionStatus::of) == Some(ConditionStatus::True);
+        if !stale {
+            return;
+        }
+        let verdict = Verdict::waiting(reason, message.to_owned());
+        let Some(status) = verdict.status(object, jiff::Timestamp::now()) else { return };
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        match self.objects.write_status(key, &uid, &status).await {
+            // The generation stays the one the call is made for: a newer one is another pass.
+            Ok(_) => object.status = Some(status),
+            Err(error) => tracing::warn!(object = %key, %error, "the progress could not be written"),
+        }
+    }
+
+    /// What a result tells beyond its own object: gates, and groups whose last call may arrive yet.
+    fn learn(&self, key: &Key, call: &Call, result: &Result<crate::live::Answer<crate::live::Reply>, CallError>) {
+        let now = Instant::now();
+        if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
+            && call.writes()
+            && let Some(group) = group_of(call)
+        {
+            let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
+            locked(&self.holds).insert(identity, now + LATE_ARRIVAL);
+        }
+        let class = result.as_ref().err().map(CallError::class);
+        let mut freed = Vec::new();
+        {
+            let mut gates = self.gates();
+            for gate in gates_of(call) {
+                match says(gate.kind, class) {
+                    Says::Open => freed.extend(gates.open(&gate, key, now.into_std())),
+                    Says::Nothing => gates.inconclusive(&gate, key, now.into_std()),
+                    Says::Shut => {}
+                }
+            }
+        }
+        self.gate_bell.notify_one();
+        for key in freed {
+            self.work.wake(&key, Lane::Retry);
+        }
+    }
+
+    /// Ends a pass that failed: the status, and when it is tried again.
+    async fn failed(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        mut pass: Pass,
+        failure: Failure,
+        lane: Lane,
+    ) -> (Lane, Next<Operation>) {
+        let verdict = Verdict::failed(&failure, &pass.facts);
+        let next = match failure.retry {
+            Retry::Never => Next::Done,
+            Retry::AtOnce if pass.at_once < AT_ONCE => {
+                pass.at_once += 1;
+                if failure.reason != Reason::Throttled {
+                    self.keep_pass(key, pass);
+                    return (lane, Next::After(Duration::ZERO));
+                }
+                Next::After(Duration::ZERO)
+            }
+            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff()),
+            Retry::Slowly => Next::After(slowly()),
+            Retry::Behind(kind) => {
+                self.shut_gate(key, object, kind, &failure);
+                Next::After(PARKED)
+            }
+        };
+        tracing::info!(object = %key, reason = %failure.reason, message = failure.message, "not done yet");
+        self.conclude(key, object, pass, verdict, lane, next).await
+    }
+
+    fn shut_gate(&self, key: &Key, object: &LiveMessageGroup, kind: GateKind, failure: &Failure) {
+        let gate = gate_of(kind, &object.spec.app_id, object.spec.data_center.map(|center| center.as_str()));
+        let now = Instant::now().into_std();
+        let was_open = self.gates().shut(gate, key, failure.reason, &failure.message, now);
+        self.gate_bell.notify_one();
+        if was_open {
+            // Whoever waits for a permit to run into the same refusal is told now, and not one every 20 ms.
+            self.work.recheck();
+        }
+    }
+
+    /// Writes the status a pass ends with, if it is another one, and tells transitions.
+    async fn conclude(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        mut pass: Pass,
+        verdict: Verdict,
+        lane: Lane,
+        next: Next<Operation>,
+    ) -> (Lane, Next<Operation>) {
+        let after = if matches!(next, Next::Done) { lane } else { Lane::Retry };
+        if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
+            match self.objects.write_status(key, pass.uid(), &status).await {
+                Ok(written) => self.written(key, object, &verdict, &written.0.ok()),
+                Err(StoreError::Gone) => {
+                    self.end_of(key, Some(pass));
+                    return (lane, Next::Done);
+                }
+                Err(error) => {
+                    tracing::warn!(object = %key, %error, "the status could not be written: the write is repeated");
+                    let delay = pass.backoff().min(Duration::from_secs(30));
+                    let generation = object.metadata.generation.unwrap_or_default();
+                    pass.unwritten = Some(Unwritten { generation, verdict, next });
+                    self.keep_pass(key, pass);
+                    return (lane, Next::After(delay));
+                }
+            }
+        }
+        if matches!(next, Next::Done) {
+            self.gates().forget(key);
+        } else {
+            // Recorded is what was learned; the count of failures goes on.
+            let failures = pass.failures;
+            let at_once = pass.at_once;
+            pass = Pass::over(object);
+            pass.failures = failures;
+            pass.at_once = at_once;
+            self.keep_pass(key, pass);
+        }
+        self.release(key);
+        (after, next)
+    }
+
+    fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {
+        let Some(after) = after else { return };
+        let peers = self.index().observe(key, after, 0);
+        self.wake_all(peers);
+        let reason = verdict.reason();
+        let told = |object: &LiveMessageGroup| {
+            let condition = object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready));
+            condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
+        };
+        let Some((now, message)) = told(after) else { return };
+        if told(before).is_some_and(|(was, _)| was == now)
+            && before.status.as_ref().and_then(|s| s.origin.clone()) == after.origin().cloned()
+        {
+            return;
+        }
+        tracing::info!(object = %key, %reason, message, "status written");
+        let kind = match reason.ready() {
+            Ready::True => Kind::Normal,
+            _ if matches!(reason, Reason::Paused | Reason::Queued | Reason::Applying) => return,
+            _ => Kind::Warning,
+        };
+        let request = after.status.as_ref().and_then(|status| status.last_request_id.as_deref());
+        let note = match request.filter(|_| kind == Kind::Normal) {
+            Some(id) => format!("{message} (RequestId {id})"),
+            None => message,
+        };
+        self.events.publish(after, kind, reason.as_str(), "Reconcile", &note);
+    }
+
+    /// The pass's object is gone or names another group: an effect that nobody will record is told once.
+    fn end_of(&self, key: &Key, pass: Option<Pass>) {
+        let pass = pass.or_else(|| locked(&self.passes).remove(key));
+        if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())
+            && let Some(identity) = pass.identity()
+        {
+            let (app, group) = (&identity.app_id, &identity.group_id);
+            tracing::warn!(object = %key, app, group, "orphaned: the group was made or changed for an object that is gone");
+        }
+    }
+
+    /// The pass over this object; one over another object of that name, or for another group, ends here.
+    fn take_pass(&self, key: &Key, object: &LiveMessageGroup) -> Pass {
+        let pass = locked(&self.passes).remove(key);
+        match pass {
+            Some(pass) if pass.belongs_to(object) => pass,
+            Some(pass) => {
+                if pass.facts.has_effect()
+                    && let Some(identity) = pass.identity()
+                {
+                    let note = format!(
+                        "group {} of app {} was made or changed for an identity that the spec no longer names; it stays",
+                        identity.group_id, identity.app_id
+                    );
+                    tracing::warn!(object = %key, note, "orphaned");
+                    self.events.publish(object, Kind::Warning, "Orphaned", "Reconcile", &note);
+                }
+                Pass::over(object)
+            }
+            None => Pass::over(object),
+        }
+    }
+
+    fn keep_pass(&self, key: &Key, pass: Pass) {
+        locked(&self.passes).insert(key.clone(), pass);
+    }
+
+    fn change_pass<T>(&self, key: &Key, change: impl FnOnce(&mut Pass) -> T) -> Option<T> {
+        locked(&self.passes).get_mut(key).map(change)
+    }
+
+    fn release(&self, key: &Key) {
+        let peers = self.index().release(key);
+        self.wake_all(peers);
+    }
+}
+
+enum Permission {
+    Granted,
+    Later(Duration),
+    Waiting(Verdict, Next<Operation>),
+}
+
+/// What a result says about a gate.
+enum Says {
+    Open,
+    Shut,
+    Nothing,
+}
+
+fn says(gate: GateKind, class: Option<ErrorClass>) -> Says {
+    let own = match gate {
+        GateKind::Credentials => ErrorClass::CredentialsRejected,
+        GateKind::Authorization => ErrorClass::NotAuthorized,
+        GateKind::App => ErrorClass::NotFound,
+        GateKind::Quota => ErrorClass::QuotaExceeded,
+    };
+    match class {
+        None => Says::Open,
+        Some(class) if class == own => Says::Shut,
+        // The service looks at the credentials first, then at the permission, the app, and its quota last.
+        Some(ErrorClass::NotAuthorized) if gate == GateKind::Credentials => Says::Open,
+        Some(ErrorClass::NotFound) if matches!(gate, GateKind::Credentials | GateKind::Authorization) => Says::Open,
+        Some(ErrorClass::QuotaExceeded) => Says::Open,
+        Some(ErrorClass::InvalidInput) if gate == GateKind::Credentials => Says::Open,
+        Some(_) => Says::Nothing,
+    }
+}
+
+/// The gates a call stands behind.
+fn gates_of(call: &Call) -> Vec<GateKey> {
+    let Some(group) = group_of(call) else { return Vec::new() };
+    let center = group.data_center.as_deref();
+    let kinds: &[GateKind] = if matches!(call, Call::Create(..)) {
+        &[GateKind::Credentials, GateKind::Authorization, GateKind::App, GateKind::Quota]
+    } else {
+        &[GateKind::Credentials, GateKind::Authorization]
+    };
+    kinds.iter().map(|kind| gate_of(*kind, &group.app_id, center)).collect()
+}
+
+/// The gate of a cause, for an app in a data center.
+pub fn gate_of(kind: GateKind, app_id: &str, data_center: Option<&str>) -> GateKey {
+    let scope = match kind {
+        GateKind::Credentials => String::new(),
+        // Permissions are granted per app.
+        GateKind::Authorization => app_id.to_owned(),
+        GateKind::App | GateKind::Quota => format!("{app_id}@{}", data_center.unwrap_or_default()),
+    };
+    GateKey { kind, scope }
+}
+
+/// The gate behind which an object with this reason waits.
+pub fn gate_kind(reason: Reason) -> Option<GateKind> {
+    match reason {
+        Reason::CredentialsRejected => Some(GateKind::Credentials),
+        Reason::NotAuthorized => Some(GateKind::Authorization),
+        Reason::AppNotFound => Some(GateKind::App),
+        Reason::QuotaExceeded => Some(GateKind::Quota),
+        _ => None,
+    }
+}
+
+fn group_of(call: &Call) -> Option<&GroupRef> {
+    match call {
+        Call::Create(group, _)
+        | Call::Describe(group)
+        | Call::Modify(group, _)
+        | Call::Delete(group, _)
+        | Call::Recover(group) => Some(group),
+        Call::ListByPage(_) => None,
+    }
+}

@@ -1,0 +1,206 @@
+//! Watching: events become keys with a lane. No object is carried on or kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use kube::api::{Api, ObjectMeta};
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event, watcher};
+
+use super::key::Key;
+use super::reconcile::{Reconciler, gate_kind, gate_of};
+use crate::decide::{Lane, triage};
+use crate::resources::{ConditionType, LiveMessageGroup};
+
+/// A watch is asked for anew after this long: shorter than the idle time-outs of load balancers in between.
+const WATCH_SECONDS: u32 = 200;
+
+/// The first delay after a failed list or watch, and the longest.
+const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// How far the watch is; read by the readiness probe.
+#[derive(Debug, Default)]
+pub struct Progress {
+    listed: AtomicBool,
+    lists: AtomicU64,
+    trouble: std::sync::Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// Whether the first list is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_listed(&self) {
+        self.listed.store(true, Ordering::Release);
+    }
+
+    /// What the watch fails with, while it fails.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
+    }
+}
+
+/// Watches one namespace, or all (`None`), until the process ends; `listed` is called after the first whole list.
+pub async fn watch(
+    reconciler: Arc<Reconciler>,
+    namespace: Option<String>,
+    progress: Arc<Progress>,
+    listed: impl FnOnce(),
+) {
+    let client = reconciler.objects.client().clone();
+    let api: Api<DeserializeGuard<LiveMessageGroup>> = match &namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher(api, config).backoff(Delays::default());
+    follow(reconciler, namespace.as_deref(), &progress, events, listed).await;
+}
+
+async fn follow(
+    reconciler: Arc<Reconciler>,
+    namespace: Option<&str>,
+    progress: &Progress,
+    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>,
+    listed: impl FnOnce(),
+) {
+    let mut events = std::pin::pin!(events);
+    let mut listed = Some(listed);
+    let mut list = 0;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                if progress.trouble().is_some() && !matches!(event, Event::Init) {
+                    tracing::info!(namespace, "watching again");
+                    progress.set_trouble(None);
+                }
+                match event {
+                    Event::Init => list = progress.lists.fetch_add(1, Ordering::Relaxed) + 1,
+                    Event::InitApply(object) => seen(&reconciler, object, list, true),
+                    Event::Apply(object) => seen(&reconciler, object, list, false),
+                    Event::Delete(object) => {
+                        if let Some(key) = Key::of(meta(&object)) {
+                            reconciler.forget(&key);
+                            // A pass of its may wait for a moment or a permit: it ends when it finds nothing.
+                            reconciler.work.wake(&key, Lane::Change);
+                        }
+                    }
+                    Event::InitDone => {
+                        let (gone, peers) = reconciler.index().sweep_unseen(namespace, list);
+                        for key in gone {
+                            reconciler.work.wake(&key, Lane::Change);
+                        }
+                        reconciler.wake_all(peers);
+                        if let Some(listed) = listed.take() {
+                            listed();
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                let what = explain(&error);
+                if progress.trouble().as_deref() != Some(&what) {
+                    tracing::warn!(namespace, "{what}");
+                    progress.set_trouble(Some(what));
+                }
+            }
+        }
+    }
+}
+
+fn meta(object: &DeserializeGuard<LiveMessageGroup>) -> &ObjectMeta {
+    match &object.0 {
+        Ok(object) => &object.metadata,
+        Err(invalid) => &invalid.metadata,
+    }
+}
+
+fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, list: u64, initial: bool) {
+    let Some(key) = Key::of(meta(&object)) else { return };
+    match object.0 {
+        Ok(object) => {
+            let peers = reconciler.index().observe(&key, &object, list);
+            reconciler.wake_all(peers);
+            let Some(lane) = triage(&object) else { return };
+            if initial && lane != Lane::Change {
+                remember_gate(reconciler, &key, &object);
+            }
+            reconciler.work.add(&key, lane);
+        }
+        Err(invalid) => {
+            let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
+            let generation = invalid.metadata.generation.unwrap_or_default();
+            if reconciler.index().observe_unreadable(&key, uid, generation, list) {
+                reconciler.work.add(&key, Lane::Change);
+            }
+        }
+    }
+}
+
+/// An object that waited behind a gate when the last process ended waits behind it again, until one has probed it.
+fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) {
+    let (Some(reason), Some(ready)) = (object.ready_reason(), object.condition(ConditionType::Ready)) else { return };
+    let Some(kind) = gate_kind(reason) else { return };
+    let center = object.spec.data_center.map(|center| center.as_str());
+    let gate = gate_of(kind, &object.spec.app_id, center);
+    let now = tokio::time::Instant::now().into_std();
+    reconciler.gates().remember(gate, key, reason, &ready.message, now);
+    reconciler.gate_bell.notify_one();
+}
+
+/// A failed list or watch, told so that a user knows what to do.
+fn explain(error: &watcher::Error) -> String {
+    let cause = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        other => return format!("the watch of LiveMessageGroups is interrupted: {other}"),
+    };
+    match cause {
+        kube::Error::Api(status) if status.is_not_found() => {
+            "waiting for the CustomResourceDefinition livemessagegroups.live.alibabacloud.com: install it with \
+             `live-message-operator crd | kubectl apply -f -` or with the chart"
+                .to_owned()
+        }
+        kube::Error::Api(status) if status.is_forbidden() => {
+            format!("the operator may not list LiveMessageGroups: {}", status.message)
+        }
+        other => format!("waiting for the apiserver: {other}"),
+    }
+}
+
+/// Doubling delays with a bound, from the start again after a success.
+#[derive(Debug)]
+struct Delays(Duration);
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self(DELAYS.0)
+    }
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let delay = self.0;
+        self.0 = (delay * 2).min(DELAYS.1);
+        Some(delay.mul_f64(0.75 + fastrand::f64() / 2.0))
+    }
+}
+
+impl Backoff for Delays {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}

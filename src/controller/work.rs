@@ -1,0 +1,127 @@
+//! The queue as the tasks share it: its lock, and who is woken when.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::key::Key;
+use super::queue::{Next, Queue};
+use crate::decide::Lane;
+use crate::live::Operation;
+
+/// The operations of which objects wait for permits.
+pub const SLOTS: [Operation; 3] = [Operation::Create, Operation::Describe, Operation::Modify];
+
+/// The queue and its bells.
+#[derive(Debug, Default)]
+pub struct Work {
+    queue: Mutex<Queue<Key, Operation>>,
+    waiting: Notify,
+    ready: [Notify; SLOTS.len()],
+    delayed: Notify,
+}
+
+impl Work {
+    fn queue(&self) -> MutexGuard<'_, Queue<Key, Operation>> {
+        // Every method of the queue is one step: what a panic leaves behind is whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bell(&self, slot: Operation) -> &Notify {
+        let at = SLOTS.iter().position(|known| *known == slot).unwrap_or_default();
+        &self.ready[at]
+    }
+
+    /// See [`Queue::add`].
+    pub fn add(&self, key: &Key, lane: Lane) {
+        self.queue().add(key, lane);
+        self.waiting.notify_one();
+    }
+
+    /// See [`Queue::wake`].
+    pub fn wake(&self, key: &Key, lane: Lane) {
+        self.queue().wake(key, lane);
+        self.waiting.notify_one();
+    }
+
+    /// Decides every object again that waits for a permit.
+    pub fn recheck(&self) {
+        self.queue().recheck(|_| true);
+        self.waiting.notify_one();
+    }
+
+    /// Waits for an object to work on.
+    pub async fn next(&self) -> (Key, Lane) {
+        loop {
+            let bell = self.waiting.notified();
+            let (next, more) = {
+                let mut queue = self.queue();
+                (queue.pop(), queue.waiting() > 0)
+            };
+            if more {
+                self.waiting.notify_one();
+            }
+            if let Some(next) = next {
+                return next;
+            }
+            bell.await;
+        }
+    }
+
+    /// Waits until an object waits for a permit of `slot`.
+    pub async fn someone_ready(&self, slot: Operation) {
+        loop {
+            let bell = self.bell(slot).notified();
+            if self.queue().ready(slot) > 0 {
+                return;
+            }
+            bell.await;
+        }
+    }
+
+    /// The best object that waits for a permit of `slot`.
+    pub fn take_ready(&self, slot: Operation) -> Option<(Key, Lane)> {
+        self.queue().pop_ready(slot)
+    }
+
+    /// How many wait for a permit of `slot`.
+    pub fn ready(&self, slot: Operation) -> usize {
+        self.queue().ready(slot)
+    }
+
+    /// See [`Queue::finish`].
+    pub fn finish(&self, key: &Key, lane: Lane, next: Next<Operation>) {
+        self.queue().finish(key, lane, next, Instant::now().into_std());
+        match next {
+            Next::Ready(slot) => self.bell(slot).notify_one(),
+            Next::After(_) => self.delayed.notify_one(),
+            Next::Done => {}
+        }
+        // Dirty, it went back to the workers whatever `next` says.
+        self.waiting.notify_one();
+    }
+
+    /// Brings delayed objects back when their moment comes; never returns.
+    pub async fn release_delayed(&self) {
+        loop {
+            let bell = self.delayed.notified();
+            let (released, next) = {
+                let mut queue = self.queue();
+                (queue.release(Instant::now().into_std()), queue.next_release())
+            };
+            if released > 0 {
+                self.waiting.notify_one();
+            }
+            match next {
+                None => bell.await,
+                Some(at) => {
+                    tokio::select! {
+                        () = bell => {}
+                        () = sleep_until(Instant::from_std(at)) => {}
+                    }
+                }
+            }
+        }
+    }
+}
