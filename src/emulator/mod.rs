@@ -16,3 +16,4 @@ pub mod operation;
 pub mod request;
 pub mod state;
 pub mod verify;
+pub mod wire;
