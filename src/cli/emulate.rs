@@ -11,7 +11,7 @@ use super::Outcome;
 use crate::emulator::config::{AppSpec, Denial, GroupSpec, TokenSpec};
 use crate::emulator::{AccessKey, Clock, Config, Emulator};
 
-/// Serve the Live API (version 2016-11-01) on loopback, with real state: for tests, demos and pipelines.
+/// Serve the Live API (version 2016-11-01) on loopback, with real state: for tests, demos and pipelines
 ///
 /// Point any client of the Live API at it: this operator, the official SDKs, the command line client. Operations, by GET
 /// or POST, with parameters in the query or in a form body:
