@@ -1,12 +1,146 @@
 //! `live-message-operator emulate`.
 
-use super::Outcome;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Arguments of `emulate`.
+use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Outcome;
+use crate::emulator::config::{AppSpec, Denial, GroupSpec, TokenSpec};
+use crate::emulator::{AccessKey, Clock, Config, Emulator};
+
+/// Serve the Live API (version 2016-11-01) on loopback, with real state: for tests, demos and pipelines
+///
+/// Point any client of the Live API at it: this operator, the official SDKs, the command line client. Operations, by GET
+/// or POST, with parameters in the query or in a form body:
+///
+///   CreateLiveMessageGroup  DescribeLiveMessageGroup  ModifyLiveMessageGroup  DeleteLiveMessageGroup
+///   RecoverLiveMessageDeletedGroup  ListLiveMessageGroupByPage  ListLiveMessageGroups
+///   CreateLiveMessageApp  DescribeLiveMessageApp  ListLiveMessageApps  ModifyLiveMessageAppAudit
+///   ModifyLiveMessageAppCallback  ModifyLiveMessageAppDisable
+///
+/// Signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1) are verified: secret, time (within 15 minutes), nonce (used
+/// once). Limits are those of the documents: 50 calls a second per access key and operation, 5,000 live groups an app,
+/// 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group is kept 30 days and can be
+/// recovered. State is in memory and gone at the end.
+///
+/// When it is ready it prints one line, `listening on http://ADDR:PORT`, and nothing else, to stdout. SIGTERM or SIGINT
+/// ends it: requests under way are answered, the request log is complete, the exit code is 0.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(verbatim_doc_comment, after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Address and port to listen on. Port 0 takes a free one; the line on stdout tells which.
+    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_LISTEN", default_value = "127.0.0.1:8787")]
+    listen: String,
+
+    /// An access key that may call. Repeatable; in the variable, separated by spaces.
+    #[arg(
+        long = "access-key",
+        value_name = "ID:SECRET",
+        env = "LMO_EMULATE_ACCESS_KEY",
+        hide_env_values = true,
+        value_delimiter = ' ',
+        default_value = "testAccessKeyId:testAccessKeySecret"
+    )]
+    access_keys: Vec<AccessKey>,
+
+    /// Makes an access key a temporary one (STS): its requests must carry this token. After EXPIRY (RFC 3339, like
+    /// 2026-01-02T03:04:05Z) they get InvalidSecurityToken.Expired. Repeatable; in the variable, separated by spaces.
+    #[arg(
+        long = "security-token",
+        value_name = "ID:TOKEN[@EXPIRY]",
+        env = "LMO_EMULATE_SECURITY_TOKEN",
+        hide_env_values = true,
+        value_delimiter = ' '
+    )]
+    security_tokens: Vec<TokenSpec>,
+
+    /// Refuses every call of an access key, or its calls on one app, with 403 NoAuth. Repeatable; in the variable,
+    /// separated by spaces.
+    #[arg(long = "deny", value_name = "ID[/APPID]", env = "LMO_EMULATE_DENY", value_delimiter = ' ')]
+    denials: Vec<Denial>,
+
+    /// An app that exists from the start, in cn-shanghai or ap-southeast-1 [without @: cn-shanghai]. Further apps are
+    /// made with CreateLiveMessageApp. Repeatable; in the variable, separated by spaces.
+    #[arg(long = "app", value_name = "APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
+    apps: Vec<AppSpec>,
+
+    /// A group that exists from the start; with `:deleted` it was deleted just now. If no --app names its app, the app is
+    /// made in cn-shanghai. Repeatable; in the variable, separated by spaces.
+    #[arg(long = "group", value_name = "APPID/GROUPID[:deleted]", env = "LMO_EMULATE_GROUP", value_delimiter = ' ')]
+    groups: Vec<GroupSpec>,
+
+    /// Appends one line of JSON for every request to this file, refused ones included: time, accessKeyId, operation,
+    /// params, signature (V1 or V3), status, code, requestId, durationMs. A line is in the file before its answer is
+    /// sent. Neither secrets, signatures nor tokens are in it.
+    #[arg(long, value_name = "FILE", env = "LMO_EMULATE_REQUEST_LOG")]
+    request_log: Option<PathBuf>,
+
+    /// Calls admitted in any second per access key and operation; more get 400 Throttling.User. 0 for no limit.
+    #[arg(long, value_name = "N", env = "LMO_EMULATE_REQUESTS_PER_SECOND", default_value_t = 50)]
+    requests_per_second: usize,
+
+    /// Live groups an app may have; more get 400 ErrorTooManyGroups. Deleted ones do not count. 0 for no limit.
+    #[arg(long, value_name = "N", env = "LMO_EMULATE_GROUPS_PER_APP", default_value_t = 5_000)]
+    groups_per_app: usize,
+
+    /// Milliseconds from the arrival of a request to its answer, at least. A request takes effect when it arrives.
+    #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
+    latency_ms: u64,
+}
+
+const EXAMPLES: &str = "Examples:
+  An app, a key, and a port of the system's choice:
+    live-message-operator emulate --listen 127.0.0.1:0 --app demo --access-key testid:testsecret
+
+  What a cluster met before: a group someone made by hand, and one someone deleted:
+    live-message-operator emulate --app demo --group demo/lobby --group demo/oldroom:deleted
+
+  A slow region without a rate limit, every request on record:
+    live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \\
+      --request-log requests.jsonl
+
+  In a pipeline, by environment:
+    LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";
+
+impl Args {
+    fn config(self) -> Result<Config, String> {
+        let mut access_keys = self.access_keys;
+        for TokenSpec { id, token, expires } in self.security_tokens {
+            let key = access_keys.iter_mut().find(|key| key.id == id);
+            let key = key.ok_or_else(|| format!("--security-token: no --access-key has the id {id}"))?;
+            *key = key.clone().with_token(token.expose_secret(), expires);
+        }
+        Ok(Config {
+            listen: self.listen,
+            access_keys,
+            denials: self.denials,
+            apps: self.apps,
+            groups: self.groups,
+            request_log: self.request_log,
+            records_kept: 0,
+            requests_per_second: self.requests_per_second,
+            groups_per_app: self.groups_per_app,
+            latency: Duration::from_millis(self.latency_ms),
+            clock: Clock::system(),
+        })
+    }
+}
 
 /// Runs the command.
-pub async fn run(_args: Args) -> Outcome {
-    Err("not built yet".into())
+pub async fn run(args: Args) -> Outcome {
+    // Before the line that says it is ready: a signal after that line must not kill.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let emulator = Emulator::start(args.config()?)?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on {}", emulator.base_url())?;
+    stdout.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::task::spawn_blocking(move || emulator.shutdown()).await?;
+    Ok(())
 }

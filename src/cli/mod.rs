@@ -18,7 +18,7 @@ pub struct Cli {
 enum Command {
     /// Watch LiveMessageGroup objects and keep the groups of the Live API as they say.
     Run(run::Args),
-    /// Serve the Live API on loopback, with real state: for tests, demos and pipelines.
+    // Its help is long: the documentation of its arguments.
     Emulate(emulate::Args),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(crd::Args),

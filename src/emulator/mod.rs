@@ -1,1 +1,42 @@
-//! The Live API on loopback: for tests, demos and users' pipelines.
+//! The Live API on loopback: message groups and their apps with real state, signatures, limits and errors, for tests,
+//! demos and pipelines.
+//!
+//! It was written after the public documents and the official SDKs; no call was ever made to Alibaba Cloud. Where the
+//! documents are silent, the choice made is told at the item that makes it.
+//!
+//! A request goes through [`wire`] (HTTP), [`request`] (parameters), [`verify`] (who calls), [`limit`] (how often),
+//! [`state`] (what it does), [`answer`] (JSON or XML) and [`log`]. Everything but `wire`, `log` and [`server`] is pure:
+//! the time is an argument.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! let emulator = live_message_operator::emulator::Emulator::builder().access_key("id", "secret").app("demo").start()?;
+//! println!("{}", emulator.base_url());
+//! assert!(emulator.request_log().is_empty());
+//! emulator.shutdown();
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod answer;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod limit;
+pub mod log;
+pub mod operation;
+pub mod request;
+pub mod server;
+mod service;
+pub mod state;
+pub mod verify;
+pub mod wire;
+
+pub use clock::Clock;
+pub use config::{Builder, Config};
+pub use error::ApiError;
+pub use log::Record;
+pub use operation::Operation;
+pub use server::{Emulator, Handle};
+pub use state::{App, DataCenter, Deletion, Group, State};
+pub use verify::{AccessKey, SignatureVersion, Verifier};

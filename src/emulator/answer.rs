@@ -1,0 +1,225 @@
+//! What the API answers, and how it is written: JSON or XML.
+
+use quick_xml::escape::escape;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::error::ApiError;
+
+/// The two formats of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json;charset=utf-8`.
+    Json,
+    /// `text/xml;charset=utf-8`, exactly as the SDKs test for it.
+    Xml,
+}
+
+impl Format {
+    /// The value of `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json;charset=utf-8",
+            Self::Xml => "text/xml;charset=utf-8",
+        }
+    }
+}
+
+/// A value in an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A number.
+    Int(i64),
+    /// `true` or `false`, in lower case in both formats.
+    Bool(bool),
+    /// A list; in XML one element for each entry, all of the list's name.
+    List(Vec<Value>),
+    /// Named values in a fixed order.
+    Object(Answer),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<&[String]> for Value {
+    fn from(list: &[String]) -> Self {
+        Self::List(list.iter().map(|entry| Self::from(entry.as_str())).collect())
+    }
+}
+
+impl From<Vec<Answer>> for Value {
+    fn from(list: Vec<Answer>) -> Self {
+        Self::List(list.into_iter().map(Self::Object).collect())
+    }
+}
+
+/// The fields of an answer in the order they are written, without `RequestId`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer(Vec<(&'static str, Value)>);
+
+impl Answer {
+    /// No field.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more field.
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((name, value.into()));
+        self
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    fn first(name: &'static str, value: &str, rest: &Self) -> Self {
+        let mut fields = vec![(name, Value::from(value))];
+        fields.extend(rest.0.iter().cloned());
+        Self(fields)
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::List(list) => list.serialize(serializer),
+            Self::Object(fields) => fields.serialize(serializer),
+        }
+    }
+}
+
+/// The body of a successful answer. In XML the root element is `<operation>Response`.
+pub fn render(format: Format, operation: &str, request_id: &str, answer: &Answer) -> String {
+    document(format, &format!("{operation}Response"), &Answer::first("RequestId", request_id, answer))
+}
+
+/// The body of an error. In XML the root element is `Error`.
+pub fn render_error(format: Format, request_id: &str, host: &str, error: &ApiError) -> String {
+    let fields = Answer::new()
+        .with("RequestId", request_id)
+        .with("HostId", host)
+        .with("Code", error.code.as_ref())
+        .with("Message", error.message.as_str());
+    document(format, "Error", &fields)
+}
+
+fn document(format: Format, root: &str, fields: &Answer) -> String {
+    match format {
+        // Text, numbers and lists with text keys: serialization has no way to fail.
+        Format::Json => serde_json::to_string(fields).unwrap_or_default(),
+        Format::Xml => {
+            let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+            element(&mut out, root, &Value::Object(fields.clone()));
+            out
+        }
+    }
+}
+
+fn element(out: &mut String, name: &str, value: &Value) {
+    if let Value::List(list) = value {
+        for entry in list {
+            element(out, name, entry);
+        }
+        return;
+    }
+    out.push_str(&format!("<{name}>"));
+    match value {
+        Value::Text(text) => out.push_str(&xml_text(text)),
+        Value::Int(number) => out.push_str(&number.to_string()),
+        Value::Bool(truth) => out.push_str(&truth.to_string()),
+        Value::Object(fields) => fields.0.iter().for_each(|(name, value)| element(out, name, value)),
+        Value::List(_) => {}
+    }
+    out.push_str(&format!("</{name}>"));
+}
+
+/// Text as XML 1.0 can carry it: a carriage return as a reference (a parser would turn it into a line feed), a character
+/// XML has no way to write as U+FFFD.
+fn xml_text(text: &str) -> String {
+    let allowed =
+        |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+    let clean: String = text.chars().map(|c| if allowed(c) { c } else { '\u{FFFD}' }).collect();
+    escape(clean.as_str()).replace('\r', "&#13;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Answer {
+        Answer::new()
+            .with("GroupId", "grouptest")
+            .with("AdminList", &["uid1".to_owned(), "uid2".to_owned()][..])
+            .with("Createtime", 1_698_305_471)
+            .with("GroupInfo", "<a & \"b\">\r\n\u{1}群")
+            .with("Delete", false)
+            .with("MsgAmount", Value::Object(Answer::new()))
+    }
+
+    #[test]
+    fn json_keeps_the_order_and_the_types() {
+        assert_eq!(
+            render(Format::Json, "DescribeLiveMessageGroup", "R-1", &sample()),
+            "{\"RequestId\":\"R-1\",\"GroupId\":\"grouptest\",\"AdminList\":[\"uid1\",\"uid2\"],\
+             \"Createtime\":1698305471,\"GroupInfo\":\"<a & \\\"b\\\">\\r\\n\\u0001群\",\"Delete\":false,\
+             \"MsgAmount\":{}}"
+        );
+    }
+
+    #[test]
+    fn xml_repeats_the_element_of_a_list_and_escapes_text() {
+        assert_eq!(
+            render(Format::Xml, "DescribeLiveMessageGroup", "R-1", &sample()),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><DescribeLiveMessageGroupResponse><RequestId>R-1</RequestId>\
+             <GroupId>grouptest</GroupId><AdminList>uid1</AdminList><AdminList>uid2</AdminList>\
+             <Createtime>1698305471</Createtime>\
+             <GroupInfo>&lt;a &amp; &quot;b&quot;&gt;&#13;\n\u{FFFD}群</GroupInfo><Delete>false</Delete>\
+             <MsgAmount></MsgAmount></DescribeLiveMessageGroupResponse>"
+        );
+    }
+
+    #[test]
+    fn errors_have_the_four_fields() {
+        let error = ApiError::throttling_user();
+        assert_eq!(
+            render_error(Format::Json, "R-1", "live.aliyuncs.com", &error),
+            "{\"RequestId\":\"R-1\",\"HostId\":\"live.aliyuncs.com\",\"Code\":\"Throttling.User\",\
+             \"Message\":\"Request was denied due to user flow control.\"}"
+        );
+        let xml = render_error(Format::Xml, "R-1", "live.aliyuncs.com", &error);
+        assert!(
+            xml.contains("<Error><RequestId>R-1</RequestId><HostId>live.aliyuncs.com</HostId><Code>Throttling.User")
+        );
+    }
+}

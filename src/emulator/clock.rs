@@ -1,0 +1,101 @@
+//! The emulator's clock: the machine's, or one that tests move.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where the emulator takes the time from: signatures, the sliding second, the 30 days of a deleted group and the
+/// request log all follow it. Clones share one clock.
+///
+/// It never goes backwards by itself: the machine's time is read once, afterwards the monotonic clock is added, so that
+/// a step of the machine's clock does not disturb the rate limit.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Mutex<Source>>);
+
+#[derive(Debug)]
+struct Source {
+    base: Timestamp,
+    /// `None`: the clock stands still.
+    running_since: Option<Instant>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::from_source(Source { base: Timestamp::now(), running_since: Some(Instant::now()) })
+    }
+
+    /// A clock that stands still at `time` until it is moved.
+    pub fn fixed(time: Timestamp) -> Self {
+        Self::from_source(Source { base: time, running_since: None })
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self(Arc::new(Mutex::new(source)))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.source().now()
+    }
+
+    /// Moves the clock forward. Time stops at the end of the calendar (year 9999).
+    pub fn advance(&self, by: Duration) {
+        let mut source = self.source();
+        source.base = add(source.base, by);
+    }
+
+    /// Sets the clock, forward or back; it runs or stands still as before.
+    pub fn set(&self, time: Timestamp) {
+        let mut source = self.source();
+        source.base = time;
+        source.running_since = source.running_since.map(|_| Instant::now());
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl Source {
+    fn now(&self) -> Timestamp {
+        match self.running_since {
+            Some(start) => add(self.base, start.elapsed()),
+            None => self.base,
+        }
+    }
+}
+
+fn add(time: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by).ok().and_then(|by| time.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_clock_moves_only_when_told() {
+        let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
+        assert_eq!(clock.now(), clock.now());
+        clock.clone().advance(Duration::from_millis(1500));
+        assert_eq!(clock.now().to_string(), "2026-01-02T03:04:06.5Z");
+        clock.set(Timestamp::UNIX_EPOCH);
+        assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn the_system_clock_runs_and_can_be_moved() {
+        let clock = Clock::system();
+        let before = clock.now();
+        clock.advance(Duration::from_secs(3600));
+        assert!(clock.now().duration_since(before) >= SignedDuration::from_hours(1));
+    }
+}

@@ -1,0 +1,226 @@
+//! The server: sockets, connections, shutdown. It runs on a thread and a runtime of its own, so that a test's paused
+//! clock or busy executor does not reach it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::{Builder, Config};
+use super::log::{Record, RequestLog};
+use super::service::{Exchange, Service};
+use super::state::{Group, State};
+use super::wire::Connection;
+
+/// How long requests under way at a shutdown may still take.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Starts emulators.
+#[derive(Debug)]
+pub struct Emulator;
+
+impl Emulator {
+    /// For tests: an emulator on a free port of 127.0.0.1, step by step.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts an emulator. When this returns, it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen on the address, or open the request log.
+    pub fn start(config: Config) -> io::Result<Handle> {
+        let log = Arc::new(RequestLog::new(config.records_kept, config.request_log.as_deref())?);
+        let listener = bind(&config.listen)?;
+        let address = listener.local_addr()?;
+        let service = Arc::new(Service::new(config));
+        let stop = CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let server = Server { service: service.clone(), log: log.clone(), stop: stop.clone() };
+        let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
+            let log = server.log.clone();
+            if let Err(error) = runtime.block_on(server.run(listener)) {
+                tracing::error!(%error, "the emulator stopped");
+            }
+            log.close();
+        })?;
+        Ok(Handle { address, service, log, stop, thread: Some(thread) })
+    }
+}
+
+fn bind(address: &str) -> io::Result<TcpListener> {
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(explain)?.collect();
+    let listener = TcpListener::bind(addresses.as_slice()).map_err(explain)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A running emulator. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    address: SocketAddr,
+    service: Arc<Service>,
+    log: Arc<RequestLog>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://ADDR:PORT`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The newest records of the request log, oldest first. The record of a request is there before its answer.
+    pub fn request_log(&self) -> Vec<Record> {
+        self.log.recent_records()
+    }
+
+    /// Empties the memory of the request log.
+    pub fn clear_request_log(&self) {
+        self.log.clear();
+    }
+
+    /// Looks at the state, or changes it behind the clients' back. No request is served meanwhile.
+    pub fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.service.core().state)
+    }
+
+    /// A copy of a group, live or deleted.
+    pub fn group(&self, app: &str, id: &str) -> Option<Group> {
+        self.with_state(|state| state.app(app)?.group(id).cloned())
+    }
+
+    /// Adds an access key, or replaces the one with its id: a rotation.
+    pub fn put_key(&self, key: super::verify::AccessKey) {
+        self.service.core().verifier.put_key(key);
+    }
+
+    /// Forgets an access key.
+    pub fn remove_key(&self, id: &str) {
+        self.service.core().verifier.remove_key(id);
+    }
+
+    /// Changes the calls a second per access key and operation; 0 for no limit.
+    pub fn set_requests_per_second(&self, limit: usize) {
+        self.service.core().limit.set_limit(limit);
+    }
+
+    /// Stops: no new connection, requests under way are answered (at most 10 s), every line of the request log is
+    /// written. Blocks until then.
+    pub fn shutdown(mut self) {
+        self.stop_and_join();
+    }
+
+    fn stop_and_join(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop_and_join();
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Server {
+    service: Arc<Service>,
+    log: Arc<RequestLog>,
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn run(self, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(self.clone().serve(stream));
+                }
+                // Out of file descriptors, or a connection gone before it was accepted: go on after a breath.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        drop(listener);
+        connections.close();
+        let _ = tokio::time::timeout(GRACE, connections.wait()).await;
+        Ok(())
+    }
+
+    /// Serves one connection until either side ends it.
+    async fn serve(self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let mut connection = Connection::new(stream);
+        loop {
+            let more = tokio::select! {
+                biased;
+                more = connection.wait() => more,
+                () = self.stop.cancelled() => false,
+            };
+            if !more {
+                return;
+            }
+            let request = tokio::select! {
+                biased;
+                request = connection.read() => request,
+                () = self.stop.cancelled() => return,
+            };
+            let arrived = Instant::now();
+            match request {
+                Ok(request) => {
+                    let keep_alive = request.keep_alive && !self.stop.is_cancelled();
+                    let exchange = self.service.answer(request);
+                    if !self.deliver(&mut connection, exchange, arrived, keep_alive).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let exchange = self.service.answer_unreadable(error);
+                    self.deliver(&mut connection, exchange, arrived, false).await;
+                    connection.close_gently().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits the latency, logs and answers; whether the connection can be used again.
+    async fn deliver(
+        &self,
+        connection: &mut Connection<TcpStream>,
+        exchange: Exchange,
+        arrived: Instant,
+        keep_alive: bool,
+    ) -> bool {
+        let Exchange { response, mut record } = exchange;
+        let latency = self.service.config().latency;
+        if !latency.is_zero() {
+            tokio::time::sleep_until((arrived + latency).into()).await;
+        }
+        record.duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.log.add(record).await;
+        let bytes = response.bytes(self.service.now(), keep_alive);
+        connection.write(&bytes).await && keep_alive
+    }
+}

@@ -1,0 +1,141 @@
+//! The checks of parameters: all answer `InputInvalid` and name the parameter.
+
+use std::ops::RangeInclusive;
+
+use crate::emulator::error::ApiError;
+use crate::emulator::request::Params;
+use crate::emulator::state::DataCenter;
+
+/// The longest group id, user id.
+pub(super) const ID_BYTES: usize = 64;
+/// The longest `GroupName`.
+pub(super) const NAME_BYTES: usize = 128;
+/// The longest `GroupInfo`: "32 KB", read as 32,768 bytes before encoding.
+pub(super) const INFO_BYTES: usize = 32_768;
+/// The most administrators.
+pub(super) const ADMINISTRATORS: usize = 3;
+
+/// A parameter that must be there and not be empty.
+pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, ApiError> {
+    match params.get(name) {
+        Some(value) if !value.is_empty() => Ok(value),
+        _ => Err(ApiError::input_invalid(name, "is required")),
+    }
+}
+
+/// `GroupId`: required, `[A-Za-z0-9]{1,64}`.
+pub(super) fn group_id(params: &Params) -> Result<&str, ApiError> {
+    let id = required(params, "GroupId")?;
+    is_id("GroupId", id).map(|()| id)
+}
+
+/// An optional user id; absent and empty are the same.
+pub(super) fn user_id(params: &Params, name: &str) -> Result<String, ApiError> {
+    match params.get(name).unwrap_or_default() {
+        "" => Ok(String::new()),
+        id => is_id(name, id).map(|()| id.to_owned()),
+    }
+}
+
+fn is_id(name: &str, id: &str) -> Result<(), ApiError> {
+    if id.is_empty() || id.len() > ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(ApiError::input_invalid(
+            name,
+            format_args!("must be 1 to {ID_BYTES} letters and digits (A-Za-z0-9)"),
+        ));
+    }
+    Ok(())
+}
+
+/// Optional text of at most so many bytes of UTF-8.
+pub(super) fn text(params: &Params, name: &str, most: usize) -> Result<String, ApiError> {
+    let text = params.get(name).unwrap_or_default();
+    if text.len() > most {
+        let why = format!("has {} bytes, at most {most} are allowed", text.len());
+        return Err(ApiError::input_invalid(name, why));
+    }
+    Ok(text.to_owned())
+}
+
+/// A boolean; absent or empty is false. The Python SDK sends `True`, the others `true`.
+pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
+    match params.get(name).unwrap_or_default() {
+        "true" | "True" | "TRUE" | "1" => Ok(true),
+        "" | "false" | "False" | "FALSE" | "0" => Ok(false),
+        _ => Err(ApiError::input_invalid(name, "must be true or false")),
+    }
+}
+
+/// A whole number in a range; absent or empty is the default, and without a default an error.
+pub(super) fn number(
+    params: &Params,
+    name: &str,
+    range: RangeInclusive<i64>,
+    default: Option<i64>,
+) -> Result<i64, ApiError> {
+    match (params.get(name).unwrap_or_default(), default) {
+        ("", Some(default)) => Ok(default),
+        ("", None) => Err(ApiError::input_invalid(name, "is required")),
+        (text, _) => {
+            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                ApiError::input_invalid(name, format_args!("must be {} to {}", range.start(), range.end()))
+            })
+        }
+    }
+}
+
+/// `DataCenter`, when given.
+pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiError> {
+    match params.get("DataCenter").unwrap_or_default() {
+        "" => Ok(None),
+        name => name.parse().map(Some).map_err(|why| ApiError::input_invalid("DataCenter", why)),
+    }
+}
+
+/// A list of administrators in either wire format: `name=a,b` (current SDKs), or `name.1=a&name.2=b` (legacy SDK, CLI).
+/// Empty or absent is no administrator. At most three; an id given twice is refused rather than dropped in silence, and
+/// so are both formats in one request (the documents say nothing about either).
+pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>, ApiError> {
+    let joined = params.get(name).unwrap_or_default();
+    let mut numbered: Vec<(u32, &str)> = Vec::new();
+    for (key, value) in params.iter() {
+        let Some(number) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let number = number.parse().map_err(|_| ApiError::input_invalid(key, "must end in a number, from 1"))?;
+        numbered.push((number, value));
+    }
+    if !joined.is_empty() && !numbered.is_empty() {
+        return Err(ApiError::input_invalid(name, "is given in two formats"));
+    }
+    numbered.sort_by_key(|(number, _)| *number);
+    let ids: Vec<&str> = match (joined, numbered.as_slice()) {
+        ("", []) => Vec::new(),
+        ("", numbered) => numbered.iter().map(|(_, id)| *id).collect(),
+        (joined, _) => joined.split(',').collect(),
+    };
+    if ids.len() > ADMINISTRATORS {
+        return Err(ApiError::input_invalid(name, format_args!("has more than {ADMINISTRATORS} entries")));
+    }
+    for (at, id) in ids.iter().enumerate() {
+        is_id(name, id)?;
+        if ids[..at].contains(id) {
+            return Err(ApiError::input_invalid(name, format_args!("has {id} twice")));
+        }
+    }
+    Ok(ids.into_iter().map(str::to_owned).collect())
+}
+
+/// An `http` or `https` URL without a port and not at a private address, or empty.
+pub(super) fn public_url(params: &Params, name: &str) -> Result<String, ApiError> {
+    let url = params.get(name).unwrap_or_default();
+    if url.is_empty() {
+        return Ok(String::new());
+    }
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let private = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_private() || ip.is_loopback());
+    if host.is_empty() || host.contains([':', '@']) || private || host == "localhost" {
+        let why = "must be an http or https URL of a public host, without a port";
+        return Err(ApiError::input_invalid(name, why));
+    }
+    Ok(url.to_owned())
+}

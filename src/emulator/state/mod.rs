@@ -1,0 +1,316 @@
+//! The state behind the API: apps and their groups. Pure: no I/O, no clock; the time is an argument.
+
+mod app;
+mod check;
+mod group;
+mod list;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::answer::Answer;
+use super::error::ApiError;
+use super::operation::Operation;
+use super::request::Params;
+
+/// How long a deleted group is kept and can be recovered: 30 days.
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The default of [`State::with_groups_per_app`]: 5,000 live groups; deleted ones do not count.
+pub const GROUPS_PER_APP: usize = 5_000;
+
+/// The data centers that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataCenter {
+    /// `cn-shanghai`, the default of an app.
+    #[default]
+    Shanghai,
+    /// `ap-southeast-1`.
+    Singapore,
+}
+
+impl DataCenter {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shanghai => "cn-shanghai",
+            Self::Singapore => "ap-southeast-1",
+        }
+    }
+}
+
+impl fmt::Display for DataCenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DataCenter {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Self::Shanghai, Self::Singapore]
+            .into_iter()
+            .find(|center| center.name() == name)
+            .ok_or_else(|| "a data center is cn-shanghai or ap-southeast-1".to_owned())
+    }
+}
+
+/// When and by whom a group was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// `Deletatime`.
+    pub at: Timestamp,
+    /// `Deletor`: the `OperatorId` of the call, empty when it had none.
+    pub by: String,
+}
+
+/// A message group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// `GroupId`.
+    pub id: String,
+    /// `GroupName`, at most 128 bytes; never changes.
+    pub name: String,
+    /// `GroupInfo`, at most 32,768 bytes.
+    pub info: String,
+    /// `CreatorId`; never changes.
+    pub creator: String,
+    /// `AdminList`, at most 3.
+    pub administrators: Vec<String>,
+    /// `Createtime`; recovery does not change it.
+    pub created: Timestamp,
+    /// `None` while the group lives.
+    pub deleted: Option<Deletion>,
+}
+
+impl Group {
+    /// A live group with nothing but an id.
+    pub fn new(id: impl Into<String>, created: Timestamp) -> Self {
+        Self {
+            id: id.into(),
+            name: String::new(),
+            info: String::new(),
+            creator: String::new(),
+            administrators: Vec::new(),
+            created,
+            deleted: None,
+        }
+    }
+}
+
+/// An app, the namespace of groups.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// `AppId`.
+    pub id: String,
+    /// `AppName`.
+    pub name: String,
+    /// Where the app lives; a call that names another data center does not find it.
+    pub data_center: DataCenter,
+    /// `Disable`. Calls on the groups of a disabled app are refused with `NoAuth` (an assumption: the documents do not
+    /// say what a disabled app answers).
+    pub disabled: bool,
+    /// `AuditType`: 0 none, 1 built in, 2 by `audit_url`.
+    pub audit_type: i64,
+    /// `AuditUrl`.
+    pub audit_url: String,
+    /// `EventCallbackUrl`.
+    pub callback_url: String,
+    /// `MsgLifeCycle`: 0, 1, 2 for 30, 90, 180 days.
+    pub message_life_cycle: i64,
+    /// `CreateTime`.
+    pub created: Timestamp,
+    /// `ModifyTime`.
+    pub modified: Timestamp,
+    groups: Groups,
+}
+
+impl App {
+    /// An app as `--app` makes it.
+    pub fn new(id: impl Into<String>, data_center: DataCenter, now: Timestamp) -> Self {
+        Self {
+            id: id.into(),
+            name: String::new(),
+            data_center,
+            disabled: false,
+            audit_type: 0,
+            audit_url: String::new(),
+            callback_url: String::new(),
+            message_life_cycle: 0,
+            created: now,
+            modified: now,
+            groups: Groups::default(),
+        }
+    }
+
+    /// A group, live or deleted and not yet purged.
+    pub fn group(&self, id: &str) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    /// Every group in the order of creation, deleted ones included.
+    pub fn groups(&self) -> impl DoubleEndedIterator<Item = &Group> {
+        self.groups.by_number.values()
+    }
+
+    /// How many groups live: what the quota counts.
+    pub fn live_groups(&self) -> usize {
+        self.groups.live()
+    }
+
+    /// Puts a group in place, new or instead of the one with its id: what someone else did behind a client's back.
+    pub fn put_group(&mut self, group: Group) {
+        self.groups.put(group);
+    }
+
+    /// Takes a group away without a trace, as the API does 30 days after a deletion.
+    pub fn purge_group(&mut self, id: &str) -> Option<Group> {
+        self.groups.remove(id)
+    }
+}
+
+/// The groups of an app: by id, by order of creation, and the deleted ones by time of deletion.
+#[derive(Debug, Clone, Default)]
+struct Groups {
+    next_number: u64,
+    numbers: HashMap<String, u64>,
+    by_number: BTreeMap<u64, Group>,
+    deleted: BTreeSet<(Timestamp, u64)>,
+}
+
+impl Groups {
+    fn get(&self, id: &str) -> Option<&Group> {
+        self.by_number.get(self.numbers.get(id)?)
+    }
+
+    fn live(&self) -> usize {
+        self.by_number.len() - self.deleted.len()
+    }
+
+    fn put(&mut self, group: Group) {
+        let number = match self.numbers.get(&group.id) {
+            Some(number) => *number,
+            None => {
+                self.next_number += 1;
+                self.numbers.insert(group.id.clone(), self.next_number);
+                self.next_number
+            }
+        };
+        let deletion = group.deleted.as_ref().map(|deletion| (deletion.at, number));
+        if let Some(old) = self.by_number.insert(number, group).and_then(|old| old.deleted) {
+            self.deleted.remove(&(old.at, number));
+        }
+        self.deleted.extend(deletion);
+    }
+
+    /// Changes a group in place; `None` when there is none of that id.
+    fn change<T>(&mut self, id: &str, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
+        let number = *self.numbers.get(id)?;
+        let group = self.by_number.get_mut(&number)?;
+        if let Some(deletion) = &group.deleted {
+            self.deleted.remove(&(deletion.at, number));
+        }
+        let outcome = change(group);
+        if let Some(deletion) = &group.deleted {
+            self.deleted.insert((deletion.at, number));
+        }
+        Some(outcome)
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Group> {
+        let number = self.numbers.remove(id)?;
+        let group = self.by_number.remove(&number)?;
+        if let Some(deletion) = &group.deleted {
+            self.deleted.remove(&(deletion.at, number));
+        }
+        Some(group)
+    }
+
+    /// Forgets the groups deleted 30 days ago or earlier.
+    fn purge(&mut self, now: Timestamp) {
+        while let Some((at, number)) = self.deleted.first().copied() {
+            if now.duration_since(at) < RETENTION {
+                break;
+            }
+            self.deleted.pop_first();
+            if let Some(group) = self.by_number.remove(&number) {
+                self.numbers.remove(&group.id);
+            }
+        }
+    }
+}
+
+/// Every app and every group, and the operations on them.
+#[derive(Debug, Clone)]
+pub struct State {
+    apps: BTreeMap<String, App>,
+    groups_per_app: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::with_groups_per_app(GROUPS_PER_APP)
+    }
+}
+
+impl State {
+    /// No app yet; `limit` live groups in each, 0 means no limit.
+    pub fn with_groups_per_app(limit: usize) -> Self {
+        Self { apps: BTreeMap::new(), groups_per_app: if limit == 0 { usize::MAX } else { limit } }
+    }
+
+    /// Adds an app, or replaces the one with its id and all its groups.
+    pub fn put_app(&mut self, app: App) {
+        self.apps.insert(app.id.clone(), app);
+    }
+
+    /// An app.
+    pub fn app(&self, id: &str) -> Option<&App> {
+        self.apps.get(id)
+    }
+
+    /// An app, to change it behind a client's back.
+    pub fn app_mut(&mut self, id: &str) -> Option<&mut App> {
+        self.apps.get_mut(id)
+    }
+
+    /// Every app, by id.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
+    }
+
+    /// Carries out one operation.
+    ///
+    /// # Errors
+    ///
+    /// The product's own errors: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
+    pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+        match operation {
+            Operation::CreateGroup => self.create_group(params, now),
+            Operation::DescribeGroup => self.describe_group(params, now),
+            Operation::ModifyGroup => self.modify_group(params, now),
+            Operation::DeleteGroup => self.delete_group(params, now),
+            Operation::RecoverGroup => self.recover_group(params, now),
+            Operation::ListGroupsByPage => self.list_groups_by_page(params, now),
+            Operation::ListGroups => self.list_groups(params, now),
+            Operation::CreateApp => self.create_app(params, now),
+            Operation::DescribeApp => self.describe_app(params),
+            Operation::ListApps => self.list_apps(params),
+            Operation::ModifyAppAudit => self.modify_app_audit(params, now),
+            Operation::ModifyAppCallback => self.modify_app_callback(params, now),
+            Operation::ModifyAppDisable => self.modify_app_disable(params, now),
+        }
+    }
+}
+
+/// A time as the API writes it: seconds since 1970 (the documents of Describe and of both lists give the unit).
+fn epoch(time: Timestamp) -> i64 {
+    time.as_second()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! `live-message-operator emulate` as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Connection};
+
+const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
+
+struct Process {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_live-message-operator"))
+            .args(["emulate", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on http://").unwrap().trim_end().parse().unwrap();
+        Self { child, stdout, address }
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Exit code, and what else it printed.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_start_line_the_options_the_log_and_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("requests.jsonl");
+    let log_name = log.to_str().unwrap();
+    let args = ["--access-key", "testid:testsecret", "--app", "other@ap-southeast-1", "--app", "demo"];
+    let args = [&args[..], &["--group", "demo/g1", "--group", "demo/g2:deleted", "--request-log", log_name]].concat();
+    let process = Process::start(&args, &[]);
+    let client = Client::new(process.address);
+    assert_eq!(client.ok("DescribeLiveMessageGroup", &GROUP)["Delete"], json!(false));
+    // The line is there with the answer, not some time later.
+    assert_eq!(lines(&log).len(), 1);
+    let deleted = client.ok("DescribeLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
+    assert_eq!(deleted["Delete"], json!(true));
+    let v1 = Client { v1: true, ..client.clone() };
+    let refused = v1.call("DescribeLiveMessageGroup", &[("AppId", "other"), ("DataCenter", "cn-shanghai"), GROUP[1]]);
+    assert_eq!(refused.status, 404);
+
+    process.signal("-TERM");
+    assert_eq!(process.end(), (Some(0), String::new()));
+    let lines = lines(&log);
+    assert_eq!(lines.len(), 3);
+    let mut last = lines[2].clone();
+    let time = last["time"].as_str().unwrap();
+    assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
+    assert!(time.parse::<jiff::Timestamp>().is_ok());
+    assert!(last["durationMs"].is_u64());
+    assert_eq!(last["requestId"].as_str().unwrap().len(), 36);
+    for varying in ["time", "durationMs", "requestId"] {
+        last.as_object_mut().unwrap().remove(varying);
+    }
+    let expected = json!({
+        "accessKeyId": "testid",
+        "operation": "DescribeLiveMessageGroup",
+        "params": {"AppId": "other", "DataCenter": "cn-shanghai", "GroupId": "g1"},
+        "signature": "V1",
+        "status": 404,
+        "code": "ResourceNotExist",
+    });
+    assert_eq!(last, expected);
+}
+
+#[test]
+fn a_request_under_way_at_sigint_is_answered_and_on_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("requests.jsonl");
+    let variables = [
+        ("LMO_EMULATE_APP", "demo stage"),
+        ("LMO_EMULATE_ACCESS_KEY", "testid:testsecret other:secret"),
+        ("LMO_EMULATE_LATENCY_MS", "400"),
+        ("LMO_EMULATE_REQUEST_LOG", log.to_str().unwrap()),
+    ];
+    let process = Process::start(&[], &variables);
+    let mut connection = Connection::open(process.address);
+    connection.send(&Client::new(process.address).request("CreateLiveMessageGroup", &GROUP));
+    // Until the request has been read; without the latency nothing tells from outside.
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    process.signal("-INT");
+    assert_eq!(connection.receive().status, 200);
+    assert!(connection.is_closed());
+    assert_eq!(process.end().0, Some(0));
+    assert_eq!(lines(&log).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_started_is_told_in_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let run = |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_live-message-operator")).arg("emulate").args(args).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let busy = run(&["--listen", &taken.local_addr().unwrap().to_string()]);
+    assert!(busy.starts_with("error: cannot listen on 127.0.0.1:") && busy.lines().count() == 1, "{busy}");
+    assert!(run(&["--listen", "127.0.0.1:0", "--request-log", "/nonexistent/x"]).starts_with("error: "));
+    assert!(run(&["--app", "demo@moon"]).contains("cn-shanghai or ap-southeast-1"));
+    assert!(run(&["--security-token", "nobody:t"]).contains("no --access-key has the id nobody"));
+}

@@ -1,0 +1,136 @@
+//! What is refused, with which status and code, and that it is on record.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use live_message_operator::emulator::AccessKey;
+
+use crate::client::{Client, Connection};
+use crate::emulator;
+
+const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
+
+#[test]
+fn sixty_calls_in_a_second_are_fifty_too_many_by_ten() {
+    let emulator = emulator().start().unwrap();
+    let client = Client::new(emulator.address());
+    // Signed beforehand and sent in one go: they arrive within milliseconds.
+    let requests: Vec<Vec<u8>> = (0..60).map(|_| client.request("DeleteLiveMessageGroup", &GROUP)).collect();
+    let mut connection = Connection::open(emulator.address());
+    connection.send(&requests.concat());
+    let answers: Vec<_> = (0..60).map(|_| connection.receive()).collect();
+    assert!(answers[..50].iter().all(|answer| answer.status == 200));
+    assert!(answers[50..].iter().all(|answer| answer.status == 400 && answer.code() == "Throttling.User"));
+    // Another operation is not concerned.
+    client.ok("CreateLiveMessageGroup", &GROUP);
+    let codes = emulator.request_log().into_iter().filter_map(|record| record.code);
+    assert_eq!(codes.collect::<Vec<_>>(), vec!["Throttling.User"; 10]);
+}
+
+#[test]
+fn the_rate_limit_can_be_lifted() {
+    let emulator = emulator().requests_per_second(0).start().unwrap();
+    let client = Client::new(emulator.address());
+    let requests: Vec<Vec<u8>> = (0..120).map(|_| client.request("DeleteLiveMessageGroup", &GROUP)).collect();
+    let mut connection = Connection::open(emulator.address());
+    connection.send(&requests.concat());
+    assert!((0..120).all(|_| connection.receive().status == 200));
+}
+
+#[test]
+fn callers_that_are_not_who_they_say_are_refused_and_on_record() {
+    let emulator = emulator().start().unwrap();
+    let good = Client::new(emulator.address());
+    let ago = |minutes| Some(Timestamp::now() - SignedDuration::from_mins(minutes));
+    for v1 in [false, true] {
+        let format = v1.then_some("JSON");
+        let good = Client { v1, format, ..good.clone() };
+        let nonce = Some(format!("nonce-{v1}"));
+        let cases = [
+            (404, "InvalidAccessKeyId.NotFound", Client { id: "nobody".to_owned(), ..good.clone() }),
+            (400, "SignatureDoesNotMatch", Client { secret: "wrong".to_owned(), ..good.clone() }),
+            (400, "InvalidTimeStamp.Expired", Client { time: ago(16), ..good.clone() }),
+            (400, "InvalidTimeStamp.Expired", Client { time: ago(-16), ..good.clone() }),
+            (400, "InvalidVersion", Client { version: "2014-05-26", ..good.clone() }),
+            (404, "ResourceNotExist", Client { nonce: nonce.clone(), ..good.clone() }),
+            (400, "SignatureNonceUsed", Client { nonce, ..good.clone() }),
+            (400, "UnsupportedHTTPMethod", Client { method: "PUT", ..good.clone() }),
+        ];
+        for (status, code, client) in cases {
+            let response = client.call("DescribeLiveMessageGroup", &GROUP);
+            assert_eq!((response.status, response.code().as_str()), (status, code));
+            assert_eq!(response.json()["HostId"].as_str(), Some(emulator.address().to_string().as_str()));
+            let record = emulator.request_log().pop().unwrap();
+            assert_eq!((record.status, record.code.as_deref()), (status, Some(code)));
+            assert_eq!(record.access_key_id.as_deref(), Some(client.id.as_str()));
+            assert_eq!(record.operation.as_deref(), Some("DescribeLiveMessageGroup"));
+            assert_eq!(Some(record.request_id.as_str()), response.json()["RequestId"].as_str());
+        }
+        let response = good.call("SendLiveMessageGroup", &GROUP);
+        assert_eq!((response.status, response.code().as_str()), (404, "InvalidApi.NotFound"));
+    }
+}
+
+#[test]
+fn the_message_of_a_wrong_signature_shows_the_string_that_was_signed() {
+    let emulator = emulator().start().unwrap();
+    let client = Client { secret: "wrong".to_owned(), ..Client::new(emulator.address()) };
+    let message = client.call("DescribeLiveMessageGroup", &GROUP).json()["Message"].as_str().unwrap().to_owned();
+    assert!(message.contains("server string to sign is:ACS3-HMAC-SHA256\n"), "{message}");
+    assert!(message.contains("server CanonicalRequest is:POST\n/\nAppId=demo&GroupId=g1\nhost:"), "{message}");
+}
+
+#[test]
+fn unsigned_requests_are_refused() {
+    let emulator = emulator().start().unwrap();
+    let mut connection = Connection::open(emulator.address());
+    connection.send(b"GET /?Action=DescribeLiveMessageGroup&AppId=demo HTTP/1.1\r\nHost: h\r\n\r\n");
+    let response = connection.receive();
+    assert_eq!((response.status, response.code().as_str()), (400, "MissingAccessKeyId"));
+    let record = emulator.request_log().pop().unwrap();
+    assert_eq!((record.access_key_id, record.signature), (None, None));
+    assert_eq!(record.operation.as_deref(), Some("DescribeLiveMessageGroup"));
+}
+
+#[test]
+fn temporary_keys_and_rotation() {
+    let key = AccessKey::new("STS.1", "s1").with_token("tok+en/1==", None);
+    let emulator = emulator().key(key.clone()).group("demo", "g1").start().unwrap();
+    let base = Client::new(emulator.address());
+    for v1 in [false, true] {
+        let format = v1.then_some("JSON");
+        let token = Some("tok+en/1==".to_owned());
+        let sts = Client { id: "STS.1".into(), secret: "s1".into(), token, v1, format, ..base.clone() };
+        sts.ok("DescribeLiveMessageGroup", &GROUP);
+        let bare = Client { token: None, ..sts.clone() };
+        assert_eq!(bare.call("DescribeLiveMessageGroup", &GROUP).code(), "MissingSecurityToken");
+        let other = Client { token: Some("other".to_owned()), ..sts.clone() };
+        let code = other.call("DescribeLiveMessageGroup", &GROUP).code();
+        assert_eq!(code, "InvalidSecurityToken.MismatchWithAccessKey");
+        emulator.put_key(AccessKey { expires: Some(Timestamp::now()), ..key.clone() });
+        assert_eq!(sts.call("DescribeLiveMessageGroup", &GROUP).code(), "InvalidSecurityToken.Expired");
+        emulator.put_key(key.clone());
+    }
+    emulator.remove_key("testid");
+    assert_eq!(base.call("DescribeLiveMessageGroup", &GROUP).code(), "InvalidAccessKeyId.NotFound");
+    assert!(emulator.request_log().iter().all(|record| !record.params.contains_key("SecurityToken")));
+}
+
+#[test]
+fn keys_can_be_denied_an_app() {
+    let emulator = emulator().access_key("other", "s").app("app2").deny("other", Some("demo")).start().unwrap();
+    let client = Client { id: "other".into(), secret: "s".into(), ..Client::new(emulator.address()) };
+    let response = client.call("CreateLiveMessageGroup", &GROUP);
+    assert_eq!((response.status, response.code().as_str()), (403, "NoAuth"));
+    client.ok("CreateLiveMessageGroup", &[("AppId", "app2"), ("GroupId", "g1")]);
+    Client::new(emulator.address()).ok("CreateLiveMessageGroup", &GROUP);
+}
+
+#[test]
+fn latency_is_waited_for_and_on_record() {
+    let emulator = emulator().latency(Duration::from_millis(80)).start().unwrap();
+    let start = std::time::Instant::now();
+    Client::new(emulator.address()).ok("CreateLiveMessageGroup", &GROUP);
+    assert!(start.elapsed() >= Duration::from_millis(80));
+    assert!(emulator.request_log()[0].duration_ms >= 80);
+}

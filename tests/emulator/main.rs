@@ -1,0 +1,15 @@
+//! The emulator over real sockets, and its command as a process.
+
+mod binary;
+mod client;
+mod errors;
+mod http;
+mod operations;
+mod vectors;
+
+use live_message_operator::emulator::{Builder, Emulator};
+
+/// An emulator with the app `demo` and the key of [`client::Client`].
+fn emulator() -> Builder {
+    Emulator::builder().access_key("testid", "testsecret").app("demo")
+}
