@@ -2,6 +2,8 @@
 //! takes a namespace of its own. Nothing is skipped: where the control plane cannot be had, the tests fail and say why.
 
 mod admission;
+mod chart;
+mod chart_values;
 mod control_plane;
 
 #[path = "../support/mod.rs"]

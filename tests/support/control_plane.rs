@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::error::{Context as _, Error, Result};
-use super::helm::{Helm, grant_chart_rbac};
+use super::helm::Helm;
 use super::kubeconfig::{Access, Cluster};
 use super::kubectl::Kubectl;
 use super::process::{Process, wait_for};
+use super::rbac::Installation;
 use super::scratch::Scratch;
 use super::{pki, repository, tools};
 
@@ -132,12 +133,10 @@ impl ControlPlane {
     /// A kubeconfig for an operator that is installed in `namespace`: the token of its ServiceAccount, with exactly the
     /// RBAC that the chart renders. `watch`: the chart's `watchNamespaces`; empty means the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
-        let helm = Helm::new()?;
         // The release's name is part of the ClusterRoles' names: one per namespace, so that tests do not share them.
         let release = format!("lmo-{namespace}");
-        let token = grant_chart_rbac(&helm, &self.kubectl, &release, namespace, watch)?;
-        let config = self.cluster.kubeconfig(Access::Token(&token), namespace)?;
-        self.dir.write(&format!("{release}.kubeconfig"), config)
+        let installation = Installation { release: &release, namespace, watch };
+        installation.kubeconfig(&Helm::new()?, &self.kubectl, &self.cluster, self.dir.path())
     }
 
     /// Kills the apiserver: connections are refused until [`start_apiserver`](Self::start_apiserver).

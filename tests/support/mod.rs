@@ -17,17 +17,19 @@ mod kubectl;
 mod pki;
 mod process;
 mod programs;
+mod rbac;
 mod request_log;
 mod scratch;
 mod tools;
 
-pub use control_plane::{ControlPlane, shared_control_plane};
+pub use control_plane::{ControlPlane, apply_crds, shared_control_plane};
 pub use error::{Context, Error, Result};
-pub use helm::{CHART, Helm, documents, grant_chart_rbac};
+pub use helm::{CHART, Helm, documents};
 pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;
 pub use process::{Process, wait_for};
 pub use programs::{Emulator, EmulatorOptions, Operator, OperatorOptions};
+pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
 

@@ -1,0 +1,231 @@
+//! The chart, with the real helm, against the real apiserver.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane};
+
+/// The values files that every check goes over: name and path.
+fn matrix() -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(repository().join(CHART).join("ci"))? {
+        let path = entry?.path();
+        let name = path.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
+        files.push((name, path.to_string_lossy().into_owned()));
+    }
+    files.sort();
+    assert!(files.len() >= 4, "the matrix has shrunk: {files:?}");
+    Ok(files)
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+fn render(release: &str, namespace: &str, flags: &[&str]) -> Result<Vec<Value>> {
+    documents(&Helm::new()?.template(release, namespace, flags)?)
+}
+
+#[test]
+fn lint_is_content_with_every_values_file() -> Result<()> {
+    let helm = Helm::new()?;
+    for (_, values) in matrix()? {
+        helm.run(&["lint", "--strict", CHART, "--values", &values])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_server_takes_every_rendering() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    // A dry run of RoleBindings wants their namespaces to be there.
+    for namespace in ["team-a", "team-b"] {
+        control_plane.kubectl(&["create", "namespace", namespace])?;
+    }
+    let helm = Helm::new()?;
+    for (name, values) in matrix()? {
+        let namespace = control_plane.namespace()?;
+        // A release called 123: every name that is not quoted becomes a number and is refused.
+        for release in ["chart", "123"] {
+            let rendered = helm.template(release, &namespace, &["--values", &values])?;
+            let taken = control_plane.kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+            let taken = taken.context(format_args!("{name} as release {release}"))?;
+            assert!(taken.contains("deployment.apps/"), "{name}: {taken}");
+        }
+    }
+    Ok(())
+}
+
+/// Values that must not get through, and what the refusal must name.
+const REFUSED: [(&[&str], &str); 13] = [
+    (&["--set", "replicaCount=2"], "replicaCount"),
+    (&["--set", "alibabaCloud.exsitingSecret=x"], "exsitingSecret"),
+    (&["--set", "image.digest=sha256:abc"], "digest"),
+    (&["--set", "image.repository="], "repository"),
+    (&["--set", "image.pullPolicy=Sometimes"], "pullPolicy"),
+    (&["--set", "requestsPerSecond=51"], "requestsPerSecond"),
+    (&["--set", "requestsPerSecond=0"], "requestsPerSecond"),
+    (&["--set", "requestsPerSecond=fast"], "requestsPerSecond"),
+    (&["--set", "watchNamespaces={Team_A}"], "watchNamespaces"),
+    (&["--set", "watchNamespaces={a,a}"], "watchNamespaces"),
+    (&["--set", "alibabaCloud.endpoint=http://emulator:8080"], "allowHttp"),
+    (&["--set", "alibabaCloud.endpoint=live.aliyuncs.com"], "endpoint"),
+    (&["--set-string", "crds.enabled=yes"], "enabled"),
+];
+
+#[test]
+fn the_schema_refuses_what_would_not_work_and_names_it() -> Result<()> {
+    let helm = Helm::new()?;
+    for (flags, named) in REFUSED {
+        let Err(error) = helm.template("chart", "default", flags) else {
+            panic!("{flags:?} was not refused");
+        };
+        let error = error.to_string();
+        // Only after the first line, which repeats the command.
+        let reason = error.split_once('\n').map_or("", |(_, reason)| reason);
+        assert!(reason.contains(named) && reason.contains("the schema(s)"), "{flags:?}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pod_is_restricted_and_the_standard_has_teeth() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    let namespace = control_plane.namespace()?;
+    control_plane.kubectl(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"])?;
+    let create = ["create", "--dry-run=server", "--namespace", &namespace, "-f", "-"];
+    for (name, values) in matrix()? {
+        let objects = render("chart", &namespace, &["--values", &values])?;
+        let deployments = of_kind(&objects, "Deployment");
+        let [deployment] = deployments[..] else { panic!("{name}: one Deployment, not {}", deployments.len()) };
+        let mut pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": "operator" },
+            "spec": deployment["spec"]["template"]["spec"],
+        });
+        control_plane.kubectl_with_input(&create, &pod.to_string()).context(name)?;
+
+        pod["spec"]["containers"][0]["securityContext"] = json!({});
+        let refusal = control_plane.kubectl_program().refused(&create, &pod.to_string())?;
+        assert!(refusal.contains("restricted"), "{refusal}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    let (home, watched, other) = (control_plane.namespace()?, control_plane.namespace()?, control_plane.namespace()?);
+    let objects = render("chart", &home, &["--set", &format!("watchNamespaces={{{watched}}}")])?;
+    assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
+    for role in of_kind(&objects, "ClusterRole") {
+        // Additions to the cluster's own roles, for people: bound to nobody by the chart.
+        assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"], "true", "{role}");
+    }
+
+    control_plane.apply_crds()?;
+    let operator = control_plane.operator_kubeconfig(&home, &[&watched])?;
+    let operator = control_plane.kubectl_program().with_kubeconfig(operator);
+    let list = |namespace: &str| may(&operator, "list", "live.alibabacloud.com/livemessagegroups", namespace);
+    assert!(list(&watched)?);
+    assert!(!list(&other)?);
+    assert!(!list(&home)?, "its own namespace is watched only when it is listed");
+    assert!(!list("")?);
+    Ok(())
+}
+
+#[test]
+fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    control_plane.apply_crds()?;
+    let namespace = control_plane.namespace()?;
+    let operator = control_plane.operator_kubeconfig(&namespace, &[])?;
+    let operator = control_plane.kubectl_program().with_kubeconfig(operator);
+    for allowed in [
+        "get live.alibabacloud.com/livemessagegroups",
+        "list live.alibabacloud.com/livemessagegroups",
+        "watch live.alibabacloud.com/livemessagegroups",
+        "patch live.alibabacloud.com/livemessagegroups/status",
+        "create events.k8s.io/events",
+        "patch events.k8s.io/events",
+    ] {
+        let (verb, resource) = allowed.split_once(' ').context(allowed)?;
+        assert!(may(&operator, verb, resource, "")?, "{allowed}");
+    }
+    for forbidden in [
+        "create live.alibabacloud.com/livemessagegroups",
+        "patch live.alibabacloud.com/livemessagegroups",
+        "delete live.alibabacloud.com/livemessagegroups",
+        "get apiextensions.k8s.io/customresourcedefinitions",
+        "get /secrets",
+        "list /secrets",
+        "list /namespaces",
+        "create /events",
+    ] {
+        let (verb, resource) = forbidden.split_once(' ').context(forbidden)?;
+        assert!(!may(&operator, verb, resource, "")?, "{forbidden}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_carries_the_very_crds_and_renders_them_whole() -> Result<()> {
+    let files = |folder: PathBuf| -> Result<Vec<(String, String)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).context(folder.display())? {
+            let entry = entry?;
+            files.push((entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?));
+        }
+        files.sort();
+        Ok(files)
+    };
+    let (source, copy) = (files(repository().join("crds"))?, files(repository().join(CHART).join("files/crds"))?);
+    assert!(!source.is_empty() && source == copy, "the chart's copy of crds/ is stale: `make crds` writes it");
+
+    let rendered = render("chart", "default", &[])?;
+    let mut rendered: Vec<Value> = of_kind(&rendered, "CustomResourceDefinition").into_iter().cloned().collect();
+    assert_eq!(rendered.len(), source.len());
+    for crd in &mut rendered {
+        let metadata = &mut crd["metadata"];
+        assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
+        *metadata = json!({ "name": metadata["name"] });
+        as_floats(crd);
+        let mut same = false;
+        for (_, yaml) in &source {
+            let mut source = documents(yaml)?;
+            source.iter_mut().for_each(as_floats);
+            same |= source.first() == Some(crd);
+        }
+        assert!(same, "{} came out of the template changed", crd["metadata"]["name"]);
+    }
+
+    let dropped = render("chart", "default", &["--set", "crds.keep=false"])?;
+    assert!(of_kind(&dropped, "CustomResourceDefinition")[0]["metadata"].get("annotations").is_none());
+    let without = render("chart", "default", &["--set", "crds.enabled=false"])?;
+    assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
+    Ok(())
+}
+
+/// 0.0 comes out of a template as 0, which is the same to Kubernetes.
+fn as_floats(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = json!(number.as_f64()),
+        Value::Array(items) => items.iter_mut().for_each(as_floats),
+        Value::Object(fields) => fields.values_mut().for_each(as_floats),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_chart_is_for_this_version() -> Result<()> {
+    let chart = fs::read_to_string(repository().join(CHART).join("Chart.yaml"))?;
+    let chart: Value = serde_yaml::from_str(&chart)?;
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    let rendered = render("chart", "default", &[])?;
+    let image = &of_kind(&rendered, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert!(image.as_str().is_some_and(|image| image.ends_with(concat!(":", env!("CARGO_PKG_VERSION")))), "{image}");
+    Ok(())
+}

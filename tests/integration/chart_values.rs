@@ -1,0 +1,85 @@
+//! Templates, `values.yaml` and `values.schema.json` agree on what can be set.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{CHART, Context as _, Result, repository};
+
+#[test]
+fn every_value_is_used_and_every_used_value_is_listed() -> Result<()> {
+    let values = values()?;
+    let used = used_paths()?;
+    assert!(used.len() > 20, "the scan found too little: {used:?}");
+    for path in &used {
+        assert!(at(&values, path).is_some(), "a template uses .Values.{path}, which values.yaml does not list");
+    }
+    for leaf in leaves(&values) {
+        let whole_or_part = |path: &String| leaf == *path || leaf.starts_with(&format!("{path}."));
+        assert!(used.iter().any(whole_or_part), "values.yaml lists {leaf}, which no template uses");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_schema_knows_every_value_and_no_other() -> Result<()> {
+    let schema = fs::read_to_string(repository().join(CHART).join("values.schema.json"))?;
+    let schema: Value = serde_json::from_str(&schema)?;
+    compare("", &schema, &values()?);
+    Ok(())
+}
+
+/// Goes down as far as the schema lists properties; below that, Kubernetes' own types begin.
+fn compare(path: &str, schema: &Value, values: &Value) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    assert_eq!(schema["additionalProperties"], false, "the schema lets anything in at {path:?}");
+    let known: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
+    let listed: BTreeSet<&str> = values.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    // `global` belongs to parent charts; of Kubernetes' types only what has a default is listed.
+    let unlisted: BTreeSet<&str> = [("", "global"), (".resources", "claims")]
+        .into_iter()
+        .filter_map(|(parent, key)| (parent == path).then_some(key))
+        .collect();
+    assert_eq!(&known - &unlisted, listed, "at {path:?}");
+    for key in listed {
+        compare(&format!("{path}.{key}"), &properties[key], &values[key]);
+    }
+}
+
+fn values() -> Result<Value> {
+    let path = repository().join(CHART).join("values.yaml");
+    serde_yaml::from_str(&fs::read_to_string(path)?).context("values.yaml")
+}
+
+/// What follows `.Values.` anywhere in the templates.
+fn used_paths() -> Result<BTreeSet<String>> {
+    let mut used = BTreeSet::new();
+    for entry in fs::read_dir(repository().join(CHART).join("templates"))? {
+        let template = fs::read_to_string(entry?.path())?;
+        for after in template.split(".Values.").skip(1) {
+            let path = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').next().unwrap_or_default();
+            used.insert(path.trim_end_matches('.').to_owned());
+        }
+    }
+    Ok(used)
+}
+
+fn at<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(values, |value, key| value.get(key))
+}
+
+/// The paths of everything that is not itself a map with something in it.
+fn leaves(values: &Value) -> Vec<String> {
+    let mut leaves = Vec::new();
+    for (key, value) in values.as_object().into_iter().flatten() {
+        // A key with a dot in it is a label, not a value of ours.
+        match value.as_object() {
+            Some(map) if !map.is_empty() && !map.keys().any(|key| key.contains('.')) => {
+                leaves.extend(self::leaves(value).into_iter().map(|leaf| format!("{key}.{leaf}")));
+            }
+            _ => leaves.push(key.clone()),
+        }
+    }
+    leaves
+}
