@@ -5,6 +5,9 @@ mod admission;
 mod chart;
 mod chart_values;
 mod control_plane;
+mod lifecycle;
+
+mod world;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the demo; neither uses all of it")]

@@ -1,0 +1,75 @@
+//! One object at a time: create, adopt, edit, delete.
+
+use live_message_operator::resources::{ConditionType, Origin};
+use serde_json::json;
+
+use crate::support::Result;
+use crate::world::{World, condition};
+
+#[tokio::test]
+async fn a_new_group_is_created_once() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("fresh", json!({"groupName": "Fresh", "administrators": ["u1", "u2"]})).await?;
+    let object = world.ready("fresh", "True", "Created").await?;
+    let status = object.status.as_ref().unwrap();
+    assert_eq!(status.origin, Some(Origin::Created));
+    assert_eq!(status.group_id.as_deref(), Some("fresh"));
+    assert!(status.last_request_id.is_some());
+    assert_eq!(condition(&object, ConditionType::Reconciling), ["", ""]);
+    assert_eq!(world.emulator.requests()?.len(), 1, "one create and nothing else");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_that_exists_is_adopted_and_made_as_the_spec_says() -> Result<()> {
+    let mut world = World::new(&["lobby"]).await?;
+    world.start()?;
+    world.create("lobby", json!({"groupInfo": "welcome", "groupName": "Lobby"})).await?;
+    let object = world.ready("lobby", "True", "AlreadyExists").await?;
+    let status = object.status.as_ref().unwrap();
+    assert_eq!(status.origin, Some(Origin::Adopted));
+    assert!(status.create_time.is_some(), "a call that was made anyway told it");
+    assert_eq!(condition(&object, ConditionType::InSync), ["False", "ImmutableFieldsDiffer"]);
+    assert_eq!(world.calls("ModifyLiveMessageGroup", "lobby")?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_id_is_a_degraded_status_and_the_spec_may_then_be_corrected() -> Result<()> {
+    let mut world = World::new(&["gone:deleted"]).await?;
+    world.start()?;
+    world.create("object", json!({"groupId": "gone"})).await?;
+    let object = world.ready("object", "False", "GroupDeleted").await?;
+    assert_eq!(condition(&object, ConditionType::Degraded), ["True", "GroupDeleted"]);
+    assert_eq!(condition(&object, ConditionType::Stalled), ["True", "GroupDeleted"]);
+    world.patch("object", json!({"spec": {"groupId": "another", "groupName": "Another"}})).await?;
+    let object = world.ready("object", "True", "Created").await?;
+    assert_eq!(object.status.as_ref().unwrap().group_id.as_deref(), Some("another"));
+    assert_eq!(condition(&object, ConditionType::Degraded), ["", ""]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({"groupInfo": "one"})).await?;
+    world.ready("room", "True", "Created").await?;
+    world.patch("room", json!({"spec": {"groupInfo": "zwei 群 \"&+\n", "administrators": ["a", "b"]}})).await?;
+    let object = world.ready("room", "True", "Created").await?;
+    assert_eq!(condition(&object, ConditionType::InSync), ["True", "InSync"]);
+    let modify = world.emulator.requests()?.into_iter().find(|r| r.operation == "ModifyLiveMessageGroup").unwrap();
+    assert_eq!(modify.param("GroupInfo"), Some("zwei 群 \"&+\n"));
+    let calls = world.emulator.requests()?.len();
+    // A label is no change of the spec, and neither is a restart.
+    world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    world.operator.as_mut().unwrap().process.sigterm()?;
+    world.operator.as_mut().unwrap().process.wait(std::time::Duration::from_secs(20))?;
+    let before = world.api.get("room").await?.metadata.resource_version;
+    world.start()?;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(world.emulator.requests()?.len(), calls);
+    assert_eq!(world.api.get("room").await?.metadata.resource_version, before, "no status was written");
+    Ok(())
+}
