@@ -4,11 +4,13 @@
 //! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
 
 mod account;
+mod causes;
 mod events;
 mod gates;
 mod index;
 mod key;
 mod objects;
+mod outcome;
 mod pass;
 mod queue;
 mod reconcile;

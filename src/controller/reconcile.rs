@@ -7,32 +7,30 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::account::Account;
+use super::causes::{Says, gates_of, group_of, says};
 use super::events::{Events, Kind};
-use super::gates::{GateKey, Gates, Passage};
+use super::gates::{Gates, Passage};
 use super::index::Index;
 use super::key::Key;
-use super::objects::{Found, Objects, StoreError};
-use super::pass::{Pass, Unwritten, slowly};
+use super::objects::{Found, Objects};
+use super::pass::Pass;
 use super::queue::Next;
 use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
-use crate::decide::{Action, Failure, GateKind, Identity, Lane, Retry, Verdict, decide, unreadable_status};
+use crate::decide::{Action, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
-use crate::live::{Call, CallError, ErrorClass, GroupRef, Operation};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Ready, Reason};
+use crate::live::{Call, CallError, Operation};
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
 /// there as if nothing were open.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An object behind a gate is woken by it; this is only the net below.
-const PARKED: Duration = Duration::from_secs(3600);
+pub(super) const PARKED: Duration = Duration::from_secs(3600);
 
 /// After a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
-
-/// How often a failure is repeated at once before it is treated as one of the service.
-const AT_ONCE: u32 = 2;
 
 /// All that the steps share.
 pub struct Reconciler {
@@ -48,12 +46,12 @@ pub struct Reconciler {
     gates: Mutex<Gates<Key>>,
     /// Rung when a gate shut.
     pub gate_bell: tokio::sync::Notify,
-    passes: Mutex<HashMap<Key, Pass>>,
+    pub(super) passes: Mutex<HashMap<Key, Pass>>,
     /// Until when no call for a group may be sent: an earlier one may arrive yet.
     holds: Mutex<HashMap<Identity, Instant>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panic leaves behind is whole: no lock is held across more than one step of its content.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -287,131 +285,6 @@ impl Reconciler {
         }
     }
 
-    /// Ends a pass that failed: the status, and when it is tried again.
-    async fn failed(
-        &self,
-        key: &Key,
-        object: &LiveMessageGroup,
-        mut pass: Pass,
-        failure: Failure,
-        lane: Lane,
-    ) -> (Lane, Next<Operation>) {
-        let verdict = Verdict::failed(&failure, &pass.facts);
-        let next = match failure.retry {
-            Retry::Never => Next::Done,
-            Retry::AtOnce if pass.at_once < AT_ONCE => {
-                pass.at_once += 1;
-                if failure.reason != Reason::Throttled {
-                    self.keep_pass(key, pass);
-                    return (lane, Next::After(Duration::ZERO));
-                }
-                Next::After(Duration::ZERO)
-            }
-            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff()),
-            Retry::Slowly => Next::After(slowly()),
-            Retry::Behind(kind) => {
-                self.shut_gate(key, object, kind, &failure);
-                Next::After(PARKED)
-            }
-        };
-        tracing::info!(object = %key, reason = %failure.reason, message = failure.message, "not done yet");
-        self.conclude(key, object, pass, verdict, lane, next).await
-    }
-
-    fn shut_gate(&self, key: &Key, object: &LiveMessageGroup, kind: GateKind, failure: &Failure) {
-        let gate = gate_of(kind, &object.spec.app_id, object.spec.data_center.map(|center| center.as_str()));
-        let now = Instant::now().into_std();
-        let was_open = self.gates().shut(gate, key, failure.reason, &failure.message, now);
-        self.gate_bell.notify_one();
-        if was_open {
-            // Whoever waits for a permit to run into the same refusal is told now, and not one every 20 ms.
-            self.work.recheck();
-        }
-    }
-
-    /// Writes the status a pass ends with, if it is another one, and tells transitions.
-    async fn conclude(
-        &self,
-        key: &Key,
-        object: &LiveMessageGroup,
-        mut pass: Pass,
-        verdict: Verdict,
-        lane: Lane,
-        next: Next<Operation>,
-    ) -> (Lane, Next<Operation>) {
-        let after = if matches!(next, Next::Done) { lane } else { Lane::Retry };
-        if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
-            match self.objects.write_status(key, pass.uid(), &status).await {
-                Ok(written) => self.written(key, object, &verdict, &written.0.ok()),
-                Err(StoreError::Gone) => {
-                    self.end_of(key, Some(pass));
-                    return (lane, Next::Done);
-                }
-                Err(error) => {
-                    tracing::warn!(object = %key, %error, "the status could not be written: the write is repeated");
-                    let delay = pass.backoff().min(Duration::from_secs(30));
-                    let generation = object.metadata.generation.unwrap_or_default();
-                    pass.unwritten = Some(Unwritten { generation, verdict, next });
-                    self.keep_pass(key, pass);
-                    return (lane, Next::After(delay));
-                }
-            }
-        }
-        if matches!(next, Next::Done) {
-            self.gates().forget(key);
-        } else {
-            // Recorded is what was learned; the count of failures goes on.
-            let failures = pass.failures;
-            let at_once = pass.at_once;
-            pass = Pass::over(object);
-            pass.failures = failures;
-            pass.at_once = at_once;
-            self.keep_pass(key, pass);
-        }
-        self.release(key);
-        (after, next)
-    }
-
-    fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {
-        let Some(after) = after else { return };
-        let peers = self.index().observe(key, after, 0);
-        self.wake_all(peers);
-        let reason = verdict.reason();
-        let told = |object: &LiveMessageGroup| {
-            let condition = object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready));
-            condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
-        };
-        let Some((now, message)) = told(after) else { return };
-        if told(before).is_some_and(|(was, _)| was == now)
-            && before.status.as_ref().and_then(|s| s.origin.clone()) == after.origin().cloned()
-        {
-            return;
-        }
-        tracing::info!(object = %key, %reason, message, "status written");
-        let kind = match reason.ready() {
-            Ready::True => Kind::Normal,
-            _ if matches!(reason, Reason::Paused | Reason::Queued | Reason::Applying) => return,
-            _ => Kind::Warning,
-        };
-        let request = after.status.as_ref().and_then(|status| status.last_request_id.as_deref());
-        let note = match request.filter(|_| kind == Kind::Normal) {
-            Some(id) => format!("{message} (RequestId {id})"),
-            None => message,
-        };
-        self.events.publish(after, kind, reason.as_str(), "Reconcile", &note);
-    }
-
-    /// The pass's object is gone or names another group: an effect that nobody will record is told once.
-    fn end_of(&self, key: &Key, pass: Option<Pass>) {
-        let pass = pass.or_else(|| locked(&self.passes).remove(key));
-        if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())
-            && let Some(identity) = pass.identity()
-        {
-            let (app, group) = (&identity.app_id, &identity.group_id);
-            tracing::warn!(object = %key, app, group, "orphaned: the group was made or changed for an object that is gone");
-        }
-    }
-
     /// The pass over this object; one over another object of that name, or for another group, ends here.
     fn take_pass(&self, key: &Key, object: &LiveMessageGroup) -> Pass {
         let pass = locked(&self.passes).remove(key);
@@ -434,7 +307,7 @@ impl Reconciler {
         }
     }
 
-    fn keep_pass(&self, key: &Key, pass: Pass) {
+    pub(super) fn keep_pass(&self, key: &Key, pass: Pass) {
         locked(&self.passes).insert(key.clone(), pass);
     }
 
@@ -442,7 +315,7 @@ impl Reconciler {
         locked(&self.passes).get_mut(key).map(change)
     }
 
-    fn release(&self, key: &Key) {
+    pub(super) fn release(&self, key: &Key) {
         let peers = self.index().release(key);
         self.wake_all(peers);
     }
@@ -452,75 +325,4 @@ enum Permission {
     Granted,
     Later(Duration),
     Waiting(Verdict, Next<Operation>),
-}
-
-/// What a result says about a gate.
-enum Says {
-    Open,
-    Shut,
-    Nothing,
-}
-
-fn says(gate: GateKind, class: Option<ErrorClass>) -> Says {
-    let own = match gate {
-        GateKind::Credentials => ErrorClass::CredentialsRejected,
-        GateKind::Authorization => ErrorClass::NotAuthorized,
-        GateKind::App => ErrorClass::NotFound,
-        GateKind::Quota => ErrorClass::QuotaExceeded,
-    };
-    match class {
-        None => Says::Open,
-        Some(class) if class == own => Says::Shut,
-        // The service looks at the credentials first, then at the permission, the app, and its quota last.
-        Some(ErrorClass::NotAuthorized) if gate == GateKind::Credentials => Says::Open,
-        Some(ErrorClass::NotFound) if matches!(gate, GateKind::Credentials | GateKind::Authorization) => Says::Open,
-        Some(ErrorClass::QuotaExceeded) => Says::Open,
-        Some(ErrorClass::InvalidInput) if gate == GateKind::Credentials => Says::Open,
-        Some(_) => Says::Nothing,
-    }
-}
-
-/// The gates a call stands behind.
-fn gates_of(call: &Call) -> Vec<GateKey> {
-    let Some(group) = group_of(call) else { return Vec::new() };
-    let center = group.data_center.as_deref();
-    let kinds: &[GateKind] = if matches!(call, Call::Create(..)) {
-        &[GateKind::Credentials, GateKind::Authorization, GateKind::App, GateKind::Quota]
-    } else {
-        &[GateKind::Credentials, GateKind::Authorization]
-    };
-    kinds.iter().map(|kind| gate_of(*kind, &group.app_id, center)).collect()
-}
-
-/// The gate of a cause, for an app in a data center.
-pub fn gate_of(kind: GateKind, app_id: &str, data_center: Option<&str>) -> GateKey {
-    let scope = match kind {
-        GateKind::Credentials => String::new(),
-        // Permissions are granted per app.
-        GateKind::Authorization => app_id.to_owned(),
-        GateKind::App | GateKind::Quota => format!("{app_id}@{}", data_center.unwrap_or_default()),
-    };
-    GateKey { kind, scope }
-}
-
-/// The gate behind which an object with this reason waits.
-pub fn gate_kind(reason: Reason) -> Option<GateKind> {
-    match reason {
-        Reason::CredentialsRejected => Some(GateKind::Credentials),
-        Reason::NotAuthorized => Some(GateKind::Authorization),
-        Reason::AppNotFound => Some(GateKind::App),
-        Reason::QuotaExceeded => Some(GateKind::Quota),
-        _ => None,
-    }
-}
-
-fn group_of(call: &Call) -> Option<&GroupRef> {
-    match call {
-        Call::Create(group, _)
-        | Call::Describe(group)
-        | Call::Modify(group, _)
-        | Call::Delete(group, _)
-        | Call::Recover(group) => Some(group),
-        Call::ListByPage(_) => None,
-    }
 }

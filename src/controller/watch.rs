@@ -11,8 +11,9 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 
+use super::causes::{gate_kind, gate_of};
 use super::key::Key;
-use super::reconcile::{Reconciler, gate_kind, gate_of};
+use super::reconcile::Reconciler;
 use crate::decide::{Lane, triage};
 use crate::resources::{ConditionType, LiveMessageGroup};
 

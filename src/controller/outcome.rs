@@ -1,0 +1,146 @@
+//! The end of a pass: its status, what follows it, and who is told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::causes::gate_of;
+use super::events::Kind;
+use super::key::Key;
+use super::objects::StoreError;
+use super::pass::{Pass, Unwritten, slowly};
+use super::queue::Next;
+use super::reconcile::{PARKED, Reconciler, locked};
+use crate::decide::{Failure, GateKind, Lane, Retry, Verdict};
+use crate::live::Operation;
+use crate::resources::{ConditionType, LiveMessageGroup, Ready, Reason};
+
+/// How often a failure is repeated at once before it is treated as one of the service.
+const AT_ONCE: u32 = 2;
+
+impl Reconciler {
+    /// Ends a pass that failed: the status, and when it is tried again.
+    pub(super) async fn failed(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        mut pass: Pass,
+        failure: Failure,
+        lane: Lane,
+    ) -> (Lane, Next<Operation>) {
+        let verdict = Verdict::failed(&failure, &pass.facts);
+        let next = match failure.retry {
+            Retry::Never => Next::Done,
+            Retry::AtOnce if pass.at_once < AT_ONCE => {
+                pass.at_once += 1;
+                if failure.reason != Reason::Throttled {
+                    self.keep_pass(key, pass);
+                    return (lane, Next::After(Duration::ZERO));
+                }
+                Next::After(Duration::ZERO)
+            }
+            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff()),
+            Retry::Slowly => Next::After(slowly()),
+            Retry::Behind(kind) => {
+                self.shut_gate(key, object, kind, &failure);
+                Next::After(PARKED)
+            }
+        };
+        tracing::info!(object = %key, reason = %failure.reason, message = failure.message, "not done yet");
+        self.conclude(key, object, pass, verdict, lane, next).await
+    }
+
+    fn shut_gate(&self, key: &Key, object: &LiveMessageGroup, kind: GateKind, failure: &Failure) {
+        let gate = gate_of(kind, &object.spec.app_id, object.spec.data_center.map(|center| center.as_str()));
+        let now = Instant::now().into_std();
+        let was_open = self.gates().shut(gate, key, failure.reason, &failure.message, now);
+        self.gate_bell.notify_one();
+        if was_open {
+            // Whoever waits for a permit to run into the same refusal is told now, and not one every 20 ms.
+            self.work.recheck();
+        }
+    }
+
+    /// Writes the status a pass ends with, if it is another one, and tells transitions.
+    pub(super) async fn conclude(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        mut pass: Pass,
+        verdict: Verdict,
+        lane: Lane,
+        next: Next<Operation>,
+    ) -> (Lane, Next<Operation>) {
+        let after = if matches!(next, Next::Done) { lane } else { Lane::Retry };
+        if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
+            match self.objects.write_status(key, pass.uid(), &status).await {
+                Ok(written) => self.written(key, object, &verdict, &written.0.ok()),
+                Err(StoreError::Gone) => {
+                    self.end_of(key, Some(pass));
+                    return (lane, Next::Done);
+                }
+                Err(error) => {
+                    tracing::warn!(object = %key, %error, "the status could not be written: the write is repeated");
+                    let delay = pass.backoff().min(Duration::from_secs(30));
+                    let generation = object.metadata.generation.unwrap_or_default();
+                    pass.unwritten = Some(Unwritten { generation, verdict, next });
+                    self.keep_pass(key, pass);
+                    return (lane, Next::After(delay));
+                }
+            }
+        }
+        if matches!(next, Next::Done) {
+            self.gates().forget(key);
+        } else {
+            // Recorded is what was learned; the count of failures goes on.
+            let failures = pass.failures;
+            let at_once = pass.at_once;
+            pass = Pass::over(object);
+            pass.failures = failures;
+            pass.at_once = at_once;
+            self.keep_pass(key, pass);
+        }
+        self.release(key);
+        (after, next)
+    }
+
+    fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {
+        let Some(after) = after else { return };
+        let peers = self.index().observe(key, after, 0);
+        self.wake_all(peers);
+        let reason = verdict.reason();
+        let told = |object: &LiveMessageGroup| {
+            let condition = object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready));
+            condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
+        };
+        let Some((now, message)) = told(after) else { return };
+        if told(before).is_some_and(|(was, _)| was == now)
+            && before.status.as_ref().and_then(|s| s.origin.clone()) == after.origin().cloned()
+        {
+            return;
+        }
+        tracing::info!(object = %key, %reason, message, "status written");
+        let kind = match reason.ready() {
+            Ready::True => Kind::Normal,
+            _ if matches!(reason, Reason::Paused | Reason::Queued | Reason::Applying) => return,
+            _ => Kind::Warning,
+        };
+        let request = after.status.as_ref().and_then(|status| status.last_request_id.as_deref());
+        let note = match request.filter(|_| kind == Kind::Normal) {
+            Some(id) => format!("{message} (RequestId {id})"),
+            None => message,
+        };
+        self.events.publish(after, kind, reason.as_str(), "Reconcile", &note);
+    }
+
+    /// The pass's object is gone or names another group: an effect that nobody will record is told once.
+    pub(super) fn end_of(&self, key: &Key, pass: Option<Pass>) {
+        let pass = pass.or_else(|| locked(&self.passes).remove(key));
+        if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())
+            && let Some(identity) = pass.identity()
+        {
+            let (app, group) = (&identity.app_id, &identity.group_id);
+            tracing::warn!(object = %key, app, group, "orphaned: the group was made or changed for an object that is gone");
+        }
+    }
+}
