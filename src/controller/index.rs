@@ -250,7 +250,7 @@ mod tests {
         index.observe(&old, &old_object, 0);
         index.observe(&young, &young_object, 0);
         let (_, refused) = object("old", 1, ready("GroupDeleted"));
-        assert_eq!(index.observe(&old, &refused, 0), [young.clone()]);
+        assert_eq!(index.observe(&old, &refused, 0), std::slice::from_ref(&young));
         assert_eq!(index.holder_of(&young), None);
         assert_eq!(index.remove(&old), [young]);
     }

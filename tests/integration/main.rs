@@ -1,6 +1,8 @@
 //! Tests against a real etcd and kube-apiserver, with the real helm and kubectl. One binary, one control plane: each test
 //! takes a namespace of its own. Nothing is skipped: where the control plane cannot be had, the tests fail and say why.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
+
 mod admission;
 mod chart;
 mod chart_values;
