@@ -1,5 +1,6 @@
 //! When a call may go out: pace and window, per (account, operation).
 
+mod adaptive;
 #[cfg(test)]
 mod property;
 mod window;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+pub use adaptive::{Adaptive, Settings};
 pub use window::{DOCUMENTED_LIMIT, Fate, Grant, LATE_ARRIVAL, Window};
 
 /// The budget of one (account, operation), shared by all that call it.
@@ -63,10 +65,15 @@ impl Budget {
         }
     }
 
-    /// Grants nothing for a while: the service asked to wait.
-    pub fn hold_for(&self, wait: Duration) {
+    /// The service refused a call as one too many; `asked` is how long it asked to wait.
+    pub fn throttled(&self, asked: Option<Duration>) {
         if let Some(shared) = &self.shared {
-            shared.window().hold_until(Instant::now().into_std() + wait);
+            let now = Instant::now().into_std();
+            let mut window = shared.window();
+            window.throttled(now);
+            if let Some(wait) = asked {
+                window.hold_until(now + wait);
+            }
         }
     }
 }

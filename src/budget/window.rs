@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use super::adaptive::{Adaptive, Settings};
+
 /// The documented limit of every operation of a message group: calls a second and account.
 pub const DOCUMENTED_LIMIT: u32 = 50;
 
@@ -40,10 +42,10 @@ pub enum Grant {
     AfterReturn,
 }
 
-/// Pace and window of one (account, operation).
+/// Pace and window of one (account, operation). The pace is adaptive: see [`Adaptive`].
 #[derive(Debug)]
 pub struct Window {
-    pace: Duration,
+    rate: Adaptive,
     next: Instant,
     free: u32,
     returns: BinaryHeap<Reverse<Instant>>,
@@ -53,9 +55,14 @@ impl Window {
     /// A window of `permits` (at least 1), one grant every `1 s / permits`. It starts with all permits taken, as if
     /// that many calls had just been answered: a process that was restarted knows nothing of the calls before.
     pub fn new(permits: u32, now: Instant) -> Self {
+        Self::with(permits, Settings::default(), now)
+    }
+
+    /// The same with other settings of the adaptive rate.
+    pub fn with(permits: u32, settings: Settings, now: Instant) -> Self {
         let permits = permits.max(1);
         let returns = (0..permits).map(|_| Reverse(now + SECOND)).collect();
-        Self { pace: SECOND / permits, next: now, free: 0, returns }
+        Self { rate: Adaptive::new(permits, settings), next: now, free: 0, returns }
     }
 
     /// Asks for a permit.
@@ -74,7 +81,7 @@ impl Window {
             return Grant::NotBefore(self.next);
         }
         self.free -= 1;
-        self.next = self.next.max(now) + self.pace;
+        self.next = self.next.max(now) + SECOND.div_f64(self.rate.rate(now));
         Grant::Now
     }
 
@@ -86,6 +93,16 @@ impl Window {
             Fate::Lost => LATE_ARRIVAL + SECOND,
         };
         self.returns.push(Reverse(now + after));
+    }
+
+    /// The service refused a call as one too many: the rate shrinks now and recovers by itself.
+    pub fn throttled(&mut self, now: Instant) {
+        self.rate.throttled(now);
+    }
+
+    /// Calls a second that are granted now.
+    pub fn rate(&mut self, now: Instant) -> f64 {
+        self.rate.rate(now)
     }
 
     /// Grants nothing before `until`: the service asked to wait.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
@@ -11,9 +10,6 @@ use crate::budget::{Budget, Fate, Permit};
 use crate::live::credentials::CredentialsError;
 use crate::live::error::Delivery;
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
-
-/// How long a budget grants nothing after the service asked for fewer calls without saying how long.
-const THROTTLE_HOLD: Duration = Duration::from_secs(1);
 
 /// Calls a second and operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +114,7 @@ impl Account {
         match class {
             ErrorClass::Throttled => {
                 let asked = if let CallError::Api(api) = error { api.retry_after } else { None };
-                self.budgets[operation as usize].hold_for(asked.unwrap_or(THROTTLE_HOLD));
+                self.budgets[operation as usize].throttled(asked);
             }
             ErrorClass::CredentialsRejected => self.proven.store(false, Ordering::Release),
             // These are told before or without a look at the signature.
