@@ -91,12 +91,21 @@ pub struct Args {
     #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
 
-    /// Something that goes wrong: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. The operation is a name or *. KIND:
-    /// error=STATUS/CODE and html[=STATUS] (502) and throttle[=RETRY_AFTER_MS] and reset-before have no effect on the
-    /// state; error-after=STATUS/CODE, empty, truncated and reset-after come after it; slow=MS answers late, late=MS
-    /// takes effect late, clock=SECONDS sets the gateway's clock wrong. Only calls that are authenticated and within the
-    /// rate limit get an error, but every call can be slow or reset. Repeatable; in the variable, separated by spaces.
-    #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ')]
+    /// Something that goes wrong: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; in the variable,
+    /// separated by spaces. OPERATION is a name or *. KIND is one of
+    ///
+    ///   error=STATUS/CODE        an error of the API; no effect on the state
+    ///   throttle[=MS]            Throttling.User, with x-acs-retry-after: MS; no effect
+    ///   html[=STATUS]            a proxy's page, 502 by default; no effect
+    ///   reset-before             the connection is reset; no effect
+    ///   reset-after              the call is carried out, then the connection is reset
+    ///   error-after=STATUS/CODE  the call is carried out, the answer is an error
+    ///   empty                    the call is carried out, the answer is 200 without a body
+    ///   truncated                the call is carried out, half of the answer is sent
+    ///   slow=MS                  the call is carried out at once, the answer waits
+    ///   late=MS                  the call waits, then it is carried out and answered
+    ///   clock=SECONDS            the gateway's clock is wrong: signatures expire, Date is off
+    #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
 
     /// Makes the draws of faults with a share repeatable.
