@@ -1,15 +1,16 @@
 //! `live-message-operator emulate`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Outcome;
+use crate::emulator::admin::RECORDS_KEPT;
 use crate::emulator::config::{AppSpec, Denial, GroupSpec, TokenSpec};
-use crate::emulator::{AccessKey, Clock, Config, Emulator};
+use crate::emulator::{AccessKey, Clock, Config, Emulator, Fault, State};
 
 /// Serve the Live API (version 2016-11-01) on loopback, with real state: for tests, demos and pipelines
 ///
@@ -24,7 +25,7 @@ use crate::emulator::{AccessKey, Clock, Config, Emulator};
 /// Signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1) are verified: secret, time (within 15 minutes), nonce (used
 /// once). Limits are those of the documents: 50 calls a second per access key and operation, 5,000 live groups an app,
 /// 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group is kept 30 days and can be
-/// recovered. State is in memory and gone at the end.
+/// recovered. State is in memory and gone at the end, unless --state names a file.
 ///
 /// When it is ready it prints one line, `listening on http://ADDR:PORT`, and nothing else, to stdout. SIGTERM or SIGINT
 /// ends it: requests under way are answered, the request log is complete, the exit code is 0.
@@ -89,6 +90,38 @@ pub struct Args {
     /// Milliseconds from the arrival of a request to its answer, at least. A request takes effect when it arrives.
     #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
+
+    /// Something that goes wrong: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; in the variable,
+    /// separated by spaces. OPERATION is a name or *. KIND is one of
+    ///
+    ///   error=STATUS/CODE        an error of the API; no effect on the state
+    ///   throttle[=MS]            Throttling.User, with x-acs-retry-after: MS; no effect
+    ///   html[=STATUS]            a proxy's page, 502 by default; no effect
+    ///   reset-before             the connection is reset; no effect
+    ///   reset-after              the call is carried out, then the connection is reset
+    ///   error-after=STATUS/CODE  the call is carried out, the answer is an error
+    ///   empty                    the call is carried out, the answer is 200 without a body
+    ///   truncated                the call is carried out, half of the answer is sent
+    ///   slow=MS                  the call is carried out at once, the answer waits
+    ///   late=MS                  the call waits, then it is carried out and answered
+    ///   clock=SECONDS            the gateway's clock is wrong: signatures expire, Date is off
+    #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
+    faults: Vec<Fault>,
+
+    /// Makes the draws of faults with a share repeatable.
+    #[arg(long, value_name = "N", env = "LMO_EMULATE_SEED")]
+    seed: Option<u64>,
+
+    /// Starts with the apps and groups of this file, if there is one, and writes them there at the end, as JSON. What
+    /// --app and --group name and the file does not have is added.
+    #[arg(long, value_name = "FILE", env = "LMO_EMULATE_STATE")]
+    state: Option<PathBuf>,
+
+    /// Address and port to steer the emulator at while it runs: JSON over HTTP without authentication. GET and PUT
+    /// /faults, /limits, /clock, /state; DELETE /faults; GET and DELETE /requests (the last 10,000). Off by default; give
+    /// a port of your choice, no line tells it.
+    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -101,6 +134,10 @@ const EXAMPLES: &str = "Examples:
   A slow region without a rate limit, every request on record:
     live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \\
       --request-log requests.jsonl
+
+  One create in ten is carried out and its answer lost; the first three deletions meet a broken gateway:
+    live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \\
+      --fault DeleteLiveMessageGroup:html,times=3
 
   In a pipeline, by environment:
     LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";
@@ -120,19 +157,42 @@ impl Args {
             apps: self.apps,
             groups: self.groups,
             request_log: self.request_log,
-            records_kept: 0,
+            records_kept: if self.admin_listen.is_some() { RECORDS_KEPT } else { 0 },
             requests_per_second: self.requests_per_second,
             groups_per_app: self.groups_per_app,
             latency: Duration::from_millis(self.latency_ms),
             clock: Clock::system(),
+            faults: self.faults,
+            seed: self.seed,
+            state: self.state.as_deref().map(load).transpose()?.flatten(),
+            admin_listen: self.admin_listen,
         })
     }
+}
+
+/// The state a file holds; `None` when there is no file yet.
+fn load(path: &Path) -> Result<Option<State>, String> {
+    let explain = |error: &dyn std::fmt::Display| format!("--state {}: {error}", path.display());
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| explain(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(explain(&error)),
+    }
+}
+
+/// Replaces the file in one step: an end in between leaves the old one.
+fn save(path: &Path, state: &State) -> std::io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    std::fs::write(&unfinished, serde_json::to_vec_pretty(state)?)?;
+    std::fs::rename(&unfinished, path)
 }
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     // Before the line that says it is ready: a signal after that line must not kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let state_file = args.state.clone();
     let emulator = Emulator::start(args.config()?)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", emulator.base_url())?;
@@ -141,6 +201,9 @@ pub async fn run(args: Args) -> Outcome {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tokio::task::spawn_blocking(move || emulator.shutdown()).await?;
+    let state = tokio::task::spawn_blocking(move || emulator.shutdown()).await?;
+    if let Some(path) = state_file {
+        save(&path, &state).map_err(|error| format!("--state {}: {error}", path.display()))?;
+    }
     Ok(())
 }

@@ -19,7 +19,7 @@ enum Command {
     /// Watch LiveMessageGroup objects and keep the groups of the Live API as they say.
     Run(run::Args),
     // Its help is long: the documentation of its arguments.
-    Emulate(emulate::Args),
+    Emulate(Box<emulate::Args>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(crd::Args),
 }
@@ -28,7 +28,7 @@ enum Command {
 pub fn main(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
-        Command::Emulate(args) => in_runtime(emulate::run(args)),
+        Command::Emulate(args) => in_runtime(emulate::run(*args)),
         Command::Crd(args) => crd::run(args),
     };
     match outcome {

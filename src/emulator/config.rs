@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::clock::Clock;
-use super::state::{DataCenter, GROUPS_PER_APP};
+use super::fault::Fault;
+use super::state::{DataCenter, GROUPS_PER_APP, State};
 use super::verify::AccessKey;
 
 /// The default of [`Config::requests_per_second`]: the documented limit.
@@ -150,6 +151,14 @@ pub struct Config {
     pub latency: Duration,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Makes the draws of the faults repeatable.
+    pub seed: Option<u64>,
+    /// What the emulator starts with; apps and groups above that are not in it are added.
+    pub state: Option<State>,
+    /// `ADDR:PORT` of the address to steer the emulator at; none by default.
+    pub admin_listen: Option<String>,
 }
 
 impl Default for Config {
@@ -166,6 +175,10 @@ impl Default for Config {
             groups_per_app: GROUPS_PER_APP,
             latency: Duration::ZERO,
             clock: Clock::system(),
+            faults: Vec::new(),
+            seed: None,
+            state: None,
+            admin_listen: None,
         }
     }
 }
@@ -251,6 +264,30 @@ impl Builder {
     /// Another clock than the machine's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
+        self
+    }
+
+    /// Something goes wrong; see [`Fault`] for the form.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.config.faults.push(fault);
+        self
+    }
+
+    /// Makes the draws of the faults repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        self
+    }
+
+    /// What the emulator starts with.
+    pub fn state(mut self, state: State) -> Self {
+        self.config.state = Some(state);
+        self
+    }
+
+    /// An address to steer the emulator at.
+    pub fn admin_listen(mut self, address: impl Into<String>) -> Self {
+        self.config.admin_listen = Some(address.into());
         self
     }
 

@@ -23,6 +23,11 @@ impl RateLimit {
         Self { limit, admitted: HashMap::new() }
     }
 
+    /// The limit; 0 means none.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Changes the limit; calls already admitted keep counting.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;

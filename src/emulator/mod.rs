@@ -18,10 +18,12 @@
 //! # }
 //! ```
 
+pub mod admin;
 pub mod answer;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod fault;
 pub mod limit;
 pub mod log;
 pub mod operation;
@@ -35,6 +37,7 @@ pub mod wire;
 pub use clock::Clock;
 pub use config::{Builder, Config};
 pub use error::ApiError;
+pub use fault::{Fault, FaultKind};
 pub use log::Record;
 pub use operation::Operation;
 pub use server::{Emulator, Handle};

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admin;
 use super::config::{Builder, Config};
 use super::log::{Record, RequestLog};
-use super::service::{Exchange, Service};
+use super::service::{Delivery, Exchange, Service};
 use super::state::{Group, State};
-use super::wire::Connection;
+use super::wire::{Connection, RawRequest};
 
 /// How long requests under way at a shutdown may still take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -39,18 +41,20 @@ impl Emulator {
         let log = Arc::new(RequestLog::new(config.records_kept, config.request_log.as_deref())?);
         let listener = bind(&config.listen)?;
         let address = listener.local_addr()?;
-        let service = Arc::new(Service::new(config));
+        let admin = config.admin_listen.as_deref().map(bind).transpose()?;
+        let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+        let service = Arc::new(Service::new(&config));
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let server = Server { service: service.clone(), log: log.clone(), stop: stop.clone() };
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
             let log = server.log.clone();
-            if let Err(error) = runtime.block_on(server.run(listener)) {
+            if let Err(error) = runtime.block_on(server.run(listener, admin)) {
                 tracing::error!(%error, "the emulator stopped");
             }
             log.close();
         })?;
-        Ok(Handle { address, service, log, stop, thread: Some(thread) })
+        Ok(Handle { address, admin_address, service, log, stop, thread: Some(thread) })
     }
 }
 
@@ -66,6 +70,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     service: Arc<Service>,
     log: Arc<RequestLog>,
     stop: CancellationToken,
@@ -76,6 +81,11 @@ impl Handle {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it can be steered, if anywhere; see [`super::admin`].
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// `http://ADDR:PORT`.
@@ -118,10 +128,26 @@ impl Handle {
         self.service.core().limit.set_limit(limit);
     }
 
+    /// Puts other faults in force.
+    pub fn set_faults(&self, faults: Vec<super::fault::Fault>) {
+        self.service.core().faults.set_rules(faults);
+    }
+
+    /// Changes what every answer waits.
+    pub fn set_latency(&self, latency: Duration) {
+        self.service.core().latency = latency;
+    }
+
+    /// The emulator's clock.
+    pub fn clock(&self) -> &super::clock::Clock {
+        self.service.clock()
+    }
+
     /// Stops: no new connection, requests under way are answered (at most 10 s), every line of the request log is
-    /// written. Blocks until then.
-    pub fn shutdown(mut self) {
+    /// written. Blocks until then, and hands out the state as it was left.
+    pub fn shutdown(mut self) -> State {
         self.stop_and_join();
+        self.with_state(|state| state.clone())
     }
 
     fn stop_and_join(&mut self) {
@@ -138,6 +164,28 @@ impl Drop for Handle {
     }
 }
 
+/// Accepts connections until the stop.
+async fn accept<F: Future<Output = ()> + Send + 'static>(
+    listener: &tokio::net::TcpListener,
+    stop: &CancellationToken,
+    connections: &TaskTracker,
+    serve: impl Fn(TcpStream) -> F,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(serve(stream));
+            }
+            // Out of file descriptors, or a connection gone before it was accepted: go on after a breath.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Server {
     service: Arc<Service>,
@@ -146,26 +194,39 @@ struct Server {
 }
 
 impl Server {
-    async fn run(self, listener: TcpListener) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+    async fn run(self, listener: TcpListener, admin: Option<TcpListener>) -> io::Result<()> {
         let connections = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                () = self.stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(self.clone().serve(stream));
-                }
-                // Out of file descriptors, or a connection gone before it was accepted: go on after a breath.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
+        if let Some(admin) = admin {
+            let admin = tokio::net::TcpListener::from_std(admin)?;
+            let (server, tracker) = (self.clone(), connections.clone());
+            connections.spawn(async move {
+                let serve = |stream| server.clone().serve_admin(stream);
+                accept(&admin, &server.stop, &tracker, serve).await;
+            });
         }
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        accept(&listener, &self.stop, &connections, |stream| self.clone().serve(stream)).await;
         drop(listener);
         connections.close();
         let _ = tokio::time::timeout(GRACE, connections.wait()).await;
         Ok(())
+    }
+
+    /// Serves one connection at the admin address.
+    async fn serve_admin(self, stream: TcpStream) {
+        let mut connection = Connection::new(stream);
+        loop {
+            let request = tokio::select! {
+                request = async { if connection.wait().await { Some(connection.read().await) } else { None } } => request,
+                () = self.stop.cancelled() => return,
+            };
+            let Some(Ok(request)) = request else { return };
+            let response = admin::answer(&self.service, &self.log, &request);
+            let bytes = response.bytes(Timestamp::now(), request.keep_alive);
+            if !connection.write(&bytes).await || !request.keep_alive {
+                return;
+            }
+        }
     }
 
     /// Serves one connection until either side ends it.
@@ -189,9 +250,15 @@ impl Server {
             let arrived = Instant::now();
             match request {
                 Ok(request) => {
-                    let keep_alive = request.keep_alive && !self.stop.is_cancelled();
-                    let exchange = self.service.answer(request);
+                    // A body sent in answer to HEAD would be taken for the next answer.
+                    let reusable = request.keep_alive && request.method != "HEAD";
+                    let keep_alive = reusable && !self.stop.is_cancelled();
+                    let exchange = self.take_effect(request).await;
+                    let reset = exchange.delivery == Delivery::Reset;
                     if !self.deliver(&mut connection, exchange, arrived, keep_alive).await {
+                        if reset {
+                            let _ = connection.into_stream().set_zero_linger();
+                        }
                         return;
                     }
                 }
@@ -205,6 +272,18 @@ impl Server {
         }
     }
 
+    async fn take_effect(&self, request: RawRequest) -> Exchange {
+        match self.service.receive(request) {
+            Ok((incoming, plan)) => {
+                if !plan.late.is_zero() {
+                    tokio::time::sleep(plan.late).await;
+                }
+                self.service.answer(incoming, plan)
+            }
+            Err(refusal) => *refusal,
+        }
+    }
+
     /// Waits the latency, logs and answers; whether the connection can be used again.
     async fn deliver(
         &self,
@@ -213,14 +292,21 @@ impl Server {
         arrived: Instant,
         keep_alive: bool,
     ) -> bool {
-        let Exchange { response, mut record } = exchange;
-        let latency = self.service.config().latency;
-        if !latency.is_zero() {
-            tokio::time::sleep_until((arrived + latency).into()).await;
+        let Exchange { response, mut record, delivery, wait, date_error } = exchange;
+        if !wait.is_zero() {
+            tokio::time::sleep_until((arrived + wait).into()).await;
         }
         record.duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.log.add(record).await;
-        let bytes = response.bytes(self.service.now(), keep_alive);
-        connection.write(&bytes).await && keep_alive
+        let now = self.service.clock().now();
+        let date = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
+        let keep_alive = keep_alive && delivery == Delivery::Whole;
+        let bytes = response.bytes(date, keep_alive);
+        let sent = match delivery {
+            Delivery::Whole => bytes.as_slice(),
+            Delivery::Truncated => &bytes[..bytes.len() - response.body.len().div_ceil(2)],
+            Delivery::Reset => return false,
+        };
+        connection.write(sent).await && keep_alive
     }
 }

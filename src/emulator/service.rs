@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{self, Answer, Format};
+use super::clock::Clock;
 use super::config::{Config, Denial};
 use super::error::ApiError;
+use super::fault::{FaultKind, Faults, Plan};
 use super::limit::RateLimit;
 use super::log::Record;
 use super::operation::Operation;
 use super::request::{Params, Request};
-use super::state::{App, Deletion, Group, State};
+use super::state::{App, DataCenter, Deletion, Group, State};
 use super::verify::{Claims, SignatureVersion, Verifier};
 use super::wire::{RawRequest, Response, WireError};
 
@@ -25,6 +28,8 @@ pub(super) struct Core {
     pub(super) verifier: Verifier,
     pub(super) limit: RateLimit,
     pub(super) state: State,
+    pub(super) faults: Faults,
+    pub(super) latency: Duration,
 }
 
 /// The emulated API.
@@ -32,7 +37,33 @@ pub(super) struct Core {
 pub(super) struct Service {
     core: Mutex<Core>,
     denials: Vec<Denial>,
-    config: Config,
+    clock: Clock,
+}
+
+/// A request, decoded, and what it says of itself.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    request: Request,
+    params: Params,
+    claims: Claims,
+    format: Format,
+    host: String,
+}
+
+impl Incoming {
+    fn operation(&self) -> Option<Operation> {
+        self.claims.action.as_deref().and_then(Operation::from_name)
+    }
+}
+
+/// How an answer leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Whole,
+    /// Half of it.
+    Truncated,
+    /// Not at all: the connection is reset.
+    Reset,
 }
 
 /// A request's answer and its line in the request log, which lacks the duration.
@@ -40,94 +71,124 @@ pub(super) struct Service {
 pub(super) struct Exchange {
     pub(super) response: Response,
     pub(super) record: Record,
+    pub(super) delivery: Delivery,
+    /// From the arrival to the answer, at least.
+    pub(super) wait: Duration,
+    /// By how many seconds the header `Date` is wrong.
+    pub(super) date_error: i64,
 }
 
 impl Service {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let now = config.clock.now();
-        let mut state = State::with_groups_per_app(config.groups_per_app);
-        for app in &config.apps {
+        let mut state = config.state.clone().unwrap_or_default();
+        state.set_groups_per_app(config.groups_per_app);
+        for app in config.apps.iter().filter(|app| config.state.as_ref().is_none_or(|old| old.app(&app.id).is_none())) {
             state.put_app(App::new(&app.id, app.data_center, now));
         }
         for spec in &config.groups {
             if state.app(&spec.app).is_none() {
-                state.put_app(App::new(&spec.app, Default::default(), now));
+                state.put_app(App::new(&spec.app, DataCenter::default(), now));
             }
             let mut group = Group::new(&spec.id, now);
             group.deleted = spec.deleted.then(|| Deletion { at: now, by: String::new() });
-            if let Some(app) = state.app_mut(&spec.app) {
+            if let Some(app) = state.app_mut(&spec.app).filter(|app| app.group(&spec.id).is_none()) {
                 app.put_group(group);
             }
         }
-        let verifier = Verifier::new(config.access_keys.iter().cloned());
-        let limit = RateLimit::new(config.requests_per_second);
-        let core = Mutex::new(Core { verifier, limit, state });
-        Self { core, denials: config.denials.clone(), config }
+        let core = Core {
+            verifier: Verifier::new(config.access_keys.iter().cloned()),
+            limit: RateLimit::new(config.requests_per_second),
+            state,
+            faults: Faults::new(config.faults.clone(), config.seed),
+            latency: config.latency,
+        };
+        Self { core: Mutex::new(core), denials: config.denials.clone(), clock: config.clock.clone() }
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.config.clock.now()
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request.
-    pub(super) fn answer(&self, raw: RawRequest) -> Exchange {
+    /// Decodes a request, and draws what is in store for it.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request that cannot be decoded.
+    pub(super) fn receive(&self, raw: RawRequest) -> Result<(Incoming, Plan), Box<Exchange>> {
         let RawRequest { method, target, headers, body, .. } = raw;
         let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = host.map(|(_, value)| value.clone()).unwrap_or_default();
-        match Request::new(&method, &target, headers, body) {
-            Ok(request) => self.answer_decoded(&request, &host),
-            Err(error) => refusal(self.now(), Claims::default(), BTreeMap::new(), Format::Json, &host, &error),
-        }
+        let request = match Request::new(&method, &target, headers, body) {
+            Ok(request) => request,
+            Err(error) => return Err(Box::new(self.refuse_unread(&error, &host))),
+        };
+        let claims = Claims::of(&request);
+        let incoming = Incoming { format: claims.format(&request), params: request.params(), request, claims, host };
+        let plan = self.core().faults.draw(incoming.operation());
+        Ok((incoming, plan))
     }
 
     /// Answers what could not be read as a request.
     pub(super) fn answer_unreadable(&self, error: WireError) -> Exchange {
-        let error = ApiError::new(error.status, error.code, error.message);
-        refusal(self.now(), Claims::default(), BTreeMap::new(), Format::Json, "", &error)
+        self.refuse_unread(&ApiError::new(error.status, error.code, error.message), "")
     }
 
-    fn answer_decoded(&self, request: &Request, host: &str) -> Exchange {
-        let claims = Claims::of(request);
-        let format = claims.format(request);
-        let params = request.params();
-        let logged = operation_params(&params, claims.signature);
+    fn refuse_unread(&self, error: &ApiError, host: &str) -> Exchange {
+        let request_id = request_id();
+        let response = error_response(Format::Json, &request_id, host, error);
+        let code = Some(error.code.to_string());
+        let record = record(self.clock.now(), Claims::default(), BTreeMap::new(), response.status, code, request_id);
+        Exchange { response, record, delivery: Delivery::Whole, wait: self.core().latency, date_error: 0 }
+    }
+
+    /// Lets a request take effect, and answers it.
+    pub(super) fn answer(&self, incoming: Incoming, plan: Plan) -> Exchange {
+        let date_error = match plan.kind {
+            Some(FaultKind::Clock(seconds)) => seconds,
+            _ => 0,
+        };
         // The time is taken under the lock: what the rate limit sees never goes backwards.
         let mut core = self.core();
-        let now = self.now();
-        let outcome = self.carry_out(&mut core, request, &claims, &params, now);
+        let now = self.clock.now();
+        let outcome = self.carry_out(&mut core, &incoming, &plan, date_error, now);
+        let wait = core.latency + plan.slow;
         drop(core);
-        match outcome {
+        let request_id = request_id();
+        let Incoming { params, claims, format, host, .. } = incoming;
+        let (mut response, mut code) = match outcome {
             Ok((operation, fields)) => {
-                let request_id = request_id();
                 let body = answer::render(format, operation.name(), &request_id, &fields).into_bytes();
-                let response = Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body };
-                Exchange { response, record: record(now, claims, logged, 200, None, request_id) }
+                (Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body }, None)
             }
-            Err(error) => refusal(now, claims, logged, format, host, &error),
-        }
+            Err(error) => (error_response(format, &request_id, &host, &error), Some(error.code.to_string())),
+        };
+        let delivery = distort(&mut response, &mut code, plan.kind.as_ref());
+        let status = if delivery == Delivery::Reset { 0 } else { response.status };
+        let logged = operation_params(&params, claims.signature);
+        let record = record(now, claims, logged, status, code, request_id);
+        Exchange { response, record, delivery, wait, date_error }
     }
 
     fn carry_out(
         &self,
         core: &mut Core,
-        request: &Request,
-        claims: &Claims,
-        params: &Params,
+        incoming: &Incoming,
+        plan: &Plan,
+        date_error: i64,
         now: Timestamp,
     ) -> Result<(Operation, Answer), ApiError> {
+        let Incoming { request, params, claims, .. } = incoming;
         if !matches!(request.method.as_str(), "GET" | "POST") {
             let message = format!("This http method {} is not supported.", request.method);
             return Err(ApiError::new(400, "UnsupportedHTTPMethod", message));
         }
-        let caller = core.verifier.verify(request, now)?;
+        let gateway_time = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
+        let caller = core.verifier.verify(request, gateway_time)?;
         if request.path != "/" {
             return Err(ApiError::api_not_found());
         }
@@ -135,12 +196,21 @@ impl Service {
             let message = format!("Specified parameter Version is not valid: it must be {VERSION}.");
             return Err(ApiError::new(400, "InvalidVersion", message));
         }
-        let operation = claims.action.as_deref().and_then(Operation::from_name).ok_or_else(ApiError::api_not_found)?;
+        let operation = incoming.operation().ok_or_else(ApiError::api_not_found)?;
         if !core.limit.admit(&caller, operation, now) {
             return Err(ApiError::throttling_user());
         }
+        match &plan.kind {
+            Some(FaultKind::Throttle(_)) => return Err(ApiError::throttling_user()),
+            Some(kind) if kind.prevents() => return Err(injected(kind)),
+            _ => {}
+        }
         self.permit(&caller, params)?;
-        Ok((operation, core.state.handle(operation, params, now)?))
+        let answer = core.state.handle(operation, params, now)?;
+        match &plan.kind {
+            Some(kind @ FaultKind::ErrorAfter(..)) => Err(injected(kind)),
+            _ => Ok((operation, answer)),
+        }
     }
 
     fn permit(&self, caller: &str, params: &Params) -> Result<(), ApiError> {
@@ -152,6 +222,42 @@ impl Service {
             None => Ok(()),
         }
     }
+}
+
+/// The error a fault stands for. Where it replaces the answer altogether, nobody sees it but the request log.
+fn injected(kind: &FaultKind) -> ApiError {
+    match kind {
+        FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {
+            ApiError::new(*status, code.clone(), "A fault of the emulator.")
+        }
+        FaultKind::Html(status) => ApiError::new(*status, "Fault.Html", "A fault of the emulator."),
+        _ => ApiError::new(500, "Fault.Reset", "A fault of the emulator."),
+    }
+}
+
+/// Does to an answer what a fault does on the way.
+fn distort(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
+    match kind {
+        Some(FaultKind::ResetBefore | FaultKind::ResetAfter) => return Delivery::Reset,
+        Some(FaultKind::Truncated) => return Delivery::Truncated,
+        Some(FaultKind::Throttle(Some(ms))) if code.as_deref() == Some("Throttling.User") => {
+            response.headers.push(("x-acs-retry-after", ms.to_string()));
+        }
+        Some(FaultKind::Empty) => response.body.clear(),
+        Some(FaultKind::Html(status)) => {
+            *code = Some(injected(&FaultKind::Html(*status)).code.into_owned());
+            response.status = *status;
+            response.content_type = "text/html";
+            response.body = format!("<html><head><title>{status}</title></head><body>{status}</body></html>").into();
+        }
+        _ => {}
+    }
+    Delivery::Whole
+}
+
+fn error_response(format: Format, request_id: &str, host: &str, error: &ApiError) -> Response {
+    let body = answer::render_error(format, request_id, host, error).into_bytes();
+    Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body }
 }
 
 /// The parameters of the operation, for the log: without those of signature V1, of which one is a secret.
@@ -175,20 +281,6 @@ fn operation_params(params: &Params, signature: Option<SignatureVersion>) -> BTr
         logged.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     logged
-}
-
-fn refusal(
-    now: Timestamp,
-    claims: Claims,
-    params: BTreeMap<String, String>,
-    format: Format,
-    host: &str,
-    error: &ApiError,
-) -> Exchange {
-    let request_id = request_id();
-    let body = answer::render_error(format, &request_id, host, error).into_bytes();
-    let response = Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body };
-    Exchange { response, record: record(now, claims, params, error.status, Some(error.code.to_string()), request_id) }
 }
 
 fn record(

@@ -124,6 +124,29 @@ fn a_request_under_way_at_sigint_is_answered_and_on_record() {
 }
 
 #[test]
+fn state_outlives_the_process_if_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state.json");
+    let args = ["--access-key", "testid:testsecret", "--app", "demo", "--state", file.to_str().unwrap()];
+    let first = Process::start(&args, &[]);
+    let client = Client::new(first.address);
+    client.ok("CreateLiveMessageGroup", &[GROUP[0], GROUP[1], ("GroupInfo", "群"), ("Administrators", "uid1")]);
+    let before = client.ok("DescribeLiveMessageGroup", &GROUP);
+    client.ok("CreateLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
+    client.ok("DeleteLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
+    first.signal("-TERM");
+    assert_eq!(first.end().0, Some(0));
+
+    let second = Process::start(&[&args[..], &["--group", "demo/g1:deleted", "--group", "demo/g3"]].concat(), &[]);
+    let client = Client::new(second.address);
+    let mut after = client.ok("DescribeLiveMessageGroup", &GROUP);
+    after["RequestId"] = before["RequestId"].clone();
+    assert_eq!(after, before);
+    assert_eq!(client.ok("CreateLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")])["AlreadyDelete"], json!(true));
+    assert_eq!(client.ok("DescribeLiveMessageGroup", &[GROUP[0], ("GroupId", "g3")])["Delete"], json!(false));
+}
+
+#[test]
 fn what_cannot_be_started_is_told_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let run = |args: &[&str]| {

@@ -1,8 +1,11 @@
 //! The emulator over real sockets, and its command as a process.
 
+#![allow(clippy::unwrap_used)]
+
 mod binary;
 mod client;
 mod errors;
+mod faults;
 mod http;
 mod operations;
 mod vectors;

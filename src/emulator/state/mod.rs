@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::error::ApiError;
@@ -23,12 +24,14 @@ pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 pub const GROUPS_PER_APP: usize = 5_000;
 
 /// The data centers that exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DataCenter {
     /// `cn-shanghai`, the default of an app.
     #[default]
+    #[serde(rename = "cn-shanghai")]
     Shanghai,
     /// `ap-southeast-1`.
+    #[serde(rename = "ap-southeast-1")]
     Singapore,
 }
 
@@ -60,30 +63,38 @@ impl FromStr for DataCenter {
 }
 
 /// When and by whom a group was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
     /// `Deletatime`.
     pub at: Timestamp,
     /// `Deletor`: the `OperatorId` of the call, empty when it had none.
+    #[serde(default)]
     pub by: String,
 }
 
 /// A message group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Group {
     /// `GroupId`.
     pub id: String,
     /// `GroupName`, at most 128 bytes; never changes.
+    #[serde(default)]
     pub name: String,
     /// `GroupInfo`, at most 32,768 bytes.
+    #[serde(default)]
     pub info: String,
     /// `CreatorId`; never changes.
+    #[serde(default)]
     pub creator: String,
     /// `AdminList`, at most 3.
+    #[serde(default)]
     pub administrators: Vec<String>,
     /// `Createtime`; recovery does not change it.
     pub created: Timestamp,
     /// `None` while the group lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deletion>,
 }
 
@@ -103,29 +114,38 @@ impl Group {
 }
 
 /// An app, the namespace of groups.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct App {
     /// `AppId`.
     pub id: String,
     /// `AppName`.
+    #[serde(default)]
     pub name: String,
     /// Where the app lives; a call that names another data center does not find it.
+    #[serde(default)]
     pub data_center: DataCenter,
     /// `Disable`. Calls on the groups of a disabled app are refused with `NoAuth` (an assumption: the documents do not
     /// say what a disabled app answers).
+    #[serde(default)]
     pub disabled: bool,
     /// `AuditType`: 0 none, 1 built in, 2 by `audit_url`.
+    #[serde(default)]
     pub audit_type: i64,
     /// `AuditUrl`.
+    #[serde(default)]
     pub audit_url: String,
     /// `EventCallbackUrl`.
+    #[serde(default)]
     pub callback_url: String,
     /// `MsgLifeCycle`: 0, 1, 2 for 30, 90, 180 days.
+    #[serde(default)]
     pub message_life_cycle: i64,
     /// `CreateTime`.
     pub created: Timestamp,
     /// `ModifyTime`.
     pub modified: Timestamp,
+    #[serde(default)]
     groups: Groups,
 }
 
@@ -174,12 +194,27 @@ impl App {
 }
 
 /// The groups of an app: by id, by order of creation, and the deleted ones by time of deletion.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Group>", into = "Vec<Group>")]
 struct Groups {
     next_number: u64,
     numbers: HashMap<String, u64>,
     by_number: BTreeMap<u64, Group>,
     deleted: BTreeSet<(Timestamp, u64)>,
+}
+
+impl From<Vec<Group>> for Groups {
+    fn from(list: Vec<Group>) -> Self {
+        let mut groups = Self::default();
+        list.into_iter().for_each(|group| groups.put(group));
+        groups
+    }
+}
+
+impl From<Groups> for Vec<Group> {
+    fn from(groups: Groups) -> Self {
+        groups.by_number.into_values().collect()
+    }
 }
 
 impl Groups {
@@ -245,10 +280,34 @@ impl Groups {
 }
 
 /// Every app and every group, and the operations on them.
-#[derive(Debug, Clone)]
+///
+/// Saved as JSON it is `{"apps": [{"id", "created", "modified", "groups": [{"id", "created", …}], …}]}` with the groups
+/// in the order of creation and times as RFC 3339; what a field leaves out has its default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct State {
     apps: BTreeMap<String, App>,
     groups_per_app: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    apps: Vec<App>,
+}
+
+impl From<Saved> for State {
+    fn from(saved: Saved) -> Self {
+        let mut state = Self::default();
+        saved.apps.into_iter().for_each(|app| state.put_app(app));
+        state
+    }
+}
+
+impl From<State> for Saved {
+    fn from(state: State) -> Self {
+        Self { apps: state.apps.into_values().collect() }
+    }
 }
 
 impl Default for State {
@@ -260,7 +319,24 @@ impl Default for State {
 impl State {
     /// No app yet; `limit` live groups in each, 0 means no limit.
     pub fn with_groups_per_app(limit: usize) -> Self {
-        Self { apps: BTreeMap::new(), groups_per_app: if limit == 0 { usize::MAX } else { limit } }
+        let mut state = Self { apps: BTreeMap::new(), groups_per_app: 0 };
+        state.set_groups_per_app(limit);
+        state
+    }
+
+    /// How many live groups an app may have; 0 means no limit.
+    pub fn groups_per_app(&self) -> usize {
+        if self.groups_per_app == usize::MAX { 0 } else { self.groups_per_app }
+    }
+
+    /// Changes the limit; an app that has more groups keeps them.
+    pub fn set_groups_per_app(&mut self, limit: usize) {
+        self.groups_per_app = if limit == 0 { usize::MAX } else { limit };
+    }
+
+    /// Takes the apps and groups of another state; the limit stays.
+    pub fn replace_apps(&mut self, other: Self) {
+        self.apps = other.apps;
     }
 
     /// Adds an app, or replaces the one with its id and all its groups.
