@@ -1,6 +1,6 @@
 //! Watch, queue, reconcile, status: the loop that turns objects into groups.
 //!
-//! Events become keys in the [`queue`]; a worker reads the object and decides; what needs a call waits for a permit of
+//! Events become keys in the `queue`; a worker reads the object and decides; what needs a call waits for a permit of
 //! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
 
 mod account;

@@ -1,6 +1,6 @@
 //! The emulator over real sockets, and its command as a process.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
 mod binary;
 mod client;

@@ -28,10 +28,11 @@ pub use helm::{CHART, Helm, documents};
 pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;
 pub use process::{Process, wait_for};
-pub use programs::{Emulator, EmulatorOptions, Operator, OperatorOptions};
+pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOptions};
 pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
+pub use tools::control_plane as control_plane_tools;
 
 use std::path::PathBuf;
 

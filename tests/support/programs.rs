@@ -9,8 +9,8 @@ use super::process::{Process, wait_for};
 use super::request_log::{self, Request};
 use super::scratch::Scratch;
 
-/// The key pair that the emulator accepts and the operator uses, unless a test says otherwise.
-const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
+/// Id and secret of the key pair that the emulator accepts and the operator uses, unless a test says otherwise.
+pub const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
 
 /// How to start an operator; `..OperatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::error::{Context as _, Result};
 
@@ -13,35 +13,34 @@ use super::error::{Context as _, Result};
 pub struct Request {
     /// When it arrived, RFC 3339.
     pub time: String,
-    /// Who signed it.
-    #[serde(default)]
+    /// Who signed it; in a refused request a claim.
     pub access_key_id: Option<String>,
-    /// `CreateLiveMessageGroup` and the like.
+    /// `CreateLiveMessageGroup` and the like; empty when it named none.
+    #[serde(deserialize_with = "or_empty")]
     pub operation: String,
-    /// The parameters, decoded.
-    #[serde(default)]
-    pub params: BTreeMap<String, serde_json::Value>,
-    /// How the signature was judged.
-    #[serde(default)]
-    pub signature: serde_json::Value,
-    /// HTTP status of the answer.
+    /// The parameters, decoded, without those of the signature.
+    pub params: BTreeMap<String, String>,
+    /// Version of the signature, if it was signed.
+    pub signature: Option<String>,
+    /// HTTP status of the answer; 0 when there was none.
     pub status: u16,
     /// Error code of the answer, if it was one.
-    #[serde(default)]
     pub code: Option<String>,
     /// The answer's RequestId.
-    #[serde(default)]
-    pub request_id: Option<String>,
-    /// How long the answer took, in milliseconds.
-    #[serde(default)]
-    pub duration_ms: f64,
+    pub request_id: String,
+    /// From the arrival to the answer, in milliseconds.
+    pub duration_ms: u64,
 }
 
 impl Request {
     /// A parameter's text.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params.get(name).and_then(serde_json::Value::as_str)
+        self.params.get(name).map(String::as_str)
     }
+}
+
+fn or_empty<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 /// All complete lines of the log so far; none before the first call.

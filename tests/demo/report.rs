@@ -1,0 +1,102 @@
+//! What the demo shows at its end, and checks.
+
+use std::collections::BTreeMap;
+
+use live_message_operator::live::{Call, Client, ClientOptions, Credentials, Endpoint, GroupRef, Reply};
+use serde_json::Value;
+
+use crate::stage::Stage;
+use crate::support::{ACCESS_KEY, Context as _, Emulator, Error, Result, documents, repository};
+
+/// Status and reason of an object's `Ready` condition; "none" where there is none.
+pub fn ready(stage: &Stage, object: &str) -> Result<(String, String)> {
+    let object = get(stage, object)?;
+    let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+    let field = |name: &str| {
+        let value = ready.and_then(|ready| ready[name].as_str());
+        value.unwrap_or("none").to_owned()
+    };
+    Ok((field("status"), field("reason")))
+}
+
+/// The table.
+pub fn objects(stage: &Stage) -> Result<()> {
+    println!("\n$ kubectl get livemessagegroups -A");
+    print!("{}", stage.kubectl().run(&["get", "livemessagegroups", "-A"])?);
+    Ok(())
+}
+
+/// An object's conditions, and the message of `Ready`; `Degraded` must be True.
+pub fn conditions(stage: &Stage, object: &str) -> Result<()> {
+    let found = get(stage, object)?;
+    let conditions = found["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |condition: &Value, name: &str| condition[name].as_str().unwrap_or_default().to_owned();
+    println!("\nThe conditions of {object}, whose group was deleted before:");
+    for condition in conditions {
+        println!("  {:<12}{:<8}{}", text(condition, "type"), text(condition, "status"), text(condition, "reason"));
+    }
+    for ready in conditions.iter().filter(|condition| condition["type"] == "Ready") {
+        println!("  {}", text(ready, "message"));
+    }
+    if conditions.iter().any(|condition| condition["type"] == "Degraded" && condition["status"] == "True") {
+        return Ok(());
+    }
+    Err(Error::new(format!("{object} should have the condition Degraded=True")))
+}
+
+/// How often each operation was called.
+pub fn calls(emulator: &Emulator) -> Result<()> {
+    let mut counts = BTreeMap::new();
+    for request in emulator.requests()? {
+        *counts.entry(request.operation).or_insert(0_u32) += 1;
+    }
+    println!("\nCalls that the emulator received:");
+    for (operation, count) in counts {
+        println!("  {count:>3}  {operation}");
+    }
+    Ok(())
+}
+
+/// Asks the emulator for a group and compares its GroupInfo with the object's and with the manifest's.
+pub fn group_info(stage: &Stage, emulator: &Emulator, object: &str, group_id: &str) -> Result<()> {
+    let manifest = std::fs::read_to_string(repository().join("examples/announcement.yaml"))?;
+    let manifest = documents(&manifest)?;
+    let written = manifest.first().and_then(|manifest| manifest["spec"]["groupInfo"].as_str());
+    let written = written.context("examples/announcement.yaml has no groupInfo")?;
+    let stored = get(stage, object)?;
+    let told = describe(emulator, group_id)?;
+    if stored["spec"]["groupInfo"] != written || told != written {
+        let stored = &stored["spec"]["groupInfo"];
+        return Err(Error::new(format!("GroupInfo was changed on its way:\n{written:?}\n{stored}\n{told:?}")));
+    }
+    let bytes = written.len();
+    println!(
+        "\nDescribeLiveMessageGroup tells the {bytes} bytes of GroupInfo of {object} as examples/announcement.yaml"
+    );
+    println!("has them, byte for byte (Chinese, quotes, &, +, a tab, line breaks):\n");
+    for line in told.lines() {
+        println!("  | {line}");
+    }
+    Ok(())
+}
+
+fn get(stage: &Stage, object: &str) -> Result<Value> {
+    let found = stage.kubectl().run(&["get", "lmg", object, "--namespace", stage.namespace(), "--output=json"])?;
+    Ok(serde_json::from_str(&found)?)
+}
+
+/// The GroupInfo of a group of the app `demo`.
+fn describe(emulator: &Emulator, group_id: &str) -> Result<String> {
+    // The client wants a provider, although nothing here is encrypted; that there is one already is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::new(Endpoint::parse(emulator.url(), true)?, ClientOptions::default())?;
+    let (id, secret) = ACCESS_KEY;
+    let group = GroupRef { app_id: "demo".to_owned(), group_id: group_id.to_owned(), data_center: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(client.send(&Call::Describe(group), &Credentials::new(id, secret, None)))?;
+    match answer.value {
+        Reply::Group(group) => Ok(group.group_info),
+        other => Err(Error::new(format!("not an answer to Describe: {other:?}"))),
+    }
+}
