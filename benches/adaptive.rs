@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use live_message_operator::budget::{Fate, Grant, Settings, Window};
 
 const SECOND: u64 = 1_000_000;
+/// One way, in microseconds.
+const DELAYS: [u64; 4] = [500, 5_000, 25_000, 60_000];
 /// The neighbour calls from here on, for a minute.
 const FROM: u64 = 20 * SECOND;
 const UNTIL: u64 = FROM + 60 * SECOND;
@@ -117,10 +119,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
                     events.push(Reverse((back, if taken { Event::Accepted } else { Event::Refused })));
                 }
                 Event::Accepted => window.give_back(Fate::Answered, at(time)),
-                Event::Refused => {
-                    window.give_back(Fate::Answered, at(time));
-                    window.throttled(at(time));
-                }
+                Event::Refused => window.give_back(Fate::Throttled(None), at(time)),
             }
         }
     }
@@ -141,17 +140,15 @@ fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
 }
 
-fn worst(settings: Settings) -> Outcome {
+fn worst(settings: Settings, refused_count: bool) -> Outcome {
     let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
-    for delay in [500, 5_000, 25_000, 60_000] {
+    for delay in DELAYS {
         for burst in [false, true] {
-            for refused_count in [false, true] {
-                for seed in 0..3 {
-                    let one = simulate(settings, Scene { delay, burst, refused_count }, seed);
-                    worst.throttled_share = worst.throttled_share.max(one.throttled_share);
-                    worst.rate = worst.rate.min(one.rate);
-                    worst.back_after = worst.back_after.max(one.back_after);
-                }
+            for seed in 0..5 {
+                let one = simulate(settings, Scene { delay, burst, refused_count }, seed);
+                worst.throttled_share = worst.throttled_share.max(one.throttled_share);
+                worst.rate = worst.rate.min(one.rate);
+                worst.back_after = worst.back_after.max(one.back_after);
             }
         }
     }
@@ -159,12 +156,12 @@ fn worst(settings: Settings) -> Outcome {
 }
 
 fn main() {
-    println!("backoff  growth  guard ms | throttled %  rate /s  back above 48/s after s (worst of 48 scenes)");
-    for backoff in [0.80, 0.85, 0.90, 0.93] {
-        for growth in [0.05, 0.08, 0.12, 0.2, 0.3] {
-            for guard in [200, 400, 800] {
-                let settings = Settings { backoff, growth, guard: Duration::from_millis(guard), ..Settings::default() };
-                print(settings);
+    println!("worst of 40 runs each: throttled %, our rate /s, seconds until we are back above 48/s");
+    println!("drop  plateau s  power | refused calls do not count   | refused calls count");
+    for drop in [0.1, 0.15, 0.2, 0.25] {
+        for plateau in [2500, 2750, 3000, 3250] {
+            for power in [3, 5] {
+                print(Settings { drop, plateau: Duration::from_millis(plateau), power, ..Settings::default() });
             }
         }
     }
@@ -173,14 +170,16 @@ fn main() {
 }
 
 fn print(settings: Settings) {
-    let worst = worst(settings);
+    let shown = |refused_count| {
+        let worst = worst(settings, refused_count);
+        format!("{:8.2} {:8.2} {:8.2}", worst.throttled_share * 100.0, worst.rate, worst.back_after)
+    };
     println!(
-        "{:7.2} {:7.2} {:9} | {:11.2} {:8.2} {:8.2}",
-        settings.backoff,
-        settings.growth,
-        settings.guard.as_millis(),
-        worst.throttled_share * 100.0,
-        worst.rate,
-        worst.back_after
+        "{:4.2} {:10.1} {:6} | {}   | {}",
+        settings.drop,
+        settings.plateau.as_secs_f64(),
+        settings.power,
+        shown(false),
+        shown(true)
     );
 }

@@ -6,7 +6,6 @@ mod property;
 mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -64,18 +63,6 @@ impl Budget {
             }
         }
     }
-
-    /// The service refused a call as one too many; `asked` is how long it asked to wait.
-    pub fn throttled(&self, asked: Option<Duration>) {
-        if let Some(shared) = &self.shared {
-            let now = Instant::now().into_std();
-            let mut window = shared.window();
-            window.throttled(now);
-            if let Some(wait) = asked {
-                window.hold_until(now + wait);
-            }
-        }
-    }
 }
 
 /// The right to send one request. Dropped, it goes back by what it was told last: at first "not sent".
@@ -109,6 +96,8 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,9 @@ pub enum Fate {
     NotSent,
     /// A complete answer: it comes back after a second.
     Answered,
+    /// An answer that refuses the call as one too many: it comes back after a second and the rate falls; nothing is
+    /// granted for as long as the service asks to wait.
+    Throttled(Option<Duration>),
     /// The answer was lost (time-out, reset): it comes back a second after [`LATE_ARRIVAL`].
     Lost,
 }
@@ -87,27 +90,25 @@ impl Window {
 
     /// Gives a permit back.
     pub fn give_back(&mut self, fate: Fate, now: Instant) {
+        match fate {
+            Fate::Answered => self.rate.accepted(now),
+            Fate::Throttled(asked) => {
+                self.rate.throttled(now);
+                self.next = self.next.max(now + asked.unwrap_or_default());
+            }
+            Fate::NotSent | Fate::Lost => {}
+        }
         let after = match fate {
             Fate::NotSent => Duration::ZERO,
-            Fate::Answered => SECOND,
+            Fate::Answered | Fate::Throttled(_) => SECOND,
             Fate::Lost => LATE_ARRIVAL + SECOND,
         };
         self.returns.push(Reverse(now + after));
     }
 
-    /// The service refused a call as one too many: the rate shrinks now and recovers by itself.
-    pub fn throttled(&mut self, now: Instant) {
-        self.rate.throttled(now);
-    }
-
     /// Calls a second that are granted now.
     pub fn rate(&mut self, now: Instant) -> f64 {
         self.rate.rate(now)
-    }
-
-    /// Grants nothing before `until`: the service asked to wait.
-    pub fn hold_until(&mut self, until: Instant) {
-        self.next = self.next.max(until);
     }
 }
 
@@ -150,8 +151,10 @@ mod tests {
     fn the_service_can_ask_to_wait() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        window.hold_until(start + at(3000));
-        assert_eq!(window.grant(start + at(2000)), Grant::NotBefore(start + at(3000)));
-        assert_eq!(window.grant(start + at(3000)), Grant::Now);
+        let granted = start + at(1000);
+        assert_eq!(window.grant(granted), Grant::Now);
+        window.give_back(Fate::Throttled(Some(at(2000))), granted);
+        assert_eq!(window.grant(granted + at(1000)), Grant::NotBefore(granted + at(2000)));
+        assert_eq!(window.grant(granted + at(2000)), Grant::Now);
     }
 }

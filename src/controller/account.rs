@@ -100,9 +100,10 @@ impl Account {
                 permit.done(match error {
                     CallError::Transport { delivery: Delivery::NeverSent, .. } => Fate::NotSent,
                     CallError::Transport { .. } => Fate::Lost,
+                    CallError::Api(api) if class == ErrorClass::Throttled => Fate::Throttled(api.retry_after),
                     CallError::Api(_) => Fate::Answered,
                 });
-                self.learn(operation, error, class);
+                self.learn(class);
                 let request_id = error.request_id().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
             }
@@ -110,15 +111,12 @@ impl Account {
         result
     }
 
-    fn learn(&self, operation: Operation, error: &CallError, class: ErrorClass) {
+    fn learn(&self, class: ErrorClass) {
         match class {
-            ErrorClass::Throttled => {
-                let asked = if let CallError::Api(api) = error { api.retry_after } else { None };
-                self.budgets[operation as usize].throttled(asked);
-            }
             ErrorClass::CredentialsRejected => self.proven.store(false, Ordering::Release),
             // These are told before or without a look at the signature.
-            ErrorClass::ServiceError
+            ErrorClass::Throttled
+            | ErrorClass::ServiceError
             | ErrorClass::Unreachable
             | ErrorClass::ClockSkew
             | ErrorClass::NonceUsed
