@@ -232,6 +232,11 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
         self.delayed.first().map(|(until, ..)| *until)
     }
 
+    /// Whether the object is in the queue, in whatever place.
+    pub fn contains(&self, key: &K) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// How many wait for a worker.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -290,6 +290,11 @@ impl Reconciler {
         let pass = locked(&self.passes).remove(key);
         match pass {
             Some(pass) if pass.belongs_to(object) => pass,
+            Some(pass) if object.metadata.uid.as_deref() != Some(pass.uid()) => {
+                // Of an object of that name that is gone: this one's status and events tell nothing of it.
+                self.end_of(key, Some(pass));
+                Pass::over(object)
+            }
             Some(pass) => {
                 if pass.facts.has_effect()
                     && let Some(identity) = pass.identity()

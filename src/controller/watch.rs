@@ -93,13 +93,13 @@ async fn follow(
                         if let Some(key) = Key::of(meta(&object)) {
                             reconciler.forget(&key);
                             // A pass of its may wait for a moment or a permit: it ends when it finds nothing.
-                            reconciler.work.wake(&key, Lane::Change);
+                            reconciler.work.nudge(&key);
                         }
                     }
                     Event::InitDone => {
                         let (gone, peers) = reconciler.index().sweep_unseen(namespace, list);
                         for key in gone {
-                            reconciler.work.wake(&key, Lane::Change);
+                            reconciler.work.nudge(&key);
                         }
                         reconciler.wake_all(peers);
                         if let Some(listed) = listed.take() {

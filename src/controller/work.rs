@@ -45,6 +45,16 @@ impl Work {
         self.waiting.notify_one();
     }
 
+    /// Brings an object forward that is in the queue; one that is not has nothing to do.
+    pub fn nudge(&self, key: &Key) {
+        let mut queue = self.queue();
+        if queue.contains(key) {
+            queue.wake(key, Lane::Change);
+            drop(queue);
+            self.waiting.notify_one();
+        }
+    }
+
     /// Decides every object again that waits for a permit.
     pub fn recheck(&self) {
         self.queue().recheck(|_| true);

@@ -81,7 +81,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, holder: Option<&Holder>)
     if object.metadata.deletion_timestamp.is_some() {
         return Action::Nothing;
     }
-    if object.is_paused() {
+    // An effect that is not recorded yet is recorded first, or its origin would be lost.
+    if object.is_paused() && !facts.has_effect() {
         return Action::Write(Verdict::Paused);
     }
     let desired = match Desired::of(object) {

@@ -248,7 +248,7 @@ impl<'a> Writer<'a> {
             self.status.create_time = told.map(|time| time.to_string());
         }
         if live.request_id.is_some() {
-            self.status.last_request_id.clone_from(&live.request_id);
+            self.status.last_request_id = bounded(live.request_id.as_deref());
         }
         self.acknowledge();
         self.observed()
@@ -292,7 +292,7 @@ impl<'a> Writer<'a> {
             }
         }
         if other.request_id.is_some() {
-            self.status.last_request_id.clone_from(&other.request_id);
+            self.status.last_request_id = bounded(other.request_id.as_deref());
         }
         if stuck {
             self.acknowledge();
@@ -325,6 +325,11 @@ impl<'a> Writer<'a> {
         remove_condition(&mut self.status.conditions, ConditionType::Paused);
         self.status
     }
+}
+
+/// A request id as the CRD takes it: at most 128 characters.
+fn bounded(request_id: Option<&str>) -> Option<String> {
+    request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
 }
 
 /// The status of an object that cannot be read, or `None` where it is the recorded one. `status` is what of its own
