@@ -56,6 +56,11 @@ impl Account {
         self.credentials.as_ref().err()
     }
 
+    /// Now, by the service's clock.
+    pub fn server_now(&self) -> jiff::Timestamp {
+        self.client.server_now()
+    }
+
     /// Waits for this caller's turn: until a call has shown that the credentials are good, only one is out, so that a
     /// wrong secret costs one call and not as many as fit into a round trip.
     pub async fn turn(&self) -> Turn {

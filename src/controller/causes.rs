@@ -35,10 +35,10 @@ pub(super) fn says(gate: GateKind, class: Option<ErrorClass>) -> Says {
 pub(super) fn gates_of(call: &Call) -> Vec<GateKey> {
     let Some(group) = group_of(call) else { return Vec::new() };
     let center = group.data_center.as_deref();
-    let kinds: &[GateKind] = if matches!(call, Call::Create(..)) {
-        &[GateKind::Credentials, GateKind::Authorization, GateKind::App, GateKind::Quota]
-    } else {
-        &[GateKind::Credentials, GateKind::Authorization]
+    let kinds: &[GateKind] = match call {
+        Call::Create(..) => &[GateKind::Credentials, GateKind::Authorization, GateKind::App, GateKind::Quota],
+        Call::Recover(_) => &[GateKind::Credentials, GateKind::Authorization, GateKind::Quota],
+        _ => &[GateKind::Credentials, GateKind::Authorization],
     };
     kinds.iter().map(|kind| gate_of(*kind, &group.app_id, center)).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::key::Key;
 use crate::decide::{Claim, Desired, Holder, Identity, holder, recorded_identity};
-use crate::resources::{LiveMessageGroup, Reason};
+use crate::resources::{LiveMessageGroup, ManagementPolicy, Reason};
 
 #[derive(Debug)]
 struct Record {
@@ -20,6 +20,10 @@ struct Record {
     refused: bool,
     /// A call of its is out, or its effect is not recorded yet.
     in_flight: bool,
+    /// It only observes: it neither holds a group nor is in conflict.
+    observes: bool,
+    /// It is being deleted.
+    deleting: bool,
     /// Its status says `Conflict`: to be looked at again when the holder changes.
     conflict: bool,
     /// The list in which it was last seen; see [`Index::sweep_unseen`].
@@ -27,9 +31,21 @@ struct Record {
 }
 
 impl Record {
+    fn claim(&self) -> Claim<'_> {
+        Claim { created: self.created, uid: &self.uid, proven: self.origin || self.in_flight, refused: self.refused }
+    }
+
     fn same_claim(&self, other: &Self) -> bool {
-        (&self.uid, &self.identity, self.origin, self.refused, self.in_flight)
-            == (&other.uid, &other.identity, other.origin, other.refused, other.in_flight)
+        (&self.uid, &self.identity, self.origin, self.refused, self.in_flight, self.observes, self.deleting)
+            == (
+                &other.uid,
+                &other.identity,
+                other.origin,
+                other.refused,
+                other.in_flight,
+                other.observes,
+                other.deleting,
+            )
     }
 }
 
@@ -47,15 +63,16 @@ impl Index {
         let metadata = &object.metadata;
         let identity = Desired::of(object).ok().map(|desired| desired.identity());
         let same = identity.is_some() && recorded_identity(object) == identity;
-        let origin = same && object.origin().is_some();
+        let origin = same && (object.origin().is_some() || object.attempt().is_some());
         let before = self.records.get(key);
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
         let record = Record {
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             generation: metadata.generation.unwrap_or_default(),
             origin,
-            refused: (same && !origin && object.ready_reason().is_some_and(is_refusal))
-                || metadata.deletion_timestamp.is_some(),
+            refused: (same && !origin && object.ready_reason().is_some_and(is_refusal)) || object.is_deleting(),
+            observes: object.management_policy() == ManagementPolicy::Observe,
+            deleting: object.is_deleting(),
             in_flight: before.is_some_and(|before| before.in_flight && before.uid == uid),
             conflict: object.ready_reason() == Some(Reason::Conflict),
             seen: list.max(before.map_or(0, |before| before.seen)),
@@ -77,6 +94,8 @@ impl Index {
             origin: false,
             refused: true,
             in_flight: false,
+            observes: false,
+            deleting: false,
             conflict: false,
             seen: list,
         };
@@ -143,24 +162,22 @@ impl Index {
         (gone, peers)
     }
 
-    /// The other object that holds this one's group, if there is one.
-    pub fn holder_of(&self, key: &Key) -> Option<Holder> {
-        let identity = self.records.get(key)?.identity.as_ref()?;
-        let members = self.groups.get(identity)?;
-        if members.len() < 2 {
+    /// The other object that names this one's group, if there is one: the one that holds it, or, for an object that is
+    /// being deleted, one that would take it over.
+    pub fn other_of(&self, key: &Key) -> Option<Holder> {
+        let record = self.records.get(key)?;
+        let members = self.groups.get(record.identity.as_ref()?)?;
+        if members.len() < 2 || record.observes {
             return None;
         }
-        let claims: Vec<Claim<'_>> = members
-            .iter()
-            .filter_map(|member| self.records.get(member))
-            .map(|record| Claim {
-                created: record.created,
-                uid: &record.uid,
-                proven: record.origin || record.in_flight,
-                refused: record.refused,
-            })
-            .collect();
-        let name = &members[holder(&claims)?];
+        let known = || members.iter().filter_map(|key| Some((key, self.records.get(key)?)));
+        if record.deleting {
+            let heir = known().find(|(other, record)| *other != key && !record.observes && !record.deleting);
+            return heir.map(|(key, _)| Holder { name: key.to_string() });
+        }
+        let rivals: Vec<(&Key, &Record)> = known().filter(|(_, record)| !record.observes).collect();
+        let claims: Vec<Claim<'_>> = rivals.iter().map(|(_, record)| record.claim()).collect();
+        let (name, _) = rivals[holder(&claims)?];
         (name != key).then(|| Holder { name: name.to_string() })
     }
 
@@ -169,10 +186,10 @@ impl Index {
     /// # Errors
     /// The other object.
     pub fn claim(&mut self, key: &Key) -> Result<(), Holder> {
-        if let Some(holder) = self.holder_of(key) {
-            return Err(holder);
+        if let Some(other) = self.other_of(key) {
+            return Err(other);
         }
-        if let Some(record) = self.records.get_mut(key) {
+        if let Some(record) = self.records.get_mut(key).filter(|record| !record.observes) {
             record.in_flight = true;
         }
         Ok(())
@@ -237,7 +254,7 @@ mod tests {
         let (young, young_object) = object("young", 2, json!({}));
         index.observe(&old, &old_object, 0);
         index.observe(&young, &young_object, 0);
-        assert_eq!(index.holder_of(&old), None);
+        assert_eq!(index.other_of(&old), None);
         assert_eq!(index.claim(&young), Err(Holder { name: "ns/old".into() }));
         assert_eq!(index.claim(&old), Ok(()));
     }
@@ -251,7 +268,7 @@ mod tests {
         index.observe(&young, &young_object, 0);
         let (_, refused) = object("old", 1, ready("GroupDeleted"));
         assert_eq!(index.observe(&old, &refused, 0), std::slice::from_ref(&young));
-        assert_eq!(index.holder_of(&young), None);
+        assert_eq!(index.other_of(&young), None);
         assert_eq!(index.remove(&old), [young]);
     }
 

@@ -9,6 +9,7 @@ mod events;
 mod gates;
 mod index;
 mod key;
+mod lifetime;
 mod objects;
 mod outcome;
 mod pass;

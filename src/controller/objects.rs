@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, DeserializeGuard};
 use serde_json::json;
 
 use super::key::Key;
-use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
+use crate::resources::{FINALIZER, LiveMessageGroup, LiveMessageGroupStatus};
 
 /// The name under which the operator writes.
 pub const FIELD_MANAGER: &str = "live-message-operator";
@@ -97,6 +98,61 @@ impl Objects {
         }
     }
 
+    /// Adds the operator's finalizer, or takes it away. The patch tests the resourceVersion: finalizers of others are
+    /// neither lost nor brought back.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] where there is no such object any more; an object that changed meanwhile is an error too,
+    /// and the step is to be taken again.
+    pub async fn set_finalizer(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        wanted: bool,
+    ) -> Result<LiveMessageGroup, StoreError> {
+        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != FINALIZER);
+        if wanted {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]);
+        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        in_time(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
+    }
+
+    /// Records an attempt: a status that holds only for the object as it was read, so that of two operators one fails.
+    ///
+    /// # Errors
+    /// As [`Objects::set_finalizer`].
+    pub async fn record(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        status: &LiveMessageGroupStatus,
+    ) -> Result<LiveMessageGroup, StoreError> {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
+    }
+
+    /// Whether a namespace is going away.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_terminating(&self, namespace: &str) -> Result<bool, StoreError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = in_time(api.get_opt(namespace)).await?;
+        Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+    }
+
     /// Replaces the status of the object with this uid, whatever else has changed of it: the operator is the only
     /// writer. The patch tests the uid, for an apiserver accepts a foreign one in any other form.
     ///
@@ -112,12 +168,17 @@ impl Objects {
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "add", "path": "/status", "value": status},
         ]);
-        let patch: json_patch::Patch =
-            serde_json::from_value(operations).map_err(|error| StoreError::from(kube::Error::SerdeError(error)))?;
         let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        in_time(api.patch_status(key.name(), &params, &Patch::Json::<()>(patch))).await
+        in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
     }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn json_patch(operations: serde_json::Value) -> Result<json_patch::Patch, StoreError> {
+    serde_json::from_value(operations).map_err(|error| StoreError::from(kube::Error::SerdeError(error)))
 }
 
 async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {

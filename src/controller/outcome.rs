@@ -11,12 +11,15 @@ use super::objects::StoreError;
 use super::pass::{Pass, Unwritten, slowly};
 use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler, locked};
-use crate::decide::{Failure, GateKind, Lane, Retry, Verdict};
+use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
 use crate::live::Operation;
 use crate::resources::{ConditionType, LiveMessageGroup, Ready, Reason};
 
 /// How often a failure is repeated at once before it is treated as one of the service.
 const AT_ONCE: u32 = 2;
+
+/// How often a deletion that waits for credentials is looked at.
+const DELETION_LOOK: Duration = Duration::from_secs(60);
 
 impl Reconciler {
     /// Ends a pass that failed: the status, and when it is tried again.
@@ -71,10 +74,21 @@ impl Reconciler {
         lane: Lane,
         next: Next<Operation>,
     ) -> (Lane, Next<Operation>) {
-        let after = if matches!(next, Next::Done) { lane } else { Lane::Retry };
+        let mut next = next;
+        if object.is_deleting() && matches!(verdict.reason(), Reason::CredentialsRejected | Reason::CredentialsMissing)
+        {
+            pass.unusable_since.get_or_insert(Instant::now());
+            next = Next::After(DELETION_LOOK);
+        }
         if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {
-                Ok(written) => self.written(key, object, &verdict, &written.0.ok()),
+                Ok(written) => {
+                    let written = written.0.ok();
+                    self.written(key, object, &verdict, &written);
+                    if matches!(next, Next::Done) && written.as_ref().is_some_and(finalizer_is_wrong) {
+                        next = Next::After(Duration::ZERO);
+                    }
+                }
                 Err(StoreError::Gone) => {
                     self.end_of(key, Some(pass));
                     return (lane, Next::Done);
@@ -93,15 +107,10 @@ impl Reconciler {
             self.gates().forget(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.
-            let failures = pass.failures;
-            let at_once = pass.at_once;
-            pass = Pass::over(object);
-            pass.failures = failures;
-            pass.at_once = at_once;
-            self.keep_pass(key, pass);
+            self.keep_pass(key, pass.recorded());
         }
         self.release(key);
-        (after, next)
+        (if matches!(next, Next::Done) { lane } else { Lane::Retry }, next)
     }
 
     fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {

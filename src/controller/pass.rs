@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::queue::Next;
 use crate::decide::{Desired, Facts, Identity, Verdict};
 use crate::live::Operation;
@@ -27,6 +29,8 @@ pub struct Pass {
     pub failures: u32,
     /// Repetitions at once in a row.
     pub at_once: u32,
+    /// Since when a deletion has been waiting for usable credentials.
+    pub unusable_since: Option<Instant>,
     /// A status that could not be written: for this generation, and what comes after it.
     pub unwritten: Option<Unwritten>,
 }
@@ -51,8 +55,14 @@ impl Pass {
             facts: Facts::default(),
             failures: 0,
             at_once: 0,
+            unusable_since: None,
             unwritten: None,
         }
+    }
+
+    /// The pass after what it has learned was recorded: only its counters go on.
+    pub fn recorded(self) -> Self {
+        Self { facts: Facts::default(), unwritten: None, ..self }
     }
 
     /// Whether the pass is one over this very object and group.

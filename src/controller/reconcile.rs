@@ -147,20 +147,31 @@ impl Reconciler {
         let peers = self.index().observe(key, &object, 0);
         self.wake_all(peers);
         let mut pass = self.take_pass(key, &object);
+        if object.is_deleting() && self.is_given_up(key, &pass).await {
+            pass.facts.abandon();
+        }
         if let Some(unwritten) = pass.unwritten.take()
             && object.metadata.generation == Some(unwritten.generation)
         {
             return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
         }
         loop {
-            let holder = self.index().holder_of(key);
-            let call = match decide(&object, &pass.facts, holder.as_ref()) {
+            let other = self.index().other_of(key);
+            let call = match decide(&object, &pass.facts, other.as_ref()) {
                 Action::Nothing => {
                     self.gates().forget(key);
                     self.release(key);
                     return (lane, Next::Done);
                 }
                 Action::Write(verdict) => return self.conclude(key, &object, pass, verdict, lane, Next::Done).await,
+                action @ (Action::AddFinalizer | Action::DropFinalizer) => {
+                    match self.objects.set_finalizer(key, &object, action == Action::AddFinalizer).await {
+                        Ok(changed) => object = changed,
+                        Err(error) => return self.not_written(key, pass, lane, &error),
+                    }
+                    continue;
+                }
+                Action::Release(release) => return self.let_go(key, &object, pass, &release, lane).await,
                 Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
                 Action::Call(call) => call,
             };
@@ -185,8 +196,12 @@ impl Reconciler {
             if self.index().claim(key).is_err() {
                 continue;
             }
+            if let Err(error) = self.record_attempt(key, &mut object, &mut pass, &call).await {
+                return self.not_written(key, pass, lane, &error);
+            }
             let result = self.send(key, &mut object, &call, permit).await;
             self.learn(key, &call, &result);
+            pass.facts.answered(self.account.server_now());
             let generation = object.metadata.generation.unwrap_or_default();
             let absorbed = match &result {
                 Ok(answer) => {

@@ -11,7 +11,8 @@ use crate::decide::Lane;
 use crate::live::Operation;
 
 /// The operations of which objects wait for permits.
-pub const SLOTS: [Operation; 3] = [Operation::Create, Operation::Describe, Operation::Modify];
+pub const SLOTS: [Operation; 5] =
+    [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
 /// The queue and its bells.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! What a pass has learned.
 
+use jiff::Timestamp;
+
 use super::Failure;
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
 
@@ -21,6 +23,12 @@ pub enum Remote {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
+    creates: u8,
+    recovered: Option<bool>,
+    deleted: bool,
+    abandoned: bool,
+    fresh_attempt: bool,
+    answered_at: Option<Timestamp>,
     remote: Remote,
     modifies: Option<(i64, u8)>,
     last_write: Option<String>,
@@ -45,6 +53,51 @@ impl Facts {
     /// Whether this pass created the group with just these fields and has changed nothing since.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
         self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
+    }
+
+    /// Whether this pass may create: once, and once more where a recovery found nothing to recover.
+    pub fn may_create(&self) -> bool {
+        self.creates == 0 || (self.creates == 1 && self.recovered == Some(false))
+    }
+
+    /// What this pass's recovery did: brought the group back, or found none.
+    pub fn recovered(&self) -> Option<bool> {
+        self.recovered
+    }
+
+    /// Whether this pass deleted the group.
+    pub fn has_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Whether the group is to be given up: nobody can delete it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Gives the group up.
+    pub fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Whether the recorded attempt is this pass's own: no earlier one's answer was lost.
+    pub fn is_fresh_attempt(&self) -> bool {
+        self.fresh_attempt
+    }
+
+    /// An attempt was recorded; `fresh` when there was none before.
+    pub fn attempted(&mut self, fresh: bool) {
+        self.fresh_attempt |= fresh;
+    }
+
+    /// When the last answer came, by the service's clock.
+    pub fn answered_at(&self) -> Option<Timestamp> {
+        self.answered_at
+    }
+
+    /// An answer came at this moment of the service's clock.
+    pub fn answered(&mut self, at: Timestamp) {
+        self.answered_at = Some(at);
     }
 
     /// How often the change of this generation has been sent.
@@ -79,6 +132,28 @@ impl Facts {
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
+                self.creates += 1;
+                Ok(())
+            }
+            (Call::Recover(_), Ok((_, request_id))) => {
+                self.remote = Remote::Unknown;
+                self.recovered = Some(true);
+                self.wrote(request_id);
+                Ok(())
+            }
+            (Call::Recover(_), Err(error)) if error.class() == ErrorClass::NotFound => {
+                self.remote = Remote::Absent;
+                self.recovered = Some(false);
+                Ok(())
+            }
+            (Call::Delete(..), Ok((_, request_id))) => {
+                self.remote = Remote::Deleted;
+                self.deleted = true;
+                self.wrote(request_id);
+                Ok(())
+            }
+            (Call::Delete(..), Err(error)) if error.class() == ErrorClass::NotFound => {
+                self.remote = Remote::Absent;
                 Ok(())
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {

@@ -5,9 +5,11 @@
 //! becomes a fact. [`Verdict`] turns the end of a pass into the status.
 
 mod conflict;
+mod deletion;
 mod desired;
 mod facts;
 mod failure;
+mod ownership;
 mod verdict;
 
 #[cfg(test)]
@@ -17,10 +19,14 @@ pub use conflict::{Claim, holder};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, GateKind, Retry};
-pub use verdict::{Sync, Verdict, unreadable_status};
+pub use ownership::attempt_before;
+pub use verdict::{Sync, Verdict, attempting_status, unreadable_status};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Origin, Reason};
+use crate::resources::{
+    ConditionStatus, ConditionType, DeletedGroupPolicy, LiveMessageGroup, ManagementPolicy, Origin, Reason,
+};
+use ownership::{attempt_made, may_delete, wants_finalizer};
 
 /// How often a change is sent before a field that stays as it was is given up: once, and once more.
 const MODIFY_ATTEMPTS: u8 = 2;
@@ -32,13 +38,34 @@ pub enum Action {
     Nothing,
     /// Make this call.
     Call(Call),
+    /// Add the finalizer, then go on.
+    AddFinalizer,
+    /// Take the finalizer away from an object that is not being deleted, then go on.
+    DropFinalizer,
+    /// Take the finalizer away from an object that is being deleted: this is what became of its group.
+    Release(Release),
     /// End the pass with this status.
     Write(Verdict),
     /// End the pass with this status and try again.
     Fail(Failure),
 }
 
-/// Another object that holds the same group.
+/// What became of the group of an object that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// It was deleted.
+    Deleted,
+    /// It was gone already.
+    Gone,
+    /// It stays, and why.
+    Retained(String),
+    /// It stays for this other object, which names it.
+    HandedOver(String),
+    /// It stays because nobody could delete it.
+    Abandoned,
+}
+
+/// Another object that holds the same group; of an object that is being deleted: that would take it over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// `namespace/name`.
@@ -58,88 +85,119 @@ pub enum Lane {
 
 /// The lane of the work an object has, or `None` where it has none: what its events are sorted by.
 pub fn triage(object: &LiveMessageGroup) -> Option<Lane> {
-    if object.metadata.deletion_timestamp.is_some() {
-        return None;
+    if object.is_deleting() {
+        return object.has_finalizer().then_some(Lane::Change);
     }
     let paused = object.is_paused();
     if paused != has_condition(object, ConditionType::Paused) {
         return Some(Lane::Change);
     }
     if paused {
-        return None;
+        return finalizer_is_wrong(object).then_some(Lane::Change);
     }
     if !is_observed(object) || object.reconcile_is_requested() {
         return Some(Lane::Change);
     }
-    (!is_settled(object)).then_some(Lane::Retry)
+    (!is_settled(object) || finalizer_is_wrong(object)).then_some(Lane::Retry)
+}
+
+/// Whether the object carries a finalizer that it should not, or lacks one that it should.
+pub fn finalizer_is_wrong(object: &LiveMessageGroup) -> bool {
+    !object.is_deleting() && wants_finalizer(object) != object.has_finalizer()
 }
 
 /// Decides the next step of a pass.
 ///
-/// `holder` is the object that holds this one's group, where it is another one.
-pub fn decide(object: &LiveMessageGroup, facts: &Facts, holder: Option<&Holder>) -> Action {
-    if object.metadata.deletion_timestamp.is_some() {
-        return Action::Nothing;
+/// `other` is another object that names this one's group: the one that holds it, or, for an object that is being
+/// deleted, one that would take it over.
+pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
+    if object.is_deleting() {
+        return deletion::decide(object, facts, other);
     }
     // An effect that is not recorded yet is recorded first, or its origin would be lost.
     if object.is_paused() && !facts.has_effect() {
-        return Action::Write(Verdict::Paused);
+        return finalizer_in_step(object).unwrap_or(Action::Write(Verdict::Paused));
     }
     let desired = match Desired::of(object) {
         Ok(desired) => desired,
         Err(what) => return Action::Write(Verdict::refused(Reason::InvalidInput, what)),
     };
-    if let Some(holder) = holder {
+    let observes = object.management_policy() == ManagementPolicy::Observe;
+    if let Some(holder) = other.filter(|_| !observes) {
         return Action::Write(Verdict::conflict(&desired, holder));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
-        return if has_condition(object, ConditionType::Paused) {
-            Action::Write(Verdict::Resumed)
-        } else {
-            Action::Nothing
-        };
+        let paused = has_condition(object, ConditionType::Paused);
+        let rest = if paused { Action::Write(Verdict::Resumed) } else { Action::Nothing };
+        return finalizer_in_step(object).unwrap_or(rest);
     }
-    advance(object, &desired, facts)
+    if observes { observe(&desired, facts) } else { advance(object, &desired, facts) }
+}
+
+fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
+    let wrong = finalizer_is_wrong(object);
+    wrong.then_some(if object.has_finalizer() { Action::DropFinalizer } else { Action::AddFinalizer })
+}
+
+/// Looks, and never writes.
+fn observe(desired: &Desired, facts: &Facts) -> Action {
+    match facts.remote() {
+        Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
+        Remote::Live(group) => Action::Write(Verdict::observed(desired, group)),
+        Remote::Absent => Action::Write(Verdict::not_found(desired)),
+        Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
+    }
 }
 
 fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
-    let origin = origin(object, desired, facts);
     match facts.remote() {
-        Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
-        Remote::Absent if facts.create_outcome().is_some() => Action::Fail(Failure::contradiction()),
-        Remote::Absent => Action::Call(Call::Create(desired.group.clone(), desired.fields.clone())),
-        Remote::Unknown => match origin {
-            None => Action::Call(Call::Create(desired.group.clone(), desired.fields.clone())),
+        Remote::Deleted => deleted(object, desired, facts),
+        Remote::Absent => create(object, desired, facts),
+        Remote::Unknown => match origin(object, desired, facts, None) {
+            None => create(object, desired, facts),
             // A create that sent just what the spec says has left nothing to compare.
             Some(origin) if facts.created_as(&desired.fields) => {
-                Action::Write(Verdict::live(desired, origin, facts, None, Sync::Equal))
+                Action::Write(Verdict::live(desired, origin, facts, None, Some(Sync::Equal)))
             }
             Some(_) => Action::Call(Call::Describe(desired.group.clone())),
         },
-        Remote::Live(group) => compare(object, desired, facts, group, origin),
+        Remote::Live(group) => compare(object, desired, facts, group),
     }
 }
 
-fn compare(
-    object: &LiveMessageGroup,
-    desired: &Desired,
-    facts: &Facts,
-    group: &GroupSnapshot,
-    origin: Option<Origin>,
-) -> Action {
-    let origin = origin.unwrap_or(Origin::Adopted);
+fn create(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
+    if !facts.may_create() {
+        return Action::Fail(Failure::contradiction());
+    }
+    if may_delete(object) && !object.has_finalizer() {
+        return Action::AddFinalizer;
+    }
+    Action::Call(Call::Create(desired.group.clone(), desired.fields.clone()))
+}
+
+fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
+    if object.deleted_group_policy() == DeletedGroupPolicy::Recover && facts.recovered().is_none() {
+        return Action::Call(Call::Recover(desired.group.clone()));
+    }
+    Action::Write(Verdict::deleted(desired, facts))
+}
+
+fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &GroupSnapshot) -> Action {
+    let origin = origin(object, desired, facts, Some(group)).unwrap_or(Origin::Adopted);
+    let live = |sync| Action::Write(Verdict::live(desired, origin.clone(), facts, group.create_time, sync));
+    if object.management_policy() == ManagementPolicy::CreateOnly {
+        return live(None);
+    }
     let change = desired.difference(group);
     let generation = object.metadata.generation.unwrap_or_default();
     if !change.is_empty() && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
         return Action::Call(Call::Modify(desired.group.clone(), change));
     }
-    let sync = if !change.is_empty() {
-        Sync::NotTaken(changed_fields(&change))
-    } else {
-        let fields = desired.immutable_difference(group);
-        if fields.is_empty() { Sync::Equal } else { Sync::ImmutableDiffer(fields) }
-    };
-    Action::Write(Verdict::live(desired, origin, facts, group.create_time, sync))
+    if !change.is_empty() {
+        return live(Some(Sync::NotTaken(changed_fields(&change))));
+    }
+    let fields = desired.immutable_difference(group);
+    live(Some(if fields.is_empty() { Sync::Equal } else { Sync::ImmutableDiffer(fields) }))
 }
 
 fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
@@ -148,14 +206,28 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
     info.into_iter().chain(admins).collect()
 }
 
-/// The origin of the group as the pass knows it: what this pass's create found, else what is recorded for this very
-/// identity.
-fn origin(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Option<Origin> {
+/// The origin of the group as the pass knows it: what this pass found out, else what is recorded for this very
+/// identity. A group that was there already is this object's own where a recorded attempt proves it.
+fn origin(
+    object: &LiveMessageGroup,
+    desired: &Desired,
+    facts: &Facts,
+    group: Option<&GroupSnapshot>,
+) -> Option<Origin> {
+    if facts.recovered() == Some(true) {
+        return Some(Origin::Recovered);
+    }
+    let recorded = recorded_identity(object).as_ref() == Some(&desired.identity());
     match facts.create_outcome() {
         Some(CreateOutcome::Created) => Some(Origin::Created),
-        Some(CreateOutcome::AlreadyExists) => Some(Origin::Adopted),
+        Some(CreateOutcome::AlreadyExists) => {
+            let attempt = object.attempt().filter(|attempt| recorded && attempt.is_open());
+            let own =
+                attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts.answered_at()));
+            Some(if own { Origin::Created } else { Origin::Adopted })
+        }
         Some(CreateOutcome::AlreadyDelete) => None,
-        None => object.origin().filter(|_| recorded_identity(object).as_ref() == Some(&desired.identity())).cloned(),
+        None => object.origin().filter(|_| recorded).cloned(),
     }
 }
 
@@ -169,7 +241,8 @@ fn is_observed(object: &LiveMessageGroup) -> bool {
 fn is_settled(object: &LiveMessageGroup) -> bool {
     let going_on = has_condition(object, ConditionType::Reconciling);
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    let final_refusal = matches!(object.ready_reason(), Some(Reason::GroupDeleted | Reason::InvalidInput));
+    let final_refusal =
+        matches!(object.ready_reason(), Some(Reason::GroupDeleted | Reason::GroupNotFound | Reason::InvalidInput));
     !going_on && (ready == Some(ConditionStatus::True) || final_refusal)
 }
 

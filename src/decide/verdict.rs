@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Desired, Facts, Failure, Holder, Remote, recorded_identity};
-use crate::live::CreateOutcome;
+use crate::live::{CreateOutcome, GroupSnapshot};
 use crate::resources::{
-    ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
+    Attempt, ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
     remove_condition, set_condition,
 };
 
@@ -37,11 +37,16 @@ pub enum Verdict {
 /// A live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    origin: Origin,
+    /// `None` where the object only observes: what is recorded stays.
+    origin: Option<Origin>,
+    reason: Reason,
     /// `Some` when this pass was told, `None` inside when a new group's is not known.
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
-    sync: Sync,
+    /// `None` where nothing is kept in sync.
+    sync: Option<Sync>,
+    /// When this pass's create was answered.
+    answered_at: Option<Timestamp>,
     message: String,
 }
 
@@ -51,6 +56,8 @@ pub struct Other {
     reason: Reason,
     message: String,
     origin: OriginChange,
+    /// The attempt this pass recorded was refused: nothing of it can be there.
+    attempt_refused: bool,
     request_id: Option<String>,
 }
 
@@ -67,20 +74,49 @@ impl Verdict {
         origin: Origin,
         facts: &Facts,
         create_time: Option<Timestamp>,
-        sync: Sync,
+        sync: Option<Sync>,
     ) -> Self {
         let new = facts.create_outcome() == Some(CreateOutcome::Created);
-        let what = match origin {
-            Origin::Created => "is live",
-            Origin::Recovered => "was recovered and is live",
-            Origin::Adopted | Origin::Other(_) => "existed already, was adopted and is live",
+        let (reason, what) = match origin {
+            Origin::Created => (Reason::Created, "is live"),
+            Origin::Recovered => (Reason::Recovered, "was recovered and is live"),
+            Origin::Adopted | Origin::Other(_) => (Reason::AlreadyExists, "existed already, was adopted and is live"),
         };
         Self::Live(Live {
             message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
-            origin,
+            origin: Some(origin),
+            reason,
+            answered_at: facts.answered_at(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
             sync,
+        })
+    }
+
+    /// A live group, seen by an object that only observes.
+    pub(super) fn observed(desired: &Desired, group: &GroupSnapshot) -> Self {
+        Self::Live(Live {
+            origin: None,
+            reason: Reason::Observed,
+            create_time: group.create_time.map(Some),
+            request_id: None,
+            sync: None,
+            answered_at: None,
+            message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
+        })
+    }
+
+    /// No group, seen by an object that only observes.
+    pub(super) fn not_found(desired: &Desired) -> Self {
+        Self::Other(Other {
+            reason: Reason::GroupNotFound,
+            message: format!(
+                "there is no group {} in app {}, and managementPolicy Observe does not create it",
+                desired.group.group_id, desired.group.app_id
+            ),
+            origin: OriginChange::Clear,
+            attempt_refused: false,
+            request_id: None,
         })
     }
 
@@ -89,16 +125,17 @@ impl Verdict {
             reason: Reason::GroupDeleted,
             message: format!(
                 "group {} of app {} was deleted and its id is blocked for about 30 days: edit spec.groupId \
-                 (every field may be edited now)",
+                 (every field may be edited now), or set spec.deletedGroupPolicy to Recover",
                 desired.group.group_id, desired.group.app_id
             ),
             origin: OriginChange::Clear,
+            attempt_refused: false,
             request_id: facts.last_write().map(str::to_owned),
         })
     }
 
     pub(super) fn refused(reason: Reason, message: String) -> Self {
-        Self::Other(Other { reason, message, origin: OriginChange::Keep, request_id: None })
+        Self::Other(Other { reason, message, origin: OriginChange::Keep, attempt_refused: false, request_id: None })
     }
 
     pub(super) fn conflict(desired: &Desired, holder: &Holder) -> Self {
@@ -115,6 +152,7 @@ impl Verdict {
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
         let origin = match (facts.remote(), facts.create_outcome()) {
+            _ if facts.recovered() == Some(true) => OriginChange::Set(Origin::Recovered),
             (_, Some(CreateOutcome::Created)) => OriginChange::Set(Origin::Created),
             (Remote::Absent | Remote::Deleted, _) => OriginChange::Clear,
             _ => OriginChange::Keep,
@@ -123,6 +161,7 @@ impl Verdict {
             reason: failure.reason,
             message: failure.message.clone(),
             origin,
+            attempt_refused: facts.is_fresh_attempt() && failure.reason.progress() == Progress::Stalled,
             request_id: facts.last_write().map(str::to_owned),
         })
     }
@@ -135,7 +174,7 @@ impl Verdict {
     /// The reason a verdict puts into the conditions.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Live(live) => live.reason(),
+            Self::Live(live) => live.reason,
             Self::Other(other) => other.reason,
             Self::Paused | Self::Resumed => Reason::Paused,
         }
@@ -152,16 +191,6 @@ impl Verdict {
             Self::Resumed => writer.resumed(),
         };
         (after != before).then_some(after)
-    }
-}
-
-impl Live {
-    fn reason(&self) -> Reason {
-        match self.origin {
-            Origin::Created => Reason::Created,
-            Origin::Recovered => Reason::Recovered,
-            Origin::Adopted | Origin::Other(_) => Reason::AlreadyExists,
-        }
     }
 }
 
@@ -185,6 +214,7 @@ impl<'a> Writer<'a> {
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
+            status.attempt = None;
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
@@ -221,11 +251,45 @@ impl<'a> Writer<'a> {
     }
 
     fn live(mut self, live: &Live) -> LiveMessageGroupStatus {
-        self.set(ConditionType::Ready, ConditionStatus::True, live.reason(), &live.message);
+        self.set(ConditionType::Ready, ConditionStatus::True, live.reason, &live.message);
         for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
             remove_condition(&mut self.status.conditions, gone);
         }
-        let (status, reason, message) = match &live.sync {
+        if let Some(sync) = &live.sync {
+            self.sync(sync);
+        } else {
+            remove_condition(&mut self.status.conditions, ConditionType::InSync);
+        }
+        if let Some(origin) = &live.origin {
+            self.status.origin = Some(origin.clone());
+            self.close_attempt(origin, live.answered_at);
+        }
+        if let Some(told) = &live.create_time {
+            self.status.create_time = told.map(|time| time.to_string());
+        }
+        if self.status.create_time.is_some() {
+            // From here on the group is known by its create time.
+            self.status.attempt = None;
+        }
+        if live.request_id.is_some() {
+            self.status.last_request_id = bounded(live.request_id.as_deref());
+        }
+        self.acknowledge();
+        self.observed()
+    }
+
+    fn close_attempt(&mut self, origin: &Origin, answered_at: Option<Timestamp>) {
+        match (&mut self.status.attempt, origin) {
+            (Some(attempt), Origin::Created) if attempt.is_open() => {
+                attempt.answered_at = answered_at.map(|at| at.to_string());
+            }
+            (Some(_), Origin::Created) | (None, _) => {}
+            _ => self.status.attempt = None,
+        }
+    }
+
+    fn sync(&mut self, sync: &Sync) {
+        let (status, reason, message) = match sync {
             Sync::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
             Sync::ImmutableDiffer(fields) => (
                 ConditionStatus::False,
@@ -243,15 +307,6 @@ impl<'a> Writer<'a> {
             ),
         };
         self.set(ConditionType::InSync, status, reason, &message);
-        self.status.origin = Some(live.origin.clone());
-        if let Some(told) = &live.create_time {
-            self.status.create_time = told.map(|time| time.to_string());
-        }
-        if live.request_id.is_some() {
-            self.status.last_request_id = bounded(live.request_id.as_deref());
-        }
-        self.acknowledge();
-        self.observed()
     }
 
     fn other(mut self, other: &Other) -> LiveMessageGroupStatus {
@@ -285,11 +340,15 @@ impl<'a> Writer<'a> {
             OriginChange::Clear => {
                 self.status.origin = None;
                 self.status.create_time = None;
+                self.status.attempt = None;
             }
             OriginChange::Set(origin) => {
                 self.status.origin = Some(origin.clone());
                 self.status.create_time = None;
             }
+        }
+        if other.attempt_refused {
+            self.status.attempt = None;
         }
         if other.request_id.is_some() {
             self.status.last_request_id = bounded(other.request_id.as_deref());
@@ -325,6 +384,18 @@ impl<'a> Writer<'a> {
         remove_condition(&mut self.status.conditions, ConditionType::Paused);
         self.status
     }
+}
+
+/// The status in which an attempt is recorded before its create is sent.
+pub fn attempting_status(object: &LiveMessageGroup, attempt: Attempt, now: Timestamp) -> LiveMessageGroupStatus {
+    let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), now);
+    let message = "the group is being created";
+    writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
+    writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
+    remove_condition(&mut writer.status.conditions, ConditionType::Stalled);
+    remove_condition(&mut writer.status.conditions, ConditionType::Degraded);
+    writer.status.attempt = Some(attempt);
+    writer.observed()
 }
 
 /// A request id as the CRD takes it: at most 128 characters.

@@ -53,6 +53,8 @@ pub struct Client {
     options: ClientOptions,
     /// Milliseconds the service's clock is ahead of this machine's; 0 until the service refused a request's time.
     clock_offset_ms: AtomicI64,
+    /// Milliseconds the `Date` of the last answer was ahead of this machine's clock; 0 within its resolution.
+    server_ahead_ms: AtomicI64,
 }
 
 impl Client {
@@ -69,7 +71,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .http1_only()
             .build()?;
-        Ok(Self { http, endpoint, options, clock_offset_ms: AtomicI64::new(0) })
+        Ok(Self { http, endpoint, options, clock_offset_ms: AtomicI64::new(0), server_ahead_ms: AtomicI64::new(0) })
     }
 
     /// The endpoint.
@@ -114,6 +116,21 @@ impl Client {
         result.map_err(|failure| failure.error)
     }
 
+    /// Now, by the service's clock as its last answer told it; this machine's before the first answer.
+    pub fn server_now(&self) -> Timestamp {
+        let ahead = jiff::SignedDuration::from_millis(self.server_ahead_ms.load(Ordering::Relaxed));
+        Timestamp::now().checked_add(ahead).unwrap_or_else(|_| Timestamp::now())
+    }
+
+    fn observe_date(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(httpdate);
+        if let Some(ahead) = date.map(|date| milliseconds_ahead(date, SystemTime::now())) {
+            // The header counts whole seconds, and the answer took its way.
+            let ahead = if ahead.abs() < 2_000 { 0 } else { ahead };
+            self.server_ahead_ms.store(ahead, Ordering::Relaxed);
+        }
+    }
+
     /// The request's time, on the service's clock as far as it is known.
     fn date(&self) -> String {
         let offset = jiff::SignedDuration::from_millis(self.clock_offset_ms.load(Ordering::Relaxed));
@@ -123,10 +140,7 @@ impl Client {
 
     fn correct_clock(&self, server_time: Option<SystemTime>, sent_at: SystemTime) {
         let Some(server) = server_time else { return };
-        let offset = match server.duration_since(sent_at) {
-            Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
-            Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
-        };
+        let offset = milliseconds_ahead(server, sent_at);
         let before = self.clock_offset_ms.swap(offset, Ordering::Relaxed);
         if before.abs_diff(offset) > 60_000 {
             tracing::warn!(
@@ -149,6 +163,7 @@ impl Client {
         let response = request.send().await.map_err(|error| transport(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
+        self.observe_date(&headers);
         let body = read(response).await;
         interpret(status, &headers, body)
     }
@@ -162,6 +177,13 @@ struct Failure {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         Self { error, server_time: None }
+    }
+}
+
+fn milliseconds_ahead(server: SystemTime, here: SystemTime) -> i64 {
+    match server.duration_since(here) {
+        Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
+        Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
     }
 }
 

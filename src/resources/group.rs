@@ -8,7 +8,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConditionType, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason};
+use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
+use super::{
+    ABANDON_ANNOTATION, ConditionType, FINALIZER, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+};
 use super::{get_condition, rules, schema};
 
 /// The longest value of `status.lastHandledReconcileAt`, in characters.
@@ -132,6 +135,29 @@ pub struct LiveMessageGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
+
+    /// What the operator may do to the group: Manage (create or adopt it, and keep groupInfo and administrators as
+    /// they are here), CreateOnly (create or adopt it, create it again when it is gone, never modify it) or Observe
+    /// (only look: nothing is created, modified, recovered or deleted). Left out, it is Manage. May be changed at
+    /// any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::management_policy")]
+    pub management_policy: Option<ManagementPolicy>,
+
+    /// What happens to the group when this object is deleted: Retain (it stays) or Delete (it is deleted if this
+    /// object created it; an adopted or recovered group stays all the same). Left out, it is Retain: deleting a group
+    /// closes a live room for all its users and blocks its id for about 30 days. May be changed at any time and is
+    /// read at the deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::deletion_policy")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// What happens when the group is found deleted in the Live API: Report (the object becomes Degraded, with the
+    /// reason GroupDeleted) or Recover (the group is brought back, which the API allows for about 30 days). Left out,
+    /// it is Report. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::deleted_group_policy")]
+    pub deleted_group_policy: Option<DeletedGroupPolicy>,
 }
 
 /// What the operator knows of the group. Written by the operator only.
@@ -176,6 +202,11 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
+    /// A create that was recorded before it was sent, for objects with deletionPolicy Delete: it proves whether a
+    /// group was created by this object even when the answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+
     /// The RequestId of the last call that changed something in the Live API: name it in a ticket to Alibaba
     /// Cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,6 +218,32 @@ pub struct LiveMessageGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// A recorded create.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// When the first create was sent, by the Live API's clock (RFC 3339, UTC).
+    #[schemars(schema_with = "schema::date_time")]
+    pub started_at: String,
+
+    /// When it was answered; absent while the answer is open or lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::date_time")]
+    pub answered_at: Option<String>,
+
+    /// A digest of each body that was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 64)))]
+    pub sent: Vec<String>,
+}
+
+impl Attempt {
+    /// Whether its answer is not known.
+    pub fn is_open(&self) -> bool {
+        self.answered_at.is_none()
+    }
 }
 
 /// The data centers of the Live API's message groups (source: CreateLiveMessageGroup, parameter `DataCenter`).
@@ -302,6 +359,41 @@ impl LiveMessageGroup {
     pub fn reconcile_requested_at(&self) -> Option<&str> {
         let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
         Some(value.char_indices().nth(RECONCILE_AT_MAX_CHARS).map_or(value, |(cut, _)| &value[..cut]))
+    }
+
+    /// `spec.managementPolicy`, or its default.
+    pub fn management_policy(&self) -> ManagementPolicy {
+        self.spec.management_policy.unwrap_or_default()
+    }
+
+    /// `spec.deletionPolicy`, or its default.
+    pub fn deletion_policy(&self) -> DeletionPolicy {
+        self.spec.deletion_policy.unwrap_or_default()
+    }
+
+    /// `spec.deletedGroupPolicy`, or its default.
+    pub fn deleted_group_policy(&self) -> DeletedGroupPolicy {
+        self.spec.deleted_group_policy.unwrap_or_default()
+    }
+
+    /// The recorded attempt.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.status.as_ref()?.attempt.as_ref()
+    }
+
+    /// Whether the object carries the operator's finalizer.
+    pub fn has_finalizer(&self) -> bool {
+        self.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+    }
+
+    /// Whether the object is being deleted.
+    pub fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether a deletion is to give the group up: the annotation's value is exactly `true`.
+    pub fn is_abandoned(&self) -> bool {
+        self.annotation(ABANDON_ANNOTATION) == Some("true")
     }
 
     /// Whether a full reconcile was asked for that has not been acknowledged yet. The empty value asks for none.

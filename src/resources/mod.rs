@@ -5,13 +5,15 @@
 mod condition;
 mod crd;
 mod group;
+mod policy;
 mod reason;
 mod rules;
 mod schema;
 
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};
-pub use group::{DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};
+pub use group::{Attempt, DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};
+pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 pub use reason::{Progress, Ready, Reason, UnknownReason};
 
 /// The API group of every resource of this operator.
@@ -19,6 +21,12 @@ pub const API_GROUP: &str = "live.alibabacloud.com";
 
 /// Annotation: while its value is `"true"` the operator makes no call for the object, except for its deletion.
 pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
+
+/// Annotation: while its value is `"true"` a deletion gives the group up at once instead of deleting it.
+pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
+
+/// The finalizer of objects whose deletion deletes their group.
+pub const FINALIZER: &str = "live.alibabacloud.com/group";
 
 /// Annotation: a value that differs from `status.lastHandledReconcileAt` forces one full reconcile.
 /// Any value will do; a time is customary.

@@ -82,7 +82,7 @@ pub(super) fn group_id_or_name() -> Rule {
 /// A field of the identity, or one that the Live API cannot change: neither changed, added nor removed, except
 /// while nothing of this object lives remotely.
 ///
-/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has no origin.
+/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has neither origin nor attempt.
 pub(super) fn fixed(field: &str) -> Rule {
     let refused = [Reason::AppNotFound, Reason::InvalidInput, Reason::Conflict].map(|r| format!("'{r}'")).join(", ");
     let gone = Reason::GroupDeleted;
@@ -91,7 +91,7 @@ pub(super) fn fixed(field: &str) -> Rule {
          && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})) \
          || (has(oldSelf.status) && has(oldSelf.status.conditions) \
          && oldSelf.status.conditions.exists(c, c.type == 'Ready' && (c.reason == '{gone}' \
-         || (c.reason in [{refused}] && !has(oldSelf.status.origin)))))"
+         || (c.reason in [{refused}] && !has(oldSelf.status.origin) && !has(oldSelf.status.attempt)))))"
     ))
     .message(Message::Message(format!(
         "spec.{field} can be neither changed, added nor removed while the group may exist: \

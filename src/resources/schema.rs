@@ -4,6 +4,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::DataCenter;
 use super::condition::MESSAGE_MAX_CHARS;
+use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
 /// Six types are ours; the rest is room for other writers. The bound keeps the CEL rules within the cost limit.
 const CONDITIONS_MAX: usize = 16;
@@ -59,6 +60,25 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn data_center(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = DataCenter::ALL.iter().map(|d| d.as_str()).collect();
     json_schema!({ "type": "string", "enum": names })
+}
+
+fn words(words: impl Iterator<Item = &'static str>) -> Schema {
+    json_schema!({ "type": "string", "enum": words.collect::<Vec<_>>() })
+}
+
+/// `spec.managementPolicy`; see [`data_center`] for why it is not `nullable`.
+pub(super) fn management_policy(_: &mut SchemaGenerator) -> Schema {
+    words(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
+}
+
+/// `spec.deletionPolicy`.
+pub(super) fn deletion_policy(_: &mut SchemaGenerator) -> Schema {
+    words(DeletionPolicy::ALL.iter().map(|policy| policy.as_str()))
+}
+
+/// `spec.deletedGroupPolicy`.
+pub(super) fn deleted_group_policy(_: &mut SchemaGenerator) -> Schema {
+    words(DeletedGroupPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
 /// `status.origin`.

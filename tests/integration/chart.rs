@@ -148,7 +148,9 @@ fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
         "get live.alibabacloud.com/livemessagegroups",
         "list live.alibabacloud.com/livemessagegroups",
         "watch live.alibabacloud.com/livemessagegroups",
+        "patch live.alibabacloud.com/livemessagegroups",
         "patch live.alibabacloud.com/livemessagegroups/status",
+        "get /namespaces",
         "create events.k8s.io/events",
         "patch events.k8s.io/events",
     ] {
@@ -157,7 +159,7 @@ fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
     }
     for forbidden in [
         "create live.alibabacloud.com/livemessagegroups",
-        "patch live.alibabacloud.com/livemessagegroups",
+        "update live.alibabacloud.com/livemessagegroups",
         "delete live.alibabacloud.com/livemessagegroups",
         "get apiextensions.k8s.io/customresourcedefinitions",
         "get /secrets",

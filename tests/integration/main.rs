@@ -8,6 +8,7 @@ mod chart;
 mod chart_values;
 mod control_plane;
 mod lifecycle;
+mod policies;
 
 mod world;
 

@@ -43,10 +43,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "live-message-operator.rules" -}}
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups]
-  verbs: [get, list, watch]
+  # patch: the finalizer of objects whose deletion deletes their group; never spec, labels or annotations.
+  verbs: [get, list, watch, patch]
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups/status]
   verbs: [patch]
+# Whether a namespace goes away: a deletion in it does not wait for credentials for ever.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

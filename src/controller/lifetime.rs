@@ -1,0 +1,100 @@
+//! Finalizers, recorded attempts, and the end of an object.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::events::Kind;
+use super::key::Key;
+use super::objects::StoreError;
+use super::pass::Pass;
+use super::queue::Next;
+use super::reconcile::Reconciler;
+use crate::decide::{Lane, Release, attempt_before, attempting_status};
+use crate::live::{Call, Operation};
+use crate::resources::LiveMessageGroup;
+
+/// A namespace that goes away takes its Secret first: when the credentials of an object in it have been unusable for
+/// this long, its finalizer is released and the group stays.
+const UNUSABLE: Duration = Duration::from_secs(600);
+
+impl Reconciler {
+    /// Records a create before it is sent, where a deletion may later rest on who created the group.
+    pub(super) async fn record_attempt(
+        &self,
+        key: &Key,
+        object: &mut LiveMessageGroup,
+        pass: &mut Pass,
+        call: &Call,
+    ) -> Result<(), StoreError> {
+        let Call::Create(_, fields) = call else { return Ok(()) };
+        let Some(attempt) = attempt_before(object, fields, self.account.server_now()) else { return Ok(()) };
+        let fresh = object.attempt().is_none();
+        let status = attempting_status(object, attempt, jiff::Timestamp::now());
+        *object = self.objects.record(key, object, &status).await?;
+        pass.facts.attempted(fresh);
+        Ok(())
+    }
+
+    /// A write before a call failed: nothing was sent, and the step is taken again.
+    pub(super) fn not_written(
+        &self,
+        key: &Key,
+        mut pass: Pass,
+        lane: Lane,
+        error: &StoreError,
+    ) -> (Lane, Next<Operation>) {
+        self.release(key);
+        if matches!(error, StoreError::Gone) {
+            self.end_of(key, Some(pass));
+            return (lane, Next::Done);
+        }
+        tracing::info!(object = %key, %error, "the object could not be written: the step is taken again");
+        let delay = pass.backoff().min(Duration::from_secs(30));
+        self.keep_pass(key, pass);
+        (lane, Next::After(delay))
+    }
+
+    /// Lets an object go that is being deleted, and tells what became of its group.
+    pub(super) async fn let_go(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        pass: Pass,
+        release: &Release,
+        lane: Lane,
+    ) -> (Lane, Next<Operation>) {
+        if let Err(error) = self.objects.set_finalizer(key, object, false).await
+            && !matches!(error, StoreError::Gone)
+        {
+            return self.not_written(key, pass, lane, &error);
+        }
+        let status = object.status.as_ref();
+        let group = status.and_then(|status| status.group_id.as_deref()).unwrap_or_default();
+        let app = status.and_then(|status| status.app_id.as_deref()).unwrap_or_default();
+        let (kind, reason, what) = match release {
+            Release::Deleted => {
+                let id = pass.facts.last_write().unwrap_or_default();
+                (Kind::Normal, "Deleted", format!("was deleted (RequestId {id})"))
+            }
+            Release::Gone => (Kind::Normal, "AlreadyGone", "was gone already".to_owned()),
+            Release::Retained(why) => (Kind::Normal, "Retained", format!("stays: {why}")),
+            Release::HandedOver(to) => (Kind::Normal, "HandedOver", format!("stays for LiveMessageGroup {to}")),
+            Release::Abandoned => (Kind::Warning, "Abandoned", "stays: it could not be deleted any more".to_owned()),
+        };
+        let note = format!("group {group} of app {app} {what}");
+        tracing::info!(object = %key, reason, note, "let go");
+        self.events.publish(object, kind, reason, "Delete", &note);
+        self.gates().forget(key);
+        self.release(key);
+        (lane, Next::Done)
+    }
+
+    /// Whether a deletion has waited in vain for credentials in a namespace that goes away.
+    pub(super) async fn is_given_up(&self, key: &Key, pass: &Pass) -> bool {
+        if pass.unusable_since.is_none_or(|since| since + UNUSABLE > Instant::now()) {
+            return false;
+        }
+        self.objects.is_terminating(key.namespace()).await.unwrap_or(false)
+    }
+}

@@ -1,0 +1,48 @@
+//! What to do for an object that is being deleted.
+
+use super::ownership::{may_delete, owns};
+use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
+use crate::live::{Call, GroupRef};
+use crate::resources::{LiveMessageGroup, Origin};
+
+/// Deletes the group if it is the one this object created and nobody else names it, then lets the object go.
+pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
+    if !object.has_finalizer() {
+        return Action::Nothing;
+    }
+    let Some(group) = recorded_group(object).filter(|_| may_delete(object)) else {
+        return Action::Release(Release::Retained("its deletionPolicy does not ask for a deletion".to_owned()));
+    };
+    if facts.has_deleted() {
+        return Action::Release(Release::Deleted);
+    }
+    if object.is_abandoned() || facts.is_abandoned() {
+        return Action::Release(Release::Abandoned);
+    }
+    if object.attempt().is_none() && object.origin() != Some(&Origin::Created) {
+        return Action::Release(Release::Retained("this object did not create it".to_owned()));
+    }
+    if let Some(heir) = heir {
+        return Action::Release(Release::HandedOver(heir.name.clone()));
+    }
+    match facts.remote() {
+        Remote::Unknown => Action::Call(Call::Describe(group)),
+        Remote::Absent | Remote::Deleted => Action::Release(Release::Gone),
+        Remote::Live(live) if owns(object, live, facts.answered_at()) => Action::Call(Call::Delete(group, None)),
+        Remote::Live(_) => Action::Release(Release::Retained(
+            "it is another one than this object created (its create time)".to_owned(),
+        )),
+    }
+}
+
+/// The group that the status tells about: the spec may name another one already.
+fn recorded_group(object: &LiveMessageGroup) -> Option<GroupRef> {
+    let identity = recorded_identity(object)?;
+    let spec = Desired::of(object).ok().filter(|desired| desired.identity() == identity);
+    let recorded = object.status.as_ref().and_then(|status| status.data_center.clone());
+    Some(GroupRef {
+        app_id: identity.app_id,
+        group_id: identity.group_id,
+        data_center: spec.map_or(recorded, |desired| desired.group.data_center),
+    })
+}

@@ -1,0 +1,97 @@
+//! Whether a group is the one this object created: what a deletion may rest on.
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use super::{Desired, recorded_identity};
+use crate::live::{GroupFields, GroupSnapshot};
+use crate::resources::{Attempt, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin};
+
+/// Two readings of the service's clock that differ by less than this tell the same moment.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// How many bodies of lost creates are remembered; the newest stays.
+const SENT_MAX: usize = 8;
+
+/// A digest of a group's fields; an absent field and an empty one are the same, administrators are a set.
+fn digest(name: &str, info: &str, creator: &str, administrators: &[String]) -> String {
+    let mut administrators: Vec<&str> = administrators.iter().map(String::as_str).collect();
+    administrators.sort_unstable();
+    administrators.dedup();
+    let mut hash = Sha256::new();
+    for part in [name, info, creator].into_iter().chain(administrators) {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(&hash.finalize()[..16])
+}
+
+fn digest_of_fields(fields: &GroupFields) -> String {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let administrators = fields.administrators.clone().unwrap_or_default();
+    digest(&text(&fields.group_name), &text(&fields.group_info), &text(&fields.creator_id), &administrators)
+}
+
+fn digest_of_group(group: &GroupSnapshot) -> String {
+    digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
+}
+
+/// Whether the recorded attempt made this group: created between attempt and answer, and just as it was sent.
+pub(super) fn attempt_made(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+    created_within(attempt, group, answered_at) && attempt.sent.contains(&digest_of_group(group))
+}
+
+/// Whether the group was created between attempt and answer.
+fn created_within(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+    let Some(created) = group.create_time else { return false };
+    let Ok(started) = attempt.started_at.parse::<Timestamp>() else { return false };
+    let answered = attempt.answered_at.as_deref().and_then(|at| at.parse().ok()).or(answered_at);
+    let Some(answered) = answered else { return false };
+    started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
+}
+
+/// Whether a deletion may delete this group: it is the one whose creation is recorded.
+pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+    let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
+    match (recorded, object.attempt(), object.origin()) {
+        (Some(recorded), _, Some(Origin::Created)) => {
+            group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
+        }
+        (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, answered_at),
+        (_, Some(attempt), None) => attempt_made(attempt, group, answered_at),
+        _ => false,
+    }
+}
+
+/// Whether the object is to carry the finalizer.
+pub(super) fn wants_finalizer(object: &LiveMessageGroup) -> bool {
+    may_delete(object) && (object.origin() == Some(&Origin::Created) || object.attempt().is_some())
+}
+
+/// Whether a deletion of the object may delete a group.
+pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
+    object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
+}
+
+/// The attempt to be recorded before a create with these fields is sent, or `None` where it needs none: objects whose
+/// group is never deleted, and bodies that are recorded already.
+pub fn attempt_before(object: &LiveMessageGroup, fields: &GroupFields, now: Timestamp) -> Option<Attempt> {
+    if !may_delete(object) {
+        return None;
+    }
+    let sent = digest_of_fields(fields);
+    let identity = Desired::of(object).ok().map(|desired| desired.identity());
+    let open = object.attempt().filter(|attempt| attempt.is_open() && recorded_identity(object) == identity);
+    match open {
+        Some(attempt) if attempt.sent.contains(&sent) => None,
+        Some(attempt) => {
+            let mut attempt = attempt.clone();
+            if attempt.sent.len() == SENT_MAX {
+                attempt.sent.remove(0);
+            }
+            attempt.sent.push(sent);
+            Some(attempt)
+        }
+        None => Some(Attempt { started_at: now.to_string(), answered_at: None, sent: vec![sent] }),
+    }
+}

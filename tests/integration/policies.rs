@@ -1,0 +1,206 @@
+//! What the policies let the operator do: observe, create only, delete, recover.
+
+use live_message_operator::live::{Call, Client, ClientOptions, Credentials, Endpoint, GroupRef, GroupSnapshot, Reply};
+use live_message_operator::resources::{ConditionType, FINALIZER, LiveMessageGroup, Origin};
+use serde_json::json;
+
+use crate::support::Result;
+use crate::world::{APP, World, condition};
+
+/// A second caller on the operator's account: somebody's hand.
+struct Hand {
+    client: Client,
+    credentials: Credentials,
+}
+
+impl Hand {
+    fn of(world: &World) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
+        let (id, secret) = &world.options.access_key;
+        Ok(Self { client, credentials: Credentials::new(id, secret, None) })
+    }
+
+    async fn call(&self, call: Call) -> Result<Reply> {
+        Ok(self.client.send(&call, &self.credentials).await?.value)
+    }
+
+    async fn describe(&self, group: &str) -> Result<GroupSnapshot> {
+        match self.call(Call::Describe(named(group))).await? {
+            Reply::Group(group) => Ok(group),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn named(group: &str) -> GroupRef {
+    GroupRef { app_id: APP.into(), group_id: group.into(), data_center: None }
+}
+
+fn has_finalizer(object: &LiveMessageGroup) -> bool {
+    object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+}
+
+#[tokio::test]
+async fn delete_deletes_the_group_it_created() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("mine", json!({"deletionPolicy": "Delete", "groupInfo": "x"})).await?;
+    let object = world.ready("mine", "True", "Created").await?;
+    assert!(has_finalizer(&object));
+    let status = object.status.unwrap();
+    assert!(status.attempt.is_some_and(|attempt| !attempt.is_open()) || status.create_time.is_some());
+    world.delete("mine").await?;
+    assert!(Hand::of(&world)?.describe("mine").await?.deleted);
+    assert_eq!(world.calls("DeleteLiveMessageGroup", "mine")?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn delete_retains_what_it_did_not_create() -> Result<()> {
+    let mut world = World::new(&["theirs"]).await?;
+    world.start()?;
+    world.create("theirs", json!({"deletionPolicy": "Delete"})).await?;
+    world.ready("theirs", "True", "AlreadyExists").await?;
+    world
+        .until("the finalizer to be dropped", 10, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
+        .await?;
+    let object = world.api.get("theirs").await?;
+    assert_eq!(object.status.as_ref().unwrap().attempt, None);
+    world.delete("theirs").await?;
+    assert!(!Hand::of(&world)?.describe("theirs").await?.deleted);
+    assert_eq!(world.calls("DeleteLiveMessageGroup", "theirs")?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_is_read_at_the_deletion_and_switching_it_moves_the_finalizer() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({})).await?;
+    assert!(!has_finalizer(&world.ready("room", "True", "Created").await?));
+    world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
+    world.until("the finalizer", 20, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    let object = world.ready("room", "True", "Created").await?;
+    assert!(object.status.unwrap().create_time.is_some(), "recorded by one Describe");
+    world.patch("room", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
+    world.until("no finalizer", 20, async || Ok(!has_finalizer(&world.api.get("room").await?))).await?;
+    world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
+    world.until("the finalizer", 20, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    world.delete("room").await?;
+    assert!(Hand::of(&world)?.describe("room").await?.deleted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_made_anew_by_somebody_else_is_not_deleted() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({"deletionPolicy": "Delete"})).await?;
+    world.ready("room", "True", "Created").await?;
+    let hand = Hand::of(&world)?;
+    // Deleted and recovered keeps the create time; so the operator's own record is made to tell another one.
+    world.operator.as_mut().unwrap().process.sigkill()?;
+    let patch = kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "attempt": null}}));
+    world.api.patch_status("room", &kube::api::PatchParams::default(), &patch).await?;
+    world.start()?;
+    world.delete("room").await?;
+    assert!(!hand.describe("room").await?.deleted);
+    assert_eq!(world.calls("DeleteLiveMessageGroup", "room")?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_that_another_object_names_is_handed_over() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("first", json!({"groupId": "shared", "deletionPolicy": "Delete"})).await?;
+    world.ready("first", "True", "Created").await?;
+    world.create("second", json!({"groupId": "shared"})).await?;
+    world.ready("second", "False", "Conflict").await?;
+    world.delete("first").await?;
+    world.ready("second", "True", "AlreadyExists").await?;
+    assert!(!Hand::of(&world)?.describe("shared").await?.deleted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn observe_never_writes() -> Result<()> {
+    let mut world = World::new(&["seen", "gone:deleted"]).await?;
+    world.start()?;
+    let spec = json!({"managementPolicy": "Observe", "groupInfo": "different", "deletionPolicy": "Delete"});
+    for name in ["seen", "gone", "nothing"] {
+        world.create(name, spec.clone()).await?;
+    }
+    world.ready("seen", "True", "Observed").await?;
+    world.ready("gone", "False", "GroupDeleted").await?;
+    let nothing = world.ready("nothing", "False", "GroupNotFound").await?;
+    assert_eq!(condition(&nothing, ConditionType::Stalled), ["True", "GroupNotFound"]);
+    for name in ["seen", "gone", "nothing"] {
+        world.delete(name).await?;
+    }
+    let requests = world.emulator.requests()?;
+    assert!(requests.iter().all(|request| request.operation == "DescribeLiveMessageGroup"), "{requests:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn create_only_never_modifies() -> Result<()> {
+    let mut world = World::new(&["there"]).await?;
+    world.start()?;
+    world.create("there", json!({"managementPolicy": "CreateOnly", "groupInfo": "mine"})).await?;
+    world.ready("there", "True", "AlreadyExists").await?;
+    world.create("fresh", json!({"managementPolicy": "CreateOnly", "groupInfo": "mine"})).await?;
+    world.ready("fresh", "True", "Created").await?;
+    world.patch("fresh", json!({"spec": {"groupInfo": "edited"}})).await?;
+    world.ready("fresh", "True", "Created").await?;
+    assert_eq!(Hand::of(&world)?.describe("fresh").await?.group_info, "mine");
+    assert_eq!(world.calls("ModifyLiveMessageGroup", "fresh")? + world.calls("ModifyLiveMessageGroup", "there")?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn recover_brings_a_deleted_group_back_and_makes_it_as_the_spec_says() -> Result<()> {
+    let mut world = World::new(&["old:deleted", "older:deleted"]).await?;
+    world.start()?;
+    world.create("old", json!({"deletedGroupPolicy": "Recover", "groupInfo": "new"})).await?;
+    let object = world.ready("old", "True", "Recovered").await?;
+    assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Recovered));
+    assert_eq!(Hand::of(&world)?.describe("old").await?.group_info, "new");
+    // Reported first, recovered when the policy says so.
+    world.create("older", json!({})).await?;
+    world.ready("older", "False", "GroupDeleted").await?;
+    world.patch("older", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
+    world.ready("older", "True", "Recovered").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    // The operator is killed while the create is on its way.
+    world.start()?;
+    world
+        .until("the operator to be ready", 20, async || {
+            Ok(world.operator.as_ref().unwrap().process.log().contains("working"))
+        })
+        .await?;
+    world.emulator.process.sigstop()?;
+    world.create("lost", json!({"deletionPolicy": "Delete", "groupInfo": "text"})).await?;
+    world
+        .until("the attempt", 20, async || {
+            Ok(world.api.get("lost").await?.status.is_some_and(|status| status.attempt.is_some()))
+        })
+        .await?;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    world.operator.as_mut().unwrap().process.sigkill()?;
+    world.emulator.process.sigcont()?;
+    world.until("the create to arrive", 20, async || Ok(world.calls("CreateLiveMessageGroup", "lost")? == 1)).await?;
+    world.start()?;
+    let object = world.ready("lost", "True", "Created").await?;
+    assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Created));
+    assert!(object.status.as_ref().unwrap().create_time.is_some());
+    world.delete("lost").await?;
+    assert!(Hand::of(&world)?.describe("lost").await?.deleted);
+    Ok(())
+}
