@@ -1,0 +1,100 @@
+//! What the two annotations ask for.
+
+use serde_json::json;
+
+use super::*;
+use crate::decide::{Lane, triage};
+
+fn paused() -> Value {
+    json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})
+}
+
+fn resumed() -> Value {
+    json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": null}}})
+}
+
+fn handled(object: &LiveMessageGroup) -> Option<&str> {
+    object.status.as_ref()?.last_handled_reconcile_at.as_deref()
+}
+
+#[test]
+fn a_pause_is_told_and_changes_nothing_else() {
+    let settled = created(paused());
+    assert_eq!(triage(&settled), Some(Lane::Change));
+    let settled = after(settled, vec![], json!({}));
+    assert_eq!(
+        line(settled.status.as_ref().unwrap()),
+        "Ready=True/Created InSync=True/InSync Paused=True/Paused origin=Created observed=1"
+    );
+    assert_eq!((triage(&settled), shown(&settled, vec![])), (None, "unchanged".to_owned()));
+    // An edit waits for the end of the pause.
+    let edited = with(settled, edited(json!({"groupInfo": "v2"})));
+    assert_eq!(triage(&edited), None);
+    assert_eq!(line(&after(edited.clone(), vec![], json!({})).status.unwrap()), line(&edited.status.unwrap()));
+}
+
+#[test]
+fn the_end_of_a_pause_costs_a_call_only_where_there_is_something_to_do() {
+    let settled = after(created(paused()), vec![], resumed());
+    assert_eq!(triage(&settled), Some(Lane::Change));
+    let before = created(json!({})).status.unwrap();
+    assert_eq!(pass(&settled, vec![]).unwrap(), before);
+
+    let edited = with(settled, edited(json!({"groupInfo": "v2"})));
+    let (_, calls) = play(
+        &edited,
+        None,
+        vec![
+            Answer::Group(snapshot()),
+            Answer::Done,
+            Answer::Group(GroupSnapshot { group_info: "v2".into(), ..snapshot() }),
+        ],
+    );
+    assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify, Operation::Describe]);
+
+    let new = after(object(paused()), vec![], resumed());
+    assert_eq!(line(new.status.as_ref().unwrap()), "Ready=Unknown/Pending Paused=True/Paused observed=-1");
+    assert_eq!(shown(&new, vec![Answer::Created]), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
+}
+
+#[test]
+fn a_forced_reconcile_looks_and_is_acknowledged_once() {
+    let asked = created(forced());
+    assert_eq!(triage(&asked), Some(Lane::Change));
+    let (_, calls) = play(&asked, None, vec![Answer::Group(snapshot())]);
+    assert_eq!(operations(&calls), [Operation::Describe]);
+    let done = after(asked, vec![Answer::Group(snapshot())], json!({}));
+    assert_eq!((handled(&done), triage(&done)), (Some("again"), None));
+    assert_eq!(shown(&done, vec![]), "unchanged");
+}
+
+#[test]
+fn a_forced_reconcile_undoes_a_hand_edit() {
+    let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
+    let answers = vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())];
+    assert_eq!(handled(&after(created(forced()), answers, json!({}))), Some("again"));
+}
+
+#[test]
+fn a_forced_reconcile_that_goes_on_is_not_acknowledged_yet() {
+    let going_on = after(created(forced()), vec![Answer::Lost], json!({}));
+    assert_eq!(handled(&going_on), None);
+    let stuck = after(created(forced()), vec![Answer::Refused(403, "NoAuth")], json!({}));
+    assert_eq!(handled(&stuck), Some("again"));
+}
+
+#[test]
+fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
+    let deleted = after(object(json!({})), vec![Answer::Blocked], forced());
+    assert_eq!(triage(&deleted), Some(Lane::Change));
+    let still = after(deleted.clone(), vec![Answer::Blocked], json!({}));
+    assert_eq!((handled(&still), triage(&still)), (Some("again"), None));
+    // Recovered by hand in the console: alive again is adopted.
+    let alive = vec![Answer::Exists, Answer::Group(snapshot())];
+    assert_eq!(shown(&deleted, alive), "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1");
+    let refused = after(object(json!({})), vec![Answer::Refused(400, "InputInvalid")], forced());
+    assert_eq!(
+        shown(&refused, vec![Answer::Created]),
+        "Ready=True/Created InSync=True/InSync origin=Created observed=1"
+    );
+}
