@@ -24,6 +24,7 @@ pub struct Facts {
     remote: Remote,
     modifies: Option<(i64, u8)>,
     last_write: Option<String>,
+    ended: bool,
 }
 
 impl Facts {
@@ -40,6 +41,12 @@ impl Facts {
     /// What this pass's create found.
     pub fn create_outcome(&self) -> Option<CreateOutcome> {
         self.created.as_ref().map(|(outcome, _)| *outcome)
+    }
+
+    /// Whether the group was seen absent or deleted and not created since: its recorded origin holds no longer, for
+    /// whatever is alive later is another life of it.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Whether this pass created the group with just these fields and has changed nothing since.
@@ -74,15 +81,16 @@ impl Facts {
     ) -> Result<(), Failure> {
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
-                self.remote = if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown };
+                self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
                 if outcome == CreateOutcome::Created {
+                    self.ended = false;
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
                 Ok(())
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
-                self.remote = if group.deleted { Remote::Deleted } else { Remote::Live(group) };
+                self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }
             (Call::Modify(..), Ok((_, request_id))) => {
@@ -92,7 +100,7 @@ impl Facts {
                 Ok(())
             }
             (Call::Describe(_) | Call::Modify(..), Err(error)) if error.class() == ErrorClass::NotFound => {
-                self.remote = Remote::Absent;
+                self.see(Remote::Absent);
                 Ok(())
             }
             (_, Ok(_)) => Err(Failure::contradiction()),
@@ -102,6 +110,11 @@ impl Facts {
                 Err(Failure::of(call, error))
             }
         }
+    }
+
+    fn see(&mut self, remote: Remote) {
+        self.ended |= matches!(remote, Remote::Absent | Remote::Deleted);
+        self.remote = remote;
     }
 
     fn wrote(&mut self, request_id: Option<String>) {

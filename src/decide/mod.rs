@@ -155,6 +155,7 @@ fn origin(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Option
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => Some(Origin::Adopted),
         Some(CreateOutcome::AlreadyDelete) => None,
+        None if facts.has_ended() => None,
         None => object.origin().filter(|_| recorded_identity(object).as_ref() == Some(&desired.identity())).cloned(),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Desired, Facts, Failure, Holder, Remote, recorded_identity};
+use super::{Desired, Facts, Failure, Holder, recorded_identity};
 use crate::live::CreateOutcome;
 use crate::resources::{
     ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
@@ -61,6 +61,19 @@ enum OriginChange {
     Set(Origin),
 }
 
+impl OriginChange {
+    /// What a pass that has not come to a live group tells of the origin.
+    fn by(facts: &Facts) -> Self {
+        if facts.has_ended() {
+            Self::Clear
+        } else if facts.create_outcome() == Some(CreateOutcome::Created) {
+            Self::Set(Origin::Created)
+        } else {
+            Self::Keep
+        }
+    }
+}
+
 impl Verdict {
     pub(super) fn live(
         desired: &Desired,
@@ -69,7 +82,8 @@ impl Verdict {
         create_time: Option<Timestamp>,
         sync: Sync,
     ) -> Self {
-        let new = facts.create_outcome() == Some(CreateOutcome::Created);
+        // Created or adopted just now: what is recorded of an earlier life does not hold.
+        let new = facts.create_outcome().is_some();
         let what = match origin {
             Origin::Created => "is live",
             Origin::Recovered => "was recovered and is live",
@@ -114,15 +128,10 @@ impl Verdict {
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        let origin = match (facts.remote(), facts.create_outcome()) {
-            (_, Some(CreateOutcome::Created)) => OriginChange::Set(Origin::Created),
-            (Remote::Absent | Remote::Deleted, _) => OriginChange::Clear,
-            _ => OriginChange::Keep,
-        };
         Self::Other(Other {
             reason: failure.reason,
             message: failure.message.clone(),
-            origin,
+            origin: OriginChange::by(facts),
             request_id: facts.last_write().map(str::to_owned),
         })
     }
@@ -260,7 +269,10 @@ impl<'a> Writer<'a> {
             Ready::True => Some(ConditionStatus::True),
             Ready::False => Some(ConditionStatus::False),
             Ready::Unknown => Some(ConditionStatus::Unknown),
-            Ready::Unchanged => (!self.applied).then_some(ConditionStatus::Unknown),
+            // What was applied to a group that is no more is applied no longer.
+            Ready::Unchanged => {
+                (!self.applied || other.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
+            }
         };
         if let Some(ready) = ready {
             self.set(ConditionType::Ready, ready, reason, message);

@@ -116,6 +116,20 @@ fn a_group_that_vanished_is_created_again() {
     assert_eq!(line(&theirs), ADOPTED);
 }
 
+/// `origin` belongs to one life of the group, whatever the pass that saw its end comes to.
+#[rstest]
+#[case(Answer::Lost, "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=1")]
+#[case(Answer::Refused(500, "ServerError"), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1")]
+#[case(Answer::Refused(400, "ErrorTooManyGroups"), "Ready=False/QuotaExceeded Stalled=True/QuotaExceeded observed=1")]
+// The way out is open: nothing of this object lives remotely.
+#[case(Answer::Refused(404, "ResourceNotExist"), "Ready=False/AppNotFound Stalled=True/AppNotFound observed=1")]
+#[case(Answer::Blocked, "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1")]
+fn the_origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
+    let gone = Answer::Refused(404, "ResourceNotExist");
+    let asked = created(forced());
+    assert_eq!(shown(&asked, vec![gone, answer]), expected);
+}
+
 #[test]
 fn a_group_found_deleted_is_told_and_its_record_ends() {
     let deleted = GroupSnapshot { deleted: true, ..snapshot() };
