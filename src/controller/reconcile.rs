@@ -17,7 +17,7 @@ use super::pass::Pass;
 use super::queue::Next;
 use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
-use crate::decide::{Action, Identity, Lane, Verdict, decide, unreadable_status};
+use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
 use crate::live::{Call, CallError, Operation};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
@@ -203,7 +203,7 @@ impl Reconciler {
     /// Whether a call may be sent now, as far as it is not the budget's question.
     fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
         if let Some(error) = self.account.missing_credentials() {
-            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string());
+            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string(), &pass.facts);
             return Permission::Waiting(verdict, Next::After(Duration::from_secs(60)));
         }
         if let Some(identity) = pass.identity() {
@@ -216,7 +216,7 @@ impl Reconciler {
         match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
             Passage::Free => Permission::Granted,
             Passage::Shut(reason, message) => {
-                Permission::Waiting(Verdict::waiting(reason, message), Next::After(PARKED))
+                Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
             }
         }
     }
@@ -247,7 +247,7 @@ impl Reconciler {
         if !stale {
             return;
         }
-        let verdict = Verdict::waiting(reason, message.to_owned());
+        let verdict = Verdict::waiting(reason, message.to_owned(), &Facts::default());
         let Some(status) = verdict.status(object, jiff::Timestamp::now()) else { return };
         let uid = object.metadata.uid.clone().unwrap_or_default();
         match self.objects.write_status(key, &uid, &status).await {

@@ -81,16 +81,15 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, holder: Option<&Holder>)
     if object.metadata.deletion_timestamp.is_some() {
         return Action::Nothing;
     }
-    // An effect that is not recorded yet is recorded first, or its origin would be lost.
-    if object.is_paused() && !facts.has_effect() {
-        return Action::Write(Verdict::Paused);
+    if object.is_paused() {
+        return Action::Write(Verdict::paused(facts));
     }
     let desired = match Desired::of(object) {
         Ok(desired) => desired,
-        Err(what) => return Action::Write(Verdict::refused(Reason::InvalidInput, what)),
+        Err(what) => return Action::Write(Verdict::waiting(Reason::InvalidInput, what, facts)),
     };
     if let Some(holder) = holder {
-        return Action::Write(Verdict::conflict(&desired, holder));
+        return Action::Write(Verdict::conflict(&desired, holder, facts));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         return if has_condition(object, ConditionType::Paused) {

@@ -28,8 +28,8 @@ pub enum Verdict {
     Live(Live),
     /// The pass ended without a live group, or did not end yet.
     Other(Other),
-    /// The object is paused: only the condition `Paused` is set.
-    Paused,
+    /// The object is paused: the condition `Paused` is set, and what was done before is recorded.
+    Paused(Learned),
     /// It is no longer: the condition is taken away, and nothing else was to do.
     Resumed,
 }
@@ -50,27 +50,34 @@ pub struct Live {
 pub struct Other {
     reason: Reason,
     message: String,
+    learned: Learned,
+}
+
+/// What a pass that has not come to a live group leaves in the record.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Learned {
     origin: OriginChange,
     request_id: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 enum OriginChange {
+    #[default]
     Keep,
     Clear,
     Set(Origin),
 }
 
-impl OriginChange {
-    /// What a pass that has not come to a live group tells of the origin.
+impl Learned {
     fn by(facts: &Facts) -> Self {
-        if facts.has_ended() {
-            Self::Clear
+        let origin = if facts.has_ended() {
+            OriginChange::Clear
         } else if facts.create_outcome() == Some(CreateOutcome::Created) {
-            Self::Set(Origin::Created)
+            OriginChange::Set(Origin::Created)
         } else {
-            Self::Keep
-        }
+            OriginChange::Keep
+        };
+        Self { origin, request_id: facts.last_write().map(str::to_owned) }
     }
 }
 
@@ -106,39 +113,32 @@ impl Verdict {
                  (every field may be edited now)",
                 desired.group.group_id, desired.group.app_id
             ),
-            origin: OriginChange::Clear,
-            request_id: facts.last_write().map(str::to_owned),
+            learned: Learned::by(facts),
         })
     }
 
-    pub(super) fn refused(reason: Reason, message: String) -> Self {
-        Self::Other(Other { reason, message, origin: OriginChange::Keep, request_id: None })
+    pub(super) fn paused(facts: &Facts) -> Self {
+        Self::Paused(Learned::by(facts))
     }
 
-    pub(super) fn conflict(desired: &Desired, holder: &Holder) -> Self {
-        Self::refused(
-            Reason::Conflict,
-            format!(
-                "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
-                 (every field may be edited now)",
-                desired.group.group_id, desired.group.app_id, holder.name
-            ),
-        )
+    pub(super) fn conflict(desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+        let message = format!(
+            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
+             (every field may be edited now)",
+            desired.group.group_id, desired.group.app_id, holder.name
+        );
+        Self::waiting(Reason::Conflict, message, facts)
     }
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        Self::Other(Other {
-            reason: failure.reason,
-            message: failure.message.clone(),
-            origin: OriginChange::by(facts),
-            request_id: facts.last_write().map(str::to_owned),
-        })
+        Self::waiting(failure.reason, failure.message.clone(), facts)
     }
 
-    /// The status of an object that waits: for its turn, for an answer, or behind a gate.
-    pub fn waiting(reason: Reason, message: String) -> Self {
-        Self::refused(reason, message)
+    /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
+    /// did before is recorded with it.
+    pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
+        Self::Other(Other { reason, message, learned: Learned::by(facts) })
     }
 
     /// The reason a verdict puts into the conditions.
@@ -146,7 +146,7 @@ impl Verdict {
         match self {
             Self::Live(live) => live.reason(),
             Self::Other(other) => other.reason,
-            Self::Paused | Self::Resumed => Reason::Paused,
+            Self::Paused(_) | Self::Resumed => Reason::Paused,
         }
     }
 
@@ -157,7 +157,7 @@ impl Verdict {
         let after = match self {
             Self::Live(live) => writer.live(live),
             Self::Other(other) => writer.other(other),
-            Self::Paused => writer.paused(),
+            Self::Paused(learned) => writer.paused(learned),
             Self::Resumed => writer.resumed(),
         };
         (after != before).then_some(after)
@@ -212,13 +212,36 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What every pass writes but a paused one.
-    fn observed(mut self) -> LiveMessageGroupStatus {
+    /// Which group the record tells about.
+    fn identify(&mut self) {
         let spec = &self.object.spec;
-        self.status.observed_generation = Some(self.generation);
         self.status.app_id = Some(spec.app_id.clone());
         self.status.group_id = self.object.group_id().map(str::to_owned);
         self.status.data_center = spec.data_center.map(|data_center| data_center.as_str().to_owned());
+    }
+
+    fn learn(&mut self, learned: &Learned) {
+        match &learned.origin {
+            OriginChange::Keep => {}
+            OriginChange::Clear => {
+                self.status.origin = None;
+                self.status.create_time = None;
+            }
+            OriginChange::Set(origin) => {
+                self.status.origin = Some(origin.clone());
+                self.status.create_time = None;
+                self.identify();
+            }
+        }
+        if learned.request_id.is_some() {
+            self.status.last_request_id = bounded(learned.request_id.as_deref());
+        }
+    }
+
+    /// What every pass writes but a paused one.
+    fn observed(mut self) -> LiveMessageGroupStatus {
+        self.status.observed_generation = Some(self.generation);
+        self.identify();
         remove_condition(&mut self.status.conditions, ConditionType::Paused);
         self.status
     }
@@ -271,7 +294,7 @@ impl<'a> Writer<'a> {
             Ready::Unknown => Some(ConditionStatus::Unknown),
             // What was applied to a group that is no more is applied no longer.
             Ready::Unchanged => {
-                (!self.applied || other.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
+                (!self.applied || other.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
             }
         };
         if let Some(ready) = ready {
@@ -292,20 +315,7 @@ impl<'a> Writer<'a> {
         if ready.is_some() {
             self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
         }
-        match &other.origin {
-            OriginChange::Keep => {}
-            OriginChange::Clear => {
-                self.status.origin = None;
-                self.status.create_time = None;
-            }
-            OriginChange::Set(origin) => {
-                self.status.origin = Some(origin.clone());
-                self.status.create_time = None;
-            }
-        }
-        if other.request_id.is_some() {
-            self.status.last_request_id = bounded(other.request_id.as_deref());
-        }
+        self.learn(&other.learned);
         if stuck {
             self.acknowledge();
         }
@@ -323,7 +333,8 @@ impl<'a> Writer<'a> {
         since.map_or(0, |since| u64::try_from(self.now.as_second() - since.as_second()).unwrap_or(0))
     }
 
-    fn paused(mut self) -> LiveMessageGroupStatus {
+    fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {
+        self.learn(learned);
         self.set(
             ConditionType::Paused,
             ConditionStatus::True,

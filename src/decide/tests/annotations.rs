@@ -58,6 +58,28 @@ fn the_end_of_a_pause_costs_a_call_only_where_there_is_something_to_do() {
 }
 
 #[test]
+fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
+    // The create is answered, its status not written; meanwhile the spec is edited and the object paused.
+    let new = object(json!({}));
+    let mut facts = Facts::default();
+    let Action::Call(call) = decide(&new, &facts, None) else { panic!("it is created") };
+    let reply = Reply::Created(CreateOutcome::Created);
+    facts.absorb(&call, 1, Ok((reply, Some("request-1".into())))).unwrap();
+    let paused = with(with(new, edited(json!({"groupInfo": "v2"}))), paused());
+    let Action::Write(verdict) = decide(&paused, &facts, None) else { panic!("no call while it is paused") };
+    let status = verdict.status(&paused, at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=Unknown/Pending Paused=True/Paused origin=Created observed=-1");
+    assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
+    // The record holds: the group is known as this object's own when it goes on.
+    let resumed = with(LiveMessageGroup { status: Some(status), ..paused }, resumed());
+    let group = || Answer::Group(snapshot());
+    let (end, calls) = play(&resumed, None, vec![group(), Answer::Lost]);
+    assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify]);
+    let status = end.verdict().unwrap().status(&resumed, at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Created observed=2");
+}
+
+#[test]
 fn a_forced_reconcile_looks_and_is_acknowledged_once() {
     let asked = created(forced());
     assert_eq!(triage(&asked), Some(Lane::Change));

@@ -127,7 +127,8 @@ fn another_holder_means_conflict_and_no_call() {
 
 #[test]
 fn missing_credentials_are_a_fault_only_after_two_minutes() {
-    let missing = Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into());
+    let missing =
+        Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let mut waiting = object(json!({}));
     let mut seen = Vec::new();
     for seconds in [0, 60, 119, 120, 600] {

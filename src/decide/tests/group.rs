@@ -131,6 +131,19 @@ fn the_origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str
 }
 
 #[test]
+fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
+    let new = object(json!({}));
+    let mut facts = Facts::default();
+    let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
+    let reply = Reply::Created(CreateOutcome::Created);
+    facts.absorb(&create, 1, Ok((reply, Some("request-1".into())))).unwrap();
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let status = waiting.status(&new, at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=1");
+    assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
+}
+
+#[test]
 fn a_group_found_deleted_is_told_and_its_record_ends() {
     let deleted = GroupSnapshot { deleted: true, ..snapshot() };
     let status = pass(&created(forced()), vec![Answer::Group(deleted)]).unwrap();
