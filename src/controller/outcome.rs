@@ -72,7 +72,7 @@ impl Reconciler {
         next: Next<Operation>,
     ) -> (Lane, Next<Operation>) {
         let after = if matches!(next, Next::Done) { lane } else { Lane::Retry };
-        if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
+        if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {
                 Ok(written) => self.written(key, object, &verdict, &written.0.ok()),
                 Err(StoreError::Gone) => {

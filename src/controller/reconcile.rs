@@ -152,6 +152,9 @@ impl Reconciler {
         {
             return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
         }
+        if pass.facts.is_empty() {
+            pass.hear(&object);
+        }
         loop {
             let holder = self.index().holder_of(key);
             let call = match decide(&object, &pass.facts, holder.as_ref()) {
@@ -185,6 +188,7 @@ impl Reconciler {
             if self.index().claim(key).is_err() {
                 continue;
             }
+            pass.hear(&object);
             let result = self.send(key, &mut object, &call, permit).await;
             self.learn(key, &call, &result);
             let generation = object.metadata.generation.unwrap_or_default();
@@ -248,7 +252,7 @@ impl Reconciler {
             return;
         }
         let verdict = Verdict::waiting(reason, message.to_owned(), &Facts::default());
-        let Some(status) = verdict.status(object, jiff::Timestamp::now()) else { return };
+        let Some(status) = verdict.status(object, None, jiff::Timestamp::now()) else { return };
         let uid = object.metadata.uid.clone().unwrap_or_default();
         match self.objects.write_status(key, &uid, &status).await {
             // The generation stays the one the call is made for: a newer one is another pass.

@@ -150,10 +150,16 @@ impl Verdict {
         }
     }
 
-    /// The status that follows, or `None` where it is the recorded one.
-    pub fn status(&self, object: &LiveMessageGroup, now: Timestamp) -> Option<LiveMessageGroupStatus> {
+    /// The status that follows, or `None` where it is the recorded one. `asked` is the forced reconcile that the pass
+    /// has heard of before its last look: one that came later is not acknowledged.
+    pub fn status(
+        &self,
+        object: &LiveMessageGroup,
+        asked: Option<&str>,
+        now: Timestamp,
+    ) -> Option<LiveMessageGroupStatus> {
         let before = object.status.clone().unwrap_or_default();
-        let writer = Writer::of(object, before.clone(), now);
+        let writer = Writer::of(object, before.clone(), asked, now);
         let after = match self {
             Self::Live(live) => writer.live(live),
             Self::Other(other) => writer.other(other),
@@ -181,11 +187,17 @@ struct Writer<'a> {
     generation: i64,
     /// This very generation was applied before: `Ready` was written True for it.
     applied: bool,
+    asked: Option<&'a str>,
     now: Timestamp,
 }
 
 impl<'a> Writer<'a> {
-    fn of(object: &'a LiveMessageGroup, mut status: LiveMessageGroupStatus, now: Timestamp) -> Self {
+    fn of(
+        object: &'a LiveMessageGroup,
+        mut status: LiveMessageGroupStatus,
+        asked: Option<&'a str>,
+        now: Timestamp,
+    ) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
         let identity = Desired::of(object).ok().map(|desired| desired.identity());
         let same = identity.is_some() && recorded_identity(object) == identity;
@@ -197,7 +209,7 @@ impl<'a> Writer<'a> {
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
-        Self { object, status, generation, applied, now }
+        Self { object, status, generation, applied, asked, now }
     }
 
     fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
@@ -247,7 +259,7 @@ impl<'a> Writer<'a> {
     }
 
     fn acknowledge(&mut self) {
-        if let Some(asked) = self.object.reconcile_requested_at().filter(|asked| !asked.is_empty()) {
+        if let Some(asked) = self.asked.filter(|asked| !asked.is_empty()) {
             self.status.last_handled_reconcile_at = Some(asked.to_owned());
         }
     }

@@ -67,7 +67,7 @@ fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
     facts.absorb(&call, 1, Ok((reply, Some("request-1".into())))).unwrap();
     let paused = with(with(new, edited(json!({"groupInfo": "v2"}))), paused());
     let Action::Write(verdict) = decide(&paused, &facts, None) else { panic!("no call while it is paused") };
-    let status = verdict.status(&paused, at(NOW)).unwrap();
+    let status = verdict.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=Unknown/Pending Paused=True/Paused origin=Created observed=-1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
     // The record holds: the group is known as this object's own when it goes on.
@@ -75,7 +75,7 @@ fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
     let group = || Answer::Group(snapshot());
     let (end, calls) = play(&resumed, None, vec![group(), Answer::Lost]);
     assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify]);
-    let status = end.verdict().unwrap().status(&resumed, at(NOW)).unwrap();
+    let status = end.verdict().unwrap().status(&resumed, resumed.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Created observed=2");
 }
 
@@ -119,4 +119,15 @@ fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
         shown(&refused, vec![Answer::Created]),
         "Ready=True/Created InSync=True/InSync origin=Created observed=1"
     );
+}
+
+#[test]
+fn an_outcome_acknowledges_only_what_was_asked_before_it() {
+    let settled = created(edited(json!({"groupInfo": "v2"})));
+    let v2 = GroupSnapshot { group_info: "v2".into(), ..snapshot() };
+    let (end, _) = play(&settled, None, vec![Answer::Group(snapshot()), Answer::Done, Answer::Group(v2)]);
+    // The write of this outcome is repeated after the user asked for another look.
+    let asked = with(settled, forced());
+    let status = end.verdict().unwrap().status(&asked, None, at(NOW)).unwrap();
+    assert_eq!(status.last_handled_reconcile_at, None);
 }

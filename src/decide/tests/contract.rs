@@ -113,12 +113,19 @@ fn another_holder_means_conflict_and_no_call() {
     let new = object(json!({}));
     let holder = Holder { name: "ns/first".into() };
     let (end, calls) = play(&new, Some(&holder), vec![]);
-    let status = end.verdict().unwrap().status(&new, at(NOW)).unwrap();
+    let status = end.verdict().unwrap().status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!((line(&status).as_str(), calls.len()), ("Ready=False/Conflict Stalled=True/Conflict observed=1", 0));
     assert!(status.condition(ConditionType::Ready).unwrap().message.contains("ns/first"));
     // When the holder goes, it is tried like a new one.
     let waiting = with(LiveMessageGroup { status: Some(status), ..new }, json!({}));
-    assert_eq!(play(&waiting, Some(&holder), vec![]).0.verdict().unwrap().status(&waiting, at(NOW)), None);
+    assert_eq!(
+        play(&waiting, Some(&holder), vec![]).0.verdict().unwrap().status(
+            &waiting,
+            waiting.reconcile_requested_at(),
+            at(NOW)
+        ),
+        None
+    );
     assert_eq!(
         shown(&waiting, vec![Answer::Created]),
         "Ready=True/Created InSync=True/InSync origin=Created observed=1"
@@ -132,7 +139,7 @@ fn missing_credentials_are_a_fault_only_after_two_minutes() {
     let mut waiting = object(json!({}));
     let mut seen = Vec::new();
     for seconds in [0, 60, 119, 120, 600] {
-        let status = missing.status(&waiting, at(NOW + seconds));
+        let status = missing.status(&waiting, waiting.reconcile_requested_at(), at(NOW + seconds));
         seen.push(status.as_ref().map_or_else(|| "unchanged".to_owned(), line));
         waiting.status = status.or(waiting.status);
     }
@@ -168,7 +175,8 @@ fn a_failure_like_the_last_one_is_no_new_status(#[case] status: u16, #[case] cod
     let mut fail = |request: &str, now: i64| {
         let failure = Facts::default().absorb(&call, 1, Err(&refused(status, code, request))).unwrap_err();
         assert!(!failure.message.contains(request), "{}", failure.message);
-        let status = Verdict::failed(&failure, &Facts::default()).status(&object, at(now));
+        let status =
+            Verdict::failed(&failure, &Facts::default()).status(&object, object.reconcile_requested_at(), at(now));
         object.status = status.clone().or(object.status.take());
         status
     };
@@ -190,7 +198,7 @@ fn transition_times_move_only_when_the_status_flips() {
     for (minute, answers) in script.into_iter().enumerate() {
         let (end, _) = play(&object, None, answers);
         let now = at(NOW + 60 * i64::try_from(minute).unwrap());
-        object.status = end.verdict().unwrap().status(&object, now).or(object.status);
+        object.status = end.verdict().unwrap().status(&object, object.reconcile_requested_at(), now).or(object.status);
         let status = object.status.as_ref().unwrap();
         times.push(
             [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled]

@@ -138,7 +138,7 @@ fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
     let reply = Reply::Created(CreateOutcome::Created);
     facts.absorb(&create, 1, Ok((reply, Some("request-1".into())))).unwrap();
     let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
-    let status = waiting.status(&new, at(NOW)).unwrap();
+    let status = waiting.status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
 }

@@ -158,7 +158,7 @@ impl End {
 
 /// The new status a pass ends with, if it is another one.
 fn pass(object: &LiveMessageGroup, answers: Vec<Answer>) -> Option<LiveMessageGroupStatus> {
-    play(object, None, answers).0.verdict()?.status(object, at(NOW))
+    play(object, None, answers).0.verdict()?.status(object, object.reconcile_requested_at(), at(NOW))
 }
 
 /// The status a pass ends with, in one line.
