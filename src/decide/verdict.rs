@@ -1,7 +1,8 @@
 //! The end of a pass, and the status it becomes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Desired, Facts, Failure, Holder, recorded_identity};
 use crate::live::CreateOutcome;
@@ -318,7 +319,7 @@ impl<'a> Writer<'a> {
             Progress::Reconciling => (true, false),
             Progress::Stalled => (false, true),
             Progress::StalledAfter(grace) => {
-                let late = self.held_for(reason) >= grace.as_secs();
+                let late = self.is_late(reason, grace);
                 (!late, late)
             }
         };
@@ -334,15 +335,16 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// How many seconds the object has been without a final word: since its creation, or since `Ready` was last
-    /// written with another reason's status.
-    fn held_for(&self, reason: Reason) -> u64 {
-        let since = self
-            .object
-            .condition(ConditionType::Ready)
-            .filter(|ready: &&Condition| ready.reason == reason.as_str())
-            .map(|ready| ready.last_transition_time.0);
-        since.map_or(0, |since| u64::try_from(self.now.as_second() - since.as_second()).unwrap_or(0))
+    /// Whether `reason` has held for longer than `grace`: since it was first written, for `Ready` may be of that status
+    /// for longer, by another reason.
+    fn is_late(&self, reason: Reason, grace: Duration) -> bool {
+        let since = |kind| {
+            let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());
+            condition.map(|condition| condition.last_transition_time.0)
+        };
+        let first = since(ConditionType::Reconciling).zip(since(ConditionType::Ready)).map(|(a, b)| a.max(b));
+        since(ConditionType::Stalled).is_some()
+            || first.is_some_and(|first| self.now.duration_since(first).as_secs() >= grace.as_secs().cast_signed())
     }
 
     fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {

@@ -149,6 +149,19 @@ fn missing_credentials_are_a_fault_only_after_two_minutes() {
 }
 
 #[test]
+fn the_two_minutes_begin_with_the_reason_and_not_with_an_older_failure() {
+    let missing =
+        Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
+    let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
+    let mut waiting = refused;
+    for (seconds, late) in [(3600, false), (3660, false), (3720, true)] {
+        let status = missing.status(&waiting, waiting.reconcile_requested_at(), at(NOW + seconds));
+        waiting.status = status.or(waiting.status);
+        assert_eq!(waiting.condition(ConditionType::Stalled).is_some(), late, "after {seconds} s");
+    }
+}
+
+#[test]
 fn an_object_of_before_the_admission_rules_is_told_what_to_do() {
     let spec = json!({"metadata": {"name": "room-1"}, "spec": {"groupId": null}});
     let (end, calls) = play(&object(spec), None, vec![]);
