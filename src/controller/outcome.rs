@@ -80,7 +80,7 @@ impl Reconciler {
             pass.unusable_since.get_or_insert(Instant::now());
             next = Next::After(DELETION_LOOK);
         }
-        if let Some(status) = verdict.status(object, jiff::Timestamp::now()) {
+        if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {
                 Ok(written) => {
                     let written = written.0.ok();

@@ -25,6 +25,8 @@ pub struct Pass {
     identity: Option<Identity>,
     /// What the pass has learned.
     pub facts: Facts,
+    /// The forced reconcile that was asked for before the pass's last look at the group.
+    pub asked: Option<String>,
     /// Failures in a row.
     pub failures: u32,
     /// Repetitions at once in a row.
@@ -53,6 +55,7 @@ impl Pass {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             identity: Desired::of(object).ok().map(|desired| desired.identity()),
             facts: Facts::default(),
+            asked: None,
             failures: 0,
             at_once: 0,
             unusable_since: None,
@@ -69,6 +72,11 @@ impl Pass {
     pub fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
         object.metadata.uid.as_deref() == Some(&self.uid)
             && Desired::of(object).ok().map(|desired| desired.identity()) == self.identity
+    }
+
+    /// Takes in what the object asks for just now, before a look at its group.
+    pub fn hear(&mut self, object: &LiveMessageGroup) {
+        self.asked = object.reconcile_requested_at().map(str::to_owned);
     }
 
     /// The uid of the pass's object.

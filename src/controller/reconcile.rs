@@ -17,7 +17,7 @@ use super::pass::Pass;
 use super::queue::Next;
 use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
-use crate::decide::{Action, Identity, Lane, Verdict, decide, unreadable_status};
+use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
 use crate::live::{Call, CallError, Operation};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
@@ -155,6 +155,9 @@ impl Reconciler {
         {
             return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
         }
+        if pass.facts.is_empty() {
+            pass.hear(&object);
+        }
         loop {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
@@ -199,6 +202,7 @@ impl Reconciler {
             if let Err(error) = self.record_attempt(key, &mut object, &mut pass, &call).await {
                 return self.not_written(key, pass, lane, &error);
             }
+            pass.hear(&object);
             let result = self.send(key, &mut object, &call, permit).await;
             self.learn(key, &call, &result);
             pass.facts.answered(self.account.server_now());
@@ -218,7 +222,7 @@ impl Reconciler {
     /// Whether a call may be sent now, as far as it is not the budget's question.
     fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
         if let Some(error) = self.account.missing_credentials() {
-            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string());
+            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string(), &pass.facts);
             return Permission::Waiting(verdict, Next::After(Duration::from_secs(60)));
         }
         if let Some(identity) = pass.identity() {
@@ -231,7 +235,7 @@ impl Reconciler {
         match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
             Passage::Free => Permission::Granted,
             Passage::Shut(reason, message) => {
-                Permission::Waiting(Verdict::waiting(reason, message), Next::After(PARKED))
+                Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
             }
         }
     }
@@ -262,8 +266,8 @@ impl Reconciler {
         if !stale {
             return;
         }
-        let verdict = Verdict::waiting(reason, message.to_owned());
-        let Some(status) = verdict.status(object, jiff::Timestamp::now()) else { return };
+        let verdict = Verdict::waiting(reason, message.to_owned(), &Facts::default());
+        let Some(status) = verdict.status(object, None, jiff::Timestamp::now()) else { return };
         let uid = object.metadata.uid.clone().unwrap_or_default();
         match self.objects.write_status(key, &uid, &status).await {
             // The generation stays the one the call is made for: a newer one is another pass.

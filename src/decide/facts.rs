@@ -32,6 +32,7 @@ pub struct Facts {
     remote: Remote,
     modifies: Option<(i64, u8)>,
     last_write: Option<String>,
+    ended: bool,
 }
 
 impl Facts {
@@ -48,6 +49,12 @@ impl Facts {
     /// What this pass's create found.
     pub fn create_outcome(&self) -> Option<CreateOutcome> {
         self.created.as_ref().map(|(outcome, _)| *outcome)
+    }
+
+    /// Whether the group was seen absent or deleted and not created since: its recorded origin holds no longer, for
+    /// whatever is alive later is another life of it.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Whether this pass created the group with just these fields and has changed nothing since.
@@ -127,8 +134,9 @@ impl Facts {
     ) -> Result<(), Failure> {
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
-                self.remote = if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown };
+                self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
                 if outcome == CreateOutcome::Created {
+                    self.ended = false;
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
@@ -137,27 +145,24 @@ impl Facts {
             }
             (Call::Recover(_), Ok((_, request_id))) => {
                 self.remote = Remote::Unknown;
+                self.ended = false;
                 self.recovered = Some(true);
                 self.wrote(request_id);
                 Ok(())
             }
             (Call::Recover(_), Err(error)) if error.class() == ErrorClass::NotFound => {
-                self.remote = Remote::Absent;
+                self.see(Remote::Absent);
                 self.recovered = Some(false);
                 Ok(())
             }
             (Call::Delete(..), Ok((_, request_id))) => {
-                self.remote = Remote::Deleted;
+                self.see(Remote::Deleted);
                 self.deleted = true;
                 self.wrote(request_id);
                 Ok(())
             }
-            (Call::Delete(..), Err(error)) if error.class() == ErrorClass::NotFound => {
-                self.remote = Remote::Absent;
-                Ok(())
-            }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
-                self.remote = if group.deleted { Remote::Deleted } else { Remote::Live(group) };
+                self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }
             (Call::Modify(..), Ok((_, request_id))) => {
@@ -166,8 +171,10 @@ impl Facts {
                 self.wrote(request_id);
                 Ok(())
             }
-            (Call::Describe(_) | Call::Modify(..), Err(error)) if error.class() == ErrorClass::NotFound => {
-                self.remote = Remote::Absent;
+            (Call::Describe(_) | Call::Modify(..) | Call::Delete(..), Err(error))
+                if error.class() == ErrorClass::NotFound =>
+            {
+                self.see(Remote::Absent);
                 Ok(())
             }
             (_, Ok(_)) => Err(Failure::contradiction()),
@@ -177,6 +184,11 @@ impl Facts {
                 Err(Failure::of(call, error))
             }
         }
+    }
+
+    fn see(&mut self, remote: Remote) {
+        self.ended |= matches!(remote, Remote::Absent | Remote::Deleted);
+        self.remote = remote;
     }
 
     fn wrote(&mut self, request_id: Option<String>) {

@@ -114,17 +114,16 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     if object.is_deleting() {
         return deletion::decide(object, facts, other);
     }
-    // An effect that is not recorded yet is recorded first, or its origin would be lost.
-    if object.is_paused() && !facts.has_effect() {
-        return finalizer_in_step(object).unwrap_or(Action::Write(Verdict::Paused));
+    if object.is_paused() {
+        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::paused(facts)));
     }
     let desired = match Desired::of(object) {
         Ok(desired) => desired,
-        Err(what) => return Action::Write(Verdict::refused(Reason::InvalidInput, what)),
+        Err(what) => return Action::Write(Verdict::waiting(Reason::InvalidInput, what, facts)),
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
-        return Action::Write(Verdict::conflict(&desired, holder));
+        return Action::Write(Verdict::conflict(&desired, holder, facts));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         let paused = has_condition(object, ConditionType::Paused);
@@ -144,7 +143,7 @@ fn observe(desired: &Desired, facts: &Facts) -> Action {
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
         Remote::Live(group) => Action::Write(Verdict::observed(desired, group)),
-        Remote::Absent => Action::Write(Verdict::not_found(desired)),
+        Remote::Absent => Action::Write(Verdict::not_found(desired, facts)),
         Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
     }
 }
@@ -227,6 +226,7 @@ fn origin(
             Some(if own { Origin::Created } else { Origin::Adopted })
         }
         Some(CreateOutcome::AlreadyDelete) => None,
+        None if facts.has_ended() => None,
         None => object.origin().filter(|_| recorded).cloned(),
     }
 }

@@ -1,14 +1,15 @@
 //! The end of a pass, and the status it becomes.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+mod status;
 
-use super::{Desired, Facts, Failure, Holder, Remote, recorded_identity};
+use jiff::Timestamp;
+
+pub use status::{attempting_status, unreadable_status};
+
+use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
-use crate::resources::{
-    Attempt, ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
-    remove_condition, set_condition,
-};
+use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Reason};
+use status::Writer;
 
 /// How the fields of a live group compare with the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub enum Verdict {
     Live(Live),
     /// The pass ended without a live group, or did not end yet.
     Other(Other),
-    /// The object is paused: only the condition `Paused` is set.
-    Paused,
+    /// The object is paused: the condition `Paused` is set, and what was done before is recorded.
+    Paused(Learned),
     /// It is no longer: the condition is taken away, and nothing else was to do.
     Resumed,
 }
@@ -45,7 +46,7 @@ pub struct Live {
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
     sync: Option<Sync>,
-    /// When this pass's create was answered.
+    /// When this pass's last call was answered, by the service's clock.
     answered_at: Option<Timestamp>,
     message: String,
 }
@@ -55,17 +56,39 @@ pub struct Live {
 pub struct Other {
     reason: Reason,
     message: String,
+    learned: Learned,
+}
+
+/// What a pass that has not come to a live group leaves in the record.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Learned {
     origin: OriginChange,
     /// The attempt this pass recorded was refused: nothing of it can be there.
     attempt_refused: bool,
     request_id: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 enum OriginChange {
+    #[default]
     Keep,
     Clear,
     Set(Origin),
+}
+
+impl Learned {
+    fn by(facts: &Facts) -> Self {
+        let origin = if facts.recovered() == Some(true) && !facts.has_ended() {
+            OriginChange::Set(Origin::Recovered)
+        } else if facts.has_ended() {
+            OriginChange::Clear
+        } else if facts.create_outcome() == Some(CreateOutcome::Created) {
+            OriginChange::Set(Origin::Created)
+        } else {
+            OriginChange::Keep
+        };
+        Self { origin, attempt_refused: false, request_id: facts.last_write().map(str::to_owned) }
+    }
 }
 
 impl Verdict {
@@ -76,7 +99,8 @@ impl Verdict {
         create_time: Option<Timestamp>,
         sync: Option<Sync>,
     ) -> Self {
-        let new = facts.create_outcome() == Some(CreateOutcome::Created);
+        // Created or adopted just now: what is recorded of an earlier life does not hold.
+        let new = facts.create_outcome().is_some();
         let (reason, what) = match origin {
             Origin::Created => (Reason::Created, "is live"),
             Origin::Recovered => (Reason::Recovered, "was recovered and is live"),
@@ -107,17 +131,11 @@ impl Verdict {
     }
 
     /// No group, seen by an object that only observes.
-    pub(super) fn not_found(desired: &Desired) -> Self {
-        Self::Other(Other {
-            reason: Reason::GroupNotFound,
-            message: format!(
-                "there is no group {} in app {}, and managementPolicy Observe does not create it",
-                desired.group.group_id, desired.group.app_id
-            ),
-            origin: OriginChange::Clear,
-            attempt_refused: false,
-            request_id: None,
-        })
+    pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
+        let (group, app) = (&desired.group.group_id, &desired.group.app_id);
+        let message =
+            format!("there is no group {group} in app {app}, and managementPolicy Observe does not create it");
+        Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
     pub(super) fn deleted(desired: &Desired, facts: &Facts) -> Self {
@@ -128,47 +146,34 @@ impl Verdict {
                  (every field may be edited now), or set spec.deletedGroupPolicy to Recover",
                 desired.group.group_id, desired.group.app_id
             ),
-            origin: OriginChange::Clear,
-            attempt_refused: false,
-            request_id: facts.last_write().map(str::to_owned),
+            learned: Learned::by(facts),
         })
     }
 
-    pub(super) fn refused(reason: Reason, message: String) -> Self {
-        Self::Other(Other { reason, message, origin: OriginChange::Keep, attempt_refused: false, request_id: None })
+    pub(super) fn paused(facts: &Facts) -> Self {
+        Self::Paused(Learned::by(facts))
     }
 
-    pub(super) fn conflict(desired: &Desired, holder: &Holder) -> Self {
-        Self::refused(
-            Reason::Conflict,
-            format!(
-                "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
-                 (every field may be edited now)",
-                desired.group.group_id, desired.group.app_id, holder.name
-            ),
-        )
+    pub(super) fn conflict(desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+        let message = format!(
+            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
+             (every field may be edited now)",
+            desired.group.group_id, desired.group.app_id, holder.name
+        );
+        Self::waiting(Reason::Conflict, message, facts)
     }
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        let origin = match (facts.remote(), facts.create_outcome()) {
-            _ if facts.recovered() == Some(true) => OriginChange::Set(Origin::Recovered),
-            (_, Some(CreateOutcome::Created)) => OriginChange::Set(Origin::Created),
-            (Remote::Absent | Remote::Deleted, _) => OriginChange::Clear,
-            _ => OriginChange::Keep,
-        };
-        Self::Other(Other {
-            reason: failure.reason,
-            message: failure.message.clone(),
-            origin,
-            attempt_refused: facts.is_fresh_attempt() && failure.reason.progress() == Progress::Stalled,
-            request_id: facts.last_write().map(str::to_owned),
-        })
+        let attempt_refused = facts.is_fresh_attempt() && failure.reason.progress() == Progress::Stalled;
+        let learned = Learned { attempt_refused, ..Learned::by(facts) };
+        Self::Other(Other { reason: failure.reason, message: failure.message.clone(), learned })
     }
 
-    /// The status of an object that waits: for its turn, for an answer, or behind a gate.
-    pub fn waiting(reason: Reason, message: String) -> Self {
-        Self::refused(reason, message)
+    /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
+    /// did before is recorded with it.
+    pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
+        Self::Other(Other { reason, message, learned: Learned::by(facts) })
     }
 
     /// The reason a verdict puts into the conditions.
@@ -176,249 +181,26 @@ impl Verdict {
         match self {
             Self::Live(live) => live.reason,
             Self::Other(other) => other.reason,
-            Self::Paused | Self::Resumed => Reason::Paused,
+            Self::Paused(_) | Self::Resumed => Reason::Paused,
         }
     }
 
-    /// The status that follows, or `None` where it is the recorded one.
-    pub fn status(&self, object: &LiveMessageGroup, now: Timestamp) -> Option<LiveMessageGroupStatus> {
+    /// The status that follows, or `None` where it is the recorded one. `asked` is the forced reconcile that the pass
+    /// has heard of before its last look: one that came later is not acknowledged.
+    pub fn status(
+        &self,
+        object: &LiveMessageGroup,
+        asked: Option<&str>,
+        now: Timestamp,
+    ) -> Option<LiveMessageGroupStatus> {
         let before = object.status.clone().unwrap_or_default();
-        let writer = Writer::of(object, before.clone(), now);
+        let writer = Writer::of(object, before.clone(), asked, now);
         let after = match self {
             Self::Live(live) => writer.live(live),
             Self::Other(other) => writer.other(other),
-            Self::Paused => writer.paused(),
+            Self::Paused(learned) => writer.paused(learned),
             Self::Resumed => writer.resumed(),
         };
         (after != before).then_some(after)
     }
-}
-
-/// Makes the new status out of the old one.
-struct Writer<'a> {
-    object: &'a LiveMessageGroup,
-    status: LiveMessageGroupStatus,
-    generation: i64,
-    /// This very generation was applied before: `Ready` was written True for it.
-    applied: bool,
-    now: Timestamp,
-}
-
-impl<'a> Writer<'a> {
-    fn of(object: &'a LiveMessageGroup, mut status: LiveMessageGroupStatus, now: Timestamp) -> Self {
-        let generation = object.metadata.generation.unwrap_or_default();
-        let identity = Desired::of(object).ok().map(|desired| desired.identity());
-        let same = identity.is_some() && recorded_identity(object) == identity;
-        if !same {
-            // Another group: its record starts anew.
-            status.origin = None;
-            status.create_time = None;
-            status.last_request_id = None;
-            status.attempt = None;
-        }
-        let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-        let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
-        Self { object, status, generation, applied, now }
-    }
-
-    fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
-        set_condition(&mut self.status.conditions, kind, status, reason, message, self.generation, self.now);
-    }
-
-    fn set_if(&mut self, holds: bool, kind: ConditionType, reason: Reason, message: &str) {
-        if holds {
-            self.set(kind, ConditionStatus::True, reason, message);
-        } else {
-            remove_condition(&mut self.status.conditions, kind);
-        }
-    }
-
-    /// What every pass writes but a paused one.
-    fn observed(mut self) -> LiveMessageGroupStatus {
-        let spec = &self.object.spec;
-        self.status.observed_generation = Some(self.generation);
-        self.status.app_id = Some(spec.app_id.clone());
-        self.status.group_id = self.object.group_id().map(str::to_owned);
-        self.status.data_center = spec.data_center.map(|data_center| data_center.as_str().to_owned());
-        remove_condition(&mut self.status.conditions, ConditionType::Paused);
-        self.status
-    }
-
-    fn acknowledge(&mut self) {
-        if let Some(asked) = self.object.reconcile_requested_at().filter(|asked| !asked.is_empty()) {
-            self.status.last_handled_reconcile_at = Some(asked.to_owned());
-        }
-    }
-
-    fn live(mut self, live: &Live) -> LiveMessageGroupStatus {
-        self.set(ConditionType::Ready, ConditionStatus::True, live.reason, &live.message);
-        for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
-            remove_condition(&mut self.status.conditions, gone);
-        }
-        if let Some(sync) = &live.sync {
-            self.sync(sync);
-        } else {
-            remove_condition(&mut self.status.conditions, ConditionType::InSync);
-        }
-        if let Some(origin) = &live.origin {
-            self.status.origin = Some(origin.clone());
-            self.close_attempt(origin, live.answered_at);
-        }
-        if let Some(told) = &live.create_time {
-            self.status.create_time = told.map(|time| time.to_string());
-        }
-        if self.status.create_time.is_some() {
-            // From here on the group is known by its create time.
-            self.status.attempt = None;
-        }
-        if live.request_id.is_some() {
-            self.status.last_request_id = bounded(live.request_id.as_deref());
-        }
-        self.acknowledge();
-        self.observed()
-    }
-
-    fn close_attempt(&mut self, origin: &Origin, answered_at: Option<Timestamp>) {
-        match (&mut self.status.attempt, origin) {
-            (Some(attempt), Origin::Created) if attempt.is_open() => {
-                attempt.answered_at = answered_at.map(|at| at.to_string());
-            }
-            (Some(_), Origin::Created) | (None, _) => {}
-            _ => self.status.attempt = None,
-        }
-    }
-
-    fn sync(&mut self, sync: &Sync) {
-        let (status, reason, message) = match sync {
-            Sync::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
-            Sync::ImmutableDiffer(fields) => (
-                ConditionStatus::False,
-                Reason::ImmutableFieldsDiffer,
-                format!("the group differs in {}, which the Live API cannot change", fields.join(" and ")),
-            ),
-            Sync::NotTaken(fields) => (
-                ConditionStatus::False,
-                Reason::ChangeNotTaken,
-                format!(
-                    "the Live API accepted the change of {} twice, but the group still shows the old value; \
-                     the operator tries again when the spec changes",
-                    fields.join(" and ")
-                ),
-            ),
-        };
-        self.set(ConditionType::InSync, status, reason, &message);
-    }
-
-    fn other(mut self, other: &Other) -> LiveMessageGroupStatus {
-        let (reason, message) = (other.reason, other.message.as_str());
-        let ready = match reason.ready() {
-            Ready::True => Some(ConditionStatus::True),
-            Ready::False => Some(ConditionStatus::False),
-            Ready::Unknown => Some(ConditionStatus::Unknown),
-            Ready::Unchanged => (!self.applied).then_some(ConditionStatus::Unknown),
-        };
-        if let Some(ready) = ready {
-            self.set(ConditionType::Ready, ready, reason, message);
-            remove_condition(&mut self.status.conditions, ConditionType::InSync);
-        }
-        let (going_on, stuck) = match reason.progress() {
-            Progress::Settled => (false, false),
-            Progress::Reconciling => (true, false),
-            Progress::Stalled => (false, true),
-            Progress::StalledAfter(grace) => {
-                let late = self.held_for(reason) >= grace.as_secs();
-                (!late, late)
-            }
-        };
-        self.set_if(going_on, ConditionType::Reconciling, reason, message);
-        self.set_if(stuck, ConditionType::Stalled, reason, message);
-        if ready.is_some() {
-            self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
-        }
-        match &other.origin {
-            OriginChange::Keep => {}
-            OriginChange::Clear => {
-                self.status.origin = None;
-                self.status.create_time = None;
-                self.status.attempt = None;
-            }
-            OriginChange::Set(origin) => {
-                self.status.origin = Some(origin.clone());
-                self.status.create_time = None;
-            }
-        }
-        if other.attempt_refused {
-            self.status.attempt = None;
-        }
-        if other.request_id.is_some() {
-            self.status.last_request_id = bounded(other.request_id.as_deref());
-        }
-        if stuck {
-            self.acknowledge();
-        }
-        self.observed()
-    }
-
-    /// How many seconds the object has been without a final word: since its creation, or since `Ready` was last
-    /// written with another reason's status.
-    fn held_for(&self, reason: Reason) -> u64 {
-        let since = self
-            .object
-            .condition(ConditionType::Ready)
-            .filter(|ready: &&Condition| ready.reason == reason.as_str())
-            .map(|ready| ready.last_transition_time.0);
-        since.map_or(0, |since| u64::try_from(self.now.as_second() - since.as_second()).unwrap_or(0))
-    }
-
-    fn paused(mut self) -> LiveMessageGroupStatus {
-        self.set(
-            ConditionType::Paused,
-            ConditionStatus::True,
-            Reason::Paused,
-            "the annotation live.alibabacloud.com/paused is \"true\": remove it to go on",
-        );
-        self.status
-    }
-
-    fn resumed(mut self) -> LiveMessageGroupStatus {
-        remove_condition(&mut self.status.conditions, ConditionType::Paused);
-        self.status
-    }
-}
-
-/// The status in which an attempt is recorded before its create is sent.
-pub fn attempting_status(object: &LiveMessageGroup, attempt: Attempt, now: Timestamp) -> LiveMessageGroupStatus {
-    let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), now);
-    let message = "the group is being created";
-    writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
-    writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
-    remove_condition(&mut writer.status.conditions, ConditionType::Stalled);
-    remove_condition(&mut writer.status.conditions, ConditionType::Degraded);
-    writer.status.attempt = Some(attempt);
-    writer.observed()
-}
-
-/// A request id as the CRD takes it: at most 128 characters.
-fn bounded(request_id: Option<&str>) -> Option<String> {
-    request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
-}
-
-/// The status of an object that cannot be read, or `None` where it is the recorded one. `status` is what of its own
-/// can be read.
-pub fn unreadable_status(
-    status: LiveMessageGroupStatus,
-    generation: i64,
-    message: String,
-    now: Timestamp,
-) -> Option<LiveMessageGroupStatus> {
-    let mut after = status.clone();
-    after.observed_generation = Some(generation);
-    let conditions = &mut after.conditions;
-    remove_condition(conditions, ConditionType::Reconciling);
-    for (kind, value) in
-        [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Stalled, ConditionStatus::True)]
-    {
-        set_condition(conditions, kind, value, Reason::InvalidSpec, message.clone(), generation, now);
-    }
-    (after != status).then_some(after)
 }

@@ -1,0 +1,133 @@
+//! What the two annotations ask for.
+
+use serde_json::json;
+
+use super::*;
+use crate::decide::{Lane, triage};
+
+fn paused() -> Value {
+    json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})
+}
+
+fn resumed() -> Value {
+    json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": null}}})
+}
+
+fn handled(object: &LiveMessageGroup) -> Option<&str> {
+    object.status.as_ref()?.last_handled_reconcile_at.as_deref()
+}
+
+#[test]
+fn a_pause_is_told_and_changes_nothing_else() {
+    let settled = created(paused());
+    assert_eq!(triage(&settled), Some(Lane::Change));
+    let settled = after(settled, vec![], json!({}));
+    assert_eq!(
+        line(settled.status.as_ref().unwrap()),
+        "Ready=True/Created InSync=True/InSync Paused=True/Paused origin=Created observed=1"
+    );
+    assert_eq!((triage(&settled), shown(&settled, vec![])), (None, "unchanged".to_owned()));
+    // An edit waits for the end of the pause.
+    let edited = with(settled, edited(json!({"groupInfo": "v2"})));
+    assert_eq!(triage(&edited), None);
+    assert_eq!(line(&after(edited.clone(), vec![], json!({})).status.unwrap()), line(&edited.status.unwrap()));
+}
+
+#[test]
+fn the_end_of_a_pause_costs_a_call_only_where_there_is_something_to_do() {
+    let settled = after(created(paused()), vec![], resumed());
+    assert_eq!(triage(&settled), Some(Lane::Change));
+    let before = created(json!({})).status.unwrap();
+    assert_eq!(pass(&settled, vec![]).unwrap(), before);
+
+    let edited = with(settled, edited(json!({"groupInfo": "v2"})));
+    let (_, calls) = play(
+        &edited,
+        None,
+        vec![
+            Answer::Group(snapshot()),
+            Answer::Done,
+            Answer::Group(GroupSnapshot { group_info: "v2".into(), ..snapshot() }),
+        ],
+    );
+    assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify, Operation::Describe]);
+
+    let new = after(object(paused()), vec![], resumed());
+    assert_eq!(line(new.status.as_ref().unwrap()), "Ready=Unknown/Pending Paused=True/Paused observed=-1");
+    assert_eq!(shown(&new, vec![Answer::Created]), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
+}
+
+#[test]
+fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
+    // The create is answered, its status not written; meanwhile the spec is edited and the object paused.
+    let new = object(json!({}));
+    let mut facts = Facts::default();
+    let Action::Call(call) = decide(&new, &facts, None) else { panic!("it is created") };
+    let reply = Reply::Created(CreateOutcome::Created);
+    facts.absorb(&call, 1, Ok((reply, Some("request-1".into())))).unwrap();
+    let paused = with(with(new, edited(json!({"groupInfo": "v2"}))), paused());
+    let Action::Write(verdict) = decide(&paused, &facts, None) else { panic!("no call while it is paused") };
+    let status = verdict.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=Unknown/Pending Paused=True/Paused origin=Created observed=-1");
+    assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
+    // The record holds: the group is known as this object's own when it goes on.
+    let resumed = with(LiveMessageGroup { status: Some(status), ..paused }, resumed());
+    let group = || Answer::Group(snapshot());
+    let (end, calls) = play(&resumed, None, vec![group(), Answer::Lost]);
+    assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify]);
+    let status = end.verdict().unwrap().status(&resumed, resumed.reconcile_requested_at(), at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Created observed=2");
+}
+
+#[test]
+fn a_forced_reconcile_looks_and_is_acknowledged_once() {
+    let asked = created(forced());
+    assert_eq!(triage(&asked), Some(Lane::Change));
+    let (_, calls) = play(&asked, None, vec![Answer::Group(snapshot())]);
+    assert_eq!(operations(&calls), [Operation::Describe]);
+    let done = after(asked, vec![Answer::Group(snapshot())], json!({}));
+    assert_eq!((handled(&done), triage(&done)), (Some("again"), None));
+    assert_eq!(shown(&done, vec![]), "unchanged");
+}
+
+#[test]
+fn a_forced_reconcile_undoes_a_hand_edit() {
+    let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
+    let answers = vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())];
+    assert_eq!(handled(&after(created(forced()), answers, json!({}))), Some("again"));
+}
+
+#[test]
+fn a_forced_reconcile_that_goes_on_is_not_acknowledged_yet() {
+    let going_on = after(created(forced()), vec![Answer::Lost], json!({}));
+    assert_eq!(handled(&going_on), None);
+    let stuck = after(created(forced()), vec![Answer::Refused(403, "NoAuth")], json!({}));
+    assert_eq!(handled(&stuck), Some("again"));
+}
+
+#[test]
+fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
+    let deleted = after(object(json!({})), vec![Answer::Blocked], forced());
+    assert_eq!(triage(&deleted), Some(Lane::Change));
+    let still = after(deleted.clone(), vec![Answer::Blocked], json!({}));
+    assert_eq!((handled(&still), triage(&still)), (Some("again"), None));
+    // Recovered by hand in the console: alive again is adopted.
+    let alive = vec![Answer::Exists, Answer::Group(snapshot())];
+    assert_eq!(shown(&deleted, alive), "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1");
+    let refused = after(object(json!({})), vec![Answer::Refused(400, "InputInvalid")], forced());
+    assert_eq!(
+        shown(&refused, vec![Answer::Created]),
+        "Ready=True/Created InSync=True/InSync origin=Created observed=1"
+    );
+}
+
+#[test]
+fn an_outcome_acknowledges_only_what_was_asked_before_it() {
+    let settled = created(edited(json!({"groupInfo": "v2"})));
+    let v2 = GroupSnapshot { group_info: "v2".into(), ..snapshot() };
+    let (end, _) = play(&settled, None, vec![Answer::Group(snapshot()), Answer::Done, Answer::Group(v2)]);
+    // The write of this outcome is repeated after the user asked for another look.
+    let asked = with(settled, forced());
+    let status = end.verdict().unwrap().status(&asked, None, at(NOW)).unwrap();
+    assert_eq!(status.last_handled_reconcile_at, None);
+}

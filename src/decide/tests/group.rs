@@ -1,0 +1,182 @@
+//! Adopting, changing, and losing a group.
+
+use rstest::rstest;
+use serde_json::json;
+
+use super::*;
+use crate::live::{GroupChange, GroupFields};
+
+const ADOPTED: &str = "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1";
+
+fn info(text: &str) -> GroupSnapshot {
+    GroupSnapshot { group_info: text.into(), ..snapshot() }
+}
+
+fn message(status: &LiveMessageGroupStatus, kind: ConditionType) -> &str {
+    &status.condition(kind).unwrap().message
+}
+
+#[test]
+fn an_existing_group_is_described_and_made_as_the_spec_says_before_it_is_ready() {
+    let answers = vec![Answer::Exists, Answer::Group(info("theirs")), Answer::Done, Answer::Group(info("v1"))];
+    let new = object(json!({}));
+    let (_, calls) = play(&new, None, answers.clone());
+    assert_eq!(operations(&calls), [Operation::Create, Operation::Describe, Operation::Modify, Operation::Describe]);
+    let Call::Modify(_, change) = &calls[2] else { panic!("{calls:?}") };
+    assert_eq!(change, &GroupChange { group_info: Some("v1".into()), administrators: None });
+    let status = pass(&new, answers).unwrap();
+    assert_eq!(line(&status), ADOPTED);
+    assert_eq!(status.last_request_id.as_deref(), Some("request-2"), "the last one that changed something");
+    assert_eq!(status.created_at(), Some(at(NOW - 60)));
+    assert_eq!((status.app_id.as_deref(), status.group_id.as_deref()), (Some("demo"), Some("room1")));
+}
+
+#[test]
+fn only_what_the_spec_names_is_sent_and_compared() {
+    let bare = object(json!({"spec": {"groupName": null, "groupInfo": null}}));
+    let (_, calls) = play(&bare, None, vec![Answer::Exists, Answer::Group(info("theirs"))]);
+    let Call::Create(_, fields) = &calls[0] else { panic!("{calls:?}") };
+    assert_eq!(fields, &GroupFields::default());
+    let cleared = object(json!({"spec": {"groupInfo": "", "administrators": []}}));
+    let admins = GroupSnapshot { administrators: vec!["a".into()], ..snapshot() };
+    let (_, calls) = play(&cleared, None, vec![Answer::Exists, Answer::Group(admins), Answer::Lost]);
+    let Call::Modify(_, change) = &calls[2] else { panic!("{calls:?}") };
+    assert_eq!(change, &GroupChange { group_info: Some(String::new()), administrators: Some(vec![]) });
+}
+
+#[rstest]
+#[case(&["a", "b"], &["b", "a"], true)]
+#[case(&["a"], &["a", "a"], true)]
+#[case(&[], &[], true)]
+#[case(&["a", "b"], &["a"], false)]
+#[case(&["a"], &["a", "b"], false)]
+#[case(&["a"], &["A"], false)]
+fn administrators_are_a_set(#[case] wanted: &[&str], #[case] shown: &[&str], #[case] equal: bool) {
+    let object = object(json!({"spec": {"administrators": wanted}}));
+    let group = GroupSnapshot { administrators: shown.iter().map(|id| (*id).to_owned()).collect(), ..snapshot() };
+    let mut answers = vec![Answer::Exists, Answer::Group(group)];
+    if !equal {
+        answers.push(Answer::Lost);
+    }
+    assert_eq!(play(&object, None, answers).1.len(), if equal { 2 } else { 3 });
+}
+
+#[test]
+fn immutable_differences_are_named_and_cost_nothing_further() {
+    let theirs = GroupSnapshot { group_name: "Theirs".into(), creator_id: "them".into(), ..snapshot() };
+    let new = object(json!({"spec": {"creatorId": "us"}}));
+    let adopted = after(new, vec![Answer::Exists, Answer::Group(theirs.clone())], json!({}));
+    let status = adopted.status.clone().unwrap();
+    assert_eq!(line(&status), "Ready=True/AlreadyExists InSync=False/ImmutableFieldsDiffer origin=Adopted observed=1");
+    assert!(message(&status, ConditionType::InSync).contains("groupName and creatorId"), "{status:?}");
+    assert_eq!(shown(&adopted, vec![]), "unchanged");
+    // A change beside them is still applied.
+    let edited = with(adopted, edited(json!({"groupInfo": "v2"})));
+    let changed = GroupSnapshot { group_info: "v2".into(), ..theirs.clone() };
+    assert_eq!(
+        shown(&edited, vec![Answer::Group(theirs), Answer::Done, Answer::Group(changed)]),
+        "Ready=True/AlreadyExists InSync=False/ImmutableFieldsDiffer origin=Adopted observed=2"
+    );
+}
+
+#[test]
+fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_changes() {
+    let edit = created(edited(json!({"groupInfo": "v2", "administrators": ["a"]})));
+    let half = GroupSnapshot { administrators: vec!["a".into()], ..snapshot() };
+    let answers = vec![
+        Answer::Group(snapshot()),
+        Answer::Done,
+        Answer::Group(half.clone()),
+        Answer::Done,
+        Answer::Group(half.clone()),
+    ];
+    let left = after(edit, answers, json!({}));
+    let status = left.status.clone().unwrap();
+    assert_eq!(line(&status), "Ready=True/Created InSync=False/ChangeNotTaken origin=Created observed=2");
+    let told = message(&status, ConditionType::InSync);
+    assert!(told.contains("groupInfo") && !told.contains("administrators"), "{told}");
+    assert_eq!(shown(&left, vec![]), "unchanged");
+    let again = with(left, json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
+    let taken = GroupSnapshot { group_info: "v3".into(), ..half.clone() };
+    assert_eq!(
+        shown(&again, vec![Answer::Group(half), Answer::Done, Answer::Group(taken)]),
+        "Ready=True/Created InSync=True/InSync origin=Created observed=3"
+    );
+}
+
+#[test]
+fn a_group_that_vanished_is_created_again() {
+    let gone = Answer::Refused(404, "ResourceNotExist");
+    let asked = created(forced());
+    let again = pass(&asked, vec![gone.clone(), Answer::Created]).unwrap();
+    assert_eq!(line(&again), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
+    assert_eq!(again.create_time, None, "the new group's is not known");
+    // Somebody else was faster: the old life's origin does not hold for the new one.
+    let theirs = pass(&asked, vec![gone, Answer::Exists, Answer::Group(snapshot())]).unwrap();
+    assert_eq!(line(&theirs), ADOPTED);
+}
+
+/// `origin` belongs to one life of the group, whatever the pass that saw its end comes to.
+#[rstest]
+#[case(Answer::Lost, "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=1")]
+#[case(Answer::Refused(500, "ServerError"), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1")]
+#[case(Answer::Refused(400, "ErrorTooManyGroups"), "Ready=False/QuotaExceeded Stalled=True/QuotaExceeded observed=1")]
+// The way out is open: nothing of this object lives remotely.
+#[case(Answer::Refused(404, "ResourceNotExist"), "Ready=False/AppNotFound Stalled=True/AppNotFound observed=1")]
+#[case(Answer::Blocked, "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1")]
+fn the_origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
+    let gone = Answer::Refused(404, "ResourceNotExist");
+    let asked = created(forced());
+    assert_eq!(shown(&asked, vec![gone, answer]), expected);
+}
+
+#[test]
+fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
+    let new = object(json!({}));
+    let mut facts = Facts::default();
+    let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
+    let reply = Reply::Created(CreateOutcome::Created);
+    facts.absorb(&create, 1, Ok((reply, Some("request-1".into())))).unwrap();
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let status = waiting.status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=1");
+    assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
+}
+
+#[test]
+fn a_group_found_deleted_is_told_and_its_record_ends() {
+    let deleted = GroupSnapshot { deleted: true, ..snapshot() };
+    let status = pass(&created(forced()), vec![Answer::Group(deleted)]).unwrap();
+    assert_eq!(
+        line(&status),
+        "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
+    );
+    assert_eq!((status.origin.clone(), status.create_time.clone()), (None, None));
+    assert!(message(&status, ConditionType::Ready).contains("edit spec.groupId"));
+}
+
+#[test]
+fn the_way_out_starts_the_record_anew() {
+    let deleted = GroupSnapshot { deleted: true, ..snapshot() };
+    let lost = after(created(forced()), vec![Answer::Group(deleted)], json!({}));
+    assert!(lost.status.as_ref().unwrap().last_request_id.is_some());
+    let moved = with(lost, edited(json!({"groupId": "room2", "groupName": "Another"})));
+    // Whatever the first pass over the new group comes to, nothing of the old one is left.
+    let tried = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
+    assert_eq!(line(&tried), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=2");
+    assert_eq!((tried.group_id.as_deref(), tried.last_request_id.as_deref()), (Some("room2"), None));
+    let status = pass(&moved, vec![Answer::Exists, Answer::Group(GroupSnapshot { create_time: None, ..snapshot() })]);
+    let status = status.unwrap();
+    assert_eq!((status.create_time.clone(), status.last_request_id.clone()), (None, None));
+    assert!(line(&status).contains("origin=Adopted"));
+    let made = pass(&moved, vec![Answer::Created]).unwrap();
+    assert_eq!(line(&made), "Ready=True/Created InSync=True/InSync origin=Created observed=2");
+}
+
+#[test]
+fn an_origin_of_another_group_counts_for_nothing() {
+    let moved = created(edited(json!({"groupId": "room2"})));
+    let (_, calls) = play(&moved, None, vec![Answer::Lost]);
+    assert_eq!(operations(&calls), [Operation::Create]);
+    assert_eq!(shown(&moved, vec![Answer::Lost]), "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=2");
+}

@@ -1,0 +1,187 @@
+//! The status contract as tables. The fixtures here play a whole pass against a script of answers and show the status
+//! it ends with in one line.
+
+mod annotations;
+mod contract;
+mod group;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Action, Facts, Failure, Holder, Verdict, decide};
+use crate::live::error::{ApiError, Delivery};
+use crate::live::{Call, CallError, CreateOutcome, GroupSnapshot, Operation, Reply};
+use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus};
+
+/// The moment of every pass, unless a test says another one.
+const NOW: i64 = 1_800_000_000;
+
+/// What the service answers.
+#[derive(Debug, Clone)]
+enum Answer {
+    Created,
+    Exists,
+    Blocked,
+    Group(GroupSnapshot),
+    Done,
+    Refused(u16, &'static str),
+    Lost,
+}
+
+/// An object as the apiserver defaults it; `change` is merged into it.
+fn object(change: Value) -> LiveMessageGroup {
+    let mut object = json!({
+        "apiVersion": "live.alibabacloud.com/v1alpha1",
+        "kind": "LiveMessageGroup",
+        "metadata": {"namespace": "ns", "name": "room", "uid": "u1", "generation": 1},
+        "spec": {"appId": "demo", "groupId": "room1", "groupName": "Room", "groupInfo": "v1"},
+        "status": {"observedGeneration": -1, "conditions": [{
+            "type": "Ready", "status": "Unknown", "reason": "Pending", "message": "",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }]},
+    });
+    json_patch::merge(&mut object, &change);
+    serde_json::from_value(object).unwrap()
+}
+
+/// The object after its group was created, then changed by `change`.
+fn created(change: Value) -> LiveMessageGroup {
+    after(object(json!({})), vec![Answer::Created], change)
+}
+
+/// The object after a pass, then changed by `change`.
+fn after(object: LiveMessageGroup, answers: Vec<Answer>, change: Value) -> LiveMessageGroup {
+    let status = pass(&object, answers).unwrap();
+    with(LiveMessageGroup { status: Some(status), ..object }, change)
+}
+
+fn with(object: LiveMessageGroup, change: Value) -> LiveMessageGroup {
+    let mut value = serde_json::to_value(object).unwrap();
+    json_patch::merge(&mut value, &change);
+    serde_json::from_value(value).unwrap()
+}
+
+fn edited(change: Value) -> Value {
+    json!({"metadata": {"generation": 2}, "spec": change})
+}
+
+fn forced() -> Value {
+    json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "again"}}})
+}
+
+/// The group as the spec of [`object`] describes it.
+fn snapshot() -> GroupSnapshot {
+    GroupSnapshot {
+        group_id: "room1".into(),
+        group_name: "Room".into(),
+        group_info: "v1".into(),
+        create_time: Some(at(NOW - 60)),
+        ..GroupSnapshot::default()
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Answers `call`.
+fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
+    let reply = match (call, answer) {
+        (Call::Create(..), Answer::Created) => Reply::Created(CreateOutcome::Created),
+        (Call::Create(..), Answer::Exists) => Reply::Created(CreateOutcome::AlreadyExists),
+        (Call::Create(..), Answer::Blocked) => Reply::Created(CreateOutcome::AlreadyDelete),
+        (Call::Describe(_), Answer::Group(group)) => Reply::Group(group.clone()),
+        (Call::Modify(..), Answer::Done) => Reply::Done,
+        (_, Answer::Refused(status, code)) => return Err(refused(*status, code, "request-1")),
+        (_, Answer::Lost) => {
+            return Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer within 10 s".into() });
+        }
+        (call, answer) => panic!("{call:?} is not answered by {answer:?}"),
+    };
+    Ok(reply)
+}
+
+/// A refusal whose message names its request, as the service's messages do.
+fn refused(status: u16, code: &str, request: &str) -> CallError {
+    CallError::Api(ApiError {
+        status,
+        code: (!code.is_empty()).then(|| code.to_owned()),
+        message: format!("what the service says. RequestId: {request}"),
+        request_id: Some(request.to_owned()),
+        retry_after: None,
+    })
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+enum End {
+    Nothing,
+    Status(Verdict),
+    Failed(Failure, Verdict),
+}
+
+/// Plays a pass; every answer must be asked for. Also the calls it made.
+fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>) -> (End, Vec<Call>) {
+    let (mut facts, mut calls, mut answers) = (Facts::default(), Vec::new(), answers.into_iter());
+    let generation = object.metadata.generation.unwrap();
+    let end = loop {
+        let call = match decide(object, &facts, holder) {
+            Action::Nothing => break End::Nothing,
+            Action::Write(verdict) => break End::Status(verdict),
+            Action::Fail(failure) => {
+                let verdict = Verdict::failed(&failure, &facts);
+                break End::Failed(failure, verdict);
+            }
+            Action::Call(call) => call,
+            step => panic!("{step:?} for an object whose group is never deleted"),
+        };
+        let told = answer(&call, &answers.next().unwrap_or_else(|| panic!("no answer for {call:?}")));
+        let request = Some(format!("request-{}", calls.len()));
+        let absorbed = facts.absorb(&call, generation, told.as_ref().map(|reply| (reply.clone(), request)));
+        calls.push(call);
+        if let Err(failure) = absorbed {
+            let verdict = Verdict::failed(&failure, &facts);
+            break End::Failed(failure, verdict);
+        }
+    };
+    assert_eq!(answers.len(), 0, "answers nobody asked for after {calls:?}");
+    (end, calls)
+}
+
+impl End {
+    fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Nothing => None,
+            Self::Status(verdict) | Self::Failed(_, verdict) => Some(verdict),
+        }
+    }
+}
+
+/// The new status a pass ends with, if it is another one.
+fn pass(object: &LiveMessageGroup, answers: Vec<Answer>) -> Option<LiveMessageGroupStatus> {
+    play(object, None, answers).0.verdict()?.status(object, object.reconcile_requested_at(), at(NOW))
+}
+
+/// The status a pass ends with, in one line.
+fn shown(object: &LiveMessageGroup, answers: Vec<Answer>) -> String {
+    pass(object, answers).map_or_else(|| "unchanged".to_owned(), |status| line(&status))
+}
+
+/// A status in one line: its conditions, its origin, and the generation acted on.
+fn line(status: &LiveMessageGroupStatus) -> String {
+    let conditions = status
+        .conditions
+        .iter()
+        .map(|condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason));
+    let origin = status.origin.as_ref().map(|origin| format!("origin={}", origin.as_str()));
+    let observed = status.observed_generation.map(|generation| format!("observed={generation}"));
+    conditions.chain(origin).chain(observed).collect::<Vec<_>>().join(" ")
+}
+
+fn operations(calls: &[Call]) -> Vec<Operation> {
+    calls.iter().map(Call::operation).collect()
+}
+
+fn condition_time(status: &LiveMessageGroupStatus, kind: ConditionType) -> Option<i64> {
+    Some(status.condition(kind)?.last_transition_time.0.as_second())
+}

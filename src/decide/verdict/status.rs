@@ -1,0 +1,262 @@
+//! The status a verdict becomes: the new one out of the old one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::{Desired, recorded_identity};
+use super::{Learned, Live, OriginChange, Other, Sync};
+use crate::resources::{
+    Attempt, ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
+    remove_condition, set_condition,
+};
+
+/// Makes the new status out of the old one.
+pub(super) struct Writer<'a> {
+    object: &'a LiveMessageGroup,
+    status: LiveMessageGroupStatus,
+    generation: i64,
+    /// This very generation was applied before: `Ready` was written True for it.
+    applied: bool,
+    asked: Option<&'a str>,
+    now: Timestamp,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn of(
+        object: &'a LiveMessageGroup,
+        mut status: LiveMessageGroupStatus,
+        asked: Option<&'a str>,
+        now: Timestamp,
+    ) -> Self {
+        let generation = object.metadata.generation.unwrap_or_default();
+        let identity = Desired::of(object).ok().map(|desired| desired.identity());
+        let same = identity.is_some() && recorded_identity(object) == identity;
+        if !same {
+            // Another group: its record starts anew.
+            status.origin = None;
+            status.create_time = None;
+            status.last_request_id = None;
+            status.attempt = None;
+        }
+        let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+        let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
+        Self { object, status, generation, applied, asked, now }
+    }
+
+    fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
+        set_condition(&mut self.status.conditions, kind, status, reason, message, self.generation, self.now);
+    }
+
+    fn set_if(&mut self, holds: bool, kind: ConditionType, reason: Reason, message: &str) {
+        if holds {
+            self.set(kind, ConditionStatus::True, reason, message);
+        } else {
+            remove_condition(&mut self.status.conditions, kind);
+        }
+    }
+
+    /// Which group the record tells about.
+    fn identify(&mut self) {
+        let spec = &self.object.spec;
+        self.status.app_id = Some(spec.app_id.clone());
+        self.status.group_id = self.object.group_id().map(str::to_owned);
+        self.status.data_center = spec.data_center.map(|data_center| data_center.as_str().to_owned());
+    }
+
+    fn learn(&mut self, learned: &Learned) {
+        match &learned.origin {
+            OriginChange::Keep => {}
+            OriginChange::Clear => {
+                self.status.origin = None;
+                self.status.create_time = None;
+                self.status.attempt = None;
+            }
+            OriginChange::Set(origin) => {
+                self.status.origin = Some(origin.clone());
+                self.status.create_time = None;
+                self.identify();
+            }
+        }
+        if learned.attempt_refused {
+            self.status.attempt = None;
+        }
+        if learned.request_id.is_some() {
+            self.status.last_request_id = bounded(learned.request_id.as_deref());
+        }
+    }
+
+    /// What every pass writes but a paused one.
+    fn observed(mut self) -> LiveMessageGroupStatus {
+        self.status.observed_generation = Some(self.generation);
+        self.identify();
+        remove_condition(&mut self.status.conditions, ConditionType::Paused);
+        self.status
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(asked) = self.asked.filter(|asked| !asked.is_empty()) {
+            self.status.last_handled_reconcile_at = Some(asked.to_owned());
+        }
+    }
+
+    pub(super) fn live(mut self, live: &Live) -> LiveMessageGroupStatus {
+        self.set(ConditionType::Ready, ConditionStatus::True, live.reason, &live.message);
+        for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
+            remove_condition(&mut self.status.conditions, gone);
+        }
+        if let Some(sync) = &live.sync {
+            self.sync(sync);
+        } else {
+            remove_condition(&mut self.status.conditions, ConditionType::InSync);
+        }
+        if let Some(origin) = &live.origin {
+            self.status.origin = Some(origin.clone());
+            self.close_attempt(origin, live.answered_at);
+        }
+        if let Some(told) = &live.create_time {
+            self.status.create_time = told.map(|time| time.to_string());
+        }
+        if self.status.create_time.is_some() {
+            // From here on the group is known by its create time.
+            self.status.attempt = None;
+        }
+        if live.request_id.is_some() {
+            self.status.last_request_id = bounded(live.request_id.as_deref());
+        }
+        self.acknowledge();
+        self.observed()
+    }
+
+    fn close_attempt(&mut self, origin: &Origin, answered_at: Option<Timestamp>) {
+        match (&mut self.status.attempt, origin) {
+            (Some(attempt), Origin::Created) if attempt.is_open() => {
+                attempt.answered_at = answered_at.map(|at| at.to_string());
+            }
+            (Some(_), Origin::Created) | (None, _) => {}
+            _ => self.status.attempt = None,
+        }
+    }
+
+    fn sync(&mut self, sync: &Sync) {
+        let (status, reason, message) = match sync {
+            Sync::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
+            Sync::ImmutableDiffer(fields) => (
+                ConditionStatus::False,
+                Reason::ImmutableFieldsDiffer,
+                format!("the group differs in {}, which the Live API cannot change", fields.join(" and ")),
+            ),
+            Sync::NotTaken(fields) => (
+                ConditionStatus::False,
+                Reason::ChangeNotTaken,
+                format!(
+                    "the Live API accepted the change of {} twice, but the group still shows the old value; \
+                     the operator tries again when the spec changes",
+                    fields.join(" and ")
+                ),
+            ),
+        };
+        self.set(ConditionType::InSync, status, reason, &message);
+    }
+
+    pub(super) fn other(mut self, other: &Other) -> LiveMessageGroupStatus {
+        let (reason, message) = (other.reason, other.message.as_str());
+        let ready = match reason.ready() {
+            Ready::True => Some(ConditionStatus::True),
+            Ready::False => Some(ConditionStatus::False),
+            Ready::Unknown => Some(ConditionStatus::Unknown),
+            // What was applied to a group that is no more is applied no longer.
+            Ready::Unchanged => {
+                (!self.applied || other.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
+            }
+        };
+        if let Some(ready) = ready {
+            self.set(ConditionType::Ready, ready, reason, message);
+            remove_condition(&mut self.status.conditions, ConditionType::InSync);
+        }
+        let (going_on, stuck) = match reason.progress() {
+            Progress::Settled => (false, false),
+            Progress::Reconciling => (true, false),
+            Progress::Stalled => (false, true),
+            Progress::StalledAfter(grace) => {
+                let late = self.is_late(reason, grace);
+                (!late, late)
+            }
+        };
+        self.set_if(going_on, ConditionType::Reconciling, reason, message);
+        self.set_if(stuck, ConditionType::Stalled, reason, message);
+        if ready.is_some() {
+            self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
+        }
+        self.learn(&other.learned);
+        if stuck {
+            self.acknowledge();
+        }
+        self.observed()
+    }
+
+    /// Whether `reason` has held for longer than `grace`: since it was first written, for `Ready` may be of that status
+    /// for longer, by another reason.
+    fn is_late(&self, reason: Reason, grace: Duration) -> bool {
+        let since = |kind| {
+            let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());
+            condition.map(|condition| condition.last_transition_time.0)
+        };
+        let first = since(ConditionType::Reconciling).zip(since(ConditionType::Ready)).map(|(a, b)| a.max(b));
+        since(ConditionType::Stalled).is_some()
+            || first.is_some_and(|first| self.now.duration_since(first).as_secs() >= grace.as_secs().cast_signed())
+    }
+
+    pub(super) fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {
+        self.learn(learned);
+        self.set(
+            ConditionType::Paused,
+            ConditionStatus::True,
+            Reason::Paused,
+            "the annotation live.alibabacloud.com/paused is \"true\": remove it to go on",
+        );
+        self.status
+    }
+
+    pub(super) fn resumed(mut self) -> LiveMessageGroupStatus {
+        remove_condition(&mut self.status.conditions, ConditionType::Paused);
+        self.status
+    }
+}
+
+/// The status in which an attempt is recorded before its create is sent.
+pub fn attempting_status(object: &LiveMessageGroup, attempt: Attempt, now: Timestamp) -> LiveMessageGroupStatus {
+    let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
+    let message = "the group is being created";
+    writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
+    writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
+    remove_condition(&mut writer.status.conditions, ConditionType::Stalled);
+    remove_condition(&mut writer.status.conditions, ConditionType::Degraded);
+    writer.status.attempt = Some(attempt);
+    writer.observed()
+}
+
+/// A request id as the CRD takes it: at most 128 characters.
+fn bounded(request_id: Option<&str>) -> Option<String> {
+    request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
+}
+
+/// The status of an object that cannot be read, or `None` where it is the recorded one. `status` is what of its own
+/// can be read.
+pub fn unreadable_status(
+    status: LiveMessageGroupStatus,
+    generation: i64,
+    message: String,
+    now: Timestamp,
+) -> Option<LiveMessageGroupStatus> {
+    let mut after = status.clone();
+    after.observed_generation = Some(generation);
+    let conditions = &mut after.conditions;
+    remove_condition(conditions, ConditionType::Reconciling);
+    for (kind, value) in
+        [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Stalled, ConditionStatus::True)]
+    {
+        set_condition(conditions, kind, value, Reason::InvalidSpec, message.clone(), generation, now);
+    }
+    (after != status).then_some(after)
+}
