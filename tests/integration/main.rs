@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
 mod admission;
+mod calls;
 mod chart;
 mod chart_values;
 mod control_plane;
+mod hundreds;
 mod lifecycle;
 
 mod world;
