@@ -8,6 +8,7 @@ mod calls;
 mod chart;
 mod chart_values;
 mod control_plane;
+mod credentials;
 mod hundreds;
 mod lifecycle;
 
