@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
 mod admission;
+mod by_hand;
 mod calls;
 mod chart;
 mod chart_values;
 mod control_plane;
 mod credentials;
+mod edits;
 mod hundreds;
 mod lifecycle;
 
