@@ -16,6 +16,9 @@ pub const FIELD_MANAGER: &str = "live-message-operator";
 /// A call to the apiserver is given up after this long.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The HTTP status of a patch whose test fails.
+const UNPROCESSABLE: u16 = 422;
+
 /// What a read found.
 #[derive(Debug)]
 pub enum Found {
@@ -116,7 +119,17 @@ impl Objects {
             serde_json::from_value(operations).map_err(|error| StoreError::from(kube::Error::SerdeError(error)))?;
         let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        in_time(api.patch_status(key.name(), &params, &Patch::Json::<()>(patch))).await
+        let written = in_time(api.patch_status(key.name(), &params, &Patch::Json::<()>(patch))).await;
+        // A test that fails and a status that is not valid are answered alike.
+        if let Err(StoreError::Kube(error)) = &written
+            && matches!(&**error, kube::Error::Api(refusal) if refusal.code == UNPROCESSABLE)
+        {
+            let now = in_time(api.get_metadata_opt(key.name())).await?;
+            if now.and_then(|object| object.metadata.uid).as_deref() != Some(uid) {
+                return Err(StoreError::Gone);
+            }
+        }
+        written
     }
 }
 

@@ -13,6 +13,7 @@ mod credentials;
 mod edits;
 mod hundreds;
 mod lifecycle;
+mod replaced;
 
 mod world;
 
