@@ -1,6 +1,8 @@
 //! The Live API as a person uses it beside the operator: with the library's own client.
 
-use live_message_operator::live::{Call, Client, ClientOptions, Credentials, Endpoint, GroupRef, GroupSnapshot, Reply};
+use live_message_operator::live::{
+    Call, Client, ClientOptions, Credentials, Endpoint, GroupChange, GroupRef, GroupSnapshot, Reply,
+};
 
 use crate::support::{Error, Result};
 use crate::world::{APP, World};
@@ -30,6 +32,12 @@ impl ByHand {
             Reply::Group(group) => Ok(group),
             other => Err(Error::new(format!("no group: {other:?}"))),
         }
+    }
+
+    /// Changes a group's info.
+    pub async fn set_info(&self, id: &str, info: &str) -> Result<()> {
+        let change = GroupChange { group_info: Some(info.to_owned()), administrators: None };
+        self.call(Call::Modify(group(id), change)).await.map(drop)
     }
 }
 
