@@ -16,6 +16,7 @@ mod credentials;
 mod edits;
 mod hundreds;
 mod lifecycle;
+mod refusals;
 mod replaced;
 
 mod world;

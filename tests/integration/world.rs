@@ -82,6 +82,16 @@ impl<'c> World<'c> {
         self.operator.as_ref().map(|operator| operator.process.log()).unwrap_or_default()
     }
 
+    /// Puts another emulator, with nothing of the old one's state, in the place of this one.
+    pub fn replace_emulator(&mut self, options: EmulatorOptions) -> Result<()> {
+        let listen = self.emulator.url().trim_start_matches("http://").to_owned();
+        if self.emulator.process.exited()?.is_none() {
+            self.emulator.process.sigkill()?;
+        }
+        self.emulator = Emulator::start(&EmulatorOptions { listen, ..options })?;
+        Ok(())
+    }
+
     /// Creates an object; `spec` is merged over an app id.
     pub async fn create(&self, name: &str, spec: Value) -> Result<LiveMessageGroup> {
         create_in(&self.api, name, spec).await
