@@ -20,6 +20,10 @@ pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 /// How long an answered call keeps its permit.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A grant that is late by no more than this is made up for by the next ones: a timer is always a little late, and 500
+/// times that little is half a second. More than this is no lateness: nobody asked.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
 /// What became of a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -84,7 +88,8 @@ impl Window {
             return Grant::NotBefore(self.next);
         }
         self.free -= 1;
-        self.next = self.next.max(now) + SECOND.div_f64(self.rate.rate(now));
+        let in_time = now.saturating_duration_since(self.next) <= CATCH_UP;
+        self.next = if in_time { self.next } else { now } + SECOND.div_f64(self.rate.rate(now));
         Grant::Now
     }
 
@@ -128,6 +133,17 @@ mod tests {
         assert_eq!(window.grant(start + at(1000)), Grant::Now);
         assert_eq!(window.grant(start + at(1000)), Grant::NotBefore(start + at(1020)));
         assert_eq!(window.grant(start + at(1020)), Grant::Now);
+    }
+
+    #[test]
+    fn a_late_timer_slows_nothing_down_and_a_break_saves_nothing_up() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start);
+        assert_eq!(window.grant(start + at(1000)), Grant::Now);
+        assert_eq!(window.grant(start + at(1023)), Grant::Now, "3 ms late");
+        assert_eq!(window.grant(start + at(1040)), Grant::Now);
+        assert_eq!(window.grant(start + at(1200)), Grant::Now, "after a break");
+        assert_eq!(window.grant(start + at(1219)), Grant::NotBefore(start + at(1220)));
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl Account {
         };
         let started = Instant::now();
         permit.sending();
+        tracing::debug!(%operation, "call sent");
         let result = self.client.send(call, credentials).await;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {

@@ -17,6 +17,9 @@ pub const FIELD_MANAGER: &str = "live-message-operator";
 /// A call to the apiserver is given up after this long.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The HTTP status of a patch whose test fails.
+const UNPROCESSABLE: u16 = 422;
+
 /// What a read found.
 #[derive(Debug)]
 pub enum Found {
@@ -121,7 +124,22 @@ impl Objects {
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]);
         let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        in_time(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
+        let written = in_time(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.told_apart(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+    }
+
+    /// The apiserver answers a failed test and an object that is not valid alike: tells a test of the uid apart.
+    async fn told_apart<T>(&self, key: &Key, uid: &str, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Kube(error)) = &written
+            && matches!(&**error, kube::Error::Api(refusal) if refusal.code == UNPROCESSABLE)
+        {
+            let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
+            let now = in_time(api.get_metadata_opt(key.name())).await?;
+            if now.and_then(|object| object.metadata.uid).as_deref() != Some(uid) {
+                return Err(StoreError::Gone);
+            }
+        }
+        written
     }
 
     /// Records an attempt: a status that holds only for the object as it was read, so that of two operators one fails.
@@ -140,7 +158,9 @@ impl Objects {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
+        let written =
+            in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.told_apart(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
     /// Whether a namespace is going away.
@@ -169,7 +189,9 @@ impl Objects {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-        in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await
+        let written =
+            in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.told_apart(key, uid, written).await
     }
 }
 

@@ -4,11 +4,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
 mod admission;
+mod annotations;
+mod by_hand;
+mod calls;
 mod chart;
 mod chart_values;
+mod conflicts;
 mod control_plane;
+mod crashes;
+mod credentials;
+mod edits;
+mod hundreds;
 mod lifecycle;
 mod policies;
+mod refusals;
+mod replaced;
 
 mod world;
 

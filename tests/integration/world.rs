@@ -1,30 +1,33 @@
 //! A namespace with an emulator and an operator of its own.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::{Value, json};
 
+use crate::calls::Calls;
 use crate::support::{
-    ControlPlane, Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Result, shared_control_plane,
+    Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Result,
+    shared_control_plane,
 };
 
 /// The app every world has.
 pub const APP: &str = "demo";
 
 /// Everything a story needs.
-pub struct World {
-    pub control_plane: &'static ControlPlane,
+pub struct World<'c> {
+    pub control_plane: &'c ControlPlane,
     pub namespace: String,
     pub emulator: Emulator,
+    pub emulator_options: EmulatorOptions,
     pub operator: Option<Operator>,
     pub api: Api<LiveMessageGroup>,
     pub options: OperatorOptions,
 }
 
-impl World {
+impl World<'static> {
     /// A new namespace, an emulator with the app `demo` and these groups, no operator yet.
     pub async fn new(groups: &[&str]) -> Result<Self> {
         Self::with(EmulatorOptions { groups: groups.iter().map(|g| format!("{APP}/{g}")).collect(), ..app() }).await
@@ -34,18 +37,26 @@ impl World {
     pub async fn with(emulator: EmulatorOptions) -> Result<Self> {
         let control_plane = shared_control_plane()?;
         control_plane.apply_crds()?;
+        World::on(control_plane, emulator, &[]).await
+    }
+}
+
+impl<'c> World<'c> {
+    /// The same on any control plane, whatever is installed there; the operator watches these namespaces as well.
+    pub async fn on(control_plane: &'c ControlPlane, emulator: EmulatorOptions, more: &[&str]) -> Result<Self> {
         let namespace = control_plane.namespace()?;
-        let emulator = Emulator::start(&emulator)?;
-        let kubeconfig: PathBuf = control_plane.operator_kubeconfig(&namespace, &[&namespace])?;
+        let emulator_options = emulator;
+        let emulator = Emulator::start(&emulator_options)?;
+        let watched: Vec<&str> = more.iter().copied().chain([namespace.as_str()]).collect();
         let options = OperatorOptions {
-            kubeconfig,
+            kubeconfig: control_plane.operator_kubeconfig(&namespace, &watched)?,
             endpoint: emulator.url().to_owned(),
-            args: vec!["--namespace".into(), namespace.clone()],
+            args: watched.iter().map(|name| format!("--namespace={name}")).collect(),
             env: vec![("RUST_LOG".into(), "info,live_message_operator=debug".into())],
             ..OperatorOptions::default()
         };
         let api = Api::namespaced(control_plane.client().await?, &namespace);
-        Ok(Self { control_plane, namespace, emulator, operator: None, api, options })
+        Ok(Self { control_plane, namespace, emulator, emulator_options, operator: None, api, options })
     }
 
     /// Starts the operator.
@@ -54,9 +65,57 @@ impl World {
         Ok(())
     }
 
+    /// Kills the operator (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.operator.take().context("no operator runs")?.process.sigkill()
+    }
+
+    /// Asks the operator to end, and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut operator = self.operator.take().context("no operator runs")?;
+        operator.process.sigterm()?;
+        operator.process.wait(Duration::from_secs(30)).map(drop)
+    }
+
+    /// What the operator has logged.
+    pub fn log(&self) -> String {
+        self.operator.as_ref().map(|operator| operator.process.log()).unwrap_or_default()
+    }
+
+    /// Puts another emulator, with nothing of the old one's state, in the place of this one.
+    pub fn replace_emulator(&mut self, options: EmulatorOptions) -> Result<()> {
+        let listen = self.emulator.url().trim_start_matches("http://").to_owned();
+        if self.emulator.process.exited()?.is_none() {
+            self.emulator.process.sigkill()?;
+        }
+        self.emulator = Emulator::start(&EmulatorOptions { listen, ..options })?;
+        Ok(())
+    }
+
     /// Creates an object; `spec` is merged over an app id.
     pub async fn create(&self, name: &str, spec: Value) -> Result<LiveMessageGroup> {
         create_in(&self.api, name, spec).await
+    }
+
+    /// Creates `count` objects at once, of these names with a number.
+    pub async fn create_many(&self, name: &str, count: usize) -> Result<()> {
+        let all = futures::stream::iter((0..count).map(|i| format!("{name}{i:03}")));
+        all.map(async |name| self.create(&name, json!({})).await.map(drop)).buffer_unordered(32).try_collect().await
+    }
+
+    /// All objects.
+    pub async fn list(&self) -> Result<Vec<LiveMessageGroup>> {
+        Ok(self.api.list(&ListParams::default()).await?.items)
+    }
+
+    /// Waits until that many objects have this reason at `Ready`, for their newest generation; returns all objects.
+    pub async fn count_of(&self, reason: &str, count: usize, seconds: u64) -> Result<Vec<LiveMessageGroup>> {
+        let what = format!("{count} objects to be {reason}");
+        self.until(&what, seconds, async || {
+            Ok(self.list().await?.iter().filter(|object| is(object, reason)).count() >= count)
+        })
+        .await?;
+        self.list().await
     }
 
     /// Merges into an object.
@@ -104,6 +163,18 @@ impl World {
         let requests = self.emulator.requests()?;
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
     }
+
+    /// How many calls the operator has sent that are not answered yet, as its log tells it.
+    pub fn in_flight(&self) -> usize {
+        let log = self.log();
+        let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        lines("call sent") - lines("call answered") - lines("call failed")
+    }
+
+    /// The calls of an operation so far.
+    pub fn called(&self, operation: &str) -> Result<Calls> {
+        Calls::read(&self.emulator, operation)
+    }
 }
 
 /// An emulator with the app only.
@@ -122,6 +193,12 @@ pub async fn create_in(api: &Api<LiveMessageGroup>, name: &str, spec: Value) -> 
         "metadata": {"name": name}, "spec": whole
     }))?;
     Ok(api.create(&PostParams::default(), &object).await?)
+}
+
+/// Whether the newest generation of an object has this reason at `Ready`.
+pub fn is(object: &LiveMessageGroup, reason: &str) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    observed == object.metadata.generation && condition(object, ConditionType::Ready)[1] == reason
 }
 
 /// Status and reason of a condition; two empty words where it is absent.

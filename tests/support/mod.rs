@@ -8,6 +8,7 @@
 //! Everything is blocking and independent of any async runtime, so that one control plane serves tests that each have a
 //! runtime of their own; [`ControlPlane::client`] makes a client for the runtime it is called in.
 
+mod admin;
 mod control_plane;
 mod error;
 mod guardian;

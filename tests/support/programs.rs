@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::admin;
 use super::error::{Context as _, Error, Result};
 use super::process::{Process, wait_for};
 use super::request_log::{self, Request};
@@ -106,6 +109,7 @@ pub struct Emulator {
     /// Signals, log, end.
     pub process: Process,
     url: String,
+    admin: String,
     dir: Scratch,
 }
 
@@ -115,6 +119,8 @@ impl Emulator {
         let dir = Scratch::new("emulator")?;
         let mut args: Vec<OsString> = vec!["emulate".into(), "--listen".into(), options.listen.clone().into()];
         args.extend(["--request-log".into(), dir.join("requests.jsonl").into()]);
+        let admin = free_address()?;
+        args.extend(["--admin-listen".into(), admin.clone().into()]);
         for (id, secret) in &options.access_keys {
             args.extend(["--access-key".into(), format!("{id}:{secret}").into()]);
         }
@@ -129,12 +135,27 @@ impl Emulator {
             Ok(process.log().lines().find_map(|line| Some(line.strip_prefix("listening on ")?.trim().to_owned())))
         });
         let url = url.map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
-        Ok(Self { process, url, dir })
+        Ok(Self { process, url, admin, dir })
     }
 
     /// `http://ADDR:PORT`, for the operator's `--endpoint`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Puts other rules of what goes wrong in the place of those in force; see `emulate --help`.
+    pub fn faults(&self, rules: &[&str]) -> Result<()> {
+        self.set("/faults", &json!(rules))
+    }
+
+    /// What is at this path of the admin address.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        admin::request(&self.admin, "GET", path, "")
+    }
+
+    /// Changes it.
+    pub fn set(&self, path: &str, value: &Value) -> Result<()> {
+        admin::request(&self.admin, "PUT", path, &value.to_string()).map(drop)
     }
 
     /// Every call it received so far, in order.

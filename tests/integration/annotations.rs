@@ -1,0 +1,114 @@
+//! Pause, resume, force.
+
+use std::time::Duration;
+
+use live_message_operator::resources::ConditionType;
+use serde_json::{Value, json};
+
+use crate::by_hand::ByHand;
+use crate::support::Result;
+use crate::world::{World, condition};
+
+fn annotate(name: &str, value: Value) -> Value {
+    json!({"metadata": {"annotations": {format!("live.alibabacloud.com/{name}"): value}}})
+}
+
+#[tokio::test]
+async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({"groupInfo": "old"})).await?;
+    let before = world.ready("room", "True", "Created").await?;
+    let calls = world.emulator.requests()?.len();
+
+    world.patch("room", annotate("paused", json!("true"))).await?;
+    let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
+    world.until("the pause to be told", 20, paused).await?;
+    world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
+    world.create("new", json!({})).await?;
+    world.ready("new", "True", "Created").await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let room = world.api.get("room").await?;
+    assert_eq!(room.condition(ConditionType::Ready), before.condition(ConditionType::Ready), "Ready is unchanged");
+    let observed = |object: &live_message_operator::resources::LiveMessageGroup| {
+        object.status.as_ref().and_then(|status| status.observed_generation)
+    };
+    assert_eq!(observed(&room), observed(&before));
+    assert_eq!(condition(&room, ConditionType::Reconciling), ["", ""]);
+    assert_eq!(world.emulator.requests()?.len(), calls + 1, "the create of the other object");
+
+    world.patch("room", annotate("paused", Value::Null)).await?;
+    let room = world.ready("room", "True", "Created").await?;
+    assert_eq!(condition(&room, ConditionType::Paused), ["", ""]);
+    assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "new");
+
+    // A pause of a settled object goes as it came, without a call.
+    let calls = world.emulator.requests()?.len();
+    world.patch("room", annotate("paused", json!("true"))).await?;
+    let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
+    world.until("the pause to be told", 20, paused).await?;
+    world.patch("room", annotate("paused", json!("false"))).await?;
+    let resumed = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["", ""]);
+    world.until("the pause to be over", 20, resumed).await?;
+    assert_eq!(world.emulator.requests()?.len(), calls);
+    Ok(())
+}
+
+#[tokio::test]
+async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    let mut object = serde_json::to_value(live_message_operator::resources::LiveMessageGroup::new(
+        "room",
+        serde_json::from_value(json!({"appId": "demo"}))?,
+    ))?;
+    object["metadata"] = json!({"name": "room", "annotations": {"live.alibabacloud.com/paused": "true"}});
+    world.api.create(&kube::api::PostParams::default(), &serde_json::from_value(object)?).await?;
+    let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
+    world.until("the pause to be told", 20, paused).await?;
+    let room = world.api.get("room").await?;
+    assert_eq!(condition(&room, ConditionType::Ready), ["Unknown", "Pending"]);
+    assert_eq!(room.status.and_then(|status| status.observed_generation), Some(-1));
+    assert_eq!(world.emulator.requests()?.len(), 0);
+    world.patch("room", annotate("paused", Value::Null)).await?;
+    world.ready("room", "True", "Created").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({"groupInfo": "mine"})).await?;
+    world.ready("room", "True", "Created").await?;
+    let handled = async |value: &str| {
+        world.patch("room", annotate("reconcile-requested-at", json!(value))).await?;
+        world
+            .until("the request to be acknowledged", 20, async || {
+                let room = world.api.get("room").await?;
+                Ok(room.status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some(value))
+            })
+            .await
+    };
+
+    let calls = world.emulator.requests()?.len();
+    handled("one").await?;
+    let new: Vec<String> = world.emulator.requests()?.split_off(calls).into_iter().map(|r| r.operation).collect();
+    assert_eq!(new, ["DescribeLiveMessageGroup"]);
+
+    let by_hand = ByHand::at(&world)?;
+    by_hand.set_info("room", "theirs").await?;
+    handled("two").await?;
+    assert_eq!(by_hand.describe("room").await?.group_info, "mine");
+    let room = world.ready("room", "True", "Created").await?;
+    assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
+
+    // Neither a restart nor another edit of the object repeats it.
+    let calls = world.emulator.requests()?.len();
+    world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    world.stop()?;
+    world.start()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.emulator.requests()?.len(), calls);
+    Ok(())
+}

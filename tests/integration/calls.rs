@@ -1,0 +1,75 @@
+//! The calls of one operation, as the emulator's request log tells them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::support::{Context as _, Emulator, Request, Result};
+
+/// The calls of an operation, in order.
+pub struct Calls {
+    requests: Vec<Request>,
+    times: Vec<Timestamp>,
+}
+
+impl Calls {
+    /// What this emulator has received so far.
+    pub fn read(emulator: &Emulator, operation: &str) -> Result<Self> {
+        let mut requests: Vec<Request> =
+            emulator.requests()?.into_iter().filter(|request| request.operation == operation).collect();
+        requests.sort_by(|a, b| a.time.cmp(&b.time));
+        let times = requests.iter().map(|r| r.time.parse().context(&r.time)).collect::<Result<_>>()?;
+        Ok(Self { requests, times })
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The most of them that arrived within one second, wherever it begins.
+    pub fn busiest_second(&self) -> usize {
+        let within = |from: Timestamp| {
+            self.times.iter().filter(|time| **time >= from && seconds_from(from, **time) < 1.0).count()
+        };
+        self.times.iter().map(|from| within(*from)).max().unwrap_or_default()
+    }
+
+    /// From the first to the last.
+    pub fn span(&self) -> Duration {
+        match (self.times.first(), self.times.last()) {
+            (Some(first), Some(last)) => Duration::from_secs_f64(seconds_from(*first, *last)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How often each group was named.
+    pub fn by_group(&self) -> BTreeMap<&str, usize> {
+        let mut groups = BTreeMap::new();
+        for request in &self.requests {
+            *groups.entry(request.param("GroupId").unwrap_or_default()).or_default() += 1;
+        }
+        groups
+    }
+
+    /// Those that arrived after this moment.
+    pub fn after(self, moment: Timestamp) -> Self {
+        let (requests, times) = self.requests.into_iter().zip(self.times).filter(|(_, time)| *time > moment).unzip();
+        Self { requests, times }
+    }
+
+    /// The codes of those that were refused.
+    pub fn codes(&self) -> Vec<&str> {
+        self.requests.iter().filter_map(|request| request.code.as_deref()).collect()
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<&Request> {
+        self.requests.last()
+    }
+}
+
+fn seconds_from(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}

@@ -1,0 +1,49 @@
+//! Credentials that are wrong, and such that are missing.
+
+use std::time::Duration;
+
+use live_message_operator::resources::ConditionType;
+
+use crate::support::{OperatorOptions, Result};
+use crate::world::{World, app, condition};
+
+#[tokio::test]
+async fn a_wrong_secret_is_told_on_every_object_and_costs_a_call_a_minute() -> Result<()> {
+    let (one, many) = tokio::join!(wrong_secret(1), wrong_secret(200));
+    one.and(many)
+}
+
+async fn wrong_secret(objects: usize) -> Result<()> {
+    const WRONG: &str = "a-secret-that-is-wrong";
+    let mut world = World::with(app()).await?;
+    let right = world.options.access_key.clone();
+    world.create_many("g", objects).await?;
+    world.options.access_key.1 = WRONG.to_owned();
+    world.start()?;
+    let told = world.count_of("CredentialsRejected", objects, 60).await?;
+    for object in &told {
+        assert_eq!(condition(object, ConditionType::Ready), ["False", "CredentialsRejected"]);
+        assert_eq!(condition(object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
+        assert_eq!(condition(object, ConditionType::Reconciling), ["", ""]);
+        let message = &object.condition(ConditionType::Stalled).unwrap().message;
+        assert!(message.contains("SignatureDoesNotMatch") && message.contains("renew"), "{message}");
+        let shown = serde_json::to_string(object)?;
+        assert!(!shown.contains(WRONG) && !shown.contains(&right.1), "{shown}");
+    }
+    let versions = |objects: &[_]| objects.iter().map(kube::ResourceExt::resource_version).collect::<Vec<_>>();
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let calls = world.emulator.requests()?.len();
+    println!("{objects} objects with a wrong secret: {calls} calls in 65 s");
+    assert!((2..=5).contains(&calls), "{calls} calls");
+    assert_eq!(versions(&world.list().await?), versions(&told), "the same refusal is no new status");
+    assert!(!world.log().contains(WRONG), "the secret is in the log");
+
+    world.stop()?;
+    world.options = OperatorOptions { access_key: right, ..world.options.clone() };
+    world.start()?;
+    let objects = world.count_of("Created", objects, 60).await?;
+    for object in objects {
+        assert_eq!(condition(&object, ConditionType::Stalled), ["", ""]);
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Five hundred objects at once: the limit of the API is used to the full and never broken, whatever happens meanwhile.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use live_message_operator::resources::{ConditionType, Origin};
+use tokio::sync::Mutex;
+
+use crate::support::Result;
+use crate::world::{World, app, condition};
+
+/// These tests measure: one at a time.
+static MEASURING: Mutex<()> = Mutex::const_new(());
+
+const CREATE: &str = "CreateLiveMessageGroup";
+
+#[tokio::test]
+async fn five_hundred_at_once_take_ten_seconds_and_fifty_a_second() -> Result<()> {
+    let _alone = MEASURING.lock().await;
+    let mut world = World::with(app()).await?;
+    world.create_many("g", 500).await?;
+    world.start()?;
+    let objects = world.count_of("Created", 500, 60).await?;
+    let creates = world.called(CREATE)?;
+    let (span, busiest) = (creates.span(), creates.busiest_second());
+    println!("500 creates: {busiest} in the busiest second, {:.2} s from the first to the last", span.as_secs_f64());
+    assert!(busiest <= 50, "{busiest} creates arrived within one second");
+    assert_eq!(creates.codes(), Vec::<&str>::new());
+    assert!(span <= Duration::from_secs(11), "the creates took {span:?}");
+    let groups = creates.by_group();
+    assert_eq!((groups.len(), creates.len()), (500, 500), "every group is created, and once");
+    assert_eq!(world.emulator.requests()?.len(), 500, "and nothing else is called");
+    for object in objects {
+        assert_eq!(condition(&object, ConditionType::Ready), ["True", "Created"]);
+        assert_eq!(object.origin(), Some(&Origin::Created));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_five_hundred_it_goes_on_where_it_was() -> Result<()> {
+    let _alone = MEASURING.lock().await;
+    let mut world = World::with(app()).await?;
+    world.create_many("g", 500).await?;
+    world.start()?;
+    world.until("half of the creates", 60, async || Ok(world.called(CREATE)?.len() >= 250)).await?;
+    world.kill()?;
+    let killed = Timestamp::now();
+    let ready: HashSet<String> = world
+        .list()
+        .await?
+        .iter()
+        .filter(|object| condition(object, ConditionType::Ready)[0] == "True")
+        .filter_map(|object| object.metadata.name.clone())
+        .collect();
+    let before = world.called(CREATE)?.len();
+    world.start()?;
+    world
+        .until("all to be ready", 60, async || {
+            let objects = world.list().await?;
+            Ok(objects.iter().all(|object| condition(object, ConditionType::Ready)[0] == "True"))
+        })
+        .await?;
+    let all = world.called(CREATE)?;
+    assert!(all.busiest_second() <= 50, "{} creates within one second", all.busiest_second());
+    assert_eq!(all.codes(), Vec::<&str>::new());
+    assert_eq!(all.by_group().len(), 500);
+    let after = all.after(killed);
+    println!("killed after {before} creates with {} ready; {} creates after it", ready.len(), after.len());
+    assert!((100..500).contains(&ready.len()), "{} were ready", ready.len());
+    let twice: Vec<&str> = after.by_group().into_keys().filter(|group| ready.contains(*group)).collect();
+    assert_eq!(twice, Vec::<&str>::new(), "created again, though their status said that they are there");
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The table of the status contract: what the API answers, and what the object says of it.
+
+use std::time::Duration;
+
+use live_message_operator::resources::{ConditionType, LiveMessageGroup};
+use serde_json::json;
+
+use crate::support::{EmulatorOptions, Result};
+use crate::world::{APP, World, app, condition};
+
+const CREATE: &str = "CreateLiveMessageGroup";
+
+/// `Ready`, and which one of `Reconciling` and `Stalled` is true; both tell the same reason.
+fn assert_told(object: &LiveMessageGroup, ready: [&str; 2], going_on: bool, reason: &str) {
+    let (on, off) = if going_on {
+        (ConditionType::Reconciling, ConditionType::Stalled)
+    } else {
+        (ConditionType::Stalled, ConditionType::Reconciling)
+    };
+    assert_eq!(condition(object, ConditionType::Ready), ready, "{object:?}");
+    assert_eq!(condition(object, on), ["True", reason], "{object:?}");
+    assert_eq!(condition(object, off), ["", ""], "{object:?}");
+    assert_eq!(condition(object, ConditionType::Degraded), ["", ""], "{object:?}");
+}
+
+fn message(object: &LiveMessageGroup) -> &str {
+    object.condition(ConditionType::Ready).map_or("", |condition| &condition.message)
+}
+
+#[tokio::test]
+async fn failures_that_pass_are_tried_again_and_written_once() -> Result<()> {
+    let rows = [
+        ("error=500/ServerError", "ServiceError", "Created"),
+        ("error=503/ServiceUnavailable", "ServiceError", "Created"),
+        ("html=502", "ServiceError", "Created"),
+        // These two took effect, and nobody was told.
+        ("empty", "ServiceError", "AlreadyExists"),
+        ("reset-after", "Unreachable", "AlreadyExists"),
+    ];
+    let stories = rows.map(|(fault, reason, after)| async move {
+        passing(fault, reason, after).await.map_err(|error| crate::support::Error::new(format!("{fault}: {error}")))
+    });
+    futures::future::try_join_all(stories).await.map(drop)
+}
+
+async fn passing(fault: &str, reason: &str, after: &str) -> Result<()> {
+    let mut world = World::with(app()).await?;
+    world.start()?;
+    world.create("settled", json!({})).await?;
+    world.ready("settled", "True", "Created").await?;
+    world.emulator.faults(&[&format!("*:{fault}")])?;
+
+    // What was applied stays Ready, and says that a look at it failed.
+    let force = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch("settled", force).await?;
+    world.create("new", json!({})).await?;
+    let new = world.ready("new", "Unknown", reason).await?;
+    assert_told(&new, ["Unknown", reason], true, reason);
+    world
+        .until("the failed look to be told", 20, async || {
+            Ok(condition(&world.api.get("settled").await?, ConditionType::Reconciling)[0] == "True")
+        })
+        .await?;
+    let settled = world.api.get("settled").await?;
+    assert_told(&settled, ["True", "Created"], true, reason);
+    assert_eq!(settled.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref()), None);
+
+    let tries = world.calls(CREATE, "new")? + 3;
+    let tried = async || Ok(world.calls(CREATE, "new")? >= tries);
+    world.until("three more tries", 40, tried).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for (name, before) in [("new", &new), ("settled", &settled)] {
+        let object = world.api.get(name).await?;
+        assert_eq!(object.metadata.resource_version, before.metadata.resource_version, "{:?}", object.status);
+    }
+
+    world.emulator.faults(&[])?;
+    world.ready("new", "True", after).await?;
+    world
+        .until("the look to be repeated", 40, async || {
+            let settled = world.api.get("settled").await?;
+            Ok(condition(&settled, ConditionType::Reconciling) == ["", ""]
+                && settled.status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some("now"))
+        })
+        .await
+}
+
+#[tokio::test]
+async fn refusals_that_a_person_must_mend_are_told_and_not_repeated() -> Result<()> {
+    // An app of its own for each: permissions and apps are probed per app.
+    let rows = [
+        ("error=400/InputInvalid", "InvalidInput", "InputInvalid"),
+        ("error=400/MissingParameter", "InvalidInput", "MissingParameter"),
+        ("error=403/NoAuth", "NotAuthorized", "live:CreateLiveMessageGroup"),
+        ("error=403/Forbidden.RAM", "NotAuthorized", "RAM"),
+        ("error=418/SomethingNew", "Rejected", "SomethingNew"),
+        ("error=400/ErrorTooManyGroups", "QuotaExceeded", "higher quota"),
+        ("error=404/ResourceNotExist", "AppNotFound", "does not exist"),
+        ("html=403", "Rejected", "proxy"),
+    ];
+    let apps = (0..rows.len()).map(|row| format!("app{row}")).collect();
+    let mut world = World::with(EmulatorOptions { apps, ..app() }).await?;
+    world.start()?;
+    let mut told = Vec::new();
+    for (row, (fault, reason, says)) in rows.into_iter().enumerate() {
+        world.emulator.faults(&[&format!("*:{fault}")])?;
+        let name = format!("g{row}");
+        world.create(&name, json!({"appId": format!("app{row}")})).await?;
+        let object = world.ready(&name, "False", reason).await?;
+        assert_told(&object, ["False", reason], false, reason);
+        assert!(message(&object).contains(says), "{}", message(&object));
+        told.push(object);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for object in &told {
+        let name = object.metadata.name.as_deref().unwrap();
+        let now = world.api.get(name).await?;
+        assert_eq!(now.metadata.resource_version, object.metadata.resource_version, "{:?}", now.status);
+        assert_eq!(world.calls(CREATE, name)?, 1, "{name}");
+    }
+
+    // An edit is a new reason to try, where the spec is at fault; a restart where something else is.
+    world.emulator.faults(&[])?;
+    world.patch("g0", json!({"spec": {"groupName": "corrected"}})).await?;
+    world.ready("g0", "True", "Created").await?;
+    world.stop()?;
+    world.start()?;
+    for row in 2..rows.len() {
+        world.ready(&format!("g{row}"), "True", "Created").await?;
+    }
+    assert_eq!(world.calls(CREATE, "g1")?, 1, "an invalid spec is not tried again without an edit");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
+    for (faults, calls) in [
+        ("error=400/SignatureNonceUsed,times=1", 2),
+        ("clock=3600", 2),
+        ("clock=-3600", 2),
+        ("throttle=300,times=2", 3),
+    ] {
+        let mut world = World::with(app()).await?;
+        world.emulator.faults(&[&format!("*:{faults}")])?;
+        world.create("room", json!({})).await?;
+        world.start()?;
+        let mut seen = Vec::new();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while seen.last() != Some(&"Created".to_owned()) && std::time::Instant::now() < end {
+            let reason = condition(&world.api.get("room").await?, ConditionType::Ready)[1].to_owned();
+            if seen.last() != Some(&reason) {
+                seen.push(reason);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        seen.retain(|reason| reason != "Throttled");
+        assert_eq!(seen, ["Pending", "Created"], "{faults}\n{}", world.log());
+        assert_eq!(world.emulator.requests()?.len(), calls, "{faults}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_service_or_without_credentials_objects_wait() -> Result<()> {
+    let mut world = World::with(app()).await?;
+    world.emulator.process.sigkill()?;
+    world.start()?;
+    world.create("room", json!({})).await?;
+    let room = world.ready("room", "Unknown", "Unreachable").await?;
+    assert_told(&room, ["Unknown", "Unreachable"], true, "Unreachable");
+    assert!(message(&room).contains("refused"), "{}", message(&room));
+    world.replace_emulator(app())?;
+    world.ready("room", "True", "Created").await?;
+
+    world.stop()?;
+    let right = std::mem::take(&mut world.options.access_key);
+    world.start()?;
+    world.create("second", json!({})).await?;
+    let second = world.ready("second", "False", "CredentialsMissing").await?;
+    assert_told(&second, ["False", "CredentialsMissing"], true, "CredentialsMissing");
+    assert!(message(&second).contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{}", message(&second));
+    let room = world.api.get("room").await?;
+    assert_eq!(condition(&room, ConditionType::Ready), ["True", "Created"], "it has no work that needs them");
+    world.stop()?;
+    world.options.access_key = right;
+    world.start()?;
+    world.ready("second", "True", "Created").await?;
+    Ok(())
+}
+
+/// Takes a minute: that is how often a cause that many share is probed.
+#[tokio::test]
+async fn what_many_wait_for_is_probed_by_one_a_minute() -> Result<()> {
+    let (app, quota) = tokio::join!(an_app_that_comes_later(), a_place_that_comes_free());
+    app.and(quota)
+}
+
+async fn an_app_that_comes_later() -> Result<()> {
+    let mut world = World::with(app()).await?;
+    world.start()?;
+    for name in ["one", "two", "three"] {
+        world.create(name, json!({"appId": "later"})).await?;
+    }
+    for object in world.count_of("AppNotFound", 3, 20).await? {
+        assert_told(&object, ["False", "AppNotFound"], false, "AppNotFound");
+        assert!(message(&object).contains("\"later\""), "{}", message(&object));
+    }
+    assert_eq!(world.called(CREATE)?.len(), 1);
+    let mut state = world.emulator.get("/state")?;
+    let mut later = state["apps"][0].clone();
+    later["id"] = json!("later");
+    state["apps"].as_array_mut().unwrap().push(later);
+    world.emulator.set("/state", &state)?;
+    world.count_of("Created", 3, 70).await?;
+    assert_eq!(world.called(CREATE)?.len(), 4, "one refused, and one for each");
+    Ok(())
+}
+
+async fn a_place_that_comes_free() -> Result<()> {
+    let mut world = World::with(EmulatorOptions { args: vec!["--groups-per-app=2".into()], ..app() }).await?;
+    world.start()?;
+    for name in ["one", "two"] {
+        world.create(name, json!({})).await?;
+        world.ready(name, "True", "Created").await?;
+    }
+    for name in ["three", "four", "five"] {
+        world.create(name, json!({})).await?;
+    }
+    let objects = world.count_of("QuotaExceeded", 3, 20).await?;
+    let full: Vec<_> = objects.iter().filter(|object| crate::world::is(object, "QuotaExceeded")).collect();
+    assert_eq!((objects.len(), full.len()), (5, 3));
+    for object in &full {
+        assert_told(object, ["False", "QuotaExceeded"], false, "QuotaExceeded");
+        assert!(message(object).contains(APP), "{}", message(object));
+    }
+    let creates = world.called(CREATE)?.len();
+    assert!(creates <= 4, "{creates} creates");
+    world.emulator.set("/limits", &json!({"groupsPerApp": 5}))?;
+    world.count_of("Created", 5, 75).await?;
+    assert_eq!(world.called(CREATE)?.len(), creates + 3);
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Objects that go away, and that come again under the same name.
+
+use std::time::Duration;
+
+use kube::api::DeleteParams;
+use live_message_operator::resources::{ConditionType, Origin};
+use serde_json::json;
+
+use crate::support::{EmulatorOptions, Result};
+use crate::world::{World, app, condition};
+
+#[tokio::test]
+async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Result<()> {
+    let mut world = World::with(EmulatorOptions { args: vec!["--latency-ms=2500".into()], ..app() }).await?;
+    world.start()?;
+    let old = world.create("room", json!({"groupInfo": "same"})).await?;
+    world.until("the create to be sent", 20, async || Ok(world.in_flight() == 1)).await?;
+    world.delete("room").await?;
+    let new = world.create("room", json!({"groupInfo": "same"})).await?;
+    assert_ne!(old.metadata.uid, new.metadata.uid);
+
+    let room = world.ready("room", "True", "AlreadyExists").await?;
+    assert_eq!(room.metadata.uid, new.metadata.uid);
+    let status = room.status.as_ref().unwrap();
+    assert_eq!(status.origin, Some(Origin::Adopted));
+    assert_eq!(status.last_request_id, None, "no call for the new object has changed anything");
+    assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
+    let log = world.log();
+    assert!(!log.contains("panicked"), "{log}");
+    assert!(!log.contains("could not be written"), "an object that is gone is no failed write\n{log}");
+    assert_eq!(world.calls("CreateLiveMessageGroup", "room")?, 2);
+    // An event of the old one's group would be untrue: the new object names it.
+    let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "wide"])?;
+    assert!(!events.contains("Orphaned"), "{events}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("kept", json!({})).await?;
+    let kept = world.ready("kept", "True", "Created").await?;
+    assert_eq!(kept.metadata.finalizers, None);
+    let calls = world.emulator.requests()?.len();
+    world.control_plane.kubectl(&["delete", "lmg", "kept", "-n", &world.namespace, "--timeout=3s"])?;
+
+    // Nor does it need the operator, or the API.
+    world.create("alone", json!({})).await?;
+    world.ready("alone", "True", "Created").await?;
+    world.kill()?;
+    world.api.delete("alone", &DeleteParams::default()).await?;
+    assert!(world.api.get_opt("alone").await?.is_none());
+    world.start()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.emulator.requests()?.len(), calls + 1, "the one create of the second object");
+    Ok(())
+}
