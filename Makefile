@@ -34,7 +34,7 @@ lint: ## Clippy; a warning is an error
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
 unit: ## The tests that need no Go: the library's own, and the emulator over sockets
-	$(CARGO) test --locked --lib --bins --test emulator
+	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture
 
 integration: ## The tests on a real apiserver; FILTER=name for some of them
 	@tests/tools/build control-plane >/dev/null

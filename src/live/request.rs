@@ -29,10 +29,15 @@ impl Method {
 /// Where the parameters travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the query, the body empty: what the official SDKs do.
+    /// In the query, the body empty: what the official SDKs do for the operations of message groups.
     Query,
     /// In a form body, the query empty. POST only.
     Form,
+    /// The first so many in the query, the others in a form body: operations of other products have both. POST only.
+    Both {
+        /// How many travel in the query.
+        in_query: usize,
+    },
 }
 
 /// One call of an RPC operation, before it is signed.
@@ -48,7 +53,7 @@ pub struct RpcRequest {
     pub method: Method,
     /// Names and values, not encoded, in any order.
     pub params: Vec<(String, String)>,
-    /// Query or form body.
+    /// Query, form body, or both.
     pub placement: Placement,
 }
 
@@ -70,9 +75,9 @@ pub struct SignedRequest {
 }
 
 impl RpcRequest {
-    /// The parameters as they stand on the wire, in the query or in the form body.
+    /// All parameters as they stand in a query.
     pub fn encoded_params(&self) -> String {
-        canonical_query(self.params.iter().map(|(name, value)| (name, value)))
+        encode(&self.params)
     }
 
     /// Signs the request (ACS3-HMAC-SHA256) over the headers that the document asks for.
@@ -80,11 +85,13 @@ impl RpcRequest {
     /// `date` is `yyyy-MM-ddTHH:mm:ssZ` and must be within 15 minutes of the service's clock; `nonce` must be new for
     /// every request, a repeated one included.
     pub fn sign(&self, host: &str, credentials: &Credentials, date: &str, nonce: &str) -> SignedRequest {
-        let encoded = self.encoded_params();
-        let (query, body) = match self.placement {
-            Placement::Query => (encoded, String::new()),
-            Placement::Form => (String::new(), encoded),
+        let in_query = match self.placement {
+            Placement::Query => self.params.len(),
+            Placement::Form => 0,
+            Placement::Both { in_query } => in_query.min(self.params.len()),
         };
+        let (in_query, in_form) = self.params.split_at(in_query);
+        let (query, body) = (encode(in_query), encode_form(in_form));
         let body_sha256 = sha256_hex(body.as_bytes());
         let mut headers = vec![
             ("host".to_owned(), host.to_owned()),
@@ -94,7 +101,7 @@ impl RpcRequest {
             ("x-acs-signature-nonce".to_owned(), nonce.to_owned()),
             ("x-acs-version".to_owned(), self.version.clone()),
         ];
-        if self.placement == Placement::Form {
+        if self.placement != Placement::Query {
             headers.push(("content-type".to_owned(), FORM.to_owned()));
         }
         if let Some(token) = credentials.security_token() {
@@ -113,5 +120,50 @@ impl RpcRequest {
         );
         headers.push(("authorization".to_owned(), signature.authorization(credentials.access_key_id())));
         SignedRequest { method: self.method, host: host.to_owned(), query, headers, body, signature }
+    }
+}
+
+fn encode(params: &[(String, String)]) -> String {
+    canonical_query(params.iter().map(|(name, value)| (name, value)))
+}
+
+/// As `application/x-www-form-urlencoded` has it, and as the official SDKs write it: a space is `+`. The body is hashed
+/// as it stands, so this is part of the signature. (A `%20` here is always a space: a `%` in a value is `%25`.)
+fn encode_form(params: &[(String, String)]) -> String {
+    encode(params).replace("%20", "+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(placement: Placement) -> SignedRequest {
+        let params = [("b", "x y%20"), ("a", "1"), ("d", ""), ("c", "群")];
+        let request = RpcRequest {
+            action: "A".to_owned(),
+            version: "V".to_owned(),
+            method: Method::Post,
+            params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            placement,
+        };
+        request.sign("h", &Credentials::new("id", "secret", None), "2026-01-02T03:04:05Z", "n")
+    }
+
+    #[test]
+    fn a_space_is_encoded_as_the_place_asks() {
+        let query = signed(Placement::Query);
+        assert_eq!((query.query.as_str(), query.body.as_str()), ("a=1&b=x%20y%2520&c=%E7%BE%A4&d=", ""));
+        assert!(!query.signature.signed_headers.contains("content-type"));
+        let form = signed(Placement::Form);
+        assert_eq!((form.query.as_str(), form.body.as_str()), ("", "a=1&b=x+y%2520&c=%E7%BE%A4&d="));
+        assert!(form.signature.signed_headers.starts_with("content-type;host;"));
+    }
+
+    #[test]
+    fn parameters_can_travel_in_both_places() {
+        let both = signed(Placement::Both { in_query: 2 });
+        assert_eq!((both.query.as_str(), both.body.as_str()), ("a=1&b=x%20y%2520", "c=%E7%BE%A4&d="));
+        assert!(both.signature.canonical_request.contains("\na=1&b=x%20y%2520\ncontent-type:"));
+        assert_eq!(signed(Placement::Both { in_query: 9 }).query, signed(Placement::Query).query);
     }
 }

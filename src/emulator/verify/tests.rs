@@ -1,62 +1,14 @@
-use serde_json::Value;
-
 use super::*;
-use crate::live::encode::canonical_query;
 
-/// A vector: a request as an official SDK sent it, and the key it was signed with.
+/// The requests of the official SDKs. That each is accepted, and none with a character changed, `tests/vectors.rs` says.
+#[path = "../../../tests/support/vector.rs"]
+mod vector;
+
+/// One of them, and the key it was signed with.
 struct Vector {
-    name: String,
-    v1: bool,
     request: Request,
     key: AccessKey,
     date: Timestamp,
-}
-
-fn vectors() -> Vec<Vector> {
-    let mut found: Vec<Vector> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with('0'))
-        .map(|path| vector(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
-        .collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(found.len() > 30, "the vectors are missing");
-    found
-}
-
-fn vector(json: &Value) -> Vector {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let request = &json["request"];
-    let query = match request["query_raw"].as_str() {
-        Some(raw) => raw.to_owned(),
-        None => {
-            let pairs = request["query_decoded"].as_object().unwrap();
-            canonical_query(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())))
-        }
-    };
-    let mut headers: Vec<(String, String)> =
-        request["headers"].as_array().unwrap().iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-    // The example of the document gives the header's value beside the request.
-    if let (Some(value), false) = (
-        json["signing"]["authorization"].as_str(),
-        headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")),
-    ) {
-        headers.push(("authorization".to_owned(), value.to_owned()));
-    }
-    let target = format!("{}?{query}", text(&request["path"]));
-    let body = text(&request["body"]).into_bytes();
-    let key = &json["credentials"];
-    let mut access_key = AccessKey::new(text(&key["access_key_id"]), text(&key["access_key_secret"]));
-    if let Some(token) = key["security_token"].as_str() {
-        access_key = access_key.with_token(token, None);
-    }
-    Vector {
-        name: text(&json["name"]),
-        v1: text(&json["signature_algorithm"]).starts_with("HMAC-SHA1"),
-        request: Request::new(&text(&request["method"]), &target, headers, body).unwrap(),
-        key: access_key,
-        date: json["date"].as_str().unwrap().parse().unwrap(),
-    }
 }
 
 impl Vector {
@@ -65,98 +17,16 @@ impl Vector {
     }
 }
 
-#[test]
-fn every_vector_is_accepted_as_it_is() {
-    let all = vectors();
-    assert!(all.iter().filter(|vector| vector.v1).count() >= 4);
-    for vector in all {
-        let outcome = vector.verify(&vector.request, vector.date);
-        assert_eq!(outcome.as_deref(), Ok(vector.key.id.as_str()), "{}", vector.name);
-        let claims = Claims::of(&vector.request);
-        assert_eq!(claims.signature == Some(SignatureVersion::V1), vector.v1, "{}", vector.name);
-    }
-}
-
-/// Another character of the same length.
-fn other(c: char) -> char {
-    match c {
-        'a' => 'b',
-        c if c.is_ascii() => 'a',
-        c => char::from_u32(u32::from(c) ^ 1).unwrap(),
-    }
-}
-
-/// The text with its `at`th character changed; `None` behind the end.
-fn changed(text: &str, at: usize) -> Option<String> {
-    let (start, c) = text.char_indices().nth(at)?;
-    Some(format!("{}{}{}", &text[..start], other(c), &text[start + c.len_utf8()..]))
-}
-
-/// Positions to change in a text: all of them, or about a hundred in a long one.
-fn positions(text: &str) -> impl Iterator<Item = usize> {
-    let count = text.chars().count();
-    (0..count).step_by(1 + count / 100)
-}
-
-fn changes(params: &Params) -> Vec<Params> {
-    let pairs: Vec<(String, String)> = params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    let mut all = Vec::new();
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        let names = positions(name).filter_map(|at| Some((changed(name, at)?, value.clone())));
-        let values = positions(value).filter_map(|at| Some((name.clone(), changed(value, at)?)));
-        for pair in names.chain(values) {
-            let mut altered = pairs.clone();
-            altered[index] = pair;
-            all.push(altered.into_iter().collect());
-        }
-    }
-    all
-}
-
-#[test]
-fn every_vector_is_refused_with_any_character_changed() {
-    for vector in vectors() {
-        let refuse = |request: &Request, what: &str| {
-            let outcome = vector.verify(request, vector.date);
-            assert!(outcome.is_err(), "{}: accepted with another {what}", vector.name);
-        };
-        for query in changes(&vector.request.query) {
-            refuse(&Request { query: query.clone(), ..vector.request.clone() }, &format!("query {query:?}"));
-        }
-        if vector.v1 {
-            for form in changes(&vector.request.form) {
-                refuse(&Request { form: form.clone(), ..vector.request.clone() }, &format!("form {form:?}"));
-            }
-        } else {
-            v3_headers_and_body(&vector, refuse);
-        }
-        refuse(&Request { method: "PUT".to_owned(), ..vector.request.clone() }, "method");
-    }
-}
-
-fn v3_headers_and_body(vector: &Vector, refuse: impl Fn(&Request, &str)) {
-    let authorization = vector.request.header("authorization").unwrap_or_default().to_owned();
-    let signed = Authorization::parse(&authorization).map(|a| a.signed_headers).unwrap_or_default();
-    for (index, (name, value)) in vector.request.headers.iter().enumerate() {
-        if name != "authorization" && !signed.contains(&name.as_str()) {
-            continue;
-        }
-        for at in positions(value) {
-            let mut request = vector.request.clone();
-            request.headers[index].1 = changed(value, at).unwrap();
-            refuse(&request, name);
-        }
-    }
-    let body = String::from_utf8(vector.request.body.clone()).unwrap();
-    for at in positions(&body) {
-        let body = changed(&body, at).unwrap().into_bytes();
-        refuse(&Request { body, ..vector.request.clone() }, "body");
-    }
-    refuse(&Request { path: "/a".to_owned(), ..vector.request.clone() }, "path");
-}
-
 fn named(name: &str) -> Vector {
-    vectors().into_iter().find(|vector| vector.name == name).unwrap()
+    let all = vector::read_all(&vector::own_folder()).unwrap();
+    let vector = all.into_iter().find(|vector| vector.name == name).unwrap();
+    let target = vector.target();
+    let key = AccessKey::new(vector.access_key_id, vector.access_key_secret);
+    Vector {
+        request: Request::new(&vector.method, &target, vector.headers, vector.body.into_bytes()).unwrap(),
+        key: if let Some(token) = vector.security_token { key.with_token(token, None) } else { key },
+        date: vector.date.parse().unwrap(),
+    }
 }
 
 fn code(outcome: Result<String, ApiError>) -> String {
