@@ -1,41 +1,11 @@
 //! What the policies let the operator do: observe, create only, delete, recover.
 
-use live_message_operator::live::{Call, Client, ClientOptions, Credentials, Endpoint, GroupRef, GroupSnapshot, Reply};
 use live_message_operator::resources::{ConditionType, FINALIZER, LiveMessageGroup, Origin};
 use serde_json::json;
 
+use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::{APP, World, condition};
-
-/// A second caller on the operator's account: somebody's hand.
-struct Hand {
-    client: Client,
-    credentials: Credentials,
-}
-
-impl Hand {
-    fn of(world: &World) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
-        let (id, secret) = &world.options.access_key;
-        Ok(Self { client, credentials: Credentials::new(id, secret, None) })
-    }
-
-    async fn call(&self, call: Call) -> Result<Reply> {
-        Ok(self.client.send(&call, &self.credentials).await?.value)
-    }
-
-    async fn describe(&self, group: &str) -> Result<GroupSnapshot> {
-        match self.call(Call::Describe(named(group))).await? {
-            Reply::Group(group) => Ok(group),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn named(group: &str) -> GroupRef {
-    GroupRef { app_id: APP.into(), group_id: group.into(), data_center: None }
-}
+use crate::world::{World, condition};
 
 fn has_finalizer(object: &LiveMessageGroup) -> bool {
     object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
@@ -51,7 +21,7 @@ async fn delete_deletes_the_group_it_created() -> Result<()> {
     let status = object.status.unwrap();
     assert!(status.attempt.is_some_and(|attempt| !attempt.is_open()) || status.create_time.is_some());
     world.delete("mine").await?;
-    assert!(Hand::of(&world)?.describe("mine").await?.deleted);
+    assert!(ByHand::at(&world)?.describe("mine").await?.deleted);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "mine")?, 1);
     Ok(())
 }
@@ -68,7 +38,7 @@ async fn delete_retains_what_it_did_not_create() -> Result<()> {
     let object = world.api.get("theirs").await?;
     assert_eq!(object.status.as_ref().unwrap().attempt, None);
     world.delete("theirs").await?;
-    assert!(!Hand::of(&world)?.describe("theirs").await?.deleted);
+    assert!(!ByHand::at(&world)?.describe("theirs").await?.deleted);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "theirs")?, 0);
     Ok(())
 }
@@ -88,7 +58,7 @@ async fn a_policy_is_read_at_the_deletion_and_switching_it_moves_the_finalizer()
     world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
     world.until("the finalizer", 20, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
     world.delete("room").await?;
-    assert!(Hand::of(&world)?.describe("room").await?.deleted);
+    assert!(ByHand::at(&world)?.describe("room").await?.deleted);
     Ok(())
 }
 
@@ -98,7 +68,7 @@ async fn a_group_made_anew_by_somebody_else_is_not_deleted() -> Result<()> {
     world.start()?;
     world.create("room", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("room", "True", "Created").await?;
-    let hand = Hand::of(&world)?;
+    let hand = ByHand::at(&world)?;
     // Deleted and recovered keeps the create time; so the operator's own record is made to tell another one.
     world.operator.as_mut().unwrap().process.sigkill()?;
     let patch = kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "attempt": null}}));
@@ -120,7 +90,7 @@ async fn a_group_that_another_object_names_is_handed_over() -> Result<()> {
     world.ready("second", "False", "Conflict").await?;
     world.delete("first").await?;
     world.ready("second", "True", "AlreadyExists").await?;
-    assert!(!Hand::of(&world)?.describe("shared").await?.deleted);
+    assert!(!ByHand::at(&world)?.describe("shared").await?.deleted);
     Ok(())
 }
 
@@ -154,7 +124,7 @@ async fn create_only_never_modifies() -> Result<()> {
     world.ready("fresh", "True", "Created").await?;
     world.patch("fresh", json!({"spec": {"groupInfo": "edited"}})).await?;
     world.ready("fresh", "True", "Created").await?;
-    assert_eq!(Hand::of(&world)?.describe("fresh").await?.group_info, "mine");
+    assert_eq!(ByHand::at(&world)?.describe("fresh").await?.group_info, "mine");
     assert_eq!(world.calls("ModifyLiveMessageGroup", "fresh")? + world.calls("ModifyLiveMessageGroup", "there")?, 0);
     Ok(())
 }
@@ -166,7 +136,7 @@ async fn recover_brings_a_deleted_group_back_and_makes_it_as_the_spec_says() -> 
     world.create("old", json!({"deletedGroupPolicy": "Recover", "groupInfo": "new"})).await?;
     let object = world.ready("old", "True", "Recovered").await?;
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Recovered));
-    assert_eq!(Hand::of(&world)?.describe("old").await?.group_info, "new");
+    assert_eq!(ByHand::at(&world)?.describe("old").await?.group_info, "new");
     // Reported first, recovered when the policy says so.
     world.create("older", json!({})).await?;
     world.ready("older", "False", "GroupDeleted").await?;
@@ -201,6 +171,6 @@ async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Created));
     assert!(object.status.as_ref().unwrap().create_time.is_some());
     world.delete("lost").await?;
-    assert!(Hand::of(&world)?.describe("lost").await?.deleted);
+    assert!(ByHand::at(&world)?.describe("lost").await?.deleted);
     Ok(())
 }
