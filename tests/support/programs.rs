@@ -143,6 +143,11 @@ impl Emulator {
         &self.url
     }
 
+    /// `http://ADDR:PORT` of the admin address.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     /// Puts other rules of what goes wrong in the place of those in force; see `emulate --help`.
     pub fn faults(&self, rules: &[&str]) -> Result<()> {
         self.set("/faults", &json!(rules))
