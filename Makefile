@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit integration docs chart-lint crds assets helm bench
+.PHONY: help demo test fmt lint unit sdk integration docs chart-lint crds assets helm bench
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: ## Clippy; a warning is an error
 
 unit: ## The tests that need no Go: the library's own, and the emulator over sockets
 	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture
+
+sdk: ## The official SDKs against the emulator (Python 3.11, Node 20 with npm, Go); FILTER=name for some of them
+	$(CARGO) test --locked --test sdk -- $(FILTER)
 
 integration: ## The tests on a real apiserver; FILTER=name for some of them
 	@tests/tools/build control-plane >/dev/null

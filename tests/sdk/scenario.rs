@@ -1,0 +1,131 @@
+//! `scenario.json`: read, checked, and written out for the runners. `README.md` tells the notation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::support::{Context as _, Error, Result, repository};
+
+/// The scenario, and what the emulator has to be started with for it.
+pub struct Scenario {
+    /// Arguments of `emulate`.
+    pub emulator: Vec<String>,
+    groups: BTreeMap<String, usize>,
+    steps: usize,
+    /// The file as the runners read it: without `$repeat`.
+    pub expanded: Value,
+}
+
+/// The file, so that a misspelt field is an error and not a step that expects nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    emulator: Vec<String>,
+    groups: BTreeMap<String, usize>,
+    keys: BTreeMap<String, Key>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "read by the runners")]
+struct Key {
+    id: String,
+    secret: String,
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(dead_code, reason = "read by the runners")]
+struct Step {
+    name: String,
+    operation: String,
+    params: BTreeMap<String, Value>,
+    key: Option<String>,
+    put: Option<BTreeMap<String, Value>>,
+    timeout_ms: Option<u64>,
+    ok: Option<BTreeMap<String, Value>>,
+    error: Option<ApiError>,
+    lost: Option<bool>,
+    save: Option<BTreeMap<String, String>>,
+    at_least_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(dead_code, reason = "read by the runners")]
+struct ApiError {
+    code: String,
+    status: u16,
+    retry_after_ms: Option<u64>,
+}
+
+/// Where this test lies.
+pub fn folder() -> PathBuf {
+    repository().join("tests/sdk")
+}
+
+impl Scenario {
+    /// Reads the file.
+    pub fn load() -> Result<Self> {
+        let path = folder().join("scenario.json");
+        let text = std::fs::read_to_string(&path).context(path.display())?;
+        let expanded = expand(serde_json::from_str(&text).context(path.display())?);
+        let File { emulator, groups, keys, steps } = File::deserialize(&expanded).context(path.display())?;
+        let mut names = BTreeSet::new();
+        for step in &steps {
+            let wrong = |what| Err(Error::new(format!("{}: the step {:?} {what}", path.display(), step.name)));
+            let expectations = [step.ok.is_some(), step.error.is_some(), step.lost == Some(true)];
+            if expectations.into_iter().filter(|there| *there).count() != 1 {
+                return wrong("must have one of ok, error, lost");
+            }
+            if !names.insert(&step.name) {
+                return wrong("is there twice");
+            }
+            if !keys.contains_key(step.key.as_deref().unwrap_or("main")) {
+                return wrong("names a key that is not there");
+            }
+        }
+        Ok(Self { emulator, groups, steps: steps.len(), expanded })
+    }
+
+    /// How many steps there are.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The groups of which the file gives the number: `APPID/groupN`.
+    pub fn groups(&self) -> Vec<String> {
+        let of_app = |(app, count): (&String, &usize)| (1..=*count).map(move |n| format!("{app}/group{n}")).collect();
+        self.groups.iter().flat_map::<Vec<String>, _>(of_app).collect()
+    }
+}
+
+/// Writes out `{"$repeat": TEXT, "times": N, "then": TEXT}`, anywhere.
+fn expand(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => match (fields.get("$repeat"), fields.get("times").and_then(Value::as_u64)) {
+            (Some(Value::String(text)), Some(times)) => {
+                let then = fields.get("then").and_then(Value::as_str).unwrap_or_default();
+                Value::from(text.repeat(usize::try_from(times).unwrap_or(0)) + then)
+            }
+            _ => fields.into_iter().map(|(name, value)| (name, expand(value))).collect(),
+        },
+        Value::Array(list) => list.into_iter().map(expand).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn every_operation_of_the_emulator_has_a_step() -> Result<()> {
+    let scenario = Scenario::load()?;
+    let steps = scenario.expanded["steps"].as_array().context("no steps")?;
+    let called: BTreeSet<&str> = steps.iter().filter_map(|step| step["operation"].as_str()).collect();
+    for operation in live_message_operator::emulator::Operation::ALL {
+        assert!(called.contains(operation.name()), "no step calls {}", operation.name());
+    }
+    Ok(())
+}
