@@ -33,6 +33,11 @@ pub struct Args {
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
+    /// How often each app is swept: one paged list finds groups that were changed or deleted elsewhere. A number of
+    /// seconds, or with a unit: 90s, 10m, 1h.
+    #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    sweep_interval: Duration,
+
     /// Watch this namespace only; repeatable (in the environment: a list with commas). Absent = all namespaces.
     #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',')]
     namespaces: Vec<String>,
@@ -53,6 +58,21 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     match text.parse() {
         Ok(calls @ 1..=50) => Ok(Rate::PerSecond(calls)),
         _ => Err("give a whole number from 1 to 50, or `unlimited` (against the emulator only)".to_owned()),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let duration = seconds.zip(number.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(unit));
+    match duration.filter(|seconds| (1..=7 * 24 * 3600).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("give whole seconds, minutes or hours, 1s to 168h: 90s, 10m, 1h".to_owned()),
     }
 }
 
@@ -95,7 +115,8 @@ pub async fn run(args: Args) -> Outcome {
     }));
     tokio::spawn(stop_on_signal(stop.clone())?);
     let account = Account::new(live, credentials, args.requests_per_second);
-    controller::run(Config { client, account, namespaces: args.namespaces, progress, stop }).await;
+    let (namespaces, sweep_interval) = (args.namespaces, args.sweep_interval);
+    controller::run(Config { client, account, namespaces, sweep_interval, progress, stop }).await;
     tracing::info!("stopped");
     Ok(())
 }

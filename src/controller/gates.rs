@@ -149,6 +149,11 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         }
     }
 
+    /// Whether the gate is shut.
+    pub fn is_shut(&self, name: &GateKey) -> bool {
+        self.shut.contains_key(name)
+    }
+
     /// The object is gone, or has nothing to do behind a gate any more.
     pub fn forget(&mut self, key: &K) {
         self.shut.retain(|_, gate| {

@@ -1,11 +1,13 @@
 //! What is kept of every object: a small record, never its spec. It tells which objects name one group, and which of
 //! them holds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::key::Key;
+use super::mark::{Expected, Mark};
 use crate::decide::{Claim, Desired, Holder, Identity, holder, recorded_identity};
+use crate::live::GroupSnapshot;
 use crate::resources::{LiveMessageGroup, ManagementPolicy, Reason};
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Record {
     observes: bool,
     /// It is being deleted.
     deleting: bool,
+    /// What a list of the app's groups is to show of this one.
+    mark: Mark,
     /// Its status says `Conflict`: to be looked at again when the holder changes.
     conflict: bool,
     /// The list in which it was last seen; see [`Index::sweep_unseen`].
@@ -73,6 +77,7 @@ impl Index {
             refused: (same && !origin && object.ready_reason().is_some_and(is_refusal)) || object.is_deleting(),
             observes: object.management_policy() == ManagementPolicy::Observe,
             deleting: object.is_deleting(),
+            mark: Mark::of(object, same),
             in_flight: before.is_some_and(|before| before.in_flight && before.uid == uid),
             conflict: object.ready_reason() == Some(Reason::Conflict),
             seen: list.max(before.map_or(0, |before| before.seen)),
@@ -96,6 +101,7 @@ impl Index {
             in_flight: false,
             observes: false,
             deleting: false,
+            mark: Mark::default(),
             conflict: false,
             seen: list,
         };
@@ -205,6 +211,44 @@ impl Index {
         let members = identity.and_then(|identity| self.groups.get(&identity));
         let peers = members.map_or_else(Vec::new, |members| members.iter().filter(|m| *m != key).cloned().collect());
         self.waiting_for_a_holder(peers)
+    }
+
+    /// The apps that objects name.
+    pub fn apps(&self) -> HashSet<String> {
+        self.groups.keys().map(|identity| identity.app_id.clone()).collect()
+    }
+
+    /// The data center that an object of this app names.
+    pub fn data_center_of(&self, app: &str) -> Option<&'static str> {
+        self.of_app(app).find_map(|(_, record)| record.mark.data_center)
+    }
+
+    /// The objects of this app whose group is recorded as live, by its id.
+    pub fn live_in(&self, app: &str) -> Vec<(String, Key)> {
+        self.of_app(app)
+            .filter(|(_, record)| record.mark.expected == Expected::Live)
+            .filter_map(|(key, record)| Some((record.identity.as_ref()?.group_id.clone(), key.clone())))
+            .collect()
+    }
+
+    /// Whether any object of this app has a record that a list could contradict.
+    pub fn has_recorded(&self, app: &str) -> bool {
+        self.of_app(app).any(|(_, record)| record.mark.expected != Expected::Nothing)
+    }
+
+    /// The objects that a listed group contradicts: recorded as gone, or as another one than it shows.
+    pub fn contradicted_by(&self, app: &str, group: &GroupSnapshot) -> Vec<Key> {
+        let identity = Identity { app_id: app.to_owned(), group_id: group.group_id.clone() };
+        let members = self.groups.get(&identity);
+        let suspects = members.into_iter().flatten().filter(|key| {
+            self.records.get(*key).is_some_and(|record| !record.deleting && record.mark.is_contradicted_by(group))
+        });
+        suspects.cloned().collect()
+    }
+
+    fn of_app<'a>(&'a self, app: &'a str) -> impl Iterator<Item = (&'a Key, &'a Record)> {
+        let of = move |record: &Record| record.identity.as_ref().is_some_and(|identity| identity.app_id == app);
+        self.records.iter().filter(move |(_, record)| of(record))
     }
 
     /// How many objects there are.

@@ -10,11 +10,14 @@ mod gates;
 mod index;
 mod key;
 mod lifetime;
+mod mark;
 mod objects;
 mod outcome;
 mod pass;
+mod places;
 mod queue;
 mod reconcile;
+mod sweep;
 mod watch;
 mod work;
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub account: Account,
     /// The namespaces to watch; empty = all.
     pub namespaces: Vec<String>,
+    /// How often each app is swept.
+    pub sweep_interval: Duration,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
@@ -63,7 +68,7 @@ pub struct Config {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, namespaces, progress, stop } = config;
+    let Config { client, account, namespaces, sweep_interval, progress, stop } = config;
     let events = Events::start(client.clone());
     let reconciler = Arc::new(Reconciler::new(Objects::new(client), account, events));
     let tasks = TaskTracker::new();
@@ -101,6 +106,7 @@ pub async fn run(config: Config) {
     let releasing = Arc::clone(&reconciler);
     tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
     tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));
+    tokio::spawn(until(stop.clone(), sweep::run(Arc::clone(&reconciler), sweep_interval)));
     stop.cancelled().await;
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {

@@ -104,6 +104,9 @@ impl Reconciler {
             }
         }
         if matches!(next, Next::Done) {
+            if let Some(what) = pass.facts.corrected() {
+                self.events.publish(object, Kind::Normal, "DriftCorrected", "Reconcile", what);
+            }
             self.gates().forget(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.

@@ -1,6 +1,6 @@
 //! One step of a pass: read the object, decide, act, write the status.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use super::index::Index;
 use super::key::Key;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
+use super::places::{Fit, GROUPS_PER_APP, Places};
 use super::queue::Next;
+use super::sweep::{Want, Wanted};
 use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
-use crate::live::{Call, CallError, Operation};
+use crate::live::{Answer, Call, CallError, CreateOutcome, Operation, Reply};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
@@ -28,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An object behind a gate is woken by it; this is only the net below.
 pub(super) const PARKED: Duration = Duration::from_secs(3600);
+
+/// An object that waits for a count of its app's groups is woken by it; this is only the net below.
+const COUNTING: Duration = Duration::from_secs(60);
 
 /// After a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
@@ -49,6 +54,11 @@ pub struct Reconciler {
     pub(super) passes: Mutex<HashMap<Key, Pass>>,
     /// Until when no call for a group may be sent: an earlier one may arrive yet.
     holds: Mutex<HashMap<Identity, Instant>>,
+    places: Mutex<Places<Key>>,
+    /// Objects that a sweep found contradicted.
+    suspects: Mutex<HashSet<Key>>,
+    /// Counts and lists that objects wait for.
+    pub wanted: Wanted,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,6 +79,9 @@ impl Reconciler {
             gate_bell: tokio::sync::Notify::new(),
             passes: Mutex::default(),
             holds: Mutex::default(),
+            places: Mutex::new(Places::new(GROUPS_PER_APP)),
+            suspects: Mutex::default(),
+            wanted: Wanted::default(),
         }
     }
 
@@ -82,6 +95,17 @@ impl Reconciler {
         locked(&self.gates)
     }
 
+    /// The places of the apps.
+    pub fn places(&self) -> MutexGuard<'_, Places<Key>> {
+        locked(&self.places)
+    }
+
+    /// A list contradicts the record of this object: it is looked at, after everything that users wait for.
+    pub fn suspect(&self, key: &Key) {
+        locked(&self.suspects).insert(key.clone());
+        self.work.add(key, Lane::Sweep);
+    }
+
     /// Looks again at objects whose group changed hands.
     pub fn wake_all(&self, keys: Vec<Key>) {
         for key in keys {
@@ -93,6 +117,8 @@ impl Reconciler {
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
         self.gates().forget(key);
+        self.places().forget(key);
+        locked(&self.suspects).remove(key);
         self.wake_all(peers);
     }
 
@@ -158,6 +184,9 @@ impl Reconciler {
         if pass.facts.is_empty() {
             pass.hear(&object);
         }
+        if locked(&self.suspects).remove(key) {
+            pass.facts.suspect();
+        }
         loop {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
@@ -183,6 +212,10 @@ impl Reconciler {
                 Permission::Later(delay) => {
                     self.keep_pass(key, pass);
                     return (lane, Next::After(delay));
+                }
+                Permission::Full(message) => {
+                    let verdict = Verdict::waiting(Reason::QuotaExceeded, message, &pass.facts);
+                    return self.conclude(key, &object, pass, verdict, lane, Next::After(PARKED)).await;
                 }
                 Permission::Waiting(verdict, next) => {
                     return self.conclude(key, &object, pass, verdict, lane, next).await;
@@ -233,11 +266,31 @@ impl Reconciler {
             }
         }
         match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
-            Passage::Free => Permission::Granted,
+            Passage::Free => self.may_have_a_place(key, call),
             Passage::Shut(reason, message) => {
                 Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
             }
         }
+    }
+
+    /// Whether a new group would fit into its app, as far as that is known without a call of the object's own.
+    fn may_have_a_place(&self, key: &Key, call: &Call) -> Permission {
+        let Call::Create(group, _) = call else { return Permission::Granted };
+        let want = match self.places().fit(&group.app_id, &group.group_id, key) {
+            Fit::Fits => return Permission::Granted,
+            Fit::Full { used, limit } => {
+                let app = &group.app_id;
+                let message = format!(
+                    "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; \
+                     the object goes on when the next sweep finds a free place"
+                );
+                return Permission::Full(message);
+            }
+            Fit::Unknown => Want::Count,
+            Fit::Unlisted => Want::List,
+        };
+        self.wanted.ask(&group.app_id, want);
+        Permission::Later(COUNTING)
     }
 
     /// Sends a call; where the answer takes its time and an older generation's `Ready` stands in the status, tells so
@@ -248,7 +301,7 @@ impl Reconciler {
         object: &mut LiveMessageGroup,
         call: &Call,
         permit: Permit,
-    ) -> Result<crate::live::Answer<crate::live::Reply>, CallError> {
+    ) -> Result<Answer<Reply>, CallError> {
         let mut sending = Box::pin(self.account.send(call, permit));
         if let Ok(result) = timeout(PATIENCE, &mut sending).await {
             return result;
@@ -277,7 +330,7 @@ impl Reconciler {
     }
 
     /// What a result tells beyond its own object: gates, and groups whose last call may arrive yet.
-    fn learn(&self, key: &Key, call: &Call, result: &Result<crate::live::Answer<crate::live::Reply>, CallError>) {
+    fn learn(&self, key: &Key, call: &Call, result: &Result<Answer<Reply>, CallError>) {
         let now = Instant::now();
         if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
             && call.writes()
@@ -285,6 +338,10 @@ impl Reconciler {
         {
             let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
             locked(&self.holds).insert(identity, now + LATE_ARRIVAL);
+        }
+        if let Call::Create(group, _) = call {
+            let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
+            self.places().created(&group.app_id, &group.group_id, key, new);
         }
         let class = result.as_ref().err().map(CallError::class);
         let mut freed = Vec::new();
@@ -347,6 +404,7 @@ impl Reconciler {
 
 enum Permission {
     Granted,
+    Full(String),
     Later(Duration),
     Waiting(Verdict, Next<Operation>),
 }

@@ -14,7 +14,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
 use super::reconcile::Reconciler;
-use crate::decide::{Lane, triage};
+use crate::decide::{GateKind, Lane, triage};
 use crate::resources::{ConditionType, LiveMessageGroup};
 
 /// A watch is asked for anew after this long: shorter than the idle time-outs of load balancers in between.
@@ -151,7 +151,8 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, lis
 /// An object that waited behind a gate when the last process ended waits behind it again, until one has probed it.
 fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) {
     let (Some(reason), Some(ready)) = (object.ready_reason(), object.condition(ConditionType::Ready)) else { return };
-    let Some(kind) = gate_kind(reason) else { return };
+    // A full app is counted before anybody creates: nobody needs to run into the refusal.
+    let Some(kind) = gate_kind(reason).filter(|kind| *kind != GateKind::Quota) else { return };
     let center = object.spec.data_center.map(|center| center.as_str());
     let gate = gate_of(kind, &object.spec.app_id, center);
     let now = tokio::time::Instant::now().into_std();

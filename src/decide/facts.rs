@@ -28,6 +28,7 @@ pub struct Facts {
     deleted: bool,
     abandoned: bool,
     fresh_attempt: bool,
+    suspect: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
     modifies: Option<(i64, u8)>,
@@ -85,6 +86,21 @@ impl Facts {
     /// Gives the group up.
     pub fn abandon(&mut self) {
         self.abandoned = true;
+    }
+
+    /// A list of the app's groups contradicts the record: the pass is to look.
+    pub fn suspect(&mut self) {
+        self.suspect = true;
+    }
+
+    /// What a pass that a list set off has done to the group: changed it, or made it again.
+    pub fn corrected(&self) -> Option<&'static str> {
+        let again = self.create_outcome() == Some(CreateOutcome::Created) || self.recovered == Some(true);
+        match (self.suspect, again, self.modifies.is_some()) {
+            (true, true, _) => Some("the group was gone and is there again"),
+            (true, false, true) => Some("the group was changed elsewhere and is as the spec says again"),
+            _ => None,
+        }
     }
 
     /// Whether the recorded attempt is this pass's own: no earlier one's answer was lost.

@@ -19,7 +19,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
     world.start()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
     let before = world.ready("room", "True", "Created").await?;
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
 
     world.patch("room", annotate("paused", json!("true"))).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
@@ -35,7 +35,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
     };
     assert_eq!(observed(&room), observed(&before));
     assert_eq!(condition(&room, ConditionType::Reconciling), ["", ""]);
-    assert_eq!(world.emulator.requests()?.len(), calls + 1, "the create of the other object");
+    assert_eq!(world.requests()?.len(), calls + 1, "the create of the other object");
 
     world.patch("room", annotate("paused", Value::Null)).await?;
     let room = world.ready("room", "True", "Created").await?;
@@ -43,14 +43,14 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "new");
 
     // A pause of a settled object goes as it came, without a call.
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
     world.patch("room", annotate("paused", json!("true"))).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
     world.until("the pause to be told", 20, paused).await?;
     world.patch("room", annotate("paused", json!("false"))).await?;
     let resumed = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["", ""]);
     world.until("the pause to be over", 20, resumed).await?;
-    assert_eq!(world.emulator.requests()?.len(), calls);
+    assert_eq!(world.requests()?.len(), calls);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
     let room = world.api.get("room").await?;
     assert_eq!(condition(&room, ConditionType::Ready), ["Unknown", "Pending"]);
     assert_eq!(room.status.and_then(|status| status.observed_generation), Some(-1));
-    assert_eq!(world.emulator.requests()?.len(), 0);
+    assert_eq!(world.requests()?.len(), 0);
     world.patch("room", annotate("paused", Value::Null)).await?;
     world.ready("room", "True", "Created").await?;
     Ok(())
@@ -91,9 +91,9 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
             .await
     };
 
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
     handled("one").await?;
-    let new: Vec<String> = world.emulator.requests()?.split_off(calls).into_iter().map(|r| r.operation).collect();
+    let new: Vec<String> = world.requests()?.split_off(calls).into_iter().map(|r| r.operation).collect();
     assert_eq!(new, ["DescribeLiveMessageGroup"]);
 
     let by_hand = ByHand::at(&world)?;
@@ -104,11 +104,11 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
     assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
 
     // Neither a restart nor another edit of the object repeats it.
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.stop()?;
     world.start()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.emulator.requests()?.len(), calls);
+    assert_eq!(world.requests()?.len(), calls);
     Ok(())
 }

@@ -37,7 +37,7 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
         assert!(message.contains(&format!("{}/first", world.namespace)), "{message}");
         assert_eq!(object.origin(), None);
     }
-    assert_eq!(world.emulator.requests()?.len(), 1, "only the holder calls");
+    assert_eq!(world.requests()?.len(), 1, "only the holder calls");
 
     world.delete("first").await?;
     world.until("the next one to take over", 20, async || Ok(is(&there.get("second").await?, "AlreadyExists"))).await?;

@@ -16,8 +16,8 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
     let mut kills = 0;
     for _ in 0..6 {
         world.start()?;
-        let before = world.emulator.requests()?.len();
-        world.until("it to work", 20, async || Ok(world.emulator.requests()?.len() > before)).await?;
+        let before = world.requests()?.len();
+        world.until("it to work", 20, async || Ok(world.requests()?.len() > before)).await?;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..250))).await;
         world.kill()?;
         kills += 1;

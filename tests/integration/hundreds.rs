@@ -30,7 +30,7 @@ async fn five_hundred_at_once_take_ten_seconds_and_fifty_a_second() -> Result<()
     assert!(span <= Duration::from_secs(11), "the creates took {span:?}");
     let groups = creates.by_group();
     assert_eq!((groups.len(), creates.len()), (500, 500), "every group is created, and once");
-    assert_eq!(world.emulator.requests()?.len(), 500, "and nothing else is called");
+    assert_eq!(world.requests()?.len(), 500, "and nothing else is called");
     for object in objects {
         assert_eq!(condition(&object, ConditionType::Ready), ["True", "Created"]);
         assert_eq!(object.origin(), Some(&Origin::Created));

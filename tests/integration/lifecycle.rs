@@ -17,7 +17,7 @@ async fn a_new_group_is_created_once() -> Result<()> {
     assert_eq!(status.group_id.as_deref(), Some("fresh"));
     assert!(status.last_request_id.is_some());
     assert_eq!(condition(&object, ConditionType::Reconciling), ["", ""]);
-    assert_eq!(world.emulator.requests()?.len(), 1, "one create and nothing else");
+    assert_eq!(world.requests()?.len(), 1, "one create and nothing else");
     Ok(())
 }
 
@@ -59,9 +59,9 @@ async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
     world.patch("room", json!({"spec": {"groupInfo": "zwei 群 \"&+\n", "administrators": ["a", "b"]}})).await?;
     let object = world.ready("room", "True", "Created").await?;
     assert_eq!(condition(&object, ConditionType::InSync), ["True", "InSync"]);
-    let modify = world.emulator.requests()?.into_iter().find(|r| r.operation == "ModifyLiveMessageGroup").unwrap();
+    let modify = world.requests()?.into_iter().find(|r| r.operation == "ModifyLiveMessageGroup").unwrap();
     assert_eq!(modify.param("GroupInfo"), Some("zwei 群 \"&+\n"));
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
     // A label is no change of the spec, and neither is a restart.
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.operator.as_mut().unwrap().process.sigterm()?;
@@ -69,7 +69,7 @@ async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
     let before = world.api.get("room").await?.metadata.resource_version;
     world.start()?;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    assert_eq!(world.emulator.requests()?.len(), calls);
+    assert_eq!(world.requests()?.len(), calls);
     assert_eq!(world.api.get("room").await?.metadata.resource_version, before, "no status was written");
     Ok(())
 }

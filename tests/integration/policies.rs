@@ -109,7 +109,7 @@ async fn observe_never_writes() -> Result<()> {
     for name in ["seen", "gone", "nothing"] {
         world.delete(name).await?;
     }
-    let requests = world.emulator.requests()?;
+    let requests = world.requests()?;
     assert!(requests.iter().all(|request| request.operation == "DescribeLiveMessageGroup"), "{requests:?}");
     Ok(())
 }

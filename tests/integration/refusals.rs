@@ -155,7 +155,7 @@ async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
         }
         seen.retain(|reason| reason != "Throttled");
         assert_eq!(seen, ["Pending", "Created"], "{faults}\n{}", world.log());
-        assert_eq!(world.emulator.requests()?.len(), calls, "{faults}");
+        assert_eq!(world.requests()?.len(), calls, "{faults}");
     }
     Ok(())
 }

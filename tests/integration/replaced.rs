@@ -42,7 +42,7 @@ async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
     world.create("kept", json!({})).await?;
     let kept = world.ready("kept", "True", "Created").await?;
     assert_eq!(kept.metadata.finalizers, None);
-    let calls = world.emulator.requests()?.len();
+    let calls = world.requests()?.len();
     world.control_plane.kubectl(&["delete", "lmg", "kept", "-n", &world.namespace, "--timeout=3s"])?;
 
     // Nor does it need the operator, or the API.
@@ -53,6 +53,6 @@ async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
     assert!(world.api.get_opt("alone").await?.is_none());
     world.start()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.emulator.requests()?.len(), calls + 1, "the one create of the second object");
+    assert_eq!(world.requests()?.len(), calls + 1, "the one create of the second object");
     Ok(())
 }

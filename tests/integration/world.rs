@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::calls::Calls;
 use crate::support::{
-    Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Result,
+    Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Request, Result,
     shared_control_plane,
 };
 
@@ -156,6 +156,12 @@ impl<'c> World<'c> {
         })
         .await?;
         Ok(self.api.get(name).await?)
+    }
+
+    /// The calls made for objects: all but those that count or list a whole app.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        let requests = self.emulator.requests()?;
+        Ok(requests.into_iter().filter(|request| request.operation != "ListLiveMessageGroupByPage").collect())
     }
 
     /// How often the operation was called for this group.

@@ -1,0 +1,200 @@
+//! The places of an app: how many groups it holds and may hold, so that an object that cannot fit is parked before any
+//! call. Pure.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+
+/// Groups an app may hold, deleted ones not counted (source: the limits of CreateLiveMessageGroup).
+pub const GROUPS_PER_APP: u64 = 5_000;
+
+/// Whether a create fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It does, and its place is kept for it; or its group is there already and needs none.
+    Fits,
+    /// It does not: so many groups of so many.
+    Full {
+        /// Groups the app holds, those on their way counted.
+        used: u64,
+        /// Groups it may hold.
+        limit: u64,
+    },
+    /// Nobody has counted yet; the object waits for the count.
+    Unknown,
+    /// Almost full: which groups are there must be listed first; the object waits for the list.
+    Unlisted,
+}
+
+#[derive(Debug)]
+struct App<K> {
+    used: Option<u64>,
+    /// The ids of the groups that are there, as the last whole list told.
+    listed: Option<HashSet<String>>,
+    reserved: HashSet<K>,
+    waiting: VecDeque<K>,
+}
+
+impl<K> Default for App<K> {
+    fn default() -> Self {
+        Self { used: None, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
+    }
+}
+
+/// The places of all apps.
+#[derive(Debug)]
+pub struct Places<K> {
+    limit: u64,
+    apps: HashMap<String, App<K>>,
+}
+
+impl<K: Clone + Eq + Hash> Places<K> {
+    /// Nothing is known yet; every app may hold `limit` groups.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, apps: HashMap::new() }
+    }
+
+    /// Asks whether a create of this group fits; keeps a place for it, or lets it wait.
+    pub fn fit(&mut self, app: &str, group: &str, key: &K) -> Fit {
+        let limit = self.limit;
+        let app = self.apps.entry(app.to_owned()).or_default();
+        if app.reserved.contains(key) {
+            return Fit::Fits;
+        }
+        let Some(used) = app.used else {
+            app.wait(key);
+            return Fit::Unknown;
+        };
+        let taken = used + app.reserved.len() as u64;
+        if taken < limit {
+            app.waiting.retain(|waiting| waiting != key);
+            app.reserved.insert(key.clone());
+            return Fit::Fits;
+        }
+        match &app.listed {
+            Some(listed) if listed.contains(group) => Fit::Fits,
+            Some(_) => {
+                app.wait(key);
+                Fit::Full { used: taken, limit }
+            }
+            None => {
+                app.wait(key);
+                Fit::Unlisted
+            }
+        }
+    }
+
+    /// A create of this object has ended: there is one group more, or not.
+    pub fn created(&mut self, app: &str, group: &str, key: &K, new: bool) {
+        let Some(app) = self.apps.get_mut(app) else { return };
+        app.reserved.remove(key);
+        if new {
+            app.used = app.used.map(|used| used + 1);
+            if let Some(listed) = &mut app.listed {
+                listed.insert(group.to_owned());
+            }
+        }
+    }
+
+    /// The object is gone, or has no use for a place any more.
+    pub fn forget(&mut self, key: &K) {
+        for app in self.apps.values_mut() {
+            app.reserved.remove(key);
+            app.waiting.retain(|waiting| waiting != key);
+        }
+    }
+
+    /// Whether anybody waits for a place in this app.
+    pub fn is_waited_for(&self, app: &str) -> bool {
+        self.apps.get(app).is_some_and(|app| !app.waiting.is_empty())
+    }
+
+    /// Somebody has counted the groups of an app, and listed them where `listed` is there. Returns who is to ask again:
+    /// as many as fit, or everybody where nobody had known.
+    pub fn counted(&mut self, app: &str, used: u64, listed: Option<HashSet<String>>) -> Vec<K> {
+        let limit = self.limit;
+        let app = self.apps.entry(app.to_owned()).or_default();
+        let news = app.used.is_none() || (app.listed.is_none() && listed.is_some());
+        app.used = Some(used);
+        if listed.is_some() {
+            app.listed = listed;
+        }
+        let free = limit.saturating_sub(used + app.reserved.len() as u64);
+        let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
+        app.waiting.drain(..wake.min(app.waiting.len())).collect()
+    }
+
+    /// The app cannot be counted (no permission to list, for example): whoever waits goes on and lets the service
+    /// refuse.
+    pub fn uncountable(&mut self, app: &str) -> Vec<K> {
+        let app = self.apps.entry(app.to_owned()).or_default();
+        app.used.get_or_insert(0);
+        app.listed.get_or_insert_default();
+        app.waiting.drain(..).collect()
+    }
+}
+
+impl<K: Clone + Eq> App<K> {
+    fn wait(&mut self, key: &K) {
+        if !self.waiting.contains(key) {
+            self.waiting.push_back(key.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(groups: &[&str]) -> Option<HashSet<String>> {
+        Some(groups.iter().map(|group| (*group).to_owned()).collect())
+    }
+
+    #[test]
+    fn nobody_creates_before_the_app_is_counted() {
+        let mut places = Places::new(2);
+        assert_eq!(places.fit("app", "a", &1), Fit::Unknown);
+        assert_eq!(places.counted("app", 0, None), [1]);
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+    }
+
+    #[test]
+    fn what_is_on_its_way_counts_and_what_does_not_fit_waits() {
+        let mut places = Places::new(2);
+        places.counted("app", 1, listed(&["there"]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits, "asked again it keeps its place");
+        assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
+        assert_eq!(places.fit("app", "there", &3), Fit::Fits, "its group needs no place");
+        places.created("app", "a", &1, true);
+        assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
+        assert_eq!(places.counted("app", 2, listed(&["there", "a"])), Vec::<i32>::new());
+        assert_eq!(places.counted("app", 1, listed(&["a"])), [2]);
+        assert_eq!(places.fit("app", "b", &2), Fit::Fits);
+    }
+
+    #[test]
+    fn a_full_app_is_listed_before_anybody_is_parked() {
+        let mut places = Places::new(1);
+        places.counted("app", 1, None);
+        assert_eq!(places.fit("app", "there", &1), Fit::Unlisted);
+        assert_eq!(places.counted("app", 1, listed(&["there"])), [1]);
+        assert_eq!(places.fit("app", "there", &1), Fit::Fits);
+    }
+
+    #[test]
+    fn an_app_that_cannot_be_counted_holds_nobody_up() {
+        let mut places = Places::new(1);
+        assert_eq!(places.fit("app", "a", &1), Fit::Unknown);
+        assert_eq!(places.uncountable("app"), [1]);
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+    }
+
+    #[test]
+    fn an_object_that_is_gone_frees_its_place() {
+        let mut places = Places::new(1);
+        places.counted("app", 0, listed(&[]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+        places.forget(&1);
+        assert_eq!(places.fit("app", "b", &2), Fit::Fits);
+    }
+}

@@ -1,0 +1,238 @@
+//! The sweep: one paged list per app finds what changed behind the operator's back, and counts the app's places.
+//!
+//! Its phase is a hash of the app on the wall clock, so that it needs no memory: a restart neither skips a sweep nor
+//! adds one. Only what a list contradicts is described.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::causes::gate_of;
+use super::key::Key;
+use super::reconcile::Reconciler;
+use crate::decide::{GateKind, Lane};
+use crate::live::operation::{GroupStatus, ListPage};
+use crate::live::response::GroupPage;
+use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
+
+/// Groups a page, the most the API lists.
+const PAGE_SIZE: u32 = 50;
+
+/// Pages of one sweep are no further apart than this, however long the interval.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A page is asked for this often before the sweep is given up until the next one.
+const TRIES: u32 = 3;
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// How many groups an app holds.
+    Count,
+    /// Which ones.
+    List,
+}
+
+/// Counts and lists that objects wait for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    apps: Mutex<HashMap<String, Want>>,
+    bell: Notify,
+}
+
+impl Wanted {
+    /// Asks for it; several askers are one.
+    pub fn ask(&self, app: &str, want: Want) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = apps.entry(app.to_owned()).or_insert(want);
+        *asked = want.max(*asked);
+        drop(apps);
+        self.bell.notify_one();
+    }
+
+    fn take(&self) -> HashMap<String, Want> {
+        std::mem::take(&mut self.apps.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How long until this app's sweep is due, at this moment of the wall clock.
+pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    app.hash(&mut hasher);
+    let interval = interval.as_millis().max(1);
+    let phase = u128::from(hasher.finish()) % interval;
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let into = (since_epoch + interval - phase) % interval;
+    Duration::from_millis(u64::try_from(interval - into).unwrap_or(u64::MAX))
+}
+
+/// Sweeps every app once an interval, and answers what is wanted at once; never returns.
+pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
+    let under_way: Arc<Mutex<HashSet<String>>> = Arc::default();
+    let start = |app: String, want: Option<Want>| {
+        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone()) {
+            return;
+        }
+        let (reconciler, under_way) = (Arc::clone(&reconciler), Arc::clone(&under_way));
+        tokio::spawn(async move {
+            sweep(&reconciler, &app, want, interval).await;
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&app);
+        });
+    };
+    loop {
+        for (app, want) in reconciler.wanted.take() {
+            start(app, Some(want));
+        }
+        let now = SystemTime::now();
+        let apps = reconciler.index().apps();
+        let next = apps.into_iter().map(|app| (until_due(&app, interval, now), app)).min();
+        // New apps come without a bell: look again now and then.
+        let patience = Duration::from_secs(30).min(interval);
+        let wait = next.as_ref().map_or(patience, |(wait, _)| *wait);
+        tokio::select! {
+            () = reconciler.wanted.bell.notified() => {}
+            () = tokio::time::sleep(wait.min(patience)) => {
+                if let Some((due, app)) = next.filter(|(due, _)| *due <= patience) {
+                    tracing::debug!(app, after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
+                    start(app, None);
+                    // Its own due time is now an interval away; never twice in one millisecond.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn sweep(reconciler: &Reconciler, app: &str, want: Option<Want>, interval: Duration) {
+    let gate = gate_of(GateKind::Credentials, app, None);
+    if reconciler.gates().is_shut(&gate) && want.is_none() {
+        // The probe of the gate is the only call while the credentials are refused.
+        return;
+    }
+    let expected = reconciler.index().live_in(app);
+    if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(app) {
+        // Nothing that a list could tell anybody.
+        return;
+    }
+    match list(reconciler, app, want, interval, expected.len()).await {
+        Ok(Listed::Whole { total, ids }) => {
+            for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
+                tracing::info!(object = %key, group = id, "the sweep does not find the group");
+                reconciler.suspect(key);
+            }
+            wake(reconciler, reconciler.places().counted(app, total, Some(ids)));
+        }
+        Ok(Listed::Counted { total }) => {
+            wake(reconciler, reconciler.places().counted(app, total, None));
+            if want.is_none() {
+                // Fewer objects than pages: each is described instead.
+                expected.iter().for_each(|(_, key)| reconciler.suspect(key));
+            }
+        }
+        Err(error) => {
+            tracing::warn!(app, %error, "the sweep failed; settled objects stay as they are");
+            wake(reconciler, reconciler.places().uncountable(app));
+        }
+    }
+}
+
+fn wake(reconciler: &Reconciler, keys: Vec<Key>) {
+    for key in keys {
+        reconciler.work.wake(&key, Lane::Change);
+    }
+}
+
+enum Listed {
+    Whole { total: u64, ids: HashSet<String> },
+    Counted { total: u64 },
+}
+
+async fn list(
+    reconciler: &Reconciler,
+    app: &str,
+    want: Option<Want>,
+    interval: Duration,
+    objects: usize,
+) -> Result<Listed, CallError> {
+    let mut ids = HashSet::new();
+    let mut number = 1;
+    loop {
+        let page = page(reconciler, app, number, want.is_some()).await?;
+        let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
+        for group in &page.groups {
+            let suspects = reconciler.index().contradicted_by(app, group);
+            suspects.iter().for_each(|key| reconciler.suspect(key));
+            ids.insert(group.group_id.clone());
+        }
+        if u64::from(number) >= pages || page.groups.is_empty() {
+            return Ok(Listed::Whole { total: page.total, ids });
+        }
+        let enough = match want {
+            Some(want) => want == Want::Count,
+            None => (objects as u64) < pages,
+        };
+        if enough && number == 1 {
+            return Ok(Listed::Counted { total: page.total });
+        }
+        if want.is_none() {
+            let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+            tokio::time::sleep((interval / 2 / pages).min(LONGEST_PAUSE)).await;
+        }
+        number += 1;
+    }
+}
+
+async fn page(reconciler: &Reconciler, app: &str, number: u32, urgent: bool) -> Result<GroupPage, CallError> {
+    let data_center = reconciler.index().data_center_of(app).map(str::to_owned);
+    let call = Call::ListByPage(ListPage {
+        app_id: app.to_owned(),
+        data_center,
+        status: GroupStatus::Existing,
+        page_number: number,
+        page_size: PAGE_SIZE,
+    });
+    let mut tries = 0;
+    loop {
+        let _turn = reconciler.account.turn().await;
+        let permit = reconciler.account.permit(Operation::ListByPage).await;
+        match reconciler.account.send(&call, permit).await {
+            Ok(answer) => match answer.value {
+                Reply::Page(page) => return Ok(page),
+                other => tracing::error!(?other, "a list was answered by something else"),
+            },
+            Err(error) => {
+                tries += 1;
+                let passing = matches!(
+                    error.class(),
+                    ErrorClass::Throttled | ErrorClass::ServiceError | ErrorClass::Unreachable | ErrorClass::NonceUsed
+                );
+                // Somebody waits for it: the service itself will tell what is wrong, to the object.
+                if urgent || !passing || tries == TRIES {
+                    return Err(error);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1) * 2_u32.pow(tries)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_due_once_an_interval_at_its_own_phase_whenever_it_is_asked() {
+        let interval = Duration::from_secs(600);
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let due = start + until_due("demo", interval, start);
+        for seconds in [1, 10, 100] {
+            let now = due - Duration::from_secs(seconds);
+            assert_eq!(now + until_due("demo", interval, now), due);
+        }
+        assert_eq!(until_due("demo", interval, due), interval);
+        assert_ne!(until_due("demo", interval, start), until_due("other", interval, start));
+    }
+}
