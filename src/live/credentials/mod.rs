@@ -4,7 +4,11 @@ mod environment;
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use super::encode::percent_encode;
 
 pub use environment::from_environment;
 
@@ -38,6 +42,29 @@ impl Credentials {
     pub(super) fn security_token(&self) -> Option<&str> {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
+
+    /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let secrets = [Some(self.access_key_secret()), self.security_token()];
+        secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))
+    }
+}
+
+/// `text` with `…` wherever it holds `secret`, also percent-encoded or in base64.
+fn redact(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let encoded = percent_encode(secret);
+    let forms = [
+        encoded.replace("%20", "+"),
+        encoded.to_lowercase(),
+        encoded,
+        STANDARD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+        secret.to_owned(),
+    ];
+    forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "…"))
 }
 
 impl fmt::Debug for Credentials {
@@ -68,6 +95,16 @@ mod tests {
     fn debug_shows_no_secret_and_no_token() {
         let shown = format!("{:?}", Credentials::new("id", "hush-secret", Some("hush-token")));
         assert!(shown.contains("id") && !shown.contains("hush"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_of_a_text_in_every_form() {
+        let credentials = Credentials::new("id", "se cret/+", Some("tok=en"));
+        for form in
+            ["se cret/+", "se%20cret%2F%2B", "se%20cret%2f%2b", "se+cret%2F%2B", "c2UgY3JldC8r", "tok=en", "tok%3Den"]
+        {
+            assert_eq!(credentials.redact(&format!("<{form}>id")), "<…>id", "{form}");
+        }
     }
 
     #[test]
