@@ -86,7 +86,7 @@ impl Account {
             Ok(credentials) => credentials,
             Err(error) => {
                 let message = error.to_string();
-                return Err(CallError::Transport { delivery: Delivery::NeverSent, message });
+                return Err(CallError::NoCredentials(message));
             }
         };
         let started = Instant::now();
@@ -104,12 +104,14 @@ impl Account {
             Err(error) => {
                 let class = error.class();
                 permit.done(match error {
-                    CallError::Transport { delivery: Delivery::NeverSent, .. } => Fate::NotSent,
-                    CallError::Transport { .. } => Fate::Lost,
+                    CallError::Transport { delivery: Delivery::Unknown, .. } => Fate::Lost,
                     CallError::Api(api) if class == ErrorClass::Throttled => Fate::Throttled(api.retry_after),
-                    CallError::Api(_) => Fate::Answered,
+                    error if error.may_have_arrived() => Fate::Answered,
+                    _ => Fate::NotSent,
                 });
-                self.learn(class);
+                if error.may_have_arrived() {
+                    self.learn(class);
+                }
                 let request_id = error.request_id().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
             }
@@ -126,6 +128,8 @@ impl Account {
             | ErrorClass::Unreachable
             | ErrorClass::ClockSkew
             | ErrorClass::NonceUsed
+            | ErrorClass::CredentialsMissing
+            | ErrorClass::TryAgain
             | ErrorClass::Rejected => {}
             ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
                 self.proven.store(true, Ordering::Release)

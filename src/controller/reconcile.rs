@@ -19,7 +19,7 @@ use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
-use crate::live::{Call, CallError, Operation};
+use crate::live::{Call, CallError, ErrorClass, Operation};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
@@ -286,7 +286,14 @@ impl Reconciler {
             let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
             locked(&self.holds).insert(identity, now + LATE_ARRIVAL);
         }
-        let class = result.as_ref().err().map(CallError::class);
+        let class = match result {
+            Ok(_) => None,
+            // The next call of this object tells: a prober stays one.
+            Err(CallError::Again(..)) => return,
+            // Nobody has judged it.
+            Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
+            Err(error) => Some(error.class()),
+        };
         let mut freed = Vec::new();
         {
             let mut gates = self.gates();
