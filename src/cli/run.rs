@@ -9,15 +9,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::controller::{self, Account, Config, Progress, Rate};
-use crate::live::credentials::from_environment;
-use crate::live::{Client, ClientOptions, Endpoint, endpoint};
+use crate::live::credentials::{Chain, CredentialSource, Surroundings};
+use crate::live::{Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
 
 /// Arguments of `run`.
 ///
-/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, in a pod its ServiceAccount. The credentials
-/// of the Live API come from ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key,
-/// ALIBABA_CLOUD_SECURITY_TOKEN.
+/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, in a pod its ServiceAccount.
+///
+/// The credentials of the Live API are looked for where the official SDKs look, in their order: ALIBABA_CLOUD_ACCESS_KEY_ID,
+/// ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key, ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK
+/// (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json;
+/// ~/.alibabacloud/credentials.ini; the ECS instance's RAM role; ALIBABA_CLOUD_CREDENTIALS_URI. Proxies are taken from
+/// HTTPS_PROXY and NO_PROXY.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the Live API, https://HOST[:PORT]; point it at an emulator for tests.
@@ -63,11 +67,11 @@ pub async fn run(args: Args) -> Outcome {
     if args.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
         return Err("--requests-per-second unlimited is for benchmarks against the emulator only".into());
     }
-    let live = Client::new(endpoint, ClientOptions::default())?;
-    let credentials = from_environment(|name| std::env::var(name).ok());
-    if let Err(error) = &credentials {
-        tracing::error!(%error, "objects will wait with the reason CredentialsMissing until the operator is restarted");
-    }
+    let http = HttpOptions::default();
+    let lookup = |name: &str| std::env::var(name).ok();
+    let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
+    let credentials = CredentialSource::new(Chain::official(&surroundings));
+    let live = Client::new(endpoint, ClientOptions { http, ..ClientOptions::default() })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         endpoint = %live.endpoint(),
@@ -94,6 +98,9 @@ pub async fn run(args: Args) -> Outcome {
         Err(watched.trouble().unwrap_or_else(|| "listing LiveMessageGroups".to_owned()))
     }));
     tokio::spawn(stop_on_signal(stop.clone())?);
+    // Loaded before the first object asks, so that the log tells at once what is missing.
+    let early = credentials.clone();
+    tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second);
     controller::run(Config { client, account, namespaces: args.namespaces, progress, stop }).await;
     tracing::info!("stopped");

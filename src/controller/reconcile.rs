@@ -13,7 +13,7 @@ use super::gates::{Gates, Passage};
 use super::index::Index;
 use super::key::Key;
 use super::objects::{Found, Objects};
-use super::pass::Pass;
+use super::pass::{Pass, jittered};
 use super::queue::Next;
 use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
@@ -178,7 +178,7 @@ impl Reconciler {
                 Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
                 Action::Call(call) => call,
             };
-            match self.may_call(key, &pass, &call) {
+            match self.may_call(key, &pass, &call).await {
                 Permission::Granted => {}
                 Permission::Later(delay) => {
                     self.keep_pass(key, pass);
@@ -220,10 +220,10 @@ impl Reconciler {
     }
 
     /// Whether a call may be sent now, as far as it is not the budget's question.
-    fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
-        if let Some(error) = self.account.missing_credentials() {
+    async fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
+        if let Some((error, wait)) = self.account.missing_credentials().await {
             let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string(), &pass.facts);
-            return Permission::Waiting(verdict, Next::After(Duration::from_secs(60)));
+            return Permission::Waiting(verdict, Next::After(jittered(wait.max(Duration::from_secs(1)))));
         }
         if let Some(identity) = pass.identity() {
             let mut holds = locked(&self.holds);

@@ -95,10 +95,14 @@ pub enum CallError {
 }
 
 impl ApiError {
+    /// The class.
+    pub fn class(&self) -> ErrorClass {
+        classify(self.status, self.code.as_deref())
+    }
+
     /// Whether the service did not find a parameter (`MissingAppId`, …).
     pub fn names_missing_parameter(&self) -> bool {
-        self.code.as_deref().is_some_and(|code| code.starts_with("Missing"))
-            && classify(self.status, self.code.as_deref()) == ErrorClass::InvalidInput
+        self.code.as_deref().is_some_and(|code| code.starts_with("Missing")) && self.class() == ErrorClass::InvalidInput
     }
 }
 
@@ -113,7 +117,7 @@ impl CallError {
     /// The class.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Api(error) => classify(error.status, error.code.as_deref()),
+            Self::Api(error) => error.class(),
             Self::Transport { .. } => ErrorClass::Unreachable,
             Self::Again(..) => ErrorClass::TryAgain,
             Self::Unsendable(_) => ErrorClass::InvalidInput,

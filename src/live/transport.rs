@@ -47,6 +47,15 @@ impl HttpOptions {
         self.builder().no_proxy().build()
     }
 
+    /// A client for plain HTTP to this machine's own surroundings: no proxy, no trusted certificate at all.
+    ///
+    /// # Errors
+    /// As [`HttpOptions::client`].
+    pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+        let options = Self { connect_timeout: timeout, request_timeout: timeout, ca_bundle: None };
+        options.builder().tls_certs_only([]).no_proxy().build()
+    }
+
     fn builder(&self) -> reqwest::ClientBuilder {
         let certificates = self.ca_bundle.iter().flat_map(|bundle| bundle.certificates.iter().cloned());
         reqwest::Client::builder()
