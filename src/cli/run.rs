@@ -1,6 +1,7 @@
 //! `live-message-operator run`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use crate::controller::{self, Account, Config, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, Surroundings};
-use crate::live::{Client, ClientOptions, Endpoint, HttpOptions, endpoint};
+use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
 
 /// Arguments of `run`.
@@ -37,6 +38,23 @@ pub struct Args {
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
+    /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
+    #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
+    connect_timeout: Duration,
+
+    /// How long a whole call may take, connecting included.
+    #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    request_timeout: Duration,
+
+    /// Calls whose query would be longer than this many bytes send their parameters in a form body.
+    #[arg(long, env = "LMO_FORM_ABOVE", value_name = "BYTES", default_value_t = 8192)]
+    form_above: usize,
+
+    /// PEM certificates to trust besides the machine's own, for the Live API and STS: those of a proxy that looks into
+    /// TLS, for example.
+    #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+
     /// Watch this namespace only; repeatable (in the environment: a list with commas). Absent = all namespaces.
     #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',')]
     namespaces: Vec<String>,
@@ -60,6 +78,14 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+/// `3s`, `500ms`, or a number of seconds; 1 ms to 5 minutes.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+    let time = seconds.or_else(|| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok());
+    time.filter(|time| (Duration::from_millis(1)..=Duration::from_secs(300)).contains(time))
+        .ok_or_else(|| "give a time like 3s or 500ms, at most 5m".to_owned())
+}
+
 /// Runs the operator until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Outcome {
     start_logs(args.log_format);
@@ -67,11 +93,15 @@ pub async fn run(args: Args) -> Outcome {
     if args.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
         return Err("--requests-per-second unlimited is for benchmarks against the emulator only".into());
     }
-    let http = HttpOptions::default();
+    let http = HttpOptions {
+        connect_timeout: args.connect_timeout,
+        request_timeout: args.request_timeout,
+        ca_bundle: args.ca_bundle.as_deref().map(CaBundle::read).transpose()?,
+    };
     let lookup = |name: &str| std::env::var(name).ok();
     let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::official(&surroundings));
-    let live = Client::new(endpoint, ClientOptions { http, ..ClientOptions::default() })?;
+    let live = Client::new(endpoint, ClientOptions { http, form_above: args.form_above })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         endpoint = %live.endpoint(),
