@@ -154,3 +154,6 @@ impl Turn {
         self.0.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

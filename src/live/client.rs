@@ -229,4 +229,6 @@ pub(super) fn nonce() -> String {
 }
 
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ pub mod xml;
 #[cfg(test)]
 mod logged;
 #[cfg(test)]
-mod loopback;
+pub(crate) mod loopback;
 
 pub use client::{Answer, Client, ClientOptions};
 pub use credentials::Credentials;
