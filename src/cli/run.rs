@@ -1,6 +1,8 @@
 //! `live-message-operator run`.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +11,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::controller::{self, Account, Config, Progress, Rate};
-use crate::live::credentials::from_environment;
-use crate::live::{Client, ClientOptions, Endpoint, endpoint};
+use crate::live::credentials::{Chain, CredentialSource, Surroundings};
+use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
 
 /// Arguments of `run`.
 ///
-/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, in a pod its ServiceAccount. The credentials
-/// of the Live API come from ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key,
-/// ALIBABA_CLOUD_SECURITY_TOKEN.
+/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, in a pod its ServiceAccount.
+///
+/// The credentials of the Live API are looked for where the official SDKs look, in their order: ALIBABA_CLOUD_ACCESS_KEY_ID,
+/// ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key, ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK
+/// (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json;
+/// ~/.alibabacloud/credentials.ini; the ECS instance's RAM role; ALIBABA_CLOUD_CREDENTIALS_URI. Proxies are taken from
+/// HTTPS_PROXY and NO_PROXY.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the Live API, https://HOST[:PORT]; point it at an emulator for tests.
@@ -35,8 +41,25 @@ pub struct Args {
 
     /// How often each app is swept: one paged list finds groups that were changed or deleted elsewhere. A number of
     /// seconds, or with a unit: 90s, 10m, 1h.
-    #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
     sweep_interval: Duration,
+
+    /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
+    #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
+    connect_timeout: Duration,
+
+    /// How long a whole call may take, connecting included.
+    #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    request_timeout: Duration,
+
+    /// Calls whose query would be longer than this many bytes send their parameters in a form body.
+    #[arg(long, env = "LMO_FORM_ABOVE", value_name = "BYTES", default_value_t = 8192)]
+    form_above: usize,
+
+    /// PEM certificates to trust besides the machine's own, for the Live API and STS: those of a proxy that looks into
+    /// TLS, for example.
+    #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
 
     /// Watch this namespace only; repeatable (in the environment: a list with commas). Absent = all namespaces.
     #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',')]
@@ -61,19 +84,23 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds = match unit {
-        "" | "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        _ => None,
-    };
-    let duration = seconds.zip(number.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(unit));
-    match duration.filter(|seconds| (1..=7 * 24 * 3600).contains(seconds)) {
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err("give whole seconds, minutes or hours, 1s to 168h: 90s, 10m, 1h".to_owned()),
-    }
+/// `90s`, `10m`, `1h`, or a number of seconds; 1 s to 168 h.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
+        .ok_or_else(|| "give a time like 90s, 10m or 1h, at most 168h".to_owned())
+}
+
+/// `3s`, `500ms`, or a number of seconds; 1 ms to 5 minutes.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_millis(1)..=Duration::from_secs(300))
+        .ok_or_else(|| "give a time like 3s or 500ms, at most 5m".to_owned())
+}
+
+/// A time with a unit, or a number of seconds, within bounds.
+fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+    let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+    let time = seconds.or_else(|| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok());
+    time.filter(|time| bounds.contains(time))
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -83,11 +110,15 @@ pub async fn run(args: Args) -> Outcome {
     if args.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
         return Err("--requests-per-second unlimited is for benchmarks against the emulator only".into());
     }
-    let live = Client::new(endpoint, ClientOptions::default())?;
-    let credentials = from_environment(|name| std::env::var(name).ok());
-    if let Err(error) = &credentials {
-        tracing::error!(%error, "objects will wait with the reason CredentialsMissing until the operator is restarted");
-    }
+    let http = HttpOptions {
+        connect_timeout: args.connect_timeout,
+        request_timeout: args.request_timeout,
+        ca_bundle: args.ca_bundle.as_deref().map(CaBundle::read).transpose()?,
+    };
+    let lookup = |name: &str| std::env::var(name).ok();
+    let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
+    let credentials = CredentialSource::new(Chain::official(&surroundings));
+    let live = Client::new(endpoint, ClientOptions { http, form_above: args.form_above })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         endpoint = %live.endpoint(),
@@ -114,6 +145,9 @@ pub async fn run(args: Args) -> Outcome {
         Err(watched.trouble().unwrap_or_else(|| "listing LiveMessageGroups".to_owned()))
     }));
     tokio::spawn(stop_on_signal(stop.clone())?);
+    // Loaded before the first object asks, so that the log tells at once what is missing.
+    let early = credentials.clone();
+    tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second);
     let (namespaces, sweep_interval) = (args.namespaces, args.sweep_interval);
     controller::run(Config { client, account, namespaces, sweep_interval, progress, stop }).await;

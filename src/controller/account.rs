@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Fate, Permit};
-use crate::live::credentials::CredentialsError;
-use crate::live::error::Delivery;
+use crate::live::credentials::{CredentialSource, CredentialsError};
+use crate::live::error::{Again, Delivery};
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
 
 /// Calls a second and operation.
@@ -24,7 +25,7 @@ pub enum Rate {
 #[derive(Debug)]
 pub struct Account {
     client: Client,
-    credentials: Result<Credentials, CredentialsError>,
+    credentials: CredentialSource,
     /// By operation, in the order of [`Operation::ALL`].
     budgets: [Budget; Operation::ALL.len()],
     proven: AtomicBool,
@@ -37,7 +38,7 @@ pub struct Turn(Option<OwnedMutexGuard<()>>);
 
 impl Account {
     /// An account whose budgets start now.
-    pub fn new(client: Client, credentials: Result<Credentials, CredentialsError>, rate: Rate) -> Self {
+    pub fn new(client: Client, credentials: CredentialSource, rate: Rate) -> Self {
         let budget = || match rate {
             Rate::PerSecond(calls) => Budget::per_second(calls),
             Rate::Unlimited => Budget::unlimited(),
@@ -51,9 +52,11 @@ impl Account {
         }
     }
 
-    /// The error that stands for missing credentials.
-    pub fn missing_credentials(&self) -> Option<&CredentialsError> {
-        self.credentials.as_ref().err()
+    /// Why no call can be made now, and how long that is the answer; `None` where there are credentials. Waits while
+    /// they are being loaded and there are no older ones.
+    pub async fn missing_credentials(&self) -> Option<(CredentialsError, Duration)> {
+        let error = self.credentials.current().await.err()?;
+        Some((error, self.credentials.next_try()))
     }
 
     /// Now, by the service's clock.
@@ -82,17 +85,13 @@ impl Account {
     /// [`CallError`].
     pub async fn send(&self, call: &Call, mut permit: Permit) -> Result<Answer<Reply>, CallError> {
         let operation = call.operation();
-        let credentials = match &self.credentials {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                let message = error.to_string();
-                return Err(CallError::Transport { delivery: Delivery::NeverSent, message });
-            }
-        };
+        // Without credentials the permit goes back unused.
+        let credentials = self.credentials.current().await;
+        let credentials = credentials.map_err(|error| CallError::NoCredentials(error.to_string()))?;
         let started = Instant::now();
         permit.sending();
         tracing::debug!(%operation, "call sent");
-        let result = self.client.send(call, credentials).await;
+        let result = self.client.send(call, &credentials).await;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(answer) => {
@@ -104,17 +103,30 @@ impl Account {
             Err(error) => {
                 let class = error.class();
                 permit.done(match error {
-                    CallError::Transport { delivery: Delivery::NeverSent, .. } => Fate::NotSent,
-                    CallError::Transport { .. } => Fate::Lost,
+                    CallError::Transport { delivery: Delivery::Unknown, .. } => Fate::Lost,
                     CallError::Api(api) if class == ErrorClass::Throttled => Fate::Throttled(api.retry_after),
-                    CallError::Api(_) => Fate::Answered,
+                    error if error.may_have_arrived() => Fate::Answered,
+                    _ => Fate::NotSent,
                 });
-                self.learn(class);
+                if error.may_have_arrived() {
+                    self.learn(class);
+                }
                 let request_id = error.request_id().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
             }
         }
-        result
+        self.unless_renewed(result, &credentials).await
+    }
+
+    /// Rejected credentials are loaded again before they are reported: where that gives others, the call is made again.
+    async fn unless_renewed<T>(&self, result: Result<T, CallError>, used: &Credentials) -> Result<T, CallError> {
+        match result {
+            Err(CallError::Api(answer)) if answer.class() == ErrorClass::CredentialsRejected => {
+                let renewed = self.credentials.reload(used).await;
+                Err(if renewed { CallError::Again(Again::NewCredentials, answer) } else { CallError::Api(answer) })
+            }
+            result => result,
+        }
     }
 
     fn learn(&self, class: ErrorClass) {
@@ -126,6 +138,8 @@ impl Account {
             | ErrorClass::Unreachable
             | ErrorClass::ClockSkew
             | ErrorClass::NonceUsed
+            | ErrorClass::CredentialsMissing
+            | ErrorClass::TryAgain
             | ErrorClass::Rejected => {}
             ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
                 self.proven.store(true, Ordering::Release)
@@ -140,3 +154,6 @@ impl Turn {
         self.0.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

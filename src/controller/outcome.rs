@@ -45,6 +45,7 @@ impl Reconciler {
             Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff()),
             Retry::Slowly => Next::After(slowly()),
             Retry::Behind(kind) => {
+                pass.at_once = 0;
                 self.shut_gate(key, object, kind, &failure);
                 Next::After(PARKED)
             }

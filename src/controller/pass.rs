@@ -103,6 +103,6 @@ pub fn slowly() -> Duration {
 }
 
 /// Between 75 % and 125 % of a delay: what failed together does not come back together.
-fn jittered(delay: Duration) -> Duration {
+pub(super) fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(0.75 + fastrand::f64() / 2.0)
 }

@@ -13,7 +13,7 @@ use super::gates::{Gates, Passage};
 use super::index::Index;
 use super::key::Key;
 use super::objects::{Found, Objects};
-use super::pass::Pass;
+use super::pass::{Pass, jittered};
 use super::places::{Fit, GROUPS_PER_APP, Places};
 use super::queue::Next;
 use super::sweep::{Want, Wanted};
@@ -21,7 +21,7 @@ use super::work::Work;
 use crate::budget::{LATE_ARRIVAL, Permit};
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
-use crate::live::{Answer, Call, CallError, CreateOutcome, Operation, Reply};
+use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
@@ -207,7 +207,7 @@ impl Reconciler {
                 Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
                 Action::Call(call) => call,
             };
-            match self.may_call(key, &pass, &call) {
+            match self.may_call(key, &pass, &call).await {
                 Permission::Granted => {}
                 Permission::Later(delay) => {
                     self.keep_pass(key, pass);
@@ -253,10 +253,10 @@ impl Reconciler {
     }
 
     /// Whether a call may be sent now, as far as it is not the budget's question.
-    fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
-        if let Some(error) = self.account.missing_credentials() {
+    async fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
+        if let Some((error, wait)) = self.account.missing_credentials().await {
             let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string(), &pass.facts);
-            return Permission::Waiting(verdict, Next::After(Duration::from_secs(60)));
+            return Permission::Waiting(verdict, Next::After(jittered(wait.max(Duration::from_secs(1)))));
         }
         if let Some(identity) = pass.identity() {
             let mut holds = locked(&self.holds);
@@ -343,7 +343,14 @@ impl Reconciler {
             let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
             self.places().created(&group.app_id, &group.group_id, key, new);
         }
-        let class = result.as_ref().err().map(CallError::class);
+        let class = match result {
+            Ok(_) => None,
+            // The next call of this object tells: a prober stays one.
+            Err(CallError::Again(..)) => return,
+            // Nobody has judged it.
+            Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
+            Err(error) => Some(error.class()),
+        };
         let mut freed = Vec::new();
         {
             let mut gates = self.gates();

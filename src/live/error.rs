@@ -27,6 +27,19 @@ pub enum ErrorClass {
     Unreachable,
     /// Refused for a reason not known here.
     Rejected,
+    /// There are no credentials to sign with.
+    CredentialsMissing,
+    /// To be sent again at once: the client has changed what the refusal was about.
+    TryAgain,
+}
+
+/// What was changed after a refusal, so that the same call may go through the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The parameters were not found in the body: they travel in the query.
+    AsQuery,
+    /// The credentials were rejected, and others were loaded.
+    NewCredentials,
 }
 
 /// An answer that is not a success.
@@ -67,6 +80,30 @@ pub enum CallError {
         /// What happened, without addresses of one moment (ports, times): it is shown in conditions.
         message: String,
     },
+    /// The service refused the request, and the next one will be another: see [`Again`].
+    #[error("{}: {}", shown(.1), match .0 {
+        Again::AsQuery => "the parameters are sent in the query instead",
+        Again::NewCredentials => "other credentials were loaded",
+    })]
+    Again(Again, ApiError),
+    /// The request cannot be put on the wire at all; nothing was sent.
+    #[error("{0}")]
+    Unsendable(String),
+    /// There are no credentials; nothing was sent. The message names what was tried.
+    #[error("{0}")]
+    NoCredentials(String),
+}
+
+impl ApiError {
+    /// The class.
+    pub fn class(&self) -> ErrorClass {
+        classify(self.status, self.code.as_deref())
+    }
+
+    /// Whether the service did not find a parameter (`MissingAppId`, …).
+    pub fn names_missing_parameter(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.starts_with("Missing")) && self.class() == ErrorClass::InvalidInput
+    }
 }
 
 fn shown(error: &ApiError) -> String {
@@ -80,24 +117,38 @@ impl CallError {
     /// The class.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Api(error) => classify(error.status, error.code.as_deref()),
+            Self::Api(error) => error.class(),
             Self::Transport { .. } => ErrorClass::Unreachable,
+            Self::Again(..) => ErrorClass::TryAgain,
+            Self::Unsendable(_) => ErrorClass::InvalidInput,
+            Self::NoCredentials(_) => ErrorClass::CredentialsMissing,
         }
     }
 
     /// The request's id, where the service told it.
     pub fn request_id(&self) -> Option<&str> {
         match self {
-            Self::Api(error) => error.request_id.as_deref(),
-            Self::Transport { .. } => None,
+            Self::Api(error) | Self::Again(_, error) => error.request_id.as_deref(),
+            Self::Transport { .. } | Self::Unsendable(_) | Self::NoCredentials(_) => None,
+        }
+    }
+
+    /// Whether a request was put on the wire and may have arrived.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Api(_) | Self::Again(..) => true,
+            Self::Transport { delivery, .. } => *delivery == Delivery::Unknown,
+            Self::Unsendable(_) | Self::NoCredentials(_) => false,
         }
     }
 
     /// The service's code or the HTTP status, for metrics and logs: bounded in number.
     pub fn code(&self) -> &str {
         match self {
-            Self::Api(error) => error.code.as_deref().unwrap_or("NoCode"),
+            Self::Api(error) | Self::Again(_, error) => error.code.as_deref().unwrap_or("NoCode"),
             Self::Transport { .. } => "Unreachable",
+            Self::Unsendable(_) => "Unsendable",
+            Self::NoCredentials(_) => "NoCredentials",
         }
     }
 }

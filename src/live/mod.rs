@@ -9,7 +9,13 @@ pub mod operation;
 pub mod request;
 pub mod response;
 pub mod signature;
+pub mod transport;
 pub mod xml;
+
+#[cfg(test)]
+mod logged;
+#[cfg(test)]
+pub(crate) mod loopback;
 
 pub use client::{Answer, Client, ClientOptions};
 pub use credentials::Credentials;
@@ -17,3 +23,4 @@ pub use endpoint::Endpoint;
 pub use error::{CallError, ErrorClass};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};
 pub use response::{CreateOutcome, GroupSnapshot, Reply};
+pub use transport::{CaBundle, HttpOptions};

@@ -1,5 +1,7 @@
 //! The generic request of an RPC operation, and its signature. Every typed operation is made of it.
 
+use std::fmt;
+
 use super::credentials::Credentials;
 use super::encode::canonical_query;
 use super::signature::{V3Request, V3Signature, sha256_hex, sign_v3};
@@ -57,8 +59,8 @@ pub struct RpcRequest {
     pub placement: Placement,
 }
 
-/// A request that is ready for the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request that is ready for the wire. Its `Debug` does not show the security token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignedRequest {
     /// GET or POST.
     pub method: Method,
@@ -72,6 +74,19 @@ pub struct SignedRequest {
     pub body: String,
     /// Every step of the signature.
     pub signature: V3Signature,
+}
+
+impl fmt::Debug for SignedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, host, query, headers: _, body, signature } = self;
+        f.debug_struct("SignedRequest")
+            .field("method", method)
+            .field("host", host)
+            .field("query", query)
+            .field("body", body)
+            .field("signature", signature)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RpcRequest {

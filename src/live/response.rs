@@ -195,14 +195,15 @@ pub(super) fn request_id(value: &Value) -> Option<String> {
     text(value, "RequestId")
 }
 
-/// The error an answer tells, or `None` where it tells no code.
+/// The error an answer tells, or `None` where it tells no code. The message is as the service wrote it: see [`bounded`].
 pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
-    let code = text(value, "Code")?;
+    // A code is a word; whatever else stands there is not to become a label of a metric.
+    let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()))?;
     let message = text(value, "Message").unwrap_or_default();
     Some(CallError::Api(ApiError {
         status,
         code: Some(code),
-        message: bounded(&message),
+        message,
         request_id: request_id(value),
         retry_after: None,
     }))

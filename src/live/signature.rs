@@ -4,6 +4,8 @@
 //! emulator verifies it for older SDKs. Both are written after the public documents "Request syntax and signature
 //! method V3" and "RPC signature".
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,8 +37,9 @@ pub struct V3Request<'a> {
     pub body_sha256: &'a str,
 }
 
-/// What signing makes of a request; kept whole so that a vector can be compared in every step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What signing makes of a request; kept whole so that a vector can be compared in every step. Its `Debug` leaves the
+/// canonical request out, which holds the security token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct V3Signature {
     /// Method, path, query, headers, signed names and body hash, one a line.
     pub canonical_request: String,
@@ -46,6 +49,16 @@ pub struct V3Signature {
     pub signed_headers: String,
     /// Lower-case hex.
     pub signature: String,
+}
+
+impl fmt::Debug for V3Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("V3Signature")
+            .field("string_to_sign", &self.string_to_sign)
+            .field("signed_headers", &self.signed_headers)
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
+    }
 }
 
 impl V3Signature {

@@ -19,6 +19,7 @@ mod lifecycle;
 mod policies;
 mod refusals;
 mod replaced;
+mod secrets;
 mod sweep;
 
 mod world;

@@ -1,44 +1,34 @@
 //! Credentials from the official environment variables.
 
-use super::{Credentials, CredentialsError};
+use futures::future::BoxFuture;
+
+use super::{Credentials, Issued, Provider, Refusal, Surroundings};
 
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
-/// Reads `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, where set,
-/// `ALIBABA_CLOUD_SECURITY_TOKEN` through `lookup`; an empty value counts as absent.
-///
-/// # Errors
-/// [`CredentialsError::Missing`] when neither of the first two is set, [`CredentialsError::Incomplete`] when one is.
-pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Result<Credentials, CredentialsError> {
-    let value = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-    match (value(ID), value(SECRET)) {
-        (Some(id), Some(secret)) => Ok(Credentials::new(&id, &secret, value(TOKEN).as_deref())),
-        (None, None) => Err(CredentialsError::Missing),
-        (None, Some(_)) => Err(CredentialsError::Incomplete(ID)),
-        (Some(_), None) => Err(CredentialsError::Incomplete(SECRET)),
+/// `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, for a temporary key,
+/// `ALIBABA_CLOUD_SECURITY_TOKEN`.
+#[derive(Debug)]
+pub(super) struct Environment(pub Surroundings);
+
+impl Provider for Environment {
+    fn name(&self) -> &'static str {
+        "environment"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(std::future::ready(read(&self.0)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn from(pairs: &[(&str, &str)]) -> Result<Credentials, CredentialsError> {
-        from_environment(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
-    }
-
-    #[test]
-    fn the_pair_is_enough_and_the_token_is_taken_along() {
-        assert_eq!(from(&[(ID, "a"), (SECRET, "b")]).unwrap().security_token(), None);
-        assert_eq!(from(&[(ID, "a"), (SECRET, "b"), (TOKEN, "t")]).unwrap().security_token(), Some("t"));
-    }
-
-    #[test]
-    fn half_a_pair_names_the_missing_half() {
-        assert_eq!(from(&[]).unwrap_err(), CredentialsError::Missing);
-        assert_eq!(from(&[(ID, "a"), (SECRET, " ")]).unwrap_err(), CredentialsError::Incomplete(SECRET));
-        assert_eq!(from(&[(SECRET, "b")]).unwrap_err(), CredentialsError::Incomplete(ID));
+fn read(surroundings: &Surroundings) -> Result<Issued, Refusal> {
+    let token = surroundings.value(TOKEN);
+    match (surroundings.value(ID), surroundings.value(SECRET)) {
+        (Some(id), Some(secret)) => Ok(Issued::lasting(Credentials::new(&id, &secret, token.as_deref()))),
+        (None, None) => Err(Refusal::NotConfigured(format!("{ID} and {SECRET} are not set"))),
+        (None, Some(_)) => Err(Refusal::Failed(format!("{SECRET} is set and {ID} is not"))),
+        (Some(_), None) => Err(Refusal::Failed(format!("{ID} is set and {SECRET} is not"))),
     }
 }

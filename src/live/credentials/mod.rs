@@ -1,12 +1,31 @@
-//! Credentials and where they come from.
+//! Credentials and where they come from: the official chain of providers, and the store that keeps what they give.
 
+mod answer;
+mod chain;
 mod environment;
+mod ini;
+mod lease;
+mod metadata;
+mod oidc;
+mod profile;
+mod provider;
+mod recipe;
+mod store;
+mod sts;
+mod uri;
 
 use std::fmt;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use environment::from_environment;
+use super::encode::percent_encode;
+
+pub use chain::Chain;
+pub use provider::{Issued, Provider, Refusal, Surroundings};
+pub use store::CredentialSource;
 
 /// An access key, with a security token where it is a temporary one. Neither `Debug` nor any message shows a secret.
 #[derive(Clone)]
@@ -38,6 +57,36 @@ impl Credentials {
     pub(super) fn security_token(&self) -> Option<&str> {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
+
+    /// Whether both are one key with one token.
+    fn same_as(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.access_key_secret() == other.access_key_secret()
+            && self.security_token() == other.security_token()
+    }
+
+    /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let secrets = [Some(self.access_key_secret()), self.security_token()];
+        secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))
+    }
+}
+
+/// `text` with `…` wherever it holds `secret`, also percent-encoded or in base64.
+fn redact(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let encoded = percent_encode(secret);
+    let forms = [
+        encoded.replace("%20", "+"),
+        encoded.to_lowercase(),
+        encoded,
+        STANDARD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+        secret.to_owned(),
+    ];
+    forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "…"))
 }
 
 impl fmt::Debug for Credentials {
@@ -46,35 +95,48 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why there are no credentials.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsError {
-    /// Nothing is configured.
-    #[error(
-        "no credentials: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET \
-         (and ALIBABA_CLOUD_SECURITY_TOKEN for a temporary key)"
-    )]
-    Missing,
-    /// One variable is set and its partner is not.
-    #[error("incomplete credentials: {0} is not set or empty")]
-    Incomplete(&'static str),
+/// Why there are no credentials: what was tried, in order. Cheap to clone; shown in conditions, so it holds no secret and
+/// is the same at every try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsError {
+    tried: Arc<[(&'static str, Refusal)]>,
 }
+
+impl CredentialsError {
+    fn of(tried: Vec<(&'static str, Refusal)>) -> Self {
+        Self { tried: tried.into() }
+    }
+
+    fn panicked() -> Self {
+        Self::of(vec![("credentials", Refusal::failed("a provider panicked: this is a defect, please report it"))])
+    }
+
+    /// Every provider that was tried, in order, and why it gave nothing.
+    pub fn tried(&self) -> &[(&'static str, Refusal)] {
+        &self.tried
+    }
+}
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = self.tried.iter().find(|(_, why)| matches!(why, Refusal::Failed(_)));
+        if let Some((provider, Refusal::Failed(why))) = failed {
+            write!(f, "no credentials from {provider}: {why}")?;
+        } else {
+            f.write_str("no credentials are configured")?;
+        }
+        let mut separator = "; not configured: ";
+        for (provider, why) in self.tried.iter() {
+            if let Refusal::NotConfigured(why) = why {
+                write!(f, "{separator}{provider} ({why})")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CredentialsError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_no_secret_and_no_token() {
-        let shown = format!("{:?}", Credentials::new("id", "hush-secret", Some("hush-token")));
-        assert!(shown.contains("id") && !shown.contains("hush"), "{shown}");
-    }
-
-    #[test]
-    fn a_new_line_at_the_end_of_a_value_is_not_part_of_it() {
-        let credentials = Credentials::new("id\n", "secret\n", Some(" \n"));
-        assert_eq!(credentials.access_key_id(), "id");
-        assert_eq!(credentials.access_key_secret(), "secret");
-        assert_eq!(credentials.security_token(), None);
-    }
-}
+mod tests;

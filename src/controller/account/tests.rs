@@ -1,0 +1,97 @@
+//! What an account does about its credentials.
+
+use std::sync::atomic::AtomicUsize;
+
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::live::credentials::{Chain, Issued, Provider, Refusal};
+use crate::live::loopback::{Loopback, Seen, answer};
+use crate::live::{ClientOptions, GroupRef};
+
+/// Gives the keys `key0`, `key1`, …, the last of them for ever; none at all if it has none.
+#[derive(Debug)]
+struct Keys {
+    count: usize,
+    given: AtomicUsize,
+}
+
+impl Provider for Keys {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        let number = self.given.fetch_add(1, Ordering::Relaxed).min(self.count.saturating_sub(1));
+        let key = Issued::lasting(Credentials::new(&format!("key{number}"), "secret", None));
+        let issued = if self.count == 0 { Err(Refusal::Failed("none left".to_owned())) } else { Ok(key) };
+        Box::pin(std::future::ready(issued))
+    }
+}
+
+/// A service that knows one key.
+async fn service(known: &'static str) -> Loopback {
+    let act = move |seen: &Seen| {
+        let good = seen.header("authorization").is_some_and(|header| header.contains(&format!("Credential={known},")));
+        if good {
+            answer(200, r#"{"RequestId":"r"}"#)
+        } else {
+            answer(404, r#"{"Code":"InvalidAccessKeyId.NotFound"}"#)
+        }
+    };
+    Loopback::start(act).await
+}
+
+fn account(server: &Loopback, keys: usize) -> Account {
+    let keys = Keys { count: keys, given: AtomicUsize::new(0) };
+    let source = CredentialSource::new(Chain::of(vec![Box::new(keys)]));
+    let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
+    Account::new(client, source, Rate::Unlimited)
+}
+
+async fn call(account: &Account) -> Result<Answer<Reply>, CallError> {
+    let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
+    account.send(&call, account.permit(Operation::Recover).await).await
+}
+
+#[tokio::test]
+async fn rejected_credentials_are_loaded_again_and_the_next_call_is_made_with_the_new_ones() {
+    let server = service("key1").await;
+    let account = account(&server, 2);
+    let error = call(&account).await.unwrap_err();
+    assert!(matches!(error, CallError::Again(Again::NewCredentials, _)), "{error:?}");
+    assert_eq!(server.seen().len(), 1, "one permit, one request");
+    assert!(!account.turn().await.is_free(), "the new ones are not proven");
+    call(&account).await.unwrap();
+    assert!(account.turn().await.is_free());
+}
+
+#[tokio::test]
+async fn credentials_that_are_rejected_again_are_reported() {
+    let server = service("unknown").await;
+    let account = account(&server, 9);
+    assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::TryAgain);
+    for _ in 0..3 {
+        assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::CredentialsRejected);
+    }
+}
+
+#[tokio::test]
+async fn the_same_credentials_once_more_are_reported() {
+    let server = service("unknown").await;
+    let account = account(&server, 1);
+    assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::CredentialsRejected);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent_and_no_permit_is_used() {
+    let server = service("key0").await;
+    let account = account(&server, 0);
+    let error = call(&account).await.unwrap_err();
+    assert_eq!((error.class(), error.may_have_arrived()), (ErrorClass::CredentialsMissing, false));
+    let (error, wait) = account.missing_credentials().await.unwrap();
+    assert_eq!(error.to_string(), "no credentials from keys: none left");
+    assert!(wait > Duration::ZERO);
+    assert!(server.seen().is_empty());
+}

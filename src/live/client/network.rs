@@ -1,0 +1,140 @@
+//! Proxies and certificates: what lies between the client and the service.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+use crate::live::error::Delivery;
+use crate::live::loopback::{Loopback, answer, install_tls};
+use crate::live::{CaBundle, GroupRef};
+
+const DONE: &str = r#"{"RequestId":"r"}"#;
+
+fn delete() -> Call {
+    Call::Delete(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None }, None)
+}
+
+async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Answer<Reply>, CallError> {
+    install_tls();
+    let mut options = ClientOptions::default();
+    options.http.ca_bundle = ca_bundle;
+    let client = Client::new(Endpoint::parse(origin, true).unwrap(), options).unwrap();
+    client.send(&delete(), &Credentials::new("id", "secret", None)).await
+}
+
+/// A child of the tests below: the variables of a process cannot be changed while its threads run.
+#[tokio::test]
+#[ignore = "run by other tests, with an endpoint and proxies in its environment"]
+async fn a_call_as_the_environment_says() {
+    let outcome = call(&std::env::var("TEST_ORIGIN").unwrap(), None).await;
+    println!("outcome: {outcome:?}");
+}
+
+/// Runs the call above in a process with these variables and no others that name a proxy.
+fn run_with(origin: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    let child = "live::client::network::a_call_as_the_environment_says";
+    command.args(["--exact", child, "--ignored", "--nocapture", "--test-threads=1"]);
+    let Output { stdout, .. } = command.env("TEST_ORIGIN", origin).envs(variables.iter().copied()).output().unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    let at = text.find("outcome: ").unwrap_or_else(|| panic!("{text}"));
+    text[at..].lines().next().unwrap_or_default().to_owned()
+}
+
+/// A proxy that refuses everything; what it was asked for first.
+fn refusing_proxy() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").unwrap();
+        line
+    });
+    (address, asked)
+}
+
+#[test]
+fn the_usual_variables_name_a_proxy() {
+    let (proxy, asked) = refusing_proxy();
+    let outcome = run_with("https://live.example.invalid", &[("HTTPS_PROXY", &proxy)]);
+    assert_eq!(asked.join().unwrap(), "CONNECT live.example.invalid:443 HTTP/1.1\r\n");
+    assert!(outcome.contains("NeverSent"), "a tunnel that was refused carried nothing: {outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exception_from_the_proxy_is_honoured() {
+    let server = Loopback::script(vec![answer(200, DONE)]).await;
+    let origin = server.origin.clone();
+    let call = move || run_with(&origin, &[("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "127.0.0.1")]);
+    let outcome = tokio::task::spawn_blocking(call).await.unwrap();
+    assert!(outcome.starts_with("outcome: Ok("), "{outcome}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+/// A TLS server on loopback with a certificate of its own authority, whose PEM is returned.
+fn tls_server() -> (String, String) {
+    install_tls();
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = ca.self_signed(&ca_key).unwrap().pem();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key);
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = BufReader::new(StreamOwned::new(connection, stream.unwrap()));
+            let mut line = String::new();
+            // A client that trusts nobody hangs up here.
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let answer = format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{DONE}", DONE.len());
+            let _ = stream.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    (origin, authority)
+}
+
+#[tokio::test]
+async fn a_foreign_authority_is_trusted_only_when_it_is_in_the_bundle() {
+    let (origin, authority) = tls_server();
+    let error = call(&origin, None).await.unwrap_err();
+    assert!(matches!(error, CallError::Transport { delivery: Delivery::NeverSent, .. }), "{error:?}");
+    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority).unwrap();
+    let bundle = CaBundle::read(file.path()).unwrap();
+    let trusting = tokio::time::timeout(Duration::from_secs(10), call(&origin, Some(bundle))).await.unwrap();
+    assert_eq!(trusting.unwrap().value, Reply::Done);
+}
+
+#[test]
+fn a_bundle_that_is_none_is_refused_with_its_name() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let name = file.path().display().to_string();
+    for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA"] {
+        std::fs::write(file.path(), text).unwrap();
+        let error = CaBundle::read(file.path()).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("PEM"), "{error}");
+    }
+    let error = CaBundle::read(std::path::Path::new("/nowhere.pem")).unwrap_err().to_string();
+    assert!(error.contains("/nowhere.pem") && error.contains("No such file"), "{error}");
+}

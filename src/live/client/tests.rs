@@ -1,0 +1,231 @@
+//! The client over a socket.
+
+use std::time::Duration;
+
+use super::*;
+use crate::live::error::Delivery;
+use crate::live::logged::logged;
+use crate::live::loopback::{Act, Loopback, Seen, answer, answer_with};
+use crate::live::{GroupFields, GroupRef};
+
+fn credentials() -> Credentials {
+    Credentials::new("testid", "testsecret", Some("test/token+="))
+}
+
+fn client_with(server: &Loopback, change: impl FnOnce(&mut ClientOptions)) -> Client {
+    let mut options = ClientOptions::default();
+    options.http.request_timeout = Duration::from_secs(5);
+    change(&mut options);
+    Client::new(server.endpoint(), options).unwrap()
+}
+
+fn client(server: &Loopback) -> Client {
+    client_with(server, |_| {})
+}
+
+fn create(info_bytes: usize) -> Call {
+    let group = GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None };
+    Call::Create(group, GroupFields { group_info: Some("x".repeat(info_bytes)), ..GroupFields::default() })
+}
+
+const CREATED: &str = r#"{"GroupId":"g1","AlreadyExists":false,"AlreadyDelete":false,"RequestId":"r1"}"#;
+const MISSING: &str = r#"{"Code":"MissingAppId","Message":"AppId is mandatory for this action.","RequestId":"r2"}"#;
+
+async fn one_call(act: Act) -> Result<Answer<Reply>, CallError> {
+    let server = Loopback::script(vec![act]).await;
+    client(&server).send(&create(1), &credentials()).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_classified_by_its_status() {
+    let html = |status| answer_with(status, "content-type: text/html\r\n", "<html>10.1.2.3</html>");
+    let cut = |status: u16| {
+        Act::SendAndClose(format!("HTTP/1.1 {status} X\r\ncontent-length: 99\r\n\r\n{{\"Group").into_bytes())
+    };
+    let huge = || {
+        let head = b"HTTP/1.1 200 X\r\ncontent-length: 99999999\r\n\r\n".to_vec();
+        Act::Send([head, vec![b' '; 17 * 1024 * 1024]].concat())
+    };
+    for (act, class) in [
+        (html(502), ErrorClass::ServiceError),
+        (html(200), ErrorClass::ServiceError),
+        (html(403), ErrorClass::Rejected),
+        (html(429), ErrorClass::Throttled),
+        (answer(200, ""), ErrorClass::ServiceError),
+        (answer(503, ""), ErrorClass::ServiceError),
+        (answer(200, "{\"GroupId\":"), ErrorClass::ServiceError),
+        (cut(200), ErrorClass::ServiceError),
+        (cut(429), ErrorClass::Throttled),
+        (huge(), ErrorClass::ServiceError),
+    ] {
+        let shown = format!("{act:?}").chars().take(80).collect::<String>();
+        let error = one_call(act).await.unwrap_err();
+        assert_eq!(error.class(), class, "{shown}: {error}");
+        assert!(matches!(error, CallError::Api(_)), "the request arrived: {error}");
+        assert!(!error.to_string().contains("10.1.2.3"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn errors_come_in_json_of_either_case_and_in_xml() {
+    let lower = answer(404, r#"{"code":"ResourceNotExist","message":"no","requestId":"r"}"#);
+    let xml = answer_with(
+        404,
+        "content-type: text/xml;charset=utf-8\r\n",
+        "<Error><RequestId>r</RequestId><Code>ResourceNotExist</Code></Error>",
+    );
+    for act in [lower, xml] {
+        let error = one_call(act).await.unwrap_err();
+        assert_eq!((error.class(), error.request_id()), (ErrorClass::NotFound, Some("r")));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Loopback::script(vec![answer(200, CREATED)]).await;
+    let server = Loopback::script(vec![answer_with(307, &format!("location: {}/\r\n", elsewhere.origin), "")]).await;
+    let error = client(&server).send(&create(1), &credentials()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Rejected);
+    assert_eq!((server.seen().len(), elsewhere.seen().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_time_to_wait_is_told_by_either_header_and_at_any_status() {
+    let body = r#"{"Code":"Throttling.User","Message":"slow down"}"#;
+    for (status, header) in [
+        (400, "x-acs-retry-after: 700\r\n"),
+        (503, "x-ratelimit-user-api: Limit:50,Remain:0,TimeLeft:700\r\n"),
+        (429, "x-ratelimit-user: TimeLeft:700\r\n"),
+    ] {
+        let error = one_call(answer_with(status, header, body)).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Throttled);
+        let CallError::Api(api) = error else { panic!("{error}") };
+        assert_eq!(api.retry_after, Some(Duration::from_millis(700)));
+    }
+}
+
+#[tokio::test]
+async fn calls_share_a_connection() {
+    let server = Loopback::script(vec![answer(200, CREATED)]).await;
+    let client = client(&server);
+    for _ in 0..5 {
+        client.send(&create(1), &credentials()).await.unwrap();
+    }
+    assert_eq!(server.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0; 5]);
+}
+
+#[tokio::test]
+async fn what_timed_out_may_have_arrived_and_its_connection_is_not_used_again() {
+    let server = Loopback::script(vec![answer(200, CREATED), Act::Silence, answer(200, CREATED)]).await;
+    let client = client_with(&server, |options| options.http.request_timeout = Duration::from_millis(300));
+    client.send(&create(1), &credentials()).await.unwrap();
+    let error = client.send(&create(1), &credentials()).await.unwrap_err();
+    assert!(matches!(error, CallError::Transport { delivery: Delivery::Unknown, .. }), "{error:?}");
+    assert!(error.may_have_arrived());
+    client.send(&create(1), &credentials()).await.unwrap();
+    assert_eq!(server.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_closed_connection_may_have_taken_the_request_along() {
+    let error = one_call(Act::SendAndClose(Vec::new())).await.unwrap_err();
+    assert!(matches!(error, CallError::Transport { delivery: Delivery::Unknown, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_never_sent_the_request() {
+    let server = Loopback::script(vec![answer(200, CREATED)]).await;
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoint = Endpoint::parse(&format!("http://{port}"), true).unwrap();
+    let client = Client::new(endpoint, ClientOptions::default()).unwrap();
+    let error = client.send(&create(1), &credentials()).await.unwrap_err();
+    assert!(matches!(error, CallError::Transport { delivery: Delivery::NeverSent, .. }), "{error:?}");
+    assert!(!error.to_string().contains(&port.port().to_string()), "{error}");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_from_the_answer_and_said_once() {
+    let dated = |seen: &Seen| {
+        let skewed = seen.header("x-acs-date").is_some_and(|date| !date.starts_with("2001-"));
+        let (status, body) = if skewed { (400, r#"{"Code":"InvalidTimeStamp.Expired"}"#) } else { (200, CREATED) };
+        answer_with(status, "date: Thu, 06 Sep 2001 08:49:37 GMT\r\n", body)
+    };
+    let server = Loopback::start(dated).await;
+    let client = client(&server);
+    let log = logged();
+    // What is out while the first answer comes back is refused as well.
+    let (call, credentials) = (create(1), credentials());
+    let both = tokio::join!(client.send(&call, &credentials), client.send(&call, &credentials));
+    assert_eq!(both.0.unwrap_err().class(), ErrorClass::ClockSkew);
+    assert_eq!(both.1.unwrap_err().class(), ErrorClass::ClockSkew);
+    client.send(&call, &credentials).await.unwrap();
+    assert_eq!(log.count("clock differs"), 1);
+}
+
+#[tokio::test]
+async fn parameters_move_to_a_body_above_the_option() {
+    let server = Loopback::script(vec![answer(200, CREATED)]).await;
+    let client = client_with(&server, |options| options.form_above = 100);
+    client.send(&create(10), &credentials()).await.unwrap();
+    client.send(&create(100), &credentials()).await.unwrap();
+    let seen = server.seen();
+    assert!(seen[0].target().starts_with("/?AppId=demo&") && seen[0].body.is_empty(), "{seen:?}");
+    assert_eq!((seen[1].target(), seen[1].header("content-type")), ("/", Some("application/x-www-form-urlencoded")));
+    assert!(seen[1].body.starts_with("AppId=demo&GroupId=g1&GroupInfo=xxx"));
+}
+
+#[tokio::test]
+async fn whatever_the_option_says_no_query_is_sent_that_is_too_long() {
+    let server = Loopback::script(vec![answer(200, CREATED)]).await;
+    let client = client_with(&server, |options| options.form_above = 1_000_000);
+    client.send(&create(65_600), &credentials()).await.unwrap();
+    client.send(&create(65_000), &credentials()).await.unwrap();
+    let targets: Vec<usize> = server.seen().iter().map(|seen| seen.target().len()).collect();
+    assert!(targets[0] == 1 && targets[1] > 65_000, "{targets:?}");
+}
+
+#[tokio::test]
+async fn a_refused_body_is_a_query_the_next_time_and_ever_after() {
+    let server = Loopback::start(|seen| if seen.target() == "/" { answer(400, MISSING) } else { answer(200, CREATED) });
+    let server = server.await;
+    let client = client(&server);
+    let log = logged();
+    let error = client.send(&create(10_000), &credentials()).await.unwrap_err();
+    assert_eq!((error.class(), error.request_id()), (ErrorClass::TryAgain, Some("r2")));
+    assert_eq!(server.seen().len(), 1, "one call is one request");
+    client.send(&create(10_000), &credentials()).await.unwrap();
+    client.send(&create(10_001), &credentials()).await.unwrap();
+    assert!(server.seen()[1..].iter().all(|seen| seen.target().len() > 10_000 && seen.body.is_empty()));
+    assert_eq!(log.count("reads no parameters from a body"), 1);
+}
+
+#[tokio::test]
+async fn what_fits_neither_body_nor_query_is_invalid_input_with_that_reason() {
+    let server = Loopback::script(vec![answer(400, MISSING)]).await;
+    let client = client(&server);
+    let first = client.send(&create(70_000), &credentials()).await.unwrap_err();
+    assert!(first.may_have_arrived() && first.class() == ErrorClass::InvalidInput);
+    let second = client.send(&create(70_000), &credentials()).await.unwrap_err();
+    assert!(!second.may_have_arrived() && second.class() == ErrorClass::InvalidInput);
+    for error in [first, second] {
+        assert!(error.to_string().contains("shorter than 65534"), "{error}");
+    }
+    assert_eq!(server.seen().len(), 1, "the second was never sent");
+}
+
+#[tokio::test]
+async fn a_parameter_missed_in_a_query_is_plain_invalid_input() {
+    let error = one_call(answer(400, MISSING)).await.unwrap_err();
+    assert!(matches!(error, CallError::Api(_)) && error.class() == ErrorClass::InvalidInput, "{error}");
+}
+
+#[tokio::test]
+async fn no_error_repeats_what_the_answer_tells_of_the_secret() {
+    for echo in ["testsecret", "test/token+=", "test%2Ftoken%2B%3D", "dGVzdC90b2tlbis9", "dGVzdHNlY3JldA=="] {
+        let body = format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"a {echo} b","RequestId":"r"}}"#);
+        let error = one_call(answer(400, &body)).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(echo), "{error:?}");
+        assert!(error.to_string().ends_with("a … b"), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The INI file that the official SDKs share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
+
+use super::provider::read_text;
+use super::recipe::Recipe;
+use super::sts::Role;
+use super::{Issued, Provider, Refusal, Surroundings};
+
+const FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
+const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
+
+/// The Python SDK's name, then that of the Go SDK.
+const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
+
+/// The section that `ALIBABA_CLOUD_PROFILE` names, or `default`, of the file that `ALIBABA_CLOUD_CREDENTIALS_FILE`
+/// names.
+#[derive(Debug)]
+pub(super) struct IniFile(pub Surroundings);
+
+impl Provider for IniFile {
+    fn name(&self) -> &'static str {
+        "credentials file"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let recipe = recipe(&self.0)?;
+            recipe.issue(&self.0).await
+        })
+    }
+}
+
+fn recipe(surroundings: &Surroundings) -> Result<Recipe, Refusal> {
+    let section = surroundings.value(PROFILE).unwrap_or_else(|| "default".to_owned());
+    if let Some(path) = surroundings.value(FILE).map(PathBuf::from) {
+        let text = read_text(&path)?;
+        let text = text.ok_or_else(|| Refusal::Failed(format!("there is no file {}", path.display())))?;
+        return parse(&text, &section);
+    }
+    for path in AT_HOME.iter().filter_map(|path| surroundings.at_home(path)) {
+        if let Some(text) = read_text(&path)? {
+            return parse(&text, &section);
+        }
+    }
+    Err(Refusal::NotConfigured(format!("there is no file ~/{} and no ~/{}", AT_HOME[0], AT_HOME[1])))
+}
+
+/// The recipe of a section. The file's content is in no message.
+fn parse(text: &str, section: &str) -> Result<Recipe, Refusal> {
+    let Some(values) = values_of(text, section) else {
+        return Err(Refusal::NotConfigured(format!("the file has no section [{section}]")));
+    };
+    let value = |key: &str| values.get(key).copied().filter(|value| !value.is_empty());
+    let owned = |key: &str| value(key).map(str::to_owned);
+    let needed = |key: &str| owned(key).ok_or_else(|| Refusal::Failed(format!("section [{section}] has no {key}")));
+    let key = |token: Option<&str>| {
+        let of = |key: &str| value(key).unwrap_or_default();
+        Recipe::key(section, of("access_key_id"), of("access_key_secret"), token)
+    };
+    let role = || -> Result<Role, Refusal> {
+        Ok(Role {
+            arn: needed("role_arn")?,
+            session_name: owned("role_session_name"),
+            policy: owned("policy"),
+            ..Role::default()
+        })
+    };
+    match value("type") {
+        Some("access_key") => key(None),
+        Some("sts") => key(Some(&needed("security_token")?)),
+        Some("ecs_ram_role") => Ok(Recipe::EcsRamRole(owned("role_name"))),
+        Some("ram_role_arn") => {
+            let source = key(None).map_err(Refusal::asked_for)?;
+            Ok(Recipe::Assume { role: role()?, source: Box::new(source) })
+        }
+        Some("oidc_role_arn") => Ok(Recipe::Oidc {
+            role: role()?,
+            provider_arn: needed("oidc_provider_arn")?,
+            token_file: owned("oidc_token_file_path").map_or_else(|| needed("oidc_token_file"), Ok)?.into(),
+        }),
+        Some(other) => Err(Refusal::Failed(format!(
+            "section [{section}] has the type {other:?}: use access_key, sts, ram_role_arn, ecs_ram_role or \
+             oidc_role_arn"
+        ))),
+        None => Err(Refusal::Failed(format!("section [{section}] has no type"))),
+    }
+}
+
+/// The values of a section, or `None` where there is none of this name. Comments begin with `#` or `;`, at the start of
+/// a line or after white space; quotes around a value are dropped.
+fn values_of<'a>(text: &'a str, section: &str) -> Option<HashMap<&'a str, &'a str>> {
+    let mut inside = false;
+    let mut found = None;
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            inside = name.trim() == section;
+            if inside {
+                found.get_or_insert_with(HashMap::new);
+            }
+        } else if inside
+            && let Some(values) = &mut found
+            && let Some((key, value)) = line.split_once(['=', ':'])
+        {
+            values.insert(key.trim(), unquoted(value.trim()));
+        }
+    }
+    found
+}
+
+fn unquoted(value: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some((inner, _)) = value.strip_prefix(quote).and_then(|rest| rest.rsplit_once(quote)) {
+            return inner;
+        }
+    }
+    let comment = [" #", " ;", "\t#", "\t;"].iter().filter_map(|start| value.find(start)).min();
+    comment.map_or(value, |at| &value[..at]).trim_end()
+}

@@ -1,0 +1,106 @@
+//! The RAM role of the ECS instance, by its metadata service: version 2, which wants a session token, or version 1.
+
+use futures::future::BoxFuture;
+
+use super::super::encode::percent_encode;
+use super::answer::{self, Page};
+use super::{Issued, Provider, Refusal, Surroundings};
+
+const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+const V1_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
+
+const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
+
+/// Seconds a session token is asked for.
+const TOKEN_TTL: &str = "21600";
+
+/// The role of the instance this runs on; `ALIBABA_CLOUD_ECS_METADATA` names it, else the metadata service does.
+#[derive(Debug)]
+pub(super) struct Metadata(pub Surroundings);
+
+impl Provider for Metadata {
+    fn name(&self) -> &'static str {
+        "ECS RAM role"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            if self.0.flag(DISABLED) {
+                return Err(Refusal::NotConfigured(format!("{DISABLED} is true")));
+            }
+            let role = self.0.value(ROLE);
+            let result = of_instance(&self.0, role.as_deref()).await;
+            if role.is_some() { result.map_err(Refusal::asked_for) } else { result }
+        })
+    }
+}
+
+/// Asks the metadata service for the credentials of `role`, or of the instance's only one.
+pub(super) async fn of_instance(surroundings: &Surroundings, role: Option<&str>) -> Result<Issued, Refusal> {
+    let service = Service { http: surroundings.metadata()?, surroundings };
+    let token = service.session_token().await?;
+    let role = match role {
+        Some(role) => role.to_owned(),
+        None => {
+            let page = service.get(CREDENTIALS, token.as_deref()).await?;
+            match String::from_utf8_lossy(&page.body).lines().next().map(str::trim) {
+                Some(role) if page.is_success() && !role.is_empty() => role.to_owned(),
+                _ if page.is_success() || page.status == 404 => {
+                    return Err(Refusal::not_configured("this instance has no RAM role"));
+                }
+                _ => return Err(Refusal::Failed(format!("listing the instance's roles: HTTP {}", page.status))),
+            }
+        }
+    };
+    let page = service.get(&format!("{CREDENTIALS}{}", percent_encode(&role)), token.as_deref()).await?;
+    if page.status == 404 {
+        return Err(Refusal::Failed(format!("this instance has no RAM role {role:?}")));
+    }
+    page.credentials(None).map_err(|why| Refusal::Failed(format!("role {role:?}: {why}")))
+}
+
+struct Service<'a> {
+    http: reqwest::Client,
+    surroundings: &'a Surroundings,
+}
+
+impl Service<'_> {
+    /// The token of version 2; `None` where the service knows version 1 only.
+    async fn session_token(&self) -> Result<Option<String>, Refusal> {
+        let request = self
+            .http
+            .put(self.surroundings.metadata_url("/latest/api/token"))
+            .header("X-aliyun-ecs-metadata-token-ttl-seconds", TOKEN_TTL);
+        let why = match answer::fetch(request).await {
+            Ok(page) if page.status == 200 => {
+                let token = String::from_utf8_lossy(&page.body).trim().to_owned();
+                if !token.is_empty() {
+                    return Ok(Some(token));
+                }
+                "no session token in the answer".to_owned()
+            }
+            Ok(page) => format!("no session token: HTTP {}", page.status),
+            Err(error) if error.unreachable => return Err(unreachable()),
+            Err(error) => format!("no session token: {}", error.why),
+        };
+        if self.surroundings.flag(V1_DISABLED) {
+            return Err(Refusal::Failed(format!("{why}, and {V1_DISABLED} is true")));
+        }
+        Ok(None)
+    }
+
+    async fn get(&self, path: &str, token: Option<&str>) -> Result<Page, Refusal> {
+        let mut request = self.http.get(self.surroundings.metadata_url(path));
+        if let Some(token) = token {
+            request = request.header("X-aliyun-ecs-metadata-token", token);
+        }
+        answer::fetch(request).await.map_err(|error| {
+            if error.unreachable { unreachable() } else { Refusal::Failed(format!("metadata service: {}", error.why)) }
+        })
+    }
+}
+
+fn unreachable() -> Refusal {
+    Refusal::not_configured("the metadata service cannot be reached: this is no ECS instance")
+}

@@ -1,0 +1,54 @@
+//! RRSA: a pod's projected ServiceAccount token, exchanged at STS for the credentials of a role.
+
+use std::path::{Path, PathBuf};
+
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+
+use super::provider::read_text;
+use super::sts::{self, Role};
+use super::{Issued, Provider, Refusal, Surroundings};
+
+const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
+const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
+
+/// Characters of a token that STS accepts.
+const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
+
+/// The variables that the webhook of ACK sets: all three, or this provider is not configured.
+#[derive(Debug)]
+pub(super) struct Oidc(pub Surroundings);
+
+impl Provider for Oidc {
+    fn name(&self) -> &'static str {
+        "OIDC (RRSA)"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let needed =
+                |name: &str| self.0.value(name).ok_or_else(|| Refusal::NotConfigured(format!("{name} is not set")));
+            let role = Role { arn: needed(ROLE)?, session_name: self.0.value(SESSION_NAME), ..Role::default() };
+            let (provider_arn, token_file) = (needed(PROVIDER)?, PathBuf::from(needed(TOKEN_FILE)?));
+            exchange(&self.0, &role, &provider_arn, &token_file).await
+        })
+    }
+}
+
+/// Reads the token file, which is rotated, and exchanges the token.
+pub(super) async fn exchange(
+    surroundings: &Surroundings,
+    role: &Role,
+    provider_arn: &str,
+    token_file: &Path,
+) -> Result<Issued, Refusal> {
+    let shown = token_file.display();
+    let text = read_text(token_file)?.ok_or_else(|| Refusal::Failed(format!("there is no token file {shown}")))?;
+    let token = text.trim();
+    if !TOKEN_LENGTH.contains(&token.chars().count()) {
+        return Err(Refusal::Failed(format!("the token file {shown} holds no token")));
+    }
+    sts::assume_with_oidc(surroundings, role, provider_arn, &SecretString::from(token)).await
+}

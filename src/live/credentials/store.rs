@@ -1,0 +1,207 @@
+//! Credentials as callers get them: kept, and renewed before they expire.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::lease::{Lease, Step, backoff, step};
+use super::{Chain, Credentials, CredentialsError, Issued, Provider, Refusal};
+
+/// Rejected credentials are not loaded again sooner than this: a key that STS gives anew each time would be, for ever.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where the credentials of an account come from; clones share one.
+///
+/// One renewal is under way at a time. Whoever needs it waits for it; as long as the old credentials are valid nobody
+/// does.
+#[derive(Debug, Clone)]
+pub struct CredentialSource {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    chain: Chain,
+    state: Mutex<State>,
+    /// Changes at the end of every renewal.
+    rounds: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<(Credentials, Lease)>,
+    trouble: Option<Trouble>,
+    renewing: bool,
+    reloaded: Option<Instant>,
+}
+
+/// The last renewal failed.
+#[derive(Debug)]
+struct Trouble {
+    error: CredentialsError,
+    failures: u32,
+    next_try: Instant,
+}
+
+enum Look {
+    Have(Credentials),
+    Failed(CredentialsError),
+    Wait,
+}
+
+#[derive(Debug)]
+struct Fixed(Credentials);
+
+impl Provider for Fixed {
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
+
+    fn issue(&self) -> futures::future::BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(std::future::ready(Ok(Issued::lasting(self.0.clone()))))
+    }
+}
+
+impl CredentialSource {
+    /// A source that asks `chain`; nothing is asked before the first caller comes.
+    pub fn new(chain: Chain) -> Self {
+        let shared = Shared { chain, state: Mutex::default(), rounds: watch::Sender::new(0) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A source of these credentials, for ever.
+    pub fn fixed(credentials: Credentials) -> Self {
+        Self::new(Chain::of(vec![Box::new(Fixed(credentials))]))
+    }
+
+    /// The credentials to sign with now. Waits only while there are none and a renewal is under way.
+    ///
+    /// # Errors
+    /// What was tried and why it failed; the same answer at once until [`CredentialSource::next_try`].
+    pub async fn current(&self) -> Result<Credentials, CredentialsError> {
+        let mut rounds = self.shared.rounds.subscribe();
+        loop {
+            match self.look() {
+                Look::Have(credentials) => return Ok(credentials),
+                Look::Failed(error) => return Err(error),
+                // The sender lives as long as `self`: there is always a next round.
+                Look::Wait => drop(rounds.changed().await),
+            }
+        }
+    }
+
+    /// `rejected` were refused by the service: loads them again, once. Whether there are others now.
+    ///
+    /// Many callers may find out at once: one of them loads, the others wait for it.
+    pub async fn reload(&self, rejected: &Credentials) -> bool {
+        let mut rounds = self.shared.rounds.subscribe();
+        {
+            let mut state = self.shared.state();
+            if state.has_other_than(rejected) {
+                return true;
+            }
+            let now = Instant::now();
+            if !state.renewing {
+                if state.reloaded.is_some_and(|at| now < at + RELOAD_INTERVAL) {
+                    return false;
+                }
+                state.reloaded = Some(now);
+                self.start(&mut state);
+            }
+        }
+        drop(rounds.changed().await);
+        self.shared.state().has_other_than(rejected)
+    }
+
+    /// How long [`CredentialSource::current`] repeats its error; zero where there is none.
+    pub fn next_try(&self) -> Duration {
+        let state = self.shared.state();
+        state.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.next_try - Instant::now())
+    }
+
+    fn look(&self) -> Look {
+        let mut state = self.shared.state();
+        let now = Instant::now();
+        let next_try = state.trouble.as_ref().map(|trouble| trouble.next_try);
+        let step = step(now, state.held.as_ref().map(|(_, lease)| lease), next_try);
+        if matches!(step, Step::UseAndRenew | Step::Renew) {
+            self.start(&mut state);
+        }
+        match (step, &state.held, &state.trouble) {
+            (Step::Use | Step::UseAndRenew, Some((credentials, _)), _) => Look::Have(credentials.clone()),
+            (Step::GiveUp, _, Some(trouble)) => Look::Failed(trouble.error.clone()),
+            _ => Look::Wait,
+        }
+    }
+
+    /// Starts a renewal unless one is under way. It is a task of its own: no caller that goes away ends it.
+    fn start(&self, state: &mut State) {
+        if std::mem::replace(&mut state.renewing, true) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let issued = std::panic::AssertUnwindSafe(shared.chain.issue()).catch_unwind().await;
+            let issued = issued.unwrap_or_else(|_| Err(CredentialsError::panicked()));
+            shared.end_round(issued, Instant::now());
+        });
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic leaves behind is whole: every change of the state is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_round(&self, issued: Result<(Issued, &'static str), CredentialsError>, now: Instant) {
+        {
+            let mut state = self.state();
+            state.renewing = false;
+            match issued {
+                Ok((issued, provider)) => state.take(issued, provider, now),
+                Err(error) => state.fail(error, now),
+            }
+        }
+        self.rounds.send_modify(|round| *round += 1);
+    }
+}
+
+impl State {
+    fn has_other_than(&self, rejected: &Credentials) -> bool {
+        self.held.as_ref().is_some_and(|(held, lease)| !held.same_as(rejected) && !lease.has_ended(Instant::now()))
+    }
+
+    fn take(&mut self, issued: Issued, provider: &'static str, now: Instant) {
+        let lease = Lease::new(now, issued.lifetime, fastrand::f64());
+        let seconds = issued.lifetime.map(|lifetime| lifetime.as_secs());
+        let first = self.held.is_none() || self.trouble.is_some();
+        self.held = Some((issued.credentials, lease));
+        self.trouble = None;
+        if first {
+            tracing::info!(provider, expire_in_seconds = seconds, "credentials loaded");
+        } else {
+            tracing::debug!(provider, expire_in_seconds = seconds, "credentials renewed");
+        }
+    }
+
+    fn fail(&mut self, error: CredentialsError, now: Instant) {
+        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        let wait = backoff(failures, fastrand::f64());
+        match &self.held {
+            Some((_, lease)) if !lease.has_ended(now) => tracing::warn!(
+                %error,
+                valid_for_seconds = lease.remaining(now).map(|left| left.as_secs()),
+                "the credentials could not be renewed: the old ones are used while they are valid"
+            ),
+            _ => tracing::warn!(%error, "no credentials: objects wait with the reason CredentialsMissing"),
+        }
+        self.trouble = Some(Trouble { error, failures: failures.saturating_add(1), next_try: now + wait });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Keeping and renewing, in virtual time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::BoxFuture;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Gives `key0`, `key1`, … for an hour each, after a second; fails as told.
+#[derive(Debug, Default)]
+struct Sts {
+    asked: AtomicUsize,
+    /// From this request on every one fails.
+    fails_from: Option<usize>,
+    /// Until this request every one fails.
+    fails_until: usize,
+    same: bool,
+    panics: bool,
+    lasting: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Handle(Arc<Sts>);
+
+impl Provider for Handle {
+    fn name(&self) -> &'static str {
+        "sts"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let number = self.0.asked.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_secs(1)).await;
+            assert!(!self.0.panics, "a defect");
+            if number < self.0.fails_until || self.0.fails_from.is_some_and(|from| number >= from) {
+                return Err(Refusal::failed("down"));
+            }
+            let id = if self.0.same { "key".to_owned() } else { format!("key{number}") };
+            let lifetime = (!self.0.lasting).then_some(HOUR);
+            Ok(Issued { credentials: Credentials::new(&id, "s", Some("t")), lifetime })
+        })
+    }
+}
+
+fn source(sts: Sts) -> (CredentialSource, Arc<Sts>) {
+    let sts = Arc::new(sts);
+    (CredentialSource::new(Chain::of(vec![Box::new(Handle(Arc::clone(&sts)))])), sts)
+}
+
+async fn id(source: &CredentialSource) -> String {
+    source.current().await.unwrap().access_key_id().to_owned()
+}
+
+fn asked(sts: &Sts) -> usize {
+    sts.asked.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_callers_wait_for_one_exchange() {
+    let (source, sts) = source(Sts::default());
+    let callers = (0..50).map(|_| id(&source));
+    let ids = futures::future::join_all(callers).await;
+    assert!(ids.iter().all(|id| id == "key0"));
+    assert_eq!(asked(&sts), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_does_not_end_the_exchange() {
+    let (source, sts) = source(Sts::default());
+    assert!(tokio::time::timeout(Duration::from_millis(10), source.current()).await.is_err());
+    assert_eq!(id(&source).await, "key0");
+    assert_eq!(asked(&sts), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_ones_are_used_while_they_are_renewed() {
+    let (source, sts) = source(Sts::default());
+    id(&source).await;
+    advance(Duration::from_secs(41 * 60)).await;
+    assert_eq!((id(&source).await, asked(&sts)), ("key0".to_owned(), 1));
+    advance(Duration::from_secs(5 * 60)).await;
+    let before = Instant::now();
+    assert_eq!(id(&source).await, "key0");
+    assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((id(&source).await, asked(&sts)), ("key1".to_owned(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_renewing_fails_the_old_ones_last_until_their_end() {
+    let (source, sts) = source(Sts { fails_from: Some(1), ..Sts::default() });
+    id(&source).await;
+    let start = Instant::now();
+    let mut tries = Vec::new();
+    while start.elapsed() < HOUR - Duration::from_secs(2) {
+        assert_eq!(id(&source).await, "key0", "after {:?}", start.elapsed());
+        tries.push(asked(&sts));
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert!((15..40).contains(&asked(&sts)), "about one a minute: {}", asked(&sts));
+    advance(Duration::from_secs(30)).await;
+    assert_eq!(source.current().await.unwrap_err().to_string(), "no credentials from sts: down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_error_is_repeated_at_once_until_the_next_try() {
+    let (source, sts) = source(Sts { fails_until: 2, ..Sts::default() });
+    source.current().await.unwrap_err();
+    let wait = source.next_try();
+    assert!(wait >= Duration::from_millis(750) && wait <= Duration::from_millis(1250), "{wait:?}");
+    for _ in 0..100 {
+        source.current().await.unwrap_err();
+    }
+    assert_eq!(asked(&sts), 1);
+    advance(wait).await;
+    source.current().await.unwrap_err();
+    assert_eq!(asked(&sts), 2);
+    assert!(source.next_try() > Duration::from_millis(1499));
+    advance(source.next_try()).await;
+    assert_eq!(id(&source).await, "key2");
+    assert_eq!(source.next_try(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_ones_are_loaded_again_once_for_all_who_find_out() {
+    let (source, sts) = source(Sts::default());
+    let old = source.current().await.unwrap();
+    let all = futures::future::join_all((0..50).map(|_| source.reload(&old))).await;
+    assert!(all.iter().all(|other| *other));
+    assert_eq!((id(&source).await, asked(&sts)), ("key1".to_owned(), 2));
+    assert!(source.reload(&old).await, "a latecomer finds the new ones");
+    let new = source.current().await.unwrap();
+    assert!(!source.reload(&new).await, "rejected again: reported, not loaded for ever");
+    assert_eq!(asked(&sts), 2);
+    advance(RELOAD_INTERVAL).await;
+    assert!(source.reload(&new).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn loaded_again_and_still_the_same_they_are_reported() {
+    let (source, sts) = source(Sts { same: true, lasting: true, ..Sts::default() });
+    let old = source.current().await.unwrap();
+    assert!(!source.reload(&old).await);
+    assert!(!source.reload(&old).await);
+    assert_eq!(asked(&sts), 2);
+    assert_eq!(id(&source).await, "key", "a probe may still use them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_and_not_to_be_had_anew_they_are_reported() {
+    let (source, _) = source(Sts { fails_from: Some(1), ..Sts::default() });
+    let old = source.current().await.unwrap();
+    assert!(!source.reload(&old).await);
+    assert_eq!(id(&source).await, "key0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_ones_are_never_renewed() {
+    let (source, sts) = source(Sts { lasting: true, ..Sts::default() });
+    id(&source).await;
+    advance(HOUR * 24 * 365).await;
+    assert_eq!((id(&source).await, asked(&sts)), ("key0".to_owned(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_is_a_failure() {
+    let (source, sts) = source(Sts { panics: true, ..Sts::default() });
+    let error = source.current().await.unwrap_err().to_string();
+    assert!(error.contains("a provider panicked"), "{error}");
+    source.current().await.unwrap_err();
+    assert_eq!(asked(&sts), 1);
+}

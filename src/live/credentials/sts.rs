@@ -1,0 +1,128 @@
+//! The two calls of the Security Token Service that give credentials. They are no calls of the Live API: its budget does
+//! not know them.
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::super::client::nonce;
+use super::super::encode::canonical_query;
+use super::super::endpoint::Endpoint;
+use super::super::request::{FORM, Method, Placement, RpcRequest};
+use super::answer::{self, Page};
+use super::{Credentials, Issued, Refusal, Surroundings};
+
+const VERSION: &str = "2015-04-01";
+
+/// Seconds; STS gives 900 to the role's own maximum.
+const DURATION: u32 = 3600;
+
+/// What STS's audit log shows where nobody chose a name.
+const SESSION_NAME: &str = "live-message-operator";
+
+/// A role to assume.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Role {
+    pub arn: String,
+    pub session_name: Option<String>,
+    pub duration_seconds: Option<u32>,
+    pub policy: Option<String>,
+    pub external_id: Option<String>,
+    /// Of the STS to ask, where a profile names one.
+    pub region: Option<String>,
+    pub vpc: bool,
+}
+
+impl Role {
+    fn params(&self) -> Vec<(String, String)> {
+        let mut params = vec![
+            ("RoleArn".to_owned(), self.arn.clone()),
+            ("RoleSessionName".to_owned(), self.session_name.clone().unwrap_or_else(|| SESSION_NAME.to_owned())),
+            ("DurationSeconds".to_owned(), self.duration_seconds.unwrap_or(DURATION).to_string()),
+        ];
+        params.extend(self.policy.clone().map(|policy| ("Policy".to_owned(), policy)));
+        params
+    }
+}
+
+/// `ALIBABA_CLOUD_STS_ENDPOINT`; else the STS of the role's region, or of `ALIBABA_CLOUD_STS_REGION`, inside the VPC if
+/// `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` is `true`; else the global one.
+pub(super) fn endpoint(surroundings: &Surroundings, role: &Role) -> Result<Endpoint, Refusal> {
+    let given = surroundings.value("ALIBABA_CLOUD_STS_ENDPOINT");
+    let region = role.region.clone().or_else(|| surroundings.value("ALIBABA_CLOUD_STS_REGION"));
+    let vpc = role.vpc || surroundings.flag("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+    let host = match (given, region) {
+        (Some(given), _) => given,
+        (None, Some(region)) if vpc => format!("sts-vpc.{region}.aliyuncs.com"),
+        (None, Some(region)) => format!("sts.{region}.aliyuncs.com"),
+        (None, None) => "sts.aliyuncs.com".to_owned(),
+    };
+    Endpoint::parse(&host, surroundings.allows_http()).map_err(|error| Refusal::Failed(format!("STS: {error}")))
+}
+
+/// `AssumeRoleWithOIDC`: not signed; the token travels in the body, never in an address that a proxy would log.
+pub(super) async fn assume_with_oidc(
+    surroundings: &Surroundings,
+    role: &Role,
+    provider_arn: &str,
+    token: &SecretString,
+) -> Result<Issued, Refusal> {
+    const ACTION: &str = "AssumeRoleWithOIDC";
+    let endpoint = endpoint(surroundings, role)?;
+    let now = timestamp();
+    let query = canonical_query([("Action", ACTION), ("Format", "JSON"), ("Timestamp", &now), ("Version", VERSION)]);
+    let mut params = role.params();
+    params.push(("OIDCProviderArn".to_owned(), provider_arn.to_owned()));
+    params.push(("OIDCToken".to_owned(), token.expose_secret().to_owned()));
+    let request = surroundings
+        .web()?
+        .post(endpoint.url(&query))
+        .header("content-type", FORM)
+        .header("accept", "application/json")
+        .body(canonical_query(params));
+    outcome(ACTION, answer::fetch(request).await)
+}
+
+/// `AssumeRole`, signed (V3) with the credentials of whoever may assume the role.
+pub(super) async fn assume(surroundings: &Surroundings, role: &Role, source: &Credentials) -> Result<Issued, Refusal> {
+    const ACTION: &str = "AssumeRole";
+    let endpoint = endpoint(surroundings, role)?;
+    let mut params = role.params();
+    params.extend(role.external_id.clone().map(|id| ("ExternalId".to_owned(), id)));
+    let request = RpcRequest {
+        action: ACTION.to_owned(),
+        version: VERSION.to_owned(),
+        method: Method::Post,
+        params,
+        placement: Placement::Query,
+    };
+    let signed = request.sign(endpoint.host(), source, &timestamp(), &nonce());
+    let mut request = surroundings.web()?.post(endpoint.url(&signed.query)).header("accept", "application/json");
+    for (name, value) in &signed.headers {
+        request = request.header(name, value);
+    }
+    outcome(ACTION, answer::fetch(request).await)
+}
+
+fn outcome(action: &str, answer: Result<Page, answer::NoAnswer>) -> Result<Issued, Refusal> {
+    let page = answer.map_err(|error| Refusal::Failed(format!("{action}: {}", error.why)))?;
+    page.credentials(Some("Credentials")).map_err(|why| {
+        let hint = page.code().as_deref().and_then(hint).map(|hint| format!(": {hint}")).unwrap_or_default();
+        Refusal::Failed(format!("{action}: {why}{hint}"))
+    })
+}
+
+/// What to do about the refusals of STS that its users meet most (documentation "STS error codes").
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AuthenticationFail.NoPermission" => "the role's trust policy does not admit this caller",
+        "AuthenticationFail.OIDCToken.Expired" => "the token in the token file has expired: is it still renewed?",
+        "AuthenticationFail.OIDCToken.AudienceNotMatch" => "the token's audience must be sts.aliyuncs.com",
+        "AuthenticationFail.OIDCToken.InvalidSignature" => "the token was not issued by this OIDC provider",
+        "EntityNotExist.Role" => "there is no such role",
+        _ => return None,
+    })
+}
+
+fn timestamp() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::BoxFuture;
+
+use super::*;
+use rstest::rstest;
+
+const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
+const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
+
+#[tokio::test]
+async fn the_environment_comes_first_and_its_token_is_taken_along() {
+    let place = Place::new(&[(ID, "a"), (SECRET, "b")]);
+    place.file(".aliyun/config.json", "hush: this would fail");
+    assert_eq!(place.id().await, ("a".to_owned(), "environment"));
+    let (issued, _) = place.set(TOKEN, "t\n").issue().await.unwrap();
+    assert_eq!(issued.credentials.security_token(), Some("t"));
+    let (issued, _) = Place::new(&[(ID, "a"), (SECRET, "b"), (TOKEN, "")]).issue().await.unwrap();
+    assert_eq!((issued.credentials.security_token(), issued.lifetime), (None, None));
+}
+
+#[rstest]
+#[case(&[(ID, "a"), (SECRET, " ")], "ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not")]
+#[case(&[(SECRET, "hush")], "ALIBABA_CLOUD_ACCESS_KEY_SECRET is set and ALIBABA_CLOUD_ACCESS_KEY_ID is not")]
+#[tokio::test]
+async fn half_a_pair_names_the_missing_half(#[case] variables: &[(&str, &str)], #[case] expected: &str) {
+    let error = Place::new(variables).error().await;
+    assert_eq!(error, format!("no credentials from environment: {expected}"));
+}
+
+#[tokio::test]
+async fn the_error_names_everything_that_was_tried_in_the_official_order() {
+    let error = Place::new(&[(ID, ""), (SECRET, "")]).issue().await.unwrap_err();
+    let names: Vec<&str> = error.tried().iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "environment",
+        "OIDC (RRSA)",
+        "profile of the aliyun command line",
+        "credentials file",
+        "ECS RAM role",
+        "credentials URI",
+    ];
+    assert_eq!(names, expected);
+    let shown = error.to_string();
+    assert!(expected.iter().all(|name| shown.contains(name)), "{shown}");
+    assert!(shown.starts_with("no credentials are configured") && shown.len() < 1000, "{shown}");
+}
+
+#[derive(Debug, Clone)]
+struct Scripted {
+    name: &'static str,
+    answers: Vec<Result<&'static str, Refusal>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Provider for Scripted {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        let at = self.asked.fetch_add(1, Ordering::Relaxed).min(self.answers.len() - 1);
+        let answer = self.answers[at].clone().map(|id| Issued::lasting(Credentials::new(id, "s", None)));
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn scripted(name: &'static str, answers: &[Result<&'static str, Refusal>]) -> Scripted {
+    Scripted { name, answers: answers.to_vec(), asked: Arc::default() }
+}
+
+fn chain(providers: &[&Scripted]) -> Chain {
+    Chain::of(providers.iter().map(|provider| Box::new((*provider).clone()) as Box<dyn Provider>).collect())
+}
+
+fn absent() -> Result<&'static str, Refusal> {
+    Err(Refusal::not_configured("absent"))
+}
+
+fn broken() -> Result<&'static str, Refusal> {
+    Err(Refusal::failed("broken"))
+}
+
+#[tokio::test]
+async fn the_one_that_worked_is_kept_and_the_others_are_not_asked_again() {
+    let (first, second) =
+        (scripted("first", &[absent(), Ok("late")]), scripted("second", &[Ok("a"), broken(), Ok("b")]));
+    let chain = chain(&[&first, &second]);
+    assert_eq!(chain.issue().await.unwrap().1, "second");
+    assert_eq!(chain.issue().await.unwrap_err().to_string(), "no credentials from second: broken");
+    assert_eq!(chain.issue().await.unwrap().0.credentials.access_key_id(), "b");
+    assert_eq!(first.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_failed_is_not_replaced_by_somebody_elses_rights() {
+    let (first, second) = (scripted("first", &[broken(), Ok("a")]), scripted("second", &[Ok("b")]));
+    let chain = chain(&[&first, &second]);
+    assert_eq!(chain.issue().await.unwrap_err().tried().len(), 1);
+    assert_eq!(chain.issue().await.unwrap().1, "first");
+    assert_eq!(second.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn the_kept_one_is_let_go_when_nobody_asks_for_it_any_more() {
+    let (first, second) = (scripted("first", &[absent(), Ok("a")]), scripted("second", &[Ok("b"), absent()]));
+    let chain = chain(&[&first, &second]);
+    assert_eq!(chain.issue().await.unwrap().1, "second");
+    assert_eq!(chain.issue().await.unwrap().1, "first");
+}

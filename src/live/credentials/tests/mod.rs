@@ -1,0 +1,115 @@
+//! Every provider against a server on loopback.
+
+mod chain;
+mod files;
+mod metadata;
+mod oidc;
+mod secrets;
+mod uri;
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::*;
+use crate::live::loopback::{self, Act, answer};
+use crate::live::{Endpoint, HttpOptions};
+
+/// Variables, a home folder and allowed HTTP; no metadata service.
+pub struct Place {
+    pub home: TempDir,
+    variables: Vec<(String, String)>,
+    metadata: Option<Endpoint>,
+}
+
+impl Place {
+    pub fn new(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { home: TempDir::new().unwrap(), variables, metadata: None }
+    }
+
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn metadata(mut self, endpoint: Endpoint) -> Self {
+        self.metadata = Some(endpoint);
+        self
+    }
+
+    /// Writes a file in the home folder; its path.
+    pub fn file(&self, path: &str, text: &str) -> String {
+        let path = self.home.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    pub fn surroundings(&self) -> Surroundings {
+        loopback::install_tls();
+        let variables = self.variables.clone();
+        let lookup = move |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        let http = HttpOptions { request_timeout: Duration::from_millis(700), ..HttpOptions::default() };
+        let metadata = self.metadata.clone().unwrap_or_else(|| Endpoint::parse("http://127.0.0.1:1", true).unwrap());
+        let home = Some(self.home.path().to_owned());
+        Surroundings::new(lookup, home, http, true).with_metadata(&metadata)
+    }
+
+    pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
+        Chain::official(&self.surroundings()).issue().await
+    }
+
+    /// The id of the key that the chain gives, and the provider's name.
+    pub async fn id(&self) -> (String, &'static str) {
+        let (issued, provider) = self.issue().await.unwrap();
+        (issued.credentials.access_key_id().to_owned(), provider)
+    }
+
+    pub async fn error(&self) -> String {
+        self.issue().await.unwrap_err().to_string()
+    }
+}
+
+pub fn in_seconds(seconds: i64) -> String {
+    Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap().to_string()
+}
+
+/// The members of an answer that holds credentials for so many seconds.
+pub fn key_for(seconds: i64) -> String {
+    let expiration = in_seconds(seconds);
+    format!(
+        r#""AccessKeyId":"STS.id","AccessKeySecret":"hush-secret","SecurityToken":"hush-token","Expiration":"{expiration}""#
+    )
+}
+
+/// An answer of STS.
+pub fn of_sts(seconds: i64) -> Act {
+    answer(200, &format!(r#"{{"RequestId":"r","Credentials":{{{}}}}}"#, key_for(seconds)))
+}
+
+#[test]
+fn debug_shows_no_secret_and_no_token() {
+    let shown = format!("{:?}", Credentials::new("id", "hush-secret", Some("hush-token")));
+    assert!(shown.contains("id") && !shown.contains("hush"), "{shown}");
+}
+
+#[test]
+fn a_secret_is_taken_out_of_a_text_in_every_form() {
+    let credentials = Credentials::new("id", "se cret/+", Some("tok=en"));
+    for form in
+        ["se cret/+", "se%20cret%2F%2B", "se%20cret%2f%2b", "se+cret%2F%2B", "c2UgY3JldC8r", "tok=en", "tok%3Den"]
+    {
+        assert_eq!(credentials.redact(&format!("<{form}>id")), "<…>id", "{form}");
+    }
+}
+
+#[test]
+fn a_new_line_at_the_end_of_a_value_is_not_part_of_it() {
+    let credentials = Credentials::new("id\n", "secret\n", Some(" \n"));
+    assert_eq!(credentials.access_key_id(), "id");
+    assert_eq!(credentials.access_key_secret(), "secret");
+    assert_eq!(credentials.security_token(), None);
+}

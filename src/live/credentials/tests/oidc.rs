@@ -1,0 +1,138 @@
+use super::*;
+use crate::live::credentials::sts::Role;
+use crate::live::loopback::{Loopback, answer_with};
+use rstest::rstest;
+
+const TOKEN: &str = "eyJhbGciOi.hush+oidc/token=.sig";
+
+/// A place with RRSA, its token file, and this STS.
+fn rrsa(sts: &str) -> Place {
+    let place = Place::new(&[
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live"),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", sts),
+    ]);
+    let path = place.file("token", &format!("{TOKEN}\n"));
+    place.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &path)
+}
+
+#[tokio::test]
+async fn the_token_travels_in_the_body_and_nothing_is_signed() {
+    let sts = Loopback::script(vec![of_sts(3600)]).await;
+    let (issued, provider) = rrsa(&sts.origin).issue().await.unwrap();
+    assert_eq!((issued.credentials.access_key_id(), provider), ("STS.id", "OIDC (RRSA)"));
+    assert_eq!(issued.credentials.security_token(), Some("hush-token"));
+    let left = issued.lifetime.unwrap().as_secs();
+    assert!((3590..=3600).contains(&left), "{left}");
+    let seen = &sts.seen()[0];
+    assert_eq!((seen.method(), seen.header("content-type")), ("POST", Some("application/x-www-form-urlencoded")));
+    assert!(seen.target().starts_with("/?Action=AssumeRoleWithOIDC&Format=JSON&Timestamp="), "{}", seen.target());
+    assert!(seen.target().ends_with("&Version=2015-04-01"));
+    assert_eq!(
+        seen.body,
+        "DurationSeconds=3600&OIDCProviderArn=acs%3Aram%3A%3A1%3Aoidc-provider%2Fack\
+         &OIDCToken=eyJhbGciOi.hush%2Boidc%2Ftoken%3D.sig&RoleArn=acs%3Aram%3A%3A1%3Arole%2Flive\
+         &RoleSessionName=live-message-operator"
+    );
+    assert!(!seen.head.contains("hush") && seen.header("authorization").is_none(), "{}", seen.head);
+}
+
+#[tokio::test]
+async fn the_token_file_is_read_at_every_exchange() {
+    let sts = Loopback::script(vec![of_sts(3600)]).await;
+    let place = rrsa(&sts.origin).set("ALIBABA_CLOUD_ROLE_SESSION_NAME", "mine");
+    let chain = Chain::official(&place.surroundings());
+    chain.issue().await.unwrap();
+    place.file("token", "rotated-token");
+    chain.issue().await.unwrap();
+    let seen = sts.seen();
+    assert!(seen[0].body.contains("hush%2Boidc") && seen[0].body.ends_with("RoleSessionName=mine"));
+    assert!(seen[1].body.contains("OIDCToken=rotated-token"), "{}", seen[1].body);
+}
+
+#[tokio::test]
+async fn the_lifetime_is_read_on_the_clock_of_sts() {
+    let body = r#"{"Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2001-09-06T09:49:37Z"}}"#;
+    let sts = Loopback::script(vec![answer_with(200, "date: Thu, 06 Sep 2001 08:49:37 GMT\r\n", body)]).await;
+    let (issued, _) = rrsa(&sts.origin).issue().await.unwrap();
+    assert_eq!(issued.lifetime, Some(Duration::from_secs(3600)), "this machine's clock says they expired long ago");
+}
+
+#[rstest]
+#[case(
+    answer(
+        401,
+        r#"{"Code":"AuthenticationFail.OIDCToken.Expired","Message":"echo hush+oidc/token","RequestId":"r1"}"#
+    ),
+    "AuthenticationFail.OIDCToken.Expired (HTTP 401): the token in the token file has expired"
+)]
+#[case(
+    answer(401, r#"{"Code":"AuthenticationFail.NoPermission","Message":"x","RequestId":"r2"}"#),
+    "AuthenticationFail.NoPermission (HTTP 401): the role's trust policy"
+)]
+#[case(answer(401, r#"{"Code":"AuthenticationFail.OIDCToken.AudienceNotMatch"}"#), "must be sts.aliyuncs.com")]
+#[case(answer(400, r#"{"Code":"eyJhbGciOi.hush+oidc/token=.sig"}"#), "HTTP 400")]
+#[case(answer(502, "<html>hush+oidc/token</html>"), "HTTP 502")]
+#[case(answer(500, ""), "HTTP 500")]
+#[case(answer(200, "<html>hush+oidc/token</html>"), "the answer is not JSON")]
+#[case(answer(200, ""), "the answer is not JSON")]
+#[case(answer(200, "{}"), "the answer has no Credentials")]
+#[case(answer(200, r#"{"Credentials":{"AccessKeyId":"hush"}}"#), "the answer has no AccessKeySecret")]
+#[case(
+    answer(
+        200,
+        r#"{"Credentials":{"AccessKeyId":"hush","AccessKeySecret":"hush","SecurityToken":"hush","Expiration":"soon"}}"#
+    ),
+    "Expiration is not a time"
+)]
+#[case(of_sts(-5), "have expired")]
+#[case(Act::SendAndClose(Vec::new()), "the connection broke")]
+#[case(Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{".to_vec()), "the answer broke off")]
+#[case(Act::Silence, "did not answer in time")]
+#[case(answer_with(302, "location: http://127.0.0.1:1/\r\n", ""), "HTTP 302")]
+#[tokio::test]
+async fn a_refusal_of_sts_is_told_without_its_text(#[case] act: Act, #[case] expected: &str) {
+    let sts = Loopback::script(vec![act]).await;
+    let error = rrsa(&sts.origin).issue().await.unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.starts_with("no credentials from OIDC (RRSA): AssumeRoleWithOIDC: "), "{shown}");
+    assert!(shown.contains(expected), "{shown}");
+    assert!(!format!("{shown} {error:?}").contains("hush"), "{error:?}");
+    assert_eq!(sts.seen().len(), 1, "nothing is repeated in hiding");
+}
+
+#[rstest]
+#[case(&[], "sts.aliyuncs.com")]
+#[case(&[("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true")], "sts.aliyuncs.com")]
+#[case(&[("ALIBABA_CLOUD_STS_REGION", "cn-beijing")], "sts.cn-beijing.aliyuncs.com")]
+#[case(&[("ALIBABA_CLOUD_STS_REGION", "cn-beijing"), ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "True")],
+    "sts-vpc.cn-beijing.aliyuncs.com")]
+#[case(&[("ALIBABA_CLOUD_STS_REGION", "cn-beijing"), ("ALIBABA_CLOUD_STS_ENDPOINT", "sts.example")], "sts.example")]
+#[case(&[("ALIBABA_CLOUD_STS_ENDPOINT", " "), ("ALIBABA_CLOUD_STS_REGION", "")], "sts.aliyuncs.com")]
+#[tokio::test]
+async fn the_address_of_sts_follows_the_official_variables(#[case] variables: &[(&str, &str)], #[case] host: &str) {
+    let surroundings = Place::new(variables).surroundings();
+    let endpoint = sts::endpoint(&surroundings, &Role::default()).unwrap();
+    assert_eq!(endpoint.to_string(), format!("https://{host}"));
+}
+
+#[tokio::test]
+async fn plain_http_to_sts_needs_the_flag() {
+    let lookup = |name: &str| (name == "ALIBABA_CLOUD_STS_ENDPOINT").then(|| "http://127.0.0.1:1".to_owned());
+    let surroundings = Surroundings::new(lookup, None, HttpOptions::default(), false);
+    let refused = sts::endpoint(&surroundings, &Role::default()).unwrap_err();
+    assert!(matches!(refused, Refusal::Failed(why) if why.contains("plain http")));
+}
+
+#[tokio::test]
+async fn without_all_three_variables_it_is_not_configured_and_without_a_token_it_failed() {
+    let partly = Place::new(&[("ALIBABA_CLOUD_ROLE_ARN", "a"), ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "t")]);
+    assert!(partly.error().await.contains("OIDC (RRSA) (ALIBABA_CLOUD_OIDC_PROVIDER_ARN is not set)"));
+    let place = rrsa("http://127.0.0.1:1");
+    let unreachable = place.error().await;
+    assert!(unreachable.contains("AssumeRoleWithOIDC: cannot connect to the endpoint"), "{unreachable}");
+    let path = place.file("token", " \n");
+    assert!(place.error().await.contains(&format!("the token file {path} holds no token")));
+    std::fs::remove_file(&path).unwrap();
+    assert!(place.error().await.contains(&format!("there is no token file {path}")));
+}

@@ -1,0 +1,30 @@
+//! Credentials from an address, as a sidecar or `aliyun` serves them.
+
+use futures::future::BoxFuture;
+
+use super::{Issued, Provider, Refusal, Surroundings, answer};
+
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
+/// `ALIBABA_CLOUD_CREDENTIALS_URI`. The address may hold a key of its own: it is never shown.
+#[derive(Debug)]
+pub(super) struct CredentialsUri(pub Surroundings);
+
+impl Provider for CredentialsUri {
+    fn name(&self) -> &'static str {
+        "credentials URI"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let uri = self.0.value(URI).ok_or_else(|| Refusal::NotConfigured(format!("{URI} is not set")))?;
+            let url = reqwest::Url::parse(&uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let url = url.ok_or_else(|| Refusal::Failed(format!("{URI} is not an http or https address")))?;
+            let here = matches!(url.host_str(), Some("localhost" | "[::1]"))
+                || url.host_str().is_some_and(|host| host.starts_with("127."));
+            let client = if here { self.0.local()? } else { self.0.web()? };
+            let page = answer::fetch(client.get(url)).await.map_err(|error| Refusal::Failed(error.why))?;
+            page.credentials(None).map_err(Refusal::Failed)
+        })
+    }
+}

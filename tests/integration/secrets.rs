@@ -1,0 +1,150 @@
+//! Credentials from STS and from a file, over a whole run of the operator; and nothing secret in what it leaves behind.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use live_message_operator::live::encode::percent_encode;
+use live_message_operator::resources::ConditionType;
+use serde_json::json;
+
+use crate::support::{EmulatorOptions, Result, Scratch};
+use crate::world::{World, app, condition};
+
+const KEY: &str = "STS.LTAItest0001";
+const WRONG_SECRET: &str = "wrong-hush/secret+1=";
+const SECRET: &str = "right-hush/secret+2=";
+const TOKEN: &str = "hush/security+token==/of-some-length";
+const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
+
+/// An STS that gives these secrets one after the other, the last one for ever.
+fn sts(secrets: &'static [&'static str]) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while stream.read_line(&mut line).unwrap() > 2 {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let asked = String::from_utf8(body).unwrap();
+            assert!(asked.contains(&format!("OIDCToken={}", percent_encode(OIDC_TOKEN))), "{asked}");
+            let secret = secrets[number.min(secrets.len() - 1)];
+            let expiration = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 3600).unwrap();
+            let answer = json!({"RequestId": "r", "Credentials": {
+                "AccessKeyId": KEY, "AccessKeySecret": secret, "SecurityToken": TOKEN,
+                "Expiration": expiration.to_string()
+            }})
+            .to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+            stream.get_mut().write_all(format!("{head}{answer}").as_bytes()).unwrap();
+        }
+    });
+    Ok(origin)
+}
+
+fn forms_of(secret: &str) -> Vec<String> {
+    let encoded = percent_encode(secret);
+    // The end of base64 depends on what follows: the last group of three is left out.
+    let whole = &secret[..secret.len() / 3 * 3];
+    vec![
+        secret.to_owned(),
+        encoded.to_lowercase(),
+        encoded,
+        STANDARD.encode(whole),
+        URL_SAFE_NO_PAD.encode(whole),
+        hex::encode(secret),
+    ]
+}
+
+/// Waits with the right key for the emulator; the operator's own variables are empty.
+async fn world(variables: Vec<(String, String)>, key: (&str, &str), token: Option<&str>) -> Result<World<'static>> {
+    let token = token.map(|token| ["--security-token".to_owned(), format!("{}:{token}", key.0)]);
+    let emulator = EmulatorOptions {
+        access_keys: vec![(key.0.to_owned(), key.1.to_owned())],
+        args: token.into_iter().flatten().collect(),
+        ..app()
+    };
+    let mut world = World::with(emulator).await?;
+    world.options.access_key = Default::default();
+    world.options.env.extend(variables);
+    Ok(world)
+}
+
+#[tokio::test]
+async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
+    let dir = Scratch::new("rrsa")?;
+    dir.write("token", OIDC_TOKEN)?;
+    let variables = [
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live".to_owned()),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack".to_owned()),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", dir.join("token").display().to_string()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", sts(&[WRONG_SECRET, WRONG_SECRET, SECRET])?),
+        ("RUST_LOG", "trace".to_owned()),
+    ];
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut world = world(variables, (KEY, SECRET), Some(TOKEN)).await?;
+    world.start()?;
+    world.create("room", json!({"groupInfo": "x".repeat(9000)})).await?;
+    // The first secret is rejected, so is the second, which was loaded for that; the third comes with the probe.
+    let rejected = world.ready("room", "False", "CredentialsRejected").await?;
+    assert_eq!(condition(&rejected, ConditionType::Stalled), ["True", "CredentialsRejected"]);
+    let created = async || Ok(condition(&world.api.get("room").await?, ConditionType::Ready)[1] == "Created");
+    world.until("the probe to find the new secret", 100, created).await?;
+    // Not `World::stop`, which drops the log.
+    let operator = world.operator.as_mut().unwrap();
+    operator.process.sigterm()?;
+    operator.process.wait(Duration::from_secs(30))?;
+
+    let objects = world.control_plane.kubectl(&["get", "lmg,events", "-n", &world.namespace, "-o", "json"])?;
+    assert!(objects.contains("CredentialsRejected"), "the events are among them");
+    for (what, text) in [("the log", world.log()), ("the objects", objects)] {
+        for secret in [WRONG_SECRET, SECRET, TOKEN, OIDC_TOKEN].iter().flat_map(|secret| forms_of(secret)) {
+            let shown = text.lines().find(|line| line.contains(&secret));
+            assert!(shown.is_none(), "{what} shows {secret}: {}", shown.unwrap_or_default());
+        }
+    }
+    assert!(world.log().contains("TRACE"), "the log was as detailed as it can be");
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_that_come_later_and_change_are_found_without_a_restart() -> Result<()> {
+    let dir = Scratch::new("ini")?;
+    let file: PathBuf = dir.join("credentials.ini");
+    let section = |secret: &str| {
+        format!("[default]\ntype = access_key\naccess_key_id = {KEY}\naccess_key_secret = \"{secret}\"\n")
+    };
+    let variables = vec![("ALIBABA_CLOUD_CREDENTIALS_FILE".to_owned(), file.display().to_string())];
+    let mut world = world(variables, (KEY, SECRET), None).await?;
+    world.start()?;
+    world.create("first", json!({})).await?;
+    let first = world.ready("first", "False", "CredentialsMissing").await?;
+    let message = &first.condition(ConditionType::Ready).unwrap().message;
+    assert!(message.contains("no credentials from credentials file: there is no file"), "{message}");
+    assert!(message.contains("environment (ALIBABA_CLOUD_ACCESS_KEY_ID"), "{message}");
+    assert!(world.emulator.requests()?.is_empty(), "nothing is sent without credentials");
+    std::fs::write(&file, section(SECRET))?;
+    world.ready("first", "True", "Created").await?;
+
+    // The key is renewed on both sides: the old one is rejected, the file read again, nobody told.
+    let renewed = EmulatorOptions { access_keys: vec![(KEY.to_owned(), "renewed".to_owned())], ..app() };
+    world.replace_emulator(renewed)?;
+    std::fs::write(&file, section("renewed"))?;
+    world.create("second", json!({})).await?;
+    world.ready("second", "True", "Created").await?;
+    let codes: Vec<_> = world.emulator.requests()?.into_iter().map(|request| request.code).collect();
+    assert_eq!(codes, [Some("SignatureDoesNotMatch".to_owned()), None]);
+    let told = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "json"])?;
+    assert!(!told.contains("CredentialsRejected"), "{told}");
+    Ok(())
+}
