@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `GET /` | the time, the limits, the faults, how many apps and requests |
 //! | `GET`, `PUT`, `DELETE /faults` | the rules in force, as an array of strings like `"*:slow=500,share=10%"` |
-//! | `GET`, `PUT /limits` | `requestsPerSecond`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
+//! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
 //! | `GET`, `PUT /clock` | `{"now"}`; `PUT` takes `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
 //! | `GET`, `PUT /state` | every app and group, to save and to load |
 //! | `GET`, `DELETE /requests` | the newest records of the request log, 10,000 at most |
@@ -32,6 +32,7 @@ pub const RECORDS_KEPT: usize = 10_000;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Limits {
     requests_per_second: Option<usize>,
+    count_refused: Option<bool>,
     groups_per_app: Option<usize>,
     latency_ms: Option<u64>,
 }
@@ -85,6 +86,7 @@ fn read(service: &Service, log: &RequestLog, path: &str) -> Result<Value, Refusa
     let limits = || {
         json!({
             "requestsPerSecond": core.limit.limit(),
+            "countRefused": core.limit.counts_refused(),
             "groupsPerApp": core.state.groups_per_app(),
             "latencyMs": latency,
         })
@@ -119,6 +121,9 @@ fn write(service: &Service, path: &str, body: &[u8]) -> Result<(), Refusal> {
             let mut core = service.core();
             if let Some(limit) = limits.requests_per_second {
                 core.limit.set_limit(limit);
+            }
+            if let Some(count) = limits.count_refused {
+                core.limit.set_count_refused(count);
             }
             if let Some(limit) = limits.groups_per_app {
                 core.state.set_groups_per_app(limit);

@@ -30,8 +30,10 @@ pub struct Config {
     pub request_log: Option<PathBuf>,
     /// How many records of the request log are kept in memory; 0 for none.
     pub records_kept: usize,
-    /// Calls a second per access key and operation; 0 for no limit.
+    /// Calls a second per account and operation; 0 for no limit.
     pub requests_per_second: usize,
+    /// Whether calls refused by this limit count in it too.
+    pub count_refused: bool,
     /// Live groups an app may have; 0 for no limit.
     pub groups_per_app: usize,
     /// What every answer waits.
@@ -59,6 +61,7 @@ impl Default for Config {
             request_log: None,
             records_kept: 100_000,
             requests_per_second: REQUESTS_PER_SECOND,
+            count_refused: false,
             groups_per_app: GROUPS_PER_APP,
             latency: Duration::ZERO,
             clock: Clock::system(),
@@ -108,7 +111,14 @@ impl Builder {
 
     /// An app in a data center.
     pub fn app_in(mut self, id: &str, data_center: DataCenter) -> Self {
-        self.config.apps.push(AppSpec { id: id.to_owned(), data_center });
+        self.config.apps.push(AppSpec { account: None, id: id.to_owned(), data_center });
+        self
+    }
+
+    /// An app in `cn-shanghai` that exists for the keys of one account only.
+    pub fn app_of(mut self, account: &str, id: &str) -> Self {
+        let account = Some(account.to_owned());
+        self.config.apps.push(AppSpec { account, id: id.to_owned(), data_center: DataCenter::Shanghai });
         self
     }
 
@@ -130,9 +140,15 @@ impl Builder {
         self
     }
 
-    /// Calls a second per access key and operation; 0 for no limit.
+    /// Calls a second per account and operation; 0 for no limit.
     pub fn requests_per_second(mut self, limit: usize) -> Self {
         self.config.requests_per_second = limit;
+        self
+    }
+
+    /// Calls refused by this limit count in it too.
+    pub fn count_refused(mut self) -> Self {
+        self.config.count_refused = true;
         self
     }
 

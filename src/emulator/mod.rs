@@ -40,7 +40,7 @@ pub use clock::Clock;
 pub use config::{Builder, Config};
 pub use error::ApiError;
 pub use fault::{Fault, FaultKind};
-pub use key::AccessKey;
+pub use key::{AccessKey, DEFAULT_ACCOUNT};
 pub use log::Record;
 pub use operation::Operation;
 pub use server::{Emulator, Handle};

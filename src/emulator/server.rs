@@ -123,9 +123,14 @@ impl Handle {
         self.service.core().verifier.remove_key(id);
     }
 
-    /// Changes the calls a second per access key and operation; 0 for no limit.
+    /// Changes the calls a second per account and operation; 0 for no limit.
     pub fn set_requests_per_second(&self, limit: usize) {
         self.service.core().limit.set_limit(limit);
+    }
+
+    /// Lets calls refused by this limit count in it too, or no longer.
+    pub fn set_count_refused(&self, count: bool) {
+        self.service.core().limit.set_count_refused(count);
     }
 
     /// Puts other faults in force.

@@ -5,11 +5,14 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::key::is_account;
 use super::state::DataCenter;
 
-/// An app that exists from the start: `APPID[@DATACENTER]`.
+/// An app that exists from the start: `[ACCOUNT/]APPID[@DATACENTER]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppSpec {
+    /// The account it belongs to; every account's when `None`.
+    pub account: Option<String>,
     /// `AppId`.
     pub id: String,
     /// `cn-shanghai` when the text names none.
@@ -20,11 +23,15 @@ impl FromStr for AppSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (id, center) = text.split_once('@').unwrap_or((text, DataCenter::default().name()));
-        if id.is_empty() || id.contains('/') {
-            return Err("expected APPID[@DATACENTER]".to_owned());
+        let (path, center) = text.split_once('@').unwrap_or((text, DataCenter::default().name()));
+        let (account, id) = match path.split_once('/') {
+            Some((account, id)) => (Some(account), id),
+            None => (None, path),
+        };
+        if id.is_empty() || id.contains('/') || !account.is_none_or(is_account) {
+            return Err("expected [ACCOUNT/]APPID[@DATACENTER], the account in digits".to_owned());
         }
-        Ok(Self { id: id.to_owned(), data_center: center.parse()? })
+        Ok(Self { account: account.map(str::to_owned), id: id.to_owned(), data_center: center.parse()? })
     }
 }
 
@@ -116,6 +123,8 @@ mod tests {
         let app: AppSpec = "demo@ap-southeast-1".parse().unwrap();
         assert_eq!((app.id.as_str(), app.data_center), ("demo", DataCenter::Singapore));
         assert_eq!("demo".parse::<AppSpec>().unwrap().data_center, DataCenter::Shanghai);
+        let app: AppSpec = "42/demo@ap-southeast-1".parse().unwrap();
+        assert_eq!((app.account.as_deref(), app.id.as_str()), (Some("42"), "demo"));
         let group: GroupSpec = "demo/g1:deleted".parse().unwrap();
         assert_eq!((group.app.as_str(), group.id.as_str(), group.deleted), ("demo", "g1", true));
         let key: AccessKey = "id:se:cret".parse().unwrap();
@@ -130,6 +139,8 @@ mod tests {
     fn malformed_specs_are_refused() {
         assert!("demo@eu-central-1".parse::<AppSpec>().is_err());
         assert!("@cn-shanghai".parse::<AppSpec>().is_err());
+        assert!("stage/demo".parse::<AppSpec>().is_err());
+        assert!("42/a/b".parse::<AppSpec>().is_err());
         assert!("demo".parse::<GroupSpec>().is_err());
         assert!("demo/a-b".parse::<GroupSpec>().is_err());
         assert!("id".parse::<AccessKey>().is_err());

@@ -107,12 +107,22 @@ impl Verifier {
         self.keys.remove(id)
     }
 
+    /// The keys it knows, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &AccessKey> {
+        self.keys.values()
+    }
+
+    /// The key of that id.
+    pub fn key(&self, id: &str) -> Option<&AccessKey> {
+        self.keys.get(id)
+    }
+
     /// Authenticates a request at the time `now` and remembers its nonce.
     ///
     /// # Errors
     ///
     /// In this order: `Missing<Parameter>`, `IncompleteSignature`, `InvalidTimeStamp.Format`,
-    /// `InvalidAccessKeyId.NotFound`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
+    /// `InvalidAccessKeyId.NotFound`, `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
     /// `SignatureDoesNotMatch`, `SignatureNonceUsed`.
     pub fn verify(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         let authorization = request.header("authorization").unwrap_or_default();
@@ -144,7 +154,7 @@ impl Verifier {
         let date = timestamp(header("x-acs-date", "Timestamp")?)?;
         let content_hash = header("x-acs-content-sha256", "ContentSha256")?;
         let parsed = Authorization::parse(authorization).ok_or_else(incomplete_authorization)?;
-        let key = self.key(parsed.access_key_id)?;
+        let key = self.active_key(parsed.access_key_id)?;
         key.check_token(request.header("x-acs-security-token"), now)?;
         fresh(date, now)?;
         parsed.covers(request)?;
@@ -189,7 +199,7 @@ impl Verifier {
         }
         let nonce = param("SignatureNonce")?;
         let date = timestamp(param("Timestamp")?)?;
-        let key = self.key(access_key_id)?;
+        let key = self.active_key(access_key_id)?;
         key.check_token(params.get("SecurityToken"), now)?;
         fresh(date, now)?;
         let signed = params.iter().filter(|(name, _)| *name != "Signature");
@@ -200,10 +210,19 @@ impl Verifier {
         Ok(Genuine { access_key_id, nonce, date })
     }
 
-    fn key(&self, id: &str) -> Result<&AccessKey, ApiError> {
-        self.keys.get(id).ok_or_else(|| {
-            ApiError::new(404, "InvalidAccessKeyId.NotFound", format!("Specified access key {id} is not found."))
-        })
+    fn active_key(&self, id: &str) -> Result<&AccessKey, ApiError> {
+        match self.keys.get(id) {
+            Some(key) if key.inactive => Err(ApiError::new(
+                400,
+                "InvalidAccessKeyId.Inactive",
+                format!("Specified access key {id} is disabled."),
+            )),
+            Some(key) => Ok(key),
+            None => {
+                let message = format!("Specified access key {id} is not found.");
+                Err(ApiError::new(404, "InvalidAccessKeyId.NotFound", message))
+            }
+        }
     }
 }
 

@@ -126,7 +126,7 @@ fn a_running_emulator_can_be_steered() {
     client.ok(CREATE, &GROUP);
 
     let limits = ask("PUT", "/limits", r#"{"requestsPerSecond": 0, "groupsPerApp": 1}"#).1;
-    assert_eq!(limits, json!({"requestsPerSecond": 0, "groupsPerApp": 1, "latencyMs": 0}));
+    assert_eq!(limits, json!({"requestsPerSecond": 0, "countRefused": false, "groupsPerApp": 1, "latencyMs": 0}));
     assert_eq!(client.call(CREATE, &[GROUP[0], ("GroupId", "g2")]).code(), "ErrorTooManyGroups");
 
     let saved = ask("GET", "/state", "").1;
