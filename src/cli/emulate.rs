@@ -100,23 +100,35 @@ pub struct Args {
     latency_ms: u64,
 
     /// Something that goes wrong: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; in the variable,
-    /// separated by spaces. OPERATION is a name or *. KIND is one of
+    /// separated by spaces. OPERATION is a name, or * for all of the Live API. KIND is one of
     ///
-    ///   error=STATUS/CODE        an error of the API; no effect on the state
+    ///   error=STATUS/CODE        an error of the API; no effect on the state. STATUS/ can be left out where the
+    ///                            documents tell it: ServerError, InternalError, ServiceUnavailable, Throttling,
+    ///                            Throttling.User, Throttling.Api, InputInvalid, ErrorTooManyGroups, NoAuth,
+    ///                            ResourceNotExist, InvalidTimeStamp.Expired, SignatureDoesNotMatch,
+    ///                            InvalidAccessKeyId.NotFound, InvalidAccessKeyId.Inactive
     ///   throttle[=MS]            Throttling.User, with x-acs-retry-after: MS; no effect
     ///   html[=STATUS]            a proxy's page, 502 by default; no effect
     ///   reset-before             the connection is reset; no effect
     ///   reset-after              the call is carried out, then the connection is reset
+    ///   reset-late=MS            the connection is reset, the call is carried out up to MS later
     ///   error-after=STATUS/CODE  the call is carried out, the answer is an error
     ///   empty                    the call is carried out, the answer is 200 without a body
     ///   truncated                the call is carried out, half of the answer is sent
     ///   slow=MS                  the call is carried out at once, the answer waits
     ///   late=MS                  the call waits, then it is carried out and answered
     ///   clock=SECONDS            the gateway's clock is wrong: signatures expire, Date is off
+    ///   mixed[=MS]               one of all of the above, drawn evenly: 500 and 503, throttling with and without
+    ///                            x-acs-retry-after, resets, delays of up to MS (1000), a clock one hour off. Only what
+    ///                            passes by itself: no NoAuth, no ErrorTooManyGroups
+    ///   pass                     nothing goes wrong, whatever later rules say
+    ///
+    /// Of rules that exclude each other the first one drawn counts, the others are not used up; delays add up. So rules
+    /// with times=N make a fixed sequence: 'X:error=ServerError,times=1' 'X:pass,times=2' 'X:reset-after,times=1'.
     #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
 
-    /// Makes the draws of faults with a share repeatable.
+    /// Makes the draws of faults repeatable: the same calls in the same order meet the same faults.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_SEED")]
     seed: Option<u64>,
 
@@ -146,6 +158,9 @@ const EXAMPLES: &str = "Examples:
   One create in ten is carried out and its answer lost; the first three deletions meet a broken gateway:
     live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \\
       --fault DeleteLiveMessageGroup:html,times=3
+
+  Three calls in ten meet a fault of any kind that passes, the same ones in every run:
+    live-message-operator emulate --app demo --fault '*:mixed,share=30%' --seed 1
 
   In a pipeline, by environment:
     LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";

@@ -4,7 +4,7 @@
 //! | request | what |
 //! | --- | --- |
 //! | `GET /` | the time, the limits, the faults, how many apps and requests |
-//! | `GET`, `PUT`, `DELETE /faults` | the rules in force, as an array of strings like `"*:slow=500,share=10%"` |
+//! | `GET`, `PUT`, `DELETE /faults` | the rules in force, as an array of strings like `"*:slow=500,share=10%"`; `PUT` takes the array, or `{"rules": […], "seed": N}` |
 //! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
 //! | `GET`, `PUT /clock` | `{"now"}`; `PUT` takes `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
 //! | `GET`, `PUT /state` | every app and group, to save and to load |
@@ -35,6 +35,20 @@ struct Limits {
     count_refused: Option<bool>,
     groups_per_app: Option<usize>,
     latency_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FaultChange {
+    Rules(Vec<String>),
+    Seeded(SeededRules),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeededRules {
+    rules: Vec<String>,
+    seed: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -112,9 +126,15 @@ fn read(service: &Service, log: &RequestLog, path: &str) -> Result<Value, Refusa
 fn write(service: &Service, path: &str, body: &[u8]) -> Result<(), Refusal> {
     match path {
         "/faults" => {
-            let rules: Vec<String> = parse(body)?;
+            let SeededRules { rules, seed } = match parse(body)? {
+                FaultChange::Rules(rules) => SeededRules { rules, seed: None },
+                FaultChange::Seeded(seeded) => seeded,
+            };
             let rules: Result<Vec<Fault>, String> = rules.iter().map(|rule| rule.parse()).collect();
-            service.core().faults.set_rules(rules.map_err(|error| (400, error))?);
+            let rules = rules.map_err(|error| (400, error))?;
+            let faults = &mut service.core().faults;
+            faults.set_rules(rules);
+            seed.into_iter().for_each(|seed| faults.set_seed(seed));
         }
         "/limits" => {
             let limits: Limits = parse(body)?;

@@ -244,7 +244,7 @@ fn injected(kind: &FaultKind) -> ApiError {
 /// Does to an answer what a fault does on the way.
 fn distort(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
     match kind {
-        Some(FaultKind::ResetBefore | FaultKind::ResetAfter) => return Delivery::Reset,
+        Some(FaultKind::ResetBefore | FaultKind::ResetAfter | FaultKind::ResetLate(_)) => return Delivery::Reset,
         Some(FaultKind::Truncated) => return Delivery::Truncated,
         Some(FaultKind::Throttle(Some(ms))) if code.as_deref() == Some("Throttling.User") => {
             response.headers.push(("x-acs-retry-after", ms.to_string()));
