@@ -23,7 +23,7 @@ use crate::emulator::{AccessKey, Clock, Config, Emulator, Fault, State};
 ///   ModifyLiveMessageAppCallback  ModifyLiveMessageAppDisable
 ///
 /// Signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1) are verified: secret, time (within 15 minutes), nonce (used
-/// once). Limits are those of the documents: 50 calls a second per access key and operation, 5,000 live groups an app,
+/// once). Limits are those of the documents: 50 calls a second per account and operation, 5,000 live groups an app,
 /// 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group is kept 30 days and can be
 /// recovered. State is in memory and gone at the end, unless --state names a file.
 ///
@@ -36,10 +36,12 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_LISTEN", default_value = "127.0.0.1:8787")]
     listen: String,
 
-    /// An access key that may call. Repeatable; in the variable, separated by spaces.
+    /// An access key that may call, and the number of the account it belongs to (digits). Limits are shared by the keys
+    /// of an account, as are the apps that belong to it; all keys without an account share one, 1000000000000000.
+    /// Repeatable; in the variable, separated by spaces.
     #[arg(
         long = "access-key",
-        value_name = "ID:SECRET",
+        value_name = "ID:SECRET[@ACCOUNT]",
         env = "LMO_EMULATE_ACCESS_KEY",
         hide_env_values = true,
         value_delimiter = ' ',
@@ -63,9 +65,10 @@ pub struct Args {
     #[arg(long = "deny", value_name = "ID[/APPID]", env = "LMO_EMULATE_DENY", value_delimiter = ' ')]
     denials: Vec<Denial>,
 
-    /// An app that exists from the start, in cn-shanghai or ap-southeast-1 [without @: cn-shanghai]. Further apps are
-    /// made with CreateLiveMessageApp. Repeatable; in the variable, separated by spaces.
-    #[arg(long = "app", value_name = "APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
+    /// An app that exists from the start, in cn-shanghai or ap-southeast-1 [without @: cn-shanghai]. It exists for every
+    /// account, or only for the keys of ACCOUNT. Further apps are made with CreateLiveMessageApp; they belong to the
+    /// account of the key. Repeatable; in the variable, separated by spaces.
+    #[arg(long = "app", value_name = "[ACCOUNT/]APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
     apps: Vec<AppSpec>,
 
     /// A group that exists from the start; with `:deleted` it was deleted just now. If no --app names its app, the app is
@@ -79,9 +82,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_REQUEST_LOG")]
     request_log: Option<PathBuf>,
 
-    /// Calls admitted in any second per access key and operation; more get 400 Throttling.User. 0 for no limit.
+    /// Calls admitted in any second per account and operation; more get 400 Throttling.User. 0 for no limit.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_REQUESTS_PER_SECOND", default_value_t = 50)]
     requests_per_second: usize,
+
+    /// Lets refused calls count in that second too: a caller that does not slow down is refused until it does. The
+    /// documents do not tell what the real gateway does; without this, refused calls do not count.
+    #[arg(long, env = "LMO_EMULATE_COUNT_REFUSED", value_parser = clap::builder::BoolishValueParser::new())]
+    count_refused: bool,
 
     /// Live groups an app may have; more get 400 ErrorTooManyGroups. Deleted ones do not count. 0 for no limit.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_GROUPS_PER_APP", default_value_t = 5_000)]
@@ -92,23 +100,35 @@ pub struct Args {
     latency_ms: u64,
 
     /// Something that goes wrong: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; in the variable,
-    /// separated by spaces. OPERATION is a name or *. KIND is one of
+    /// separated by spaces. OPERATION is a name, or * for all of the Live API. KIND is one of
     ///
-    ///   error=STATUS/CODE        an error of the API; no effect on the state
+    ///   error=STATUS/CODE        an error of the API; no effect on the state. STATUS/ can be left out where the
+    ///                            documents tell it: ServerError, InternalError, ServiceUnavailable, Throttling,
+    ///                            Throttling.User, Throttling.Api, InputInvalid, ErrorTooManyGroups, NoAuth,
+    ///                            ResourceNotExist, InvalidTimeStamp.Expired, SignatureDoesNotMatch,
+    ///                            InvalidAccessKeyId.NotFound, InvalidAccessKeyId.Inactive
     ///   throttle[=MS]            Throttling.User, with x-acs-retry-after: MS; no effect
     ///   html[=STATUS]            a proxy's page, 502 by default; no effect
     ///   reset-before             the connection is reset; no effect
     ///   reset-after              the call is carried out, then the connection is reset
+    ///   reset-late=MS            the connection is reset, the call is carried out up to MS later
     ///   error-after=STATUS/CODE  the call is carried out, the answer is an error
     ///   empty                    the call is carried out, the answer is 200 without a body
     ///   truncated                the call is carried out, half of the answer is sent
     ///   slow=MS                  the call is carried out at once, the answer waits
     ///   late=MS                  the call waits, then it is carried out and answered
     ///   clock=SECONDS            the gateway's clock is wrong: signatures expire, Date is off
+    ///   mixed[=MS]               one of all of the above, drawn evenly: 500 and 503, throttling with and without
+    ///                            x-acs-retry-after, resets, delays of up to MS (1000), a clock one hour off. Only what
+    ///                            passes by itself: no NoAuth, no ErrorTooManyGroups
+    ///   pass                     nothing goes wrong, whatever later rules say
+    ///
+    /// Of rules that exclude each other the first one drawn counts, the others are not used up; delays add up. So rules
+    /// with times=N make a fixed sequence: 'X:error=ServerError,times=1' 'X:pass,times=2' 'X:reset-after,times=1'.
     #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
 
-    /// Makes the draws of faults with a share repeatable.
+    /// Makes the draws of faults repeatable: the same calls in the same order meet the same faults.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_SEED")]
     seed: Option<u64>,
 
@@ -139,6 +159,9 @@ const EXAMPLES: &str = "Examples:
     live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \\
       --fault DeleteLiveMessageGroup:html,times=3
 
+  Three calls in ten meet a fault of any kind that passes, the same ones in every run:
+    live-message-operator emulate --app demo --fault '*:mixed,share=30%' --seed 1
+
   In a pipeline, by environment:
     LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";
 
@@ -159,6 +182,7 @@ impl Args {
             request_log: self.request_log,
             records_kept: if self.admin_listen.is_some() { RECORDS_KEPT } else { 0 },
             requests_per_second: self.requests_per_second,
+            count_refused: self.count_refused,
             groups_per_app: self.groups_per_app,
             latency: Duration::from_millis(self.latency_ms),
             clock: Clock::system(),

@@ -4,8 +4,8 @@
 //! | request | what |
 //! | --- | --- |
 //! | `GET /` | the time, the limits, the faults, how many apps and requests |
-//! | `GET`, `PUT`, `DELETE /faults` | the rules in force, as an array of strings like `"*:slow=500,share=10%"` |
-//! | `GET`, `PUT /limits` | `requestsPerSecond`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
+//! | `GET`, `PUT`, `DELETE /faults` | the rules in force, as an array of strings like `"*:slow=500,share=10%"`; `PUT` takes the array, or `{"rules": […], "seed": N}` |
+//! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
 //! | `GET`, `PUT /clock` | `{"now"}`; `PUT` takes `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
 //! | `GET`, `PUT /state` | every app and group, to save and to load |
 //! | `GET`, `DELETE /requests` | the newest records of the request log, 10,000 at most |
@@ -32,8 +32,23 @@ pub const RECORDS_KEPT: usize = 10_000;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Limits {
     requests_per_second: Option<usize>,
+    count_refused: Option<bool>,
     groups_per_app: Option<usize>,
     latency_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FaultChange {
+    Rules(Vec<String>),
+    Seeded(SeededRules),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeededRules {
+    rules: Vec<String>,
+    seed: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +100,7 @@ fn read(service: &Service, log: &RequestLog, path: &str) -> Result<Value, Refusa
     let limits = || {
         json!({
             "requestsPerSecond": core.limit.limit(),
+            "countRefused": core.limit.counts_refused(),
             "groupsPerApp": core.state.groups_per_app(),
             "latencyMs": latency,
         })
@@ -110,15 +126,24 @@ fn read(service: &Service, log: &RequestLog, path: &str) -> Result<Value, Refusa
 fn write(service: &Service, path: &str, body: &[u8]) -> Result<(), Refusal> {
     match path {
         "/faults" => {
-            let rules: Vec<String> = parse(body)?;
+            let SeededRules { rules, seed } = match parse(body)? {
+                FaultChange::Rules(rules) => SeededRules { rules, seed: None },
+                FaultChange::Seeded(seeded) => seeded,
+            };
             let rules: Result<Vec<Fault>, String> = rules.iter().map(|rule| rule.parse()).collect();
-            service.core().faults.set_rules(rules.map_err(|error| (400, error))?);
+            let rules = rules.map_err(|error| (400, error))?;
+            let faults = &mut service.core().faults;
+            faults.set_rules(rules);
+            seed.into_iter().for_each(|seed| faults.set_seed(seed));
         }
         "/limits" => {
             let limits: Limits = parse(body)?;
             let mut core = service.core();
             if let Some(limit) = limits.requests_per_second {
                 core.limit.set_limit(limit);
+            }
+            if let Some(count) = limits.count_refused {
+                core.limit.set_count_refused(count);
             }
             if let Some(limit) = limits.groups_per_app {
                 core.state.set_groups_per_app(limit);

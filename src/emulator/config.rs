@@ -1,129 +1,16 @@
 //! What an emulator is started with.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-
-use jiff::Timestamp;
-use secrecy::SecretString;
 
 use super::clock::Clock;
 use super::fault::Fault;
+use super::key::AccessKey;
+pub use super::spec::{AppSpec, Denial, GroupSpec, TokenSpec};
 use super::state::{DataCenter, GROUPS_PER_APP, State};
-use super::verify::AccessKey;
 
 /// The default of [`Config::requests_per_second`]: the documented limit.
 pub const REQUESTS_PER_SECOND: usize = 50;
-
-/// An app that exists from the start: `APPID[@DATACENTER]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppSpec {
-    /// `AppId`.
-    pub id: String,
-    /// `cn-shanghai` when the text names none.
-    pub data_center: DataCenter,
-}
-
-impl FromStr for AppSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, center) = text.split_once('@').unwrap_or((text, DataCenter::default().name()));
-        if id.is_empty() || id.contains('/') {
-            return Err("expected APPID[@DATACENTER]".to_owned());
-        }
-        Ok(Self { id: id.to_owned(), data_center: center.parse()? })
-    }
-}
-
-/// A group that exists from the start: `APPID/GROUPID[:deleted]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupSpec {
-    /// `AppId`. If no [`AppSpec`] names the app, it is made in `cn-shanghai`.
-    pub app: String,
-    /// `GroupId`.
-    pub id: String,
-    /// Whether it was deleted the moment the emulator starts.
-    pub deleted: bool,
-}
-
-impl FromStr for GroupSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (path, deleted) = match text.strip_suffix(":deleted") {
-            Some(path) => (path, true),
-            None => (text, false),
-        };
-        let (app, id) = path.split_once('/').unwrap_or_default();
-        let id_ok = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if app.is_empty() || !id_ok {
-            return Err("expected APPID/GROUPID[:deleted], the group id 1 to 64 letters and digits".to_owned());
-        }
-        Ok(Self { app: app.to_owned(), id: id.to_owned(), deleted })
-    }
-}
-
-impl FromStr for AccessKey {
-    type Err = String;
-
-    /// `ID:SECRET`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self::new(id, secret)),
-            _ => Err("expected ID:SECRET".to_owned()),
-        }
-    }
-}
-
-/// The token of a temporary key: `ID:TOKEN[@EXPIRY]`.
-#[derive(Debug, Clone)]
-pub struct TokenSpec {
-    /// The access key it belongs to.
-    pub id: String,
-    /// The token.
-    pub token: SecretString,
-    /// From when on it is refused, RFC 3339.
-    pub expires: Option<Timestamp>,
-}
-
-impl FromStr for TokenSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, rest) = text.split_once(':').unwrap_or_default();
-        let dated = rest.rsplit_once('@').and_then(|(token, time)| Some((token, time.parse().ok()?)));
-        let (token, expires) = dated.map_or((rest, None), |(token, time)| (token, Some(time)));
-        if id.is_empty() || token.is_empty() {
-            return Err("expected ID:TOKEN[@EXPIRY]".to_owned());
-        }
-        Ok(Self { id: id.to_owned(), token: SecretString::from(token.to_owned()), expires })
-    }
-}
-
-/// What a key may not do: `ID[/APPID]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    /// The access key.
-    pub access_key_id: String,
-    /// The app; every app and every operation when `None`.
-    pub app: Option<String>,
-}
-
-impl FromStr for Denial {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, app) = match text.split_once('/') {
-            Some((id, app)) => (id, Some(app)),
-            None => (text, None),
-        };
-        if id.is_empty() || app == Some("") {
-            return Err("expected ID[/APPID]".to_owned());
-        }
-        Ok(Self { access_key_id: id.to_owned(), app: app.map(str::to_owned) })
-    }
-}
 
 /// Everything an emulator can be told at its start. [`Config::default`] listens on a free port of 127.0.0.1 and knows
 /// no key and no app.
@@ -143,8 +30,10 @@ pub struct Config {
     pub request_log: Option<PathBuf>,
     /// How many records of the request log are kept in memory; 0 for none.
     pub records_kept: usize,
-    /// Calls a second per access key and operation; 0 for no limit.
+    /// Calls a second per account and operation; 0 for no limit.
     pub requests_per_second: usize,
+    /// Whether calls refused by this limit count in it too.
+    pub count_refused: bool,
     /// Live groups an app may have; 0 for no limit.
     pub groups_per_app: usize,
     /// What every answer waits.
@@ -172,6 +61,7 @@ impl Default for Config {
             request_log: None,
             records_kept: 100_000,
             requests_per_second: REQUESTS_PER_SECOND,
+            count_refused: false,
             groups_per_app: GROUPS_PER_APP,
             latency: Duration::ZERO,
             clock: Clock::system(),
@@ -221,7 +111,14 @@ impl Builder {
 
     /// An app in a data center.
     pub fn app_in(mut self, id: &str, data_center: DataCenter) -> Self {
-        self.config.apps.push(AppSpec { id: id.to_owned(), data_center });
+        self.config.apps.push(AppSpec { account: None, id: id.to_owned(), data_center });
+        self
+    }
+
+    /// An app in `cn-shanghai` that exists for the keys of one account only.
+    pub fn app_of(mut self, account: &str, id: &str) -> Self {
+        let account = Some(account.to_owned());
+        self.config.apps.push(AppSpec { account, id: id.to_owned(), data_center: DataCenter::Shanghai });
         self
     }
 
@@ -243,9 +140,15 @@ impl Builder {
         self
     }
 
-    /// Calls a second per access key and operation; 0 for no limit.
+    /// Calls a second per account and operation; 0 for no limit.
     pub fn requests_per_second(mut self, limit: usize) -> Self {
         self.config.requests_per_second = limit;
+        self
+    }
+
+    /// Calls refused by this limit count in it too.
+    pub fn count_refused(mut self) -> Self {
+        self.config.count_refused = true;
         self
     }
 
@@ -309,33 +212,6 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret as _;
-
-    #[test]
-    fn specs_are_read_as_documented() {
-        let app: AppSpec = "demo@ap-southeast-1".parse().unwrap();
-        assert_eq!((app.id.as_str(), app.data_center), ("demo", DataCenter::Singapore));
-        assert_eq!("demo".parse::<AppSpec>().unwrap().data_center, DataCenter::Shanghai);
-        let group: GroupSpec = "demo/g1:deleted".parse().unwrap();
-        assert_eq!((group.app.as_str(), group.id.as_str(), group.deleted), ("demo", "g1", true));
-        let key: AccessKey = "id:se:cret".parse().unwrap();
-        assert_eq!((key.id.as_str(), key.secret.expose_secret()), ("id", "se:cret"));
-        let token: TokenSpec = "id:to@ken@2026-01-02T03:04:05Z".parse().unwrap();
-        assert_eq!((token.token.expose_secret(), token.expires.is_some()), ("to@ken", true));
-        assert_eq!("id:to@ken".parse::<TokenSpec>().unwrap().token.expose_secret(), "to@ken");
-        assert_eq!("id/demo".parse::<Denial>().unwrap().app.as_deref(), Some("demo"));
-    }
-
-    #[test]
-    fn malformed_specs_are_refused() {
-        assert!("demo@eu-central-1".parse::<AppSpec>().is_err());
-        assert!("@cn-shanghai".parse::<AppSpec>().is_err());
-        assert!("demo".parse::<GroupSpec>().is_err());
-        assert!("demo/a-b".parse::<GroupSpec>().is_err());
-        assert!("id".parse::<AccessKey>().is_err());
-        assert!("id:".parse::<TokenSpec>().is_err());
-        assert!("id/".parse::<Denial>().is_err());
-    }
 
     #[test]
     fn secrets_are_not_shown() {

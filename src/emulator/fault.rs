@@ -1,4 +1,8 @@
 //! Faults: what a gateway, a proxy or a network does to a share of the requests.
+//!
+//! Rules are drawn in their order. Of those that exclude each other the first one drawn counts, and the others are not
+//! used up: so rules with `times` make a fixed sequence. `error=ServerError,times=1`, `pass,times=2`,
+//! `reset-after,times=1` for one operation mean an error, two calls without a fault, a lost answer, and no fault since.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +10,13 @@ use std::time::Duration;
 
 use super::operation::Operation;
 
+/// The longest delay of `mixed`, in milliseconds, when it names none.
+const MIXED_MS: u64 = 1000;
+
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `error=STATUS/CODE`: an error of the API; the request has no effect.
+    /// `error=STATUS/CODE`: an error of the API; the request has no effect. Codes the documents give a status need none.
     Error(u16, String),
     /// `error-after=STATUS/CODE`: the same, but the request took effect.
     ErrorAfter(u16, String),
@@ -19,6 +26,8 @@ pub enum FaultKind {
     ResetBefore,
     /// `reset-after`: the connection is reset after the request took effect.
     ResetAfter,
+    /// `reset-late=MS`: the connection is reset, the request takes effect afterwards, up to so many milliseconds later.
+    ResetLate(u64),
     /// `slow=MS`: the request takes effect when it arrives, its answer waits.
     Slow(u64),
     /// `late=MS`: the request waits, then takes effect and is answered.
@@ -31,6 +40,34 @@ pub enum FaultKind {
     Truncated,
     /// `clock=SECONDS`: the gateway's clock is wrong by so much, in the check of the signature's time and in `Date`.
     Clock(i64),
+    /// `mixed` or `mixed=MS`: one of all of the above, drawn evenly; delays are up to so many milliseconds, 1,000 by
+    /// default. No `NoAuth` and no `ErrorTooManyGroups`: only faults that pass.
+    Mixed(u64),
+    /// `pass`: nothing goes wrong, whatever the rules after this one say.
+    Pass,
+}
+
+/// What [`FaultKind::Mixed`] draws from: faults a client gets over by trying again, whatever it called. Errors that stay
+/// until someone acts (`NoAuth`, `ErrorTooManyGroups`) are not among them.
+fn mixture(most: u64) -> [FaultKind; 15] {
+    let error = |status, code: &str| FaultKind::Error(status, code.to_owned());
+    [
+        error(500, "ServerError"),
+        error(500, "InternalError"),
+        error(503, "ServiceUnavailable"),
+        FaultKind::ErrorAfter(500, "ServerError".to_owned()),
+        FaultKind::Throttle(None),
+        FaultKind::Throttle(Some(most.min(1000))),
+        FaultKind::ResetBefore,
+        FaultKind::ResetAfter,
+        FaultKind::ResetLate(most),
+        FaultKind::Slow(most),
+        FaultKind::Late(most),
+        FaultKind::Html(502),
+        FaultKind::Empty,
+        FaultKind::Truncated,
+        FaultKind::Clock(3600),
+    ]
 }
 
 impl FaultKind {
@@ -42,10 +79,11 @@ impl FaultKind {
 
 /// A rule: which requests, how many of them, and what goes wrong.
 ///
-/// Written as `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`; the operation is a name or `*`.
+/// Written as `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`; the operation is a name or `*`, which stands for all
+/// of the Live API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// `None`: every operation.
+    /// `None`: every operation of the Live API, and requests for none.
     pub operation: Option<Operation>,
     /// What goes wrong.
     pub kind: FaultKind,
@@ -99,8 +137,10 @@ fn kind(text: &str) -> Option<FaultKind> {
         None => (text, None),
     };
     let error = || {
-        let (status, code) = value?.split_once('/')?;
-        let status: u16 = status.parse().ok().filter(|status| (400..600).contains(status))?;
+        let Some((status, code)) = value?.split_once('/') else {
+            return Some((documented_status(value?)?, value?.to_owned()));
+        };
+        let status: u16 = status.parse().ok().filter(|status| (300..600).contains(status))?;
         Some((status, code.to_owned())).filter(|(_, code)| !code.is_empty())
     };
     match (name, value) {
@@ -110,6 +150,7 @@ fn kind(text: &str) -> Option<FaultKind> {
         ("throttle", Some(ms)) => ms.parse().ok().map(|ms| FaultKind::Throttle(Some(ms))),
         ("reset-before", None) => Some(FaultKind::ResetBefore),
         ("reset-after", None) => Some(FaultKind::ResetAfter),
+        ("reset-late", Some(ms)) => ms.parse().ok().map(FaultKind::ResetLate),
         ("slow", Some(ms)) => ms.parse().ok().map(FaultKind::Slow),
         ("late", Some(ms)) => ms.parse().ok().map(FaultKind::Late),
         ("html", None) => Some(FaultKind::Html(502)),
@@ -117,6 +158,23 @@ fn kind(text: &str) -> Option<FaultKind> {
         ("empty", None) => Some(FaultKind::Empty),
         ("truncated", None) => Some(FaultKind::Truncated),
         ("clock", Some(seconds)) => seconds.parse().ok().map(FaultKind::Clock),
+        ("mixed", None) => Some(FaultKind::Mixed(MIXED_MS)),
+        ("mixed", Some(ms)) => ms.parse().ok().map(FaultKind::Mixed),
+        ("pass", None) => Some(FaultKind::Pass),
+        _ => None,
+    }
+}
+
+/// The status the documents give a code.
+fn documented_status(code: &str) -> Option<u16> {
+    match code {
+        "InputInvalid" | "ErrorTooManyGroups" => Some(400),
+        "Throttling" | "Throttling.User" | "Throttling.Api" => Some(400),
+        "InvalidTimeStamp.Expired" | "InvalidAccessKeyId.Inactive" | "SignatureDoesNotMatch" => Some(400),
+        "NoAuth" => Some(403),
+        "ResourceNotExist" | "InvalidAccessKeyId.NotFound" => Some(404),
+        "ServerError" | "InternalError" => Some(500),
+        "ServiceUnavailable" => Some(503),
         _ => None,
     }
 }
@@ -130,12 +188,15 @@ impl fmt::Display for FaultKind {
             Self::Throttle(Some(ms)) => write!(f, "throttle={ms}"),
             Self::ResetBefore => f.write_str("reset-before"),
             Self::ResetAfter => f.write_str("reset-after"),
+            Self::ResetLate(ms) => write!(f, "reset-late={ms}"),
             Self::Slow(ms) => write!(f, "slow={ms}"),
             Self::Late(ms) => write!(f, "late={ms}"),
             Self::Html(status) => write!(f, "html={status}"),
             Self::Empty => f.write_str("empty"),
             Self::Truncated => f.write_str("truncated"),
             Self::Clock(seconds) => write!(f, "clock={seconds}"),
+            Self::Mixed(ms) => write!(f, "mixed={ms}"),
+            Self::Pass => f.write_str("pass"),
         }
     }
 }
@@ -182,6 +243,11 @@ impl Faults {
         &self.rules
     }
 
+    /// Starts the draws over, in the order this number stands for.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.dice.seed(seed);
+    }
+
     /// Other rules from now on.
     pub fn set_rules(&mut self, rules: Vec<Fault>) {
         self.rules = rules;
@@ -195,68 +261,34 @@ impl Faults {
             if !fits || rule.times == Some(0) || self.dice.f64() >= rule.share {
                 continue;
             }
-            match &rule.kind {
-                FaultKind::Slow(ms) => plan.slow += Duration::from_millis(*ms),
-                FaultKind::Late(ms) => plan.late += Duration::from_millis(*ms),
-                kind if plan.kind.is_none() => plan.kind = Some(kind.clone()),
+            match settle(&rule.kind, &mut self.dice) {
+                FaultKind::Slow(ms) => plan.slow += Duration::from_millis(ms),
+                FaultKind::Late(ms) => plan.late += Duration::from_millis(ms),
+                kind if plan.kind.is_none() => plan.kind = Some(kind),
                 // Overruled, and not used up.
                 _ => continue,
             }
             rule.times = rule.times.map(|times| times - 1);
+            if plan.kind == Some(FaultKind::Pass) {
+                break;
+            }
         }
         plan
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_written_as_they_are_read() {
-        for text in [
-            "*:error=503/ServiceUnavailable",
-            "CreateLiveMessageGroup:error-after=500/ServerError,share=5%",
-            "*:throttle,times=3",
-            "*:throttle=200",
-            "ModifyLiveMessageGroup:reset-before,share=12.5%,times=1",
-            "*:reset-after",
-            "*:slow=500",
-            "*:late=500",
-            "*:html=502",
-            "*:empty",
-            "*:truncated",
-            "*:clock=-1800",
-        ] {
-            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+/// What is left to chance in a fault is drawn: the kind of a mixed one and its delay, the lateness after a reset.
+fn settle(kind: &FaultKind, dice: &mut fastrand::Rng) -> FaultKind {
+    match kind {
+        FaultKind::ResetLate(most) => FaultKind::ResetLate(dice.u64(0..=*most)),
+        FaultKind::Mixed(most) => {
+            let most = dice.u64(0..=*most);
+            let kinds = mixture(most);
+            kinds[dice.usize(0..kinds.len())].clone()
         }
-        assert_eq!("*:html".parse::<Fault>().unwrap().kind, FaultKind::Html(502));
-        for bad in ["slow=1", "*:slow", "*:none", "Create:slow=1", "*:error=200/OK", "*:slow=1,share=5", "*:empty,x=1"]
-        {
-            assert!(bad.parse::<Fault>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn draws_follow_operation_share_and_times() {
-        let rules = ["CreateLiveMessageGroup:empty,times=2", "*:slow=10,share=25%", "*:slow=5,share=0%"];
-        let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        let mut faults = Faults::new(rules, Some(7));
-        let draws: Vec<Plan> = (0..4000).map(|_| faults.draw(Some(Operation::CreateGroup))).collect();
-        assert_eq!(draws.iter().filter(|plan| plan.kind == Some(FaultKind::Empty)).count(), 2);
-        let slow = draws.iter().filter(|plan| plan.slow == Duration::from_millis(10)).count();
-        assert!((900..1100).contains(&slow), "{slow}");
-        assert!(draws.iter().all(|plan| plan.slow <= Duration::from_millis(10)));
-        assert_eq!(faults.draw(Some(Operation::DeleteGroup)).kind, None);
-        assert_eq!(faults.rules()[0].times, Some(0));
-    }
-
-    #[test]
-    fn the_first_of_two_that_exclude_each_other_wins() {
-        let rules = ["*:empty,times=1", "*:truncated,times=1"].map(|rule| rule.parse().unwrap()).to_vec();
-        let mut faults = Faults::new(rules, None);
-        assert_eq!(faults.draw(None).kind, Some(FaultKind::Empty));
-        assert_eq!(faults.draw(None).kind, Some(FaultKind::Truncated));
-        assert_eq!(faults.draw(None), Plan::default());
+        kind => kind.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When it had arrived, by the emulator's clock: RFC 3339 in UTC with microseconds.
+    /// When it took effect or was refused, by the emulator's clock: RFC 3339 in UTC with microseconds.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
     /// Whose key it names; `null` when it names none. In a refused request this is a claim.
@@ -38,7 +38,7 @@ pub struct Record {
     pub code: Option<String>,
     /// The `RequestId` of the answer.
     pub request_id: String,
-    /// Whole milliseconds from the arrival to the answer.
+    /// Whole milliseconds from the arrival to the answer, or to the effect when there was no answer.
     pub duration_ms: u64,
 }
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admin;
 use super::config::{Builder, Config};
+use super::fault::FaultKind;
 use super::log::{Record, RequestLog};
 use super::service::{Delivery, Exchange, Service};
 use super::state::{Group, State};
@@ -46,7 +47,8 @@ impl Emulator {
         let service = Arc::new(Service::new(&config));
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let server = Server { service: service.clone(), log: log.clone(), stop: stop.clone() };
+        let server =
+            Server { service: service.clone(), log: log.clone(), stop: stop.clone(), tasks: TaskTracker::new() };
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
             let log = server.log.clone();
             if let Err(error) = runtime.block_on(server.run(listener, admin)) {
@@ -123,9 +125,14 @@ impl Handle {
         self.service.core().verifier.remove_key(id);
     }
 
-    /// Changes the calls a second per access key and operation; 0 for no limit.
+    /// Changes the calls a second per account and operation; 0 for no limit.
     pub fn set_requests_per_second(&self, limit: usize) {
         self.service.core().limit.set_limit(limit);
+    }
+
+    /// Lets calls refused by this limit count in it too, or no longer.
+    pub fn set_count_refused(&self, count: bool) {
+        self.service.core().limit.set_count_refused(count);
     }
 
     /// Puts other faults in force.
@@ -186,29 +193,34 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 #[derive(Debug, Clone)]
 struct Server {
     service: Arc<Service>,
     log: Arc<RequestLog>,
     stop: CancellationToken,
+    /// Connections, and requests that take effect after theirs.
+    tasks: TaskTracker,
 }
 
 impl Server {
     async fn run(self, listener: TcpListener, admin: Option<TcpListener>) -> io::Result<()> {
-        let connections = TaskTracker::new();
         if let Some(admin) = admin {
             let admin = tokio::net::TcpListener::from_std(admin)?;
-            let (server, tracker) = (self.clone(), connections.clone());
-            connections.spawn(async move {
+            let server = self.clone();
+            self.tasks.spawn(async move {
                 let serve = |stream| server.clone().serve_admin(stream);
-                accept(&admin, &server.stop, &tracker, serve).await;
+                accept(&admin, &server.stop, &server.tasks, serve).await;
             });
         }
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        accept(&listener, &self.stop, &connections, |stream| self.clone().serve(stream)).await;
+        accept(&listener, &self.stop, &self.tasks, |stream| self.clone().serve(stream)).await;
         drop(listener);
-        connections.close();
-        let _ = tokio::time::timeout(GRACE, connections.wait()).await;
+        self.tasks.close();
+        let _ = tokio::time::timeout(GRACE, self.tasks.wait()).await;
         Ok(())
     }
 
@@ -253,7 +265,10 @@ impl Server {
                     // A body sent in answer to HEAD would be taken for the next answer.
                     let reusable = request.keep_alive && request.method != "HEAD";
                     let keep_alive = reusable && !self.stop.is_cancelled();
-                    let exchange = self.take_effect(request).await;
+                    let Some(exchange) = self.take_effect(request, arrived).await else {
+                        let _ = connection.into_stream().set_zero_linger();
+                        return;
+                    };
                     let reset = exchange.delivery == Delivery::Reset;
                     if !self.deliver(&mut connection, exchange, arrived, keep_alive).await {
                         if reset {
@@ -272,16 +287,26 @@ impl Server {
         }
     }
 
-    async fn take_effect(&self, request: RawRequest) -> Exchange {
-        match self.service.receive(request) {
-            Ok((incoming, plan)) => {
-                if !plan.late.is_zero() {
-                    tokio::time::sleep(plan.late).await;
-                }
-                self.service.answer(incoming, plan)
-            }
-            Err(refusal) => *refusal,
+    /// The answer to a request that took effect; `None` when the connection is to be reset first.
+    async fn take_effect(&self, request: RawRequest, arrived: Instant) -> Option<Exchange> {
+        let (incoming, plan) = match self.service.receive(request) {
+            Ok(received) => received,
+            Err(refusal) => return Some(*refusal),
+        };
+        if !plan.late.is_zero() {
+            tokio::time::sleep(plan.late).await;
         }
+        let Some(FaultKind::ResetLate(ms)) = plan.kind else {
+            return Some(self.service.answer(incoming, plan));
+        };
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let mut record = server.service.answer(incoming, plan).record;
+            record.duration_ms = elapsed_ms(arrived);
+            server.log.add(record).await;
+        });
+        None
     }
 
     /// Waits the latency, logs and answers; whether the connection can be used again.
@@ -296,7 +321,7 @@ impl Server {
         if !wait.is_zero() {
             tokio::time::sleep_until((arrived + wait).into()).await;
         }
-        record.duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
+        record.duration_ms = elapsed_ms(arrived);
         self.log.add(record).await;
         let now = self.service.clock().now();
         let date = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::config::{Config, Denial};
 use super::error::ApiError;
 use super::fault::{FaultKind, Faults, Plan};
+use super::key::{AccessKey, DEFAULT_ACCOUNT};
 use super::limit::RateLimit;
 use super::log::Record;
 use super::operation::Operation;
@@ -84,7 +85,9 @@ impl Service {
         let mut state = config.state.clone().unwrap_or_default();
         state.set_groups_per_app(config.groups_per_app);
         for app in config.apps.iter().filter(|app| config.state.as_ref().is_none_or(|old| old.app(&app.id).is_none())) {
-            state.put_app(App::new(&app.id, app.data_center, now));
+            let mut made = App::new(&app.id, app.data_center, now);
+            made.account.clone_from(&app.account);
+            state.put_app(made);
         }
         for spec in &config.groups {
             if state.app(&spec.app).is_none() {
@@ -96,9 +99,11 @@ impl Service {
                 app.put_group(group);
             }
         }
+        let mut limit = RateLimit::new(config.requests_per_second);
+        limit.set_count_refused(config.count_refused);
         let core = Core {
             verifier: Verifier::new(config.access_keys.iter().cloned()),
-            limit: RateLimit::new(config.requests_per_second),
+            limit,
             state,
             faults: Faults::new(config.faults.clone(), config.seed),
             latency: config.latency,
@@ -197,7 +202,8 @@ impl Service {
             return Err(ApiError::new(400, "InvalidVersion", message));
         }
         let operation = incoming.operation().ok_or_else(ApiError::api_not_found)?;
-        if !core.limit.admit(&caller, operation, now) {
+        let account = core.verifier.key(&caller).map_or(DEFAULT_ACCOUNT, AccessKey::account).to_owned();
+        if !core.limit.admit(&account, operation, now) {
             return Err(ApiError::throttling_user());
         }
         match &plan.kind {
@@ -206,7 +212,7 @@ impl Service {
             _ => {}
         }
         self.permit(&caller, params)?;
-        let answer = core.state.handle(operation, params, now)?;
+        let answer = core.state.handle_for(&account, operation, params, now)?;
         match &plan.kind {
             Some(kind @ FaultKind::ErrorAfter(..)) => Err(injected(kind)),
             _ => Ok((operation, answer)),
@@ -238,7 +244,7 @@ fn injected(kind: &FaultKind) -> ApiError {
 /// Does to an answer what a fault does on the way.
 fn distort(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
     match kind {
-        Some(FaultKind::ResetBefore | FaultKind::ResetAfter) => return Delivery::Reset,
+        Some(FaultKind::ResetBefore | FaultKind::ResetAfter | FaultKind::ResetLate(_)) => return Delivery::Reset,
         Some(FaultKind::Truncated) => return Delivery::Truncated,
         Some(FaultKind::Throttle(Some(ms))) if code.as_deref() == Some("Throttling.User") => {
             response.headers.push(("x-acs-retry-after", ms.to_string()));

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::answer::Format;
 use super::error::ApiError;
+pub use super::key::AccessKey;
 use super::request::{Params, Request};
 use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v1, sign_v3};
 
@@ -21,33 +22,6 @@ pub enum SignatureVersion {
     V3,
     /// HMAC-SHA1, in the parameters.
     V1,
-}
-
-/// An access key.
-#[derive(Debug, Clone)]
-pub struct AccessKey {
-    /// The public half.
-    pub id: String,
-    /// The secret half.
-    pub secret: SecretString,
-    /// Of a temporary key (STS): every request must carry this token.
-    pub token: Option<SecretString>,
-    /// Of a temporary key: from then on its requests get `InvalidSecurityToken.Expired`.
-    pub expires: Option<Timestamp>,
-}
-
-impl AccessKey {
-    /// A permanent key.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { id: id.into(), secret: SecretString::from(secret.into()), token: None, expires: None }
-    }
-
-    /// The same key as a temporary one.
-    pub fn with_token(mut self, token: impl Into<String>, expires: Option<Timestamp>) -> Self {
-        self.token = Some(SecretString::from(token.into()));
-        self.expires = expires;
-        self
-    }
 }
 
 /// What a request says of itself, believed or not: for the log, and for the format of the answer.
@@ -133,12 +107,22 @@ impl Verifier {
         self.keys.remove(id)
     }
 
+    /// The keys it knows, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &AccessKey> {
+        self.keys.values()
+    }
+
+    /// The key of that id.
+    pub fn key(&self, id: &str) -> Option<&AccessKey> {
+        self.keys.get(id)
+    }
+
     /// Authenticates a request at the time `now` and remembers its nonce.
     ///
     /// # Errors
     ///
     /// In this order: `Missing<Parameter>`, `IncompleteSignature`, `InvalidTimeStamp.Format`,
-    /// `InvalidAccessKeyId.NotFound`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
+    /// `InvalidAccessKeyId.NotFound`, `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
     /// `SignatureDoesNotMatch`, `SignatureNonceUsed`.
     pub fn verify(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         let authorization = request.header("authorization").unwrap_or_default();
@@ -170,8 +154,8 @@ impl Verifier {
         let date = timestamp(header("x-acs-date", "Timestamp")?)?;
         let content_hash = header("x-acs-content-sha256", "ContentSha256")?;
         let parsed = Authorization::parse(authorization).ok_or_else(incomplete_authorization)?;
-        let key = self.key(parsed.access_key_id)?;
-        token(key, request.header("x-acs-security-token"), now)?;
+        let key = self.active_key(parsed.access_key_id)?;
+        key.check_token(request.header("x-acs-security-token"), now)?;
         fresh(date, now)?;
         parsed.covers(request)?;
         if content_hash != sha256_hex(&request.body) {
@@ -215,8 +199,8 @@ impl Verifier {
         }
         let nonce = param("SignatureNonce")?;
         let date = timestamp(param("Timestamp")?)?;
-        let key = self.key(access_key_id)?;
-        token(key, params.get("SecurityToken"), now)?;
+        let key = self.active_key(access_key_id)?;
+        key.check_token(params.get("SecurityToken"), now)?;
         fresh(date, now)?;
         let signed = params.iter().filter(|(name, _)| *name != "Signature");
         let expected = sign_v1(&request.method, signed, key.secret.expose_secret());
@@ -226,10 +210,19 @@ impl Verifier {
         Ok(Genuine { access_key_id, nonce, date })
     }
 
-    fn key(&self, id: &str) -> Result<&AccessKey, ApiError> {
-        self.keys.get(id).ok_or_else(|| {
-            ApiError::new(404, "InvalidAccessKeyId.NotFound", format!("Specified access key {id} is not found."))
-        })
+    fn active_key(&self, id: &str) -> Result<&AccessKey, ApiError> {
+        match self.keys.get(id) {
+            Some(key) if key.inactive => Err(ApiError::new(
+                400,
+                "InvalidAccessKeyId.Inactive",
+                format!("Specified access key {id} is disabled."),
+            )),
+            Some(key) => Ok(key),
+            None => {
+                let message = format!("Specified access key {id} is not found.");
+                Err(ApiError::new(404, "InvalidAccessKeyId.NotFound", message))
+            }
+        }
     }
 }
 
@@ -321,27 +314,6 @@ fn fresh(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
         ));
     }
     Ok(())
-}
-
-/// Whether a request of this key carries the token it must. Status 400 for all three codes is an assumption: the public
-/// documents do not give one.
-fn token(key: &AccessKey, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
-    let sent = sent.filter(|token| !token.is_empty());
-    match (&key.token, sent) {
-        (None, None) => Ok(()),
-        (Some(_), None) => Err(ApiError::missing("SecurityToken")),
-        (Some(token), Some(sent)) if token.expose_secret() == sent => match key.expires {
-            Some(expires) if expires <= now => {
-                Err(ApiError::new(400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired."))
-            }
-            _ => Ok(()),
-        },
-        _ => Err(ApiError::new(
-            400,
-            "InvalidSecurityToken.MismatchWithAccessKey",
-            "Specified SecurityToken mismatch with the AccessKey.",
-        )),
-    }
 }
 
 /// The nonces seen, each until the time of its request is out of the window: from then on the request is refused for its

@@ -56,6 +56,57 @@ fn connections_are_reset_before_or_after_the_effect() {
 }
 
 #[test]
+fn an_effect_can_come_after_the_reset() {
+    let (emulator, client) = with("*:reset-late=1200,times=1");
+    let start = Instant::now();
+    assert_eq!(raw(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
+    let reset = start.elapsed();
+    while emulator.request_log().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+    let record = emulator.request_log().remove(0);
+    assert_eq!((record.status, record.code), (0, None));
+    assert!(record.duration_ms <= 1300 && Duration::from_millis(record.duration_ms + 100) >= reset);
+    assert!(emulator.group("demo", "g1").is_some());
+    client.ok(CREATE, &GROUP);
+}
+
+#[test]
+fn effects_still_to_come_are_waited_for_at_a_shutdown() {
+    let (emulator, client) = with("*:reset-late=700");
+    for id in ["g1", "g2", "g3"] {
+        let mut stream = TcpStream::connect(client.address).unwrap();
+        stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", id)])).unwrap();
+        assert!(stream.read(&mut [0]).is_err());
+    }
+    assert_eq!(emulator.shutdown().app("demo").unwrap().live_groups(), 3);
+}
+
+#[test]
+fn a_mixture_of_faults_is_gone_through_by_trying_again() {
+    let rule = "*:mixed=20,share=30%".parse().unwrap();
+    let emulator = emulator().requests_per_second(0).fault(rule).seed(7).start().unwrap();
+    let client = Client::new(emulator.address());
+    let mut tries = 0;
+    for i in 0..100 {
+        let id = format!("g{i}");
+        let done = || {
+            let mut stream = TcpStream::connect(client.address).unwrap();
+            stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", &id)])).unwrap();
+            // So that the emulator closes the connection, too, when it has answered.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut text = String::new();
+            let whole = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");
+            whole && text.ends_with("}")
+        };
+        tries += 1 + (0..50).take_while(|_| !done()).count();
+    }
+    assert_eq!(emulator.with_state(|state| state.app("demo").unwrap().live_groups()), 100);
+    assert!((115..160).contains(&tries), "{tries}");
+}
+
+#[test]
 fn answers_are_not_what_they_should_be() {
     let (emulator, client) = with("*:html");
     let response = client.call(CREATE, &GROUP);
@@ -126,7 +177,7 @@ fn a_running_emulator_can_be_steered() {
     client.ok(CREATE, &GROUP);
 
     let limits = ask("PUT", "/limits", r#"{"requestsPerSecond": 0, "groupsPerApp": 1}"#).1;
-    assert_eq!(limits, json!({"requestsPerSecond": 0, "groupsPerApp": 1, "latencyMs": 0}));
+    assert_eq!(limits, json!({"requestsPerSecond": 0, "countRefused": false, "groupsPerApp": 1, "latencyMs": 0}));
     assert_eq!(client.call(CREATE, &[GROUP[0], ("GroupId", "g2")]).code(), "ErrorTooManyGroups");
 
     let saved = ask("GET", "/state", "").1;

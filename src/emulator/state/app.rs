@@ -26,7 +26,7 @@ impl State {
         }
     }
 
-    pub(super) fn create_app(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    pub(super) fn create_app(&mut self, account: &str, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
         let name = params.get("AppName").unwrap_or_default();
         if !name.is_empty() && !(2..=16).contains(&name.chars().count()) {
             return Err(ApiError::input_invalid("AppName", "must be 2 to 16 characters"));
@@ -35,10 +35,11 @@ impl State {
         let callback_url = check::public_url(params, "EventCallbackUrl")?;
         let message_life_cycle = check::number(params, "MsgLifeCycle", 0..=2, Some(0))?;
         let center = check::data_center(params)?.unwrap_or_default();
-        if self.apps.len() >= APPS {
+        if self.apps.values().filter(|app| app.is_visible_to(account)).count() >= APPS {
             return Err(ApiError::input_invalid("AppName", format_args!("there are {APPS} apps already")));
         }
         let mut app = App::new(self.new_app_id(now), center, now);
+        app.account = Some(account.to_owned());
         app.name = name.to_owned();
         app.audit_type = audit_type;
         app.audit_url = audit_url;
@@ -75,11 +76,13 @@ impl State {
     }
 
     /// By order of creation. The token is the number of entries already listed; absent, 0 or -1 for the first page.
-    pub(super) fn list_apps(&mut self, params: &Params) -> Result<Answer, ApiError> {
+    pub(super) fn list_apps(&mut self, account: &str, params: &Params) -> Result<Answer, ApiError> {
         let descending = check::number(params, "SortType", 1..=2, None)? == 2;
         let center = check::data_center(params)?;
         let skip = usize::try_from(check::number(params, "NextPageToken", -1..=i64::MAX, Some(-1))?).unwrap_or(0);
-        let wanted = |app: &&App| center.is_none_or(|center: DataCenter| center == app.data_center);
+        let wanted = |app: &&App| {
+            app.is_visible_to(account) && center.is_none_or(|center: DataCenter| center == app.data_center)
+        };
         let mut apps: Vec<&App> = self.apps.values().filter(wanted).collect();
         apps.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         if descending {

@@ -3,9 +3,10 @@
 mod app;
 mod check;
 mod group;
+mod groups;
 mod list;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,8 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::error::ApiError;
+use super::key::DEFAULT_ACCOUNT;
 use super::operation::Operation;
 use super::request::Params;
+use groups::Groups;
 
 /// How long a deleted group is kept and can be recovered: 30 days.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -119,6 +122,9 @@ impl Group {
 pub struct App {
     /// `AppId`.
     pub id: String,
+    /// The account it belongs to. It does not exist for the keys of another; `None`: it exists for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// `AppName`.
     #[serde(default)]
     pub name: String,
@@ -154,6 +160,7 @@ impl App {
     pub fn new(id: impl Into<String>, data_center: DataCenter, now: Timestamp) -> Self {
         Self {
             id: id.into(),
+            account: None,
             name: String::new(),
             data_center,
             disabled: false,
@@ -165,6 +172,11 @@ impl App {
             modified: now,
             groups: Groups::default(),
         }
+    }
+
+    /// Whether it exists for the keys of this account.
+    pub fn is_visible_to(&self, account: &str) -> bool {
+        self.account.as_deref().is_none_or(|owner| owner == account)
     }
 
     /// A group, live or deleted and not yet purged.
@@ -190,92 +202,6 @@ impl App {
     /// Takes a group away without a trace, as the API does 30 days after a deletion.
     pub fn purge_group(&mut self, id: &str) -> Option<Group> {
         self.groups.remove(id)
-    }
-}
-
-/// The groups of an app: by id, by order of creation, and the deleted ones by time of deletion.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<Group>", into = "Vec<Group>")]
-struct Groups {
-    next_number: u64,
-    numbers: HashMap<String, u64>,
-    by_number: BTreeMap<u64, Group>,
-    deleted: BTreeSet<(Timestamp, u64)>,
-}
-
-impl From<Vec<Group>> for Groups {
-    fn from(list: Vec<Group>) -> Self {
-        let mut groups = Self::default();
-        list.into_iter().for_each(|group| groups.put(group));
-        groups
-    }
-}
-
-impl From<Groups> for Vec<Group> {
-    fn from(groups: Groups) -> Self {
-        groups.by_number.into_values().collect()
-    }
-}
-
-impl Groups {
-    fn get(&self, id: &str) -> Option<&Group> {
-        self.by_number.get(self.numbers.get(id)?)
-    }
-
-    fn live(&self) -> usize {
-        self.by_number.len() - self.deleted.len()
-    }
-
-    fn put(&mut self, group: Group) {
-        let number = match self.numbers.get(&group.id) {
-            Some(number) => *number,
-            None => {
-                self.next_number += 1;
-                self.numbers.insert(group.id.clone(), self.next_number);
-                self.next_number
-            }
-        };
-        let deletion = group.deleted.as_ref().map(|deletion| (deletion.at, number));
-        if let Some(old) = self.by_number.insert(number, group).and_then(|old| old.deleted) {
-            self.deleted.remove(&(old.at, number));
-        }
-        self.deleted.extend(deletion);
-    }
-
-    /// Changes a group in place; `None` when there is none of that id.
-    fn change<T>(&mut self, id: &str, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
-        let number = *self.numbers.get(id)?;
-        let group = self.by_number.get_mut(&number)?;
-        if let Some(deletion) = &group.deleted {
-            self.deleted.remove(&(deletion.at, number));
-        }
-        let outcome = change(group);
-        if let Some(deletion) = &group.deleted {
-            self.deleted.insert((deletion.at, number));
-        }
-        Some(outcome)
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Group> {
-        let number = self.numbers.remove(id)?;
-        let group = self.by_number.remove(&number)?;
-        if let Some(deletion) = &group.deleted {
-            self.deleted.remove(&(deletion.at, number));
-        }
-        Some(group)
-    }
-
-    /// Forgets the groups deleted 30 days ago or earlier.
-    fn purge(&mut self, now: Timestamp) {
-        while let Some((at, number)) = self.deleted.first().copied() {
-            if now.duration_since(at) < RETENTION {
-                break;
-            }
-            self.deleted.pop_first();
-            if let Some(group) = self.by_number.remove(&number) {
-                self.numbers.remove(&group.id);
-            }
-        }
     }
 }
 
@@ -359,12 +285,33 @@ impl State {
         self.apps.values()
     }
 
-    /// Carries out one operation.
+    /// Carries out one operation, called with a key of [`DEFAULT_ACCOUNT`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::handle_for`].
+    pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+        self.handle_for(DEFAULT_ACCOUNT, operation, params, now)
+    }
+
+    /// Carries out one operation for an account.
     ///
     /// # Errors
     ///
     /// The product's own errors: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
-    pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    pub fn handle_for(
+        &mut self,
+        account: &str,
+        operation: Operation,
+        params: &Params,
+        now: Timestamp,
+    ) -> Result<Answer, ApiError> {
+        let named = params.get("AppId").and_then(|id| self.apps.get(id));
+        let names_one = !matches!(operation, Operation::CreateApp | Operation::ListApps);
+        if names_one && named.is_some_and(|app| !app.is_visible_to(account)) {
+            // What belongs to others is answered as what does not exist.
+            return Self::default().handle_for(account, operation, params, now);
+        }
         match operation {
             Operation::CreateGroup => self.create_group(params, now),
             Operation::DescribeGroup => self.describe_group(params, now),
@@ -373,9 +320,9 @@ impl State {
             Operation::RecoverGroup => self.recover_group(params, now),
             Operation::ListGroupsByPage => self.list_groups_by_page(params, now),
             Operation::ListGroups => self.list_groups(params, now),
-            Operation::CreateApp => self.create_app(params, now),
+            Operation::CreateApp => self.create_app(account, params, now),
             Operation::DescribeApp => self.describe_app(params),
-            Operation::ListApps => self.list_apps(params),
+            Operation::ListApps => self.list_apps(account, params),
             Operation::ModifyAppAudit => self.modify_app_audit(params, now),
             Operation::ModifyAppCallback => self.modify_app_callback(params, now),
             Operation::ModifyAppDisable => self.modify_app_disable(params, now),
