@@ -67,5 +67,7 @@ assets: ## Builds etcd, kube-apiserver and kubectl if need be; prints their fold
 helm: ## Builds helm if need be; prints its folder (make -s helm)
 	@tests/tools/build helm
 
-bench: ## The benchmarks
-	$(CARGO) bench --locked
+bench: ## What the operator takes of time and memory, on a real apiserver; about five minutes
+	@tests/tools/build control-plane >/dev/null
+	@tests/tools/build helm >/dev/null
+	$(CARGO) bench --locked --bench operator
