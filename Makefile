@@ -34,7 +34,7 @@ lint: ## Clippy; a warning is an error
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
 unit: ## The tests that need no Go: the library's own, and the emulator over sockets
-	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture
+	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture --test docs
 
 sdk: ## The official SDKs against the emulator (Python 3.11, Node 20 with npm, Go); FILTER=name for some of them
 	$(CARGO) test --locked --test sdk -- $(FILTER)
@@ -67,5 +67,7 @@ assets: ## Builds etcd, kube-apiserver and kubectl if need be; prints their fold
 helm: ## Builds helm if need be; prints its folder (make -s helm)
 	@tests/tools/build helm
 
-bench: ## The benchmarks
-	$(CARGO) bench --locked
+bench: ## What the operator takes of time and memory, on a real apiserver; about five minutes
+	@tests/tools/build control-plane >/dev/null
+	@tests/tools/build helm >/dev/null
+	$(CARGO) bench --locked --bench operator

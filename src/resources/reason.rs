@@ -102,7 +102,7 @@ reasons! {
     Observed: Ready::True, Progress::Settled,
         "The group exists; the operator only watches it and never writes.";
     GroupDeleted: Ready::False, Progress::Stalled,
-        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now).";
+        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover.";
     GroupNotFound: Ready::False, Progress::Stalled,
         "There is no such group, and the operator may not create it because it only observes.";
     InvalidInput: Ready::False, Progress::Stalled,

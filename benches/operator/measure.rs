@@ -1,0 +1,52 @@
+//! What is read from a running operator.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::{Context as _, Error, Result};
+
+/// Of a process, in MiB.
+pub struct Memory {
+    /// In use now.
+    pub resident: f64,
+    /// The most so far.
+    pub peak: f64,
+}
+
+/// Reads `/proc/PID/status`.
+pub fn memory(pid: u32) -> Result<Memory> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).context(&path)?;
+    let mebibytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context(format!("{path} has no {name}"))?;
+        let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok::<_, Error>(kibibytes / 1024.0)
+    };
+    Ok(Memory { resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
+}
+
+/// Asks `/readyz` every 5 ms; the time since `begin` when it said 200.
+pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
+    while !asked(probes).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        if begin.elapsed() > Duration::from_secs(120) {
+            return Err(Error::new("the operator is not ready after 120 s"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(begin.elapsed())
+}
+
+fn asked(probes: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(probes.trim_start_matches("http://"))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: probes\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The middle one; 0 of none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

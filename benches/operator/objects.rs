@@ -1,0 +1,99 @@
+//! Thousands of LiveMessageGroups.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use live_message_operator::resources::LiveMessageGroup;
+use serde_json::{Value, json};
+
+use crate::support::{Error, Result};
+
+/// The emulator's apps; the objects are spread over them, as an app holds 5,000 groups.
+pub const APPS: [&str; 3] = ["demo1", "demo2", "demo3"];
+
+/// How many requests to the apiserver are out at once.
+const AT_ONCE: usize = 16;
+
+/// Objects that nobody has looked at.
+pub async fn fresh(client: &Client, namespace: &str, count: usize) -> Result<()> {
+    let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
+    each(count, async |number| create(&api, number, json!({"groupName": format!("Room {number}")})).await).await
+}
+
+/// Objects whose groups are as their specs say: there is nothing to do for them.
+pub async fn settled(client: &Client, namespace: &str, count: usize) -> Result<()> {
+    let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
+    let info = "x".repeat(2048);
+    each(count, async |number| {
+        create(&api, number, json!({"groupName": format!("Room {number}"), "groupInfo": info})).await?;
+        let condition = |kind: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-02T03:04:05Z"})
+        };
+        let message = format!("group {} of app {} is live", name(number), app(number));
+        let status = json!({"status": {
+            "observedGeneration": 1,
+            "conditions": [
+                condition("Ready", "Created", &message),
+                condition("InSync", "InSync", "every field that the spec names is so in the group"),
+            ],
+            "groupId": name(number), "appId": app(number), "origin": "Created",
+            "lastRequestId": "A8C7B033-B339-1A58-B0E0-7B9197BA0000",
+        }});
+        api.patch_status(&name(number), &PatchParams::default(), &Patch::Merge(&status)).await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn each(count: usize, work: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
+    futures::stream::iter(0..count).map(|number| work(number)).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+async fn create(api: &Api<LiveMessageGroup>, number: usize, mut spec: Value) -> Result<()> {
+    spec["appId"] = app(number).into();
+    let object: LiveMessageGroup = serde_json::from_value(json!({
+        "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+        "metadata": {"name": name(number)}, "spec": spec,
+    }))?;
+    api.create(&PostParams::default(), &object).await?;
+    Ok(())
+}
+
+fn name(number: usize) -> String {
+    format!("room{number}")
+}
+
+fn app(number: usize) -> &'static str {
+    APPS[number % APPS.len()]
+}
+
+/// The names of the objects that are Ready, as they become so.
+pub fn watch(client: &Client, namespace: &str) -> impl Stream<Item = Result<String>> + use<> {
+    let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
+    watcher(api, watcher::Config::default()).applied_objects().map_err(Error::from).try_filter_map(|object| {
+        let ready = object.ready_reason().is_some_and(|reason| reason.as_str() == "Created");
+        async move { Ok(object.metadata.name.filter(|_| ready)) }
+    })
+}
+
+/// Waits until so many are.
+pub async fn all_ready(watching: impl Stream<Item = Result<String>>, count: usize) -> Result<()> {
+    let mut watching = std::pin::pin!(watching);
+    let mut names = HashSet::new();
+    let all = async {
+        while names.len() < count {
+            match watching.next().await {
+                Some(name) => names.insert(name?),
+                None => return Err(Error::new("the watch has ended")),
+            };
+        }
+        Ok(())
+    };
+    let done = tokio::time::timeout(Duration::from_secs(300), all).await;
+    done.map_err(|_| Error::new(format!("{} of {count} objects are Ready after 300 s", names.len())))?
+}
