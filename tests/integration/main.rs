@@ -16,6 +16,7 @@ mod credentials;
 mod edits;
 mod hundreds;
 mod lifecycle;
+mod outages;
 mod policies;
 mod refusals;
 mod replaced;
