@@ -39,7 +39,7 @@ unit: ## The tests that need no Go: the library's own, and the emulator over soc
 integration: ## The tests on a real apiserver; FILTER=name for some of them
 	@tests/tools/build control-plane >/dev/null
 	@tests/tools/build helm >/dev/null
-	$(CARGO) test --locked --test integration -- $(FILTER)
+	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## The library's documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
