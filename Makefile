@@ -42,7 +42,7 @@ sdk: ## The official SDKs against the emulator (Python 3.11, Node 20 with npm, G
 integration: ## The tests on a real apiserver; FILTER=name for some of them
 	@tests/tools/build control-plane >/dev/null
 	@tests/tools/build helm >/dev/null
-	$(CARGO) test --locked --test integration -- $(FILTER)
+	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## The library's documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked

@@ -169,7 +169,8 @@ fn explain(error: &watcher::Error) -> String {
         other => return format!("the watch of LiveMessageGroups is interrupted: {other}"),
     };
     match cause {
-        kube::Error::Api(status) if status.is_not_found() => {
+        // Where nothing of the API group is served, the answer is a bare page without a reason.
+        kube::Error::Api(status) if status.is_not_found() || status.code == 404 => {
             "waiting for the CustomResourceDefinition livemessagegroups.live.alibabacloud.com: install it with \
              `live-message-operator crd | kubectl apply -f -` or with the chart"
                 .to_owned()

@@ -6,6 +6,7 @@
 mod admission;
 mod annotations;
 mod by_hand;
+#[allow(dead_code, reason = "shared with the tests of the throughput")]
 mod calls;
 mod chart;
 mod chart_values;
@@ -14,8 +15,8 @@ mod control_plane;
 mod crashes;
 mod credentials;
 mod edits;
-mod hundreds;
 mod lifecycle;
+mod outages;
 mod policies;
 mod refusals;
 mod replaced;

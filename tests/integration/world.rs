@@ -135,7 +135,8 @@ impl<'c> World<'c> {
         while !holds().await? {
             if Instant::now() > end {
                 let tail = self.operator.as_ref().map(|operator| operator.process.log_tail()).unwrap_or_default();
-                let objects = self.control_plane.kubectl(&["get", "lmg", "-n", &self.namespace, "-o", "wide"])?;
+                let objects = self.control_plane.kubectl(&["get", "lmg", "-n", &self.namespace, "-o", "wide"]);
+                let objects = objects.unwrap_or_else(|error| error.to_string());
                 let objects: Vec<&str> = objects.lines().take(20).collect();
                 return Err(Error::new(format!(
                     "waited {seconds} s for {what}, in vain\n{}\n{tail}",

@@ -1,4 +1,20 @@
 //! Five hundred objects at once: the limit of the API is used to the full and never broken, whatever happens meanwhile.
+//!
+//! A binary of its own: cargo runs one after the other, so these measure the operator and not the tests beside them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
+
+#[path = "../integration/calls.rs"]
+#[allow(dead_code, reason = "shared; this binary does not use all of it")]
+mod calls;
+
+#[path = "../integration/world.rs"]
+#[allow(dead_code, reason = "shared; this binary does not use all of it")]
+mod world;
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared; this binary does not use all of it")]
+mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,0 +1,135 @@
+//! A control plane that is not ready, goes away, or holds what nobody can read. It is one of its own.
+
+use std::time::Duration;
+
+use live_message_operator::resources::ConditionType;
+use serde_json::{Value, json};
+
+use crate::support::{ControlPlane, Result, repository};
+use crate::world::{World, app, condition};
+
+const CRD: &str = "livemessagegroups.live.alibabacloud.com";
+
+#[tokio::test]
+async fn the_operator_outlives_a_control_plane_in_trouble() -> Result<()> {
+    let control_plane = ControlPlane::start()?;
+    let mut world = World::on(&control_plane, app(), &[]).await?;
+    before_its_definition(&mut world).await?;
+    while_the_apiserver_is_away(&mut world).await?;
+    beside_what_cannot_be_read(&mut world).await
+}
+
+async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
+    world.start()?;
+    let operator = world.operator.as_ref().unwrap();
+    let readyz = format!("{}/readyz", operator.probes());
+    let ready = async || -> Result<(u16, String)> {
+        match reqwest::get(&readyz).await {
+            Ok(answer) => Ok((answer.status().as_u16(), answer.text().await?)),
+            // It does not listen yet.
+            Err(_) => Ok((0, String::new())),
+        }
+    };
+    world
+        .until("/readyz to name the definition", 30, async || {
+            let (status, text) = ready().await?;
+            assert_ne!(status, 200, "{text}");
+            Ok(status == 503 && text.contains(CRD))
+        })
+        .await?;
+    assert!(world.log().contains(&format!("waiting for the CustomResourceDefinition {CRD}")), "{}", world.log());
+    assert_eq!(reqwest::get(format!("{}/healthz", operator.probes())).await?.status().as_u16(), 200);
+
+    world.control_plane.apply_crds()?;
+    world.create("room", json!({"groupInfo": "old"})).await?;
+    world.ready("room", "True", "Created").await?;
+    assert_eq!(ready().await?.0, 200);
+    Ok(())
+}
+
+async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
+    let pid = world.operator.as_ref().unwrap().process.pid();
+    world.control_plane.stop_apiserver()?;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.control_plane.start_apiserver()?;
+    world.create("after", json!({})).await?;
+    world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
+    world.ready("after", "True", "Created").await?;
+    world.ready("room", "True", "Created").await?;
+    let process = &mut world.operator.as_mut().unwrap().process;
+    assert_eq!((process.pid(), process.exited()?), (pid, None));
+    assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 2, "what was there is not created again");
+    Ok(())
+}
+
+async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
+    let namespace = world.namespace.clone();
+    world.control_plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &lax_definition()?)?;
+    let unreadable = [
+        ("noapp", json!({"groupInfo": "which app?"})),
+        ("text", json!({"appId": "demo", "administrators": "should be a list"})),
+    ];
+    for (name, spec) in &unreadable {
+        let object = json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"name": name, "namespace": &namespace}, "spec": spec
+        });
+        // The apiserver takes up a changed definition a moment after it has stored it.
+        world
+            .until("the apiserver to take anything", 20, async || {
+                let create = ["create", "--validate=false", "-f", "-"];
+                Ok(world.control_plane.kubectl_with_input(&create, &object.to_string()).is_ok())
+            })
+            .await?;
+    }
+    let get = |name: &str| -> Result<Value> {
+        let object = world.control_plane.kubectl(&["get", "lmg", name, "-n", &namespace, "-o", "json"])?;
+        Ok(serde_json::from_str(&object)?)
+    };
+    let told = |name: &str| -> Result<bool> {
+        let object = get(name)?;
+        let has = |kind: &str, status: &str| {
+            let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.filter(|c| c["type"] == kind && c["status"] == status && c["reason"] == "InvalidSpec").count()
+                == 1
+        };
+        Ok(has("Ready", "False") && has("Stalled", "True"))
+    };
+    for (name, _) in &unreadable {
+        world.until(&format!("{name} to be InvalidSpec"), 20, async || told(name)).await?;
+    }
+    world.create("good", json!({})).await?;
+    world.ready("good", "True", "Created").await?;
+    let patch = json!({"spec": {"appId": "demo"}}).to_string();
+    world.control_plane.kubectl(&["patch", "lmg", "noapp", "-n", &namespace, "--type=merge", "-p", &patch])?;
+    world.ready("noapp", "True", "Created").await?;
+
+    // The definition is as it should be again, the object is still what it was, and the operator starts anew.
+    world.control_plane.kubectl(&["apply", "--server-side", "-f", &repository().join("crds").to_string_lossy()])?;
+    let version = get("text")?["metadata"]["resourceVersion"].clone();
+    world.stop()?;
+    world.start()?;
+    world.create("better", json!({})).await?;
+    world.ready("better", "True", "Created").await?;
+    assert!(told("text")?, "{}", get("text")?);
+    assert_eq!(get("text")?["metadata"]["resourceVersion"], version, "the same word is not written twice");
+    let patch = json!({"spec": {"administrators": ["a"]}}).to_string();
+    world.control_plane.kubectl(&["patch", "lmg", "text", "-n", &namespace, "--type=merge", "-p", &patch])?;
+    let text = world.ready("text", "True", "Created").await?;
+    assert_eq!(condition(&text, ConditionType::Stalled), ["", ""]);
+    assert!(!world.log().contains("panicked"));
+    Ok(())
+}
+
+/// The definition as an older version or a careless hand might have it: anything goes.
+fn lax_definition() -> Result<String> {
+    let text = std::fs::read_to_string(repository().join("crds").join(format!("{CRD}.yaml")))?;
+    let mut definition: Value = serde_yaml::from_str(&text)?;
+    let version = &mut definition["spec"]["versions"][0];
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version["schema"] = json!({"openAPIV3Schema": {
+        "type": "object", "properties": {"spec": anything.clone(), "status": anything}
+    }});
+    version.as_object_mut().unwrap().remove("selectableFields");
+    Ok(definition.to_string())
+}
