@@ -16,6 +16,8 @@ mod world;
 #[allow(dead_code, unused_imports, reason = "shared; this binary does not use all of it")]
 mod support;
 
+mod weather;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
