@@ -168,3 +168,18 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
         stop.cancel();
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_out_is_a_time_or_a_number_of_seconds() {
+        assert_eq!(parse_timeout("3s"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_timeout("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
+        for bad in ["", "0", "0s", "-3s", "6m", "soon"] {
+            assert!(parse_timeout(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -209,6 +209,9 @@ async fn page(reconciler: &Reconciler, app: &str, number: u32, urgent: bool) -> 
                     error.class(),
                     ErrorClass::Throttled | ErrorClass::ServiceError | ErrorClass::Unreachable | ErrorClass::NonceUsed
                 );
+                if error.class() == ErrorClass::TryAgain && tries < TRIES {
+                    continue;
+                }
                 // Somebody waits for it: the service itself will tell what is wrong, to the object.
                 if urgent || !passing || tries == TRIES {
                     return Err(error);

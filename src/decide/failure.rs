@@ -121,3 +121,30 @@ fn app_id(call: &Call) -> &str {
         Call::ListByPage(page) => &page.app_id,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::GroupRef;
+    use crate::live::error::{Again, ApiError};
+
+    #[test]
+    fn what_the_client_has_changed_is_tried_at_once_and_missing_credentials_later() {
+        let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
+        let answer = ApiError {
+            status: 400,
+            code: Some("MissingAppId".into()),
+            message: String::new(),
+            request_id: None,
+            retry_after: None,
+        };
+        for again in [Again::AsQuery, Again::NewCredentials] {
+            assert_eq!(Failure::of(&call, &CallError::Again(again, answer.clone())).retry, Retry::AtOnce);
+        }
+        let missing = Failure::of(&call, &CallError::NoCredentials("none".into()));
+        assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::Backoff));
+        let unsendable = Failure::of(&call, &CallError::Unsendable("too long".into()));
+        assert_eq!((unsendable.reason, unsendable.retry), (Reason::InvalidInput, Retry::Never));
+        assert!(unsendable.message.contains("too long"));
+    }
+}

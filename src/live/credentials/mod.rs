@@ -74,7 +74,8 @@ impl Credentials {
 
 /// `text` with `…` wherever it holds `secret`, also percent-encoded or in base64.
 fn redact(text: &str, secret: &str) -> String {
-    if secret.is_empty() {
+    // Shorter ones exist in tests only, and stand in half the words.
+    if secret.len() < 6 {
         return text.to_owned();
     }
     let encoded = percent_encode(secret);
