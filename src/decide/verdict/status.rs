@@ -209,6 +209,9 @@ impl<'a> Writer<'a> {
 
     pub(super) fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {
         self.learn(learned);
+        // The operator does not go on before the end of the pause; Ready, the generations and the annotation tell it then
+        // what is open.
+        remove_condition(&mut self.status.conditions, ConditionType::Reconciling);
         self.set(
             ConditionType::Paused,
             ConditionStatus::True,
