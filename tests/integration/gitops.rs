@@ -1,0 +1,3 @@
+//! What GitOps tools make of the objects.
+
+mod examples;
