@@ -5,6 +5,7 @@
 //! `live` where the operator brings it about against the emulator, in `script` where that takes a fault or a long time.
 
 mod examples;
+mod helm_wait;
 mod live;
 mod script;
 mod table;
