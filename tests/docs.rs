@@ -18,6 +18,7 @@ const DOCUMENTS: &[&str] = &[
     "SECURITY.md",
     "docs/emulator.md",
     "docs/design.md",
+    "docs/status.md",
     "examples/README.md",
 ];
 

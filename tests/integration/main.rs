@@ -15,6 +15,7 @@ mod control_plane;
 mod crashes;
 mod credentials;
 mod edits;
+mod gitops;
 mod lifecycle;
 mod outages;
 mod policies;

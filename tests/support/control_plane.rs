@@ -184,7 +184,13 @@ pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
         return Err(Error::new(format!("{path} is missing: `make crds` generates it")));
     }
     kubectl.run(&["apply", "--server-side", "-f", &path])?;
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]).map(drop)
+    // kubectl gives up at once on a definition that has no conditions yet: the server writes them a moment later.
+    let mut answer = String::from("nothing yet");
+    let established = wait_for("the definitions to be established", Duration::from_secs(60), || {
+        let asked = kubectl.run(&["wait", "--for=condition=Established", "--timeout=10s", "-f", &path]);
+        Ok(asked.map_err(|error| answer = error.to_string()).ok())
+    });
+    established.map(drop).map_err(|error| Error::new(format!("{error}\nthe last answer: {answer}")))
 }
 
 impl Ports {

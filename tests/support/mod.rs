@@ -4,6 +4,7 @@
 //! - [`ControlPlane`]: start, namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC; outages on demand.
 //! - [`Operator`], [`Emulator`]: the binary under test, one process each, with its log and signals.
 //! - [`Helm`]: renders and lints the chart.
+//! - [`kstatus`], [`argo_cd`]: what GitOps tools make of an object.
 //!
 //! Everything is blocking and independent of any async runtime, so that one control plane serves tests that each have a
 //! runtime of their own; [`ControlPlane::client`] makes a client for the runtime it is called in.
@@ -12,6 +13,7 @@ mod admin;
 mod control_plane;
 mod error;
 mod guardian;
+mod health;
 mod helm;
 mod kubeconfig;
 mod kubectl;
@@ -25,6 +27,7 @@ mod tools;
 
 pub use control_plane::{ControlPlane, apply_crds, shared_control_plane};
 pub use error::{Context, Error, Result};
+pub use health::{Health, argo_cd, kstatus};
 pub use helm::{CHART, Helm, documents};
 pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;

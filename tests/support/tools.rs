@@ -1,4 +1,4 @@
-//! Where etcd, kube-apiserver, kubectl and helm come from: `tests/tools/build`, which builds them once per machine.
+//! Where etcd, kube-apiserver, kubectl, helm and the judges of health come from: `tests/tools/build`, which builds them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -17,6 +17,18 @@ pub fn control_plane() -> Result<PathBuf> {
 pub fn helm() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "helm")
+}
+
+/// The folder with `kstatus`: our program around the library by which Flux and Helm 4 judge.
+pub fn kstatus() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "kstatus")
+}
+
+/// The folder with `glua`: Argo CD's Lua.
+pub fn lua() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "lua")
 }
 
 // A failure is kept as well: a hundred tests should say what is missing, not try a hundred times to compile it.

@@ -80,6 +80,25 @@ fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
 }
 
 #[test]
+fn a_paused_object_does_not_go_on_and_goes_on_after_the_pause() {
+    let failing = after(created(forced()), vec![Answer::Lost], paused());
+    let waiting = after(failing, vec![], json!({}));
+    assert_eq!(
+        line(waiting.status.as_ref().unwrap()),
+        "Ready=True/Created InSync=True/InSync Paused=True/Paused origin=Created observed=1"
+    );
+    assert_eq!(triage(&waiting), None);
+    let (_, calls) = play(&with(waiting, resumed()), None, vec![Answer::Group(snapshot())]);
+    assert_eq!(operations(&calls), [Operation::Describe]);
+
+    let new = after(object(json!({})), vec![Answer::Lost], paused());
+    let waiting = after(new, vec![], json!({}));
+    assert_eq!(line(waiting.status.as_ref().unwrap()), "Ready=Unknown/Unreachable Paused=True/Paused observed=1");
+    let (_, calls) = play(&with(waiting, resumed()), None, vec![Answer::Created]);
+    assert_eq!(operations(&calls), [Operation::Create]);
+}
+
+#[test]
 fn a_forced_reconcile_looks_and_is_acknowledged_once() {
     let asked = created(forced());
     assert_eq!(triage(&asked), Some(Lane::Change));

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::decide::{GateKind, Retry, triage};
+use crate::decide::{Desired, GateKind, Retry, attempt_before, attempting_status, triage, unreadable_status};
 use crate::resources::Reason;
 
 #[rstest]
@@ -247,4 +247,16 @@ fn settled_objects_decide_nothing() {
     let going_away = object(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     assert!(matches!(play(&going_away, None, vec![]).0, End::Nothing));
     assert_eq!(triage(&going_away), None);
+}
+
+#[test]
+fn what_is_told_of_an_older_generation_goes_with_the_next_write() {
+    let edited = created(edited(json!({"groupInfo": "v2", "deletionPolicy": "Delete"})));
+    let status = edited.status.clone().unwrap();
+    assert!(status.condition(ConditionType::InSync).is_some());
+    let unreadable = unreadable_status(status, 2, "not to be read".into(), at(NOW)).unwrap();
+    assert_eq!(line(&unreadable), "Ready=False/InvalidSpec Stalled=True/InvalidSpec origin=Created observed=2");
+    let attempt = attempt_before(&edited, &Desired::of(&edited).unwrap().fields, at(NOW)).unwrap();
+    let attempting = attempting_status(&edited, attempt, at(NOW));
+    assert_eq!(line(&attempting), "Ready=Unknown/Applying Reconciling=True/Applying origin=Created observed=2");
 }

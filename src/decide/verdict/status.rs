@@ -209,6 +209,9 @@ impl<'a> Writer<'a> {
 
     pub(super) fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {
         self.learn(learned);
+        // The operator does not go on before the end of the pause; Ready, the generations and the annotation tell it then
+        // what is open.
+        remove_condition(&mut self.status.conditions, ConditionType::Reconciling);
         self.set(
             ConditionType::Paused,
             ConditionStatus::True,
@@ -230,8 +233,9 @@ pub fn attempting_status(object: &LiveMessageGroup, attempt: Attempt, now: Times
     let message = "the group is being created";
     writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
     writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
-    remove_condition(&mut writer.status.conditions, ConditionType::Stalled);
-    remove_condition(&mut writer.status.conditions, ConditionType::Degraded);
+    for gone in [ConditionType::Stalled, ConditionType::Degraded, ConditionType::InSync] {
+        remove_condition(&mut writer.status.conditions, gone);
+    }
     writer.status.attempt = Some(attempt);
     writer.observed()
 }
@@ -252,7 +256,12 @@ pub fn unreadable_status(
     let mut after = status.clone();
     after.observed_generation = Some(generation);
     let conditions = &mut after.conditions;
-    remove_condition(conditions, ConditionType::Reconciling);
+    // The others tell about a generation that could be read.
+    for kind in ConditionType::ALL {
+        if !matches!(kind, ConditionType::Ready | ConditionType::Stalled) {
+            remove_condition(conditions, *kind);
+        }
+    }
     for (kind, value) in
         [(ConditionType::Ready, ConditionStatus::False), (ConditionType::Stalled, ConditionStatus::True)]
     {

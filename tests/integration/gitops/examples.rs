@@ -1,0 +1,115 @@
+//! The manifests under examples/gitops/, and the script in them.
+
+use std::path::PathBuf;
+
+use live_message_operator::resources::{API_GROUP, crds};
+use serde_json::{Value, json};
+
+use crate::support::{Context as _, Result, Scratch, argo_cd, documents, repository, shared_control_plane};
+
+fn example(path: &str) -> PathBuf {
+    repository().join("examples/gitops").join(path)
+}
+
+fn manifests(path: &str) -> Result<Vec<Value>> {
+    documents(&std::fs::read_to_string(example(path)).context(path)?)
+}
+
+/// Every kind that carries the conditions of the contract.
+fn kinds() -> Vec<String> {
+    crds().into_iter().map(|crd| crd.spec.names.kind).collect()
+}
+
+#[test]
+fn argocd_cm_has_the_health_check_for_every_kind() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    control_plane.kubectl(&["create", "namespace", "argocd"])?;
+    control_plane.kubectl(&[
+        "create",
+        "configmap",
+        "argocd-cm",
+        "--namespace=argocd",
+        "--from-literal=url=https://cd",
+    ])?;
+    let patch = format!("--patch-file={}", example("argocd/argocd-cm.yaml").display());
+    control_plane.kubectl(&["patch", "configmap", "argocd-cm", "--namespace=argocd", "--type=merge", &patch])?;
+
+    let stored = control_plane.kubectl(&["get", "configmap", "argocd-cm", "--namespace=argocd", "--output=json"])?;
+    let stored: Value = serde_json::from_str(&stored)?;
+    let health = std::fs::read_to_string(example("argocd/health.lua"))?;
+    for kind in kinds() {
+        let key = format!("resource.customizations.health.{API_GROUP}_{kind}");
+        assert_eq!(stored["data"][&key], health, "{key} of argocd-cm.yaml must be health.lua, as it is");
+    }
+    assert_eq!(stored["data"]["url"], "https://cd", "other settings stay");
+    Ok(())
+}
+
+#[test]
+fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
+    let status = |conditions: Value| json!({"observedGeneration": 1, "conditions": conditions});
+    let condition =
+        |kind: &str, status: &str| json!({"type": kind, "status": status, "message": format!("{kind} 群 \"\n")});
+    let ready = condition("Ready", "True");
+    let not_ready = condition("Ready", "False");
+    let cases = [
+        (Value::Null, "Progressing", "Waiting for the operator"),
+        (json!({}), "Progressing", "Waiting for the operator"),
+        (json!({"observedGeneration": 1}), "Progressing", "Waiting for the operator"),
+        (json!({"observedGeneration": 0, "conditions": [ready]}), "Progressing", "Waiting for the operator"),
+        (status(json!([])), "Progressing", "Waiting for the operator"),
+        (status(json!([ready])), "Healthy", "Ready 群 \""),
+        (status(json!([not_ready])), "Progressing", "Ready 群 \""),
+        // Whatever their order.
+        (status(json!([not_ready, condition("Stalled", "True")])), "Degraded", "Stalled 群 \""),
+        (status(json!([condition("Stalled", "True"), not_ready])), "Degraded", "Stalled 群 \""),
+        (status(json!([not_ready, condition("Stalled", "False")])), "Progressing", "Ready 群 \""),
+        (status(json!([not_ready, condition("Reconciling", "True")])), "Progressing", "Reconciling 群 \""),
+        (status(json!([ready, condition("Paused", "True")])), "Suspended", "Paused 群 \""),
+    ];
+    for kind in kinds().into_iter().chain(["AnotherKind".to_owned()]) {
+        let object =
+            |status: &Value| json!({"kind": kind, "metadata": {"name": "a", "generation": 1}, "status": status});
+        let objects: Vec<Value> = cases.iter().map(|(status, ..)| object(status)).collect();
+        for (judged, (status, health, message)) in argo_cd(&example("argocd/health.lua"), &objects)?.iter().zip(&cases)
+        {
+            assert_eq!((judged.status.as_str(), judged.message.as_str()), (*health, *message), "{kind} {status}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_sandbox_has_no_libraries() -> Result<()> {
+    let dir = Scratch::new("lua")?;
+    for use_of_one in ["string.format('a')", "('a'):upper()", "os.time()", "require('os')", "table.concat({})"] {
+        let script = dir.write("health.lua", format!("{use_of_one} return {{status = 'Healthy'}}"))?;
+        let error = argo_cd(&script, &[json!({"metadata": {}})]).expect_err(use_of_one).to_string();
+        assert!(error.contains("attempt to"), "{use_of_one}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn flux_and_argo_cd_are_pointed_at_what_there_is() -> Result<()> {
+    let flux = manifests("flux/kustomizations.yaml")?;
+    let groups =
+        flux.iter().find(|object| object["spec"]["dependsOn"].is_array()).context("one waits for the other")?;
+    let first = &groups["spec"]["dependsOn"][0]["name"];
+    assert!(flux.iter().any(|object| &object["metadata"]["name"] == first && object["spec"]["wait"] == true));
+    let judged: Vec<&Value> = groups["spec"]["healthCheckExprs"].as_array().into_iter().flatten().collect();
+    for crd in crds() {
+        let version = format!("{API_GROUP}/{}", crd.spec.versions[0].name);
+        let kind = json!(crd.spec.names.kind);
+        assert!(
+            judged.iter().any(|e| e["apiVersion"] == version && e["kind"] == kind),
+            "{kind} has no healthCheckExprs"
+        );
+    }
+    let operator = manifests("flux/operator.yaml")?;
+    assert_eq!(operator[1]["spec"]["chartRef"]["name"], operator[0]["metadata"]["name"]);
+    let applications = manifests("argocd/application.yaml")?;
+    let chart = applications[0]["spec"]["source"]["path"].as_str().context("a path")?;
+    assert!(repository().join(chart).join("Chart.yaml").is_file(), "{chart}");
+    Ok(())
+}

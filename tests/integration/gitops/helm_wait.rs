@@ -1,0 +1,53 @@
+//! `helm install --wait` of a chart with one LiveMessageGroup: Helm 4 waits by kstatus.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Helm, Result, Scratch};
+use crate::world::World;
+
+/// Installs it, waiting up to `timeout`; what Helm said in the end.
+fn install(world: &World<'_>, app: &str, timeout: &str) -> Result<String> {
+    let chart = Scratch::new("chart")?;
+    std::fs::create_dir(chart.join("templates"))?;
+    chart.write("Chart.yaml", "apiVersion: v2\nname: room\nversion: 0.1.0\n")?;
+    let room = format!(
+        "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\nmetadata:\n  name: room\nspec:\n  appId: {app}\n"
+    );
+    chart.write("templates/room.yaml", room)?;
+    let (path, kubeconfig) =
+        (chart.path().display().to_string(), world.control_plane.kubeconfig().display().to_string());
+    let install = ["install", "release", &path, "--namespace", &world.namespace, "--kubeconfig", &kubeconfig];
+    Helm::new()?.run(&[&install[..], &["--wait", "--timeout", timeout]].concat())
+}
+
+#[tokio::test]
+async fn helm_waits_until_the_group_is_there() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    // The operator starts while Helm waits; without a status of its own the object would count as ready at once.
+    let waiting = std::thread::scope(|scope| {
+        let install = scope.spawn(|| install(&world, "demo", "60s"));
+        std::thread::sleep(Duration::from_secs(3));
+        let early = install.is_finished();
+        let operator = crate::support::Operator::start(&world.options);
+        (early, operator.map(|operator| (operator, install.join())))
+    });
+    let (early, done) = waiting;
+    let (operator, installed) = done?;
+    world.operator = Some(operator);
+    let said = installed.expect("the thread has ended")?;
+    assert!(!early, "Helm did not wait: {said}");
+    assert!(said.contains("STATUS: deployed"), "{said}");
+    world.ready("room", "True", "Created").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn helm_gives_up_at_once_where_a_person_must_act_and_says_why() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    let started = Instant::now();
+    let error = install(&world, "nowhere", "300s").expect_err("there is no such app").to_string();
+    assert!(started.elapsed() < Duration::from_secs(60), "it waited {} s", started.elapsed().as_secs());
+    assert!(error.contains("status: Failed") && error.contains("app \"nowhere\" does not exist"), "{error}");
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Situations that take a fault or a long time: the operator's own code makes the status out of scripted answers, and it
+//! is written as the operator writes it, by the status subresource.
+
+use std::collections::VecDeque;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, Patch, PatchParams};
+use live_message_operator::decide::{
+    Action, Desired, Facts, Verdict, attempt_before, attempting_status, decide, unreadable_status,
+};
+use live_message_operator::live::error::ApiError;
+use live_message_operator::live::{CallError, CreateOutcome, GroupSnapshot, Reply};
+use live_message_operator::resources::{
+    LiveMessageGroup, LiveMessageGroupStatus, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+};
+use serde_json::{Value, json};
+
+use super::table::Situation;
+use crate::support::{Context as _, Error, Result};
+use crate::world::World;
+
+/// What happens to an object.
+enum Step {
+    /// The user merges this into it.
+    Edit(Value),
+    /// The operator works on it, and its calls are answered so.
+    Pass(Vec<Answer>),
+    /// The operator, so many seconds after the start, has this to say without a call.
+    Says(Reason, i64),
+    /// The operator records a create before it is sent.
+    Attempts,
+    /// The operator cannot read it.
+    Unreadable,
+}
+
+type Answer = Result<Reply, CallError>;
+
+fn scripts() -> Vec<(&'static str, Vec<Step>)> {
+    use Step::{Attempts, Edit, Pass, Says, Unreadable};
+    let created = || Pass(vec![Ok(Reply::Created(CreateOutcome::Created))]);
+    let edit = || Edit(json!({"spec": {"groupInfo": "new"}}));
+    let force = || Edit(json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT_ANNOTATION: "now"}}}));
+    let pause = || Edit(json!({"metadata": {"annotations": {PAUSED_ANNOTATION: "true"}}}));
+    let delete = || Edit(json!({"spec": {"deletionPolicy": "Delete"}}));
+    let stubborn = || Ok(Reply::Group(GroupSnapshot::default()));
+    let done = || Ok(Reply::Done);
+    vec![
+        (
+            "the API took an edit and shows the old value",
+            vec![created(), edit(), Pass(vec![stubborn(), done(), stubborn(), done(), stubborn()])],
+        ),
+        ("the API refuses a value", vec![Pass(refused(400, "InputInvalid"))]),
+        ("the API refuses for a reason unknown", vec![Pass(refused(400, "SomethingNew"))]),
+        ("the stored object cannot be read", vec![Unreadable]),
+        ("edited, the object cannot be read now", vec![created(), edit(), Unreadable]),
+        ("new, many wait before it", vec![Says(Reason::Queued, 0)]),
+        ("edited, many wait before it", vec![created(), edit(), Says(Reason::Queued, 0)]),
+        ("edited, sent and not answered", vec![created(), edit(), Says(Reason::Applying, 0)]),
+        ("new with deletionPolicy Delete, sent and not answered", vec![delete(), Attempts]),
+        ("group vanished, sent again and not answered", vec![created(), delete(), Attempts]),
+        ("new, throttled", vec![Pass(refused(400, "Throttling.User"))]),
+        ("edited, throttled", vec![created(), edit(), Pass(refused(400, "Throttling.User"))]),
+        ("new, the service fails", vec![Pass(refused(503, "ServiceUnavailable"))]),
+        ("edited, the service fails", vec![created(), edit(), Pass(refused(503, "ServiceUnavailable"))]),
+        ("a reconcile is asked for, the service fails", vec![created(), force(), Pass(refused(500, "ServerError"))]),
+        (
+            "paused while the operator retried",
+            vec![created(), force(), Pass(refused(500, "ServerError")), pause(), Pass(vec![])],
+        ),
+        ("paused when a person had to act", vec![Pass(refused(400, "InputInvalid")), pause(), Pass(vec![])]),
+        ("the clocks differ", vec![Pass(refused(400, "InvalidTimeStamp.Expired"))]),
+        ("the credentials are missing, first 2 minutes", vec![missing(0), missing(119)]),
+        ("the credentials are missing, later", vec![missing(0), missing(60), missing(120)]),
+        (
+            "the app was full, now the credentials are missing",
+            vec![Pass(refused(400, "ErrorTooManyGroups")), missing(3600), missing(3660)],
+        ),
+    ]
+}
+
+fn missing(second: i64) -> Step {
+    Step::Says(Reason::CredentialsMissing, second)
+}
+
+fn refused(status: u16, code: &str) -> Vec<Answer> {
+    vec![Err(CallError::Api(ApiError {
+        status,
+        code: Some(code.to_owned()),
+        message: format!("The request {REQUEST_ID} was refused."),
+        request_id: Some(REQUEST_ID.to_owned()),
+        retry_after: None,
+    }))]
+}
+
+const REQUEST_ID: &str = "9D2B4C6E-0000-4000-8000-0123456789AB";
+
+/// Plays every script on an object of its own.
+pub async fn write_all(world: &World<'_>, situations: &mut Vec<Situation>) -> Result<()> {
+    for (title, steps) in scripts() {
+        let situation = Situation::new(title, &world.namespace);
+        let name = situation.create(&world.api, json!({}), json!({})).await?;
+        let start = Timestamp::now();
+        for step in steps {
+            play(&world.api, &name, step, start).await.context(title)?;
+        }
+        situations.push(situation);
+    }
+    Ok(())
+}
+
+async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timestamp) -> Result<()> {
+    let object = api.get(name).await?;
+    let status = match step {
+        Step::Edit(edit) => {
+            return Ok(api.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await.map(drop)?);
+        }
+        Step::Pass(answers) => pass(&object, answers.into(), start)?,
+        Step::Says(reason, second) => {
+            let verdict = Verdict::waiting(reason, reason.doc().to_owned(), &Facts::default());
+            verdict.status(&object, None, start + SignedDuration::from_secs(second))
+        }
+        Step::Attempts => {
+            let desired = Desired::of(&object).map_err(Error::new)?;
+            let attempt = attempt_before(&object, &desired.fields, start).context("a create that is recorded")?;
+            Some(attempting_status(&object, attempt, start))
+        }
+        Step::Unreadable => {
+            let generation = object.metadata.generation.unwrap_or_default();
+            let message = "the stored object cannot be read: a field of another version".to_owned();
+            unreadable_status(object.status.unwrap_or_default(), generation, message, start)
+        }
+    };
+    // None: the recorded one stands, and nothing is written.
+    let Some(status) = status else { return Ok(()) };
+    let operations = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]))?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(operations)).await?;
+    Ok(())
+}
+
+/// One pass of the operator over an object, its calls answered in this order.
+fn pass(
+    object: &LiveMessageGroup,
+    mut answers: VecDeque<Answer>,
+    now: Timestamp,
+) -> Result<Option<LiveMessageGroupStatus>> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let (mut facts, asked) = (Facts::default(), object.reconcile_requested_at());
+    loop {
+        let failure = match decide(object, &facts, None) {
+            Action::Write(verdict) => return Ok(verdict.status(object, asked, now)),
+            Action::Fail(failure) => failure,
+            Action::Call(call) => {
+                let answer = answers.pop_front().context(format_args!("no answer to {call:?}"))?;
+                let answer = answer.as_ref().map(|reply| (reply.clone(), Some(REQUEST_ID.to_owned())));
+                match facts.absorb(&call, generation, answer) {
+                    Ok(()) => continue,
+                    Err(failure) => failure,
+                }
+            }
+            other => return Err(Error::new(format!("no script for {other:?}"))),
+        };
+        return Ok(Verdict::failed(&failure, &facts).status(object, asked, now));
+    }
+}

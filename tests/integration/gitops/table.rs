@@ -1,0 +1,178 @@
+//! Objects in their situations, judged, as a table.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
+use kube::api::PostParams;
+use live_message_operator::resources::{ConditionType, LiveMessageGroup};
+use serde_json::{Value, json};
+
+use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, kstatus, repository};
+use crate::world::APP;
+
+/// A situation and the object that is in it.
+pub struct Situation {
+    title: String,
+    namespace: String,
+    name: String,
+}
+
+impl Situation {
+    /// The object's name is made of the title.
+    pub fn new(title: &str, namespace: &str) -> Self {
+        let words: Vec<&str> =
+            title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        Self { title: title.to_owned(), namespace: namespace.to_owned(), name: words.join("-").to_lowercase() }
+    }
+
+    /// Creates the object, with an appId and a groupId of its own where the spec has none; its name.
+    pub async fn create(&self, api: &Api<LiveMessageGroup>, spec: Value, metadata: Value) -> Result<String> {
+        let group_id: String = self.name.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+        let mut object = json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"name": self.name}, "spec": {"appId": APP, "groupId": group_id},
+        });
+        for (field, more) in [("spec", spec), ("metadata", metadata)] {
+            let (whole, more) = (object[field].as_object_mut().context(field)?, more.as_object().context(field)?);
+            whole.extend(more.clone());
+        }
+        api.create(&PostParams::default(), &serde_json::from_value(object)?).await.context(&self.title)?;
+        Ok(self.name.clone())
+    }
+}
+
+/// A situation and what everybody says of it.
+pub struct Row {
+    pub situation: String,
+    pub kstatus: Health,
+    pub argo: Health,
+    /// Whether `kubectl wait --for=condition=Ready` is content.
+    pub met: bool,
+    object: LiveMessageGroup,
+}
+
+/// Reads every situation's object from the apiserver and asks everybody.
+pub fn judge(control_plane: &ControlPlane, situations: &[Situation]) -> Result<Vec<Row>> {
+    let mut stored: BTreeMap<(&str, String), Value> = BTreeMap::new();
+    let mut met = String::new();
+    for namespace in situations.iter().map(|s| s.namespace.as_str()).collect::<std::collections::BTreeSet<_>>() {
+        let list = control_plane.kubectl(&["get", "lmg", "--namespace", namespace, "--output=json"])?;
+        for object in serde_json::from_str::<Value>(&list)?["items"].as_array().into_iter().flatten() {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            stored.insert((namespace, name), object.clone());
+        }
+        // Zero: looks once. It goes on after an object that is not ready, and fails in the end.
+        let wait = ["wait", "--for=condition=Ready", "--timeout=0", "--namespace", namespace, "lmg", "--all"];
+        met += &String::from_utf8(control_plane.kubectl_program().output(&wait, "")?.stdout)?;
+    }
+    let object = |s: &Situation| stored.get(&(s.namespace.as_str(), s.name.clone())).cloned().context(&s.title);
+    let objects = situations.iter().map(object).collect::<Result<Vec<Value>>>()?;
+    let health = repository().join("examples/gitops/argocd/health.lua");
+    let judged = kstatus(&objects)?.into_iter().zip(argo_cd(&health, &objects)?).zip(objects);
+    let row = |(situation, ((kstatus, argo), object)): (&Situation, ((Health, Health), Value))| {
+        let line = format!("livemessagegroup.live.alibabacloud.com/{} condition met", situation.name);
+        let met = met.lines().any(|said| said == line);
+        let object = serde_json::from_value(object).context(&situation.title)?;
+        Ok(Row { situation: situation.title.clone(), kstatus, argo, met, object })
+    };
+    situations.iter().zip(judged).map(row).collect()
+}
+
+impl Row {
+    fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.object.condition(kind)
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+
+    fn observed(&self) -> Option<i64> {
+        self.object.status.as_ref().and_then(|status| status.observed_generation)
+    }
+
+    /// The reasons of its conditions.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.conditions().iter().map(|condition| condition.reason.as_str())
+    }
+
+    /// The rules of the contract that this object breaks.
+    pub fn broken_rules(&self) -> Vec<String> {
+        use ConditionType::{Degraded, Paused, Ready, Reconciling, Stalled};
+        let holds = |kind| self.condition(kind).is_some();
+        let (observed, generation) = (self.observed(), self.object.metadata.generation.unwrap_or_default());
+        let seen = observed.is_some_and(|observed| observed > 0);
+        // Of the very object: what is paused may be paused before anything was done for its generation.
+        let told = |c: &&Condition| seen && c.type_ != Paused.as_str() && c.observed_generation != observed;
+        let status = self.object.status.as_ref();
+        let request = status.and_then(|status| status.last_request_id.as_deref()).unwrap_or("no request");
+        let stalled = self.condition(Stalled).map(|stalled| stalled.message.as_str());
+        let rules = [
+            (
+                "Ready is always present, and first",
+                self.conditions().first().is_some_and(|c| c.type_ == Ready.as_str()),
+            ),
+            ("never both Reconciling and Stalled", !(holds(Reconciling) && holds(Stalled))),
+            (
+                "Reconciling, Stalled, Degraded and Paused are there only while True",
+                [Reconciling, Stalled, Degraded, Paused]
+                    .iter()
+                    .all(|k| self.condition(*k).is_none_or(|c| c.status == "True")),
+            ),
+            ("a paused object is not Reconciling", !(holds(Paused) && holds(Reconciling))),
+            ("observedGeneration is always there, and never ahead", observed.is_some_and(|o| o <= generation)),
+            ("every condition has the generation acted on", !self.conditions().iter().any(|c| told(&c))),
+            (
+                "Ready=Unknown or False says who acts",
+                self.condition(Ready).is_none_or(|c| {
+                    !seen || c.status == "True" || holds(Reconciling) || holds(Stalled) || holds(Paused)
+                }),
+            ),
+            ("messages carry no request id", !self.conditions().iter().any(|c| c.message.contains(request))),
+            ("ready to kstatus is ready to kubectl wait", self.kstatus.status != "Current" || self.met),
+            ("ready to Argo CD is ready to kubectl wait", self.argo.status != "Healthy" || self.met),
+            (
+                "kstatus and Argo CD fail for the same objects",
+                holds(Paused) || (self.kstatus.status == "Failed") == (self.argo.status == "Degraded"),
+            ),
+            ("kstatus shows our message", self.kstatus.status != "Failed" || stalled == Some(&self.kstatus.message)),
+            ("Argo CD shows our message", self.argo.status != "Degraded" || stalled == Some(&self.argo.message)),
+        ];
+        let broken = rules.into_iter().filter(|(_, kept)| !kept);
+        broken.map(|(rule, _)| format!("{}: {rule}: {:?}", self.situation, self.object.status)).collect()
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let shown = |kind| self.condition(kind).map_or("–".to_owned(), |c| format!("{} {}", c.status, c.reason));
+        let mut other: Vec<String> = Vec::new();
+        if self.observed() != self.object.metadata.generation {
+            other.push("generation not observed".to_owned());
+        }
+        let own = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled].map(ConditionType::as_str);
+        let others = self.conditions().iter().filter(|c| !own.contains(&c.type_.as_str()));
+        // InSync=True goes without saying.
+        let others = others.filter(|c| (c.type_.as_str(), c.status.as_str()) != ("InSync", "True"));
+        other.extend(others.map(|c| format!("{} {} {}", c.type_, c.status, c.reason)));
+        [
+            self.situation.clone(),
+            shown(ConditionType::Ready),
+            shown(ConditionType::Reconciling),
+            shown(ConditionType::Stalled),
+            if other.is_empty() { "–".to_owned() } else { other.join(", ") },
+            self.kstatus.status.clone(),
+            self.argo.status.clone(),
+            if self.met { "met" } else { "not met" }.to_owned(),
+        ]
+    }
+}
+
+/// The table, by what kstatus and Argo CD say, then in the order of the situations.
+pub fn markdown(mut rows: Vec<Row>) -> String {
+    rows.sort_by_key(|row| (row.kstatus.status.clone(), row.argo.status.clone(), !row.met));
+    let head = ["situation", "Ready", "Reconciling", "Stalled", "other", "kstatus", "Argo CD", "`kubectl wait`"];
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let mut table = line(&head.map(String::from)) + &line(&head.map(|_| "---".to_owned()));
+    table.extend(rows.iter().map(|row| line(&row.cells())));
+    table
+}
