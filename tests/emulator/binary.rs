@@ -158,6 +158,21 @@ fn an_empty_variable_counts_as_absent() {
 }
 
 #[test]
+fn ports_the_system_chose_are_told_after_the_first_line() {
+    let args = ["--admin-listen", "127.0.0.1:0", "--metadata-listen", "127.0.0.1:0"];
+    let mut process = Process::start(&args, &[("LMO_EMULATE_COUNT_REFUSED", "true")]);
+    for name in ["admin", "metadata"] {
+        let mut line = String::new();
+        process.stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix(&format!("{name} on http://")).unwrap().trim_end();
+        let stream = std::net::TcpStream::connect(address.parse::<SocketAddr>().unwrap());
+        assert!(stream.is_ok(), "{line}");
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end(), (Some(0), String::new()));
+}
+
+#[test]
 fn what_cannot_be_started_is_told_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let run = |args: &[&str]| {

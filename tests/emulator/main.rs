@@ -9,6 +9,7 @@ mod errors;
 mod faults;
 mod http;
 mod operations;
+mod sts;
 mod vectors;
 
 use live_message_operator::emulator::{Builder, Emulator};
