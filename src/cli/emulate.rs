@@ -33,9 +33,9 @@ use crate::emulator::{AccessKey, Clock, Config, EcsRole, Emulator, Fault, Imds, 
 /// 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group is kept 30 days and can be
 /// recovered. State is in memory and gone at the end, unless --state names a file.
 ///
-/// When it is ready it prints one line, `listening on http://ADDR:PORT`, to stdout, and nothing else but, after it, a line
-/// for the admin and the metadata address each where their port was 0. An empty variable counts as absent. SIGTERM or SIGINT
-/// ends it: requests under way are answered, the request log is complete, the exit code is 0.
+/// When it is ready it prints one line, `listening on http://ADDR:PORT`, to stdout, and after it nothing but a line for
+/// the admin and for the metadata address, each only where its port was 0. SIGTERM or SIGINT ends it: requests under way
+/// are answered, the request log is complete, the exit code is 0. An empty environment variable counts as absent.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -110,7 +110,12 @@ pub struct Args {
 
     /// The longest life of a temporary key, to see them expire in a test. Without it DurationSeconds of the call (900 to
     /// 3600, 3600 by default), and 6 hours for those of the metadata service and of the admin address.
-    #[arg(long, value_name = "N", env = "LMO_EMULATE_STS_DURATION_SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LMO_EMULATE_STS_DURATION_SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     sts_duration_seconds: Option<u64>,
 
     /// The RAM role of the ECS instance: the metadata service has its keys. Without it, it has none.
@@ -174,14 +179,26 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_STATE")]
     state: Option<PathBuf>,
 
-    /// Address and port to steer the emulator at while it runs: JSON over HTTP without authentication. GET and PUT
-    /// /faults, /limits, /clock, /state; DELETE /faults; GET and DELETE /requests (the last 10,000). Off by default; give
-    /// a port of your choice, no line tells it.
-    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN")]
+    /// Address and port to steer the emulator at while it runs: JSON over HTTP, without authentication. Off by default.
+    /// Port 0 takes a free one; then a second line on stdout, `admin on http://ADDR:PORT`, tells which.
+    ///
+    ///   GET PUT DELETE /faults            ["RULE", …]; PUT also {"rules": ["RULE", …], "seed": N}
+    ///   GET PUT /limits                   requestsPerSecond, countRefused, groupsPerApp, latencyMs
+    ///   GET PUT POST /clock               {"now": TIME}; to change it {"advanceSeconds": N} or {"now": TIME}
+    ///   GET PUT /state                    every app and group, as --state has them
+    ///   GET DELETE /requests              the last 10,000; ?operation=NAME for those of one operation
+    ///   GET /keys                         the access keys, without secrets
+    ///   GET PUT DELETE /keys/ID           PUT takes secret, account, token, expires, active
+    ///   GET PUT DELETE /groups/APP/GROUP  a change by hand: name, info, creator, administrators, created,
+    ///                                     deleted (true, false); DELETE purges without a trace
+    ///   GET /credentials                  a temporary key, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=NUMBER
+    ///
+    /// PUT changes what is given and answers as GET does.
+    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }
 
-const EXAMPLES: &str = "Examples:
+const EXAMPLES: &str = r#"Examples:
   An app, a key, and a port of the system's choice:
     live-message-operator emulate --listen 127.0.0.1:0 --app demo --access-key testid:testsecret
 
@@ -189,11 +206,11 @@ const EXAMPLES: &str = "Examples:
     live-message-operator emulate --app demo --group demo/lobby --group demo/oldroom:deleted
 
   A slow region without a rate limit, every request on record:
-    live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \\
+    live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \
       --request-log requests.jsonl
 
   One create in ten is carried out and its answer lost; the first three deletions meet a broken gateway:
-    live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \\
+    live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \
       --fault DeleteLiveMessageGroup:html,times=3
 
   Three calls in ten meet a fault of any kind that passes, the same ones in every run:
@@ -210,8 +227,15 @@ const EXAMPLES: &str = "Examples:
   An ECS instance with a role, and with the hardened metadata service:
     live-message-operator emulate --app demo --ecs-role operator --imds v2
 
+  Thirty days later, a key revoked, a group changed by hand, and what was asked for:
+    live-message-operator emulate --app demo --group demo/lobby --admin-listen 127.0.0.1:8788
+    curl -X POST -d '{"advanceSeconds": 2592000}' http://127.0.0.1:8788/clock
+    curl -X PUT -d '{"active": false}' http://127.0.0.1:8788/keys/testAccessKeyId
+    curl -X PUT -d '{"info": "by hand"}' http://127.0.0.1:8788/groups/demo/lobby
+    curl 'http://127.0.0.1:8788/requests?operation=ModifyLiveMessageGroup'
+
   In a pipeline, by environment:
-    LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";
+    LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate"#;
 
 impl Args {
     fn config(self) -> Result<Config, String> {

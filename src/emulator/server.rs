@@ -255,9 +255,10 @@ impl Server {
                 () = self.stop.cancelled() => return,
             };
             let Some(Ok(request)) = request else { return };
-            let response = admin::answer(&self.service, &self.log, &request);
-            let bytes = response.bytes(Timestamp::now(), request.keep_alive);
-            if !connection.write(&bytes).await || !request.keep_alive {
+            let keep_alive = request.keep_alive;
+            let response = admin::answer(&self.service, &self.log, request);
+            let bytes = response.bytes(Timestamp::now(), keep_alive);
+            if !connection.write(&bytes).await || !keep_alive {
                 return;
             }
         }
