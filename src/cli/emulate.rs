@@ -193,7 +193,8 @@ pub struct Args {
     ///                                     deleted (true, false); DELETE purges without a trace
     ///   GET /credentials                  a temporary key, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=NUMBER
     ///
-    /// PUT changes what is given and answers as GET does.
+    /// PUT replaces faults and state, changes of the others what is given, and answers as GET does. Clients need not
+    /// follow the clock when it is moved: requests and OIDC tokens dated by the machine's clock stay good.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }

@@ -104,7 +104,8 @@ impl Sts {
         key
     }
 
-    /// `AssumeRoleWithOIDC` and `AssumeRole`: the new key and the answer that shows it.
+    /// `AssumeRoleWithOIDC` and `AssumeRole`: the new key and the answer that shows it. A token has expired when it has
+    /// by `now` and by the clock of the `machine` it comes from.
     ///
     /// # Errors
     ///
@@ -116,6 +117,7 @@ impl Sts {
         operation: Operation,
         params: &Params,
         now: Timestamp,
+        machine: Timestamp,
     ) -> Result<(AccessKey, Answer), ApiError> {
         let with_oidc = operation == Operation::AssumeRoleWithOidc;
         let arn = required(params, "RoleArn")?;
@@ -132,7 +134,8 @@ impl Sts {
             if !provider.starts_with("acs:ram::") || !provider.contains(":oidc-provider/") {
                 return Err(invalid("OIDCProviderArn", "expected acs:ram::ACCOUNT:oidc-provider/NAME"));
             }
-            answer = answer.with("OIDCTokenInfo", Value::Object(examine(required(params, "OIDCToken")?, now)?));
+            answer =
+                answer.with("OIDCTokenInfo", Value::Object(examine(required(params, "OIDCToken")?, now.min(machine))?));
         }
         if !self.roles.is_empty() && !self.roles.contains(&role) {
             return Err(match with_oidc {

@@ -141,6 +141,10 @@ fn requests_are_picked_by_operation_and_the_clock_is_moved_by_post() {
     let before = emulator.clock().now();
     assert_eq!(ask("POST", "/clock", r#"{"advanceSeconds": 3600}"#).0, 200);
     assert!(emulator.clock().now().as_second() >= before.as_second() + 3600);
+    // A client by the machine's clock goes on; and still not one whose clock is wrong.
+    client.ok(DESCRIBE, &GROUP);
+    let wrong = Client { time: Some(before - jiff::SignedDuration::from_mins(20)), ..client };
+    assert_eq!(wrong.call(DESCRIBE, &GROUP).code(), "InvalidTimeStamp.Expired");
     let seeded = json!({"rules": ["*:empty,share=50%"], "seed": 3});
     assert_eq!(ask("PUT", "/faults", &seeded.to_string()), (200, seeded["rules"].clone()));
     assert_eq!(ask("PUT", "/faults", r#"{"seed": 3}"#).0, 400);

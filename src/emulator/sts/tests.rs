@@ -26,21 +26,21 @@ fn params(changes: &[(&str, &str)]) -> Params {
 
 fn code(changes: &[(&str, &str)]) -> String {
     let sts = Sts::new(vec!["acs:ram::42:role/operator".parse().unwrap()], None);
-    let error = sts.assume(Operation::AssumeRoleWithOidc, &params(changes), now()).unwrap_err();
+    let error = sts.assume(Operation::AssumeRoleWithOidc, &params(changes), now(), now()).unwrap_err();
     format!("{} {}", error.status, error.code)
 }
 
 #[test]
 fn a_token_is_exchanged_for_a_key_of_the_roles_account() {
     let sts = Sts::new(Vec::new(), None);
-    let (key, answer) = sts.assume(Operation::AssumeRoleWithOidc, &params(&[]), now()).unwrap();
+    let (key, answer) = sts.assume(Operation::AssumeRoleWithOidc, &params(&[]), now(), now()).unwrap();
     assert!(key.id.starts_with("STS.") && key.account() == "42");
     assert_eq!(key.expires, Timestamp::from_second(NOW + 3600).ok());
     let Some(Value::Object(shown)) = answer.get("Credentials") else { panic!("{answer:?}") };
     assert_eq!(shown.get("Expiration"), Some(&Value::from("2023-11-14T23:13:20Z")));
     assert_eq!(shown.get("AccessKeyId"), Some(&Value::from(key.id.as_str())));
     let one_audience = token(&json!({"aud": "sts.aliyuncs.com", "exp": NOW + 1}));
-    assert!(sts.assume(Operation::AssumeRoleWithOidc, &params(&[("OIDCToken", &one_audience)]), now()).is_ok());
+    assert!(sts.assume(Operation::AssumeRoleWithOidc, &params(&[("OIDCToken", &one_audience)]), now(), now()).is_ok());
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn lifetimes_are_as_asked_for_or_shorter() {
     let expires = |longest: Option<u64>, asked: &str| {
         let sts = Sts::new(Vec::new(), longest.map(Duration::from_secs));
         let params = params(&[("DurationSeconds", asked)]);
-        let key = sts.assume(Operation::AssumeRole, &params, now()).unwrap().0;
+        let key = sts.assume(Operation::AssumeRole, &params, now(), now()).unwrap().0;
         key.expires.unwrap().as_second() - NOW
     };
     assert_eq!(expires(None, "900"), 900);
