@@ -122,9 +122,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME[@ACCOUNT]", env = "LMO_EMULATE_ECS_ROLE")]
     ecs_role: Option<EcsRole>,
 
-    /// Versions of the ECS metadata service: v1 knows no tokens (PUT /latest/api/token is 404), v2 wants one (403
-    /// without), any takes both.
-    #[arg(long, value_name = "any|v1|v2", env = "LMO_EMULATE_IMDS", default_value = "any")]
+    /// Versions of the ECS metadata service: `v1` knows no tokens (PUT /latest/api/token is 404), `v2` wants one (403
+    /// without), `any` takes both.
+    #[arg(long, value_name = "VERSIONS", env = "LMO_EMULATE_IMDS", default_value = "any")]
     imds: Imds,
 
     /// A second address and port to listen on, for clients that look for the metadata service at an address of its own.
