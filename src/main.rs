@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use live_message_operator::cli::Cli;
 
 fn main() -> ExitCode {
@@ -11,5 +10,5 @@ fn main() -> ExitCode {
         eprintln!("error: a TLS provider was installed before this program's own; this is a defect, please report it");
         return ExitCode::FAILURE;
     }
-    live_message_operator::cli::main(Cli::parse())
+    live_message_operator::cli::main(Cli::from_environment())
 }

@@ -122,8 +122,8 @@ fn the_options_of_the_emulator_are_those_of_its_help() {
         let default = default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
         let help = argument.get_help().unwrap().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace("KIND is one of", "KIND: see below");
-        let takes_values = argument.get_action().takes_values();
-        let values = if takes_values { format!(" {}", values.join(" ")) } else { String::new() };
+        let values =
+            if argument.get_action().takes_values() { format!(" {}", values.join(" ")) } else { String::new() };
         let variable = variable.to_str().unwrap();
         table.push_str(&format!("| `--{option}{values}` | `{variable}` | {default} | {help} |\n"));
         if option == "fault" {

@@ -1,6 +1,7 @@
 //! `live-message-operator emulate`.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Outcome;
 use crate::emulator::admin::RECORDS_KEPT;
 use crate::emulator::config::{AppSpec, Denial, GroupSpec, TokenSpec};
-use crate::emulator::{AccessKey, Clock, Config, Emulator, Fault, State};
+use crate::emulator::{AccessKey, Clock, Config, EcsRole, Emulator, Fault, Imds, RoleArn, State};
 
 /// Serve the Live API (version 2016-11-01) on loopback, with real state: for tests, demos and pipelines
 ///
@@ -22,13 +23,19 @@ use crate::emulator::{AccessKey, Clock, Config, Emulator, Fault, State};
 ///   CreateLiveMessageApp  DescribeLiveMessageApp  ListLiveMessageApps  ModifyLiveMessageAppAudit
 ///   ModifyLiveMessageAppCallback  ModifyLiveMessageAppDisable
 ///
+/// and, at the same address, what hands out temporary keys: AssumeRoleWithOIDC (not signed; the token must be a JWT that
+/// has not expired and whose audience contains sts.aliyuncs.com, its signature is not verified) and AssumeRole of STS,
+/// version 2015-04-01, and the ECS metadata service under /latest/. Its requests are operation EcsMetadata in the request
+/// log and in faults.
+///
 /// Signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1) are verified: secret, time (within 15 minutes), nonce (used
 /// once). Limits are those of the documents: 50 calls a second per account and operation, 5,000 live groups an app,
 /// 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group is kept 30 days and can be
 /// recovered. State is in memory and gone at the end, unless --state names a file.
 ///
-/// When it is ready it prints one line, `listening on http://ADDR:PORT`, and nothing else, to stdout. SIGTERM or SIGINT
-/// ends it: requests under way are answered, the request log is complete, the exit code is 0.
+/// When it is ready it prints one line, `listening on http://ADDR:PORT`, to stdout, and after it nothing but a line for
+/// the admin and for the metadata address, each only where its port was 0. SIGTERM or SIGINT ends it: requests under way
+/// are answered, the request log is complete, the exit code is 0. An empty environment variable counts as absent.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -91,6 +98,41 @@ pub struct Args {
     #[arg(long, env = "LMO_EMULATE_COUNT_REFUSED", value_parser = clap::builder::BoolishValueParser::new())]
     count_refused: bool,
 
+    /// A role that STS lets be assumed, by AssumeRoleWithOIDC or AssumeRole. Its keys belong to the account in the ARN.
+    /// Repeatable; in the variable, separated by spaces. Without it every role can be assumed.
+    #[arg(
+        long = "oidc-role",
+        value_name = "acs:ram::ACCOUNT:role/NAME",
+        env = "LMO_EMULATE_OIDC_ROLE",
+        value_delimiter = ' '
+    )]
+    roles: Vec<RoleArn>,
+
+    /// The longest life of a temporary key, to see them expire in a test. Without it DurationSeconds of the call (900 to
+    /// 3600, 3600 by default), and 6 hours for those of the metadata service and of the admin address.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LMO_EMULATE_STS_DURATION_SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    sts_duration_seconds: Option<u64>,
+
+    /// The RAM role of the ECS instance: the metadata service has its keys. Without it, it has none.
+    #[arg(long, value_name = "NAME[@ACCOUNT]", env = "LMO_EMULATE_ECS_ROLE")]
+    ecs_role: Option<EcsRole>,
+
+    /// Versions of the ECS metadata service: `v1` knows no tokens (PUT /latest/api/token is 404), `v2` wants one (403
+    /// without), `any` takes both.
+    #[arg(long, value_name = "VERSIONS", env = "LMO_EMULATE_IMDS", default_value = "any")]
+    imds: Imds,
+
+    /// A second address and port to listen on, for clients that look for the metadata service at an address of its own.
+    /// Both addresses answer the same. Port 0 takes a free one; then a line `metadata on http://ADDR:PORT` on stdout,
+    /// after the others, tells which.
+    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_METADATA_LISTEN")]
+    metadata_listen: Option<String>,
+
     /// Live groups an app may have; more get 400 ErrorTooManyGroups. Deleted ones do not count. 0 for no limit.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_GROUPS_PER_APP", default_value_t = 5_000)]
     groups_per_app: usize,
@@ -137,14 +179,27 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_STATE")]
     state: Option<PathBuf>,
 
-    /// Address and port to steer the emulator at while it runs: JSON over HTTP without authentication. GET and PUT
-    /// /faults, /limits, /clock, /state; DELETE /faults; GET and DELETE /requests (the last 10,000). Off by default; give
-    /// a port of your choice, no line tells it.
-    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN")]
+    /// Address and port to steer the emulator at while it runs: JSON over HTTP, without authentication. Off by default.
+    /// Port 0 takes a free one; then a second line on stdout, `admin on http://ADDR:PORT`, tells which.
+    ///
+    ///   GET PUT DELETE /faults            ["RULE", …]; PUT also {"rules": ["RULE", …], "seed": N}
+    ///   GET PUT /limits                   requestsPerSecond, countRefused, groupsPerApp, latencyMs
+    ///   GET PUT POST /clock               {"now": TIME}; to change it {"advanceSeconds": N} or {"now": TIME}
+    ///   GET PUT /state                    every app and group, as --state has them
+    ///   GET DELETE /requests              the last 10,000; ?operation=NAME for those of one operation
+    ///   GET /keys                         the access keys, without secrets
+    ///   GET PUT DELETE /keys/ID           PUT takes secret, account, token, expires, active
+    ///   GET PUT DELETE /groups/APP/GROUP  a change by hand: name, info, creator, administrators, created,
+    ///                                     deleted (true, false); DELETE purges without a trace
+    ///   GET /credentials                  a temporary key, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=NUMBER
+    ///
+    /// PUT replaces faults and state, changes of the others what is given, and answers as GET does. Clients need not
+    /// follow the clock when it is moved: requests and OIDC tokens dated by the machine's clock stay good.
+    #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }
 
-const EXAMPLES: &str = "Examples:
+const EXAMPLES: &str = r#"Examples:
   An app, a key, and a port of the system's choice:
     live-message-operator emulate --listen 127.0.0.1:0 --app demo --access-key testid:testsecret
 
@@ -152,18 +207,36 @@ const EXAMPLES: &str = "Examples:
     live-message-operator emulate --app demo --group demo/lobby --group demo/oldroom:deleted
 
   A slow region without a rate limit, every request on record:
-    live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \\
+    live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \
       --request-log requests.jsonl
 
   One create in ten is carried out and its answer lost; the first three deletions meet a broken gateway:
-    live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \\
+    live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \
       --fault DeleteLiveMessageGroup:html,times=3
 
   Three calls in ten meet a fault of any kind that passes, the same ones in every run:
     live-message-operator emulate --app demo --fault '*:mixed,share=30%' --seed 1
 
+  RRSA without a cluster: any client with ALIBABA_CLOUD_STS_ENDPOINT and the endpoint of the Live API set to this
+  address; keys that live 30 seconds:
+    live-message-operator emulate --app demo --oidc-role acs:ram::1234567890123456:role/operator \
+      --sts-duration-seconds 30
+
+  Two keys of one account, which share its 50 calls a second, a key of another, and an app that only the first has:
+    live-message-operator emulate --access-key 'a:s1@11 b:s2@11 c:s3@22' --app 11/demo --app shared --count-refused
+
+  An ECS instance with a role, and with the hardened metadata service:
+    live-message-operator emulate --app demo --ecs-role operator --imds v2
+
+  Thirty days later, a key revoked, a group changed by hand, and what was asked for:
+    live-message-operator emulate --app demo --group demo/lobby --admin-listen 127.0.0.1:8788
+    curl -X POST -d '{"advanceSeconds": 2592000}' http://127.0.0.1:8788/clock
+    curl -X PUT -d '{"active": false}' http://127.0.0.1:8788/keys/testAccessKeyId
+    curl -X PUT -d '{"info": "by hand"}' http://127.0.0.1:8788/groups/demo/lobby
+    curl 'http://127.0.0.1:8788/requests?operation=ModifyLiveMessageGroup'
+
   In a pipeline, by environment:
-    LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate";
+    LMO_EMULATE_APP='demo stage' LMO_EMULATE_ACCESS_KEY=testid:testsecret live-message-operator emulate"#;
 
 impl Args {
     fn config(self) -> Result<Config, String> {
@@ -184,6 +257,11 @@ impl Args {
             requests_per_second: self.requests_per_second,
             count_refused: self.count_refused,
             groups_per_app: self.groups_per_app,
+            roles: self.roles,
+            longest_session: self.sts_duration_seconds.map(Duration::from_secs),
+            ecs_role: self.ecs_role,
+            imds: self.imds,
+            metadata_listen: self.metadata_listen,
             latency: Duration::from_millis(self.latency_ms),
             clock: Clock::system(),
             faults: self.faults,
@@ -212,15 +290,28 @@ fn save(path: &Path, state: &State) -> std::io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
+/// The line that tells which port the system chose, if it was left to it.
+fn chosen(name: &str, asked: Option<String>, address: Option<SocketAddr>) -> String {
+    match (asked, address) {
+        (Some(asked), Some(address)) if asked.ends_with(":0") => format!("{name} on http://{address}\n"),
+        _ => String::new(),
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     // Before the line that says it is ready: a signal after that line must not kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let state_file = args.state.clone();
+    let (admin, metadata) = (args.admin_listen.clone(), args.metadata_listen.clone());
     let emulator = Emulator::start(args.config()?)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", emulator.base_url())?;
     stdout.flush()?;
+    // Whoever reads the first line only may have closed the pipe by now.
+    let further =
+        chosen("admin", admin, emulator.admin_address()) + &chosen("metadata", metadata, emulator.metadata_address());
+    let _ = stdout.write_all(further.as_bytes()).and_then(|()| stdout.flush());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -6,6 +6,9 @@ mod run;
 
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
 /// Makes Alibaba Cloud Live interactive-messaging groups declarative.
 #[derive(Debug, clap::Parser)]
 #[command(name = "live-message-operator", version, about, propagate_version = true)]
@@ -22,6 +25,19 @@ enum Command {
     Emulate(Box<emulate::Args>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(crd::Args),
+}
+
+impl Cli {
+    /// Parses the arguments and the variables of this process; ends it where they ask for help or make no sense. An empty
+    /// variable counts as absent: charts and pipelines set what they have no value for to nothing.
+    pub fn from_environment() -> Self {
+        let absent_if_empty = |argument: clap::Arg| match argument.get_env().map(std::env::var_os) {
+            Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
+            _ => argument,
+        };
+        let command = Self::command().mut_subcommands(|command| command.mut_args(absent_if_empty));
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Runs the chosen command to its end; an error is one line on stderr and exit code 1.

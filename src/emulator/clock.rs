@@ -15,6 +15,8 @@ pub struct Clock(Arc<Mutex<Source>>);
 
 #[derive(Debug)]
 struct Source {
+    /// When it was made, before anybody moved it.
+    origin: Option<(Timestamp, Instant)>,
     base: Timestamp,
     /// `None`: the clock stands still.
     running_since: Option<Instant>,
@@ -23,12 +25,13 @@ struct Source {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self::from_source(Source { base: Timestamp::now(), running_since: Some(Instant::now()) })
+        let (base, start) = (Timestamp::now(), Instant::now());
+        Self::from_source(Source { origin: Some((base, start)), base, running_since: Some(start) })
     }
 
     /// A clock that stands still at `time` until it is moved.
     pub fn fixed(time: Timestamp) -> Self {
-        Self::from_source(Source { base: time, running_since: None })
+        Self::from_source(Source { origin: None, base: time, running_since: None })
     }
 
     fn from_source(source: Source) -> Self {
@@ -38,6 +41,13 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.source().now()
+    }
+
+    /// The machine's time, however this clock was moved: what the clients' clocks show. A clock that stands still knows
+    /// no other time than its own.
+    pub fn machine(&self) -> Timestamp {
+        let source = self.source();
+        source.origin.map_or_else(|| source.now(), |(origin, start)| add(origin, start.elapsed()))
     }
 
     /// Moves the clock forward. Time stops at the end of the calendar (year 9999).
@@ -88,7 +98,7 @@ mod tests {
         clock.clone().advance(Duration::from_millis(1500));
         assert_eq!(clock.now().to_string(), "2026-01-02T03:04:06.5Z");
         clock.set(Timestamp::UNIX_EPOCH);
-        assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
+        assert_eq!((clock.now(), clock.machine()), (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH));
     }
 
     #[test]
@@ -97,5 +107,8 @@ mod tests {
         let before = clock.now();
         clock.advance(Duration::from_secs(3600));
         assert!(clock.now().duration_since(before) >= SignedDuration::from_hours(1));
+        assert!(clock.machine().duration_since(before) < SignedDuration::from_hours(1));
+        clock.set(Timestamp::UNIX_EPOCH);
+        assert!(clock.machine() >= before);
     }
 }

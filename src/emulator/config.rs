@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::fault::Fault;
 use super::key::AccessKey;
+use super::metadata::{EcsRole, Imds};
 pub use super::spec::{AppSpec, Denial, GroupSpec, TokenSpec};
 use super::state::{DataCenter, GROUPS_PER_APP, State};
+use super::sts::RoleArn;
 
 /// The default of [`Config::requests_per_second`]: the documented limit.
 pub const REQUESTS_PER_SECOND: usize = 50;
@@ -36,6 +38,16 @@ pub struct Config {
     pub count_refused: bool,
     /// Live groups an app may have; 0 for no limit.
     pub groups_per_app: usize,
+    /// The roles STS lets be assumed; every role when there are none.
+    pub roles: Vec<RoleArn>,
+    /// The longest life of a temporary key; what STS and the metadata service say when `None`.
+    pub longest_session: Option<Duration>,
+    /// The role the ECS metadata service has keys of.
+    pub ecs_role: Option<EcsRole>,
+    /// Whether the metadata service has, or wants, tokens.
+    pub imds: Imds,
+    /// `ADDR:PORT` of a second address; it answers as the first one does.
+    pub metadata_listen: Option<String>,
     /// What every answer waits.
     pub latency: Duration,
     /// Where the time comes from.
@@ -63,6 +75,11 @@ impl Default for Config {
             requests_per_second: REQUESTS_PER_SECOND,
             count_refused: false,
             groups_per_app: GROUPS_PER_APP,
+            roles: Vec::new(),
+            longest_session: None,
+            ecs_role: None,
+            imds: Imds::Any,
+            metadata_listen: None,
             latency: Duration::ZERO,
             clock: Clock::system(),
             faults: Vec::new(),
@@ -155,6 +172,36 @@ impl Builder {
     /// Live groups an app may have; 0 for no limit.
     pub fn groups_per_app(mut self, limit: usize) -> Self {
         self.config.groups_per_app = limit;
+        self
+    }
+
+    /// A role STS lets be assumed; without any, every role is.
+    pub fn role(mut self, role: RoleArn) -> Self {
+        self.config.roles.push(role);
+        self
+    }
+
+    /// The longest life of a temporary key.
+    pub fn longest_session(mut self, lifetime: Duration) -> Self {
+        self.config.longest_session = Some(lifetime);
+        self
+    }
+
+    /// The role the ECS metadata service has keys of.
+    pub fn ecs_role(mut self, role: EcsRole) -> Self {
+        self.config.ecs_role = Some(role);
+        self
+    }
+
+    /// Whether the metadata service has, or wants, tokens.
+    pub fn imds(mut self, imds: Imds) -> Self {
+        self.config.imds = imds;
+        self
+    }
+
+    /// A second address that answers as the first one does.
+    pub fn metadata_listen(mut self, address: impl Into<String>) -> Self {
+        self.config.metadata_listen = Some(address.into());
         self
     }
 

@@ -80,7 +80,7 @@ impl FaultKind {
 /// A rule: which requests, how many of them, and what goes wrong.
 ///
 /// Written as `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`; the operation is a name or `*`, which stands for all
-/// of the Live API.
+/// of the Live API. Those of STS and `EcsMetadata` are meant only when named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// `None`: every operation of the Live API, and requests for none.
@@ -257,7 +257,10 @@ impl Faults {
     pub fn draw(&mut self, operation: Option<Operation>) -> Plan {
         let mut plan = Plan::default();
         for rule in &mut self.rules {
-            let fits = rule.operation.is_none() || rule.operation == operation;
+            let fits = match rule.operation {
+                None => operation.is_none_or(Operation::is_live),
+                named => named == operation,
+            };
             if !fits || rule.times == Some(0) || self.dice.f64() >= rule.share {
                 continue;
             }

@@ -9,9 +9,9 @@ use super::operation::Operation;
 /// A sliding window of one second per (account, operation).
 ///
 /// A call is admitted when fewer than `limit` calls count in the second that ends with it. Admitted calls count, and
-/// refused ones only if so told: then a caller that does not slow down is refused until it does. The API documents 50 a second per account and operation for all operations emulated here; how the real
-/// gateway measures its second, and whether refused calls count, is not documented; a second that slides is the
-/// strictest reading of it.
+/// refused ones only if so told: then a caller that does not slow down is refused until it does. The API documents 50 a
+/// second per account and operation for all operations emulated here; how the real gateway measures its second, and
+/// whether refused calls count, is not documented. A second that slides is the strictest reading of it.
 #[derive(Debug)]
 pub struct RateLimit {
     limit: usize,

@@ -101,6 +101,22 @@ impl RequestLog {
         self.recent().iter().cloned().collect()
     }
 
+    /// Those of one operation, or all.
+    pub fn records_of(&self, operation: Option<&str>) -> Vec<Record> {
+        let wanted = |record: &&Record| operation.is_none() || record.operation.as_deref() == operation;
+        self.recent().iter().filter(wanted).cloned().collect()
+    }
+
+    /// How many records are kept in memory.
+    pub fn len(&self) -> usize {
+        self.recent().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Empties the memory; the file keeps what it has.
     pub fn clear(&self) {
         self.recent().clear();

@@ -1,5 +1,5 @@
 //! The Live API on loopback: message groups and their apps with real state, signatures, limits and errors, for tests,
-//! demos and pipelines.
+//! demos and pipelines; and what hands out temporary keys for it: STS and the ECS metadata service.
 //!
 //! It was written after the public documents and the official SDKs; no call was ever made to Alibaba Cloud. Where the
 //! documents are silent, the choice made is told at the item that makes it.
@@ -27,12 +27,15 @@ pub mod fault;
 pub mod key;
 pub mod limit;
 pub mod log;
+pub mod metadata;
 pub mod operation;
+mod reply;
 pub mod request;
 pub mod server;
 mod service;
 mod spec;
 pub mod state;
+pub mod sts;
 pub mod verify;
 pub mod wire;
 
@@ -42,7 +45,9 @@ pub use error::ApiError;
 pub use fault::{Fault, FaultKind};
 pub use key::{AccessKey, DEFAULT_ACCOUNT};
 pub use log::Record;
+pub use metadata::{EcsRole, Imds};
 pub use operation::Operation;
 pub use server::{Emulator, Handle};
 pub use state::{App, DataCenter, Deletion, Group, State};
+pub use sts::RoleArn;
 pub use verify::{SignatureVersion, Verifier};

@@ -16,7 +16,8 @@ use super::admin;
 use super::config::{Builder, Config};
 use super::fault::FaultKind;
 use super::log::{Record, RequestLog};
-use super::service::{Delivery, Exchange, Service};
+use super::reply::{Delivery, Exchange};
+use super::service::Service;
 use super::state::{Group, State};
 use super::wire::{Connection, RawRequest};
 
@@ -44,6 +45,8 @@ impl Emulator {
         let address = listener.local_addr()?;
         let admin = config.admin_listen.as_deref().map(bind).transpose()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+        let metadata = config.metadata_listen.as_deref().map(bind).transpose()?;
+        let metadata_address = metadata.as_ref().map(TcpListener::local_addr).transpose()?;
         let service = Arc::new(Service::new(&config));
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -51,12 +54,12 @@ impl Emulator {
             Server { service: service.clone(), log: log.clone(), stop: stop.clone(), tasks: TaskTracker::new() };
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
             let log = server.log.clone();
-            if let Err(error) = runtime.block_on(server.run(listener, admin)) {
+            if let Err(error) = runtime.block_on(server.run(listener, metadata, admin)) {
                 tracing::error!(%error, "the emulator stopped");
             }
             log.close();
         })?;
-        Ok(Handle { address, admin_address, service, log, stop, thread: Some(thread) })
+        Ok(Handle { address, admin_address, metadata_address, service, log, stop, thread: Some(thread) })
     }
 }
 
@@ -73,6 +76,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
 pub struct Handle {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    metadata_address: Option<SocketAddr>,
     service: Arc<Service>,
     log: Arc<RequestLog>,
     stop: CancellationToken,
@@ -88,6 +92,11 @@ impl Handle {
     /// Where it can be steered, if anywhere; see [`super::admin`].
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// The second address, if there is one: for clients that look for the metadata service there.
+    pub fn metadata_address(&self) -> Option<SocketAddr> {
+        self.metadata_address
     }
 
     /// `http://ADDR:PORT`.
@@ -207,7 +216,20 @@ struct Server {
 }
 
 impl Server {
-    async fn run(self, listener: TcpListener, admin: Option<TcpListener>) -> io::Result<()> {
+    async fn run(
+        self,
+        listener: TcpListener,
+        metadata: Option<TcpListener>,
+        admin: Option<TcpListener>,
+    ) -> io::Result<()> {
+        if let Some(metadata) = metadata {
+            let metadata = tokio::net::TcpListener::from_std(metadata)?;
+            let server = self.clone();
+            self.tasks.spawn(async move {
+                let serve = |stream| server.clone().serve(stream);
+                accept(&metadata, &server.stop, &server.tasks, serve).await;
+            });
+        }
         if let Some(admin) = admin {
             let admin = tokio::net::TcpListener::from_std(admin)?;
             let server = self.clone();
@@ -233,9 +255,10 @@ impl Server {
                 () = self.stop.cancelled() => return,
             };
             let Some(Ok(request)) = request else { return };
-            let response = admin::answer(&self.service, &self.log, &request);
-            let bytes = response.bytes(Timestamp::now(), request.keep_alive);
-            if !connection.write(&bytes).await || !request.keep_alive {
+            let keep_alive = request.keep_alive;
+            let response = admin::answer(&self.service, &self.log, request);
+            let bytes = response.bytes(Timestamp::now(), keep_alive);
+            if !connection.write(&bytes).await || !keep_alive {
                 return;
             }
         }

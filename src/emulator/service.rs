@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::{self, Answer, Format};
+use super::answer::Format;
 use super::clock::Clock;
 use super::config::{Config, Denial};
 use super::error::ApiError;
 use super::fault::{FaultKind, Faults, Plan};
 use super::key::{AccessKey, DEFAULT_ACCOUNT};
 use super::limit::RateLimit;
-use super::log::Record;
-use super::operation::Operation;
+use super::metadata::{self, Asked, Metadata};
+use super::operation::{LIVE_VERSION, Operation};
+use super::reply::{
+    self, Delivery, Exchange, Success, distort, error_response, injected, operation_params, record, request_id,
+};
 use super::request::{Params, Request};
 use super::state::{App, DataCenter, Deletion, Group, State};
-use super::verify::{Claims, SignatureVersion, Verifier};
-use super::wire::{RawRequest, Response, WireError};
-
-/// The version of the API.
-const VERSION: &str = "2016-11-01";
+use super::sts::Sts;
+use super::verify::{Claims, Verifier};
+use super::wire::{RawRequest, WireError};
 
 /// Everything that changes while the emulator runs, behind one lock: requests take effect one after the other.
 #[derive(Debug)]
@@ -31,6 +32,31 @@ pub(super) struct Core {
     pub(super) state: State,
     pub(super) faults: Faults,
     pub(super) latency: Duration,
+    pub(super) sts: Sts,
+    metadata: Metadata,
+}
+
+impl Core {
+    /// A temporary key that the verifier knows, the same one until half of its time is over.
+    pub(super) fn session(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
+        let verifier = &self.verifier;
+        let usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
+        let key = self.sts.session(name, account, metadata::LIFETIME, now, usable);
+        if self.verifier.key(&key.id).is_none() {
+            self.verifier.put_key(key.clone());
+        }
+        key
+    }
+
+    fn metadata(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
+        Ok(match self.metadata.ask(request, now)? {
+            Asked::Text(text) => text,
+            Asked::Key(role) => {
+                let key = self.session(&format!("role/{}", role.name), &role.account, now);
+                format!("{:#}", metadata::key_json(&key, now))
+            }
+        })
+    }
 }
 
 /// The emulated API.
@@ -51,32 +77,22 @@ pub(super) struct Incoming {
     host: String,
 }
 
+/// What time it is.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// By the emulator's clock.
+    now: Timestamp,
+    /// By the gateway's, which a fault can set wrong.
+    gateway: Timestamp,
+    /// By the clients', who do not notice when a test moves the emulator's clock: what they date by theirs is good, too.
+    machine: Timestamp,
+}
+
 impl Incoming {
     fn operation(&self) -> Option<Operation> {
-        self.claims.action.as_deref().and_then(Operation::from_name)
+        let named = self.claims.action.as_deref().and_then(Operation::from_name);
+        named.filter(|operation| (*operation == Operation::EcsMetadata) == Metadata::owns(&self.request.path))
     }
-}
-
-/// How an answer leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
-    Whole,
-    /// Half of it.
-    Truncated,
-    /// Not at all: the connection is reset.
-    Reset,
-}
-
-/// A request's answer and its line in the request log, which lacks the duration.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) response: Response,
-    pub(super) record: Record,
-    pub(super) delivery: Delivery,
-    /// From the arrival to the answer, at least.
-    pub(super) wait: Duration,
-    /// By how many seconds the header `Date` is wrong.
-    pub(super) date_error: i64,
 }
 
 impl Service {
@@ -107,6 +123,8 @@ impl Service {
             state,
             faults: Faults::new(config.faults.clone(), config.seed),
             latency: config.latency,
+            sts: Sts::new(config.roles.clone(), config.longest_session),
+            metadata: Metadata::new(config.imds, config.ecs_role.clone()),
         };
         Self { core: Mutex::new(core), denials: config.denials.clone(), clock: config.clock.clone() }
     }
@@ -132,8 +150,13 @@ impl Service {
             Ok(request) => request,
             Err(error) => return Err(Box::new(self.refuse_unread(&error, &host))),
         };
-        let claims = Claims::of(&request);
-        let incoming = Incoming { format: claims.format(&request), params: request.params(), request, claims, host };
+        let mut claims = Claims::of(&request);
+        let mut params = request.params();
+        if Metadata::owns(&request.path) {
+            claims = Claims { action: Some(Operation::EcsMetadata.name().to_owned()), ..Claims::default() };
+            params = [("Method", &request.method), ("Path", &request.path)].into_iter().collect();
+        }
+        let incoming = Incoming { format: claims.format(&request), params, request, claims, host };
         let plan = self.core().faults.draw(incoming.operation());
         Ok((incoming, plan))
     }
@@ -160,50 +183,33 @@ impl Service {
         // The time is taken under the lock: what the rate limit sees never goes backwards.
         let mut core = self.core();
         let now = self.clock.now();
-        let outcome = self.carry_out(&mut core, &incoming, &plan, date_error, now);
+        let gateway = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
+        let machine = if date_error == 0 { self.clock.machine() } else { gateway };
+        let outcome = self.carry_out(&mut core, &incoming, &plan, Times { now, gateway, machine });
         let wait = core.latency + plan.slow;
         drop(core);
         let request_id = request_id();
+        let operation = incoming.operation();
         let Incoming { params, claims, format, host, .. } = incoming;
-        let (mut response, mut code) = match outcome {
-            Ok((operation, fields)) => {
-                let body = answer::render(format, operation.name(), &request_id, &fields).into_bytes();
-                (Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body }, None)
-            }
-            Err(error) => (error_response(format, &request_id, &host, &error), Some(error.code.to_string())),
-        };
+        let mut response = reply::response(format, &request_id, &host, operation, &outcome);
+        let mut code = outcome.err().map(|error| error.code.into_owned());
         let delivery = distort(&mut response, &mut code, plan.kind.as_ref());
         let status = if delivery == Delivery::Reset { 0 } else { response.status };
-        let logged = operation_params(&params, claims.signature);
+        let logged = operation_params(&params, &claims);
         let record = record(now, claims, logged, status, code, request_id);
         Exchange { response, record, delivery, wait, date_error }
     }
 
-    fn carry_out(
-        &self,
-        core: &mut Core,
-        incoming: &Incoming,
-        plan: &Plan,
-        date_error: i64,
-        now: Timestamp,
-    ) -> Result<(Operation, Answer), ApiError> {
-        let Incoming { request, params, claims, .. } = incoming;
-        if !matches!(request.method.as_str(), "GET" | "POST") {
-            let message = format!("This http method {} is not supported.", request.method);
-            return Err(ApiError::new(400, "UnsupportedHTTPMethod", message));
-        }
-        let gateway_time = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
-        let caller = core.verifier.verify(request, gateway_time)?;
-        if request.path != "/" {
-            return Err(ApiError::api_not_found());
-        }
-        if claims.version.as_deref() != Some(VERSION) {
-            let message = format!("Specified parameter Version is not valid: it must be {VERSION}.");
-            return Err(ApiError::new(400, "InvalidVersion", message));
-        }
-        let operation = incoming.operation().ok_or_else(ApiError::api_not_found)?;
-        let account = core.verifier.key(&caller).map_or(DEFAULT_ACCOUNT, AccessKey::account).to_owned();
-        if !core.limit.admit(&account, operation, now) {
+    fn carry_out(&self, core: &mut Core, incoming: &Incoming, plan: &Plan, times: Times) -> Result<Success, ApiError> {
+        let now = times.now;
+        let (operation, caller) = match incoming.operation() {
+            Some(Operation::EcsMetadata) => (Operation::EcsMetadata, None),
+            operation => authenticate(core, incoming, operation, times)?,
+        };
+        let account =
+            caller.as_deref().and_then(|id| core.verifier.key(id)).map_or(DEFAULT_ACCOUNT, AccessKey::account);
+        let account = account.to_owned();
+        if operation.is_live() && !core.limit.admit(&account, operation, now) {
             return Err(ApiError::throttling_user());
         }
         match &plan.kind {
@@ -211,11 +217,21 @@ impl Service {
             Some(kind) if kind.prevents() => return Err(injected(kind)),
             _ => {}
         }
-        self.permit(&caller, params)?;
-        let answer = core.state.handle_for(&account, operation, params, now)?;
+        let success = match operation {
+            Operation::EcsMetadata => Success::Text(core.metadata(&incoming.request, now)?),
+            Operation::AssumeRole | Operation::AssumeRoleWithOidc => {
+                let (key, answer) = core.sts.assume(operation, &incoming.params, now, times.machine)?;
+                core.verifier.put_key(key);
+                Success::Fields(operation, answer)
+            }
+            _ => {
+                self.permit(caller.as_deref().unwrap_or_default(), &incoming.params)?;
+                Success::Fields(operation, core.state.handle_for(&account, operation, &incoming.params, now)?)
+            }
+        };
         match &plan.kind {
             Some(kind @ FaultKind::ErrorAfter(..)) => Err(injected(kind)),
-            _ => Ok((operation, answer)),
+            _ => Ok(success),
         }
     }
 
@@ -230,102 +246,35 @@ impl Service {
     }
 }
 
-/// The error a fault stands for. Where it replaces the answer altogether, nobody sees it but the request log.
-fn injected(kind: &FaultKind) -> ApiError {
-    match kind {
-        FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {
-            ApiError::new(*status, code.clone(), "A fault of the emulator.")
-        }
-        FaultKind::Html(status) => ApiError::new(*status, "Fault.Html", "A fault of the emulator."),
-        _ => ApiError::new(500, "Fault.Reset", "A fault of the emulator."),
+/// Which operation of which API is called, and with whose key: `None` for the one that is not signed.
+fn authenticate(
+    core: &mut Core,
+    incoming: &Incoming,
+    operation: Option<Operation>,
+    times: Times,
+) -> Result<(Operation, Option<String>), ApiError> {
+    let Incoming { request, claims, .. } = incoming;
+    if !matches!(request.method.as_str(), "GET" | "POST") {
+        let message = format!("This http method {} is not supported.", request.method);
+        return Err(ApiError::new(400, "UnsupportedHTTPMethod", message));
     }
-}
-
-/// Does to an answer what a fault does on the way.
-fn distort(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
-    match kind {
-        Some(FaultKind::ResetBefore | FaultKind::ResetAfter | FaultKind::ResetLate(_)) => return Delivery::Reset,
-        Some(FaultKind::Truncated) => return Delivery::Truncated,
-        Some(FaultKind::Throttle(Some(ms))) if code.as_deref() == Some("Throttling.User") => {
-            response.headers.push(("x-acs-retry-after", ms.to_string()));
-        }
-        Some(FaultKind::Empty) => response.body.clear(),
-        Some(FaultKind::Html(status)) => {
-            *code = Some(injected(&FaultKind::Html(*status)).code.into_owned());
-            response.status = *status;
-            response.content_type = "text/html";
-            response.body = format!("<html><head><title>{status}</title></head><body>{status}</body></html>").into();
-        }
-        _ => {}
+    let caller = match operation {
+        Some(Operation::AssumeRoleWithOidc) => None,
+        _ => Some(match core.verifier.verify(request, times.gateway) {
+            // Whether a key has expired is decided by now: that check comes before the one of the request's time.
+            Err(error) if error.code == "InvalidTimeStamp.Expired" && times.machine != times.gateway => {
+                core.verifier.verify(request, times.machine)?
+            }
+            verified => verified?,
+        }),
+    };
+    if request.path != "/" {
+        return Err(ApiError::api_not_found());
     }
-    Delivery::Whole
-}
-
-fn error_response(format: Format, request_id: &str, host: &str, error: &ApiError) -> Response {
-    let body = answer::render_error(format, request_id, host, error).into_bytes();
-    Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body }
-}
-
-/// The parameters of the operation, for the log: without those of signature V1, of which one is a secret.
-fn operation_params(params: &Params, signature: Option<SignatureVersion>) -> BTreeMap<String, String> {
-    const COMMON: [&str; 11] = [
-        "AccessKeyId",
-        "Action",
-        "Format",
-        "SecurityToken",
-        "Signature",
-        "SignatureMethod",
-        "SignatureNonce",
-        "SignatureType",
-        "SignatureVersion",
-        "Timestamp",
-        "Version",
-    ];
-    let common = |name: &str| signature == Some(SignatureVersion::V1) && COMMON.contains(&name);
-    let mut logged = BTreeMap::new();
-    for (name, value) in params.iter().filter(|(name, _)| !common(name)) {
-        logged.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    let version = operation.map_or(LIVE_VERSION, Operation::version);
+    if claims.version.as_deref() != Some(version) {
+        let message = format!("Specified parameter Version is not valid: it must be {version}.");
+        return Err(ApiError::new(400, "InvalidVersion", message));
     }
-    logged
-}
-
-fn record(
-    time: Timestamp,
-    claims: Claims,
-    params: BTreeMap<String, String>,
-    status: u16,
-    code: Option<String>,
-    request_id: String,
-) -> Record {
-    let Claims { signature, access_key_id, action, .. } = claims;
-    Record { time, access_key_id, operation: action, params, signature, status, code, request_id, duration_ms: 0 }
-}
-
-/// A random UUID (version 4) in upper case.
-fn request_id() -> String {
-    let bits = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032X}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_random_uuids_in_upper_case() {
-        let id = request_id();
-        assert_eq!(id.len(), 36);
-        assert_eq!(id.as_bytes()[14], b'4');
-        assert!(matches!(id.as_bytes()[19], b'8' | b'9' | b'A' | b'B'));
-        assert!(id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F' | b'-')));
-        assert_ne!(id, request_id());
-    }
-
-    #[test]
-    fn the_log_shows_neither_signature_nor_token() {
-        let params: Params = [("AppId", "demo"), ("SecurityToken", "x"), ("Signature", "y")].into_iter().collect();
-        let logged = operation_params(&params, Some(SignatureVersion::V1));
-        assert_eq!(logged.into_keys().collect::<Vec<_>>(), ["AppId"]);
-    }
+    Ok((operation.ok_or_else(ApiError::api_not_found)?, caller))
 }

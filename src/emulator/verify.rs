@@ -122,8 +122,8 @@ impl Verifier {
     /// # Errors
     ///
     /// In this order: `Missing<Parameter>`, `IncompleteSignature`, `InvalidTimeStamp.Format`,
-    /// `InvalidAccessKeyId.NotFound`, `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
-    /// `SignatureDoesNotMatch`, `SignatureNonceUsed`.
+    /// `InvalidAccessKeyId.NotFound`, `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`,
+    /// `InvalidTimeStamp.Expired`, `SignatureDoesNotMatch`, `SignatureNonceUsed`.
     pub fn verify(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         let authorization = request.header("authorization").unwrap_or_default();
         let params = request.params();

@@ -147,6 +147,32 @@ fn state_outlives_the_process_if_wanted() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_absent() {
+    let names = ["APP", "ACCESS_KEY", "GROUP", "FAULT", "SEED", "LATENCY_MS", "COUNT_REFUSED", "OIDC_ROLE", "ECS_ROLE"];
+    let names: Vec<String> = names.iter().map(|name| format!("LMO_EMULATE_{name}")).collect();
+    let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let process = Process::start(&[], &variables);
+    let (id, secret) = ("testAccessKeyId".to_owned(), "testAccessKeySecret".to_owned());
+    let client = Client { id, secret, ..Client::new(process.address) };
+    assert_eq!(client.call("DescribeLiveMessageGroup", &GROUP).code(), "ResourceNotExist");
+}
+
+#[test]
+fn ports_the_system_chose_are_told_after_the_first_line() {
+    let args = ["--admin-listen", "127.0.0.1:0", "--metadata-listen", "127.0.0.1:0"];
+    let mut process = Process::start(&args, &[("LMO_EMULATE_COUNT_REFUSED", "true")]);
+    for name in ["admin", "metadata"] {
+        let mut line = String::new();
+        process.stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix(&format!("{name} on http://")).unwrap().trim_end();
+        let stream = std::net::TcpStream::connect(address.parse::<SocketAddr>().unwrap());
+        assert!(stream.is_ok(), "{line}");
+    }
+    process.signal("-TERM");
+    assert_eq!(process.end(), (Some(0), String::new()));
+}
+
+#[test]
 fn what_cannot_be_started_is_told_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let run = |args: &[&str]| {

@@ -1,13 +1,13 @@
-//! What goes wrong on request, and the address to steer it at.
+//! What goes wrong on request.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use live_message_operator::emulator::Handle;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::client::{Client, Connection, Response};
+use crate::client::Client;
 use crate::emulator;
 
 const CREATE: &str = "CreateLiveMessageGroup";
@@ -94,8 +94,8 @@ fn a_mixture_of_faults_is_gone_through_by_trying_again() {
         let done = || {
             let mut stream = TcpStream::connect(client.address).unwrap();
             stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", &id)])).unwrap();
-            // So that the emulator closes the connection, too, when it has answered.
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            // So that the emulator closes the connection, too, when it has answered; unless it has reset it by now.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
             let mut text = String::new();
             let whole = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");
             whole && text.ends_with("}")
@@ -152,68 +152,4 @@ fn the_gateways_clock_can_be_wrong() {
     let ahead = date.as_second() - emulator.clock().now().as_second();
     assert!((3590..=3601).contains(&ahead), "{ahead}");
     client.ok(CREATE, &GROUP);
-}
-
-fn admin(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let mut connection = Connection::open(address);
-    let length = body.len();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: {length}\r\n\r\n{body}");
-    connection.send(request.as_bytes());
-    let response: Response = connection.receive();
-    (response.status, response.json())
-}
-
-#[test]
-fn a_running_emulator_can_be_steered() {
-    let emulator = emulator().admin_listen("127.0.0.1:0").start().unwrap();
-    let client = Client::new(emulator.address());
-    let ask = |method: &str, path: &str, body: &str| admin(emulator.admin_address().unwrap(), method, path, body);
-
-    let rules = json!(["CreateLiveMessageGroup:error=500/ServerError,times=1"]);
-    assert_eq!(ask("PUT", "/faults", &rules.to_string()), (200, rules));
-    assert_eq!(client.call(CREATE, &GROUP).code(), "ServerError");
-    assert_eq!(ask("GET", "/faults", "").1, json!(["CreateLiveMessageGroup:error=500/ServerError,times=0"]));
-    assert_eq!(ask("DELETE", "/faults", ""), (200, json!([])));
-    client.ok(CREATE, &GROUP);
-
-    let limits = ask("PUT", "/limits", r#"{"requestsPerSecond": 0, "groupsPerApp": 1}"#).1;
-    assert_eq!(limits, json!({"requestsPerSecond": 0, "countRefused": false, "groupsPerApp": 1, "latencyMs": 0}));
-    assert_eq!(client.call(CREATE, &[GROUP[0], ("GroupId", "g2")]).code(), "ErrorTooManyGroups");
-
-    let saved = ask("GET", "/state", "").1;
-    client.ok("DeleteLiveMessageGroup", &GROUP);
-    assert_eq!(ask("PUT", "/clock", r#"{"advanceSeconds": 2592000}"#).0, 200);
-    let time = Some(emulator.clock().now());
-    let later = Client { time, ..client.clone() };
-    assert_eq!(later.call("DescribeLiveMessageGroup", &GROUP).code(), "ResourceNotExist");
-    assert_eq!(ask("PUT", "/state", &saved.to_string()), (200, saved));
-    assert_eq!(later.ok("DescribeLiveMessageGroup", &GROUP)["Delete"], json!(false));
-
-    assert_eq!(ask("GET", "/requests", "").1.as_array().unwrap().len(), 6);
-    assert_eq!(ask("DELETE", "/requests", ""), (200, json!([])));
-    assert_eq!(ask("GET", "/", "").1["apps"], json!(1));
-    let now = json!({"now": "2026-01-02T03:04:05Z"});
-    assert_eq!(ask("PUT", "/clock", &now.to_string()).0, 200);
-    assert!(emulator.clock().now().to_string().starts_with("2026-01-02T03:04:0"));
-}
-
-#[test]
-fn what_the_admin_address_does_not_understand_changes_nothing() {
-    let emulator = emulator().admin_listen("127.0.0.1:0").start().unwrap();
-    for (method, path, body, status) in [
-        ("GET", "/none", "", 404),
-        ("POST", "/faults", "[]", 405),
-        ("DELETE", "/state", "", 405),
-        ("PUT", "/faults", r#"["*:none"]"#, 400),
-        ("PUT", "/limits", r#"{"latency": 1}"#, 400),
-        ("PUT", "/clock", r#"{"advanceSeconds": -1}"#, 400),
-        ("PUT", "/clock", r#"{"advanceSeconds": 1, "now": "2026-01-02T03:04:05Z"}"#, 400),
-        ("PUT", "/state", r#"{"groups": []}"#, 400),
-    ] {
-        let (actual, answer) = admin(emulator.admin_address().unwrap(), method, path, body);
-        assert_eq!(actual, status, "{method} {path} {body}: {answer}");
-        assert!(answer["error"].is_string());
-    }
-    // The API is not at the admin address, nor the other way round.
-    assert_eq!(Client::new(emulator.admin_address().unwrap()).call(CREATE, &GROUP).status, 405);
 }

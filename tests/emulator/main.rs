@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
 mod accounts;
+mod admin;
 mod binary;
 mod client;
 mod errors;
 mod faults;
 mod http;
 mod operations;
+mod sts;
 mod vectors;
 
 use live_message_operator::emulator::{Builder, Emulator};

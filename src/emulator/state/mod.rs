@@ -299,6 +299,7 @@ impl State {
     /// # Errors
     ///
     /// The product's own errors: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
+    /// `InvalidApi.NotFound` for an operation of another product.
     pub fn handle_for(
         &mut self,
         account: &str,
@@ -326,6 +327,9 @@ impl State {
             Operation::ModifyAppAudit => self.modify_app_audit(params, now),
             Operation::ModifyAppCallback => self.modify_app_callback(params, now),
             Operation::ModifyAppDisable => self.modify_app_disable(params, now),
+            Operation::AssumeRole | Operation::AssumeRoleWithOidc | Operation::EcsMetadata => {
+                Err(ApiError::api_not_found())
+            }
         }
     }
 }
