@@ -116,10 +116,16 @@ impl Reconciler {
     /// The object is gone: everything known of it goes too.
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
-        self.gates().forget(key);
+        self.leave_gates(key);
         self.places().forget(key);
         locked(&self.suspects).remove(key);
         self.wake_all(peers);
+    }
+
+    /// The object waits behind no gate any more; where it was the prober of one, another one is.
+    pub(super) fn leave_gates(&self, key: &Key) {
+        self.gates().forget(key);
+        self.gate_bell.notify_one();
     }
 
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
@@ -191,7 +197,7 @@ impl Reconciler {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
                 Action::Nothing => {
-                    self.gates().forget(key);
+                    self.leave_gates(key);
                     self.release(key);
                     return (lane, Next::Done);
                 }
@@ -265,9 +271,12 @@ impl Reconciler {
                 return Permission::Later(*until - Instant::now());
             }
         }
-        match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
+        let passage = self.gates().pass(&gates_of(call), key, Instant::now().into_std());
+        match passage {
             Passage::Free => self.may_have_a_place(key, call),
             Passage::Shut(reason, message) => {
+                // It may have been the prober of another gate, which wants a new one now.
+                self.gate_bell.notify_one();
                 Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
             }
         }
