@@ -185,7 +185,10 @@ impl Reconciler {
         if let Some(unwritten) = pass.unwritten.take()
             && object.metadata.generation == Some(unwritten.generation)
         {
-            return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
+            // What came meanwhile without a new generation (a forced reconcile, a pause) brought the object back only to
+            // this write: one more look follows.
+            let next = if matches!(unwritten.next, Next::Done) { Next::After(Duration::ZERO) } else { unwritten.next };
+            return self.conclude(key, &object, pass, unwritten.verdict, lane, next).await;
         }
         if pass.facts.is_empty() {
             pass.hear(&object);
