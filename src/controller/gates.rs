@@ -3,7 +3,10 @@
 //! A gate shuts when a call fails for such a cause and opens when a call shows it gone. Pure: time is told by the
 //! caller.
 
-use std::collections::{HashMap, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -37,11 +40,19 @@ pub enum Passage {
     Shut(Reason, String),
 }
 
+/// Objects in the order in which they came, each once; every step is cheap however many they are.
+#[derive(Debug)]
+struct Parked<K> {
+    order: BTreeMap<u64, K>,
+    places: HashMap<K, u64>,
+    next: u64,
+}
+
 #[derive(Debug)]
 struct Gate<K> {
     reason: Reason,
     message: String,
-    parked: VecDeque<K>,
+    parked: Parked<K>,
     prober: Option<(K, Instant)>,
     next_probe: Instant,
     interval: Duration,
@@ -60,64 +71,67 @@ impl<K> Default for Gates<K> {
 }
 
 impl<K: Clone + Eq + Hash> Gates<K> {
-    /// Asks whether `key` may make a call that stands behind `gates`; parks it where it may not.
+    /// Asks whether `key` may make a call that stands behind `gates`, and behind no others; parks it where it may not.
     pub fn pass(&mut self, gates: &[GateKey], key: &K, now: Instant) -> Passage {
+        let mut blocked = None;
         for name in gates {
-            let Some(gate) = self.shut.get_mut(name) else { continue };
-            gate.drop_silent_prober(now);
-            match &gate.prober {
-                Some((prober, _)) if prober == key => continue,
-                None if gate.next_probe <= now => {
-                    gate.parked.retain(|parked| parked != key);
-                    gate.prober = Some((key.clone(), now + PROBER_PATIENCE));
-                }
-                _ => {
-                    if !gate.parked.contains(key) {
-                        gate.parked.push_back(key.clone());
-                    }
-                    return Passage::Shut(gate.reason, gate.message.clone());
-                }
+            if let Some(gate) = self.shut.get_mut(name)
+                && !gate.admits(key, now)
+            {
+                blocked = Some(name);
+                break;
             }
         }
-        Passage::Free
+        // Whoever is held up by one gate is no prober of another: that one would wait for it in vain.
+        for (name, gate) in &mut self.shut {
+            if blocked != Some(name) && (blocked.is_some() || !gates.contains(name)) {
+                gate.leave(key);
+            }
+        }
+        let Some(name) = blocked else {
+            for name in gates {
+                if let Some(gate) = self.shut.get_mut(name)
+                    && gate.prober.is_none()
+                {
+                    gate.probe(key, now);
+                }
+            }
+            return Passage::Free;
+        };
+        self.shut.get_mut(name).map_or(Passage::Free, |gate| {
+            gate.parked.push(key);
+            Passage::Shut(gate.reason, gate.message.clone())
+        })
     }
 
     /// A call of `key` failed for this gate's cause: the gate is shut, and `key` waits behind it. Whether it was open.
     pub fn shut(&mut self, name: GateKey, key: &K, reason: Reason, message: &str, now: Instant) -> bool {
         let lasting = matches!(name.kind, GateKind::App | GateKind::Quota);
         let was_open = !self.shut.contains_key(&name);
-        let gate = self.shut.entry(name).or_insert_with(|| Gate {
-            reason,
-            message: message.to_owned(),
-            parked: VecDeque::new(),
-            prober: None,
-            next_probe: now,
-            interval: PROBE_INTERVAL,
-        });
+        let gate = self.shut.entry(name).or_insert_with(|| Gate::new(reason, now));
         gate.reason = reason;
         message.clone_into(&mut gate.message);
-        let probed = gate.prober.as_ref().is_some_and(|(prober, _)| prober == key);
-        if was_open || probed {
+        if was_open || gate.is_probed_by(key) {
             gate.prober = None;
             gate.next_probe = now + gate.interval;
             if lasting {
                 gate.interval = (gate.interval * 2).min(LONGEST_INTERVAL);
             }
         }
-        if !gate.parked.contains(key) {
-            gate.parked.push_back(key.clone());
-        }
+        gate.parked.push(key);
         was_open
     }
 
-    /// A recorded status tells that this gate was shut when the process ended: it is probed at once, by one object.
+    /// A recorded status tells that this gate was shut when the process ended: it is probed at once, by one object. A
+    /// gate that is known to be shut goes by what this process has seen: lists are repeated, probes are not.
     pub fn remember(&mut self, name: GateKey, key: &K, reason: Reason, message: &str, now: Instant) {
-        self.shut(name.clone(), key, reason, message, now);
-        if let Some(gate) = self.shut.get_mut(&name)
-            && gate.prober.is_none()
-        {
-            gate.next_probe = now;
-            gate.interval = PROBE_INTERVAL;
+        let gate = self.shut.entry(name).or_insert_with(|| {
+            let mut gate = Gate::new(reason, now);
+            message.clone_into(&mut gate.message);
+            gate
+        });
+        if !gate.is_probed_by(key) {
+            gate.parked.push(key);
         }
     }
 
@@ -126,26 +140,25 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     pub fn open(&mut self, name: &GateKey, key: &K, now: Instant) -> Vec<K> {
         if name.kind == GateKind::Quota {
             let Some(gate) = self.shut.get_mut(name) else { return Vec::new() };
-            gate.parked.retain(|parked| parked != key);
-            gate.prober = None;
+            gate.leave(key);
             gate.next_probe = now;
             gate.interval = PROBE_INTERVAL;
-            if gate.parked.is_empty() {
+            if gate.is_deserted() {
                 self.shut.remove(name);
             }
             return Vec::new();
         }
-        self.shut.remove(name).map_or_else(Vec::new, |gate| gate.parked.into())
+        self.shut.remove(name).map_or_else(Vec::new, |gate| gate.parked.order.into_values().collect())
     }
 
-    /// A probe told nothing about the cause (time-out, throttling): the next one may be sent soon.
+    /// A probe told nothing about the cause (time-out, throttling): another one may be sent after a minute.
     pub fn inconclusive(&mut self, name: &GateKey, key: &K, now: Instant) {
         if let Some(gate) = self.shut.get_mut(name)
-            && gate.prober.as_ref().is_some_and(|(prober, _)| prober == key)
+            && gate.is_probed_by(key)
         {
             gate.prober = None;
             gate.next_probe = now + PROBE_INTERVAL;
-            gate.parked.push_back(key.clone());
+            gate.parked.push(key);
         }
     }
 
@@ -156,25 +169,25 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 
     /// The object is gone, or has nothing to do behind a gate any more.
     pub fn forget(&mut self, key: &K) {
-        self.shut.retain(|_, gate| {
-            gate.parked.retain(|parked| parked != key);
-            if gate.prober.as_ref().is_some_and(|(prober, _)| prober == key) {
-                gate.prober = None;
-            }
-            !gate.parked.is_empty() || gate.prober.is_some()
-        });
+        for gate in self.shut.values_mut() {
+            gate.leave(key);
+        }
     }
 
     /// Chooses a prober for every gate that is due; they are to be woken.
     pub fn due(&mut self, now: Instant) -> Vec<K> {
+        // A deserted gate is kept until its next probe, or each new object would be a probe of its own.
+        self.shut.retain(|_, gate| {
+            gate.drop_silent_prober(now);
+            !gate.is_deserted() || gate.next_probe > now
+        });
         let mut probers = Vec::new();
         for gate in self.shut.values_mut() {
-            gate.drop_silent_prober(now);
             if gate.prober.is_none()
                 && gate.next_probe <= now
-                && let Some(key) = gate.parked.pop_front()
+                && let Some(key) = gate.parked.first()
             {
-                gate.prober = Some((key.clone(), now + PROBER_PATIENCE));
+                gate.probe(&key, now);
                 probers.push(key);
             }
         }
@@ -185,16 +198,67 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     pub fn next_due(&self) -> Option<Instant> {
         self.shut
             .values()
-            .filter(|gate| !gate.parked.is_empty())
+            .filter(|gate| !gate.parked.order.is_empty())
             .map(|gate| gate.prober.as_ref().map_or(gate.next_probe, |(_, patience)| *patience))
             .min()
     }
 }
 
-impl<K> Gate<K> {
+impl<K: Clone + Eq + Hash> Gate<K> {
+    fn new(reason: Reason, next_probe: Instant) -> Self {
+        let parked = Parked { order: BTreeMap::new(), places: HashMap::new(), next: 0 };
+        Self { reason, message: String::new(), parked, prober: None, next_probe, interval: PROBE_INTERVAL }
+    }
+
+    /// Whether `key` may pass: as the prober, or because one is wanted.
+    fn admits(&mut self, key: &K, now: Instant) -> bool {
+        self.drop_silent_prober(now);
+        if self.prober.is_none() { self.next_probe <= now } else { self.is_probed_by(key) }
+    }
+
+    fn probe(&mut self, key: &K, now: Instant) {
+        self.parked.remove(key);
+        self.prober = Some((key.clone(), now + PROBER_PATIENCE));
+    }
+
+    fn leave(&mut self, key: &K) {
+        self.parked.remove(key);
+        if self.is_probed_by(key) {
+            self.prober = None;
+        }
+    }
+
+    fn is_probed_by(&self, key: &K) -> bool {
+        self.prober.as_ref().is_some_and(|(prober, _)| prober == key)
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.prober.is_none() && self.parked.order.is_empty()
+    }
+
     fn drop_silent_prober(&mut self, now: Instant) {
         if self.prober.as_ref().is_some_and(|(_, patience)| *patience <= now) {
             self.prober = None;
         }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Parked<K> {
+    fn push(&mut self, key: &K) {
+        if !self.places.contains_key(key) {
+            self.places.insert(key.clone(), self.next);
+            self.order.insert(self.next, key.clone());
+            self.next += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    fn first(&self) -> Option<K> {
+        self.order.first_key_value().map(|(_, key)| key.clone())
     }
 }

@@ -1,12 +1,15 @@
 //! What is kept of every object: a small record, never its spec. It tells which objects name one group, and which of
 //! them holds it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::key::Key;
 use super::mark::{Expected, Mark};
-use crate::decide::{Claim, Desired, Holder, Identity, holder, recorded_identity};
+use crate::decide::{Claim, Desired, Holder, Identity, holder, is_refused, recorded_identity};
 use crate::live::GroupSnapshot;
 use crate::resources::{LiveMessageGroup, ManagementPolicy, Reason};
 
@@ -68,19 +71,22 @@ impl Index {
         let identity = Desired::of(object).ok().map(|desired| desired.identity());
         let same = identity.is_some() && recorded_identity(object) == identity;
         let origin = same && (object.origin().is_some() || object.attempt().is_some());
-        let before = self.records.get(key);
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let before = self.records.get(key);
+        let list = list.max(before.map_or(0, |before| before.seen));
+        // What was known of another object of that name, or of another group, counts for nothing.
+        let before = before.filter(|before| before.uid == uid && before.identity.as_deref() == identity.as_ref());
         let record = Record {
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             generation: metadata.generation.unwrap_or_default(),
             origin,
-            refused: (same && !origin && object.ready_reason().is_some_and(is_refusal)) || object.is_deleting(),
+            refused: is_refused(object, before.is_some_and(|before| before.refused)) || object.is_deleting(),
             observes: object.management_policy() == ManagementPolicy::Observe,
             deleting: object.is_deleting(),
             mark: Mark::of(object, same),
-            in_flight: before.is_some_and(|before| before.in_flight && before.uid == uid),
+            in_flight: before.is_some_and(|before| before.in_flight),
             conflict: object.ready_reason() == Some(Reason::Conflict),
-            seen: list.max(before.map_or(0, |before| before.seen)),
+            seen: list,
             identity: identity.map(Arc::new),
             uid,
         };
@@ -254,77 +260,5 @@ impl Index {
     /// How many objects there are.
     pub fn len(&self) -> usize {
         self.records.len()
-    }
-}
-
-fn is_refusal(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::GroupDeleted
-            | Reason::InvalidInput
-            | Reason::QuotaExceeded
-            | Reason::NotAuthorized
-            | Reason::AppNotFound
-            | Reason::Rejected
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn object(name: &str, created: i64, status: serde_json::Value) -> (Key, LiveMessageGroup) {
-        let time = jiff::Timestamp::from_second(created).unwrap().to_string();
-        let object: LiveMessageGroup = serde_json::from_value(json!({
-            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
-            "metadata": {"namespace": "ns", "name": name, "uid": name, "generation": 1, "creationTimestamp": time},
-            "spec": {"appId": "demo", "groupId": "one"}, "status": status
-        }))
-        .unwrap();
-        (Key::of(&object.metadata).unwrap(), object)
-    }
-
-    fn ready(reason: &str) -> serde_json::Value {
-        let time = "2026-01-01T00:00:00Z";
-        json!({"appId": "demo", "groupId": "one", "conditions": [
-            {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": time}]})
-    }
-
-    #[test]
-    fn the_older_one_holds_until_the_younger_has_a_call_out() {
-        let mut index = Index::default();
-        let (old, old_object) = object("old", 1, json!({}));
-        let (young, young_object) = object("young", 2, json!({}));
-        index.observe(&old, &old_object, 0);
-        index.observe(&young, &young_object, 0);
-        assert_eq!(index.other_of(&old), None);
-        assert_eq!(index.claim(&young), Err(Holder { name: "ns/old".into() }));
-        assert_eq!(index.claim(&old), Ok(()));
-    }
-
-    #[test]
-    fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
-        let mut index = Index::default();
-        let (old, old_object) = object("old", 1, json!({}));
-        let (young, young_object) = object("young", 2, ready("Conflict"));
-        index.observe(&old, &old_object, 0);
-        index.observe(&young, &young_object, 0);
-        let (_, refused) = object("old", 1, ready("GroupDeleted"));
-        assert_eq!(index.observe(&old, &refused, 0), std::slice::from_ref(&young));
-        assert_eq!(index.other_of(&young), None);
-        assert_eq!(index.remove(&old), [young]);
-    }
-
-    #[test]
-    fn what_a_new_list_does_not_show_is_gone() {
-        let mut index = Index::default();
-        let (old, old_object) = object("old", 1, json!({}));
-        let (young, young_object) = object("young", 2, ready("Conflict"));
-        index.observe(&old, &old_object, 1);
-        index.observe(&young, &young_object, 2);
-        assert_eq!(index.sweep_unseen(Some("other"), 2), (vec![], vec![]));
-        assert_eq!(index.sweep_unseen(Some("ns"), 2), (vec![old], vec![young]));
-        assert_eq!(index.len(), 1);
     }
 }

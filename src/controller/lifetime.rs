@@ -85,7 +85,7 @@ impl Reconciler {
         let note = format!("group {group} of app {app} {what}");
         tracing::info!(object = %key, reason, note, "let go");
         self.events.publish(object, kind, reason, "Delete", &note);
-        self.gates().forget(key);
+        self.leave_gates(key);
         self.release(key);
         (lane, Next::Done)
     }

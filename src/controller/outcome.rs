@@ -108,7 +108,7 @@ impl Reconciler {
             if let Some(what) = pass.facts.corrected() {
                 self.events.publish(object, Kind::Normal, "DriftCorrected", "Reconcile", what);
             }
-            self.gates().forget(key);
+            self.leave_gates(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.
             self.keep_pass(key, pass.recorded());

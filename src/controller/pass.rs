@@ -106,3 +106,50 @@ pub fn slowly() -> Duration {
 pub(super) fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(0.75 + fastrand::f64() / 2.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass() -> Pass {
+        Pass::over(&LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default()))
+    }
+
+    fn within(delay: Duration, middle: Duration) -> bool {
+        (middle.mul_f64(0.75)..=middle.mul_f64(1.25)).contains(&delay)
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_a_bound_and_never_runs_over() {
+        for seed in 0..50 {
+            fastrand::seed(seed);
+            let mut pass = pass();
+            for middle in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+                let delay = pass.backoff();
+                assert!(within(delay, Duration::from_secs(middle)), "{delay:?} is not about {middle} s");
+            }
+            pass.failures = u32::MAX;
+            assert!(within(pass.backoff(), LONGEST_DELAY));
+            assert!(within(slowly(), SLOW_DELAY));
+        }
+    }
+
+    #[test]
+    fn what_failed_together_does_not_come_back_together() {
+        fastrand::seed(7);
+        let delays: std::collections::BTreeSet<Duration> = (0..100).map(|_| pass().backoff()).collect();
+        assert!(delays.len() > 90, "{}", delays.len());
+        let spread = delays.last().unwrap().saturating_sub(*delays.first().unwrap());
+        assert!(spread > Duration::from_millis(400), "{spread:?}");
+    }
+
+    #[test]
+    fn a_recorded_pass_keeps_its_counters_and_nothing_else() {
+        let mut pass = pass();
+        pass.backoff();
+        pass.at_once = 1;
+        pass.facts.attempted(true);
+        let recorded = pass.recorded();
+        assert_eq!((recorded.failures, recorded.at_once, recorded.facts.is_empty()), (1, 1, true));
+    }
+}

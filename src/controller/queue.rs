@@ -4,13 +4,17 @@
 //! operation (*ready*), or it is being worked on (*active*). In the first and the third it stands in a lane, first in
 //! first out; a lane only rises while it waits. Pure: time is told by the caller.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::decide::Lane;
 
-/// Of this many that are served, one is taken from the lowest lane that has any: so that no lane starves.
+/// Of this many that are served, one is taken from a lower lane that has any, the lowest and the middle one in turn:
+/// so that no lane starves.
 const SHARE: u64 = 10;
 
 /// What becomes of an entry whose worker is done with it.
@@ -66,11 +70,11 @@ impl<K> Lanes<K> {
 
     fn pop(&mut self) -> Option<K> {
         self.served += 1;
-        let lowest_first = self.served.is_multiple_of(SHARE);
-        let mut order: [usize; 3] = [2, 1, 0];
-        if lowest_first {
-            order.reverse();
-        }
+        let order: [usize; 3] = match (self.served.is_multiple_of(SHARE), (self.served / SHARE).is_multiple_of(2)) {
+            (false, _) => [2, 1, 0],
+            (true, false) => [0, 1, 2],
+            (true, true) => [1, 0, 2],
+        };
         order.into_iter().find_map(|lane| self.lanes[lane].pop_first().map(|(_, key)| key))
     }
 }
@@ -175,6 +179,8 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Place::Active { dirty, kept } = entry.place else { return };
         if let Some(dirty) = dirty {
+            // A pass that is not at its end goes on, and not in a lesser lane because something lesser woke it.
+            let dirty = if matches!(next, Next::Done) { dirty } else { dirty.max(lane) };
             entry.lane = dirty;
             entry.place = Place::Waiting { seq, kept: kept.filter(|_| matches!(next, Next::Ready(_))) };
             self.waiting.insert(dirty, seq, key.clone());
@@ -218,10 +224,12 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
     pub fn release(&mut self, now: Instant) -> usize {
         let mut released = 0;
         while self.delayed.first().is_some_and(|(until, ..)| *until <= now) {
-            let Some((_, seq, key)) = self.delayed.pop_first() else { break };
+            let Some((_, _, key)) = self.delayed.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
-            entry.place = Place::Waiting { seq, kept: None };
-            self.waiting.insert(entry.lane, seq, key);
+            // It begins to wait now: behind those that waited while it was delayed.
+            self.seq += 1;
+            entry.place = Place::Waiting { seq: self.seq, kept: None };
+            self.waiting.insert(entry.lane, self.seq, key);
             released += 1;
         }
         released

@@ -116,10 +116,16 @@ impl Reconciler {
     /// The object is gone: everything known of it goes too.
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
-        self.gates().forget(key);
+        self.leave_gates(key);
         self.places().forget(key);
         locked(&self.suspects).remove(key);
         self.wake_all(peers);
+    }
+
+    /// The object waits behind no gate any more; where it was the prober of one, another one is.
+    pub(super) fn leave_gates(&self, key: &Key) {
+        self.gates().forget(key);
+        self.gate_bell.notify_one();
     }
 
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
@@ -179,7 +185,10 @@ impl Reconciler {
         if let Some(unwritten) = pass.unwritten.take()
             && object.metadata.generation == Some(unwritten.generation)
         {
-            return self.conclude(key, &object, pass, unwritten.verdict, lane, unwritten.next).await;
+            // What came meanwhile without a new generation (a forced reconcile, a pause) brought the object back only to
+            // this write: one more look follows.
+            let next = if matches!(unwritten.next, Next::Done) { Next::After(Duration::ZERO) } else { unwritten.next };
+            return self.conclude(key, &object, pass, unwritten.verdict, lane, next).await;
         }
         if pass.facts.is_empty() {
             pass.hear(&object);
@@ -191,7 +200,7 @@ impl Reconciler {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
                 Action::Nothing => {
-                    self.gates().forget(key);
+                    self.leave_gates(key);
                     self.release(key);
                     return (lane, Next::Done);
                 }
@@ -265,9 +274,12 @@ impl Reconciler {
                 return Permission::Later(*until - Instant::now());
             }
         }
-        match self.gates().pass(&gates_of(call), key, Instant::now().into_std()) {
+        let passage = self.gates().pass(&gates_of(call), key, Instant::now().into_std());
+        match passage {
             Passage::Free => self.may_have_a_place(key, call),
             Passage::Shut(reason, message) => {
+                // It may have been the prober of another gate, which wants a new one now.
+                self.gate_bell.notify_one();
                 Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
             }
         }

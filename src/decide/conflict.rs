@@ -1,5 +1,8 @@
 //! Which of several objects with one identity holds the group.
 
+use super::{Desired, recorded_identity};
+use crate::resources::{LiveMessageGroup, Reason};
+
 /// What is known of an object that names a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim<'a> {
@@ -20,6 +23,38 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
     };
     oldest(&|claim| claim.proven).or_else(|| oldest(&|claim| !claim.refused))
+}
+
+/// Whether the object's own last answer was a refusal, and it has neither an origin nor an attempt. `before` is what
+/// was known of this object and this group before: to be told of a conflict is no answer, and an object that forgot
+/// its refusal by it would take the group from the one that it was just told to leave it to.
+pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
+    let identity = Desired::of(object).ok().map(|desired| desired.identity());
+    if identity.is_none() || recorded_identity(object) != identity || has_record(object) {
+        return false;
+    }
+    match object.ready_reason() {
+        Some(Reason::Conflict) => before,
+        Some(reason) => is_refusal(reason),
+        None => false,
+    }
+}
+
+/// Whether the object has an origin or an attempt.
+fn has_record(object: &LiveMessageGroup) -> bool {
+    object.origin().is_some() || object.attempt().is_some()
+}
+
+fn is_refusal(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::GroupDeleted
+            | Reason::InvalidInput
+            | Reason::QuotaExceeded
+            | Reason::NotAuthorized
+            | Reason::AppNotFound
+            | Reason::Rejected
+    )
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use conflict::{Claim, holder};
+pub use conflict::{Claim, holder, is_refused};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, GateKind, Retry};

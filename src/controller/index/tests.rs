@@ -1,0 +1,176 @@
+use super::*;
+use serde_json::json;
+
+fn object(name: &str, created: i64, status: serde_json::Value) -> (Key, LiveMessageGroup) {
+    let time = jiff::Timestamp::from_second(created).unwrap().to_string();
+    let object: LiveMessageGroup = serde_json::from_value(json!({
+        "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+        "metadata": {"namespace": "ns", "name": name, "uid": name, "generation": 1, "creationTimestamp": time},
+        "spec": {"appId": "demo", "groupId": "one"}, "status": status
+    }))
+    .unwrap();
+    (Key::of(&object.metadata).unwrap(), object)
+}
+
+fn ready(reason: &str) -> serde_json::Value {
+    let time = "2026-01-01T00:00:00Z";
+    json!({"appId": "demo", "groupId": "one", "conditions": [
+        {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": time}]})
+}
+
+#[test]
+fn the_older_one_holds_until_the_younger_has_a_call_out() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let (young, young_object) = object("young", 2, json!({}));
+    index.observe(&old, &old_object, 0);
+    index.observe(&young, &young_object, 0);
+    assert_eq!(index.other_of(&old), None);
+    assert_eq!(index.claim(&young), Err(Holder { name: "ns/old".into() }));
+    assert_eq!(index.claim(&old), Ok(()));
+}
+
+#[test]
+fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let (young, young_object) = object("young", 2, ready("Conflict"));
+    index.observe(&old, &old_object, 0);
+    index.observe(&young, &young_object, 0);
+    let (_, refused) = object("old", 1, ready("GroupDeleted"));
+    assert_eq!(index.observe(&old, &refused, 0), std::slice::from_ref(&young));
+    assert_eq!(index.other_of(&young), None);
+    assert_eq!(index.remove(&old), [young]);
+}
+
+#[test]
+fn what_a_new_list_does_not_show_is_gone() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let (young, young_object) = object("young", 2, ready("Conflict"));
+    index.observe(&old, &old_object, 1);
+    index.observe(&young, &young_object, 2);
+    assert_eq!(index.sweep_unseen(Some("other"), 2), (vec![], vec![]));
+    assert_eq!(index.sweep_unseen(Some("ns"), 2), (vec![old], vec![young]));
+    assert_eq!(index.len(), 1);
+}
+
+fn edited(object: &LiveMessageGroup, change: serde_json::Value) -> LiveMessageGroup {
+    let mut value = serde_json::to_value(object).unwrap();
+    json_patch::merge(&mut value, &change);
+    serde_json::from_value(value).unwrap()
+}
+
+fn origin() -> serde_json::Value {
+    json!({"appId": "demo", "groupId": "one", "origin": "Created"})
+}
+
+#[test]
+fn a_call_under_way_survives_the_events_of_its_object_and_ends_once() {
+    let mut index = Index::default();
+    let (young, young_object) = object("young", 2, json!({}));
+    index.observe(&young, &young_object, 0);
+    assert_eq!(index.claim(&young), Ok(()));
+    let (old, old_object) = object("old", 1, ready("Conflict"));
+    index.observe(&old, &old_object, 0);
+    for status in [json!({}), ready("Unreachable")] {
+        index.observe(&young, &object("young", 2, status).1, 0);
+        assert_eq!(index.claim(&old), Err(Holder { name: "ns/young".into() }));
+    }
+    assert_eq!(index.release(&young), std::slice::from_ref(&old));
+    assert_eq!(index.release(&young), []);
+    assert_eq!(index.claim(&old), Ok(()));
+}
+
+#[test]
+fn a_call_for_one_group_proves_nothing_for_another() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    index.observe(&old, &old_object, 0);
+    assert_eq!(index.claim(&old), Ok(()));
+    let (young, young_object) = object("young", 2, json!({}));
+    let theirs = edited(
+        &young_object,
+        json!({"spec": {"groupId": "two"}, "status": {"groupId": "two", "appId": "demo", "origin": "Created"}}),
+    );
+    index.observe(&young, &theirs, 0);
+    // The older one is edited to name the younger one's group while its own call is out.
+    index.observe(&old, &edited(&old_object, json!({"spec": {"groupId": "two"}})), 0);
+    assert_eq!(index.other_of(&young), None);
+    assert_eq!(index.claim(&old), Err(Holder { name: "ns/young".into() }));
+}
+
+#[test]
+fn a_call_of_a_predecessor_proves_nothing_for_its_successor() {
+    let mut index = Index::default();
+    let (key, first) = object("one", 1, origin());
+    index.observe(&key, &first, 0);
+    assert_eq!(index.claim(&key), Ok(()));
+    let (other, waiting) = object("other", 2, ready("Conflict"));
+    index.observe(&other, &waiting, 0);
+    let again = edited(&object("one", 3, json!({})).1, json!({"metadata": {"uid": "again"}}));
+    assert_eq!(index.observe(&key, &again, 0), std::slice::from_ref(&other));
+    assert_eq!(index.other_of(&other), None, "the older one of two that have nothing");
+}
+
+#[test]
+fn one_that_was_told_to_leave_a_group_does_not_take_it_by_that() {
+    let mut index = Index::default();
+    let (old, refused) = object("old", 1, ready("QuotaExceeded"));
+    let (young, trying) = object("young", 2, ready("ServiceError"));
+    index.observe(&old, &refused, 0);
+    index.observe(&young, &trying, 0);
+    assert_eq!(index.other_of(&old), Some(Holder { name: "ns/young".into() }));
+    // The older one is told so; the younger one still holds.
+    let (_, told) = object("old", 1, ready("Conflict"));
+    index.observe(&old, &told, 0);
+    assert_eq!(index.other_of(&old), Some(Holder { name: "ns/young".into() }));
+    assert_eq!(index.other_of(&young), None);
+    // When the younger one is refused too, the older one may try again; an edit to another group starts anew.
+    assert_eq!(index.observe(&young, &object("young", 2, ready("AppNotFound")).1, 0), std::slice::from_ref(&old));
+    assert_eq!(index.other_of(&old), None);
+    index.observe(&young, &trying, 0);
+    index.observe(&old, &edited(&told, json!({"spec": {"groupId": "two"}})), 0);
+    index.observe(&old, &told, 0);
+    assert_eq!(index.other_of(&old), None);
+}
+
+#[test]
+fn an_edit_of_the_identity_moves_the_claim_and_tells_those_who_waited() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let (young, waiting) = object("young", 2, ready("Conflict"));
+    index.observe(&old, &old_object, 0);
+    index.observe(&young, &waiting, 0);
+    let moved = edited(&old_object, json!({"spec": {"groupId": "two"}}));
+    assert_eq!(index.observe(&old, &moved, 0), std::slice::from_ref(&young));
+    assert_eq!((index.other_of(&young), index.other_of(&old)), (None, None));
+    // And back: the one that waited there meanwhile has nothing yet.
+    index.observe(&old, &old_object, 0);
+    assert_eq!(index.other_of(&young), Some(Holder { name: "ns/old".into() }));
+    // An origin of the old group counts for nothing in the new one.
+    index.observe(&young, &object("young", 2, origin()).1, 0);
+    assert_eq!(index.other_of(&old), Some(Holder { name: "ns/young".into() }));
+    let elsewhere = edited(&object("young", 2, origin()).1, json!({"spec": {"groupId": "two"}}));
+    index.observe(&young, &elsewhere, 0);
+    let (third, third_object) = object("third", 1, json!({}));
+    index.observe(&third, &edited(&third_object, json!({"spec": {"groupId": "two"}})), 0);
+    assert_eq!(index.other_of(&young), Some(Holder { name: "ns/third".into() }));
+}
+
+#[test]
+fn a_list_that_is_repeated_shows_everybody_again() {
+    let mut index = Index::default();
+    let (one, one_object) = object("one", 1, origin());
+    let (two, two_object) = object("two", 2, ready("Conflict"));
+    for list in 1..4 {
+        assert_eq!(index.observe(&one, &one_object, list), []);
+        index.observe(&two, &two_object, list);
+        assert_eq!(index.sweep_unseen(None, list), (vec![], vec![]));
+    }
+    // What is read between two lists is not seen in an older one for that.
+    index.observe(&one, &one_object, 0);
+    assert_eq!(index.sweep_unseen(None, 3), (vec![], vec![]));
+    assert_eq!(index.sweep_unseen(None, 4).0.len(), 2);
+    assert_eq!((index.len(), index.groups.len()), (0, 0));
+}
