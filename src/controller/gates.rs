@@ -3,10 +3,11 @@
 //! A gate shuts when a call fails for such a cause and opens when a call shows it gone. Pure: time is told by the
 //! caller.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use super::line::Line;
 use crate::decide::GateKind;
 use crate::resources::Reason;
 
@@ -41,7 +42,7 @@ pub enum Passage {
 struct Gate<K> {
     reason: Reason,
     message: String,
-    parked: VecDeque<K>,
+    parked: Line<K>,
     prober: Option<(K, Instant)>,
     next_probe: Instant,
     interval: Duration,
@@ -68,13 +69,11 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             match &gate.prober {
                 Some((prober, _)) if prober == key => continue,
                 None if gate.next_probe <= now => {
-                    gate.parked.retain(|parked| parked != key);
+                    gate.parked.leave(key);
                     gate.prober = Some((key.clone(), now + PROBER_PATIENCE));
                 }
                 _ => {
-                    if !gate.parked.contains(key) {
-                        gate.parked.push_back(key.clone());
-                    }
+                    gate.parked.join(key);
                     return Passage::Shut(gate.reason, gate.message.clone());
                 }
             }
@@ -89,7 +88,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         let gate = self.shut.entry(name).or_insert_with(|| Gate {
             reason,
             message: message.to_owned(),
-            parked: VecDeque::new(),
+            parked: Line::default(),
             prober: None,
             next_probe: now,
             interval: PROBE_INTERVAL,
@@ -104,9 +103,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
                 gate.interval = (gate.interval * 2).min(LONGEST_INTERVAL);
             }
         }
-        if !gate.parked.contains(key) {
-            gate.parked.push_back(key.clone());
-        }
+        gate.parked.join(key);
         was_open
     }
 
@@ -126,7 +123,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     pub fn open(&mut self, name: &GateKey, key: &K, now: Instant) -> Vec<K> {
         if name.kind == GateKind::Quota {
             let Some(gate) = self.shut.get_mut(name) else { return Vec::new() };
-            gate.parked.retain(|parked| parked != key);
+            gate.parked.leave(key);
             gate.prober = None;
             gate.next_probe = now;
             gate.interval = PROBE_INTERVAL;
@@ -135,7 +132,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             }
             return Vec::new();
         }
-        self.shut.remove(name).map_or_else(Vec::new, |gate| gate.parked.into())
+        self.shut.remove(name).map_or_else(Vec::new, |gate| gate.parked.into_all())
     }
 
     /// A probe told nothing about the cause (time-out, throttling): the next one may be sent soon.
@@ -145,7 +142,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         {
             gate.prober = None;
             gate.next_probe = now + PROBE_INTERVAL;
-            gate.parked.push_back(key.clone());
+            gate.parked.join(key);
         }
     }
 
@@ -157,7 +154,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     /// The object is gone, or has nothing to do behind a gate any more.
     pub fn forget(&mut self, key: &K) {
         self.shut.retain(|_, gate| {
-            gate.parked.retain(|parked| parked != key);
+            gate.parked.leave(key);
             if gate.prober.as_ref().is_some_and(|(prober, _)| prober == key) {
                 gate.prober = None;
             }
@@ -172,7 +169,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             gate.drop_silent_prober(now);
             if gate.prober.is_none()
                 && gate.next_probe <= now
-                && let Some(key) = gate.parked.pop_front()
+                && let Some(key) = gate.parked.pop()
             {
                 gate.prober = Some((key.clone(), now + PROBER_PATIENCE));
                 probers.push(key);

@@ -10,6 +10,7 @@ mod gates;
 mod index;
 mod key;
 mod lifetime;
+mod line;
 mod mark;
 mod objects;
 mod outcome;
