@@ -9,6 +9,7 @@ use crate::by_hand::ByHand;
 use crate::support::{EmulatorOptions, Result};
 use crate::world::{World, app, condition};
 
+const CREATE: &str = "CreateLiveMessageGroup";
 const MODIFY: &str = "ModifyLiveMessageGroup";
 
 #[tokio::test]
@@ -52,13 +53,13 @@ async fn an_edit_while_the_create_is_in_flight_is_applied_after_it() -> Result<(
     let mut world = slow().await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "first", "administrators": ["a"]})).await?;
-    world.until("the create to be sent", 20, async || Ok(world.in_flight() == 1)).await?;
+    world.until("the create to be sent", 20, async || Ok(world.in_flight(CREATE) == 1)).await?;
     world.patch("room", json!({"spec": {"groupInfo": "second", "administrators": ["b"]}})).await?;
     let room = world.ready("room", "True", "Created").await?;
     assert_eq!(room.origin(), Some(&Origin::Created), "it created the group, whatever came after");
     let group = ByHand::at(&world)?.describe("room").await?;
     assert_eq!((group.group_info.as_str(), group.administrators), ("second", vec!["b".to_owned()]));
-    assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 1);
+    assert_eq!(world.called(CREATE)?.len(), 1);
     Ok(())
 }
 

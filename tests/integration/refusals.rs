@@ -141,7 +141,7 @@ async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
         ("throttle=300,times=2", 3),
     ] {
         let mut world = World::with(app()).await?;
-        world.emulator.faults(&[&format!("*:{faults}")])?;
+        world.emulator.faults(&[&format!("{CREATE}:{faults}")])?;
         world.create("room", json!({})).await?;
         world.start()?;
         let mut seen = Vec::new();
@@ -155,7 +155,7 @@ async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
         }
         seen.retain(|reason| reason != "Throttled");
         assert_eq!(seen, ["Pending", "Created"], "{faults}\n{}", world.log());
-        assert_eq!(world.requests()?.len(), calls, "{faults}");
+        assert_eq!(world.called(CREATE)?.len(), calls, "{faults}");
     }
     Ok(())
 }

@@ -9,12 +9,14 @@ use serde_json::json;
 use crate::support::{EmulatorOptions, Result};
 use crate::world::{World, app, condition};
 
+const CREATE: &str = "CreateLiveMessageGroup";
+
 #[tokio::test]
 async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Result<()> {
     let mut world = World::with(EmulatorOptions { args: vec!["--latency-ms=2500".into()], ..app() }).await?;
     world.start()?;
     let old = world.create("room", json!({"groupInfo": "same"})).await?;
-    world.until("the create to be sent", 20, async || Ok(world.in_flight() == 1)).await?;
+    world.until("the create to be sent", 20, async || Ok(world.in_flight(CREATE) == 1)).await?;
     world.delete("room").await?;
     let new = world.create("room", json!({"groupInfo": "same"})).await?;
     assert_ne!(old.metadata.uid, new.metadata.uid);
@@ -28,7 +30,7 @@ async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Resul
     let log = world.log();
     assert!(!log.contains("panicked"), "{log}");
     assert!(!log.contains("could not be written"), "an object that is gone is no failed write\n{log}");
-    assert_eq!(world.calls("CreateLiveMessageGroup", "room")?, 2);
+    assert_eq!(world.calls(CREATE, "room")?, 2);
     // An event of the old one's group would be untrue: the new object names it.
     let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "wide"])?;
     assert!(!events.contains("Orphaned"), "{events}");

@@ -171,10 +171,11 @@ impl<'c> World<'c> {
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
     }
 
-    /// How many calls the operator has sent that are not answered yet, as its log tells it.
-    pub fn in_flight(&self) -> usize {
+    /// How many calls of an operation the operator has sent that are not answered yet, as its log tells it.
+    pub fn in_flight(&self, operation: &str) -> usize {
         let log = self.log();
-        let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        let of = format!("operation={operation}");
+        let lines = |words: &str| log.lines().filter(|line| line.contains(words) && line.contains(&of)).count();
         lines("call sent") - lines("call answered") - lines("call failed")
     }
 
