@@ -28,7 +28,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { drop: 0.25, least_drop: 2.5, plateau: Duration::from_millis(3250), power: 3, floor: 2.0 }
+        Self { drop: 0.25, least_drop: 5.0, plateau: Duration::from_millis(3250), power: 3, floor: 5.0 }
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
         for n in 0..100 {
             rate.throttled(after(start, f64::from(n)));
         }
-        assert_eq!(rate.rate(after(start, 99.0)), 2.0);
+        assert_eq!(rate.rate(after(start, 99.0)), 5.0);
         assert_eq!(rate.rate(after(start, 112.0)), 50.0);
     }
 }

@@ -50,7 +50,7 @@ impl Reconciler {
             return (lane, Next::Done);
         }
         tracing::info!(object = %key, %error, "the object could not be written: the step is taken again");
-        let delay = pass.backoff().min(Duration::from_secs(30));
+        let delay = pass.backoff(self.work.delayed()).min(Duration::from_secs(30));
         self.keep_pass(key, pass);
         (lane, Next::After(delay))
     }

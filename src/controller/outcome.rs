@@ -42,7 +42,7 @@ impl Reconciler {
                 }
                 Next::After(Duration::ZERO)
             }
-            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff()),
+            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff(self.work.delayed())),
             Retry::Slowly => Next::After(slowly()),
             Retry::Behind(kind) => {
                 pass.at_once = 0;
@@ -96,7 +96,7 @@ impl Reconciler {
                 }
                 Err(error) => {
                     tracing::warn!(object = %key, %error, "the status could not be written: the write is repeated");
-                    let delay = pass.backoff().min(Duration::from_secs(30));
+                    let delay = pass.backoff(self.work.delayed()).min(Duration::from_secs(30));
                     let generation = object.metadata.generation.unwrap_or_default();
                     pass.unwritten = Some(Unwritten { generation, verdict, next });
                     self.keep_pass(key, pass);

@@ -12,8 +12,12 @@ use crate::resources::LiveMessageGroup;
 /// The delay after the first failure; it doubles with every further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The longest delay.
-const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// The longest delay while few objects fail, and however many do.
+const LONGEST_DELAYS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
+/// How many objects that fail together may try again in a second: an outage is no reason to spend the account's limit,
+/// and one object in a row of bad luck none to wait for minutes.
+const RETRIES_PER_SECOND: u32 = 10;
 
 /// After minutes: for refusals that nobody knows the meaning of.
 const SLOW_DELAY: Duration = Duration::from_secs(600);
@@ -89,11 +93,12 @@ impl Pass {
         self.identity.as_ref()
     }
 
-    /// The delay before the next try, after one more failure.
-    pub fn backoff(&mut self) -> Duration {
+    /// The delay before the next try, after one more failure; `waiting` objects wait for theirs.
+    pub fn backoff(&mut self, waiting: usize) -> Duration {
         let delay = FIRST_DELAY * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        jittered(delay.min(LONGEST_DELAY))
+        let together = Duration::from_secs(waiting as u64) / RETRIES_PER_SECOND;
+        jittered(delay.min(together.clamp(LONGEST_DELAYS.0, LONGEST_DELAYS.1)))
     }
 }
 
@@ -124,12 +129,13 @@ mod tests {
         for seed in 0..50 {
             fastrand::seed(seed);
             let mut pass = pass();
-            for middle in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-                let delay = pass.backoff();
+            for middle in [1, 2, 4, 8, 16, 30, 30] {
+                let delay = pass.backoff(7);
                 assert!(within(delay, Duration::from_secs(middle)), "{delay:?} is not about {middle} s");
             }
             pass.failures = u32::MAX;
-            assert!(within(pass.backoff(), LONGEST_DELAY));
+            assert!(within(pass.backoff(1_000), Duration::from_secs(100)), "a thousand try ten times a second");
+            assert!(within(pass.backoff(100_000), LONGEST_DELAYS.1));
             assert!(within(slowly(), SLOW_DELAY));
         }
     }
@@ -137,7 +143,7 @@ mod tests {
     #[test]
     fn what_failed_together_does_not_come_back_together() {
         fastrand::seed(7);
-        let delays: std::collections::BTreeSet<Duration> = (0..100).map(|_| pass().backoff()).collect();
+        let delays: std::collections::BTreeSet<Duration> = (0..100).map(|_| pass().backoff(0)).collect();
         assert!(delays.len() > 90, "{}", delays.len());
         let spread = delays.last().unwrap().saturating_sub(*delays.first().unwrap());
         assert!(spread > Duration::from_millis(400), "{spread:?}");
@@ -146,7 +152,7 @@ mod tests {
     #[test]
     fn a_recorded_pass_keeps_its_counters_and_nothing_else() {
         let mut pass = pass();
-        pass.backoff();
+        pass.backoff(0);
         pass.at_once = 1;
         pass.facts.attempted(true);
         let recorded = pass.recorded();

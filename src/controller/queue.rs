@@ -235,6 +235,11 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
         released
     }
 
+    /// How many wait for a moment.
+    pub fn delayed(&self) -> usize {
+        self.delayed.len()
+    }
+
     /// When the next delayed one is due.
     pub fn next_release(&self) -> Option<Instant> {
         self.delayed.first().map(|(until, ..)| *until)

@@ -162,7 +162,8 @@ impl Reconciler {
             }
             Err(error) => {
                 tracing::warn!(object = %key, %error, "the object could not be read");
-                let delay = self.change_pass(key, Pass::backoff).unwrap_or(Duration::from_secs(2));
+                let delay =
+                    self.change_pass(key, |pass| pass.backoff(self.work.delayed())).unwrap_or(Duration::from_secs(2));
                 (lane, Next::After(delay.min(Duration::from_secs(30))))
             }
         }
@@ -223,10 +224,13 @@ impl Reconciler {
                     return (lane, Next::After(delay));
                 }
                 Permission::Full(message) => {
+                    pass.asked = None;
                     let verdict = Verdict::waiting(Reason::QuotaExceeded, message, &pass.facts);
                     return self.conclude(key, &object, pass, verdict, lane, Next::After(PARKED)).await;
                 }
                 Permission::Waiting(verdict, next) => {
+                    // Nobody has looked: a forced reconcile is still to come.
+                    pass.asked = None;
                     return self.conclude(key, &object, pass, verdict, lane, next).await;
                 }
             }

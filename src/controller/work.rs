@@ -101,6 +101,11 @@ impl Work {
         self.queue().ready(slot)
     }
 
+    /// How many wait for a moment.
+    pub fn delayed(&self) -> usize {
+        self.queue().delayed()
+    }
+
     /// See [`Queue::finish`].
     pub fn finish(&self, key: &Key, lane: Lane, next: Next<Operation>) {
         self.queue().finish(key, lane, next, Instant::now().into_std());

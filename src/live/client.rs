@@ -53,9 +53,15 @@ pub struct Client {
     query_only: AtomicBool,
     /// Milliseconds the service's clock is ahead of this machine's; 0 until the service refused a request's time.
     clock_offset_ms: AtomicI64,
+    /// Another such offset, told by the last refusal: tried by one request, and kept when it helps. One answer of a
+    /// gateway whose own clock is wrong must not date everybody's requests.
+    clock_trial_ms: AtomicI64,
     /// Milliseconds the `Date` of the last answer was ahead of this machine's clock; 0 within its resolution.
     server_ahead_ms: AtomicI64,
 }
+
+/// No offset is to be tried.
+const NO_TRIAL: i64 = i64::MIN;
 
 impl Client {
     /// A client of `endpoint`.
@@ -69,6 +75,7 @@ impl Client {
             form_above: options.form_above,
             query_only: AtomicBool::new(false),
             clock_offset_ms: AtomicI64::new(0),
+            clock_trial_ms: AtomicI64::new(NO_TRIAL),
             server_ahead_ms: AtomicI64::new(0),
         })
     }
@@ -105,16 +112,26 @@ impl Client {
     /// [`CallError`].
     pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Answer<Value>, CallError> {
         self.place(&mut request)?;
-        let signed = request.sign(self.endpoint.host(), credentials, &self.date(), &nonce());
+        let trial = Some(self.clock_trial_ms.swap(NO_TRIAL, Ordering::Relaxed)).filter(|offset| *offset != NO_TRIAL);
+        let signed = request.sign(self.endpoint.host(), credentials, &self.date(trial), &nonce());
         let started = SystemTime::now();
         let Exchange { outcome, server_time } = self.transmit(signed).await;
         self.observe_date(server_time);
         let error = match outcome {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                self.keep_clock(trial);
+                return Ok(answer);
+            }
             Err(error) => transport::without_secrets(error, credentials),
         };
-        if error.class() == ErrorClass::ClockSkew {
-            self.correct_clock(server_time, started);
+        match error.class() {
+            ErrorClass::ClockSkew => {
+                let offset = server_time.map_or(NO_TRIAL, |server| milliseconds_ahead(server, started));
+                self.clock_trial_ms.store(offset, Ordering::Relaxed);
+            }
+            // Nobody has looked at the request's time.
+            ErrorClass::Unreachable | ErrorClass::ServiceError => {}
+            _ => self.keep_clock(trial),
         }
         match error {
             CallError::Api(answer) if request.placement == Placement::Form && answer.names_missing_parameter() => {
@@ -184,15 +201,16 @@ impl Client {
     }
 
     /// The request's time, on the service's clock as far as it is known.
-    fn date(&self) -> String {
-        let offset = jiff::SignedDuration::from_millis(self.clock_offset_ms.load(Ordering::Relaxed));
-        let now = Timestamp::now().checked_add(offset).unwrap_or_else(|_| Timestamp::now());
-        now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    fn date(&self, trial: Option<i64>) -> String {
+        let offset = trial.unwrap_or_else(|| self.clock_offset_ms.load(Ordering::Relaxed));
+        let now = Timestamp::now();
+        let dated = now.checked_add(jiff::SignedDuration::from_millis(offset)).unwrap_or(now);
+        dated.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    fn correct_clock(&self, server_time: Option<SystemTime>, sent_at: SystemTime) {
-        let Some(server) = server_time else { return };
-        let offset = milliseconds_ahead(server, sent_at);
+    /// A request was taken: the offset it tried, if it tried one, is the right one.
+    fn keep_clock(&self, trial: Option<i64>) {
+        let Some(offset) = trial else { return };
         let before = self.clock_offset_ms.swap(offset, Ordering::Relaxed);
         if before.abs_diff(offset) > 60_000 {
             tracing::warn!(
