@@ -25,6 +25,7 @@ mod request_log;
 mod scratch;
 mod tools;
 
+pub use admin::request as admin_request;
 pub use control_plane::{ControlPlane, apply_crds, shared_control_plane};
 pub use error::{Context, Error, Result};
 pub use health::{Health, argo_cd, kstatus};

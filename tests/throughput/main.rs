@@ -16,6 +16,7 @@ mod world;
 #[allow(dead_code, unused_imports, reason = "shared; this binary does not use all of it")]
 mod support;
 
+mod rotation;
 mod weather;
 
 use std::collections::HashSet;

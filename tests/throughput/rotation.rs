@@ -1,0 +1,53 @@
+//! The credentials change while hundreds of objects wait for their turn.
+
+use live_message_operator::resources::ConditionType;
+use serde_json::json;
+
+use crate::support::{Result, Scratch, admin_request};
+use crate::world::{World, app};
+use crate::{CREATE, MEASURING};
+
+#[tokio::test]
+async fn a_rotated_key_stops_nobody() -> Result<()> {
+    let _alone = MEASURING.lock().await;
+    let dir = Scratch::new("ini")?;
+    let file = dir.join("credentials.ini");
+    let write = |id: &str, secret: &str| {
+        let text = format!("[default]\ntype = access_key\naccess_key_id = {id}\naccess_key_secret = {secret}\n");
+        std::fs::write(&file, text)
+    };
+    let mut world = World::with(app()).await?;
+    let (old, secret) = world.options.access_key.clone();
+    write(&old, &secret)?;
+    // Empty variables count as absent: the file is next in the chain.
+    world.options.access_key = (String::new(), String::new());
+    world.options.env.push(("ALIBABA_CLOUD_CREDENTIALS_FILE".to_owned(), file.display().to_string()));
+    world.create_many("g", 500).await?;
+    world.start()?;
+    world.until("a hundred creates", 60, async || Ok(world.called(CREATE)?.len() >= 100)).await?;
+
+    let admin = world.emulator.admin_url();
+    let admin = admin.trim_start_matches("http://");
+    admin_request(admin, "PUT", "/keys/renewed", &json!({"secret": "renewed-secret"}).to_string())?;
+    write("renewed", "renewed-secret")?;
+    admin_request(admin, "DELETE", &format!("/keys/{old}"), "")?;
+
+    let mut stalled = 0;
+    world
+        .until("all to be ready", 60, async || {
+            let objects = world.list().await?;
+            let told = objects.iter().filter(|object| object.condition(ConditionType::Stalled).is_some()).count();
+            assert_eq!(told, 0, "a person is asked, though the new key is there");
+            Ok(objects.iter().all(|object| crate::world::is(object, "Created")))
+        })
+        .await?;
+    stalled += world.list().await?.iter().filter(|o| o.condition(ConditionType::Stalled).is_some()).count();
+    let creates = world.called(CREATE)?;
+    println!(
+        "500 creates over a rotated key: {} refused with the old one, {stalled} objects stalled, {:.1} s",
+        creates.codes().len(),
+        creates.span().as_secs_f64()
+    );
+    assert!(creates.codes().len() <= 10, "{:?}", creates.codes());
+    Ok(())
+}
