@@ -127,7 +127,7 @@ fn an_exchange_that_fails_tells_why() {
 
 #[test]
 fn a_signed_caller_assumes_a_role() {
-    let emulator = emulator().longest_session(Duration::from_secs(1)).group("demo", "g1").start().unwrap();
+    let emulator = emulator().longest_session(Duration::from_secs(60)).group("demo", "g1").start().unwrap();
     let sts = Client { version: "2015-04-01", ..Client::new(emulator.address()) };
     let params = [("RoleArn", ROLE), ("RoleSessionName", "operator")];
     for v1 in [false, true] {
