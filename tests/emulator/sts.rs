@@ -14,14 +14,14 @@ use crate::client::{Client, Connection, Response};
 use crate::emulator;
 
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
-const ROLE: &str = "acs:ram::42:role/operator";
+pub const ROLE: &str = "acs:ram::42:role/operator";
 
 fn start() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
 /// A token as Kubernetes projects it, but for its signature.
-fn token(expires: Timestamp) -> String {
+pub fn token(expires: Timestamp) -> String {
     let claims = json!({
         "aud": ["sts.aliyuncs.com"],
         "exp": expires.as_second(),
