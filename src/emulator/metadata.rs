@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use super::key::{AccessKey, DEFAULT_ACCOUNT, is_account};
@@ -114,11 +115,9 @@ impl Metadata {
             return Err(refusal(403, "Forbidden"));
         }
         let role = self.role.as_ref().filter(|_| request.method == "GET").ok_or_else(not_found)?;
-        match request
-            .path
-            .strip_prefix(CREDENTIALS)
-            .or((request.path == CREDENTIALS.trim_end_matches('/')).then_some(""))
-        {
+        let path = percent_decode_str(&request.path).decode_utf8_lossy();
+        let list = *path == *CREDENTIALS.trim_end_matches('/');
+        match path.strip_prefix(CREDENTIALS).or(list.then_some("")) {
             Some("") => Ok(Asked::Text(role.name.clone())),
             Some(name) if name == role.name => Ok(Asked::Key(role.clone())),
             _ => Err(not_found()),

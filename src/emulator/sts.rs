@@ -76,7 +76,9 @@ impl Sts {
     pub fn issue(&self, account: &str, lifetime: Duration, now: Timestamp) -> AccessKey {
         let lifetime = self.longest.map_or(lifetime, |longest| longest.min(lifetime));
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-        let expires = Timestamp::from_second(now.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX);
+        // Whole seconds are all an answer can tell; no key lives shorter than it was asked for.
+        let start = now.as_second() + i64::from(now.subsec_nanosecond() > 0);
+        let expires = Timestamp::from_second(start.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
         let random = |length: usize| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
         let token: Vec<u8> = (0..160).map(|_| fastrand::u8(..)).collect();
         AccessKey::new(format!("STS.{}", random(26)), random(44))

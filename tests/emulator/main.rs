@@ -5,6 +5,7 @@
 mod accounts;
 mod admin;
 mod binary;
+mod chain;
 mod client;
 mod errors;
 mod faults;

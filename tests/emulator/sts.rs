@@ -14,14 +14,14 @@ use crate::client::{Client, Connection, Response};
 use crate::emulator;
 
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
-const ROLE: &str = "acs:ram::42:role/operator";
+pub const ROLE: &str = "acs:ram::42:role/operator";
 
 fn start() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
 /// A token as Kubernetes projects it, but for its signature.
-fn token(expires: Timestamp) -> String {
+pub fn token(expires: Timestamp) -> String {
     let claims = json!({
         "aud": ["sts.aliyuncs.com"],
         "exp": expires.as_second(),
@@ -127,7 +127,7 @@ fn an_exchange_that_fails_tells_why() {
 
 #[test]
 fn a_signed_caller_assumes_a_role() {
-    let emulator = emulator().longest_session(Duration::from_secs(1)).group("demo", "g1").start().unwrap();
+    let emulator = emulator().longest_session(Duration::from_secs(60)).group("demo", "g1").start().unwrap();
     let sts = Client { version: "2015-04-01", ..Client::new(emulator.address()) };
     let params = [("RoleArn", ROLE), ("RoleSessionName", "operator")];
     for v1 in [false, true] {
