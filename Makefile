@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs chart-lint crds assets helm bench
+.PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,12 +19,21 @@ demo: ## Shows the operator at work, against a local emulator. KEEP=1: until Ctr
 
 # The quick checks first, cargo's summaries of the tests last.
 test: ## Everything that is checked before a merge
-	@tests/tools/preflight rustfmt clippy
+	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs
 	@tests/tools/build control-plane >/dev/null
 	@for family in kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
+	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
+
+# How much of what is tested; the vectors and the steps of the SDKs are counted by the tests themselves.
+counts:
+	@$(CARGO) test --quiet --locked --no-run
+	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \
+		echo "credential cases: $$(( $$(list --lib live::credentials) + $$(list --test emulator chain) ))"; \
+		echo "fault cases: $$(( $$(list --lib live::client) + $$(list --lib emulator::fault) + $$(list --test emulator fault) \
+			+ $$(list --test integration refusals) + $$(list --test throughput weather) ))"
 
 fmt: ## Checks the format of the code (cargo fmt mends it)
 	@tests/tools/preflight rustfmt
