@@ -137,6 +137,7 @@ mod tests {
             message: String::new(),
             request_id: None,
             retry_after: None,
+            whole: true,
         };
         for again in [Again::AsQuery, Again::NewCredentials] {
             assert_eq!(Failure::of(&call, &CallError::Again(again, answer.clone())).retry, Retry::AtOnce);

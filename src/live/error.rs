@@ -55,6 +55,9 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// How long the service asks to wait (`x-acs-retry-after`, or the older `x-ratelimit-user-api`).
     pub retry_after: Option<Duration>,
+    /// Whether the body is one: it neither broke off nor was empty, too long, or no JSON in spite of its type. What the
+    /// service said in another one is not known.
+    pub whole: bool,
 }
 
 /// How a call without a complete answer ended.
@@ -95,9 +98,18 @@ pub enum CallError {
 }
 
 impl ApiError {
+    /// The same, of a body that is none.
+    pub(super) fn broken(self) -> Self {
+        Self { whole: false, ..self }
+    }
+
     /// The class.
     pub fn class(&self) -> ErrorClass {
-        classify(self.status, self.code.as_deref())
+        match classify(self.status, self.code.as_deref()) {
+            // The code that would have told is lost.
+            ErrorClass::Rejected if !self.whole && self.status >= 400 => ErrorClass::ServiceError,
+            class => class,
+        }
     }
 
     /// Whether the service did not find a parameter (`MissingAppId`, …).
@@ -161,7 +173,6 @@ pub fn classify(status: u16, code: Option<&str>) -> ErrorClass {
     }
     match status {
         429 => ErrorClass::Throttled,
-        // A success that cannot be read: the effect may have taken place.
         200..=299 | 408 | 500.. => ErrorClass::ServiceError,
         _ => ErrorClass::Rejected,
     }

@@ -206,6 +206,7 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
         message,
         request_id: request_id(value),
         retry_after: None,
+        whole: true,
     }))
 }
 

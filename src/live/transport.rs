@@ -166,17 +166,20 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Valu
         Body::Whole(bytes) => bytes,
         Body::TooLong => {
             let what = format!("the answer is over {MAX_ANSWER_BYTES} bytes");
-            return Err(with_retry_after(unreadable(status, &what, request_id), headers));
+            return Err(with_retry_after(broken(status, &what, request_id), headers));
         }
         // The request arrived, or there were no status: this is no lost answer, and the status tells what it was.
         Body::Broken => {
-            return Err(with_retry_after(unreadable(status, "the answer broke off", request_id), headers));
+            return Err(with_retry_after(broken(status, "the answer broke off", request_id), headers));
         }
     };
     let content_type = header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
     let decoded = if content_type.contains("xml") { xml::to_json(&bytes) } else { serde_json::from_slice(&bytes).ok() };
     let Some(value) = decoded.filter(Value::is_object) else {
-        return Err(with_retry_after(unreadable(status, &describe_body(&content_type, &bytes), request_id), headers));
+        let what = describe_body(&content_type, &bytes);
+        let page = !bytes.is_empty() && !content_type.contains("json");
+        let error = if page { unreadable(status, &what, request_id) } else { broken(status, &what, request_id) };
+        return Err(with_retry_after(error, headers));
     };
     if let Some(error) = response::api_error(status, &value).filter(|_| !(200..300).contains(&status)) {
         return Err(with_retry_after(error, headers));
@@ -190,7 +193,22 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Valu
 
 /// An answer in which no decoder finds what it looks for.
 pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
-    CallError::Api(ApiError { status, code: None, message: what.to_owned(), request_id, retry_after: None })
+    CallError::Api(ApiError {
+        status,
+        code: None,
+        message: what.to_owned(),
+        request_id,
+        retry_after: None,
+        whole: true,
+    })
+}
+
+/// An answer that broke off, or has no end or no content: nobody can know what it would have told.
+fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
+    match unreadable(status, what, request_id) {
+        CallError::Api(error) => CallError::Api(error.broken()),
+        other => other,
+    }
 }
 
 /// What stands in place of an answer, without its content: a proxy's page may hold times and ids.

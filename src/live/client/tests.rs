@@ -56,6 +56,8 @@ async fn an_answer_that_is_none_is_classified_by_its_status() {
         (answer(200, "{\"GroupId\":"), ErrorClass::ServiceError),
         (cut(200), ErrorClass::ServiceError),
         (cut(429), ErrorClass::Throttled),
+        (cut(400), ErrorClass::ServiceError),
+        (answer(404, ""), ErrorClass::ServiceError),
         (huge(), ErrorClass::ServiceError),
     ] {
         let shown = format!("{act:?}").chars().take(80).collect::<String>();
