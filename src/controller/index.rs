@@ -93,6 +93,13 @@ impl Index {
         self.replace(key, record)
     }
 
+    /// Takes in an object that the watch has shown, as it was read or written just now. `None` where the watch has not
+    /// shown this very object: taken in all the same, one that is gone would hold its group for ever.
+    pub fn refresh(&mut self, key: &Key, object: &LiveMessageGroup) -> Option<Vec<Key>> {
+        let known = self.records.get(key).map(|record| &*record.uid);
+        (known.is_some() && known == object.metadata.uid.as_deref()).then(|| self.observe(key, object, 0))
+    }
+
     /// Takes in an object that cannot be read. Whether its generation is new to the index.
     pub fn observe_unreadable(&mut self, key: &Key, uid: &str, generation: i64, list: u64) -> bool {
         let before = self.records.get(key);

@@ -10,7 +10,7 @@ use super::objects::StoreError;
 use super::pass::Pass;
 use super::queue::Next;
 use super::reconcile::Reconciler;
-use crate::decide::{Lane, Release, attempt_before, attempting_status};
+use crate::decide::{Lane, Release, record_before};
 use crate::live::{Call, Operation};
 use crate::resources::LiveMessageGroup;
 
@@ -19,18 +19,16 @@ use crate::resources::LiveMessageGroup;
 const UNUSABLE: Duration = Duration::from_secs(600);
 
 impl Reconciler {
-    /// Records a create before it is sent, where a deletion may later rest on who created the group.
-    pub(super) async fn record_attempt(
+    /// Records what a deletion may later rest on, where that could not be told after the call.
+    pub(super) async fn record_first(
         &self,
         key: &Key,
         object: &mut LiveMessageGroup,
         pass: &mut Pass,
         call: &Call,
     ) -> Result<(), StoreError> {
-        let Call::Create(_, fields) = call else { return Ok(()) };
-        let Some(attempt) = attempt_before(object, fields, self.account.server_now()) else { return Ok(()) };
-        let fresh = object.attempt().is_none();
-        let status = attempting_status(object, attempt, jiff::Timestamp::now());
+        let (service_now, now) = (self.account.server_now(), jiff::Timestamp::now());
+        let Some((status, fresh)) = record_before(object, &pass.facts, call, service_now, now) else { return Ok(()) };
         *object = self.objects.record(key, object, &status).await?;
         pass.facts.attempted(fresh);
         Ok(())

@@ -98,7 +98,9 @@ impl Reconciler {
                     tracing::warn!(object = %key, %error, "the status could not be written: the write is repeated");
                     let delay = pass.backoff(self.work.delayed()).min(Duration::from_secs(30));
                     let generation = object.metadata.generation.unwrap_or_default();
-                    pass.unwritten = Some(Unwritten { generation, verdict, next });
+                    // A pause may be over by then, and costs no call to decide again.
+                    let lasting = !matches!(verdict, Verdict::Paused(_) | Verdict::Resumed);
+                    pass.unwritten = lasting.then_some(Unwritten { generation, verdict, next });
                     self.keep_pass(key, pass);
                     return (lane, Next::After(delay));
                 }
@@ -119,8 +121,8 @@ impl Reconciler {
 
     fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {
         let Some(after) = after else { return };
-        let peers = self.index().observe(key, after, 0);
-        self.wake_all(peers);
+        let peers = self.index().refresh(key, after);
+        self.wake_all(peers.unwrap_or_default());
         let reason = verdict.reason();
         let told = |object: &LiveMessageGroup| {
             let condition = object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready));

@@ -177,19 +177,27 @@ impl Reconciler {
         lane: Lane,
         mut permit: Option<(Operation, Permit)>,
     ) -> (Lane, Next<Operation>) {
-        let peers = self.index().observe(key, &object, 0);
+        let Some(peers) = self.index().refresh(key, &object) else {
+            // The watch has not shown this object yet, or has shown its end: its event brings it back, if any does.
+            return (lane, Next::Done);
+        };
         self.wake_all(peers);
         let mut pass = self.take_pass(key, &object);
         if object.is_deleting() && self.is_given_up(key, &pass).await {
             pass.facts.abandon();
         }
-        if let Some(unwritten) = pass.unwritten.take()
-            && object.metadata.generation == Some(unwritten.generation)
-        {
-            // What came meanwhile without a new generation (a forced reconcile, a pause) brought the object back only to
-            // this write: one more look follows.
-            let next = if matches!(unwritten.next, Next::Done) { Next::After(Duration::ZERO) } else { unwritten.next };
-            return self.conclude(key, &object, pass, unwritten.verdict, lane, next).await;
+        if let Some(unwritten) = pass.unwritten.take() {
+            if object.metadata.generation == Some(unwritten.generation) {
+                // What came meanwhile without a new generation (a forced reconcile, a pause) brought the object back
+                // only to this write: one more look follows.
+                let next =
+                    if matches!(unwritten.next, Next::Done) { Next::After(Duration::ZERO) } else { unwritten.next };
+                return self.conclude(key, &object, pass, unwritten.verdict, lane, next).await;
+            }
+            if !pass.facts.has_effect() {
+                // A new generation asks anew: what was only seen for an older one answers it no longer.
+                pass = pass.recorded();
+            }
         }
         if pass.facts.is_empty() {
             pass.hear(&object);
@@ -245,7 +253,7 @@ impl Reconciler {
             if self.index().claim(key).is_err() {
                 continue;
             }
-            if let Err(error) = self.record_attempt(key, &mut object, &mut pass, &call).await {
+            if let Err(error) = self.record_first(key, &mut object, &mut pass, &call).await {
                 return self.not_written(key, pass, lane, &error);
             }
             pass.hear(&object);

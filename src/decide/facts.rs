@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Failure;
+use super::ownership::TOLERANCE;
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
 
 /// What the last answer told of the group.
@@ -23,6 +24,7 @@ pub enum Remote {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
+    create_answered_at: Option<Timestamp>,
     creates: u8,
     recovered: Option<bool>,
     deleted: bool,
@@ -156,6 +158,7 @@ impl Facts {
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
+                self.create_answered_at = self.answered_at;
                 self.creates += 1;
                 Ok(())
             }
@@ -178,6 +181,7 @@ impl Facts {
                 Ok(())
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
+                self.doubt(&group);
                 self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }
@@ -199,6 +203,16 @@ impl Facts {
                 self.remote = Remote::Unknown;
                 Err(Failure::of(call, error))
             }
+        }
+    }
+
+    /// A group that was made after this pass's create was answered is not the one it made.
+    fn doubt(&mut self, group: &GroupSnapshot) {
+        if let (Some((outcome, _)), Some(answered), Some(made)) =
+            (&mut self.created, self.create_answered_at, group.create_time)
+            && answered.duration_until(made) > TOLERANCE
+        {
+            *outcome = CreateOutcome::AlreadyExists;
         }
     }
 

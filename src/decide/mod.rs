@@ -19,14 +19,14 @@ pub use conflict::{Claim, holder, is_refused};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, GateKind, Retry};
-pub use ownership::attempt_before;
-pub use verdict::{Sync, Verdict, attempting_status, unreadable_status};
+pub use ownership::record_before;
+pub use verdict::{Sync, Verdict, unreadable_status};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{
     ConditionStatus, ConditionType, DeletedGroupPolicy, LiveMessageGroup, ManagementPolicy, Origin, Reason,
 };
-use ownership::{attempt_made, may_delete, wants_finalizer};
+use ownership::{attempt_made, is_another_life, may_delete, wants_finalizer};
 
 /// How often a change is sent before a field that stays as it was is given up: once, and once more.
 const MODIFY_ATTEMPTS: u8 = 2;
@@ -123,7 +123,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
-        return Action::Write(Verdict::conflict(&desired, holder, facts));
+        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::conflict(&desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         let paused = has_condition(object, ConditionType::Paused);
@@ -217,17 +217,21 @@ fn origin(
         return Some(Origin::Recovered);
     }
     let recorded = recorded_identity(object).as_ref() == Some(&desired.identity());
+    let known = object.origin().filter(|_| recorded && !facts.has_ended()).map(|origin| {
+        // Where it went and somebody made it anew while nobody looked, the record tells of another one.
+        let another = group.is_some_and(|group| is_another_life(object, group));
+        if another { Origin::Adopted } else { origin.clone() }
+    });
     match facts.create_outcome() {
         Some(CreateOutcome::Created) => Some(Origin::Created),
-        Some(CreateOutcome::AlreadyExists) => {
+        Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
             let attempt = object.attempt().filter(|attempt| recorded && attempt.is_open());
             let own =
                 attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts.answered_at()));
             Some(if own { Origin::Created } else { Origin::Adopted })
-        }
+        }),
         Some(CreateOutcome::AlreadyDelete) => None,
-        None if facts.has_ended() => None,
-        None => object.origin().filter(|_| recorded).cloned(),
+        None => known,
     }
 }
 

@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::{Desired, recorded_identity};
-use crate::live::{GroupFields, GroupSnapshot};
+use super::verdict::{attempting_status, judged_status};
+use super::{Desired, Facts, Remote, recorded_identity};
+use crate::live::{Call, GroupFields, GroupSnapshot};
 use crate::resources::{Attempt, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin};
 
 /// Two readings of the service's clock that differ by less than this tell the same moment.
-const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// How many bodies of lost creates are remembered; the newest stays.
 const SENT_MAX: usize = 8;
@@ -50,6 +51,17 @@ fn created_within(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<
     started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
 }
 
+/// Whether this is not the group that the record tells about, but one that was made later under its id.
+pub(super) fn is_another_life(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
+    let Some(created) = group.create_time else { return false };
+    let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
+    match (recorded, object.attempt().filter(|attempt| !attempt.is_open())) {
+        (Some(recorded), _) => recorded.duration_until(created).abs() > TOLERANCE,
+        (None, Some(attempt)) => !created_within(attempt, group, None),
+        (None, None) => false,
+    }
+}
+
 /// Whether a deletion may delete this group: it is the one whose creation is recorded.
 pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
@@ -73,16 +85,53 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
 }
 
+/// The status to be recorded before a call is sent, and whether it begins an attempt; `None` where the call needs none.
+///
+/// Before a create: the attempt, for a deletion may rest on it. Before a change of a group that was found under an open
+/// attempt: whose group it is. Afterwards nobody could tell, for the change makes it what was sent.
+pub fn record_before(
+    object: &LiveMessageGroup,
+    facts: &Facts,
+    call: &Call,
+    service_now: Timestamp,
+    now: Timestamp,
+) -> Option<(LiveMessageGroupStatus, bool)> {
+    match call {
+        Call::Create(_, fields) => {
+            let attempt = attempt_before(object, facts, fields, service_now)?;
+            let fresh = object.attempt().is_none() || facts.has_ended();
+            Some((attempting_status(object, facts, attempt, now), fresh))
+        }
+        Call::Modify(..) => {
+            let desired = Desired::of(object).ok()?;
+            let (Remote::Live(group), Some(_)) = (facts.remote(), open_attempt(object)) else { return None };
+            let origin = super::origin(object, &desired, facts, Some(group)).unwrap_or(Origin::Adopted);
+            Some((judged_status(object, &origin, group, facts.answered_at(), now), false))
+        }
+        _ => None,
+    }
+}
+
+/// The recorded attempt, while its answer is open and for the group that the spec names.
+fn open_attempt(object: &LiveMessageGroup) -> Option<&Attempt> {
+    let identity = Desired::of(object).ok().map(|desired| desired.identity());
+    object.attempt().filter(|attempt| attempt.is_open() && recorded_identity(object) == identity)
+}
+
 /// The attempt to be recorded before a create with these fields is sent, or `None` where it needs none: objects whose
-/// group is never deleted, and bodies that are recorded already.
-pub fn attempt_before(object: &LiveMessageGroup, fields: &GroupFields, now: Timestamp) -> Option<Attempt> {
+/// group is never deleted, and bodies that are recorded already. Where the pass saw the recorded group gone, the
+/// attempt is one of its own: an older one must not stand for a group that somebody else made since.
+fn attempt_before(
+    object: &LiveMessageGroup,
+    facts: &Facts,
+    fields: &GroupFields,
+    service_now: Timestamp,
+) -> Option<Attempt> {
     if !may_delete(object) {
         return None;
     }
     let sent = digest_of_fields(fields);
-    let identity = Desired::of(object).ok().map(|desired| desired.identity());
-    let open = object.attempt().filter(|attempt| attempt.is_open() && recorded_identity(object) == identity);
-    match open {
+    match open_attempt(object).filter(|_| !facts.has_ended()) {
         Some(attempt) if attempt.sent.contains(&sent) => None,
         Some(attempt) => {
             let mut attempt = attempt.clone();
@@ -92,6 +141,6 @@ pub fn attempt_before(object: &LiveMessageGroup, fields: &GroupFields, now: Time
             attempt.sent.push(sent);
             Some(attempt)
         }
-        None => Some(Attempt { started_at: now.to_string(), answered_at: None, sent: vec![sent] }),
+        None => Some(Attempt { started_at: service_now.to_string(), answered_at: None, sent: vec![sent] }),
     }
 }

@@ -4,7 +4,8 @@ mod status;
 
 use jiff::Timestamp;
 
-pub use status::{attempting_status, unreadable_status};
+pub use status::unreadable_status;
+pub(super) use status::{attempting_status, judged_status};
 
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};

@@ -159,6 +159,23 @@ fn an_edit_of_the_identity_moves_the_claim_and_tells_those_who_waited() {
 }
 
 #[test]
+fn a_read_that_is_older_than_the_end_of_its_object_brings_no_claim_back() {
+    let mut index = Index::default();
+    let (one, read) = object("one", 1, origin());
+    let (two, waiting) = object("two", 2, ready("Conflict"));
+    index.observe(&one, &read, 0);
+    index.observe(&two, &waiting, 0);
+    assert_eq!(index.refresh(&one, &read), Some(vec![]));
+    assert_eq!(index.remove(&one), std::slice::from_ref(&two));
+    assert_eq!(index.refresh(&one, &read), None);
+    // Nor does one of the predecessor, or of a successor that the watch has not shown yet.
+    let again = edited(&object("one", 3, json!({})).1, json!({"metadata": {"uid": "again"}}));
+    index.observe(&one, &again, 0);
+    assert_eq!(index.refresh(&one, &read), None);
+    assert_eq!(index.claim(&two), Ok(()));
+}
+
+#[test]
 fn a_list_that_is_repeated_shows_everybody_again() {
     let mut index = Index::default();
     let (one, one_object) = object("one", 1, origin());

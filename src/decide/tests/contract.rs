@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Desired, GateKind, Retry, attempt_before, attempting_status, triage, unreadable_status};
+use crate::decide::{GateKind, Retry, record_before, triage, unreadable_status};
 use crate::resources::Reason;
 
 #[rstest]
@@ -256,7 +256,11 @@ fn what_is_told_of_an_older_generation_goes_with_the_next_write() {
     assert!(status.condition(ConditionType::InSync).is_some());
     let unreadable = unreadable_status(status, 2, "not to be read".into(), at(NOW)).unwrap();
     assert_eq!(line(&unreadable), "Ready=False/InvalidSpec Stalled=True/InvalidSpec origin=Created observed=2");
-    let attempt = attempt_before(&edited, &Desired::of(&edited).unwrap().fields, at(NOW)).unwrap();
-    let attempting = attempting_status(&edited, attempt, at(NOW));
-    assert_eq!(line(&attempting), "Ready=Unknown/Applying Reconciling=True/Applying origin=Created observed=2");
+    let mut facts = Facts::default();
+    let Action::Call(look) = decide(&edited, &facts, None) else { panic!("it is looked at") };
+    facts.absorb(&look, 2, Err(&refused(404, "ResourceNotExist", "request-1"))).unwrap();
+    let edited = with(edited, json!({"metadata": {"finalizers": ["live.alibabacloud.com/group"]}}));
+    let Action::Call(create) = decide(&edited, &facts, None) else { panic!("it is created again") };
+    let (attempting, _) = record_before(&edited, &facts, &create, at(NOW), at(NOW)).unwrap();
+    assert_eq!(line(&attempting), "Ready=Unknown/Applying Reconciling=True/Applying observed=2");
 }

@@ -4,6 +4,7 @@
 mod annotations;
 mod contract;
 mod group;
+mod ownership;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

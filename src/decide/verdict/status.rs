@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::{Desired, recorded_identity};
+use super::super::{Desired, Facts, recorded_identity};
 use super::{Learned, Live, OriginChange, Other, Sync};
+use crate::live::GroupSnapshot;
 use crate::resources::{
     Attempt, ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
     remove_condition, set_condition,
@@ -111,21 +112,29 @@ impl<'a> Writer<'a> {
             remove_condition(&mut self.status.conditions, ConditionType::InSync);
         }
         if let Some(origin) = &live.origin {
-            self.status.origin = Some(origin.clone());
-            self.close_attempt(origin, live.answered_at);
-        }
-        if let Some(told) = &live.create_time {
+            self.own(origin, live.answered_at, live.create_time);
+        } else if let Some(told) = live.create_time.filter(|_| self.status.origin.is_none()) {
+            // Beside an origin it is the proof of whose group it was: what is only looked at proves nothing.
             self.status.create_time = told.map(|time| time.to_string());
-        }
-        if self.status.create_time.is_some() {
-            // From here on the group is known by its create time.
-            self.status.attempt = None;
         }
         if live.request_id.is_some() {
             self.status.last_request_id = bounded(live.request_id.as_deref());
         }
         self.acknowledge();
         self.observed()
+    }
+
+    /// Records whose the group is; `create_time` where the pass was told it.
+    fn own(&mut self, origin: &Origin, answered_at: Option<Timestamp>, create_time: Option<Option<Timestamp>>) {
+        self.status.origin = Some(origin.clone());
+        self.close_attempt(origin, answered_at);
+        if let Some(told) = create_time {
+            self.status.create_time = told.map(|time| time.to_string());
+        }
+        if self.status.create_time.is_some() {
+            // From here on the group is known by its create time.
+            self.status.attempt = None;
+        }
     }
 
     fn close_attempt(&mut self, origin: &Origin, answered_at: Option<Timestamp>) {
@@ -227,9 +236,28 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The status in which an attempt is recorded before its create is sent.
-pub fn attempting_status(object: &LiveMessageGroup, attempt: Attempt, now: Timestamp) -> LiveMessageGroupStatus {
+/// The status in which it is recorded whose group was found under an open attempt.
+pub fn judged_status(
+    object: &LiveMessageGroup,
+    origin: &Origin,
+    group: &GroupSnapshot,
+    answered_at: Option<Timestamp>,
+    now: Timestamp,
+) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
+    writer.own(origin, answered_at, Some(group.create_time));
+    writer.status
+}
+
+/// The status in which an attempt is recorded before its create is sent.
+pub fn attempting_status(
+    object: &LiveMessageGroup,
+    facts: &Facts,
+    attempt: Attempt,
+    now: Timestamp,
+) -> LiveMessageGroupStatus {
+    let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
+    writer.learn(&Learned::by(facts));
     let message = "the group is being created";
     writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
     writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);

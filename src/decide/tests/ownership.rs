@@ -1,0 +1,171 @@
+//! Whose group it is: what a deletion rests on.
+
+use serde_json::json;
+
+use super::*;
+use crate::decide::{Release, record_before, triage};
+use crate::live::GroupFields;
+
+/// An object that deletes its group, with a finalizer.
+fn deleting_policy(change: Value) -> LiveMessageGroup {
+    let policy = json!({
+        "metadata": {"finalizers": ["live.alibabacloud.com/group"]},
+        "spec": {"deletionPolicy": "Delete"},
+    });
+    with(object(policy), change)
+}
+
+/// The object after an attempt was recorded at `second`.
+fn attempted(object: LiveMessageGroup, facts: &Facts, second: i64) -> LiveMessageGroup {
+    let Action::Call(create) = decide(&object, facts, None) else { panic!("it is created") };
+    let (status, _) = record_before(&object, facts, &create, at(second), at(second)).unwrap();
+    LiveMessageGroup { status: Some(status), ..object }
+}
+
+fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer) -> Call {
+    let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
+    let told = answer(&call, told);
+    facts.answered(at(second));
+    facts.absorb(&call, 1, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+    call
+}
+
+fn found(info: &str, created: i64) -> Answer {
+    Answer::Group(GroupSnapshot { group_info: info.into(), create_time: Some(at(created)), ..snapshot() })
+}
+
+fn end(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupStatus {
+    let Action::Write(verdict) = decide(object, facts, None) else { panic!("the pass is at its end") };
+    verdict.status(object, None, at(NOW)).unwrap_or_else(|| object.status.clone().unwrap())
+}
+
+fn in_deletion(object: LiveMessageGroup, status: LiveMessageGroupStatus) -> LiveMessageGroup {
+    let going = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
+    with(LiveMessageGroup { status: Some(status), ..object }, going)
+}
+
+#[test]
+fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
+    let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+    // The answer was lost; somebody else made the group meanwhile, with an info of their own.
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 200, &Answer::Exists);
+    take(&mut facts, &object, 201, &found("theirs", 150));
+    let Action::Call(modify) = decide(&object, &facts, None) else { panic!("it is changed") };
+    let (status, fresh) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
+    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, fresh), ("Adopted", &None, false));
+    // From here on the group is just as it was sent: what is recorded tells.
+    let object = LiveMessageGroup { status: Some(status), ..object };
+    take(&mut facts, &object, 203, &Answer::Done);
+    take(&mut facts, &object, 204, &found("v1", 150));
+    assert_eq!(line(&end(&object, &facts)), "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1");
+}
+
+#[test]
+fn a_lost_create_is_ones_own_where_the_group_is_as_it_was_sent() {
+    for (second, own) in [(98, false), (99, true), (100, true), (200, true), (203, false)] {
+        let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+        let mut facts = Facts::default();
+        take(&mut facts, &object, 200, &Answer::Exists);
+        take(&mut facts, &object, 201, &found("v1", second));
+        let status = end(&object, &facts);
+        assert_eq!(status.origin.as_ref().unwrap().as_str(), if own { "Created" } else { "Adopted" }, "{second}");
+        assert_eq!(status.attempt, None);
+    }
+}
+
+#[test]
+fn a_group_made_anew_by_somebody_else_is_another_one() {
+    let mut object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    // Known by the interval of its create alone, and by its create time once that was told.
+    for second in [100, 100, 300] {
+        let asked = with(object.clone(), forced());
+        let mut facts = Facts::default();
+        take(&mut facts, &asked, 301, &found("v1", second));
+        let status = end(&asked, &facts);
+        let own = second == 100;
+        assert_eq!(status.origin.as_ref().unwrap().as_str(), if own { "Created" } else { "Adopted" });
+        let gone = in_deletion(object.clone(), status.clone());
+        if own {
+            let call = take(&mut Facts::default(), &gone, 302, &found("v1", second));
+            assert!(matches!(call, Call::Describe(_)));
+            object.status = Some(status);
+        } else {
+            let Action::Release(release) = decide(&gone, &Facts::default(), None) else { panic!("it stays") };
+            assert!(matches!(release, Release::Retained(_)), "{release:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_described_after_ones_own_create_may_be_a_later_one() {
+    let mut object = object(json!({}));
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 100, &Answer::Created);
+    // The status could not be written; the spec was edited; somebody made the group anew.
+    object = with(object, edited(json!({"groupInfo": "theirs"})));
+    take(&mut facts, &object, 200, &found("theirs", 150));
+    assert_eq!(end(&object, &facts).origin.unwrap().as_str(), "Adopted");
+}
+
+#[test]
+fn to_look_does_not_change_whose_group_it_is() {
+    let mut facts = Facts::default();
+    let mut object = attempted(deleting_policy(json!({})), &facts, 100);
+    take(&mut facts, &object, 101, &Answer::Created);
+    let mut status = end(&object, &facts);
+    (status.create_time, status.attempt) = (Some(at(100).to_string()), None);
+    object = with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({"managementPolicy": "Observe"})));
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 300, &found("v1", 250));
+    let status = end(&object, &facts);
+    assert_eq!((status.created_at(), line(&status).contains("origin=Created")), (Some(at(100)), true));
+}
+
+#[test]
+fn a_new_attempt_ends_the_record_of_the_life_before() {
+    let mut facts = Facts::default();
+    let mut object = attempted(deleting_policy(json!({})), &facts, 100);
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    object = with(object, forced());
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 300, &Answer::Refused(404, "ResourceNotExist"));
+    let object = attempted(object, &facts, 301);
+    assert_eq!((object.origin(), object.attempt().unwrap().started_at.as_str()), (None, at(301).to_string().as_str()));
+}
+
+#[test]
+fn every_body_of_a_lost_create_is_remembered() {
+    let mut object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+    let Action::Call(Call::Create(group, fields)) = decide(&object, &Facts::default(), None) else { panic!("created") };
+    let before = |object: &LiveMessageGroup, fields: &GroupFields| {
+        let create = Call::Create(group.clone(), fields.clone());
+        record_before(object, &Facts::default(), &create, at(200), at(200))
+    };
+    assert_eq!(before(&object, &fields), None, "it is recorded already");
+    for change in 0..20 {
+        let fields = GroupFields { group_info: Some(change.to_string()), ..fields.clone() };
+        object.status = before(&object, &fields).map(|(status, _)| status);
+        let attempt = object.attempt().unwrap();
+        assert_eq!(attempt.started_at, at(100).to_string(), "the first one's time stays");
+        assert!(attempt.sent.len() <= 8 && before(&object, &fields).is_none());
+    }
+    assert_eq!(
+        record_before(&super::object(json!({})), &Facts::default(), &Call::Describe(group.clone()), at(1), at(1)),
+        None
+    );
+}
+
+#[test]
+fn one_in_conflict_keeps_no_finalizer_without_a_group() {
+    let holder = Holder { name: "ns/first".into() };
+    let object = deleting_policy(json!({}));
+    assert_eq!(decide(&object, &Facts::default(), Some(&holder)), Action::DropFinalizer);
+    let dropped = with(object, json!({"metadata": {"finalizers": null}}));
+    assert!(matches!(decide(&dropped, &Facts::default(), Some(&holder)), Action::Write(_)));
+    assert!(triage(&dropped).is_some());
+}
