@@ -5,11 +5,9 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams};
-use live_message_operator::decide::{
-    Action, Desired, Facts, Verdict, attempt_before, attempting_status, decide, unreadable_status,
-};
+use live_message_operator::decide::{Action, Desired, Facts, Verdict, decide, record_before, unreadable_status};
 use live_message_operator::live::error::ApiError;
-use live_message_operator::live::{CallError, CreateOutcome, GroupSnapshot, Reply};
+use live_message_operator::live::{Call, CallError, CreateOutcome, GroupSnapshot, Reply};
 use live_message_operator::resources::{
     LiveMessageGroup, LiveMessageGroupStatus, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
@@ -122,8 +120,9 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
         }
         Step::Attempts => {
             let desired = Desired::of(&object).map_err(Error::new)?;
-            let attempt = attempt_before(&object, &desired.fields, start).context("a create that is recorded")?;
-            Some(attempting_status(&object, attempt, start))
+            let create = Call::Create(desired.group, desired.fields);
+            let recorded = record_before(&object, &Facts::default(), &create, start, start);
+            Some(recorded.context("a create that is recorded")?.0)
         }
         Step::Unreadable => {
             let generation = object.metadata.generation.unwrap_or_default();
