@@ -15,8 +15,10 @@ async fn a_thousand_objects_become_ready_though_three_answers_in_ten_are_faulty(
     const OBJECTS: usize = 1_000;
     const SHARE: f64 = 0.3;
     let _alone = MEASURING.lock().await;
-    let args = ["--fault", "*:mixed,share=30%", "--seed", "7"].map(str::to_owned).to_vec();
-    let mut world = World::with(EmulatorOptions { args, ..app() }).await?;
+    let args = ["--fault", "*:mixed,share=30%", "--seed", "7", "--requests-per-second", "0"].map(str::to_owned);
+    let mut world = World::with(EmulatorOptions { args: args.to_vec(), ..app() }).await?;
+    // Throttling that comes by chance slows the operator down for minutes: this is about its calls, not its pace.
+    world.options.args.push("--requests-per-second=unlimited".to_owned());
     world.create_many("g", OBJECTS).await?;
     let started = Instant::now();
     world.start()?;
@@ -57,17 +59,17 @@ fn untruth(object: &LiveMessageGroup) -> Option<String> {
 
 #[tokio::test]
 async fn a_neighbour_that_takes_half_of_the_limit_is_lived_with() -> Result<()> {
-    const NEIGHBOUR: Duration = Duration::from_secs(30);
+    const NEIGHBOUR: Duration = Duration::from_secs(60);
     let _alone = MEASURING.lock().await;
     let mut world = World::with(app()).await?;
-    world.create_many("g", 1_700).await?;
+    world.create_many("g", 2_400).await?;
     world.start()?;
     world.until("the operator to be at full speed", 60, async || Ok(world.called(CREATE)?.len() >= 150)).await?;
 
     let from = Timestamp::now();
     let others = neighbour(&world, NEIGHBOUR).await?;
     let until = Timestamp::now();
-    world.until("all the others", 120, async || Ok(world.called(CREATE)?.len() >= 1_700 + others)).await?;
+    world.until("all the others", 120, async || Ok(world.called(CREATE)?.len() >= 2_400 + others)).await?;
 
     let ours: Vec<(f64, bool)> = world
         .requests()?
