@@ -80,4 +80,5 @@ helm: ## Builds helm if need be; prints its folder (make -s helm)
 bench: ## What the operator takes of time and memory, on a real apiserver; about five minutes
 	@tests/tools/build control-plane >/dev/null
 	@tests/tools/build helm >/dev/null
+	$(CARGO) bench --locked --bench adaptive
 	$(CARGO) bench --locked --bench operator

@@ -28,7 +28,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { drop: 0.25, least_drop: 5.0, plateau: Duration::from_millis(3250), power: 3, floor: 5.0 }
+        Self { drop: 0.3, least_drop: 5.0, plateau: Duration::from_millis(3250), power: 3, floor: 5.0 }
     }
 }
 
@@ -67,6 +67,11 @@ impl Adaptive {
             return self.limit;
         }
         rate
+    }
+
+    /// Whether the rate is below its limit.
+    pub fn is_reduced(&self) -> bool {
+        self.reduced.is_some()
     }
 
     /// A call was accepted.
@@ -119,7 +124,7 @@ mod tests {
         let mut rate = used(25, start);
         assert_eq!(rate.rate(start), 50.0);
         rate.throttled(start);
-        assert!((rate.rate(start) - 18.75).abs() < 0.01, "{}", rate.rate(start));
+        assert!((rate.rate(start) - 17.5).abs() < 0.01, "{}", rate.rate(start));
         let mut before = rate.rate(start);
         for tenth in 1..=100 {
             let now = rate.rate(after(start, f64::from(tenth) / 10.0));
@@ -136,7 +141,7 @@ mod tests {
         for call in 0..10 {
             rate.throttled(after(start, f64::from(call) / 1000.0));
         }
-        assert!(rate.rate(after(start, 0.01)) > 18.5, "{}", rate.rate(after(start, 0.01)));
+        assert!(rate.rate(after(start, 0.01)) > 17.0, "{}", rate.rate(after(start, 0.01)));
     }
 
     #[test]

@@ -88,8 +88,10 @@ impl Window {
             return Grant::NotBefore(self.next);
         }
         self.free -= 1;
-        let in_time = now.saturating_duration_since(self.next) <= CATCH_UP;
-        self.next = if in_time { self.next } else { now } + SECOND.div_f64(self.rate.rate(now));
+        let rate = self.rate.rate(now);
+        // Beside a neighbour, what is made up for would be refused: only the full limit is made use of to the last.
+        let in_time = !self.rate.is_reduced() && now.saturating_duration_since(self.next) <= CATCH_UP;
+        self.next = if in_time { self.next } else { now } + SECOND.div_f64(rate);
         Grant::Now
     }
 

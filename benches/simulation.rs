@@ -1,0 +1,156 @@
+//! Another caller takes a part of an account's limit for a minute: what becomes of our calls. In virtual time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use live_message_operator::budget::{Fate, Grant, Settings, Window};
+
+const SECOND: u64 = 1_000_000;
+/// One way, in microseconds.
+pub const DELAYS: [u64; 4] = [500, 5_000, 25_000, 60_000];
+/// The neighbour calls from here on, for a minute.
+const FROM: u64 = 20 * SECOND;
+const UNTIL: u64 = FROM + 60 * SECOND;
+const END: u64 = UNTIL + 30 * SECOND;
+
+/// The receiver: at most 50 accepted in any sliding second.
+struct Receiver {
+    accepted: VecDeque<u64>,
+    refused_count: bool,
+}
+
+impl Receiver {
+    fn call(&mut self, at: u64) -> bool {
+        while self.accepted.front().is_some_and(|first| at - first >= SECOND) {
+            self.accepted.pop_front();
+        }
+        let free = self.accepted.len() < 50;
+        if free || self.refused_count {
+            self.accepted.push_back(at);
+        }
+        free
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scene {
+    /// One way, in microseconds; each call takes between half and one and a half of it.
+    delay: u64,
+    /// Whether the neighbour sends its 25 at once, at the start of every second.
+    burst: bool,
+    refused_count: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Outcome {
+    /// Share of our calls that were refused while the neighbour called.
+    pub throttled_share: f64,
+    /// Our accepted calls a second meanwhile.
+    pub rate: f64,
+    /// Seconds from its end until a second holds 48 calls of ours (or what the round trip allows).
+    pub back_after: f64,
+}
+
+fn neighbour(scene: Scene, random: &mut fastrand::Rng) -> VecDeque<u64> {
+    let mut calls = VecDeque::new();
+    for second in FROM / SECOND..UNTIL / SECOND {
+        for call in 0..25 {
+            let offset = if scene.burst { call * 1000 } else { call * 40_000 + random.u64(0..5_000) };
+            calls.push_back(second * SECOND + offset);
+        }
+    }
+    calls
+}
+
+/// An event on its way: an arrival at the receiver, or an answer that reaches us.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrival,
+    Accepted,
+    Refused,
+}
+
+fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let start = Instant::now();
+    let at = |us: u64| start + Duration::from_micros(us);
+    let mut window = Window::with(50, settings, start);
+    let mut receiver = Receiver { accepted: VecDeque::new(), refused_count: scene.refused_count };
+    let mut others = neighbour(scene, &mut random);
+    let mut events: BinaryHeap<Reverse<(u64, Event)>> = BinaryHeap::new();
+    let (mut now, mut calls, mut refused) = (0, 0_u32, 0_u32);
+    let mut accepted = Vec::new();
+    while now < END {
+        // Whatever is due happens in its order: the neighbour's calls and ours meet at the receiver.
+        let due = events.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
+        let other = others.front().copied().unwrap_or(u64::MAX);
+        let wanted = match window.grant(at(now)) {
+            Grant::Now => {
+                let delay = random.u64(scene.delay / 2..=scene.delay * 3 / 2);
+                events.push(Reverse((now + delay, Event::Arrival)));
+                continue;
+            }
+            Grant::NotBefore(moment) => u64::try_from((moment - start).as_micros()).unwrap_or(u64::MAX).max(now + 1),
+            Grant::AfterReturn => u64::MAX,
+        };
+        let next = wanted.min(due).min(other);
+        now = next.max(now);
+        if other <= now {
+            others.pop_front();
+            receiver.call(other);
+            continue;
+        }
+        if due <= now
+            && let Some(Reverse((time, event))) = events.pop()
+        {
+            let back = time + random.u64(scene.delay / 2..=scene.delay * 3 / 2);
+            match event {
+                Event::Arrival => {
+                    let taken = receiver.call(time);
+                    if (FROM..UNTIL).contains(&time) {
+                        calls += 1;
+                        refused += u32::from(!taken);
+                    }
+                    if taken {
+                        accepted.push(time);
+                    }
+                    events.push(Reverse((back, if taken { Event::Accepted } else { Event::Refused })));
+                }
+                Event::Accepted => window.give_back(Fate::Answered, at(time)),
+                Event::Refused => window.give_back(Fate::Throttled(None), at(time)),
+            }
+        }
+    }
+    let meanwhile = accepted.iter().filter(|time| (FROM + 5 * SECOND..UNTIL).contains(time)).count();
+    Outcome {
+        throttled_share: f64::from(refused) / f64::from(calls.max(1)),
+        rate: meanwhile as f64 / 55.0,
+        back_after: back_after(&accepted, scene),
+    }
+}
+
+/// Seconds from the neighbour's end to the end of the first second that holds 48 calls (or what the round trip allows).
+fn back_after(accepted: &[u64], scene: Scene) -> f64 {
+    let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
+    let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;
+    let after: Vec<u64> = accepted.iter().copied().filter(|time| *time >= UNTIL).collect();
+    let full = (0..after.len()).find(|i| i + 1 >= wanted && after[*i] - after[i + 1 - wanted] <= SECOND);
+    full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
+}
+
+/// The worst of ten runs for each delay: a neighbour that is even or bursts, five seeds.
+pub fn worst(settings: Settings, refused_count: bool, delays: &[u64]) -> Outcome {
+    let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
+    for delay in delays.iter().copied() {
+        for burst in [false, true] {
+            for seed in 0..5 {
+                let one = simulate(settings, Scene { delay, burst, refused_count }, seed);
+                worst.throttled_share = worst.throttled_share.max(one.throttled_share);
+                worst.rate = worst.rate.min(one.rate);
+                worst.back_after = worst.back_after.max(one.back_after);
+            }
+        }
+    }
+    worst
+}
