@@ -24,6 +24,8 @@ pub struct Budget {
 struct Shared {
     window: Mutex<Window>,
     returned: Notify,
+    /// Whoever waits, waits here in a row: several that share a budget take turns.
+    row: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -37,7 +39,8 @@ impl Budget {
     /// A budget of so many calls a second; the first is granted a second from now.
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
-        Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new() })) }
+        let row = tokio::sync::Mutex::new(());
+        Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), row })) }
     }
 
     /// No limit at all: for benchmarks against the emulator.
@@ -45,9 +48,10 @@ impl Budget {
         Self { shared: None }
     }
 
-    /// Waits for a permit. Dropped, the future has taken none.
+    /// Waits for a permit: first come, first served. Dropped, the future has taken none.
     pub async fn permit(&self) -> Permit {
         let Some(shared) = &self.shared else { return Permit { shared: None, fate: Fate::NotSent } };
+        let _turn = shared.row.lock().await;
         loop {
             let returned = shared.returned.notified();
             let grant = shared.window().grant(Instant::now().into_std());
@@ -111,6 +115,22 @@ mod tests {
         }
         let whole = times[499] - times[0];
         assert!(whole >= Duration::from_millis(9980) && whole < Duration::from_millis(10_100), "{whole:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_that_share_a_budget_take_turns() {
+        let budget = Budget::per_second(50);
+        let end = Instant::now() + Duration::from_secs(11);
+        let caller = async || {
+            let mut calls = 0_usize;
+            while Instant::now() < end {
+                budget.permit().await.done(Fate::Answered);
+                calls += 1;
+            }
+            calls
+        };
+        let (one, other) = tokio::join!(caller(), caller());
+        assert!(one.abs_diff(other) <= 1 && one + other >= 480, "{one} and {other}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use crate::controller::{self, Account, Config, Progress, Rate};
+use crate::controller::{self, Account, Common, Config, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
@@ -118,7 +118,15 @@ pub async fn run(args: Args) -> Outcome {
     let lookup = |name: &str| std::env::var(name).ok();
     let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::official(&surroundings));
-    let live = Client::new(endpoint, ClientOptions { http, form_above: args.form_above })?;
+    let options = ClientOptions { http, form_above: args.form_above };
+    let common = Common {
+        options: options.clone(),
+        endpoint: endpoint.clone(),
+        allow_http: args.allow_http,
+        surroundings,
+        rate: args.requests_per_second,
+    };
+    let live = Client::new(endpoint, options)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         endpoint = %live.endpoint(),
@@ -150,7 +158,7 @@ pub async fn run(args: Args) -> Outcome {
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second);
     let (namespaces, sweep_interval) = (args.namespaces, args.sweep_interval);
-    controller::run(Config { client, account, namespaces, sweep_interval, progress, stop }).await;
+    controller::run(Config { client, account, common, namespaces, sweep_interval, progress, stop }).await;
     tracing::info!("stopped");
     Ok(())
 }

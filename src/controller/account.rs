@@ -4,32 +4,60 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use crate::budget::{Budget, Fate, Permit};
-use crate::live::credentials::{CredentialSource, CredentialsError};
+use super::accounts::{AccountId, AccountKey, Budgets, Numbers, Permits, Rate};
+use super::gates::PROBE_INTERVAL;
+use super::reconcile::locked;
+use crate::budget::Fate;
+use crate::live::credentials::{CredentialSource, CredentialsError, Refusal};
 use crate::live::error::{Again, Delivery};
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
 
-/// Calls a second and operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rate {
-    /// 1 to 50.
-    PerSecond(u32),
-    /// For benchmarks against the emulator only.
-    Unlimited,
-}
-
-/// The operator's own account.
+/// An account: the operator's own, or that of a LiveAccount.
 #[derive(Debug)]
 pub struct Account {
+    id: AccountId,
+    key: AccountKey,
     client: Client,
     credentials: CredentialSource,
-    /// By operation, in the order of [`Operation::ALL`].
-    budgets: [Budget; Operation::ALL.len()],
+    /// What this account alone may use.
+    cap: Option<Arc<Budgets>>,
+    /// What it shares with others of its number.
+    shared: Shared,
     proven: AtomicBool,
     proving: Arc<Mutex<()>>,
+    /// Held while rejected credentials are loaded again: nobody runs into the same refusal meanwhile.
+    reloading: Mutex<()>,
+    rejected: std::sync::Mutex<Option<Rejected>>,
+    /// Rung when its credentials were rejected, or are good again.
+    bell: Arc<Notify>,
+}
+
+/// Where the budget that an account shares with others comes from.
+#[derive(Debug)]
+pub struct Share {
+    /// The budgets of all numbers.
+    pub numbers: Arc<Numbers>,
+    /// The account's number; the access key id stands for it where it is not known.
+    pub number: Option<String>,
+    /// The endpoint.
+    pub endpoint: String,
+}
+
+#[derive(Debug)]
+struct Shared {
+    share: Option<Share>,
+    /// The budgets in use, and the number they are of.
+    current: std::sync::Mutex<(String, Arc<Budgets>)>,
+}
+
+/// The service has rejected the credentials.
+#[derive(Debug)]
+struct Rejected {
+    message: String,
+    at: Instant,
 }
 
 /// The right to make a call while the credentials are not proven yet: one at a time.
@@ -37,26 +65,104 @@ pub struct Account {
 pub struct Turn(Option<OwnedMutexGuard<()>>);
 
 impl Account {
-    /// An account whose budgets start now.
+    /// The operator's own account, whose budgets start now.
     pub fn new(client: Client, credentials: CredentialSource, rate: Rate) -> Self {
-        let budget = || match rate {
-            Rate::PerSecond(calls) => Budget::per_second(calls),
-            Rate::Unlimited => Budget::unlimited(),
-        };
-        Self {
-            client,
-            credentials,
-            budgets: Operation::ALL.map(|_| budget()),
-            proven: AtomicBool::new(false),
-            proving: Arc::default(),
+        let current = std::sync::Mutex::new((String::new(), Budgets::new(rate)));
+        let shared = Shared { share: None, current };
+        Self::of(AccountId::OWN, AccountKey::Own, client, credentials, shared)
+    }
+
+    /// The account of a LiveAccount.
+    pub fn named(id: AccountId, key: AccountKey, client: Client, credentials: CredentialSource, share: Share) -> Self {
+        let number = share.number.clone().unwrap_or_default();
+        let current = std::sync::Mutex::new((number.clone(), share.numbers.of(&number, &share.endpoint)));
+        Self::of(id, key, client, credentials, Shared { share: Some(share), current })
+    }
+
+    fn of(id: AccountId, key: AccountKey, client: Client, credentials: CredentialSource, shared: Shared) -> Self {
+        let (proven, proving) = (AtomicBool::new(false), Arc::default());
+        let (rejected, bell) = (std::sync::Mutex::default(), Arc::default());
+        let (cap, reloading) = (None, Mutex::default());
+        Self { id, key, client, credentials, cap, shared, proven, proving, reloading, rejected, bell }
+    }
+
+    /// The same, with at most so many calls a second and operation of its own.
+    #[must_use]
+    pub fn with_cap(self, calls: Option<u32>) -> Self {
+        Self { cap: calls.map(|calls| Budgets::new(Rate::PerSecond(calls))), ..self }
+    }
+
+    /// The same, ringing this when its credentials were rejected or are good again.
+    #[must_use]
+    pub fn with_bell(self, bell: &Arc<Notify>) -> Self {
+        Self { bell: Arc::clone(bell), ..self }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// Its name.
+    pub fn key(&self) -> &AccountKey {
+        &self.key
+    }
+
+    /// The id of the access key in use.
+    pub fn key_id(&self) -> Option<String> {
+        self.credentials.held_key_id()
+    }
+
+    /// The budgets it shares with others of its number.
+    pub fn budgets(&self) -> Arc<Budgets> {
+        let mut current = locked(&self.shared.current);
+        if let Some(share) = self.shared.share.as_ref().filter(|share| share.number.is_none())
+            && let Some(key_id) = self.key_id().filter(|key_id| *key_id != current.0)
+        {
+            let budgets = share.numbers.of(&key_id, &share.endpoint);
+            *current = (key_id, budgets);
         }
+        Arc::clone(&current.1)
+    }
+
+    /// Whether a call has shown that the credentials are good, and none since that they are not.
+    pub fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Acquire)
+    }
+
+    /// How the service has rejected the credentials, while it does.
+    pub fn rejection(&self) -> Option<String> {
+        locked(&self.rejected).as_ref().map(|rejected| rejected.message.clone())
+    }
+
+    /// Whether the credentials were rejected within the last minute.
+    pub fn was_just_rejected(&self) -> bool {
+        locked(&self.rejected).as_ref().is_some_and(|rejected| rejected.at.elapsed() < PROBE_INTERVAL)
     }
 
     /// Why no call can be made now, and how long that is the answer; `None` where there are credentials. Waits while
-    /// they are being loaded and there are no older ones.
-    pub async fn missing_credentials(&self) -> Option<(CredentialsError, Duration)> {
-        let error = self.credentials.current().await.err()?;
-        Some((error, self.credentials.next_try()))
+    /// they are being loaded and there are no older ones. What `ends` something may use credentials that are there no
+    /// longer where they came from.
+    pub async fn missing_credentials(&self, ends: bool) -> Option<(String, Duration)> {
+        let current = self.credentials.current().await;
+        let withdrawn = || self.credentials.withdrawn().filter(|_| !ends && self.id != AccountId::OWN);
+        let error = current.err().or_else(withdrawn)?;
+        Some((self.explain(&error), self.credentials.next_try()))
+    }
+
+    fn explain(&self, error: &CredentialsError) -> String {
+        let AccountKey::Named(key) = &self.key else { return error.to_string() };
+        let why = error.tried().iter().map(|(provider, why)| match why {
+            Refusal::NotConfigured(why) => why.clone(),
+            Refusal::Failed(why) => format!("{provider}: {why}"),
+        });
+        format!("LiveAccount {} has no credentials: {}", key.name(), why.collect::<Vec<_>>().join("; "))
+    }
+
+    /// How messages name its credentials; `None` for the operator's own.
+    pub fn whose(&self) -> Option<String> {
+        let AccountKey::Named(key) = &self.key else { return None };
+        Some(format!("the credentials of LiveAccount {}", key.name()))
     }
 
     /// Now, by the service's clock.
@@ -67,6 +173,7 @@ impl Account {
     /// Waits for this caller's turn: until a call has shown that the credentials are good, only one is out, so that a
     /// wrong secret costs one call and not as many as fit into a round trip.
     pub async fn turn(&self) -> Turn {
+        drop(self.reloading.lock().await);
         if self.proven.load(Ordering::Acquire) {
             return Turn(None);
         }
@@ -74,28 +181,32 @@ impl Account {
         Turn((!self.proven.load(Ordering::Acquire)).then_some(turn))
     }
 
-    /// Waits for a permit for `operation`.
-    pub async fn permit(&self, operation: Operation) -> Permit {
-        self.budgets[operation as usize].permit().await
+    /// Waits for a permit for `operation`: of its own cap first, then of what it shares.
+    pub async fn permit(&self, operation: Operation) -> Permits {
+        let cap = match &self.cap {
+            Some(cap) => Some(cap.of(operation).permit().await),
+            None => None,
+        };
+        Permits { cap, shared: self.budgets().of(operation).permit().await }
     }
 
     /// Sends one call with one permit. The only way to the Live API: every call is counted and logged here.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn send(&self, call: &Call, mut permit: Permit) -> Result<Answer<Reply>, CallError> {
+    pub async fn send(&self, call: &Call, mut permit: Permits) -> Result<Answer<Reply>, CallError> {
         let operation = call.operation();
         // Without credentials the permit goes back unused.
         let credentials = self.credentials.current().await;
-        let credentials = credentials.map_err(|error| CallError::NoCredentials(error.to_string()))?;
+        let credentials = credentials.map_err(|error| CallError::NoCredentials(self.explain(&error)))?;
         let started = Instant::now();
         permit.sending();
-        tracing::debug!(%operation, "call sent");
+        tracing::debug!(account = %self.key, %operation, "call sent");
         let result = self.client.send(call, &credentials).await;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(answer) => {
-                self.proven.store(true, Ordering::Release);
+                self.prove();
                 permit.done(Fate::Answered);
                 let request_id = answer.request_id.as_deref().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, request_id, "call answered");
@@ -122,10 +233,32 @@ impl Account {
     async fn unless_renewed<T>(&self, result: Result<T, CallError>, used: &Credentials) -> Result<T, CallError> {
         match result {
             Err(CallError::Api(answer)) if answer.class() == ErrorClass::CredentialsRejected => {
+                let reloading = self.reloading.lock().await;
                 let renewed = self.credentials.reload(used).await;
-                Err(if renewed { CallError::Again(Again::NewCredentials, answer) } else { CallError::Api(answer) })
+                drop(reloading);
+                if renewed {
+                    return Err(CallError::Again(Again::NewCredentials, answer));
+                }
+                self.reject(answer.code.as_deref().unwrap_or_default());
+                Err(CallError::Api(answer))
             }
             result => result,
+        }
+    }
+
+    fn prove(&self) {
+        let before = self.proven.swap(true, Ordering::AcqRel);
+        let rejected = locked(&self.rejected).take();
+        if !before || rejected.is_some() {
+            self.bell.notify_one();
+        }
+    }
+
+    fn reject(&self, code: &str) {
+        let message = format!("Alibaba Cloud rejected the credentials ({code}): renew the access key or its token");
+        let before = locked(&self.rejected).replace(Rejected { message, at: Instant::now() });
+        if before.is_none() {
+            self.bell.notify_one();
         }
     }
 
@@ -142,7 +275,7 @@ impl Account {
             | ErrorClass::TryAgain
             | ErrorClass::Rejected => {}
             ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
-                self.proven.store(true, Ordering::Release)
+                self.prove();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Which gates a call stands behind, and what its result says about them.
 
+use super::accounts::AccountKey;
 use super::gates::GateKey;
 use crate::decide::GateKind;
 use crate::live::{Call, ErrorClass, GroupRef};
@@ -32,7 +33,7 @@ pub(super) fn says(gate: GateKind, class: Option<ErrorClass>) -> Says {
 }
 
 /// The gates a call stands behind.
-pub(super) fn gates_of(call: &Call) -> Vec<GateKey> {
+pub(super) fn gates_of(call: &Call, account: &AccountKey) -> Vec<GateKey> {
     let Some(group) = group_of(call) else { return Vec::new() };
     let center = group.data_center.as_deref();
     let kinds: &[GateKind] = match call {
@@ -40,18 +41,18 @@ pub(super) fn gates_of(call: &Call) -> Vec<GateKey> {
         Call::Recover(_) => &[GateKind::Credentials, GateKind::Authorization, GateKind::Quota],
         _ => &[GateKind::Credentials, GateKind::Authorization],
     };
-    kinds.iter().map(|kind| gate_of(*kind, &group.app_id, center)).collect()
+    kinds.iter().map(|kind| gate_of(*kind, account, &group.app_id, center)).collect()
 }
 
-/// The gate of a cause, for an app in a data center.
-pub(super) fn gate_of(kind: GateKind, app_id: &str, data_center: Option<&str>) -> GateKey {
+/// The gate of a cause, for an app of an account, in a data center.
+pub(super) fn gate_of(kind: GateKind, account: &AccountKey, app_id: &str, data_center: Option<&str>) -> GateKey {
     let scope = match kind {
         GateKind::Credentials => String::new(),
         // Permissions are granted per app.
         GateKind::Authorization => app_id.to_owned(),
         GateKind::App | GateKind::Quota => format!("{app_id}@{}", data_center.unwrap_or_default()),
     };
-    GateKey { kind, scope }
+    GateKey { kind, scope: account.scoped(&scope) }
 }
 
 /// The gate behind which an object with this reason waits.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
 
 use super::objects::FIELD_MANAGER;
-use crate::resources::LiveMessageGroup;
 
 /// More than this many that wait to be sent are dropped: events are for people, and people read fewer.
 const BUFFER: usize = 1024;
@@ -56,7 +55,14 @@ impl Events {
     }
 
     /// Tells of a transition of `object`.
-    pub fn publish(&self, object: &LiveMessageGroup, kind: Kind, reason: &str, action: &str, note: &str) {
+    pub fn publish<K: kube::Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        kind: Kind,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let mut note = note.to_owned();
         if note.len() > NOTE_BYTES {
             let end = (0..=NOTE_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
@@ -65,11 +71,11 @@ impl Events {
         }
         let now = jiff::Timestamp::now();
         let reference: ObjectReference = object.object_ref(&());
-        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let name = object.meta().name.as_deref().unwrap_or_default();
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(format!("{name}.{:x}{:04x}", now.as_microsecond(), fastrand::u16(..))),
-                namespace: object.metadata.namespace.clone(),
+                namespace: object.meta().namespace.clone(),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),

@@ -14,7 +14,7 @@ use crate::decide::GateKind;
 use crate::resources::Reason;
 
 /// The first distance between two probes. "At most one a minute" for credentials and permissions.
-const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The longest distance: reached by gates of an app, whose cause may last for days.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
@@ -160,6 +160,14 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             gate.next_probe = now + PROBE_INTERVAL;
             gate.parked.push(key);
         }
+    }
+
+    /// Opens every gate whose scope begins so: what it was shut for is of the past. Who waited behind them.
+    pub fn release(&mut self, prefix: &str) -> Vec<K> {
+        let opened = self.shut.extract_if(|name, _| name.scope.starts_with(prefix));
+        opened
+            .flat_map(|(_, gate)| gate.parked.order.into_values().chain(gate.prober.map(|(prober, _)| prober)))
+            .collect()
     }
 
     /// Whether the gate is shut.

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::accounts::AccountKey;
 use super::key::Key;
 use super::mark::{Expected, Mark};
 use crate::decide::{Claim, Desired, Holder, Identity, holder, is_refused, recorded_identity};
@@ -19,6 +20,8 @@ struct Record {
     created: i64,
     generation: i64,
     identity: Option<Arc<Identity>>,
+    /// Whose credentials it asks for.
+    account: AccountKey,
     /// `status.origin`, for this very identity.
     origin: bool,
     /// No origin, and its own last answer was a refusal.
@@ -56,6 +59,27 @@ impl Record {
     }
 }
 
+/// An app, as an account sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct App {
+    /// The account.
+    pub account: AccountKey,
+    /// The app's id.
+    pub id: String,
+}
+
+impl App {
+    /// An app of an account.
+    pub fn new(account: &AccountKey, id: &str) -> Self {
+        Self { account: account.clone(), id: id.to_owned() }
+    }
+
+    /// Its name among the apps of all accounts.
+    pub fn scope(&self) -> String {
+        self.account.scoped(&self.id)
+    }
+}
+
 /// The records of all objects.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -88,6 +112,7 @@ impl Index {
             conflict: object.ready_reason() == Some(Reason::Conflict),
             seen: list,
             identity: identity.map(Arc::new),
+            account: AccountKey::of(object),
             uid,
         };
         self.replace(key, record)
@@ -109,6 +134,7 @@ impl Index {
             created: 0,
             generation,
             identity: None,
+            account: AccountKey::Own,
             origin: false,
             refused: true,
             in_flight: false,
@@ -226,18 +252,30 @@ impl Index {
         self.waiting_for_a_holder(peers)
     }
 
-    /// The apps that objects name.
-    pub fn apps(&self) -> HashSet<String> {
-        self.groups.keys().map(|identity| identity.app_id.clone()).collect()
+    /// The apps that objects name, each with the account they ask for.
+    pub fn apps(&self) -> HashSet<App> {
+        let of = |record: &Record| Some(App::new(&record.account, &record.identity.as_ref()?.app_id));
+        self.records.values().filter_map(of).collect()
+    }
+
+    /// How many objects ask for each LiveAccount.
+    pub fn by_account(&self) -> HashMap<Key, i64> {
+        let mut counts = HashMap::new();
+        for record in self.records.values() {
+            if let AccountKey::Named(key) = &record.account {
+                *counts.entry(key.clone()).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// The data center that an object of this app names.
-    pub fn data_center_of(&self, app: &str) -> Option<&'static str> {
+    pub fn data_center_of(&self, app: &App) -> Option<&'static str> {
         self.of_app(app).find_map(|(_, record)| record.mark.data_center)
     }
 
     /// The objects of this app whose group is recorded as live, by its id.
-    pub fn live_in(&self, app: &str) -> Vec<(String, Key)> {
+    pub fn live_in(&self, app: &App) -> Vec<(String, Key)> {
         self.of_app(app)
             .filter(|(_, record)| record.mark.expected == Expected::Live)
             .filter_map(|(key, record)| Some((record.identity.as_ref()?.group_id.clone(), key.clone())))
@@ -245,22 +283,26 @@ impl Index {
     }
 
     /// Whether any object of this app has a record that a list could contradict.
-    pub fn has_recorded(&self, app: &str) -> bool {
+    pub fn has_recorded(&self, app: &App) -> bool {
         self.of_app(app).any(|(_, record)| record.mark.expected != Expected::Nothing)
     }
 
     /// The objects that a listed group contradicts: recorded as gone, or as another one than it shows.
-    pub fn contradicted_by(&self, app: &str, group: &GroupSnapshot) -> Vec<Key> {
-        let identity = Identity { app_id: app.to_owned(), group_id: group.group_id.clone() };
+    pub fn contradicted_by(&self, app: &App, group: &GroupSnapshot) -> Vec<Key> {
+        let identity = Identity { app_id: app.id.clone(), group_id: group.group_id.clone() };
         let members = self.groups.get(&identity);
         let suspects = members.into_iter().flatten().filter(|key| {
-            self.records.get(*key).is_some_and(|record| !record.deleting && record.mark.is_contradicted_by(group))
+            self.records.get(*key).is_some_and(|record| {
+                record.account == app.account && !record.deleting && record.mark.is_contradicted_by(group)
+            })
         });
         suspects.cloned().collect()
     }
 
-    fn of_app<'a>(&'a self, app: &'a str) -> impl Iterator<Item = (&'a Key, &'a Record)> {
-        let of = move |record: &Record| record.identity.as_ref().is_some_and(|identity| identity.app_id == app);
+    fn of_app<'a>(&'a self, app: &'a App) -> impl Iterator<Item = (&'a Key, &'a Record)> {
+        let of = move |record: &Record| {
+            record.account == app.account && record.identity.as_ref().is_some_and(|identity| identity.app_id == app.id)
+        };
         self.records.iter().filter(move |(_, record)| of(record))
     }
 

@@ -13,7 +13,12 @@ impl Key {
     /// The key of an object; `None` for one without a name or namespace, which no apiserver returns.
     pub fn of(metadata: &ObjectMeta) -> Option<Self> {
         let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
-        Some(Self(format!("{namespace}/{name}").into()))
+        Some(Self::new(namespace, name))
+    }
+
+    /// The key of an object of this name.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self(format!("{namespace}/{name}").into())
     }
 
     /// The namespace.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::account::Account;
+use super::accounts::Slot;
 use super::events::Kind;
 use super::key::Key;
 use super::objects::StoreError;
@@ -11,7 +13,7 @@ use super::pass::Pass;
 use super::queue::Next;
 use super::reconcile::Reconciler;
 use crate::decide::{Lane, Release, record_before};
-use crate::live::{Call, Operation};
+use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
 /// A namespace that goes away takes its Secret first: when the credentials of an object in it have been unusable for
@@ -25,9 +27,9 @@ impl Reconciler {
         key: &Key,
         object: &mut LiveMessageGroup,
         pass: &mut Pass,
-        call: &Call,
+        (call, account): (&Call, &Account),
     ) -> Result<(), StoreError> {
-        let (service_now, now) = (self.account.server_now(), jiff::Timestamp::now());
+        let (service_now, now) = (account.server_now(), jiff::Timestamp::now());
         let Some((status, fresh)) = record_before(object, &pass.facts, call, service_now, now) else { return Ok(()) };
         *object = self.objects.record(key, object, &status).await?;
         pass.facts.attempted(fresh);
@@ -35,13 +37,7 @@ impl Reconciler {
     }
 
     /// A write before a call failed: nothing was sent, and the step is taken again.
-    pub(super) fn not_written(
-        &self,
-        key: &Key,
-        mut pass: Pass,
-        lane: Lane,
-        error: &StoreError,
-    ) -> (Lane, Next<Operation>) {
+    pub(super) fn not_written(&self, key: &Key, mut pass: Pass, lane: Lane, error: &StoreError) -> (Lane, Next<Slot>) {
         self.release(key);
         if matches!(error, StoreError::Gone) {
             self.end_of(key, Some(pass));
@@ -61,7 +57,7 @@ impl Reconciler {
         pass: Pass,
         release: &Release,
         lane: Lane,
-    ) -> (Lane, Next<Operation>) {
+    ) -> (Lane, Next<Slot>) {
         if let Err(error) = self.objects.set_finalizer(key, object, false).await
             && !matches!(error, StoreError::Gone)
         {

@@ -4,6 +4,7 @@
 //! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
 
 mod account;
+mod accounts;
 mod causes;
 mod events;
 mod gates;
@@ -14,6 +15,7 @@ mod mark;
 mod objects;
 mod outcome;
 mod pass;
+mod permission;
 mod places;
 mod queue;
 mod reconcile;
@@ -26,20 +28,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch as signal};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use account::{Account, Rate};
+pub use account::Account;
+pub use accounts::{Accounts, Common, Rate};
 pub use watch::Progress;
 
 use crate::decide::Lane;
-use crate::live::Operation;
+use accounts::{Appeared, Slot};
 use events::Events;
 use objects::Objects;
-use reconcile::Reconciler;
-use work::SLOTS;
+use reconcile::{Granted, Reconciler};
+use work::OPERATIONS;
 
 /// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.
 const WORKERS: usize = 16;
@@ -54,8 +58,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub struct Config {
     /// The client of the apiserver.
     pub client: Client,
-    /// The account that is called.
+    /// The operator's own account.
     pub account: Account,
+    /// What all LiveAccounts have in common.
+    pub common: Common,
     /// The namespaces to watch; empty = all.
     pub namespaces: Vec<String>,
     /// How often each app is swept.
@@ -68,18 +74,20 @@ pub struct Config {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, namespaces, sweep_interval, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, progress, stop } = config;
     let events = Events::start(client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), account, events));
+    let (accounts, appeared) = Accounts::new(account, common, client.clone());
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
-    let missing = Arc::new(AtomicUsize::new(scopes.len()));
+    let missing = Arc::new(AtomicUsize::new(scopes.len() * 2));
     for scope in scopes {
         let (missing, listed, progress) = (Arc::clone(&missing), listed.clone(), Arc::clone(&progress));
         let done = {
             let progress = Arc::clone(&progress);
+            // Both kinds are to be listed: an object that comes before its LiveAccount would say that there is none.
             move || {
                 if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
                     progress.set_listed();
@@ -87,6 +95,8 @@ pub async fn run(config: Config) {
                 }
             }
         };
+        let accounts = accounts::watch(Arc::clone(&reconciler), scope.clone(), done.clone());
+        tokio::spawn(until(stop.clone(), accounts));
         let watching = watch::watch(Arc::clone(&reconciler), scope, progress, done);
         tokio::spawn(until(stop.clone(), watching));
     }
@@ -100,9 +110,8 @@ pub async fn run(config: Config) {
     for _ in 0..WORKERS {
         tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
     }
-    for slot in SLOTS {
-        tasks.spawn(until(stop.clone(), dispatch(Arc::clone(&reconciler), slot, tasks.clone())));
-    }
+    tasks.spawn(until(stop.clone(), dispatch_all(Arc::clone(&reconciler), appeared, stop.clone(), tasks.clone())));
+    tasks.spawn(until(stop.clone(), accounts::keep_statuses(Arc::clone(&reconciler))));
     let releasing = Arc::clone(&reconciler);
     tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
     tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));
@@ -132,16 +141,38 @@ async fn work_on(reconciler: Arc<Reconciler>, tasks: TaskTracker) {
     }
 }
 
-/// Grants permits of one operation, each to the best object that waits at that moment.
-async fn dispatch(reconciler: Arc<Reconciler>, slot: Operation, tasks: TaskTracker) {
+/// Starts dispatchers for every account that appears; they end when it goes.
+async fn dispatch_all(
+    reconciler: Arc<Reconciler>,
+    mut appeared: UnboundedReceiver<Appeared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    while let Some(Appeared { id, gone }) = appeared.recv().await {
+        for operation in OPERATIONS {
+            let dispatching = dispatch(Arc::clone(&reconciler), Slot { account: id, operation }, tasks.clone());
+            tasks.spawn(until(stop.clone(), until(gone.clone(), dispatching)));
+        }
+        let reconciler = Arc::clone(&reconciler);
+        tokio::spawn(async move {
+            gone.cancelled().await;
+            reconciler.work.end_account(id);
+        });
+    }
+}
+
+/// Grants permits of one operation of an account, each to the best object that waits at that moment.
+async fn dispatch(reconciler: Arc<Reconciler>, slot: Slot, tasks: TaskTracker) {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     loop {
         reconciler.work.someone_ready(slot).await;
         let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        let turn = reconciler.account.turn().await;
-        let permit = reconciler.account.permit(slot).await;
+        let Some(account) = reconciler.accounts.by_id(slot.account) else { return };
+        let turn = account.turn().await;
+        let permits = account.permit(slot.operation).await;
         let Some((key, lane)) = reconciler.work.take_ready(slot) else { continue };
-        let run = Arc::clone(&reconciler).run(key, lane, Some((slot, permit)));
+        let granted = Granted { account, operation: slot.operation, permits };
+        let run = Arc::clone(&reconciler).run(key, lane, Some(granted));
         tasks.spawn(async move {
             run.await;
             drop((turn, place));

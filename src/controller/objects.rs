@@ -9,7 +9,7 @@ use kube::core::{ApiResource, DeserializeGuard};
 use serde_json::json;
 
 use super::key::Key;
-use crate::resources::{FINALIZER, LiveMessageGroup, LiveMessageGroupStatus};
+use crate::resources::{FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus};
 
 /// The name under which the operator writes.
 pub const FIELD_MANAGER: &str = "live-message-operator";
@@ -161,6 +161,24 @@ impl Objects {
         let written =
             in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.told_apart(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+    }
+
+    /// Replaces the status of the LiveAccount with this uid; see [`Objects::write_status`].
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] where there is no such object any more, or another one.
+    pub async fn write_account_status(
+        &self,
+        key: &Key,
+        uid: &str,
+        status: &LiveAccountStatus,
+    ) -> Result<(), StoreError> {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let api: Api<DeserializeGuard<LiveAccount>> = Api::namespaced(self.client.clone(), key.namespace());
+        in_time(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await.map(drop)
     }
 
     /// Whether a namespace is going away.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::accounts::{AccountKey, Slot};
 use super::causes::gate_of;
 use super::events::Kind;
 use super::key::Key;
@@ -12,7 +13,6 @@ use super::pass::{Pass, Unwritten, slowly};
 use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler, locked};
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
-use crate::live::Operation;
 use crate::resources::{ConditionType, LiveMessageGroup, Ready, Reason};
 
 /// How often a failure is repeated at once before it is treated as one of the service.
@@ -30,7 +30,7 @@ impl Reconciler {
         mut pass: Pass,
         failure: Failure,
         lane: Lane,
-    ) -> (Lane, Next<Operation>) {
+    ) -> (Lane, Next<Slot>) {
         let verdict = Verdict::failed(&failure, &pass.facts);
         let next = match failure.retry {
             Retry::Never => Next::Done,
@@ -55,7 +55,8 @@ impl Reconciler {
     }
 
     fn shut_gate(&self, key: &Key, object: &LiveMessageGroup, kind: GateKind, failure: &Failure) {
-        let gate = gate_of(kind, &object.spec.app_id, object.spec.data_center.map(|center| center.as_str()));
+        let account = AccountKey::of(object);
+        let gate = gate_of(kind, &account, &object.spec.app_id, object.spec.data_center.map(|center| center.as_str()));
         let now = Instant::now().into_std();
         let was_open = self.gates().shut(gate, key, failure.reason, &failure.message, now);
         self.gate_bell.notify_one();
@@ -73,8 +74,8 @@ impl Reconciler {
         mut pass: Pass,
         verdict: Verdict,
         lane: Lane,
-        next: Next<Operation>,
-    ) -> (Lane, Next<Operation>) {
+        next: Next<Slot>,
+    ) -> (Lane, Next<Slot>) {
         let mut next = next;
         if object.is_deleting() && matches!(verdict.reason(), Reason::CredentialsRejected | Reason::CredentialsMissing)
         {

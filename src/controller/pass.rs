@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::accounts::Slot;
 use super::queue::Next;
 use crate::decide::{Desired, Facts, Identity, Verdict};
-use crate::live::Operation;
 use crate::resources::LiveMessageGroup;
 
 /// The delay after the first failure; it doubles with every further one.
@@ -49,7 +49,7 @@ pub struct Unwritten {
     /// The outcome.
     pub verdict: Verdict,
     /// What follows the write.
-    pub next: Next<Operation>,
+    pub next: Next<Slot>,
 }
 
 impl Pass {

@@ -7,18 +7,20 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::account::Account;
+use super::accounts::{AccountKey, Accounts, Permits, Slot};
 use super::causes::{Says, gates_of, group_of, says};
 use super::events::{Events, Kind};
-use super::gates::{Gates, Passage};
+use super::gates::Gates;
 use super::index::Index;
 use super::key::Key;
 use super::objects::{Found, Objects};
-use super::pass::{Pass, jittered};
-use super::places::{Fit, GROUPS_PER_APP, Places};
+use super::pass::Pass;
+use super::permission::Permission;
+use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
-use super::sweep::{Want, Wanted};
+use super::sweep::Wanted;
 use super::work::Work;
-use crate::budget::{LATE_ARRIVAL, Permit};
+use crate::budget::LATE_ARRIVAL;
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
 use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
@@ -31,9 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// An object behind a gate is woken by it; this is only the net below.
 pub(super) const PARKED: Duration = Duration::from_secs(3600);
 
-/// An object that waits for a count of its app's groups is woken by it; this is only the net below.
-const COUNTING: Duration = Duration::from_secs(60);
-
 /// After a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
@@ -41,8 +40,8 @@ const AFTER_PANIC: Duration = Duration::from_secs(60);
 pub struct Reconciler {
     /// The objects.
     pub objects: Objects,
-    /// The account that is called.
-    pub account: Account,
+    /// The accounts that are called.
+    pub accounts: Accounts,
     /// The queue.
     pub work: Work,
     /// Where transitions are told.
@@ -53,7 +52,7 @@ pub struct Reconciler {
     pub gate_bell: tokio::sync::Notify,
     pub(super) passes: Mutex<HashMap<Key, Pass>>,
     /// Until when no call for a group may be sent: an earlier one may arrive yet.
-    holds: Mutex<HashMap<Identity, Instant>>,
+    pub(super) holds: Mutex<HashMap<Identity, Instant>>,
     places: Mutex<Places<Key>>,
     /// Objects that a sweep found contradicted.
     suspects: Mutex<HashSet<Key>>,
@@ -68,10 +67,10 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reconciler {
     /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, account: Account, events: Events) -> Self {
+    pub fn new(objects: Objects, accounts: Accounts, events: Events) -> Self {
         Self {
             objects,
-            account,
+            accounts,
             work: Work::default(),
             events,
             index: Mutex::default(),
@@ -129,7 +128,7 @@ impl Reconciler {
     }
 
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
-    pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<(Operation, Permit)>) {
+    pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<Granted>) {
         let this = Arc::clone(&self);
         let of = key.clone();
         let step = tokio::spawn(async move { this.step(&of, lane, permit).await });
@@ -140,7 +139,7 @@ impl Reconciler {
         self.work.finish(&key, lane, next);
     }
 
-    async fn step(&self, key: &Key, lane: Lane, permit: Option<(Operation, Permit)>) -> (Lane, Next<Operation>) {
+    async fn step(&self, key: &Key, lane: Lane, permit: Option<Granted>) -> (Lane, Next<Slot>) {
         match self.objects.get(key).await {
             Ok(Found::Object(object)) => self.pass(key, *object, lane, permit).await,
             Ok(Found::Gone) => {
@@ -175,8 +174,8 @@ impl Reconciler {
         key: &Key,
         mut object: LiveMessageGroup,
         lane: Lane,
-        mut permit: Option<(Operation, Permit)>,
-    ) -> (Lane, Next<Operation>) {
+        mut granted: Option<Granted>,
+    ) -> (Lane, Next<Slot>) {
         let Some(peers) = self.index().refresh(key, &object) else {
             // The watch has not shown this object yet, or has shown its end: its event brings it back, if any does.
             return (lane, Next::Done);
@@ -225,8 +224,8 @@ impl Reconciler {
                 Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
                 Action::Call(call) => call,
             };
-            match self.may_call(key, &pass, &call).await {
-                Permission::Granted => {}
+            let account = match self.may_call(key, &object, &pass, &call).await {
+                Permission::Granted(account) => account,
                 Permission::Later(delay) => {
                     self.keep_pass(key, pass);
                     return (lane, Next::After(delay));
@@ -241,25 +240,25 @@ impl Reconciler {
                     pass.asked = None;
                     return self.conclude(key, &object, pass, verdict, lane, next).await;
                 }
-            }
-            let operation = call.operation();
-            let Some((_, permit)) = permit.take().filter(|(of, _)| *of == operation) else {
-                if self.work.ready(operation) > 100 {
+            };
+            let slot = Slot { account: account.id(), operation: call.operation() };
+            let Some(permits) = granted.take().and_then(|granted| granted.for_call(&call, &account)) else {
+                if self.work.ready(slot) > 100 {
                     self.tell_progress(key, &mut object, Reason::Queued, "the change waits for its turn").await;
                 }
                 self.keep_pass(key, pass);
-                return (lane, Next::Ready(operation));
+                return (lane, Next::Ready(slot));
             };
             if self.index().claim(key).is_err() {
                 continue;
             }
-            if let Err(error) = self.record_first(key, &mut object, &mut pass, &call).await {
+            if let Err(error) = self.record_first(key, &mut object, &mut pass, (&call, &account)).await {
                 return self.not_written(key, pass, lane, &error);
             }
             pass.hear(&object);
-            let result = self.send(key, &mut object, &call, permit).await;
-            self.learn(key, &call, &result);
-            pass.facts.answered(self.account.server_now());
+            let result = self.send(key, &mut object, (&call, &account), permits).await;
+            self.learn(key, &call, account.key(), &result);
+            pass.facts.answered(account.server_now());
             let generation = object.metadata.generation.unwrap_or_default();
             let absorbed = match &result {
                 Ok(answer) => {
@@ -268,53 +267,10 @@ impl Reconciler {
                 Err(error) => pass.facts.absorb(&call, generation, Err(error)),
             };
             if let Err(failure) = absorbed {
+                let failure = account.whose().iter().fold(failure, |failure, whose| failure.with_credentials_of(whose));
                 return self.failed(key, &object, pass, failure, lane).await;
             }
         }
-    }
-
-    /// Whether a call may be sent now, as far as it is not the budget's question.
-    async fn may_call(&self, key: &Key, pass: &Pass, call: &Call) -> Permission {
-        if let Some((error, wait)) = self.account.missing_credentials().await {
-            let verdict = Verdict::waiting(Reason::CredentialsMissing, error.to_string(), &pass.facts);
-            return Permission::Waiting(verdict, Next::After(jittered(wait.max(Duration::from_secs(1)))));
-        }
-        if let Some(identity) = pass.identity() {
-            let mut holds = locked(&self.holds);
-            holds.retain(|_, until| *until > Instant::now());
-            if let Some(until) = holds.get(identity) {
-                return Permission::Later(*until - Instant::now());
-            }
-        }
-        let passage = self.gates().pass(&gates_of(call), key, Instant::now().into_std());
-        match passage {
-            Passage::Free => self.may_have_a_place(key, call),
-            Passage::Shut(reason, message) => {
-                // It may have been the prober of another gate, which wants a new one now.
-                self.gate_bell.notify_one();
-                Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
-            }
-        }
-    }
-
-    /// Whether a new group would fit into its app, as far as that is known without a call of the object's own.
-    fn may_have_a_place(&self, key: &Key, call: &Call) -> Permission {
-        let Call::Create(group, _) = call else { return Permission::Granted };
-        let want = match self.places().fit(&group.app_id, &group.group_id, key) {
-            Fit::Fits => return Permission::Granted,
-            Fit::Full { used, limit } => {
-                let app = &group.app_id;
-                let message = format!(
-                    "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; \
-                     the object goes on when the next sweep finds a free place"
-                );
-                return Permission::Full(message);
-            }
-            Fit::Unknown => Want::Count,
-            Fit::Unlisted => Want::List,
-        };
-        self.wanted.ask(&group.app_id, want);
-        Permission::Later(COUNTING)
     }
 
     /// Sends a call; where the answer takes its time and an older generation's `Ready` stands in the status, tells so
@@ -323,10 +279,10 @@ impl Reconciler {
         &self,
         key: &Key,
         object: &mut LiveMessageGroup,
-        call: &Call,
-        permit: Permit,
+        (call, account): (&Call, &Account),
+        permits: Permits,
     ) -> Result<Answer<Reply>, CallError> {
-        let mut sending = Box::pin(self.account.send(call, permit));
+        let mut sending = Box::pin(account.send(call, permits));
         if let Ok(result) = timeout(PATIENCE, &mut sending).await {
             return result;
         }
@@ -354,7 +310,7 @@ impl Reconciler {
     }
 
     /// What a result tells beyond its own object: gates, and groups whose last call may arrive yet.
-    fn learn(&self, key: &Key, call: &Call, result: &Result<Answer<Reply>, CallError>) {
+    fn learn(&self, key: &Key, call: &Call, account: &AccountKey, result: &Result<Answer<Reply>, CallError>) {
         let now = Instant::now();
         if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
             && call.writes()
@@ -365,7 +321,7 @@ impl Reconciler {
         }
         if let Call::Create(group, _) = call {
             let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
-            self.places().created(&group.app_id, &group.group_id, key, new);
+            self.places().created(&account.scoped(&group.app_id), &group.group_id, key, new);
         }
         let class = match result {
             Ok(_) => None,
@@ -378,7 +334,7 @@ impl Reconciler {
         let mut freed = Vec::new();
         {
             let mut gates = self.gates();
-            for gate in gates_of(call) {
+            for gate in gates_of(call, account) {
                 match says(gate.kind, class) {
                     Says::Open => freed.extend(gates.open(&gate, key, now.into_std())),
                     Says::Nothing => gates.inconclusive(&gate, key, now.into_std()),
@@ -433,9 +389,16 @@ impl Reconciler {
     }
 }
 
-enum Permission {
-    Granted,
-    Full(String),
-    Later(Duration),
-    Waiting(Verdict, Next<Operation>),
+/// A permit for a call of this operation of this account.
+pub(super) struct Granted {
+    pub account: Arc<Account>,
+    pub operation: Operation,
+    pub permits: Permits,
+}
+
+impl Granted {
+    /// The permits, where they are for this call; else they go back.
+    fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
+        (self.operation == call.operation() && Arc::ptr_eq(&self.account, account)).then_some(self.permits)
+    }
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::account::Account;
 use super::causes::gate_of;
+use super::index::App;
 use super::key::Key;
 use super::reconcile::Reconciler;
 use crate::decide::{GateKind, Lane};
@@ -39,21 +41,21 @@ pub enum Want {
 /// Counts and lists that objects wait for.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    apps: Mutex<HashMap<String, Want>>,
+    apps: Mutex<HashMap<App, Want>>,
     bell: Notify,
 }
 
 impl Wanted {
     /// Asks for it; several askers are one.
-    pub fn ask(&self, app: &str, want: Want) {
+    pub fn ask(&self, app: &App, want: Want) {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = apps.entry(app.to_owned()).or_insert(want);
+        let asked = apps.entry(app.clone()).or_insert(want);
         *asked = want.max(*asked);
         drop(apps);
         self.bell.notify_one();
     }
 
-    fn take(&self) -> HashMap<String, Want> {
+    fn take(&self) -> HashMap<App, Want> {
         std::mem::take(&mut self.apps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -71,8 +73,8 @@ pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
 
 /// Sweeps every app once an interval, and answers what is wanted at once; never returns.
 pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
-    let under_way: Arc<Mutex<HashSet<String>>> = Arc::default();
-    let start = |app: String, want: Option<Want>| {
+    let under_way: Arc<Mutex<HashSet<App>>> = Arc::default();
+    let start = |app: App, want: Option<Want>| {
         if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone()) {
             return;
         }
@@ -88,7 +90,7 @@ pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
         }
         let now = SystemTime::now();
         let apps = reconciler.index().apps();
-        let next = apps.into_iter().map(|app| (until_due(&app, interval, now), app)).min();
+        let next = apps.into_iter().map(|app| (until_due(&app.scope(), interval, now), app)).min();
         // New apps come without a bell: look again now and then.
         let patience = Duration::from_secs(30).min(interval);
         let wait = next.as_ref().map_or(patience, |(wait, _)| *wait);
@@ -96,7 +98,7 @@ pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
             () = reconciler.wanted.bell.notified() => {}
             () = tokio::time::sleep(wait.min(patience)) => {
                 if let Some((due, app)) = next.filter(|(due, _)| *due <= patience) {
-                    tracing::debug!(app, after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
+                    tracing::debug!(app = app.scope(), after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
                     start(app, None);
                     // Its own due time is now an interval away; never twice in one millisecond.
                     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -106,35 +108,39 @@ pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
     }
 }
 
-async fn sweep(reconciler: &Reconciler, app: &str, want: Option<Want>, interval: Duration) {
-    let gate = gate_of(GateKind::Credentials, app, None);
-    if reconciler.gates().is_shut(&gate) && want.is_none() {
-        // The probe of the gate is the only call while the credentials are refused.
+async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval: Duration) {
+    let gate = gate_of(GateKind::Credentials, &app.account, &app.id, None);
+    let Ok(account) = reconciler.accounts.get(&app.account, false) else {
+        // Who asks for an account that is not there says so itself.
+        return wake(reconciler, reconciler.places().uncountable(&app.scope()));
+    };
+    if want.is_none() && (reconciler.gates().is_shut(&gate) || account.was_just_rejected()) {
+        // One probe a minute is the only call while the credentials are refused.
         return;
     }
     let expected = reconciler.index().live_in(app);
-    if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(app) {
+    if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(&app.scope()) {
         // Nothing that a list could tell anybody.
         return;
     }
-    match list(reconciler, app, want, interval, expected.len()).await {
+    match list(reconciler, &account, app, want, interval, expected.len()).await {
         Ok(Listed::Whole { total, ids }) => {
             for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
                 tracing::info!(object = %key, group = id, "the sweep does not find the group");
                 reconciler.suspect(key);
             }
-            wake(reconciler, reconciler.places().counted(app, total, Some(ids)));
+            wake(reconciler, reconciler.places().counted(&app.scope(), total, Some(ids)));
         }
         Ok(Listed::Counted { total }) => {
-            wake(reconciler, reconciler.places().counted(app, total, None));
+            wake(reconciler, reconciler.places().counted(&app.scope(), total, None));
             if want.is_none() {
                 // Fewer objects than pages: each is described instead.
                 expected.iter().for_each(|(_, key)| reconciler.suspect(key));
             }
         }
         Err(error) => {
-            tracing::warn!(app, %error, "the sweep failed; settled objects stay as they are");
-            wake(reconciler, reconciler.places().uncountable(app));
+            tracing::warn!(app = app.scope(), %error, "the sweep failed; settled objects stay as they are");
+            wake(reconciler, reconciler.places().uncountable(&app.scope()));
         }
     }
 }
@@ -152,7 +158,8 @@ enum Listed {
 
 async fn list(
     reconciler: &Reconciler,
-    app: &str,
+    account: &Account,
+    app: &App,
     want: Option<Want>,
     interval: Duration,
     objects: usize,
@@ -160,7 +167,7 @@ async fn list(
     let mut ids = HashSet::new();
     let mut number = 1;
     loop {
-        let page = page(reconciler, app, number, want.is_some()).await?;
+        let page = page(reconciler, account, app, number, want.is_some()).await?;
         let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
         for group in &page.groups {
             let suspects = reconciler.index().contradicted_by(app, group);
@@ -185,10 +192,16 @@ async fn list(
     }
 }
 
-async fn page(reconciler: &Reconciler, app: &str, number: u32, urgent: bool) -> Result<GroupPage, CallError> {
+async fn page(
+    reconciler: &Reconciler,
+    account: &Account,
+    app: &App,
+    number: u32,
+    urgent: bool,
+) -> Result<GroupPage, CallError> {
     let data_center = reconciler.index().data_center_of(app).map(str::to_owned);
     let call = Call::ListByPage(ListPage {
-        app_id: app.to_owned(),
+        app_id: app.id.clone(),
         data_center,
         status: GroupStatus::Existing,
         page_number: number,
@@ -196,9 +209,9 @@ async fn page(reconciler: &Reconciler, app: &str, number: u32, urgent: bool) -> 
     });
     let mut tries = 0;
     loop {
-        let _turn = reconciler.account.turn().await;
-        let permit = reconciler.account.permit(Operation::ListByPage).await;
-        match reconciler.account.send(&call, permit).await {
+        let _turn = account.turn().await;
+        let permit = account.permit(Operation::ListByPage).await;
+        match account.send(&call, permit).await {
             Ok(answer) => match answer.value {
                 Reply::Page(page) => return Ok(page),
                 other => tracing::error!(?other, "a list was answered by something else"),

@@ -11,6 +11,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 
+use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
 use super::reconcile::Reconciler;
@@ -18,7 +19,7 @@ use crate::decide::{GateKind, Lane, triage};
 use crate::resources::{ConditionType, LiveMessageGroup};
 
 /// A watch is asked for anew after this long: shorter than the idle time-outs of load balancers in between.
-const WATCH_SECONDS: u32 = 200;
+pub(super) const WATCH_SECONDS: u32 = 200;
 
 /// The first delay after a failed list or watch, and the longest.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -154,7 +155,7 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
     // A full app is counted before anybody creates: nobody needs to run into the refusal.
     let Some(kind) = gate_kind(reason).filter(|kind| *kind != GateKind::Quota) else { return };
     let center = object.spec.data_center.map(|center| center.as_str());
-    let gate = gate_of(kind, &object.spec.app_id, center);
+    let gate = gate_of(kind, &AccountKey::of(object), &object.spec.app_id, center);
     let now = tokio::time::Instant::now().into_std();
     reconciler.gates().remember(gate, key, reason, &ready.message, now);
     reconciler.gate_bell.notify_one();
@@ -184,7 +185,7 @@ fn explain(error: &watcher::Error) -> String {
 
 /// Doubling delays with a bound, from the start again after a success.
 #[derive(Debug)]
-struct Delays(Duration);
+pub(super) struct Delays(Duration);
 
 impl Default for Delays {
     fn default() -> Self {

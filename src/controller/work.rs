@@ -1,37 +1,46 @@
 //! The queue as the tasks share it: its lock, and who is woken when.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::accounts::{AccountId, Slot};
 use super::key::Key;
 use super::queue::{Next, Queue};
 use crate::decide::Lane;
 use crate::live::Operation;
 
 /// The operations of which objects wait for permits.
-pub const SLOTS: [Operation; 5] =
+pub const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
 /// The queue and its bells.
 #[derive(Debug, Default)]
 pub struct Work {
-    queue: Mutex<Queue<Key, Operation>>,
+    queue: Mutex<Queue<Key, Slot>>,
     waiting: Notify,
-    ready: [Notify; SLOTS.len()],
+    ready: Mutex<HashMap<Slot, Arc<Notify>>>,
     delayed: Notify,
 }
 
 impl Work {
-    fn queue(&self) -> MutexGuard<'_, Queue<Key, Operation>> {
+    fn queue(&self) -> MutexGuard<'_, Queue<Key, Slot>> {
         // Every method of the queue is one step: what a panic leaves behind is whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bell(&self, slot: Operation) -> &Notify {
-        let at = SLOTS.iter().position(|known| *known == slot).unwrap_or_default();
-        &self.ready[at]
+    fn bell(&self, slot: Slot) -> Arc<Notify> {
+        let mut bells = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bells.entry(slot).or_default())
+    }
+
+    /// An account is gone: who waited for one of its permits is decided again.
+    pub fn end_account(&self, account: AccountId) {
+        self.queue().recheck(|slot| slot.account == account);
+        self.waiting.notify_one();
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).retain(|slot, _| slot.account != account);
     }
 
     /// See [`Queue::add`].
@@ -81,23 +90,24 @@ impl Work {
     }
 
     /// Waits until an object waits for a permit of `slot`.
-    pub async fn someone_ready(&self, slot: Operation) {
+    pub async fn someone_ready(&self, slot: Slot) {
+        let bell = self.bell(slot);
         loop {
-            let bell = self.bell(slot).notified();
+            let rung = bell.notified();
             if self.queue().ready(slot) > 0 {
                 return;
             }
-            bell.await;
+            rung.await;
         }
     }
 
     /// The best object that waits for a permit of `slot`.
-    pub fn take_ready(&self, slot: Operation) -> Option<(Key, Lane)> {
+    pub fn take_ready(&self, slot: Slot) -> Option<(Key, Lane)> {
         self.queue().pop_ready(slot)
     }
 
     /// How many wait for a permit of `slot`.
-    pub fn ready(&self, slot: Operation) -> usize {
+    pub fn ready(&self, slot: Slot) -> usize {
         self.queue().ready(slot)
     }
 
@@ -107,7 +117,7 @@ impl Work {
     }
 
     /// See [`Queue::finish`].
-    pub fn finish(&self, key: &Key, lane: Lane, next: Next<Operation>) {
+    pub fn finish(&self, key: &Key, lane: Lane, next: Next<Slot>) {
         self.queue().finish(key, lane, next, Instant::now().into_std());
         match next {
             Next::Ready(slot) => self.bell(slot).notify_one(),

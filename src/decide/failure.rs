@@ -63,6 +63,11 @@ impl Failure {
         Self { reason, message: message(call, error, class), retry }
     }
 
+    /// The same failure, of a call that was made with somebody else's credentials than the operator's own.
+    pub fn with_credentials_of(self, whose: &str) -> Self {
+        Self { message: self.message.replace(OWN, whose), ..self }
+    }
+
     /// Answers that cannot both be true.
     pub fn contradiction() -> Self {
         Self {
@@ -73,6 +78,9 @@ impl Failure {
     }
 }
 
+/// How messages name the operator's own credentials.
+const OWN: &str = "the operator's credentials";
+
 fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
     let operation = call.operation();
     let code = error.code();
@@ -80,7 +88,7 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
     match class {
         // The service's own message holds the signed text, with a time and a nonce.
         ErrorClass::CredentialsRejected => {
-            format!("Alibaba Cloud rejected the operator's credentials ({code}): renew the access key or its token")
+            format!("Alibaba Cloud rejected {OWN} ({code}): renew the access key or its token")
         }
         ErrorClass::ClockSkew => {
             format!("the request's time was refused ({code}): the operator's clock and the service's differ")
@@ -93,9 +101,7 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
             format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
         }
         ErrorClass::NotAuthorized => {
-            format!(
-                "the operator's credentials may not call live:{operation} for app {app:?} ({code}): grant it in RAM"
-            )
+            format!("{OWN} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
         }
         _ => format!("{operation}: {}", without_request_id(error)),
     }

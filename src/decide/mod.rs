@@ -4,6 +4,7 @@
 //! do next from the object as read just now and from the [`Facts`] the pass has gathered, and a call whose answer
 //! becomes a fact. [`Verdict`] turns the end of a pass into the status.
 
+mod account;
 mod conflict;
 mod deletion;
 mod desired;
@@ -15,6 +16,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Finding, account_status};
 pub use conflict::{Claim, holder, is_refused};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};

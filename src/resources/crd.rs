@@ -7,11 +7,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
+use super::{ConditionStatus, ConditionType, LiveAccount, LiveMessageGroup, Reason};
 
 /// Every CustomResourceDefinition of the operator, in a stable order.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![complete(LiveMessageGroup::crd())]
+    vec![complete(LiveAccount::crd()), complete(LiveMessageGroup::crd())]
 }
 
 /// [`crds`] as one stream of YAML documents, each opened by `---`: what `live-message-operator crd` prints.

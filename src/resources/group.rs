@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 use super::{
-    ABANDON_ANNOTATION, ConditionType, FINALIZER, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+    ABANDON_ANNOTATION, ConditionType, FINALIZER, NameRef, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
 use super::{get_condition, rules, schema};
 
@@ -86,7 +86,8 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
     validation = rules::creator_id(),
     validation = rules::group_info(),
     validation = rules::administrators(),
-    validation = rules::administrators_differ()
+    validation = rules::administrators_differ(),
+    validation = rules::account_ref()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupSpec {
@@ -135,6 +136,12 @@ pub struct LiveMessageGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
+
+    /// The LiveAccount of this namespace whose credentials the calls are made with. Left out, they are the operator's
+    /// own. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::account_ref")]
+    pub account_ref: Option<NameRef>,
 
     /// What the operator may do to the group: Manage (create or adopt it, and keep groupInfo and administrators as
     /// they are here), CreateOnly (create or adopt it, create it again when it is gone, never modify it) or Observe

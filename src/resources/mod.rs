@@ -2,6 +2,7 @@
 //!
 //! This room imports no other room of the crate.
 
+mod account;
 mod condition;
 mod crd;
 mod group;
@@ -10,6 +11,7 @@ mod reason;
 mod rules;
 mod schema;
 
+pub use account::{AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials};
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};
 pub use group::{Attempt, DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};

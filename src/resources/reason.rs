@@ -101,12 +101,14 @@ reasons! {
         "The group had been deleted and was brought back within its 30 days.";
     Observed: Ready::True, Progress::Settled,
         "The group exists; the operator only watches it and never writes.";
+    Available: Ready::True, Progress::Settled,
+        "Of a LiveAccount: its credentials are there, and Alibaba Cloud has not rejected them.";
     GroupDeleted: Ready::False, Progress::Stalled,
         "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover.";
     GroupNotFound: Ready::False, Progress::Stalled,
         "There is no such group, and the operator may not create it because it only observes.";
     InvalidInput: Ready::False, Progress::Stalled,
-        "The Live API refused a value of the spec; the message names its answer. Correct the spec (every field may be edited as long as no group was made).";
+        "A value of the spec is refused; the message names it, or the answer of the Live API. Correct the spec (every field may be edited as long as no group was made).";
     InvalidSpec: Ready::False, Progress::Stalled,
         "The stored object cannot be read by this version of the operator. Update the operator or correct the object.";
     QuotaExceeded: Ready::False, Progress::Stalled,

@@ -1,4 +1,4 @@
-//! The admission rules of `LiveMessageGroup`, in CEL, evaluated by the apiserver itself: no webhook.
+//! The admission rules of the custom resources, in CEL, evaluated by the apiserver itself: no webhook.
 //!
 //! They stand on `spec` or on the root with a `fieldPath`: a rule on the field itself would make a refusal print
 //! the field's value, up to 32 KB of `groupInfo` on the user's terminal. Every message says what to do.
@@ -100,6 +100,69 @@ pub(super) fn fixed(field: &str) -> Rule {
     .field_path(format!(".spec.{field}"))
 }
 
+/// The name of an object, as Kubernetes takes it; it becomes part of a path.
+const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+pub(super) fn account_ref() -> Rule {
+    on_field(
+        "accountRef",
+        &format!("!has(self.accountRef) || self.accountRef.name.matches('{NAME}')"),
+        "spec.accountRef.name must be the name of a LiveAccount of this namespace (lower-case letters, digits, '-' and '.')",
+    )
+}
+
+pub(super) fn one_source() -> Rule {
+    on_field(
+        "credentials",
+        "has(self.credentials.secretRef) != has(self.credentials.oidc)",
+        "spec.credentials must have exactly one of secretRef and oidc: remove one, or add one",
+    )
+}
+
+pub(super) fn object_name(field: &str, path: &str) -> Rule {
+    on_field(
+        "credentials",
+        &format!("!has({path}) || {path}.name.matches('{NAME}')"),
+        &format!(
+            "spec.credentials.{field}.name must be the name of an object of this namespace (lower-case letters, digits, '-' and '.')"
+        ),
+    )
+}
+
+pub(super) fn service_account_name() -> Rule {
+    on_field(
+        "credentials",
+        &format!("!has(self.credentials.oidc) || self.credentials.oidc.serviceAccountRef.name.matches('{NAME}')"),
+        "spec.credentials.oidc.serviceAccountRef.name must be the name of a ServiceAccount of this namespace (lower-case letters, digits, '-' and '.')",
+    )
+}
+
+pub(super) fn arn(field: &str, kind: &str) -> Rule {
+    on_field(
+        "credentials",
+        &format!(
+            r"!has(self.credentials.oidc) || self.credentials.oidc.{field}.matches('^acs:ram::[0-9]{{1,32}}:{kind}/[^\\s]+$')"
+        ),
+        &format!("spec.credentials.oidc.{field} must be acs:ram::NUMBER:{kind}/NAME: copy it from the RAM console"),
+    )
+}
+
+pub(super) fn account_id() -> Rule {
+    on_field(
+        "accountId",
+        "!has(self.accountId) || self.accountId.matches('^[0-9]{1,32}$')",
+        "spec.accountId must be the number of an Alibaba Cloud account (digits): copy it from the console, or leave it out",
+    )
+}
+
+pub(super) fn endpoint() -> Rule {
+    on_field(
+        "endpoint",
+        r"!has(self.endpoint) || self.endpoint.matches('^(https?://)?[A-Za-z0-9.\\[\\]:-]+/?$')",
+        "spec.endpoint must be https://HOST[:PORT]: remove path, query and user, or leave the field out",
+    )
+}
+
 fn on_field(field: &str, rule: &str, message: &str) -> Rule {
-    Rule::new(rule).message(message).field_path(format!(".{field}"))
+    Rule::new(rule).message(Message::Message(message.to_owned())).field_path(format!(".{field}"))
 }

@@ -90,3 +90,49 @@ pub(super) fn origin(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
+
+fn name_of(what: &str) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253, "description": what })
+}
+
+fn reference(what: &str, description: &str) -> Schema {
+    let name = name_of(what);
+    json_schema!({
+        "type": "object", "required": ["name"], "properties": { "name": name }, "description": description
+    })
+}
+
+/// `spec.accountRef`: derived, the field's own description would be lost.
+pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
+    reference(
+        "The name of a LiveAccount of this namespace.",
+        "The LiveAccount whose credentials the calls for this group are made with. Left out, they are the operator's own. May be changed at any time.",
+    )
+}
+
+/// `spec.credentials.secretRef` of a LiveAccount.
+pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
+    reference(
+        "The name of a Secret of this namespace.",
+        "An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. It is read by its name, again every few minutes and after a refusal.",
+    )
+}
+
+/// `spec.credentials.oidc` of a LiveAccount.
+pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
+    let account = reference(
+        "The name of a ServiceAccount of this namespace.",
+        "The ServiceAccount whose token is shown to STS; its audience is sts.aliyuncs.com.",
+    );
+    let arn = |what: &str| json_schema!({ "type": "string", "minLength": 1, "maxLength": 512, "description": what });
+    let (role, provider) = (
+        arn("The role to assume: acs:ram::NUMBER:role/NAME."),
+        arn("The OIDC provider of this cluster in RAM: acs:ram::NUMBER:oidc-provider/NAME."),
+    );
+    json_schema!({
+        "type": "object",
+        "required": ["roleArn", "oidcProviderArn", "serviceAccountRef"],
+        "properties": { "roleArn": role, "oidcProviderArn": provider, "serviceAccountRef": account },
+        "description": "A RAM role, assumed with a token of a ServiceAccount of this namespace (RRSA)."
+    })
+}

@@ -59,7 +59,7 @@ impl Stage {
         foreign.apply_crds()?;
         let namespace = serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME } });
         foreign.create(namespace.to_string()).context("is another demo running in that cluster?")?;
-        let installation = Installation { release: NAME, namespace: NAME, watch: &[NAME] };
+        let installation = Installation { release: NAME, namespace: NAME, watch: &[NAME], flags: &[] };
         let helm = Helm::new()?;
         foreign.applied.insert(0, installation.rbac(&helm)?);
         let operator_kubeconfig = installation.kubeconfig(&helm, &kubectl, &cluster, foreign._dir.path())?;

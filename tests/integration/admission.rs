@@ -25,10 +25,10 @@ fn every_rule_about_an_object_accepts_and_refuses() -> Result<()> {
     let create = ["create", "--dry-run=server", "--output=name", "--filename=-"];
     for rule in rules() {
         for spec in &rule.accepted {
-            test.run(&create, &group("room", spec)).inspect_err(|_| eprintln!("rule: {}", rule.name))?;
+            test.run(&create, &object(rule.kind, "room", spec)).inspect_err(|_| eprintln!("rule: {}", rule.name))?;
         }
         for spec in &rule.refused {
-            test.refused(rule.name, &create, &group("room", spec), &[rule.says])?;
+            test.refused(rule.name, &create, &object(rule.kind, "room", spec), &[rule.says])?;
         }
     }
     Ok(())
@@ -308,9 +308,14 @@ fn a_status_of_another_shape_is_refused() -> Result<()> {
 
 /// The manifest of a group.
 fn group(name: &str, spec: &Value) -> String {
+    object("LiveMessageGroup", name, spec)
+}
+
+/// The manifest of an object of any kind.
+fn object(kind: &str, name: &str, spec: &Value) -> String {
     json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1",
-        "kind": "LiveMessageGroup",
+        "kind": kind,
         "metadata": {"name": name},
         "spec": spec,
     })

@@ -59,6 +59,13 @@ impl Calls {
         Self { requests, times }
     }
 
+    /// Those that were signed with this key.
+    pub fn of_key(&self, key: &str) -> Self {
+        let of = self.requests.iter().zip(&self.times).filter(|(r, _)| r.access_key_id.as_deref() == Some(key));
+        let (requests, times) = of.map(|(request, time)| (request.clone(), *time)).unzip();
+        Self { requests, times }
+    }
+
     /// The codes of those that were refused.
     pub fn codes(&self) -> Vec<&str> {
         self.requests.iter().filter_map(|request| request.code.as_deref()).collect()

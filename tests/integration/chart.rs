@@ -59,7 +59,10 @@ fn the_server_takes_every_rendering() -> Result<()> {
 }
 
 /// Values that must not get through, and what the refusal must name.
-const REFUSED: [(&[&str], &str); 13] = [
+const REFUSED: [(&[&str], &str); 16] = [
+    (&["--set", "rbac.secrets=all"], "secrets"),
+    (&["--set", "rbac.secrets=namespaced"], "secrets"),
+    (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
     (&["--set", "replicaCount=2"], "replicaCount"),
     (&["--set", "alibabaCloud.exsitingSecret=x"], "exsitingSecret"),
     (&["--set", "image.digest=sha256:abc"], "digest"),
@@ -150,6 +153,10 @@ fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
         "watch live.alibabacloud.com/livemessagegroups",
         "patch live.alibabacloud.com/livemessagegroups",
         "patch live.alibabacloud.com/livemessagegroups/status",
+        "get live.alibabacloud.com/liveaccounts",
+        "list live.alibabacloud.com/liveaccounts",
+        "watch live.alibabacloud.com/liveaccounts",
+        "patch live.alibabacloud.com/liveaccounts/status",
         "get /namespaces",
         "create events.k8s.io/events",
         "patch events.k8s.io/events",
@@ -162,13 +169,39 @@ fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
         "update live.alibabacloud.com/livemessagegroups",
         "delete live.alibabacloud.com/livemessagegroups",
         "get apiextensions.k8s.io/customresourcedefinitions",
+        "create live.alibabacloud.com/liveaccounts",
+        "patch live.alibabacloud.com/liveaccounts",
         "get /secrets",
         "list /secrets",
+        "create /serviceaccounts/token",
         "list /namespaces",
         "create /events",
     ] {
         let (verb, resource) = forbidden.split_once(' ').context(forbidden)?;
         assert!(!may(&operator, verb, resource, "")?, "{forbidden}");
+    }
+    Ok(())
+}
+
+#[test]
+fn secrets_and_tokens_are_granted_where_the_values_say_and_no_further() -> Result<()> {
+    let control_plane = shared_control_plane()?;
+    control_plane.apply_crds()?;
+    let (home, watched, other) = (control_plane.namespace()?, control_plane.namespace()?, control_plane.namespace()?);
+    let tokens = ["--set", "rbac.serviceAccountTokens=true"];
+    for (watch, secrets, elsewhere) in
+        [(vec![watched.as_str()], "rbac.secrets=namespaced", false), (vec![], "rbac.secrets=cluster", true)]
+    {
+        let flags = [&["--set", secrets], &tokens[..]].concat();
+        let operator = control_plane.operator_kubeconfig_with(&home, &watch, &flags)?;
+        let operator = control_plane.kubectl_program().with_kubeconfig(operator);
+        for (verb, resource) in [("get", "/secrets"), ("create", "/serviceaccounts/token")] {
+            assert!(may(&operator, verb, resource, &watched)?, "{verb} {resource}");
+            assert_eq!(may(&operator, verb, resource, &other)?, elsewhere, "{verb} {resource}");
+        }
+        for verb in ["list", "watch", "update", "patch", "create", "delete"] {
+            assert!(!may(&operator, verb, "/secrets", &watched)?, "{verb} secrets");
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
 
+mod accounts;
 mod admission;
 mod annotations;
 mod by_hand;

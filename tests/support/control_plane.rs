@@ -133,9 +133,14 @@ impl ControlPlane {
     /// A kubeconfig for an operator that is installed in `namespace`: the token of its ServiceAccount, with exactly the
     /// RBAC that the chart renders. `watch`: the chart's `watchNamespaces`; empty means the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
+        self.operator_kubeconfig_with(namespace, watch, &[])
+    }
+
+    /// The same with further flags of helm.
+    pub fn operator_kubeconfig_with(&self, namespace: &str, watch: &[&str], flags: &[&str]) -> Result<PathBuf> {
         // The release's name is part of the ClusterRoles' names: one per namespace, so that tests do not share them.
         let release = format!("lmo-{namespace}");
-        let installation = Installation { release: &release, namespace, watch };
+        let installation = Installation { release: &release, namespace, watch, flags };
         installation.kubeconfig(&Helm::new()?, &self.kubectl, &self.cluster, self.dir.path())
     }
 

@@ -23,6 +23,8 @@ pub struct Installation<'a> {
     pub namespace: &'a str,
     /// The chart's `watchNamespaces`; empty means the whole cluster.
     pub watch: &'a [&'a str],
+    /// Further flags of helm, for more permissions.
+    pub flags: &'a [&'a str],
 }
 
 impl Installation<'_> {
@@ -31,7 +33,11 @@ impl Installation<'_> {
         let watch = format!("watchNamespaces={}", json!(self.watch));
         // The name is set here and not left to the chart's rules for names.
         let name = format!("fullnameOverride={}", self.release);
-        let rendered = helm.template(self.release, self.namespace, &["--set-json", &watch, "--set-string", &name])?;
+        let rendered = helm.template(
+            self.release,
+            self.namespace,
+            &[&["--set-json", &watch, "--set-string", &name], self.flags].concat(),
+        )?;
         let objects = documents(&rendered)?.into_iter().filter(|object| {
             let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
             RBAC_KINDS.contains(&kind)
@@ -51,8 +57,11 @@ impl Installation<'_> {
         for namespace in self.watch.iter().copied().chain(self.watch.is_empty().then_some("")) {
             // The server's authorizer learns of new roles by a watch, a moment after they are applied.
             let status = "live.alibabacloud.com/livemessagegroups/status";
+            let more = self.flags.iter().any(|flag| flag.starts_with("rbac.secrets="));
             wait_for("the operator's permissions to hold", Duration::from_secs(30), || {
-                Ok(may(&operator, "patch", status, namespace)?.then_some(()))
+                let holds = may(&operator, "patch", status, namespace)?
+                    && (!more || may(&operator, "get", "/secrets", namespace)?);
+                Ok(holds.then_some(()))
             })?;
         }
         Ok(path)

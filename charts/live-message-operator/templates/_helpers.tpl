@@ -48,6 +48,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups/status]
   verbs: [patch]
+- apiGroups: [live.alibabacloud.com]
+  resources: [liveaccounts]
+  verbs: [get, list, watch]
+- apiGroups: [live.alibabacloud.com]
+  resources: [liveaccounts/status]
+  verbs: [patch]
+{{- if ne .Values.rbac.secrets "none" }}
+# The Secrets that LiveAccounts name, by their names: never listed, never watched.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+{{- if .Values.rbac.serviceAccountTokens }}
+# Tokens of the ServiceAccounts that LiveAccounts name.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end }}
 # Whether a namespace goes away: a deletion in it does not wait for credentials for ever.
 - apiGroups: [""]
   resources: [namespaces]

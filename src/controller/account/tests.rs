@@ -90,8 +90,8 @@ async fn without_credentials_nothing_is_sent_and_no_permit_is_used() {
     let account = account(&server, 0);
     let error = call(&account).await.unwrap_err();
     assert_eq!((error.class(), error.may_have_arrived()), (ErrorClass::CredentialsMissing, false));
-    let (error, wait) = account.missing_credentials().await.unwrap();
-    assert_eq!(error.to_string(), "no credentials from keys: none left");
+    let (error, wait) = account.missing_credentials(false).await.unwrap();
+    assert_eq!(error, "no credentials from keys: none left");
     assert!(wait > Duration::ZERO);
     assert!(server.seen().is_empty());
 }

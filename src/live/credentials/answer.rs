@@ -95,6 +95,6 @@ impl Page {
         if lifetime.is_zero() {
             return Err("the credentials it gave have expired".to_owned());
         }
-        Ok(Issued { credentials, lifetime: Some(lifetime) })
+        Ok(Issued { lifetime: Some(lifetime), ..Issued::lasting(credentials) })
     }
 }

@@ -11,13 +11,15 @@ const LEAD: Duration = Duration::from_secs(15 * 60);
 const SHARE_USED: f64 = 0.75;
 
 /// The longest wait after a failed renewal.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long credentials are good, and when they are to be renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// Renewal and end; `None` = they do not expire.
-    times: Option<(Instant, Instant)>,
+    /// `None` = they are not renewed.
+    renewal: Option<Instant>,
+    /// `None` = they do not expire.
+    end: Option<Instant>,
 }
 
 /// What to do for a caller.
@@ -37,24 +39,30 @@ impl Lease {
     /// Of credentials issued `now`. `jitter`, 0 to 1, brings the renewal forward by up to a fifth of what would be left:
     /// what started together does not ask STS together.
     pub(super) fn new(now: Instant, lifetime: Option<Duration>, jitter: f64) -> Self {
-        let times = lifetime.map(|lifetime| {
+        let renewal = lifetime.map(|lifetime| {
             let lead = LEAD.min(lifetime.mul_f64(1.0 - SHARE_USED));
-            (now + lifetime.saturating_sub(lead.mul_f64(1.0 + jitter / 5.0)), now + lifetime)
+            now + lifetime.saturating_sub(lead.mul_f64(1.0 + jitter / 5.0))
         });
-        Self { times }
+        Self { renewal, end: lifetime.map(|lifetime| now + lifetime) }
+    }
+
+    /// The same, but looked at again after this long at the latest, though they may be good for longer.
+    pub(super) fn looked_at_again(self, now: Instant, after: Option<Duration>) -> Self {
+        let look = after.map(|after| now + after);
+        Self { renewal: self.renewal.into_iter().chain(look).min(), ..self }
     }
 
     /// What is left; `None` = for ever.
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.times.map(|(_, end)| end.saturating_duration_since(now))
+        self.end.map(|end| end.saturating_duration_since(now))
     }
 
     pub(super) fn has_ended(&self, now: Instant) -> bool {
-        self.times.is_some_and(|(_, end)| end <= now)
+        self.end.is_some_and(|end| end <= now)
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.times.is_some_and(|(renewal, _)| renewal <= now)
+        self.renewal.is_some_and(|renewal| renewal <= now)
     }
 }
 
@@ -87,11 +95,15 @@ mod tests {
     fn an_hour_is_renewed_with_a_quarter_left_and_a_short_life_with_a_share_of_it() {
         let now = Instant::now();
         for (lifetime, plain) in [(60, 45), (720, 705), (4, 3)] {
-            let due = |jitter| Lease::new(now, Some(minutes(lifetime)), jitter).times.unwrap().0 - now;
+            let due = |jitter| Lease::new(now, Some(minutes(lifetime)), jitter).renewal.unwrap() - now;
             assert_eq!(due(0.0), minutes(plain));
             assert!(due(1.0) < due(0.0) && due(1.0) >= minutes(lifetime).mul_f64(0.7), "{:?}", due(1.0));
         }
-        assert_eq!(Lease::new(now, None, 1.0).times, None);
+        assert_eq!(Lease::new(now, None, 1.0).renewal, None);
+        let looked_at = Lease::new(now, None, 1.0).looked_at_again(now, Some(minutes(2)));
+        assert_eq!((looked_at.renewal, looked_at.end), (Some(now + minutes(2)), None));
+        let sooner = Lease::new(now, Some(minutes(4)), 0.0).looked_at_again(now, Some(minutes(60)));
+        assert_eq!(sooner.renewal, Some(now + minutes(3)));
     }
 
     #[test]

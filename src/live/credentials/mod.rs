@@ -24,6 +24,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::encode::percent_encode;
 
 pub use chain::Chain;
+pub use oidc::{AssumedRole, TokenSource};
 pub use provider::{Issued, Provider, Refusal, Surroundings};
 pub use store::CredentialSource;
 
@@ -43,6 +44,11 @@ impl Credentials {
             access_key_secret: SecretString::from(access_key_secret.trim()),
             security_token: security_token.map(str::trim).filter(|t| !t.is_empty()).map(SecretString::from),
         }
+    }
+
+    /// The same from parts that are secrets already.
+    pub fn of_secrets(id: &SecretString, secret: &SecretString, token: Option<&SecretString>) -> Self {
+        Self::new(id.expose_secret(), secret.expose_secret(), token.map(|token| token.expose_secret()))
     }
 
     /// The id of the access key: not secret, but named in logs only where it helps.

@@ -1,9 +1,11 @@
-//! RRSA: a pod's projected ServiceAccount token, exchanged at STS for the credentials of a role.
+//! RRSA: a ServiceAccount's token, exchanged at STS for the credentials of a role. The token is the pod's own, projected
+//! into a file, or comes from whoever can ask for one.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::provider::read_text;
 use super::sts::{self, Role};
@@ -33,6 +35,55 @@ impl Provider for Oidc {
             let role = Role { arn: needed(ROLE)?, session_name: self.0.value(SESSION_NAME), ..Role::default() };
             let (provider_arn, token_file) = (needed(PROVIDER)?, PathBuf::from(needed(TOKEN_FILE)?));
             exchange(&self.0, &role, &provider_arn, &token_file).await
+        })
+    }
+}
+
+/// Where the token of an OIDC provider comes from.
+pub trait TokenSource: fmt::Debug + Send + Sync {
+    /// A token, anew at every call.
+    fn token(&self) -> BoxFuture<'_, Result<SecretString, Refusal>>;
+}
+
+/// A role that is assumed with tokens of any source.
+#[derive(Debug)]
+pub struct AssumedRole {
+    surroundings: Surroundings,
+    role: Role,
+    provider_arn: String,
+    tokens: Box<dyn TokenSource>,
+}
+
+impl AssumedRole {
+    /// The role, the OIDC provider that RAM knows, and its tokens.
+    pub fn new(
+        surroundings: &Surroundings,
+        role_arn: &str,
+        provider_arn: &str,
+        tokens: impl TokenSource + 'static,
+    ) -> Self {
+        let role = Role { arn: role_arn.to_owned(), ..Role::default() };
+        Self {
+            surroundings: surroundings.clone(),
+            role,
+            provider_arn: provider_arn.to_owned(),
+            tokens: Box::new(tokens),
+        }
+    }
+}
+
+impl Provider for AssumedRole {
+    fn name(&self) -> &'static str {
+        "OIDC"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let token = self.tokens.token().await?;
+            if !TOKEN_LENGTH.contains(&token.expose_secret().chars().count()) {
+                return Err(Refusal::failed("the token is none that STS takes"));
+            }
+            sts::assume_with_oidc(&self.surroundings, &self.role, &self.provider_arn, &token).await
         })
     }
 }

@@ -24,12 +24,19 @@ pub struct Issued {
     pub credentials: Credentials,
     /// From the moment they were issued, by the issuer's clock; `None` = they do not expire.
     pub lifetime: Option<Duration>,
+    /// When they are to be asked for again though they have not expired: a place that is rotated by others.
+    pub look_again: Option<Duration>,
 }
 
 impl Issued {
     /// Credentials that do not expire.
     pub fn lasting(credentials: Credentials) -> Self {
-        Self { credentials, lifetime: None }
+        Self { credentials, lifetime: None, look_again: None }
+    }
+
+    /// Credentials that do not expire, but may be replaced where they come from.
+    pub fn rotated(credentials: Credentials, look_again: Duration) -> Self {
+        Self { look_again: Some(look_again), ..Self::lasting(credentials) }
     }
 }
 

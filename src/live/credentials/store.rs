@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lease::{Lease, Step, backoff, step};
+use super::lease::{LONGEST_WAIT, Lease, Step, backoff, step};
 use super::{Chain, Credentials, CredentialsError, Issued, Provider, Refusal};
 
 /// Rejected credentials are not loaded again sooner than this: a key that STS gives anew each time would be, for ever.
@@ -25,6 +25,8 @@ pub struct CredentialSource {
 #[derive(Debug)]
 struct Shared {
     chain: Chain,
+    /// The longest wait after a failed renewal.
+    longest_wait: Duration,
     state: Mutex<State>,
     /// Changes at the end of every renewal.
     rounds: watch::Sender<u64>,
@@ -68,7 +70,12 @@ impl Provider for Fixed {
 impl CredentialSource {
     /// A source that asks `chain`; nothing is asked before the first caller comes.
     pub fn new(chain: Chain) -> Self {
-        let shared = Shared { chain, state: Mutex::default(), rounds: watch::Sender::new(0) };
+        Self::with_longest_wait(chain, LONGEST_WAIT)
+    }
+
+    /// The same, asked again this long after a failure at the latest.
+    pub fn with_longest_wait(chain: Chain, longest_wait: Duration) -> Self {
+        let shared = Shared { chain, longest_wait, state: Mutex::default(), rounds: watch::Sender::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -122,6 +129,19 @@ impl CredentialSource {
         state.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.next_try - Instant::now())
     }
 
+    /// The id of the access key that is held now.
+    pub fn held_key_id(&self) -> Option<String> {
+        self.shared.state().held.as_ref().map(|(held, _)| held.access_key_id().to_owned())
+    }
+
+    /// Why the place the held credentials came from has none any more. They may still be valid: whoever has something
+    /// to end with them may do so, and nobody should begin anything.
+    pub fn withdrawn(&self) -> Option<CredentialsError> {
+        let state = self.shared.state();
+        let error = state.trouble.as_ref().map(|trouble| &trouble.error)?;
+        error.tried.iter().all(|(_, why)| matches!(why, Refusal::NotConfigured(_))).then(|| error.clone())
+    }
+
     fn look(&self) -> Look {
         let mut state = self.shared.state();
         let now = Instant::now();
@@ -163,7 +183,7 @@ impl Shared {
             state.renewing = false;
             match issued {
                 Ok((issued, provider)) => state.take(issued, provider, now),
-                Err(error) => state.fail(error, now),
+                Err(error) => state.fail(error, now, self.longest_wait),
             }
         }
         self.rounds.send_modify(|round| *round += 1);
@@ -176,7 +196,7 @@ impl State {
     }
 
     fn take(&mut self, issued: Issued, provider: &'static str, now: Instant) {
-        let lease = Lease::new(now, issued.lifetime, fastrand::f64());
+        let lease = Lease::new(now, issued.lifetime, fastrand::f64()).looked_at_again(now, issued.look_again);
         let seconds = issued.lifetime.map(|lifetime| lifetime.as_secs());
         let first = self.held.is_none() || self.trouble.is_some();
         self.held = Some((issued.credentials, lease));
@@ -188,9 +208,9 @@ impl State {
         }
     }
 
-    fn fail(&mut self, error: CredentialsError, now: Instant) {
+    fn fail(&mut self, error: CredentialsError, now: Instant, longest_wait: Duration) {
         let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
-        let wait = backoff(failures, fastrand::f64());
+        let wait = backoff(failures, fastrand::f64()).min(longest_wait);
         match &self.held {
             Some((_, lease)) if !lease.has_ended(now) => tracing::warn!(
                 %error,

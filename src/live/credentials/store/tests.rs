@@ -40,7 +40,7 @@ impl Provider for Handle {
             }
             let id = if self.0.same { "key".to_owned() } else { format!("key{number}") };
             let lifetime = (!self.0.lasting).then_some(HOUR);
-            Ok(Issued { credentials: Credentials::new(&id, "s", Some("t")), lifetime })
+            Ok(Issued { lifetime, ..Issued::lasting(Credentials::new(&id, "s", Some("t"))) })
         })
     }
 }
@@ -172,4 +172,42 @@ async fn a_provider_that_panics_is_a_failure() {
     assert!(error.contains("a provider panicked"), "{error}");
     source.current().await.unwrap_err();
     assert_eq!(asked(&sts), 1);
+}
+
+/// A place that has credentials until it is emptied.
+#[derive(Debug)]
+struct Emptied(Arc<std::sync::atomic::AtomicBool>);
+
+impl Provider for Emptied {
+    fn name(&self) -> &'static str {
+        "place"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        let empty = self.0.load(Ordering::Relaxed);
+        let issued = Issued::rotated(Credentials::new("id", "s", None), Duration::from_secs(120));
+        Box::pin(std::future::ready(if empty { Err(Refusal::not_configured("it is empty")) } else { Ok(issued) }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_can_still_be_used_by_who_knows() {
+    let empty = Arc::default();
+    let chain = Chain::of(vec![Box::new(Emptied(Arc::clone(&empty)))]);
+    let source = CredentialSource::with_longest_wait(chain, Duration::from_secs(24));
+    assert_eq!(source.held_key_id(), None);
+    source.current().await.unwrap();
+    assert_eq!((source.held_key_id().as_deref(), source.withdrawn()), (Some("id"), None));
+    empty.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(121)).await;
+    source.current().await.unwrap();
+    tokio::task::yield_now().await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(source.withdrawn().unwrap().tried()[0].1, Refusal::not_configured("it is empty"));
+    assert_eq!(source.current().await.unwrap().access_key_id(), "id", "for what is to be ended");
+    for _ in 0..10 {
+        sleep(Duration::from_secs(30)).await;
+        source.current().await.unwrap();
+        assert!(source.next_try() <= Duration::from_secs(24));
+    }
 }

@@ -1,0 +1,265 @@
+//! The accounts that calls are made with: the operator's own, and one for every LiveAccount.
+
+mod key;
+mod limits;
+mod sources;
+mod status;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use kube::Client;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+pub use key::{AccountId, AccountKey, Slot};
+pub use limits::{Budgets, Numbers, Permits, Rate};
+pub use status::run as keep_statuses;
+pub use watch::watch;
+
+use super::account::{Account, Share};
+use super::key::Key;
+use super::reconcile::locked;
+use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
+use crate::live::{ClientOptions, Endpoint};
+use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
+use sources::{SecretKey, ServiceAccountToken};
+
+/// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(24);
+
+/// What all LiveAccounts have in common.
+#[derive(Debug)]
+pub struct Common {
+    /// How clients of the Live API behave.
+    pub options: ClientOptions,
+    /// The endpoint where a LiveAccount names none: the operator's own.
+    pub endpoint: Endpoint,
+    /// Whether an endpoint may be plain http.
+    pub allow_http: bool,
+    /// What exchanges with STS see of the world.
+    pub surroundings: Surroundings,
+    /// Calls a second of a number.
+    pub rate: Rate,
+}
+
+/// A dispatcher for each operation of this account is to run until the token is cancelled.
+#[derive(Debug)]
+pub struct Appeared {
+    /// The account.
+    pub id: AccountId,
+    /// Cancelled when the account is forgotten.
+    pub gone: CancellationToken,
+}
+
+/// A LiveAccount as it was seen last.
+#[derive(Debug, Clone)]
+struct Seen {
+    uid: String,
+    generation: i64,
+    status: LiveAccountStatus,
+    object: Arc<LiveAccount>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: AccountId,
+    /// `None` where there is no such LiveAccount (any more).
+    seen: Option<Seen>,
+    /// What calls are made with. It outlives its LiveAccount while deletions may need it.
+    account: Option<Arc<Account>>,
+    /// Why calls cannot be made, whatever the credentials.
+    invalid: Option<String>,
+    /// Objects that wait for it.
+    waiting: HashSet<Key>,
+    gone: CancellationToken,
+    dispatched: bool,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    entries: HashMap<Key, Entry>,
+    keys: HashMap<AccountId, Key>,
+    last: u32,
+}
+
+/// All accounts.
+pub struct Accounts {
+    own: Arc<Account>,
+    common: Common,
+    numbers: Arc<Numbers>,
+    kube: Client,
+    named: Mutex<Named>,
+    appeared: mpsc::UnboundedSender<Appeared>,
+    /// Rung when a status may have to be written.
+    bell: Arc<Notify>,
+}
+
+impl Accounts {
+    /// With the operator's own account; what appears is told by the receiver.
+    pub fn new(own: Account, common: Common, kube: Client) -> (Self, mpsc::UnboundedReceiver<Appeared>) {
+        let (appeared, receiver) = mpsc::unbounded_channel();
+        let numbers = Arc::new(Numbers::new(match common.rate {
+            Rate::Unlimited => Rate::Unlimited,
+            Rate::PerSecond(_) => Rate::PerSecond(crate::budget::DOCUMENTED_LIMIT),
+        }));
+        // The receiver is there: this cannot fail.
+        let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
+        let (named, bell) = (Mutex::default(), Arc::default());
+        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, bell }, receiver)
+    }
+
+    /// The account of this number.
+    pub fn by_id(&self, id: AccountId) -> Option<Arc<Account>> {
+        if id == AccountId::OWN {
+            return Some(Arc::clone(&self.own));
+        }
+        let named = locked(&self.named);
+        named.entries.get(named.keys.get(&id)?)?.account.clone()
+    }
+
+    /// The account of this name. What `ends` something, a deletion, may use one whose LiveAccount is gone.
+    ///
+    /// # Errors
+    /// Why there is none, for a condition.
+    pub fn get(&self, key: &AccountKey, ends: bool) -> Result<Arc<Account>, String> {
+        let AccountKey::Named(key) = key else { return Ok(Arc::clone(&self.own)) };
+        let named = locked(&self.named);
+        let entry = named.entries.get(key);
+        let account = entry.and_then(|entry| entry.account.clone());
+        match entry.and_then(|entry| entry.seen.as_ref().map(|_| entry.invalid.as_deref())) {
+            Some(Some(why)) => Err(format!("LiveAccount {} cannot be used: {why}", key.name())),
+            Some(None) => account.ok_or_else(|| format!("LiveAccount {} is not ready yet", key.name())),
+            None => account
+                .filter(|_| ends)
+                .ok_or_else(|| format!("there is no LiveAccount {} in namespace {}", key.name(), key.namespace())),
+        }
+    }
+
+    /// The object waits for this account: it is woken when it can be used.
+    pub fn wait(&self, account: &AccountKey, object: &Key) {
+        if let AccountKey::Named(key) = account {
+            locked(&self.named).entry(key).waiting.insert(object.clone());
+            self.bell.notify_one();
+        }
+    }
+
+    /// The objects that waited for this account.
+    fn take_waiting(&self, key: &Key) -> Vec<Key> {
+        let mut named = locked(&self.named);
+        named.entries.get_mut(key).map_or_else(Vec::new, |entry| entry.waiting.drain().collect())
+    }
+
+    /// Takes in a LiveAccount as seen just now. Whether it is another one than before.
+    fn observe(&self, key: &Key, object: LiveAccount) -> bool {
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let mut named = locked(&self.named);
+        let entry = named.entry(key);
+        if let Some(seen) = &mut entry.seen
+            && seen.uid == uid
+            && seen.generation == generation
+        {
+            seen.status = status;
+            return false;
+        }
+        match self.build(entry.id, key, &object.spec) {
+            Ok(account) => {
+                entry.account = Some(Arc::new(account));
+                entry.invalid = None;
+            }
+            Err(why) => entry.invalid = Some(why),
+        }
+        entry.seen = Some(Seen { uid, generation, status, object: Arc::new(object) });
+        if entry.account.is_some() && !std::mem::replace(&mut entry.dispatched, true) {
+            let _ = self.appeared.send(Appeared { id: entry.id, gone: entry.gone.clone() });
+        }
+        self.bell.notify_one();
+        true
+    }
+
+    /// The LiveAccount is gone; what calls were made with stays while something may need it.
+    fn vanish(&self, key: &Key) {
+        if let Some(entry) = locked(&self.named).entries.get_mut(key) {
+            entry.seen = None;
+            entry.invalid = None;
+        }
+        self.bell.notify_one();
+    }
+
+    /// The LiveAccounts of this namespace (all, where absent) that are none of these are gone.
+    fn keep_only(&self, namespace: Option<&str>, listed: &HashSet<Key>) {
+        let gone: Vec<Key> = {
+            let named = locked(&self.named);
+            let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
+            named.entries.keys().filter(of).cloned().collect()
+        };
+        gone.iter().for_each(|key| self.vanish(key));
+    }
+
+    /// Forgets accounts that are gone and that nobody names any more.
+    fn forget_unused(&self, used: impl Fn(&Key) -> bool) {
+        let mut named = locked(&self.named);
+        let Named { entries, keys, .. } = &mut *named;
+        entries.retain(|key, entry| {
+            let keep = entry.seen.is_some() || used(key);
+            if !keep {
+                keys.remove(&entry.id);
+                entry.gone.cancel();
+            }
+            keep
+        });
+    }
+
+    fn build(&self, id: AccountId, key: &Key, spec: &LiveAccountSpec) -> Result<Account, String> {
+        let endpoint = match &spec.endpoint {
+            Some(text) => Endpoint::parse(text, self.common.allow_http).map_err(|error| error.to_string())?,
+            None => self.common.endpoint.clone(),
+        };
+        let (namespace, credentials) = (key.namespace(), &spec.credentials);
+        let provider: Box<dyn Provider> = match (&credentials.secret_ref, &credentials.oidc) {
+            (Some(secret), None) => Box::new(SecretKey::new(&self.kube, namespace, &secret.name)),
+            (None, Some(oidc)) => {
+                let tokens = ServiceAccountToken::new(&self.kube, namespace, &oidc.service_account_ref.name);
+                let arn = &oidc.oidc_provider_arn;
+                Box::new(AssumedRole::new(&self.common.surroundings, &oidc.role_arn, arn, tokens))
+            }
+            _ => return Err("spec.credentials must have exactly one of secretRef and oidc".to_owned()),
+        };
+        let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), LONGEST_WAIT);
+        let shown = endpoint.to_string();
+        let client = crate::live::Client::new(endpoint, self.common.options.clone());
+        let client = client.map_err(|error| format!("the client cannot be built: {error}"))?;
+        // Who calls with the operator's own key shares the operator's own budget.
+        if let Some(own) = self.own.key_id() {
+            self.numbers.register(&own, &self.common.endpoint.to_string(), &self.own.budgets());
+        }
+        let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
+        let number = spec.number().map(str::to_owned);
+        let share = Share { numbers: Arc::clone(&self.numbers), number, endpoint: shown };
+        let account = Account::named(id, AccountKey::Named(key.clone()), client, source, share);
+        Ok(account.with_cap(cap).with_bell(&self.bell))
+    }
+}
+
+impl Named {
+    fn entry(&mut self, key: &Key) -> &mut Entry {
+        let Self { entries, keys, last } = self;
+        entries.entry(key.clone()).or_insert_with(|| {
+            *last += 1;
+            let id = AccountId(*last);
+            keys.insert(id, key.clone());
+            Entry {
+                id,
+                seen: None,
+                account: None,
+                invalid: None,
+                waiting: HashSet::new(),
+                gone: CancellationToken::new(),
+                dispatched: false,
+            }
+        })
+    }
+}

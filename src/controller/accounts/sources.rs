@@ -1,0 +1,183 @@
+//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by their name, and always in the
+//! namespace of the LiveAccount.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use secrecy::SecretString;
+
+use crate::controller::objects::API_TIMEOUT;
+use crate::live::Credentials;
+use crate::live::credentials::{Issued, Provider, Refusal, TokenSource};
+
+/// A Secret in use is read again after this long: it may have been rotated.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
+
+/// For whom the token is.
+const AUDIENCE: &str = "sts.aliyuncs.com";
+
+/// Seconds; the least that the apiserver gives. The token is used at once, and once.
+const TOKEN_SECONDS: i64 = 600;
+
+/// An object of a namespace.
+struct Place {
+    client: Client,
+    namespace: String,
+    name: String,
+}
+
+/// An access key in a Secret.
+#[derive(Debug)]
+pub struct SecretKey(Place);
+
+/// Tokens of a ServiceAccount.
+#[derive(Debug)]
+pub struct ServiceAccountToken(Place);
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Place {
+    fn new(client: &Client, namespace: &str, name: &str) -> Self {
+        Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The name becomes part of a path: whatever admission let through, it must not lead elsewhere.
+    fn checked(&self) -> Result<&str, Refusal> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        fits.then_some(self.name.as_str()).ok_or_else(|| Refusal::Failed("its name is none of an object".to_owned()))
+    }
+}
+
+impl SecretKey {
+    /// The key in this Secret.
+    pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
+        Self(Place::new(client, namespace, name))
+    }
+}
+
+impl Provider for SecretKey {
+    fn name(&self) -> &'static str {
+        "Secret"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        Box::pin(async {
+            let name = self.0.checked()?;
+            let api: Api<Secret> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
+            let what = format!("Secret {name}");
+            let found = in_time(&what, "the chart's value rbac.secrets allows it", api.get_opt(name)).await?;
+            let secret =
+                found.ok_or_else(|| Refusal::NotConfigured(format!("there is no {what} in this namespace")))?;
+            let credentials = read_key(&what, secret)?;
+            Ok(Issued::rotated(credentials, LOOK_AGAIN))
+        })
+    }
+}
+
+fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, Refusal> {
+    let mut data = secret.data.take().unwrap_or_default();
+    let mut value = |key: &str| -> Result<Option<SecretString>, Refusal> {
+        let Some(bytes) = data.remove(key) else { return Ok(None) };
+        let text = String::from_utf8(bytes.0);
+        let text = text.map_err(|_| Refusal::NotConfigured(format!("{what}: the value of {key} is not text")))?;
+        Ok((!text.trim().is_empty()).then(|| SecretString::from(text)))
+    };
+    let (id, key, token) = (value("accessKeyId")?, value("accessKeySecret")?, value("securityToken")?);
+    let needed = |value: Option<SecretString>, key: &str| {
+        value.ok_or_else(|| Refusal::NotConfigured(format!("{what} has no value for {key}")))
+    };
+    let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
+    Ok(Credentials::of_secrets(&id, &key, token.as_ref()))
+}
+
+impl ServiceAccountToken {
+    /// Tokens of this ServiceAccount.
+    pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
+        Self(Place::new(client, namespace, name))
+    }
+}
+
+impl TokenSource for ServiceAccountToken {
+    fn token(&self) -> BoxFuture<'_, Result<SecretString, Refusal>> {
+        Box::pin(async {
+            let name = self.0.checked()?;
+            let api: Api<ServiceAccount> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
+            let request = TokenRequest {
+                spec: TokenRequestSpec {
+                    audiences: vec![AUDIENCE.to_owned()],
+                    expiration_seconds: Some(TOKEN_SECONDS),
+                    ..TokenRequestSpec::default()
+                },
+                ..TokenRequest::default()
+            };
+            let what = format!("a token of ServiceAccount {name}");
+            let params = PostParams::default();
+            let asking = async {
+                match api.create_token_request(name, &params, &request).await {
+                    Ok(answer) => Ok(Some(answer)),
+                    Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+                    Err(error) => Err(error),
+                }
+            };
+            let answer = in_time(&what, "the chart's value rbac.serviceAccountTokens allows it", asking).await?;
+            let gone = || Refusal::NotConfigured(format!("there is no ServiceAccount {name} in this namespace"));
+            let status = answer.ok_or_else(gone)?.status;
+            let token = status.map(|status| SecretString::from(status.token));
+            token.ok_or_else(|| Refusal::Failed(format!("{what}: the apiserver gave none")))
+        })
+    }
+}
+
+/// Refusals are shown in conditions: the same text at every try.
+async fn in_time<T>(
+    what: &str,
+    allowed_by: &str,
+    call: impl Future<Output = kube::Result<Option<T>>>,
+) -> Result<Option<T>, Refusal> {
+    let failed = |why: &str| Refusal::Failed(format!("{what} could not be had: {why}"));
+    match tokio::time::timeout(API_TIMEOUT, call).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+            Err(failed(&format!("the operator may not; {allowed_by}")))
+        }
+        Ok(Err(kube::Error::Api(status))) => Err(failed(&format!("the apiserver answered {}", status.code))),
+        Ok(Err(_)) => Err(failed("no answer from the apiserver")),
+        Err(_) => Err(failed("the apiserver did not answer in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+
+    fn secret(values: &[(&str, &[u8])]) -> Secret {
+        let data = values.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect();
+        Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_key_is_read_whole_or_what_it_lacks_is_told() {
+        let whole = secret(&[("accessKeyId", b"LTAI\n"), ("accessKeySecret", b"hush"), ("securityToken", b"")]);
+        assert_eq!(read_key("Secret a", whole).unwrap().access_key_id(), "LTAI");
+        for (values, says) in [
+            (secret(&[("accessKeyId", b"LTAI")]), "Secret a has no value for accessKeySecret"),
+            (secret(&[("accessKeyId", b" "), ("accessKeySecret", b"hush")]), "Secret a has no value for accessKeyId"),
+            (secret(&[("accessKeyId", b"\xff"), ("accessKeySecret", b"hush")]), "accessKeyId is not text"),
+            (Secret::default(), "has no value for accessKeyId"),
+        ] {
+            let Err(Refusal::NotConfigured(why)) = read_key("Secret a", values) else { panic!("{says}") };
+            assert!(why.contains(says) && !why.contains("hush"), "{why}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The status of every LiveAccount, and the objects that wait for its credentials.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::time::{Instant, sleep};
+
+use super::{AccountKey, Seen};
+use crate::controller::account::Account;
+use crate::controller::events::Kind;
+use crate::controller::key::Key;
+use crate::controller::objects::StoreError;
+use crate::controller::reconcile::{Reconciler, locked};
+use crate::decide::{Finding, Lane, account_status};
+use crate::resources::{ConditionType, LiveAccountStatus, Ready, Reason};
+
+/// How often everything is looked at without a bell, and how often a number of groups is written at most.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Bells within this long are one.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// LiveAccounts that are looked at at once: some wait for STS.
+const AT_ONCE: usize = 8;
+
+/// Keeps the statuses; never returns.
+pub async fn run(reconciler: Arc<Reconciler>) {
+    let mut counted: HashMap<Key, Instant> = HashMap::new();
+    loop {
+        let bell = Arc::clone(&reconciler.accounts.bell);
+        let rung = bell.notified();
+        let next = look(&reconciler, &mut counted).await;
+        tokio::select! {
+            () = rung => sleep(GATHER).await,
+            () = sleep(next) => {}
+        }
+    }
+}
+
+/// Looks at every LiveAccount; when to look again.
+async fn look(reconciler: &Reconciler, counted: &mut HashMap<Key, Instant>) -> Duration {
+    let groups = reconciler.index().by_account();
+    reconciler.accounts.forget_unused(|key| groups.contains_key(key));
+    let all: Vec<(Key, Seen, Result<Arc<Account>, String>)> = {
+        let named = locked(&reconciler.accounts.named);
+        let of = |entry: &super::Entry| match (&entry.invalid, &entry.account) {
+            (Some(why), _) => Err(why.clone()),
+            (None, Some(account)) => Ok(Arc::clone(account)),
+            (None, None) => Err("it is not ready yet".to_owned()),
+        };
+        let seen = named.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.seen.clone()?, of(entry))));
+        seen.collect()
+    };
+    counted.retain(|key, _| all.iter().any(|(known, ..)| known == key));
+    let now = Instant::now();
+    let looks = all.into_iter().map(|(key, seen, account)| {
+        let number = groups.get(&key).copied().unwrap_or_default();
+        // A change of the number alone waits for its time; at first there is none to compare with.
+        let due = seen.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
+        let number = due.then_some(number);
+        async move {
+            let (finding, wait) = find(reconciler, &key, &seen, account).await;
+            let counted = number.is_some_and(|number| seen.status.groups != Some(number));
+            write(reconciler, &key, &seen, &finding, number).await;
+            (counted.then_some(key), wait)
+        }
+    });
+    let looked: Vec<(Option<Key>, Duration)> = futures::stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+    counted.extend(looked.iter().filter_map(|(key, _)| Some((key.clone()?, now))));
+    looked.into_iter().map(|(_, wait)| wait).min().unwrap_or(INTERVAL)
+}
+
+/// What there is to say of an account, and when to look again. Who waited for its credentials is woken when they are
+/// there.
+async fn find(
+    reconciler: &Reconciler,
+    key: &Key,
+    seen: &Seen,
+    account: Result<Arc<Account>, String>,
+) -> (Finding, Duration) {
+    let account = match account {
+        Ok(account) => account,
+        Err(message) => return (Finding { reason: Reason::InvalidInput, message }, INTERVAL),
+    };
+    if let Some((message, wait)) = account.missing_credentials(false).await {
+        let finding = Finding { reason: Reason::CredentialsMissing, message };
+        return (finding, wait.clamp(Duration::from_secs(1), INTERVAL));
+    }
+    for object in reconciler.accounts.take_waiting(key) {
+        reconciler.work.wake(&object, Lane::Change);
+    }
+    if let Some(message) = account.rejection() {
+        return (Finding { reason: Reason::CredentialsRejected, message }, INTERVAL);
+    }
+    let ready = seen.status.condition(ConditionType::Ready);
+    let rejected = ready.filter(|ready| {
+        ready.reason == Reason::CredentialsRejected.as_str() && ready.observed_generation == Some(seen.generation)
+    });
+    if let Some(rejected) = rejected.filter(|_| !account.is_proven()) {
+        // An earlier process was told so, and nobody has tried since.
+        return (Finding { reason: Reason::CredentialsRejected, message: rejected.message.clone() }, INTERVAL);
+    }
+    let message = "the credentials are there and were not rejected".to_owned();
+    (Finding { reason: Reason::Available, message }, INTERVAL)
+}
+
+async fn write(reconciler: &Reconciler, key: &Key, seen: &Seen, finding: &Finding, groups: Option<i64>) {
+    let now = jiff::Timestamp::now();
+    let Some(status) = account_status(&seen.status, seen.generation, finding, groups, now) else { return };
+    match reconciler.objects.write_account_status(key, &seen.uid, &status).await {
+        Ok(()) => {}
+        // The watch tells.
+        Err(StoreError::Gone) => return,
+        Err(error) => {
+            tracing::warn!(account = %key, %error, "the status of a LiveAccount could not be written");
+            return;
+        }
+    }
+    let told = |status: &LiveAccountStatus| status.condition(ConditionType::Ready).map(|ready| ready.reason.clone());
+    if told(&seen.status) != told(&status) {
+        let kind = if finding.reason.ready() == Ready::True { Kind::Normal } else { Kind::Warning };
+        tracing::info!(account = %AccountKey::Named(key.clone()), reason = %finding.reason, finding.message, "account");
+        reconciler.events.publish(&*seen.object, kind, finding.reason.as_str(), "Reconcile", &finding.message);
+    }
+    let mut named = locked(&reconciler.accounts.named);
+    if let Some(now) = named.entries.get_mut(key).and_then(|entry| entry.seen.as_mut())
+        && now.uid == seen.uid
+    {
+        now.status = status;
+    }
+}

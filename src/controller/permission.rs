@@ -1,0 +1,116 @@
+//! Whether a call may be sent now, as far as it is not the budget's question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::accounts::{AccountKey, Slot};
+use super::causes::gates_of;
+use super::gates::Passage;
+use super::index::App;
+use super::key::Key;
+use super::pass::{Pass, jittered};
+use super::places::Fit;
+use super::queue::Next;
+use super::reconcile::{PARKED, Reconciler, locked};
+use super::sweep::Want;
+use crate::decide::Verdict;
+use crate::live::Call;
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
+
+/// An object that waits for a count of its app's groups is woken by it; this is only the net below.
+const COUNTING: Duration = Duration::from_secs(60);
+
+/// An object that waits for a LiveAccount or its Secret is woken when they come. It looks by itself once more, when
+/// waiting has become a fault.
+const GRACE: Duration = Duration::from_secs(160);
+
+/// What may be done about a call.
+pub(super) enum Permission {
+    /// It may be sent, with a permit.
+    Granted(Arc<Account>),
+    /// The app is full.
+    Full(String),
+    /// Not now; nothing is told.
+    Later(Duration),
+    /// Not now, and the status says why.
+    Waiting(Verdict, Next<Slot>),
+}
+
+impl Reconciler {
+    /// Whether a call may be sent now.
+    pub(super) async fn may_call(&self, key: &Key, object: &LiveMessageGroup, pass: &Pass, call: &Call) -> Permission {
+        let name = AccountKey::of(object);
+        let account = match self.accounts.get(&name, object.is_deleting()) {
+            Ok(account) => account,
+            Err(why) => return self.without_credentials(key, object, pass, (why, PARKED)),
+        };
+        if let Some(missing) = account.missing_credentials(object.is_deleting()).await {
+            return self.without_credentials(key, object, pass, missing);
+        }
+        if let Some(identity) = pass.identity() {
+            let mut holds = locked(&self.holds);
+            holds.retain(|_, until| *until > Instant::now());
+            if let Some(until) = holds.get(identity) {
+                return Permission::Later(*until - Instant::now());
+            }
+        }
+        let passage = self.gates().pass(&gates_of(call, &name), key, Instant::now().into_std());
+        match passage {
+            Passage::Free => self.may_have_a_place(key, call, account),
+            Passage::Shut(reason, message) => {
+                // It may have been the prober of another gate, which wants a new one now.
+                self.gate_bell.notify_one();
+                Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
+            }
+        }
+    }
+
+    /// Nothing can be sent, for this reason and this long.
+    fn without_credentials(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        pass: &Pass,
+        (why, wait): (String, Duration),
+    ) -> Permission {
+        let verdict = Verdict::waiting(Reason::CredentialsMissing, why, &pass.facts);
+        let name = AccountKey::of(object);
+        let next = if name == AccountKey::Own {
+            wait.max(Duration::from_secs(1))
+        } else {
+            // One looks for all that wait.
+            self.accounts.wait(&name, key);
+            let stalled = object.condition(ConditionType::Stalled);
+            let told = stalled.is_some_and(|stalled| {
+                ConditionStatus::of(stalled) == ConditionStatus::True
+                    && stalled.reason == Reason::CredentialsMissing.as_str()
+            });
+            if told { PARKED } else { GRACE }
+        };
+        Permission::Waiting(verdict, Next::After(jittered(next)))
+    }
+
+    /// Whether a new group would fit into its app, as far as that is known without a call of the object's own.
+    fn may_have_a_place(&self, key: &Key, call: &Call, account: Arc<Account>) -> Permission {
+        let Call::Create(group, _) = call else { return Permission::Granted(account) };
+        let app = App::new(account.key(), &group.app_id);
+        let want = match self.places().fit(&app.scope(), &group.group_id, key) {
+            Fit::Fits => return Permission::Granted(account),
+            Fit::Full { used, limit } => {
+                let app = &group.app_id;
+                let message = format!(
+                    "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; \
+                     the object goes on when the next sweep finds a free place"
+                );
+                return Permission::Full(message);
+            }
+            Fit::Unknown => Want::Count,
+            Fit::Unlisted => Want::List,
+        };
+        self.wanted.ask(&app, want);
+        Permission::Later(COUNTING)
+    }
+}

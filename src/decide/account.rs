@@ -1,0 +1,87 @@
+//! The status of a LiveAccount.
+
+use jiff::Timestamp;
+
+use crate::resources::{
+    ConditionStatus, ConditionType, LiveAccountStatus, Progress, Ready, Reason, get_condition, remove_condition,
+    set_condition,
+};
+
+/// What was found out about an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The reason of the conditions.
+    pub reason: Reason,
+    /// Their message.
+    pub message: String,
+}
+
+/// The status that follows, or `None` where it is the recorded one. `groups` is `None` where it is too early to write
+/// another number.
+pub fn account_status(
+    before: &LiveAccountStatus,
+    generation: i64,
+    finding: &Finding,
+    groups: Option<i64>,
+    now: Timestamp,
+) -> Option<LiveAccountStatus> {
+    let mut after = before.clone();
+    let Finding { reason, message } = finding;
+    let late = is_late(before, *reason, now);
+    after.observed_generation = Some(generation);
+    let conditions = &mut after.conditions;
+    let ready = match reason.ready() {
+        Ready::True => ConditionStatus::True,
+        Ready::False => ConditionStatus::False,
+        Ready::Unknown | Ready::Unchanged => ConditionStatus::Unknown,
+    };
+    set_condition(conditions, ConditionType::Ready, ready, *reason, message.clone(), generation, now);
+    let (going_on, stuck) = match reason.progress() {
+        Progress::Settled => (false, false),
+        Progress::Reconciling => (true, false),
+        Progress::Stalled => (false, true),
+        Progress::StalledAfter(_) => (!late, late),
+    };
+    for (holds, kind) in [(going_on, ConditionType::Reconciling), (stuck, ConditionType::Stalled)] {
+        if holds {
+            set_condition(conditions, kind, ConditionStatus::True, *reason, message.clone(), generation, now);
+        } else {
+            remove_condition(conditions, kind);
+        }
+    }
+    after.groups = groups.or(before.groups);
+    (after != *before).then_some(after)
+}
+
+/// Whether `reason` has held for longer than its grace.
+fn is_late(before: &LiveAccountStatus, reason: Reason, now: Timestamp) -> bool {
+    let Progress::StalledAfter(grace) = reason.progress() else { return false };
+    let of = |kind| get_condition(&before.conditions, kind).filter(|condition| condition.reason == reason.as_str());
+    let since = of(ConditionType::Reconciling).map(|condition| condition.last_transition_time.0);
+    of(ConditionType::Stalled).is_some()
+        || since.is_some_and(|since| now.duration_since(since).as_secs() >= grace.as_secs().cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(status: &LiveAccountStatus) -> Vec<String> {
+        status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_a_fault_after_two_minutes_only() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let missing = Finding { reason: Reason::CredentialsMissing, message: "no Secret".into() };
+        let first = account_status(&LiveAccountStatus::default(), 1, &missing, Some(2), at(0)).unwrap();
+        assert_eq!(words(&first), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
+        assert_eq!((first.groups, first.observed_generation), (Some(2), Some(1)));
+        assert_eq!(account_status(&first, 1, &missing, None, at(100)), None, "nothing is written twice");
+        let late = account_status(&first, 1, &missing, Some(2), at(121)).unwrap();
+        assert_eq!(words(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
+        let there = Finding { reason: Reason::Available, message: "there".into() };
+        let healed = account_status(&late, 1, &there, None, at(122)).unwrap();
+        assert_eq!((words(&healed), healed.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
+    }
+}

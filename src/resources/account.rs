@@ -1,0 +1,175 @@
+//! `LiveAccount`: the credentials and the budget of a namespace.
+//!
+//! The doc comments of the fields are what `kubectl explain` shows; the admission rules stand in [`rules`].
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConditionType, get_condition, rules, schema};
+
+/// Whose account it is and how it is called.
+#[allow(clippy::duplicated_attributes, reason = "columns have types")]
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "live.alibabacloud.com",
+    version = "v1alpha1",
+    kind = "LiveAccount",
+    plural = "liveaccounts",
+    shortname = "lacc",
+    category = "alibabacloud",
+    namespaced,
+    status = "LiveAccountStatus",
+    derive = "PartialEq",
+    doc = "Credentials and budget for the LiveMessageGroups of a namespace that name it in spec.accountRef.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "Whether calls can be made with it",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        description = "Why, in one word",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(
+        name = "Groups",
+        type_ = "integer",
+        description = "How many LiveMessageGroups name it",
+        json_path = ".status.groups"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        description = "Since the object was made",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        description = "What happened, and what to do",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    )
+)]
+#[x_kube(
+    validation = rules::one_source(),
+    validation = rules::object_name("secretRef", "self.credentials.secretRef"),
+    validation = rules::service_account_name(),
+    validation = rules::arn("roleArn", "role"),
+    validation = rules::arn("oidcProviderArn", "oidc-provider"),
+    validation = rules::account_id(),
+    validation = rules::endpoint()
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveAccountSpec {
+    /// Where the credentials come from: exactly one of secretRef and oidc. May be changed at any time.
+    pub credentials: AccountCredentials,
+
+    /// The number of the Alibaba Cloud account (digits). LiveAccounts of one number take turns in its 50 calls a
+    /// second. Left out, it is the number in oidc.roleArn, and for a Secret the access key id stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub account_id: Option<String>,
+
+    /// The address of the Live API, https://HOST[:PORT]. Left out, it is the operator's own, which is
+    /// live.aliyuncs.com unless it was started with another one. An http:// one needs an operator that was started
+    /// with --allow-http.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 262))]
+    pub endpoint: Option<String>,
+
+    /// At most so many calls a second to each operation with these credentials, 1 to 50. Left out, it is 50. It caps
+    /// this LiveAccount only, and not the others of its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub requests_per_second: Option<i64>,
+}
+
+/// Where credentials come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCredentials {
+    /// An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
+    /// credentials, securityToken. It is read by its name, again every few minutes and after a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::secret_ref")]
+    pub secret_ref: Option<NameRef>,
+
+    /// A RAM role, assumed with a token of a ServiceAccount of this namespace (RRSA).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::oidc")]
+    pub oidc: Option<OidcCredentials>,
+}
+
+/// The name of an object of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRef {
+    /// Its name.
+    pub name: String,
+}
+
+/// A RAM role that trusts a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcCredentials {
+    /// The role: `acs:ram::NUMBER:role/NAME`.
+    pub role_arn: String,
+    /// The cluster's OIDC provider: `acs:ram::NUMBER:oidc-provider/NAME`.
+    pub oidc_provider_arn: String,
+    /// The ServiceAccount whose token is shown to STS.
+    pub service_account_ref: NameRef,
+}
+
+/// What the operator knows of the account. Written by the operator only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveAccountStatus {
+    /// The generation of the spec (metadata.generation) that was acted on last, with or without success.
+    /// -1 until the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// How the account stands. Ready is always present: True while the credentials are there and were not rejected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// How many LiveMessageGroups of this namespace name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<i64>,
+}
+
+impl LiveAccountSpec {
+    /// The number of the account, as far as the spec tells it.
+    pub fn number(&self) -> Option<&str> {
+        let role = || self.credentials.oidc.as_ref()?.role_arn.split(':').nth(3);
+        self.account_id.as_deref().or_else(role).filter(|number| !number.is_empty())
+    }
+}
+
+impl LiveAccountStatus {
+    /// The recorded condition of this type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        get_condition(&self.conditions, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_the_one_given_or_else_the_roles() {
+        let oidc = OidcCredentials { role_arn: "acs:ram::42:role/live".into(), ..OidcCredentials::default() };
+        let credentials = AccountCredentials { oidc: Some(oidc), secret_ref: None };
+        let mut spec = LiveAccountSpec { credentials, ..LiveAccountSpec::default() };
+        assert_eq!(spec.number(), Some("42"));
+        spec.account_id = Some("7".into());
+        assert_eq!(spec.number(), Some("7"));
+        assert_eq!(LiveAccountSpec::default().number(), None);
+    }
+}

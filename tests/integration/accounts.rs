@@ -1,0 +1,269 @@
+//! LiveAccounts: the credentials and the budget of a namespace.
+
+mod budgets;
+mod oidc;
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::ResourceExt as _;
+use kube::api::Api;
+use live_message_operator::resources::{ConditionType, LiveAccount, LiveMessageGroup};
+use serde_json::{Value, json};
+
+use crate::by_hand::ByHand;
+use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
+use crate::world::{APP, World, app, condition};
+
+const KEY: &str = "LTAIteamKey0001";
+const SECRET: &str = "hush-team/secret+1=";
+
+/// What an operator may do that serves LiveAccounts.
+const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
+
+/// A world whose emulator knows these keys besides the operator's own.
+async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
+    let mut world = World::with(emulator(keys)).await?;
+    let namespace = world.namespace.clone();
+    world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &FLAGS)?;
+    Ok(world)
+}
+
+fn emulator(keys: &[(&str, &str)]) -> EmulatorOptions {
+    let access_keys = [ACCESS_KEY].iter().chain(keys).map(|(id, secret)| ((*id).to_owned(), (*secret).to_owned()));
+    EmulatorOptions { access_keys: access_keys.collect(), ..app() }
+}
+
+/// Another emulator with these keys and the same groups.
+fn rekey(world: &mut World<'_>, keys: &[(&str, &str)]) -> Result<()> {
+    let state = world.emulator.get("/state")?;
+    world.replace_emulator(emulator(keys))?;
+    world.emulator.set("/state", &state)
+}
+
+fn apply(world: &World<'_>, object: &Value) -> Result<()> {
+    let apply = ["apply", "--server-side", "-n", &world.namespace, "-f", "-"];
+    world.control_plane.kubectl_with_input(&apply, &object.to_string()).map(drop)
+}
+
+fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Result<()> {
+    let values = json!({"accessKeyId": id, "accessKeySecret": secret});
+    apply(world, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}))
+}
+
+/// A LiveAccount whose Secret has the same name; `more` is merged into its spec.
+fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
+    let mut spec = json!({"credentials": {"secretRef": {"name": name}}, "endpoint": world.emulator.url()});
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.clone());
+    }
+    apply(
+        world,
+        &json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveAccount",
+            "metadata": {"name": name}, "spec": spec
+        }),
+    )
+}
+
+async fn get_account(world: &World<'_>, name: &str) -> Result<LiveAccount> {
+    let api: Api<LiveAccount> = Api::namespaced(world.control_plane.client().await?, &world.namespace);
+    Ok(api.get(name).await?)
+}
+
+/// Waits until a LiveAccount has this reason at `Ready` and this many groups.
+async fn account_is(world: &World<'_>, name: &str, reason: &str, groups: i64) -> Result<LiveAccount> {
+    world
+        .until(&format!("LiveAccount {name} to be {reason} with {groups} groups"), 70, async || {
+            let account = get_account(world, name).await?;
+            let status = account.status.clone().unwrap_or_default();
+            let ready = status.condition(ConditionType::Ready).map(|ready| ready.reason.clone());
+            Ok(ready.as_deref() == Some(reason)
+                && status.groups == Some(groups)
+                && status.observed_generation == account.metadata.generation)
+        })
+        .await?;
+    get_account(world, name).await
+}
+
+fn of(name: &str) -> Value {
+    json!({"accountRef": {"name": name}})
+}
+
+/// Creates this many objects at once that name a LiveAccount.
+async fn create_many(world: &World<'_>, prefix: &str, count: usize, account: &str, more: &Value) -> Result<()> {
+    let all = futures::stream::iter((0..count).map(|number| format!("{prefix}{number:04}")));
+    all.map(async |name| {
+        let mut spec = of(account);
+        if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+            spec.extend(more.clone());
+        }
+        world.create(&name, spec).await.map(drop)
+    })
+    .buffer_unordered(32)
+    .try_collect()
+    .await
+}
+
+fn message(object: &LiveMessageGroup) -> String {
+    object.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default()
+}
+
+/// How many calls were signed with this key.
+fn calls_with(world: &World<'_>, key: &str) -> Result<usize> {
+    Ok(world.emulator.requests()?.iter().filter(|request| request.access_key_id.as_deref() == Some(key)).count())
+}
+
+/// Who signed the last call for this group.
+fn last_key(world: &World<'_>, group: &str) -> Result<Option<String>> {
+    let requests = world.requests()?;
+    Ok(requests.iter().rfind(|request| request.param("GroupId") == Some(group)).and_then(|r| r.access_key_id.clone()))
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.env = vec![("RUST_LOG".into(), "trace".into())];
+    world.start()?;
+    world.create("room", of("team")).await?;
+    let room = world.ready("room", "False", "CredentialsMissing").await?;
+    assert_eq!(message(&room), format!("there is no LiveAccount team in namespace {}", world.namespace));
+    assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
+    assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "one apply may bring both");
+    account(&world, "team", json!({}))?;
+    let told = "LiveAccount team has no credentials: there is no Secret team in this namespace";
+    world.until("the Secret to be missed", 20, async || Ok(message(&world.api.get("room").await?) == told)).await?;
+    account_is(&world, "team", "CredentialsMissing", 1).await?;
+    assert!(world.emulator.requests()?.is_empty(), "nothing is sent without credentials");
+    secret(&world, "team", (KEY, SECRET))?;
+    let came = Instant::now();
+    world.ready("room", "True", "Created").await?;
+    println!("ready {:?} after the Secret came", came.elapsed());
+    assert_eq!(last_key(&world, "room")?.as_deref(), Some(KEY));
+    let available = account_is(&world, "team", "Available", 1).await?;
+
+    // The key is renewed on both sides, and nobody is told.
+    rekey(&mut world, &[("LTAIteamKey0002", "renewed")])?;
+    secret(&world, "team", ("LTAIteamKey0002", "renewed"))?;
+    world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
+    world.ready("room", "True", "Created").await?;
+    assert_eq!(last_key(&world, "room")?.as_deref(), Some("LTAIteamKey0002"));
+    assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
+
+    // From one account to another: the next look is made with it.
+    world.patch("room", json!({"spec": {"accountRef": null}})).await?;
+    world.ready("room", "True", "Created").await?;
+    assert_eq!(last_key(&world, "room")?.as_deref(), Some(ACCESS_KEY.0));
+    account_is(&world, "team", "Available", 0).await?;
+    for hush in [SECRET, "renewed", "aHVzaC10ZWFt", "cmVuZXdlZA"] {
+        let log = world.log();
+        let shown = log.lines().find(|line| line.contains(hush) && !line.contains("credentials renewed"));
+        assert!(shown.is_none(), "the log shows {hush}: {shown:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_used_says_why() -> Result<()> {
+    let mut world = world(&[]).await?;
+    world.start()?;
+    account(&world, "team", json!({"endpoint": "https://127.0.0.1:99999"}))?;
+    world.create("room", of("team")).await?;
+    world.create("own", json!({})).await?;
+    let room = world.ready("room", "False", "CredentialsMissing").await?;
+    assert!(message(&room).starts_with("LiveAccount team cannot be used: endpoint"), "{}", message(&room));
+    let told = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
+    assert!(told.condition(ConditionType::Stalled).is_some(), "{told:?}");
+    world.ready("own", "True", "Created").await?;
+    account(&world, "team", json!({}))?;
+    secret(&world, "team", ACCESS_KEY)?;
+    world.ready("room", "True", "Created").await?;
+    let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "json"])?;
+    let events: Value = serde_json::from_str(&events)?;
+    let of_account = |reason: &str| {
+        let items = events["items"].as_array().into_iter().flatten();
+        items.filter(|e| e["involvedObject"]["kind"] == "LiveAccount" && e["reason"] == reason).count()
+    };
+    assert_eq!(of_account("InvalidInput"), 1, "one event a transition");
+    Ok(())
+}
+
+async fn versions(world: &World<'_>) -> Result<Vec<Option<String>>> {
+    let settled = world.list().await?.into_iter().filter(|object| object.name_any().starts_with("settled"));
+    Ok(settled.map(|object| object.resource_version()).collect())
+}
+
+/// Takes two minutes: a probe a minute.
+#[tokio::test]
+async fn a_revoked_key_is_told_by_those_with_work_only_and_one_success_heals_all() -> Result<()> {
+    const SETTLED: usize = 300;
+    const NEW: usize = 20;
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    // The sweep of the settled ones is not what is counted here.
+    world.options.args.push("--sweep-interval=168h".into());
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    create_many(&world, "settled", SETTLED, "team", &json!({})).await?;
+    world.start()?;
+    world.count_of("Created", SETTLED, 120).await?;
+    account_is(&world, "team", "Available", i64::try_from(SETTLED)?).await?;
+    let before = versions(&world).await?;
+
+    rekey(&mut world, &[])?;
+    create_many(&world, "new", NEW, "team", &json!({})).await?;
+    world.create("own", json!({})).await?;
+    for object in world.count_of("CredentialsRejected", NEW, 60).await? {
+        if object.name_any().starts_with("new") {
+            assert!(message(&object).contains("rejected the credentials of LiveAccount team"), "{}", message(&object));
+            assert_eq!(condition(&object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
+        }
+    }
+    world.ready("own", "True", "Created").await?;
+    account_is(&world, "team", "CredentialsRejected", i64::try_from(SETTLED + NEW)?).await?;
+    let first = calls_with(&world, KEY)?;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    let probes = calls_with(&world, KEY)? - first;
+    println!("{NEW} new objects with a revoked key: {first} calls at first, {probes} in the next 65 s");
+    // At first: those that were on their way before the first refusal came.
+    assert!(first <= 6 && (1..=2).contains(&probes), "{first} and {probes} calls");
+    let untouched = versions(&world).await? == before;
+    assert!(untouched, "settled objects stay as they are");
+
+    rekey(&mut world, &[(KEY, SECRET)])?;
+    let restored = Instant::now();
+    world.count_of("Created", SETTLED + NEW + 1, 75).await?;
+    println!("all Ready {:?} after the key was restored", restored.elapsed());
+    assert!(versions(&world).await? == before);
+    account_is(&world, "team", "Available", i64::try_from(SETTLED + NEW)?).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_namespace_deleted_in_one_go_takes_its_groups_with_it() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    create_many(&world, "room", 5, "team", &json!({"deletionPolicy": "Delete"})).await?;
+    world.start()?;
+    world.count_of("Created", 5, 60).await?;
+    let namespace = world.namespace.clone();
+    let started = Instant::now();
+    world.control_plane.kubectl(&["delete", "namespace", &namespace, "--wait=false"])?;
+    // What the namespace controller does, in its order: the credentials go first.
+    for kind in ["secrets", "liveaccounts", "livemessagegroups"] {
+        world.control_plane.kubectl(&["delete", kind, "--all", "-n", &namespace, "--wait=false"])?;
+    }
+    world.until("the objects to be gone", 40, async || Ok(world.list().await?.is_empty())).await?;
+    println!("5 objects gone {:?} after their namespace, Secret and LiveAccount", started.elapsed());
+    let hand = ByHand::at(&world)?;
+    for number in 0..5 {
+        assert!(hand.describe(&format!("room{number:04}")).await?.deleted, "{APP}/room{number}");
+    }
+    let finalize = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {}});
+    let path = format!("/api/v1/namespaces/{namespace}/finalize");
+    world.control_plane.kubectl_with_input(&["replace", "--raw", &path, "-f", "-"], &finalize.to_string())?;
+    world
+        .until("the namespace to be gone", 20, async || {
+            Ok(world.control_plane.kubectl(&["get", "namespace", &namespace]).is_err())
+        })
+        .await
+}

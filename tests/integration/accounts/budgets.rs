@@ -1,0 +1,68 @@
+//! LiveAccounts of one number share its budget; a cap is one's own.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::*;
+use crate::calls::Calls;
+
+const CREATE: &str = "CreateLiveMessageGroup";
+
+/// Two keys of one account.
+const KEYS: [(&str, &str); 2] = [("LTAIone", "hush-one@42"), ("LTAItwo", "hush-two@42")];
+
+#[tokio::test]
+async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()> {
+    let mut world = world(&KEYS).await?;
+    for (name, (id, hush)) in ["one", "two"].into_iter().zip(KEYS) {
+        secret(&world, name, (id, hush.trim_end_matches("@42")))?;
+        account(&world, name, json!({"accountId": "42"}))?;
+    }
+    for name in ["one", "two"] {
+        create_many(&world, name, 150, name, &json!({})).await?;
+    }
+    world.start()?;
+    world.count_of("Created", 300, 120).await?;
+    let calls = world.called(CREATE)?;
+    println!(
+        "two LiveAccounts of one number: {} calls in {:?}, {} in the busiest second",
+        calls.len(),
+        calls.span(),
+        calls.busiest_second()
+    );
+    assert!(calls.busiest_second() <= 50 && calls.codes().is_empty(), "{:?}", calls.codes());
+    // They took turns: neither had to wait until the other was done.
+    let middle = half(&world)?;
+    println!("of the first half {middle} were of the first");
+    assert!((40..=110).contains(&middle), "{middle}");
+
+    account(&world, "two", json!({"accountId": "42", "requestsPerSecond": 5}))?;
+    account_is(&world, "two", "Available", 150).await?;
+    let start = jiff::Timestamp::now();
+    create_many(&world, "slow", 30, "two", &json!({})).await?;
+    let began = Instant::now();
+    create_many(&world, "fast", 200, "one", &json!({})).await?;
+    world
+        .until("the account without a cap to be done", 60, async || {
+            let objects = world.list().await?;
+            let done = objects.iter().filter(|o| o.name_any().starts_with("fast") && crate::world::is(o, "Created"));
+            Ok(done.count() == 200)
+        })
+        .await?;
+    let fast = began.elapsed();
+    world.count_of("Created", 530, 60).await?;
+    let calls = Calls::read(&world.emulator, CREATE)?.after(start);
+    let slow = calls.of_key("LTAItwo");
+    println!("capped at 5: {} in the busiest second; the other 200 took {fast:?}", slow.busiest_second());
+    assert!(slow.busiest_second() <= 5, "{}", slow.busiest_second());
+    assert!(fast.as_secs() < 25, "{fast:?}");
+    Ok(())
+}
+
+/// How many of the first 150 creates were made with the first key.
+fn half(world: &World<'_>) -> Result<usize> {
+    let requests = world.emulator.requests()?;
+    let creates = requests.iter().filter(|request| request.operation == CREATE).take(150);
+    Ok(creates.filter(|request| request.access_key_id.as_deref() == Some("LTAIone")).count())
+}
