@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::causes::gate_of;
 use super::key::Key;
+use super::mark::Expected;
 use super::reconcile::Reconciler;
 use crate::decide::{GateKind, Lane};
 use crate::live::operation::{GroupStatus, ListPage};
@@ -121,7 +122,7 @@ async fn sweep(reconciler: &Reconciler, app: &str, want: Option<Want>, interval:
         Ok(Listed::Whole { total, ids }) => {
             for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
                 tracing::info!(object = %key, group = id, "the sweep does not find the group");
-                reconciler.suspect(key);
+                reconciler.suspect(key, Expected::Live);
             }
             wake(reconciler, reconciler.places().counted(app, total, Some(ids)));
         }
@@ -129,7 +130,7 @@ async fn sweep(reconciler: &Reconciler, app: &str, want: Option<Want>, interval:
             wake(reconciler, reconciler.places().counted(app, total, None));
             if want.is_none() {
                 // Fewer objects than pages: each is described instead.
-                expected.iter().for_each(|(_, key)| reconciler.suspect(key));
+                expected.iter().for_each(|(_, key)| reconciler.suspect(key, Expected::Live));
             }
         }
         Err(error) => {
@@ -164,7 +165,7 @@ async fn list(
         let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
         for group in &page.groups {
             let suspects = reconciler.index().contradicted_by(app, group);
-            suspects.iter().for_each(|key| reconciler.suspect(key));
+            suspects.iter().for_each(|(key, recorded)| reconciler.suspect(key, *recorded));
             ids.insert(group.group_id.clone());
         }
         if u64::from(number) >= pages || page.groups.is_empty() {
