@@ -22,6 +22,7 @@ mod policies;
 mod refusals;
 mod replaced;
 mod secrets;
+mod story;
 mod sweep;
 
 mod world;
