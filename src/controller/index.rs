@@ -287,16 +287,23 @@ impl Index {
         self.of_app(app).any(|(_, record)| record.mark.expected != Expected::Nothing)
     }
 
-    /// The objects that a listed group contradicts: recorded as gone, or as another one than it shows.
-    pub fn contradicted_by(&self, app: &App, group: &GroupSnapshot) -> Vec<Key> {
+    /// What the record of this object says of its group.
+    pub fn expects(&self, key: &Key) -> Expected {
+        self.records.get(key).map_or(Expected::Nothing, |record| record.mark.expected)
+    }
+
+    /// The objects that a listed group contradicts, and what they have recorded: that it is gone, or another one than it
+    /// shows.
+    pub fn contradicted_by(&self, app: &App, group: &GroupSnapshot) -> Vec<(Key, Expected)> {
         let identity = Identity { app_id: app.id.clone(), group_id: group.group_id.clone() };
         let members = self.groups.get(&identity);
-        let suspects = members.into_iter().flatten().filter(|key| {
-            self.records.get(*key).is_some_and(|record| {
-                record.account == app.account && !record.deleting && record.mark.is_contradicted_by(group)
-            })
+        let suspects = members.into_iter().flatten().filter_map(|key| {
+            let record = self.records.get(key)?;
+            let contradicted =
+                record.account == app.account && !record.deleting && record.mark.is_contradicted_by(group);
+            contradicted.then(|| (key.clone(), record.mark.expected))
         });
-        suspects.cloned().collect()
+        suspects.collect()
     }
 
     fn of_app<'a>(&'a self, app: &'a App) -> impl Iterator<Item = (&'a Key, &'a Record)> {

@@ -1,6 +1,6 @@
 //! One step of a pass: read the object, decide, act, write the status.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::events::{Events, Kind};
 use super::gates::Gates;
 use super::index::Index;
 use super::key::Key;
+use super::mark::Expected;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
 use super::permission::Permission;
@@ -54,8 +55,8 @@ pub struct Reconciler {
     /// Until when no call for a group may be sent: an earlier one may arrive yet.
     pub(super) holds: Mutex<HashMap<Identity, Instant>>,
     places: Mutex<Places<Key>>,
-    /// Objects that a sweep found contradicted.
-    suspects: Mutex<HashSet<Key>>,
+    /// Objects whose record a sweep found contradicted, and what the record said.
+    suspects: Mutex<HashMap<Key, Expected>>,
     /// Counts and lists that objects wait for.
     pub wanted: Wanted,
 }
@@ -99,9 +100,9 @@ impl Reconciler {
         locked(&self.places)
     }
 
-    /// A list contradicts the record of this object: it is looked at, after everything that users wait for.
-    pub fn suspect(&self, key: &Key) {
-        locked(&self.suspects).insert(key.clone());
+    /// A list contradicts what the record of this object says: it is looked at, after everything that users wait for.
+    pub fn suspect(&self, key: &Key, contradicted: Expected) {
+        locked(&self.suspects).insert(key.clone(), contradicted);
         self.work.add(key, Lane::Sweep);
     }
 
@@ -201,7 +202,9 @@ impl Reconciler {
         if pass.facts.is_empty() {
             pass.hear(&object);
         }
-        if locked(&self.suspects).remove(key) {
+        // A record that says something else by now was written after another look: the list is older.
+        let contradicted = locked(&self.suspects).remove(key);
+        if contradicted.is_some_and(|contradicted| self.index().expects(key) == contradicted) {
             pass.facts.suspect();
         }
         loop {

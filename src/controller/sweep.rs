@@ -14,6 +14,7 @@ use super::account::Account;
 use super::causes::gate_of;
 use super::index::App;
 use super::key::Key;
+use super::mark::Expected;
 use super::reconcile::Reconciler;
 use crate::decide::{GateKind, Lane};
 use crate::live::operation::{GroupStatus, ListPage};
@@ -127,7 +128,7 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         Ok(Listed::Whole { total, ids }) => {
             for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
                 tracing::info!(object = %key, group = id, "the sweep does not find the group");
-                reconciler.suspect(key);
+                reconciler.suspect(key, Expected::Live);
             }
             wake(reconciler, reconciler.places().counted(&app.scope(), total, Some(ids)));
         }
@@ -135,7 +136,7 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
             wake(reconciler, reconciler.places().counted(&app.scope(), total, None));
             if want.is_none() {
                 // Fewer objects than pages: each is described instead.
-                expected.iter().for_each(|(_, key)| reconciler.suspect(key));
+                expected.iter().for_each(|(_, key)| reconciler.suspect(key, Expected::Live));
             }
         }
         Err(error) => {
@@ -171,7 +172,7 @@ async fn list(
         let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
         for group in &page.groups {
             let suspects = reconciler.index().contradicted_by(app, group);
-            suspects.iter().for_each(|key| reconciler.suspect(key));
+            suspects.iter().for_each(|(key, recorded)| reconciler.suspect(key, *recorded));
             ids.insert(group.group_id.clone());
         }
         if u64::from(number) >= pages || page.groups.is_empty() {

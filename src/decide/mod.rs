@@ -128,11 +128,25 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
         return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::conflict(&desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
-        let paused = has_condition(object, ConditionType::Paused);
-        let rest = if paused { Action::Write(Verdict::Resumed) } else { Action::Nothing };
-        return finalizer_in_step(object).unwrap_or(rest);
+        if let Some(step) = finalizer_in_step(object) {
+            return step;
+        }
+        if !has_condition(object, ConditionType::Paused) {
+            return Action::Nothing;
+        }
+        if observes || !owes_a_look(object) {
+            return Action::Write(Verdict::Resumed);
+        }
     }
     if observes { observe(&desired, facts) } else { advance(object, &desired, facts) }
+}
+
+/// Whether a settled object is to be looked at when its pause ends: what sweeps would have put right meanwhile was left.
+/// Where only a person could go on, or a change was given up, that still holds.
+fn owes_a_look(object: &LiveMessageGroup) -> bool {
+    let gave_up = object.condition(ConditionType::InSync).map(|sync| sync.reason.as_str());
+    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+    ready == Some(ConditionStatus::True) && gave_up != Some(Reason::ChangeNotTaken.as_str())
 }
 
 fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {

@@ -42,15 +42,39 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
     assert_eq!(condition(&room, ConditionType::Paused), ["", ""]);
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "new");
 
-    // A pause of a settled object goes as it came, without a call.
-    let calls = world.requests()?.len();
-    world.patch("room", annotate("paused", json!("true"))).await?;
-    let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
-    world.until("the pause to be told", 20, paused).await?;
-    world.patch("room", annotate("paused", json!("false"))).await?;
-    let resumed = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["", ""]);
-    world.until("the pause to be over", 20, resumed).await?;
-    assert_eq!(world.requests()?.len(), calls);
+    Ok(())
+}
+
+#[tokio::test]
+async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> Result<()> {
+    let mut world = World::new(&["seen"]).await?;
+    world.options.args.push("--sweep-interval=168h".into());
+    world.start()?;
+    world.create("room", json!({"groupInfo": "mine"})).await?;
+    world.ready("room", "True", "Created").await?;
+    world.create("seen", json!({"managementPolicy": "Observe"})).await?;
+    world.ready("seen", "True", "Observed").await?;
+    let pause_and_resume = async |name: &str, drift: Option<&str>| {
+        world.patch(name, annotate("paused", json!("true"))).await?;
+        let paused = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["True", "Paused"]);
+        world.until("the pause to be told", 20, paused).await?;
+        if let Some(info) = drift {
+            ByHand::at(&world)?.set_info(name, info).await?;
+        }
+        let calls = world.requests()?.len();
+        world.patch(name, annotate("paused", json!("false"))).await?;
+        let resumed = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["", ""]);
+        world.until("the pause to be over", 20, resumed).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let new = world.requests()?.split_off(calls).into_iter().map(|request| request.operation);
+        Result::<Vec<String>>::Ok(new.collect())
+    };
+    assert_eq!(pause_and_resume("room", None).await?, ["DescribeLiveMessageGroup"]);
+    let corrected = ["DescribeLiveMessageGroup", "ModifyLiveMessageGroup", "DescribeLiveMessageGroup"];
+    assert_eq!(pause_and_resume("room", Some("theirs")).await?, corrected);
+    assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "mine");
+    world.ready("room", "True", "Created").await?;
+    assert_eq!(pause_and_resume("seen", Some("theirs")).await?, Vec::<String>::new(), "nothing is kept in sync");
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod policies;
 mod refusals;
 mod replaced;
 mod secrets;
+mod story;
 mod sweep;
 
 mod world;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::error::{Context as _, Error, Result};
 use super::helm::Helm;
 use super::kubeconfig::{Access, Cluster};
@@ -17,6 +19,19 @@ use super::{pki, repository, tools};
 
 /// Seconds, generous: a server that is ready in 3 s alone takes a minute beside a compiler on the same two cores.
 const READY: Duration = Duration::from_secs(120);
+
+const AUDIT_LOG: &str = "audit.jsonl";
+
+const AUDIT_POLICY: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: RequestResponse
+    userGroups: [system:serviceaccounts]
+    verbs: [create, update, patch, delete, deletecollection]
+  - level: None
+"#;
 
 /// The one control plane of this test run, started by the first test that asks. Tests share it and take a namespace each;
 /// a test that stops the apiserver starts a control plane of its own.
@@ -34,6 +49,7 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     tools: PathBuf,
     ports: Ports,
+    audited: bool,
     crds: Mutex<bool>,
     // Last: the servers write here until they are dropped.
     dir: Scratch,
@@ -49,11 +65,20 @@ struct Ports {
 impl ControlPlane {
     /// Starts both servers and waits until they are ready: 3 to 4 s on an idle machine.
     pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// The same, with an audit log of everything that ServiceAccounts write: see [`audit_log`](Self::audit_log).
+    pub fn start_audited() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(audited: bool) -> Result<Self> {
         let tools = tools::control_plane()?;
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match Self::start_once(tools.clone()) {
+            match Self::start_once(tools.clone(), audited) {
                 // Between picking a free port and binding it, somebody else may have taken it.
                 Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
                 done => return done,
@@ -61,7 +86,7 @@ impl ControlPlane {
         }
     }
 
-    fn start_once(tools: PathBuf) -> Result<Self> {
+    fn start_once(tools: PathBuf, audited: bool) -> Result<Self> {
         let dir = Scratch::new("control-plane")?;
         let ports = Ports::pick()?;
         let pki = pki::make(&dir)?;
@@ -70,10 +95,10 @@ impl ControlPlane {
         let kubeconfig = dir.write("admin.kubeconfig", admin)?;
         let kubectl = Kubectl::new(tools.join("kubectl"), kubeconfig.clone());
         let mut etcd = start_etcd(&tools, &dir, ports)?;
-        let mut apiserver = start_apiserver(&tools, &dir, ports)?;
+        let mut apiserver = start_apiserver(&tools, &dir, ports, audited)?;
         wait_ready(&kubectl, &mut [&mut etcd, &mut apiserver])?;
         let (apiserver, crds) = (Mutex::new(apiserver), Mutex::new(false));
-        Ok(Self { apiserver, etcd, kubectl, cluster, kubeconfig, tools, ports, crds, dir })
+        Ok(Self { apiserver, etcd, kubectl, cluster, kubeconfig, tools, ports, audited, crds, dir })
     }
 
     /// `https://127.0.0.1:PORT` of the apiserver.
@@ -152,7 +177,7 @@ impl ControlPlane {
     /// Starts the apiserver again, on the same port and data, and waits until it is ready.
     pub fn start_apiserver(&self) -> Result<()> {
         let mut apiserver = lock(&self.apiserver);
-        *apiserver = start_apiserver(&self.tools, &self.dir, self.ports)?;
+        *apiserver = start_apiserver(&self.tools, &self.dir, self.ports, self.audited)?;
         wait_ready(&self.kubectl, &mut [&mut apiserver])
     }
 
@@ -164,6 +189,18 @@ impl ControlPlane {
     /// Thaws it (SIGCONT).
     pub fn resume_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigcont()
+    }
+
+    /// Every write of a ServiceAccount so far, whole, as the apiserver answered it (`audit.k8s.io/v1`).
+    pub fn audit_log(&self) -> Result<Vec<Value>> {
+        let path = self.dir.join(AUDIT_LOG);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text.context(path.display())?,
+        };
+        // The last line may be in the middle of being written.
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        complete.lines().map(|line| serde_json::from_str(line).context(line)).collect()
     }
 
     /// Process ids of etcd and of the apiserver.
@@ -230,9 +267,9 @@ fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
     Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
 }
 
-fn start_apiserver(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
+fn start_apiserver(tools: &Path, dir: &Scratch, ports: Ports, audited: bool) -> Result<Process> {
     let file = |name: &str| dir.join(name).display().to_string();
-    let args = [
+    let mut args = vec![
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
         "--bind-address=127.0.0.1".to_owned(),
         format!("--secure-port={}", ports.apiserver),
@@ -254,6 +291,12 @@ fn start_apiserver(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process>
         // No controller-manager makes the `default` ServiceAccounts that this admission plugin insists on for pods.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
     ];
+    if audited {
+        let policy = dir.write("audit-policy.yaml", AUDIT_POLICY)?;
+        args.push(format!("--audit-policy-file={}", policy.display()));
+        // A line is in the file before the request ends.
+        args.extend([format!("--audit-log-path={}", file(AUDIT_LOG)), "--audit-log-mode=blocking".to_owned()]);
+    }
     Process::spawn(&tools.join("kube-apiserver"), &args, &[], &dir.join("kube-apiserver.log"))
 }
 

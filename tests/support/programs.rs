@@ -163,6 +163,11 @@ impl Emulator {
         admin::request(&self.admin, "PUT", path, &value.to_string()).map(drop)
     }
 
+    /// Takes it away.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        admin::request(&self.admin, "DELETE", path, "").map(drop)
+    }
+
     /// Every call it received so far, in order.
     pub fn requests(&self) -> Result<Vec<Request>> {
         request_log::read(&self.dir.join("requests.jsonl"))

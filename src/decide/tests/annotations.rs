@@ -13,6 +13,10 @@ fn resumed() -> Value {
     json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": null}}})
 }
 
+fn has_paused(object: &LiveMessageGroup) -> bool {
+    object.condition(ConditionType::Paused).is_some()
+}
+
 fn handled(object: &LiveMessageGroup) -> Option<&str> {
     object.status.as_ref()?.last_handled_reconcile_at.as_deref()
 }
@@ -34,11 +38,16 @@ fn a_pause_is_told_and_changes_nothing_else() {
 }
 
 #[test]
-fn the_end_of_a_pause_costs_a_call_only_where_there_is_something_to_do() {
+fn at_the_end_of_a_pause_a_live_group_is_looked_at_once() {
     let settled = after(created(paused()), vec![], resumed());
     assert_eq!(triage(&settled), Some(Lane::Change));
-    let before = created(json!({})).status.unwrap();
-    assert_eq!(pass(&settled, vec![]).unwrap(), before);
+    let looked = "Ready=True/Created InSync=True/InSync origin=Created observed=1";
+    assert_eq!(shown(&settled, vec![Answer::Group(snapshot())]), looked);
+    let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
+    assert_eq!(shown(&settled, vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())]), looked);
+    // A look that fails is owed still.
+    let failed = after(settled.clone(), vec![Answer::Lost], json!({}));
+    assert_eq!(triage(&failed), Some(Lane::Retry));
 
     let edited = with(settled, edited(json!({"groupInfo": "v2"})));
     let (_, calls) = play(
@@ -55,6 +64,18 @@ fn the_end_of_a_pause_costs_a_call_only_where_there_is_something_to_do() {
     let new = after(object(paused()), vec![], resumed());
     assert_eq!(line(new.status.as_ref().unwrap()), "Ready=Unknown/Pending Paused=True/Paused observed=-1");
     assert_eq!(shown(&new, vec![Answer::Created]), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
+}
+
+#[test]
+fn the_end_of_a_pause_costs_no_call_where_nothing_is_kept_or_only_a_person_can_go_on() {
+    let deleted = after(object(json!({})), vec![Answer::Blocked], paused());
+    let observing = with(object(json!({})), json!({"spec": {"managementPolicy": "Observe"}}));
+    let observing = after(observing, vec![Answer::Group(snapshot())], paused());
+    for object in [deleted, observing] {
+        let waiting = after(object, vec![], resumed());
+        assert!(has_paused(&waiting) && triage(&waiting) == Some(Lane::Change));
+        assert!(!has_paused(&after(waiting, vec![], json!({}))));
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Context as _, Result, Scratch, argo_cd, documents, repository, shared_control_plane};
 
+const WAITING: &str = "Waiting for the operator";
+
 fn example(path: &str) -> PathBuf {
     repository().join("examples/gitops").join(path)
 }
@@ -53,11 +55,11 @@ fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
     let ready = condition("Ready", "True");
     let not_ready = condition("Ready", "False");
     let cases = [
-        (Value::Null, "Progressing", "Waiting for the operator"),
-        (json!({}), "Progressing", "Waiting for the operator"),
-        (json!({"observedGeneration": 1}), "Progressing", "Waiting for the operator"),
-        (json!({"observedGeneration": 0, "conditions": [ready]}), "Progressing", "Waiting for the operator"),
-        (status(json!([])), "Progressing", "Waiting for the operator"),
+        (Value::Null, "Progressing", WAITING),
+        (json!({}), "Progressing", WAITING),
+        (json!({"observedGeneration": 1}), "Progressing", WAITING),
+        (json!({"observedGeneration": 0, "conditions": [ready]}), "Progressing", WAITING),
+        (status(json!([])), "Progressing", WAITING),
         (status(json!([ready])), "Healthy", "Ready 群 \""),
         (status(json!([not_ready])), "Progressing", "Ready 群 \""),
         // Whatever their order.
@@ -66,6 +68,14 @@ fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
         (status(json!([not_ready, condition("Stalled", "False")])), "Progressing", "Ready 群 \""),
         (status(json!([not_ready, condition("Reconciling", "True")])), "Progressing", "Reconciling 群 \""),
         (status(json!([ready, condition("Paused", "True")])), "Suspended", "Paused 群 \""),
+        // Edited while it is paused, or paused from the start.
+        (
+            json!({"observedGeneration": 0, "conditions": [ready, condition("Paused", "True")]}),
+            "Suspended",
+            "Paused 群 \"",
+        ),
+        (json!({"conditions": [condition("Paused", "True")]}), "Suspended", "Paused 群 \""),
+        (json!({"observedGeneration": 0, "conditions": [condition("Paused", "False")]}), "Progressing", WAITING),
     ];
     for kind in kinds().into_iter().chain(["AnotherKind".to_owned()]) {
         let object =

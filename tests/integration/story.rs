@@ -1,0 +1,203 @@
+//! One long story, and every call and every write that it costs: the golden log of requests, tests/golden/story.log.
+//! `UPDATE_GOLDEN=1 make integration FILTER=golden_story` rewrites it.
+
+mod chapters;
+mod record;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use kube::api::{Patch, PatchParams};
+use live_message_operator::resources::LiveMessageGroup;
+use serde_json::{Value, json};
+
+use crate::support::{ControlPlane, EmulatorOptions, Result, repository};
+use crate::world::{APP, World, app};
+use record::Cursor;
+
+const GOLDEN: &str = "tests/golden/story.log";
+
+/// Nothing happens for this long: the step is over.
+const QUIET: Duration = Duration::from_millis(1200);
+
+/// Never within a story, and all the time.
+const INTERVALS: [&str; 2] = ["--sweep-interval=168h", "--sweep-interval=1s"];
+
+#[tokio::test]
+async fn the_golden_story() -> Result<()> {
+    let control_plane = ControlPlane::start_audited()?;
+    control_plane.apply_crds()?;
+    let mut story = Story::begin(&control_plane).await?;
+    story.a_group().await?;
+    story.groups_that_were_there().await?;
+    story.pauses().await?;
+    story.deletions().await?;
+    story.two_objects_of_one_group().await?;
+    story.other_policies().await?;
+    story.what_somebody_else_does().await?;
+    story.failures().await?;
+    story.nothing_more_to_do().await?;
+    compare(&story.text)
+}
+
+/// The world, and what has been told of it.
+struct Story<'c> {
+    world: World<'c>,
+    /// What was applied last under each name.
+    manifests: BTreeMap<String, Value>,
+    /// The group that each object has named last.
+    groups: BTreeMap<String, String>,
+    cursor: Cursor,
+    steps: usize,
+    text: String,
+}
+
+impl<'c> Story<'c> {
+    async fn begin(control_plane: &'c ControlPlane) -> Result<Self> {
+        let groups = ["demo/hall", "demo/yard", "demo/lost:deleted", "small/first"].map(String::from).to_vec();
+        let mut world = World::on(control_plane, EmulatorOptions { groups, ..app() }, &[]).await?;
+        world.options.args.push(INTERVALS[0].into());
+        let cursor = Cursor { writes: control_plane.audit_log()?.len(), ..Cursor::default() };
+        let (manifests, groups) = (BTreeMap::new(), BTreeMap::new());
+        let mut story = Self { world, manifests, groups, cursor, steps: 0, text: String::new() };
+        story.start().await?;
+        Ok(story)
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.world.start()?;
+        self.world.until("the operator to work", 40, async || Ok(self.world.log().contains("listed: working"))).await
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        self.world.stop()?;
+        self.start().await
+    }
+
+    /// Applies a manifest as a pipeline does; `annotations` go with it.
+    async fn apply_with(&mut self, name: &str, spec: Value, annotations: Value) -> Result<()> {
+        let mut whole = json!({"appId": APP});
+        if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {
+            whole.extend(spec.clone());
+        }
+        let group = whole["groupId"].as_str().unwrap_or(name).to_owned();
+        self.groups.insert(name.to_owned(), group);
+        let object = json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"name": name, "annotations": annotations}, "spec": whole
+        });
+        self.manifests.insert(name.to_owned(), object);
+        self.apply_again(name).await
+    }
+
+    async fn apply_again(&self, name: &str) -> Result<()> {
+        let params = PatchParams::apply("pipeline").force();
+        self.world.api.patch(name, &params, &Patch::Apply(&self.manifests[name])).await.map(drop).map_err(Into::into)
+    }
+
+    /// A step that applies a manifest and ends with this `Ready`.
+    async fn apply(&mut self, title: &str, name: &str, spec: Value, [status, reason]: [&str; 2]) -> Result<()> {
+        self.apply_with(name, spec, json!({})).await?;
+        self.world.ready(name, status, reason).await?;
+        self.tell(title).await
+    }
+
+    /// A step that deletes an object.
+    async fn delete(&mut self, title: &str, name: &str) -> Result<()> {
+        self.world.delete(name).await?;
+        self.manifests.remove(name);
+        self.tell(title).await
+    }
+
+    /// A step in which the sweep finds something: until `holds` says that this object is put right.
+    async fn sweep(&mut self, title: &str, name: &str, holds: impl Fn(&LiveMessageGroup) -> bool) -> Result<()> {
+        let last = self.world.options.args.len() - 1;
+        self.world.options.args[last] = INTERVALS[1].into();
+        self.restart().await?;
+        self.world.until(title, 40, async || Ok(holds(&self.world.api.get(name).await?))).await?;
+        self.quiet().await?;
+        self.world.options.args[last] = INTERVALS[0].into();
+        self.restart().await?;
+        self.tell(title).await
+    }
+
+    /// Moves the emulator's clock.
+    fn days_pass(&mut self, days: i64) -> Result<()> {
+        let passed = SignedDuration::from_hours(24 * days);
+        self.cursor.moved += passed;
+        self.world.emulator.set("/clock", &json!({"advanceSeconds": passed.as_secs()}))
+    }
+
+    /// Waits until neither a call nor a write has come for a while.
+    async fn quiet(&self) -> Result<()> {
+        let (mut last, mut since) = (0, Instant::now());
+        while since.elapsed() < QUIET {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let calls = self.world.requests()?.len();
+            let now = calls + self.world.control_plane.audit_log()?.len();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a step: what it has caused, under its title.
+    async fn tell(&mut self, title: &str) -> Result<()> {
+        self.quiet().await?;
+        let (calls, writes) = (self.world.emulator.requests()?, self.world.control_plane.audit_log()?);
+        let moved = self.cursor.moved;
+        let group_of = |name: &str| self.groups.get(name).cloned().unwrap_or_default();
+        let mut lines = Vec::new();
+        for request in &calls[self.cursor.calls..] {
+            lines.push(record::call(request, moved)?);
+        }
+        for audit in &writes[self.cursor.writes..] {
+            lines.push(record::write(audit, group_of)?);
+        }
+        self.cursor = Cursor { calls: calls.len(), writes: writes.len(), moved };
+        self.steps += 1;
+        let told = record::in_order(lines);
+        println!("{}. {title}\n{told}", self.steps);
+        self.text += &format!("## {}. {title}\n{told}\n", self.steps);
+        Ok(())
+    }
+}
+
+fn compare(text: &str) -> Result<()> {
+    let path = repository().join(GOLDEN);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return Ok(std::fs::write(&path, text)?);
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == text,
+        "the story costs other requests than {GOLDEN} says; where the new ones are right, \
+         UPDATE_GOLDEN=1 make integration FILTER=golden_story writes them\n\n{}",
+        difference(&expected, text)
+    );
+    Ok(())
+}
+
+/// Step by step, what only one of the two has.
+fn difference(old: &str, new: &str) -> String {
+    let steps = |text: &str| -> Vec<(String, String)> {
+        let split = |step: &str| step.split_once('\n').map(|(title, lines)| (title.to_owned(), lines.to_owned()));
+        text.split("## ").filter_map(split).collect()
+    };
+    let (old, new) = (steps(old), steps(new));
+    let mut shown = String::new();
+    for at in 0..old.len().max(new.len()) {
+        let (before, after) = (old.get(at), new.get(at));
+        if before == after {
+            continue;
+        }
+        for (sign, step) in [('-', before), ('+', after)] {
+            let Some((title, lines)) = step else { continue };
+            shown += &format!("{sign} ## {title}\n");
+            lines.lines().filter(|line| !line.is_empty()).for_each(|line| shown += &format!("{sign} {line}\n"));
+        }
+    }
+    shown
+}

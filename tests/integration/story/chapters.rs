@@ -1,0 +1,188 @@
+//! The story, chapter by chapter.
+
+use live_message_operator::live::Call;
+use live_message_operator::resources::{ConditionType, LiveMessageGroup};
+use serde_json::{Value, json};
+
+use super::Story;
+use crate::by_hand::{ByHand, group};
+use crate::support::Result;
+use crate::world::{condition, is};
+
+const CREATED: [&str; 2] = ["True", "Created"];
+const ADOPTED: [&str; 2] = ["True", "AlreadyExists"];
+const RECOVERED: [&str; 2] = ["True", "Recovered"];
+const DELETED: [&str; 2] = ["False", "GroupDeleted"];
+
+fn is_paused(object: &LiveMessageGroup) -> bool {
+    condition(object, ConditionType::Paused)[0] == "True"
+}
+
+fn annotation(name: &str, value: &str) -> Value {
+    json!({format!("live.alibabacloud.com/{name}"): value})
+}
+
+impl Story<'_> {
+    pub(super) async fn a_group(&mut self) -> Result<()> {
+        self.apply("created", "room", json!({"groupInfo": "v1"}), CREATED).await?;
+        self.apply("edited", "room", json!({"groupInfo": "v2"}), CREATED).await?;
+        let spec = json!({"groupInfo": "v2", "administrators": ["host1", "host2"]});
+        self.apply("administrators added", "room", spec.clone(), CREATED).await?;
+        let spec = json!({"groupInfo": "v2", "administrators": ["host2", "host1"]});
+        self.apply("administrators in another order", "room", spec.clone(), CREATED).await?;
+        self.world.patch("room", json!({"metadata": {"labels": {"team": "events"}}})).await?;
+        self.tell("a label added").await?;
+        self.force("room", spec).await?;
+        self.tell("a reconcile asked for").await
+    }
+
+    async fn force(&mut self, name: &str, spec: Value) -> Result<()> {
+        let value = format!("request{}", self.steps);
+        self.apply_with(name, spec, annotation("reconcile-requested-at", &value)).await?;
+        let handled = async || {
+            let status = self.world.api.get(name).await?.status;
+            Ok(status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some(value.as_str()))
+        };
+        self.world.until("the request to be acknowledged", 40, handled).await
+    }
+
+    pub(super) async fn groups_that_were_there(&mut self) -> Result<()> {
+        self.apply("adopted as it is", "as-is", json!({"groupId": "hall"}), ADOPTED).await?;
+        let spec = json!({"groupId": "hall", "groupInfo": "ours"});
+        self.apply("the adopted group edited", "as-is", spec, ADOPTED).await?;
+        let spec = json!({"groupInfo": "ours", "groupName": "Yard"});
+        self.apply("adopted, a field that cannot change differs", "yard", spec, ADOPTED).await?;
+        self.apply("a deleted id", "lost", json!({"groupInfo": "new"}), DELETED).await?;
+        let spec = json!({"groupInfo": "new", "deletedGroupPolicy": "Recover"});
+        self.apply("recovered by its policy", "lost", spec, RECOVERED).await
+    }
+
+    pub(super) async fn pauses(&mut self) -> Result<()> {
+        let paused = annotation("paused", "true");
+        let spec = json!({"groupInfo": "v1"});
+        self.apply("another one created", "door", spec.clone(), CREATED).await?;
+        self.pause("door", spec.clone(), &paused).await?;
+        self.tell("paused").await?;
+        self.apply_with("door", spec.clone(), json!({})).await?;
+        self.resumed("door").await?;
+        self.tell("resumed").await?;
+        self.pause("door", spec, &paused).await?;
+        self.tell("paused again").await?;
+        let spec = json!({"groupInfo": "v2"});
+        self.apply_with("door", spec.clone(), paused.clone()).await?;
+        self.tell("edited while paused").await?;
+        self.apply("resumed after the edit", "door", spec.clone(), CREATED).await?;
+        self.pause("door", spec.clone(), &paused).await?;
+        ByHand::at(&self.world)?.set_info("door", "theirs").await?;
+        self.tell("edited by hand while paused").await?;
+        self.apply_with("door", spec, json!({})).await?;
+        self.resumed("door").await?;
+        self.tell("resumed after the hand edit").await
+    }
+
+    async fn pause(&mut self, name: &str, spec: Value, annotations: &Value) -> Result<()> {
+        self.apply_with(name, spec, annotations.clone()).await?;
+        self.world.until("the pause to be told", 40, async || Ok(is_paused(&self.world.api.get(name).await?))).await
+    }
+
+    async fn resumed(&self, name: &str) -> Result<()> {
+        let over = async || Ok(!is_paused(&self.world.api.get(name).await?));
+        self.world.until("the pause to be over", 40, over).await
+    }
+
+    pub(super) async fn deletions(&mut self) -> Result<()> {
+        self.apply("one to be retained", "kept", json!({}), CREATED).await?;
+        self.delete("deleted with the default policy, Retain", "kept").await?;
+        self.apply("made again under the old name", "kept", json!({}), ADOPTED).await?;
+        self.apply("policy Delete for an adopted group", "kept", json!({"deletionPolicy": "Delete"}), ADOPTED).await?;
+        self.delete("deleted: what it did not create is retained", "kept").await?;
+        self.apply("one to be deleted later", "temp", json!({}), CREATED).await?;
+        self.apply("switched to Delete", "temp", json!({"deletionPolicy": "Delete"}), CREATED).await?;
+        self.delete("deleted with its group", "temp").await?;
+        self.apply("the deleted id asked for again", "temp", json!({}), DELETED).await?;
+        let spec = json!({"groupId": "temp2"});
+        self.apply("the way out: another groupId", "temp", spec, CREATED).await?;
+        let spec = json!({"deletionPolicy": "Delete"});
+        self.apply("policy Delete from the start", "brief", spec, CREATED).await?;
+        self.apply("switched to Retain", "brief", json!({}), CREATED).await
+    }
+
+    pub(super) async fn two_objects_of_one_group(&mut self) -> Result<()> {
+        let spec = json!({"groupId": "shared", "deletionPolicy": "Delete"});
+        self.apply("the holder", "holder", spec, CREATED).await?;
+        let spec = json!({"groupId": "shared"});
+        self.apply("a second object of the same group", "heir", spec, ["False", "Conflict"]).await?;
+        self.world.delete("holder").await?;
+        self.manifests.remove("holder");
+        self.world.ready("heir", "True", "AlreadyExists").await?;
+        self.tell("handed over").await
+    }
+
+    pub(super) async fn other_policies(&mut self) -> Result<()> {
+        let observe = |id: &str| json!({"groupId": id, "managementPolicy": "Observe"});
+        self.apply("Observe", "watcher", observe("room"), ["True", "Observed"]).await?;
+        self.apply("Observe, no group", "nothing", observe("none"), ["False", "GroupNotFound"]).await?;
+        let once = |info: &str| json!({"managementPolicy": "CreateOnly", "groupInfo": info});
+        self.apply("CreateOnly", "once", once("v1"), CREATED).await?;
+        self.apply("CreateOnly, edited", "once", once("v2"), CREATED).await?;
+        self.delete("Observe, deleted", "watcher").await?;
+        self.delete("Observe without a group, deleted", "nothing").await
+    }
+
+    pub(super) async fn what_somebody_else_does(&mut self) -> Result<()> {
+        let hand = ByHand::at(&self.world)?;
+        hand.set_info("room", "theirs").await?;
+        self.tell("edited by hand").await?;
+        let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
+        let again =
+            |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
+        self.sweep("the sweep corrects it", "room", again).await?;
+        hand.call(Call::Delete(group("room"), None)).await?;
+        self.tell("deleted by hand").await?;
+        self.sweep("the sweep reports it", "room", |object| is(object, "GroupDeleted")).await?;
+        self.days_pass(31)?;
+        self.tell("thirty-one days pass").await?;
+        self.force("room", json!({"groupInfo": "v3"})).await?;
+        self.world.ready("room", "True", "Created").await?;
+        self.tell("edited when its id is free again").await?;
+        let path = "/groups/demo/room";
+        self.world.emulator.delete(path)?;
+        let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
+        let again =
+            |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
+        self.sweep("purged without a trace, the sweep creates it again", "room", again).await
+    }
+
+    pub(super) async fn failures(&mut self) -> Result<()> {
+        self.world.emulator.faults(&["CreateLiveMessageGroup:error=ServerError,times=3"])?;
+        self.apply("the service fails three times", "shaky", json!({}), CREATED).await?;
+        self.world.emulator.faults(&["ModifyLiveMessageGroup:error=ServerError,times=1"])?;
+        self.apply("and once more later", "shaky", json!({"groupInfo": "v2"}), CREATED).await?;
+        self.apply("an app that does not exist", "astray", json!({"appId": "none"}), ["False", "AppNotFound"]).await?;
+        self.apply("corrected", "astray", json!({}), CREATED).await?;
+        self.world.emulator.set("/limits", &json!({"groupsPerApp": 1}))?;
+        let spec = json!({"appId": "small", "groupId": "second"});
+        self.apply("the app is full", "squeezed", spec, ["False", "QuotaExceeded"]).await?;
+        self.world.emulator.set("/limits", &json!({"groupsPerApp": 2}))?;
+        self.restart().await?;
+        self.world.ready("squeezed", "True", "Created").await?;
+        self.tell("the quota was raised, and the operator restarted").await
+    }
+
+    pub(super) async fn nothing_more_to_do(&mut self) -> Result<()> {
+        let told = self.text.len();
+        let names: Vec<String> = self.manifests.keys().cloned().collect();
+        for name in &names {
+            self.apply_again(name).await?;
+        }
+        self.tell("the same manifests applied again").await?;
+        self.restart().await?;
+        self.tell("the operator restarted").await?;
+        self.world.kill()?;
+        self.start().await?;
+        self.tell("the operator killed and started").await?;
+        let nothing = self.text[told..].lines().all(|line| line.is_empty() || line.starts_with("##"));
+        assert!(nothing, "neither a call nor a write is due\n{}", &self.text[told..]);
+        Ok(())
+    }
+}

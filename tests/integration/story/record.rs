@@ -1,0 +1,99 @@
+//! What a step of the story has caused: the calls to the Live API by the emulator's request log, the writes to Kubernetes
+//! by the apiserver's audit log. Times, uids and request ids are left out.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::support::{Context as _, Request, Result};
+
+const LIST: &str = "ListLiveMessageGroupByPage";
+
+/// A line of the log, and where in its step it belongs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// Objects are independent of each other: what concerns one group stands together. Lists have none, and come first.
+    group: String,
+    /// Events are sent by a task of their own: they come last.
+    is_event: bool,
+    at: Timestamp,
+    text: String,
+}
+
+/// How far the two logs have been told, and by how much the emulator's clock was moved.
+#[derive(Debug, Default)]
+pub struct Cursor {
+    pub calls: usize,
+    pub writes: usize,
+    pub moved: SignedDuration,
+}
+
+/// A call.
+pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
+    let time: Timestamp = request.time.parse().context(&request.time)?;
+    let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let code = request.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
+    let text = format!("call   {} {} -> {}{code}", request.operation, params.join(" "), request.status);
+    let group = request.param("GroupId").unwrap_or_default().to_owned();
+    Ok(Line { group, is_event: false, at: time.checked_sub(moved)?, text })
+}
+
+/// A write, as the audit log tells it; `group_of` knows the groups of the objects that events name.
+pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
+    let text = |pointer: &str| audit.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let at = text("/requestReceivedTimestamp").parse().context(audit)?;
+    let code = audit["responseStatus"]["code"].as_u64().context("an answer without a code")?;
+    let object = &audit["responseObject"];
+    let is_event = text("/objectRef/resource") == "events";
+    let subject = if is_event { object["regarding"]["name"].as_str() } else { audit["objectRef"]["name"].as_str() };
+    let subject = subject.unwrap_or_default();
+    let what = if code >= 300 {
+        object["message"].as_str().unwrap_or_default().to_owned()
+    } else if is_event {
+        format!("{} {}", text("/responseObject/type"), text("/responseObject/reason"))
+    } else if text("/objectRef/subresource") == "status" {
+        status(&object["status"])
+    } else {
+        format!("finalizers {}", object["metadata"].get("finalizers").unwrap_or(&Value::Null))
+    };
+    let kind = match (text("/objectRef/resource"), text("/objectRef/subresource")) {
+        ("livemessagegroups", "status") => "status".to_owned(),
+        ("livemessagegroups", "") => "object".to_owned(),
+        ("events", "") => "event ".to_owned(),
+        (resource, subresource) => format!("{} {resource}/{subresource}", text("/verb")),
+    };
+    let refused = if code >= 300 { format!(" {code}") } else { String::new() };
+    let line = format!("{kind} {subject}{refused}: {what}");
+    Ok(Line { group: group_of(subject), is_event, at, text: line })
+}
+
+/// The conditions as `Type=Status/Reason`, then what is recorded of the group.
+fn status(status: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut parts: Vec<String> = conditions
+        .map(|one| format!("{}={}/{}", word(&one["type"]), word(&one["status"]), word(&one["reason"])))
+        .collect();
+    parts.push(format!("observed={}", status["observedGeneration"]));
+    for field in ["groupId", "origin", "lastHandledReconcileAt"] {
+        parts.extend(status[field].as_str().map(|value| format!("{field}={value}")));
+    }
+    parts.extend(status["createTime"].as_str().map(|_| "createTime".to_owned()));
+    if let Some(attempt) = status["attempt"].as_object() {
+        let open = !attempt.contains_key("answeredAt");
+        parts.push(if open { "attempt=open" } else { "attempt=answered" }.to_owned());
+    }
+    parts.join(" ")
+}
+
+/// The lines of a step in an order that is the same every time; a list that was read several times stands there once.
+pub fn in_order(mut lines: Vec<Line>) -> String {
+    lines.sort();
+    let mut texts: Vec<&str> = Vec::new();
+    for line in &lines {
+        if line.text.contains(LIST) && texts.contains(&line.text.as_str()) {
+            continue;
+        }
+        texts.push(&line.text);
+    }
+    texts.iter().map(|text| format!("{text}\n")).collect()
+}
