@@ -65,9 +65,14 @@ impl Facts {
         self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
     }
 
-    /// Whether this pass may create: once, and once more where a recovery found nothing to recover.
+    /// Whether this pass may create: once, and once more where a recovery found nothing to recover; after a recovery
+    /// that brought the group back, a group that is not there is a contradiction.
     pub fn may_create(&self) -> bool {
-        self.creates == 0 || (self.creates == 1 && self.recovered == Some(false))
+        match self.recovered {
+            None => self.creates == 0,
+            Some(false) => self.creates <= 1,
+            Some(true) => false,
+        }
     }
 
     /// What this pass's recovery did: brought the group back, or found none.
