@@ -120,9 +120,9 @@ impl Facts {
         self.fresh_attempt |= fresh;
     }
 
-    /// When the last answer came, by the service's clock.
+    /// When this pass's create was answered, by the service's clock; where it made none, its last call.
     pub fn answered_at(&self) -> Option<Timestamp> {
-        self.answered_at
+        self.create_answered_at.or(self.answered_at)
     }
 
     /// An answer came at this moment of the service's clock.
