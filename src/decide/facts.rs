@@ -25,6 +25,7 @@ pub enum Remote {
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
     create_answered_at: Option<Timestamp>,
+    create_time: Option<Timestamp>,
     creates: u8,
     recovered: Option<bool>,
     deleted: bool,
@@ -125,6 +126,11 @@ impl Facts {
         self.create_answered_at.or(self.answered_at)
     }
 
+    /// The create time of the group, as it was last described after this pass's create.
+    pub fn create_time(&self) -> Option<Timestamp> {
+        self.create_time
+    }
+
     /// An answer came at this moment of the service's clock.
     pub fn answered(&mut self, at: Timestamp) {
         self.answered_at = Some(at);
@@ -164,6 +170,7 @@ impl Facts {
                 }
                 self.created = Some((outcome, fields.clone()));
                 self.create_answered_at = self.answered_at;
+                self.create_time = None;
                 self.creates += 1;
                 Ok(())
             }
@@ -187,6 +194,7 @@ impl Facts {
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
                 self.doubt(&group);
+                self.create_time = group.create_time;
                 self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }

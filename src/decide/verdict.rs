@@ -67,6 +67,7 @@ pub struct Learned {
     /// The attempt this pass recorded was refused: nothing of it can be there.
     attempt_refused: bool,
     answered_at: Option<Timestamp>,
+    create_time: Option<Timestamp>,
     request_id: Option<String>,
 }
 
@@ -89,8 +90,14 @@ impl Learned {
         } else {
             OriginChange::Keep
         };
-        let answered_at = facts.answered_at();
-        Self { origin, attempt_refused: false, answered_at, request_id: facts.last_write().map(str::to_owned) }
+        let (answered_at, create_time) = (facts.answered_at(), facts.create_time());
+        Self {
+            origin,
+            attempt_refused: false,
+            answered_at,
+            create_time,
+            request_id: facts.last_write().map(str::to_owned),
+        }
     }
 }
 

@@ -279,14 +279,14 @@ fn deeper() {
     let delete = Policies { deletion: DeletionPolicy::Delete, ..Policies::default() };
     let both = Policies { deletion: DeletionPolicy::Delete, ..recover };
     let create_only = Policies { management: ManagementPolicy::CreateOnly, ..delete };
+    holds("delete, deeper", delete, 1, 4);
+    holds("one object, deeper", Policies::default(), 1, 4);
     holds("recover, deeper", recover, 1, 3);
     holds("recover, two objects", recover, 2, 2);
     holds("recover and delete", both, 1, 3);
     holds("create only and delete", create_only, 1, 3);
     holds("two objects, deeper", Policies::default(), 2, 3);
     holds("delete, two objects, deeper", delete, 2, 3);
-    holds("one object, deeper", Policies::default(), 1, 4);
-    holds("delete, deeper", delete, 1, 4);
 }
 
 /// Takes a create's AlreadyExists for a proof that the group is as the spec says.

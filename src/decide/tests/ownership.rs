@@ -187,3 +187,14 @@ fn the_attempt_ends_with_its_answer_whatever_the_pass_comes_to() {
         assert_eq!(deleted, own, "{second}");
     }
 }
+
+#[test]
+fn a_create_time_that_was_told_outlives_the_failure_of_the_pass() {
+    let mut facts = Facts::default();
+    let object = object(json!({}));
+    take(&mut facts, &object, 101, &Answer::Created);
+    let edited = with(object, edited(json!({"groupInfo": "v2"})));
+    take(&mut facts, &edited, 102, &found("v1", 100));
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    assert_eq!(waiting.status(&edited, None, at(NOW)).unwrap().created_at(), Some(at(100)));
+}

@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
             }
             OriginChange::Set(origin) => {
                 // An attempt that stayed open would prove whatever is made later under this id.
-                self.own(origin, learned.answered_at, Some(None));
+                self.own(origin, learned.answered_at, Some(learned.create_time));
                 self.identify();
             }
         }
