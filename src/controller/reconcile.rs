@@ -183,9 +183,6 @@ impl Reconciler {
         };
         self.wake_all(peers);
         let mut pass = self.take_pass(key, &object);
-        if object.is_deleting() && self.is_given_up(key, &pass).await {
-            pass.facts.abandon();
-        }
         if let Some(unwritten) = pass.unwritten.take() {
             if object.metadata.generation == Some(unwritten.generation) {
                 // What came meanwhile without a new generation (a forced reconcile, a pause) brought the object back
@@ -198,6 +195,9 @@ impl Reconciler {
                 // A new generation asks anew: what was only seen for an older one answers it no longer.
                 pass = pass.recorded();
             }
+        }
+        if object.is_deleting() && self.is_given_up(key, &pass).await {
+            pass.facts.abandon();
         }
         if pass.facts.is_empty() {
             pass.hear(&object);

@@ -25,6 +25,7 @@ pub enum Remote {
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
     create_answered_at: Option<Timestamp>,
+    create_time: Option<Timestamp>,
     creates: u8,
     recovered: Option<bool>,
     deleted: bool,
@@ -65,9 +66,14 @@ impl Facts {
         self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
     }
 
-    /// Whether this pass may create: once, and once more where a recovery found nothing to recover.
+    /// Whether this pass may create: once, and once more where a recovery found nothing to recover; after a recovery
+    /// that brought the group back, a group that is not there is a contradiction.
     pub fn may_create(&self) -> bool {
-        self.creates == 0 || (self.creates == 1 && self.recovered == Some(false))
+        match self.recovered {
+            None => self.creates == 0,
+            Some(false) => self.creates <= 1,
+            Some(true) => false,
+        }
     }
 
     /// What this pass's recovery did: brought the group back, or found none.
@@ -115,9 +121,14 @@ impl Facts {
         self.fresh_attempt |= fresh;
     }
 
-    /// When the last answer came, by the service's clock.
+    /// When this pass's create was answered, by the service's clock; where it made none, its last call.
     pub fn answered_at(&self) -> Option<Timestamp> {
-        self.answered_at
+        self.create_answered_at.or(self.answered_at)
+    }
+
+    /// The create time of the group, as it was last described after this pass's create.
+    pub fn create_time(&self) -> Option<Timestamp> {
+        self.create_time
     }
 
     /// An answer came at this moment of the service's clock.
@@ -159,6 +170,7 @@ impl Facts {
                 }
                 self.created = Some((outcome, fields.clone()));
                 self.create_answered_at = self.answered_at;
+                self.create_time = None;
                 self.creates += 1;
                 Ok(())
             }
@@ -182,6 +194,7 @@ impl Facts {
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
                 self.doubt(&group);
+                self.create_time = group.create_time;
                 self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }

@@ -14,6 +14,8 @@ mod ownership;
 mod verdict;
 
 #[cfg(test)]
+mod explore;
+#[cfg(test)]
 mod tests;
 
 pub use account::{Finding, account_status};

@@ -69,7 +69,7 @@ pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, answered_at
         (Some(recorded), _, Some(Origin::Created)) => {
             group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
         }
-        (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, answered_at),
+        (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, None),
         (_, Some(attempt), None) => attempt_made(attempt, group, answered_at),
         _ => false,
     }

@@ -47,7 +47,7 @@ pub struct Live {
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
     sync: Option<Sync>,
-    /// When this pass's last call was answered, by the service's clock.
+    /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
     message: String,
 }
@@ -66,6 +66,8 @@ pub struct Learned {
     origin: OriginChange,
     /// The attempt this pass recorded was refused: nothing of it can be there.
     attempt_refused: bool,
+    answered_at: Option<Timestamp>,
+    create_time: Option<Timestamp>,
     request_id: Option<String>,
 }
 
@@ -88,7 +90,14 @@ impl Learned {
         } else {
             OriginChange::Keep
         };
-        Self { origin, attempt_refused: false, request_id: facts.last_write().map(str::to_owned) }
+        let (answered_at, create_time) = (facts.answered_at(), facts.create_time());
+        Self {
+            origin,
+            attempt_refused: false,
+            answered_at,
+            create_time,
+            request_id: facts.last_write().map(str::to_owned),
+        }
     }
 }
 

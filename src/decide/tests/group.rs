@@ -180,3 +180,48 @@ fn an_origin_of_another_group_counts_for_nothing() {
     assert_eq!(operations(&calls), [Operation::Create]);
     assert_eq!(shown(&moved, vec![Answer::Lost]), "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=2");
 }
+
+#[rstest]
+#[case::recovered(
+    vec![Answer::Blocked, Answer::Done, Answer::Group(snapshot())],
+    "Ready=True/Recovered InSync=True/InSync origin=Recovered observed=1"
+)]
+#[case::nothing_to_recover(
+    vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Created],
+    "Ready=True/Created InSync=True/InSync origin=Created observed=1"
+)]
+#[case::blocked_all_the_same(
+    vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
+    "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
+)]
+#[case::recovered_and_not_there(
+    vec![Answer::Blocked, Answer::Done, Answer::Refused(404, "ResourceNotExist")],
+    "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1"
+)]
+fn a_blocked_id_is_recovered_where_that_is_asked_for(#[case] answers: Vec<Answer>, #[case] expected: &str) {
+    assert_eq!(shown(&object(json!({"spec": {"deletedGroupPolicy": "Recover"}})), answers), expected);
+}
+
+#[rstest]
+#[case::found(vec![Answer::Group(info("theirs"))], "Ready=True/Observed observed=1")]
+#[case::none(
+    vec![Answer::Refused(404, "ResourceNotExist")],
+    "Ready=False/GroupNotFound Stalled=True/GroupNotFound observed=1"
+)]
+#[case::deleted(
+    vec![Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })],
+    "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
+)]
+fn an_observer_tells_what_it_sees(#[case] answers: Vec<Answer>, #[case] expected: &str) {
+    let observer = object(json!({"spec": {"managementPolicy": "Observe"}}));
+    let (end, calls) = play(&observer, Some(&Holder { name: "ns/owner".into() }), answers);
+    assert_eq!(operations(&calls), [Operation::Describe]);
+    assert_eq!(line(&end.verdict().unwrap().status(&observer, None, at(NOW)).unwrap()), expected);
+}
+
+#[test]
+fn create_only_adopts_what_differs_and_never_modifies() {
+    let new = object(json!({"spec": {"managementPolicy": "CreateOnly"}}));
+    let answers = vec![Answer::Exists, Answer::Group(info("theirs"))];
+    assert_eq!(shown(&new, answers), "Ready=True/AlreadyExists origin=Adopted observed=1");
+}

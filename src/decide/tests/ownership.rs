@@ -169,3 +169,32 @@ fn one_in_conflict_keeps_no_finalizer_without_a_group() {
     assert!(matches!(decide(&dropped, &Facts::default(), Some(&holder)), Action::Write(_)));
     assert!(triage(&dropped).is_some());
 }
+
+#[test]
+fn the_attempt_ends_with_its_answer_whatever_the_pass_comes_to() {
+    let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 101, &Answer::Created);
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let status = waiting.status(&object, None, at(NOW)).unwrap();
+    assert_eq!(status.attempt.as_ref().unwrap().answered_at, Some(at(101).to_string()));
+    // A group that somebody made after that is another one.
+    for (second, own) in [(101, true), (150, false)] {
+        let gone = in_deletion(object.clone(), status.clone());
+        let mut facts = Facts::default();
+        take(&mut facts, &gone, 200, &found("v1", second));
+        let deleted = matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(..)));
+        assert_eq!(deleted, own, "{second}");
+    }
+}
+
+#[test]
+fn a_create_time_that_was_told_outlives_the_failure_of_the_pass() {
+    let mut facts = Facts::default();
+    let object = object(json!({}));
+    take(&mut facts, &object, 101, &Answer::Created);
+    let edited = with(object, edited(json!({"groupInfo": "v2"})));
+    take(&mut facts, &edited, 102, &found("v1", 100));
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    assert_eq!(waiting.status(&edited, None, at(NOW)).unwrap().created_at(), Some(at(100)));
+}

@@ -74,8 +74,8 @@ impl<'a> Writer<'a> {
                 self.status.attempt = None;
             }
             OriginChange::Set(origin) => {
-                self.status.origin = Some(origin.clone());
-                self.status.create_time = None;
+                // An attempt that stayed open would prove whatever is made later under this id.
+                self.own(origin, learned.answered_at, Some(learned.create_time));
                 self.identify();
             }
         }
