@@ -37,7 +37,7 @@ impl Told {
     pub fn result(self, id: u8) -> Result<Reply, CallError> {
         let refused = |status, code: &str| {
             let (code, message) = (Some(code.to_owned()), "no".to_owned());
-            Err(CallError::Api(ApiError { status, code, message, request_id: None, retry_after: None }))
+            Err(CallError::Api(ApiError { status, code, message, request_id: None, retry_after: None, whole: true }))
         };
         match self {
             Self::Created => Ok(Reply::Created(CreateOutcome::Created)),
