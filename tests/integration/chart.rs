@@ -126,7 +126,7 @@ fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<
     assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
     for role in of_kind(&objects, "ClusterRole") {
         // Additions to the cluster's own roles, for people: bound to nobody by the chart.
-        assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"], "true", "{role}");
+        assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"], "true", "{role}");
     }
 
     control_plane.apply_crds()?;
