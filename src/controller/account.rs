@@ -150,6 +150,11 @@ impl Account {
         Some((self.explain(&error), self.credentials.next_try()))
     }
 
+    /// Whether its credentials are there no longer where they came from: what is held is for deletions alone.
+    pub fn is_withdrawn(&self) -> bool {
+        self.id != AccountId::OWN && self.credentials.withdrawn().is_some()
+    }
+
     fn explain(&self, error: &CredentialsError) -> String {
         let AccountKey::Named(key) = &self.key else { return error.to_string() };
         let why = error.tried().iter().map(|(provider, why)| match why {

@@ -111,7 +111,8 @@ pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
 
 async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval: Duration) {
     let gate = gate_of(GateKind::Credentials, &app.account, &app.id, None);
-    let Ok(account) = reconciler.accounts.get(&app.account, false) else {
+    let account = reconciler.accounts.get(&app.account, false).ok().filter(|account| !account.is_withdrawn());
+    let Some(account) = account else {
         // Who asks for an account that is not there says so itself.
         return wake(reconciler, reconciler.places().uncountable(&app.scope()));
     };
