@@ -193,6 +193,23 @@ async fn versions(world: &World<'_>) -> Result<Vec<Option<String>>> {
     Ok(settled.map(|object| object.resource_version()).collect())
 }
 
+#[tokio::test]
+async fn a_group_has_one_holder_whatever_the_account() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    world.start()?;
+    world.create("first", json!({"groupId": "shared"})).await?;
+    world.ready("first", "True", "Created").await?;
+    world.create("second", json!({"groupId": "shared", "accountRef": {"name": "team"}})).await?;
+    world.ready("second", "False", "Conflict").await?;
+    assert_eq!(calls_with(&world, KEY)?, 0);
+    world.delete("first").await?;
+    world.ready("second", "True", "AlreadyExists").await?;
+    assert_eq!(last_key(&world, "shared")?.as_deref(), Some(KEY));
+    Ok(())
+}
+
 /// Takes two minutes: a probe a minute.
 #[tokio::test]
 async fn a_revoked_key_is_told_by_those_with_work_only_and_one_success_heals_all() -> Result<()> {

@@ -95,3 +95,45 @@ async fn without_credentials_nothing_is_sent_and_no_permit_is_used() {
     assert!(wait > Duration::ZERO);
     assert!(server.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_rejection_is_told_until_a_call_succeeds() {
+    let server = service("key1").await;
+    let keys = Keys { count: 2, given: AtomicUsize::new(0) };
+    let source = CredentialSource::new(Chain::of(vec![Box::new(keys)]));
+    let wrong = service("other").await;
+    let account = account(&wrong, 1);
+    assert_eq!(account.rejection(), None);
+    call(&account).await.unwrap_err();
+    assert!(account.rejection().unwrap().contains("(InvalidAccessKeyId.NotFound)"));
+    assert!(account.was_just_rejected() && !account.is_proven());
+
+    let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
+    let healed = Account::new(client, source, Rate::Unlimited);
+    call(&healed).await.unwrap_err();
+    call(&healed).await.unwrap();
+    assert_eq!((healed.rejection(), healed.is_proven()), (None, true));
+}
+
+#[tokio::test]
+async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
+    let server = service("key0").await;
+    let numbers = Arc::new(Numbers::new(Rate::Unlimited));
+    let named = |name: &str, keys: usize, number: Option<&str>| {
+        let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
+        let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
+        let key = AccountKey::Named(super::super::key::Key::new("ns", name));
+        let share =
+            Share { numbers: Arc::clone(&numbers), number: number.map(str::to_owned), endpoint: "e".to_owned() };
+        Account::named(AccountId(1), key, client, source, share)
+    };
+    let (one, two, other, none) =
+        (named("one", 1, None), named("two", 1, None), named("o", 1, Some("42")), named("n", 0, None));
+    for account in [&one, &two, &other] {
+        call(account).await.unwrap();
+    }
+    assert!(Arc::ptr_eq(&one.budgets(), &two.budgets()), "the access key id stands for the number");
+    assert!(!Arc::ptr_eq(&one.budgets(), &other.budgets()));
+    let (why, _) = none.missing_credentials(false).await.unwrap();
+    assert_eq!(why, "LiveAccount n has no credentials: keys: none left");
+}
