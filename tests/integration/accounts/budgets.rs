@@ -19,9 +19,15 @@ async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()>
         secret(&world, name, (id, hush.trim_end_matches("@42")))?;
         account(&world, name, json!({"accountId": "42"}))?;
     }
-    for name in ["one", "two"] {
-        create_many(&world, name, 150, name, &json!({})).await?;
-    }
+    // In turn by their names, which is the order in which the operator lists and decides them.
+    let all = futures::stream::iter(0..300);
+    all.map(async |number| {
+        let account = if number % 2 == 0 { "one" } else { "two" };
+        world.create(&format!("room{number:04}"), of(account)).await.map(drop)
+    })
+    .buffer_unordered(32)
+    .try_collect::<()>()
+    .await?;
     world.start()?;
     world.count_of("Created", 300, 120).await?;
     let calls = world.called(CREATE)?;
@@ -35,7 +41,7 @@ async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()>
     // They took turns: neither had to wait until the other was done.
     let middle = half(&world)?;
     println!("of the first half {middle} were of the first");
-    assert!((40..=110).contains(&middle), "{middle}");
+    assert!((60..=90).contains(&middle), "{middle}");
 
     account(&world, "two", json!({"accountId": "42", "requestsPerSecond": 5}))?;
     account_is(&world, "two", "Available", 150).await?;
