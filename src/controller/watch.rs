@@ -91,6 +91,9 @@ async fn follow(
                     Event::InitApply(object) => seen(&reconciler, object, list, true),
                     Event::Apply(object) => seen(&reconciler, object, list, false),
                     Event::Delete(object) => {
+                        if let Ok(object) = &object.0 {
+                            reconciler.tell_retained(object);
+                        }
                         if let Some(key) = Key::of(meta(&object)) {
                             reconciler.forget(&key);
                             // A pass of its may wait for a moment or a permit: it ends when it finds nothing.

@@ -16,6 +16,7 @@ mod control_plane;
 mod crashes;
 mod credentials;
 mod edits;
+mod events;
 mod gitops;
 mod lifecycle;
 mod outages;
