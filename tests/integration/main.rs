@@ -15,6 +15,7 @@ mod conflicts;
 mod control_plane;
 mod crashes;
 mod credentials;
+mod definition;
 mod edits;
 mod events;
 mod gitops;
