@@ -146,12 +146,7 @@ pub async fn run(args: Args) -> Outcome {
         .map_err(|error| format!("cannot listen on {} for the probes: {error}", args.probe_listen))?;
     tracing::info!(address = %listener.local_addr()?, "serving /healthz and /readyz");
     let watched = Arc::clone(&progress);
-    tokio::spawn(serve_probes(listener, move || {
-        if watched.is_listed() {
-            return Ok(());
-        }
-        Err(watched.trouble().unwrap_or_else(|| "listing LiveMessageGroups".to_owned()))
-    }));
+    tokio::spawn(serve_probes(listener, move || watched.waits_for().map_or(Ok(()), Err)));
     tokio::spawn(stop_on_signal(stop.clone())?);
     // Loaded before the first object asks, so that the log tells at once what is missing.
     let early = credentials.clone();

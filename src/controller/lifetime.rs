@@ -12,7 +12,7 @@ use super::objects::StoreError;
 use super::pass::Pass;
 use super::queue::Next;
 use super::reconcile::Reconciler;
-use crate::decide::{Lane, Release, record_before};
+use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
@@ -82,6 +82,15 @@ impl Reconciler {
         self.leave_gates(key);
         self.release(key);
         (lane, Next::Done)
+    }
+
+    /// An object whose policy asks for a deletion, but which holds no finalizer because it did not create its group, is
+    /// gone at once: that the group stays is told when it is.
+    pub(super) fn tell_retained(&self, object: &LiveMessageGroup) {
+        let Some(why) = retained_at_once(object) else { return };
+        let app = &object.spec.app_id;
+        let note = format!("group {} of app {app} stays: {why}", object.group_id().unwrap_or_default());
+        self.events.publish(object, Kind::Normal, "Retained", "Delete", &note);
     }
 
     /// Whether a deletion has waited in vain for credentials in a namespace that goes away.

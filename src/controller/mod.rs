@@ -20,6 +20,7 @@ mod places;
 mod queue;
 mod reconcile;
 mod sweep;
+mod tell;
 mod watch;
 mod work;
 

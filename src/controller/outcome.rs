@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use kube::core::DeserializeGuard;
 use tokio::time::Instant;
 
 use super::accounts::{AccountKey, Slot};
 use super::causes::gate_of;
-use super::events::Kind;
 use super::key::Key;
 use super::objects::StoreError;
 use super::pass::{Pass, Unwritten, slowly};
 use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler, locked};
+use super::tell::tellings;
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
-use crate::resources::{ConditionType, LiveMessageGroup, Ready, Reason};
+use crate::resources::{ConditionType, LiveMessageGroup, Reason};
 
 /// How often a failure is repeated at once before it is treated as one of the service.
 const AT_ONCE: u32 = 2;
@@ -84,13 +85,17 @@ impl Reconciler {
         }
         if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {
-                Ok(written) => {
-                    let written = written.0.ok();
-                    self.written(key, object, &verdict, &written);
-                    if matches!(next, Next::Done) && written.as_ref().is_some_and(finalizer_is_wrong) {
+                Ok(DeserializeGuard(Ok(written))) => {
+                    let peers = self.index().refresh(key, &written);
+                    self.wake_all(peers.unwrap_or_default());
+                    let message = written.condition(ConditionType::Ready).map(|ready| ready.message.as_str());
+                    tracing::info!(object = %key, reason = %verdict.reason(), message, "status written");
+                    self.tell(object, &written, &mut pass, verdict.reason());
+                    if matches!(next, Next::Done) && finalizer_is_wrong(&written) {
                         next = Next::After(Duration::ZERO);
                     }
                 }
+                Ok(DeserializeGuard(Err(_))) => {}
                 Err(StoreError::Gone) => {
                     self.end_of(key, Some(pass));
                     return (lane, Next::Done);
@@ -108,9 +113,6 @@ impl Reconciler {
             }
         }
         if matches!(next, Next::Done) {
-            if let Some(what) = pass.facts.corrected() {
-                self.events.publish(object, Kind::Normal, "DriftCorrected", "Reconcile", what);
-            }
             self.leave_gates(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.
@@ -120,33 +122,11 @@ impl Reconciler {
         (if matches!(next, Next::Done) { lane } else { Lane::Retry }, next)
     }
 
-    fn written(&self, key: &Key, before: &LiveMessageGroup, verdict: &Verdict, after: &Option<LiveMessageGroup>) {
-        let Some(after) = after else { return };
-        let peers = self.index().refresh(key, after);
-        self.wake_all(peers.unwrap_or_default());
-        let reason = verdict.reason();
-        let told = |object: &LiveMessageGroup| {
-            let condition = object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready));
-            condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
-        };
-        let Some((now, message)) = told(after) else { return };
-        if told(before).is_some_and(|(was, _)| was == now)
-            && before.status.as_ref().and_then(|s| s.origin.clone()) == after.origin().cloned()
-        {
-            return;
+    /// Tells by events what the pass has done and what has gone wrong, each transition once.
+    fn tell(&self, before: &LiveMessageGroup, after: &LiveMessageGroup, pass: &mut Pass, reason: Reason) {
+        for telling in tellings(before, after, &pass.facts, reason, &mut pass.told) {
+            self.events.publish(after, telling.kind, telling.reason, "Reconcile", &telling.note);
         }
-        tracing::info!(object = %key, %reason, message, "status written");
-        let kind = match reason.ready() {
-            Ready::True => Kind::Normal,
-            _ if matches!(reason, Reason::Paused | Reason::Queued | Reason::Applying) => return,
-            _ => Kind::Warning,
-        };
-        let request = after.status.as_ref().and_then(|status| status.last_request_id.as_deref());
-        let note = match request.filter(|_| kind == Kind::Normal) {
-            Some(id) => format!("{message} (RequestId {id})"),
-            None => message,
-        };
-        self.events.publish(after, kind, reason.as_str(), "Reconcile", &note);
     }
 
     /// The pass's object is gone or names another group: an effect that nobody will record is told once.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::accounts::Slot;
 use super::queue::Next;
 use crate::decide::{Desired, Facts, Identity, Verdict};
-use crate::resources::LiveMessageGroup;
+use crate::resources::{LiveMessageGroup, Reason};
 
 /// The delay after the first failure; it doubles with every further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct Pass {
     pub failures: u32,
     /// Repetitions at once in a row.
     pub at_once: u32,
+    /// The faults that events have told of since the pass began: two that take turns are told once each.
+    pub told: Vec<Reason>,
     /// Since when a deletion has been waiting for usable credentials.
     pub unusable_since: Option<Instant>,
     /// A status that could not be written: for this generation, and what comes after it.
@@ -62,6 +64,7 @@ impl Pass {
             asked: None,
             failures: 0,
             at_once: 0,
+            told: Vec::new(),
             unusable_since: None,
             unwritten: None,
         }

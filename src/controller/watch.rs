@@ -29,12 +29,13 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 pub struct Progress {
     listed: AtomicBool,
     lists: AtomicU64,
+    /// The last list failed because nothing of this kind is served.
+    undefined: AtomicBool,
     trouble: std::sync::Mutex<Option<String>>,
 }
 
 impl Progress {
-    /// Whether the first list is complete.
-    pub fn is_listed(&self) -> bool {
+    fn is_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire)
     }
 
@@ -42,8 +43,17 @@ impl Progress {
         self.listed.store(true, Ordering::Release);
     }
 
+    /// What keeps the operator from its work: the first list, or a definition that was deleted. An apiserver that is away
+    /// for a while does not: what is known is worked on.
+    pub fn waits_for(&self) -> Option<String> {
+        if self.is_listed() && !self.undefined.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.trouble().unwrap_or_else(|| "listing LiveMessageGroups".to_owned()))
+    }
+
     /// What the watch fails with, while it fails.
-    pub fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
@@ -85,12 +95,16 @@ async fn follow(
                 if progress.trouble().is_some() && !matches!(event, Event::Init) {
                     tracing::info!(namespace, "watching again");
                     progress.set_trouble(None);
+                    progress.undefined.store(false, Ordering::Release);
                 }
                 match event {
                     Event::Init => list = progress.lists.fetch_add(1, Ordering::Relaxed) + 1,
                     Event::InitApply(object) => seen(&reconciler, object, list, true),
                     Event::Apply(object) => seen(&reconciler, object, list, false),
                     Event::Delete(object) => {
+                        if let Ok(object) = &object.0 {
+                            reconciler.tell_retained(object);
+                        }
                         if let Some(key) = Key::of(meta(&object)) {
                             reconciler.forget(&key);
                             // A pass of its may wait for a moment or a permit: it ends when it finds nothing.
@@ -111,6 +125,7 @@ async fn follow(
             }
             Err(error) => {
                 let what = explain(&error);
+                progress.undefined.store(is_undefined(&error), Ordering::Release);
                 if progress.trouble().as_deref() != Some(&what) {
                     tracing::warn!(namespace, "{what}");
                     progress.set_trouble(Some(what));
@@ -163,15 +178,11 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
 
 /// A failed list or watch, told so that a user knows what to do.
 fn explain(error: &watcher::Error) -> String {
-    let cause = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error,
-        other => return format!("the watch of LiveMessageGroups is interrupted: {other}"),
+    let Some(cause) = cause_of(error) else {
+        return format!("the watch of LiveMessageGroups is interrupted: {error}");
     };
     match cause {
-        // Where nothing of the API group is served, the answer is a bare page without a reason.
-        kube::Error::Api(status) if status.is_not_found() || status.code == 404 => {
+        _ if is_undefined(error) => {
             "waiting for the CustomResourceDefinition livemessagegroups.live.alibabacloud.com: install it with \
              `live-message-operator crd | kubectl apply -f -` or with the chart"
                 .to_owned()
@@ -181,6 +192,20 @@ fn explain(error: &watcher::Error) -> String {
         }
         other => format!("waiting for the apiserver: {other}"),
     }
+}
+
+fn cause_of(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(error),
+        _ => None,
+    }
+}
+
+/// Whether no such kind is served. Where nothing of the API group is, the answer is a bare page without a reason.
+fn is_undefined(error: &watcher::Error) -> bool {
+    matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
 }
 
 /// Doubling delays with a bound, from the start again after a success.

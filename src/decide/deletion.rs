@@ -5,6 +5,8 @@ use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
 use crate::live::{Call, GroupRef};
 use crate::resources::{LiveMessageGroup, Origin};
 
+const NOT_OWN: &str = "this object did not create it";
+
 /// Deletes the group if it is the one this object created and nobody else names it, then lets the object go.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
     if !object.has_finalizer() {
@@ -20,7 +22,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
         return Action::Release(Release::Abandoned);
     }
     if object.attempt().is_none() && object.origin() != Some(&Origin::Created) {
-        return Action::Release(Release::Retained("this object did not create it".to_owned()));
+        return Action::Release(Release::Retained(NOT_OWN.to_owned()));
     }
     if let Some(heir) = heir {
         return Action::Release(Release::HandedOver(heir.name.clone()));
@@ -33,6 +35,13 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
             "it is another one than this object created (its create time)".to_owned(),
         )),
     }
+}
+
+/// Why the group of an object that went without a deletion of ours stays, where its policy asks for one.
+pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
+    let foreign = object.origin().is_some_and(|origin| *origin != Origin::Created);
+    // With a deletionTimestamp it was held for a while, and what was to be told was told then.
+    (foreign && may_delete(object) && !object.is_deleting()).then_some(NOT_OWN)
 }
 
 /// The group that the status tells about: the spec may name another one already.

@@ -101,14 +101,9 @@ impl Facts {
         self.suspect = true;
     }
 
-    /// What a pass that a list set off has done to the group: changed it, or made it again.
-    pub fn corrected(&self) -> Option<&'static str> {
-        let again = self.create_outcome() == Some(CreateOutcome::Created) || self.recovered == Some(true);
-        match (self.suspect, again, self.modifies.is_some()) {
-            (true, true, _) => Some("the group was gone and is there again"),
-            (true, false, true) => Some("the group was changed elsewhere and is as the spec says again"),
-            _ => None,
-        }
+    /// Whether this pass has changed the group.
+    pub fn has_modified(&self) -> bool {
+        self.modifies.is_some()
     }
 
     /// Whether the recorded attempt is this pass's own: no earlier one's answer was lost.
