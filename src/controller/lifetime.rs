@@ -14,7 +14,7 @@ use super::queue::Next;
 use super::reconcile::Reconciler;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
-use crate::resources::LiveMessageGroup;
+use crate::resources::{LiveMessageGroup, Reason};
 
 /// A namespace that goes away takes its Secret first: when the credentials of an object in it have been unusable for
 /// this long, its finalizer is released and the group stays.
@@ -31,7 +31,9 @@ impl Reconciler {
     ) -> Result<(), StoreError> {
         let (service_now, now) = (account.server_now(), jiff::Timestamp::now());
         let Some((status, fresh)) = record_before(object, &pass.facts, call, service_now, now) else { return Ok(()) };
-        *object = self.objects.record(key, object, &status).await?;
+        let recorded = self.objects.record(key, object, &status).await?;
+        let before = std::mem::replace(object, recorded);
+        self.tell(&before, object, pass, Reason::Applying);
         pass.facts.attempted(fresh);
         Ok(())
     }

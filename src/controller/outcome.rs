@@ -123,7 +123,7 @@ impl Reconciler {
     }
 
     /// Tells by events what the pass has done and what has gone wrong, each transition once.
-    fn tell(&self, before: &LiveMessageGroup, after: &LiveMessageGroup, pass: &mut Pass, reason: Reason) {
+    pub(super) fn tell(&self, before: &LiveMessageGroup, after: &LiveMessageGroup, pass: &mut Pass, reason: Reason) {
         for telling in tellings(before, after, &pass.facts, reason, &mut pass.told) {
             self.events.publish(after, telling.kind, telling.reason, "Reconcile", &telling.note);
         }

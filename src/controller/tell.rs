@@ -46,6 +46,8 @@ fn deed(before: &LiveMessageGroup, after: &LiveMessageGroup, facts: &Facts) -> O
         Some(Origin::Created) => ("Created", "was created"),
         Some(Origin::Recovered) => ("Recovered", "was recovered"),
         Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "existed already and was adopted"),
+        // Told with the origin, when that was recorded.
+        None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || gave_up(after) => return None,
         None if is_applied(before) => ("DriftCorrected", "was changed elsewhere and is as the spec says again"),
         None => ("Modified", "was changed as the spec says"),

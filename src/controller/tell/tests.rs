@@ -102,6 +102,15 @@ fn an_origin_is_told_where_it_is_recorded_and_not_again() {
     assert_eq!(told(&failed, &live(1), &modified(), Reason::Created).len(), 1, "the change alone");
     let paused = object(1, -1, Some(CREATED), &[["Ready", "Unknown", "Pending"], ["Paused", "True", "Paused"]]);
     assert_eq!(told(&new(), &paused, &created(CreateOutcome::Created), Reason::Paused).len(), 1);
+    // Recorded before the change of an adopted group is sent.
+    let judged = object(1, 1, Some("Adopted"), &[["Ready", "Unknown", "Applying"]]);
+    let adopts = || created(CreateOutcome::AlreadyExists);
+    assert_eq!(told(&new(), &judged, &adopts(), Reason::Applying).len(), 1);
+    let adopted = object(1, 1, Some("Adopted"), &[["Ready", "True", "AlreadyExists"]]);
+    let mut facts = adopts();
+    let change = Call::Modify(group(), GroupChange::default());
+    facts.absorb(&change, 1, Ok((Reply::Done, None))).unwrap();
+    assert_eq!(told(&judged, &adopted, &facts, Reason::AlreadyExists), [""; 0]);
 }
 
 #[test]
