@@ -44,7 +44,9 @@ async fn the_golden_table() -> Result<()> {
 /// Whoever adds a reason adds a situation.
 fn every_reason_has_a_row(rows: &[Row]) {
     let shown: BTreeSet<&str> = rows.iter().flat_map(Row::reasons).collect();
-    let missing: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).filter(|r| !shown.contains(r)).collect();
+    // Of LiveAccounts, which the table is not about.
+    let own = Reason::ALL.iter().filter(|reason| **reason != Reason::Available).map(|reason| reason.as_str());
+    let missing: Vec<&str> = own.filter(|reason| !shown.contains(reason)).collect();
     assert!(missing.is_empty(), "reasons without a situation (add a line to script.rs): {missing:?}");
 }
 
