@@ -75,7 +75,7 @@ pub struct LiveAccountSpec {
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,
 
-    /// The address of the Live API, https://HOST[:PORT]. Left out, it is the operator's own, which is
+    /// The address of the Live API: https:// and a host, with a port where it needs one. Left out, it is the operator's own, which is
     /// live.aliyuncs.com unless it was started with another one. An http:// one needs an operator that was started
     /// with --allow-http.
     #[serde(default, skip_serializing_if = "Option::is_none")]
