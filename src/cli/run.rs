@@ -1,11 +1,13 @@
 //! `live-message-operator run`.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,9 @@ use crate::controller::{self, Account, Common, Config, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
+
+/// Where the probes are served unless the user says otherwise.
+const DEFAULT_PROBES: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
 
 /// Arguments of `run`.
 ///
@@ -69,9 +74,9 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Where /healthz and /readyz are served (port 0 = a free one).
-    #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT", default_value = "0.0.0.0:8081")]
-    probe_listen: SocketAddr,
+    /// Where /healthz and /readyz are served (port 0 = a free one). Absent = 0.0.0.0:8081, or nowhere if that is taken.
+    #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT")]
+    probe_listen: Option<SocketAddr>,
 }
 
 fn parse_rate(text: &str) -> Result<Rate, String> {
@@ -141,12 +146,11 @@ pub async fn run(args: Args) -> Outcome {
     let client = kube::Client::try_from(config)?;
     let stop = CancellationToken::new();
     let progress = Arc::new(Progress::default());
-    let listener = tokio::net::TcpListener::bind(args.probe_listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} for the probes: {error}", args.probe_listen))?;
-    tracing::info!(address = %listener.local_addr()?, "serving /healthz and /readyz");
-    let watched = Arc::clone(&progress);
-    tokio::spawn(serve_probes(listener, move || watched.waits_for().map_or(Ok(()), Err)));
+    if let Some(listener) = probe_listener(args.probe_listen).await? {
+        tracing::info!(address = %listener.local_addr()?, "serving /healthz and /readyz");
+        let watched = Arc::clone(&progress);
+        tokio::spawn(serve_probes(listener, move || watched.waits_for().map_or(Ok(()), Err)));
+    }
     tokio::spawn(stop_on_signal(stop.clone())?);
     // Loaded before the first object asks, so that the log tells at once what is missing.
     let early = credentials.clone();
@@ -156,6 +160,19 @@ pub async fn run(args: Args) -> Outcome {
     controller::run(Config { client, account, common, namespaces, sweep_interval, progress, stop }).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens for the kubelet's probes; without an address of the user's own, a second operator on one machine does without.
+async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    let address = asked.unwrap_or(DEFAULT_PROBES);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if asked.is_none() && error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "another program listens there: no probes are served; see --probe-listen");
+            Ok(None)
+        }
+        Err(error) => Err(format!("cannot listen on {address} for the probes: {error}")),
+    }
 }
 
 /// The future that waits for SIGTERM or SIGINT.

@@ -205,14 +205,16 @@ async fn an_app_that_comes_later() -> Result<()> {
         assert_told(&object, ["False", "AppNotFound"], false, "AppNotFound");
         assert!(message(&object).contains("\"later\""), "{}", message(&object));
     }
-    assert_eq!(world.called(CREATE)?.len(), 1);
+    // The first refusal shuts the gate; what is out by then, a grant every 20 ms, is refused too.
+    let refused = world.called(CREATE)?.len();
+    assert!(refused <= 3, "{refused} creates");
     let mut state = world.emulator.get("/state")?;
     let mut later = state["apps"][0].clone();
     later["id"] = json!("later");
     state["apps"].as_array_mut().unwrap().push(later);
     world.emulator.set("/state", &state)?;
     world.count_of("Created", 3, 70).await?;
-    assert_eq!(world.called(CREATE)?.len(), 4, "one refused, and one for each");
+    assert_eq!(world.called(CREATE)?.len(), refused + 3, "one more for each");
     Ok(())
 }
 
@@ -234,7 +236,7 @@ async fn a_place_that_comes_free() -> Result<()> {
         assert!(message(object).contains(APP), "{}", message(object));
     }
     let creates = world.called(CREATE)?.len();
-    assert!(creates <= 4, "{creates} creates");
+    assert!(creates <= 5, "{creates} creates");
     world.emulator.set("/limits", &json!({"groupsPerApp": 5}))?;
     world.count_of("Created", 5, 75).await?;
     assert_eq!(world.called(CREATE)?.len(), creates + 3);
