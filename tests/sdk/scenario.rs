@@ -120,11 +120,12 @@ fn expand(value: Value) -> Value {
 }
 
 #[test]
-fn every_operation_of_the_emulator_has_a_step() -> Result<()> {
+fn every_operation_of_the_live_api_has_a_step() -> Result<()> {
     let scenario = Scenario::load()?;
     let steps = scenario.expanded["steps"].as_array().context("no steps")?;
     let called: BTreeSet<&str> = steps.iter().filter_map(|step| step["operation"].as_str()).collect();
-    for operation in live_message_operator::emulator::Operation::ALL {
+    // STS and the metadata service are other products, with packages of their own.
+    for operation in live_message_operator::emulator::Operation::ALL.into_iter().filter(|one| one.is_live()) {
         assert!(called.contains(operation.name()), "no step calls {}", operation.name());
     }
     Ok(())
