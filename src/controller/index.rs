@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::accounts::AccountKey;
 use super::key::Key;
 use super::mark::{Expected, Mark};
-use crate::decide::{Claim, Desired, Holder, Identity, holder, is_refused, recorded_identity};
+use crate::decide::{Claim, Holder, Identity, holder, is_refused, recorded_identity};
 use crate::live::GroupSnapshot;
 use crate::resources::{LiveMessageGroup, ManagementPolicy, Reason};
 
@@ -92,7 +92,7 @@ impl Index {
     /// are to be looked at again, for what holds their group has changed.
     pub fn observe(&mut self, key: &Key, object: &LiveMessageGroup, list: u64) -> Vec<Key> {
         let metadata = &object.metadata;
-        let identity = Desired::of(object).ok().map(|desired| desired.identity());
+        let identity = Identity::of(object);
         let same = identity.is_some() && recorded_identity(object) == identity;
         let origin = same && (object.origin().is_some() || object.attempt().is_some());
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::accounts::Slot;
 use super::queue::Next;
-use crate::decide::{Desired, Facts, Identity, Verdict};
+use crate::decide::{Facts, Identity, Verdict};
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// The delay after the first failure; it doubles with every further one.
@@ -59,7 +59,7 @@ impl Pass {
     pub fn over(object: &LiveMessageGroup) -> Self {
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
-            identity: Desired::of(object).ok().map(|desired| desired.identity()),
+            identity: Identity::of(object),
             facts: Facts::default(),
             asked: None,
             failures: 0,
@@ -77,8 +77,7 @@ impl Pass {
 
     /// Whether the pass is one over this very object and group.
     pub fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
-        object.metadata.uid.as_deref() == Some(&self.uid)
-            && Desired::of(object).ok().map(|desired| desired.identity()) == self.identity
+        object.metadata.uid.as_deref() == Some(&self.uid) && Identity::of(object) == self.identity
     }
 
     /// Takes in what the object asks for just now, before a look at its group.

@@ -1,6 +1,6 @@
 //! Which of several objects with one identity holds the group.
 
-use super::{Desired, recorded_identity};
+use super::{Identity, recorded_identity};
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// What is known of an object that names a group.
@@ -29,7 +29,7 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
 /// was known of this object and this group before: to be told of a conflict is no answer, and an object that forgot
 /// its refusal by it would take the group from the one that it was just told to leave it to.
 pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
-    let identity = Desired::of(object).ok().map(|desired| desired.identity());
+    let identity = Identity::of(object);
     if identity.is_none() || recorded_identity(object) != identity || has_record(object) {
         return false;
     }

@@ -21,6 +21,15 @@ pub struct Desired {
     pub fields: GroupFields,
 }
 
+impl Identity {
+    /// What an object's spec names, or `None` where that can be no group's id. Unlike [`Desired::of`] it copies no field
+    /// but these two: this is asked of every object that is seen.
+    pub fn of(object: &LiveMessageGroup) -> Option<Self> {
+        let group_id = object.group_id().filter(|id| is_id(id))?;
+        Some(Self { app_id: object.spec.app_id.clone(), group_id: group_id.to_owned() })
+    }
+}
+
 impl Desired {
     /// Reads an object's spec.
     ///

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::verdict::{attempting_status, judged_status};
-use super::{Desired, Facts, Remote, recorded_identity};
+use super::{Desired, Facts, Identity, Remote, recorded_identity};
 use crate::live::{Call, GroupFields, GroupSnapshot};
 use crate::resources::{Attempt, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin};
 
@@ -114,7 +114,7 @@ pub fn record_before(
 
 /// The recorded attempt, while its answer is open and for the group that the spec names.
 fn open_attempt(object: &LiveMessageGroup) -> Option<&Attempt> {
-    let identity = Desired::of(object).ok().map(|desired| desired.identity());
+    let identity = Identity::of(object);
     object.attempt().filter(|attempt| attempt.is_open() && recorded_identity(object) == identity)
 }
 

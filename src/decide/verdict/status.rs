@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::{Desired, Facts, recorded_identity};
+use super::super::{Facts, Identity, recorded_identity};
 use super::{Learned, Live, OriginChange, Other, Sync};
 use crate::live::GroupSnapshot;
 use crate::resources::{
@@ -31,7 +31,7 @@ impl<'a> Writer<'a> {
         now: Timestamp,
     ) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
-        let identity = Desired::of(object).ok().map(|desired| desired.identity());
+        let identity = Identity::of(object);
         let same = identity.is_some() && recorded_identity(object) == identity;
         if !same {
             // Another group: its record starts anew.
