@@ -31,7 +31,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch as signal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,7 +44,7 @@ use accounts::{Appeared, Slot};
 use events::Events;
 use objects::Objects;
 use reconcile::{Granted, Reconciler};
-use work::OPERATIONS;
+use work::{OPERATIONS, bell_or};
 
 /// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.
 const WORKERS: usize = 16;
@@ -192,14 +192,6 @@ async fn probe_gates(reconciler: Arc<Reconciler>) {
         for key in probers {
             reconciler.work.wake(&key, Lane::Retry);
         }
-        match next {
-            None => bell.await,
-            Some(at) => {
-                tokio::select! {
-                    () = bell => {}
-                    () = sleep_until(Instant::from_std(at)) => {}
-                }
-            }
-        }
+        bell_or(bell, next).await;
     }
 }

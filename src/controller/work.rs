@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 
 use super::accounts::{AccountId, Slot};
@@ -139,14 +140,19 @@ impl Work {
             if released > 0 {
                 self.waiting.notify_one();
             }
-            match next {
-                None => bell.await,
-                Some(at) => {
-                    tokio::select! {
-                        () = bell => {}
-                        () = sleep_until(Instant::from_std(at)) => {}
-                    }
-                }
+            bell_or(bell, next).await;
+        }
+    }
+}
+
+/// Waits for the bell, or for a moment where there is one.
+pub async fn bell_or(bell: Notified<'_>, at: Option<std::time::Instant>) {
+    match at {
+        None => bell.await,
+        Some(at) => {
+            tokio::select! {
+                () = bell => {}
+                () = sleep_until(Instant::from_std(at)) => {}
             }
         }
     }
