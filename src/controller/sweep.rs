@@ -31,13 +31,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 3;
 
 /// What somebody waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Want {
     /// How many groups an app holds.
     Count,
     /// Which ones.
     List,
 }
+
+/// What is under way: a sweep (`None`) or what somebody waits for, of an app.
+type Task = (App, Option<Want>);
 
 /// Counts and lists that objects wait for.
 #[derive(Debug, Default)]
@@ -74,15 +77,16 @@ pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
 
 /// Sweeps every app once an interval, and answers what is wanted at once; never returns.
 pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
-    let under_way: Arc<Mutex<HashSet<App>>> = Arc::default();
+    // By what it is for: a sweep spreads its pages over minutes, and who waits for a count does not wait for those.
+    let under_way: Arc<Mutex<HashSet<Task>>> = Arc::default();
     let start = |app: App, want: Option<Want>| {
-        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone()) {
+        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert((app.clone(), want)) {
             return;
         }
         let (reconciler, under_way) = (Arc::clone(&reconciler), Arc::clone(&under_way));
         tokio::spawn(async move {
             sweep(&reconciler, &app, want, interval).await;
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&app);
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&(app, want));
         });
     };
     loop {
