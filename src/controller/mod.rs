@@ -8,6 +8,7 @@ mod accounts;
 mod causes;
 mod events;
 mod gates;
+mod holds;
 mod index;
 mod key;
 mod lifetime;

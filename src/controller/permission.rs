@@ -14,7 +14,7 @@ use super::key::Key;
 use super::pass::{Pass, jittered};
 use super::places::Fit;
 use super::queue::Next;
-use super::reconcile::{PARKED, Reconciler, locked};
+use super::reconcile::{PARKED, Reconciler};
 use super::sweep::Want;
 use crate::decide::Verdict;
 use crate::live::Call;
@@ -50,14 +50,11 @@ impl Reconciler {
         if let Some(missing) = account.missing_credentials(object.is_deleting()).await {
             return self.without_credentials(key, object, pass, missing);
         }
-        if let Some(identity) = pass.identity() {
-            let mut holds = locked(&self.holds);
-            holds.retain(|_, until| *until > Instant::now());
-            if let Some(until) = holds.get(identity) {
-                return Permission::Later(*until - Instant::now());
-            }
+        let now = Instant::now().into_std();
+        if let Some(wait) = self.holds().wait(pass.identity(), object, call, now) {
+            return Permission::Later(wait);
         }
-        let passage = self.gates().pass(&gates_of(call, &name), key, Instant::now().into_std());
+        let passage = self.gates().pass(&gates_of(call, &name), key, now);
         match passage {
             Passage::Free => self.may_have_a_place(key, call, account),
             Passage::Shut(reason, message) => {

@@ -11,6 +11,7 @@ use super::accounts::{AccountKey, Accounts, Permits, Slot};
 use super::causes::{Says, gates_of, group_of, says};
 use super::events::{Events, Kind};
 use super::gates::Gates;
+use super::holds::Holds;
 use super::index::Index;
 use super::key::Key;
 use super::mark::Expected;
@@ -21,7 +22,6 @@ use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
 use super::sweep::Wanted;
 use super::work::Work;
-use crate::budget::LATE_ARRIVAL;
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
 use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
@@ -52,8 +52,8 @@ pub struct Reconciler {
     /// Rung when a gate shut.
     pub gate_bell: tokio::sync::Notify,
     pub(super) passes: Mutex<HashMap<Key, Pass>>,
-    /// Until when no call for a group may be sent: an earlier one may arrive yet.
-    pub(super) holds: Mutex<HashMap<Identity, Instant>>,
+    /// Groups for which an earlier call may arrive yet.
+    holds: Mutex<Holds>,
     places: Mutex<Places<Key>>,
     /// Objects whose record a sweep found contradicted, and what the record said.
     suspects: Mutex<HashMap<Key, Expected>>,
@@ -78,7 +78,7 @@ impl Reconciler {
             gates: Mutex::default(),
             gate_bell: tokio::sync::Notify::new(),
             passes: Mutex::default(),
-            holds: Mutex::default(),
+            holds: Mutex::new(Holds::new(Instant::now().into_std(), jiff::Timestamp::now())),
             places: Mutex::new(Places::new(GROUPS_PER_APP)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
@@ -93,6 +93,11 @@ impl Reconciler {
     /// The gates.
     pub fn gates(&self) -> MutexGuard<'_, Gates<Key>> {
         locked(&self.gates)
+    }
+
+    /// Groups for which an earlier call may arrive yet.
+    pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
+        locked(&self.holds)
     }
 
     /// The places of the apps.
@@ -320,7 +325,7 @@ impl Reconciler {
             && let Some(group) = group_of(call)
         {
             let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
-            locked(&self.holds).insert(identity, now + LATE_ARRIVAL);
+            self.holds().lost(identity, now.into_std());
         }
         if let Call::Create(group, _) = call {
             let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use live_message_operator::resources::ConditionType;
+use serde_json::json;
 
+use crate::by_hand::ByHand;
 use crate::support::{EmulatorOptions, Result};
 use crate::world::{World, app, condition};
 
@@ -39,5 +41,26 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
     let groups = state["apps"][0]["groups"].as_array().unwrap();
     assert_eq!(groups.len(), OBJECTS, "{state}");
     assert!(groups.iter().all(|group| group["deleted"].is_null()), "{state}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_that_a_killed_process_sent_does_not_land_on_a_newer_one() -> Result<()> {
+    const MODIFY: &str = "ModifyLiveMessageGroup";
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("room", json!({"groupInfo": "1"})).await?;
+    world.ready("room", "True", "Created").await?;
+
+    world.emulator.faults(&["ModifyLiveMessageGroup:late=3000,times=1"])?;
+    world.patch("room", json!({"spec": {"groupInfo": "2"}})).await?;
+    world.until("the change to be sent", 10, async || Ok(world.in_flight(MODIFY) == 1)).await?;
+    world.kill()?;
+    world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
+    world.start()?;
+    world.ready("room", "True", "Created").await?;
+    // A request is logged when it has taken effect.
+    assert_eq!(world.called(MODIFY)?.len(), 2);
+    assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "3");
     Ok(())
 }
