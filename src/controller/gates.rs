@@ -43,9 +43,9 @@ pub enum Passage {
 /// Objects in the order in which they came, each once; every step is cheap however many they are.
 #[derive(Debug)]
 struct Parked<K> {
-    order: BTreeMap<u64, K>,
-    places: HashMap<K, u64>,
-    next: u64,
+    order: BTreeMap<i64, K>,
+    places: HashMap<K, i64>,
+    next: i64,
 }
 
 #[derive(Debug)]
@@ -54,6 +54,8 @@ struct Gate<K> {
     message: String,
     parked: Parked<K>,
     prober: Option<(K, Instant)>,
+    /// When the last probe told something; the next one goes out a minute later at the earliest.
+    probed: Option<Instant>,
     next_probe: Instant,
     interval: Duration,
 }
@@ -113,6 +115,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         message.clone_into(&mut gate.message);
         if was_open || gate.is_probed_by(key) {
             gate.prober = None;
+            gate.probed = Some(now);
             gate.next_probe = now + gate.interval;
             if lasting {
                 gate.interval = (gate.interval * 2).min(LONGEST_INTERVAL);
@@ -157,8 +160,23 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             && gate.is_probed_by(key)
         {
             gate.prober = None;
+            gate.probed = Some(now);
             gate.next_probe = now + PROBE_INTERVAL;
             gate.parked.push(key);
+        }
+    }
+
+    /// A person asks for `key` to be tried: of the gates that it stands behind, those that are shut are probed by it next,
+    /// and as soon as a probe a minute allows.
+    pub fn hasten(&mut self, gates: &[GateKey], key: &K) {
+        for name in gates {
+            if let Some(gate) = self.shut.get_mut(name)
+                && gate.prober.is_none()
+            {
+                gate.parked.push_front(key);
+                let earliest = gate.probed.map(|probed| probed + PROBE_INTERVAL);
+                gate.next_probe = earliest.map_or(gate.next_probe, |earliest| gate.next_probe.min(earliest));
+            }
         }
     }
 
@@ -215,7 +233,8 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 impl<K: Clone + Eq + Hash> Gate<K> {
     fn new(reason: Reason, next_probe: Instant) -> Self {
         let parked = Parked { order: BTreeMap::new(), places: HashMap::new(), next: 0 };
-        Self { reason, message: String::new(), parked, prober: None, next_probe, interval: PROBE_INTERVAL }
+        let (message, prober, probed) = (String::new(), None, None);
+        Self { reason, message, parked, prober, probed, next_probe, interval: PROBE_INTERVAL }
     }
 
     /// Whether `key` may pass: as the prober, or because one is wanted.
@@ -258,6 +277,13 @@ impl<K: Clone + Eq + Hash> Parked<K> {
             self.order.insert(self.next, key.clone());
             self.next += 1;
         }
+    }
+
+    fn push_front(&mut self, key: &K) {
+        self.remove(key);
+        let place = self.order.first_key_value().map_or(self.next, |(first, _)| *first) - 1;
+        self.places.insert(key.clone(), place);
+        self.order.insert(place, key.clone());
     }
 
     fn remove(&mut self, key: &K) {

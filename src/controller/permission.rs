@@ -54,7 +54,14 @@ impl Reconciler {
         if let Some(wait) = self.holds().wait(pass.identity(), object, call, now) {
             return Permission::Later(wait);
         }
-        let passage = self.gates().pass(&gates_of(call, &name), key, now);
+        let gates = gates_of(call, &name);
+        let passage = {
+            let mut shut = self.gates();
+            if object.reconcile_is_requested() {
+                shut.hasten(&gates, key);
+            }
+            shut.pass(&gates, key, now)
+        };
         match passage {
             Passage::Free => self.may_have_a_place(key, call, account),
             Passage::Shut(reason, message) => {

@@ -141,6 +141,29 @@ fn an_apps_gate_is_probed_ever_more_slowly() {
 }
 
 #[test]
+fn who_is_asked_for_probes_next_but_not_more_than_once_a_minute() {
+    let (mut world, name) = (World::new(), app("demo"));
+    for key in 0..3 {
+        world.shut(&name, key);
+    }
+    world.probes_within(&name, 10 * MINUTE);
+    assert_eq!(world.wait(), Some(5 * MINUTE), "probed after 1, 3 and 7 minutes, and then after 15");
+    world.gates.hasten(std::slice::from_ref(&name), &2);
+    assert_eq!(world.due(), [2]);
+    assert!(world.passes(std::slice::from_ref(&name), 2) && !world.passes(std::slice::from_ref(&name), 0));
+    world.shut(&name, 2);
+    for _ in 0..6 {
+        world.gates.hasten(std::slice::from_ref(&name), &1);
+        assert_eq!(world.due(), [] as [u32; 0]);
+        world.later(Duration::from_secs(10));
+    }
+    assert_eq!(world.due(), [1]);
+    // One that is open, and one that is being probed.
+    world.gates.hasten(&[app("other"), name.clone()], &2);
+    assert!(world.passes(std::slice::from_ref(&name), 1) && !world.passes(&[name], 2));
+}
+
+#[test]
 fn free_places_are_taken_one_by_one() {
     let (mut world, name) = (World::new(), gate(GateKind::Quota));
     for key in 0..4 {
@@ -302,8 +325,9 @@ fn nobody_is_parked_for_ever() {
             let key = random.u32(0..12);
             let behind = of(key);
             let name = behind[random.usize(0..behind.len())].clone();
-            match random.u8(0..8) {
+            match random.u8(0..9) {
                 0 => world.remember(&name, key),
+                8 => world.gates.hasten(&behind, &key),
                 1 => {
                     world.gates.forget(&key);
                     continue;
