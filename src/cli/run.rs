@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::controller::{self, Account, Common, Config, Progress, Rate};
-use crate::live::credentials::{Chain, CredentialSource, Surroundings};
+use crate::live::credentials::{Chain, CredentialSource, ROLE_ARN, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
+use crate::resources::account_of_arn;
 use crate::telemetry::{LogFormat, serve_probes, start_logs};
 
 /// Where the probes are served unless the user says otherwise.
@@ -43,6 +44,11 @@ pub struct Args {
     /// against the emulator only.
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
+
+    /// The number of the Alibaba Cloud account that the operator's own credentials belong to: LiveAccounts of the same
+    /// number share its calls a second. Absent = the number in ALIBABA_CLOUD_ROLE_ARN, if that is set.
+    #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_number)]
+    account_id: Option<String>,
 
     /// How often each app is swept: one paged list finds groups that were changed or deleted elsewhere. A number of
     /// seconds, or with a unit: 90s, 10m, 1h.
@@ -89,6 +95,11 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+fn parse_number(text: &str) -> Result<String, String> {
+    let fits = (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.to_owned()).ok_or_else(|| "give the account's number: up to 32 digits".to_owned())
+}
+
 /// `90s`, `10m`, `1h`, or a number of seconds; 1 s to 168 h.
 fn parse_interval(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
@@ -128,6 +139,7 @@ pub async fn run(args: Args) -> Outcome {
         options: options.clone(),
         endpoint: endpoint.clone(),
         allow_http: args.allow_http,
+        number: args.account_id.or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         surroundings,
         rate: args.requests_per_second,
     };
@@ -192,6 +204,14 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_accounts_number_is_made_of_digits() {
+        assert_eq!(parse_number("1234567890123456"), Ok("1234567890123456".to_owned()));
+        for bad in ["", "acs:ram::42:root", "12 34", "١٢", &"1".repeat(33)] {
+            assert!(parse_number(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_time_out_is_a_time_or_a_number_of_seconds() {

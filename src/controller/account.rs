@@ -49,8 +49,8 @@ pub struct Share {
 #[derive(Debug)]
 struct Shared {
     share: Option<Share>,
-    /// The budgets in use, and the number they are of.
-    current: std::sync::Mutex<(String, Arc<Budgets>)>,
+    /// The budgets in use.
+    current: std::sync::Mutex<Arc<Budgets>>,
 }
 
 /// The service has rejected the credentials.
@@ -67,15 +67,15 @@ pub struct Turn(Option<OwnedMutexGuard<()>>);
 impl Account {
     /// The operator's own account, whose budgets start now.
     pub fn new(client: Client, credentials: CredentialSource, rate: Rate) -> Self {
-        let current = std::sync::Mutex::new((String::new(), Budgets::new(rate)));
+        let current = std::sync::Mutex::new(Budgets::new(rate));
         let shared = Shared { share: None, current };
         Self::of(AccountId::OWN, AccountKey::Own, client, credentials, shared)
     }
 
     /// The account of a LiveAccount.
     pub fn named(id: AccountId, key: AccountKey, client: Client, credentials: CredentialSource, share: Share) -> Self {
-        let number = share.number.clone().unwrap_or_default();
-        let current = std::sync::Mutex::new((number.clone(), share.numbers.of(&number, &share.endpoint)));
+        let number = share.number.as_deref().unwrap_or_default();
+        let current = std::sync::Mutex::new(share.numbers.of(number, &share.endpoint));
         Self::of(id, key, client, credentials, Shared { share: Some(share), current })
     }
 
@@ -116,13 +116,13 @@ impl Account {
     /// The budgets it shares with others of its number.
     pub fn budgets(&self) -> Arc<Budgets> {
         let mut current = locked(&self.shared.current);
+        // Asked every time: the operator's own key, which it may be, is known later than this one.
         if let Some(share) = self.shared.share.as_ref().filter(|share| share.number.is_none())
-            && let Some(key_id) = self.key_id().filter(|key_id| *key_id != current.0)
+            && let Some(key_id) = self.key_id()
         {
-            let budgets = share.numbers.of(&key_id, &share.endpoint);
-            *current = (key_id, budgets);
+            *current = share.numbers.of(&key_id, &share.endpoint);
         }
-        Arc::clone(&current.1)
+        Arc::clone(&current)
     }
 
     /// Whether a call has shown that the credentials are good, and none since that they are not.

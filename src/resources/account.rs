@@ -146,9 +146,14 @@ pub struct LiveAccountStatus {
 impl LiveAccountSpec {
     /// The number of the account, as far as the spec tells it.
     pub fn number(&self) -> Option<&str> {
-        let role = || self.credentials.oidc.as_ref()?.role_arn.split(':').nth(3);
-        self.account_id.as_deref().or_else(role).filter(|number| !number.is_empty())
+        let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
+        self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)
     }
+}
+
+/// The number of the account that a resource name belongs to: `acs:SERVICE:REGION:NUMBER:RESOURCE`.
+pub fn account_of_arn(arn: &str) -> Option<&str> {
+    arn.split(':').nth(3).filter(|number| !number.is_empty())
 }
 
 impl LiveAccountStatus {

@@ -11,7 +11,9 @@ mod reason;
 mod rules;
 mod schema;
 
-pub use account::{AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials};
+pub use account::{
+    AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials, account_of_arn,
+};
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};
 pub use group::{Attempt, DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};

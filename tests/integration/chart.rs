@@ -59,7 +59,7 @@ fn the_server_takes_every_rendering() -> Result<()> {
 }
 
 /// Values that must not get through, and what the refusal must name.
-const REFUSED: [(&[&str], &str); 16] = [
+const REFUSED: [(&[&str], &str); 17] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
     (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
@@ -75,6 +75,7 @@ const REFUSED: [(&[&str], &str); 16] = [
     (&["--set", "watchNamespaces={a,a}"], "watchNamespaces"),
     (&["--set", "alibabaCloud.endpoint=http://emulator:8080"], "allowHttp"),
     (&["--set", "alibabaCloud.endpoint=live.aliyuncs.com"], "endpoint"),
+    (&["--set", "alibabaCloud.accountId=1234567890123456"], "accountId"),
     (&["--set-string", "crds.enabled=yes"], "enabled"),
 ];
 

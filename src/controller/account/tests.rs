@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::controller::accounts::Own;
 use crate::live::credentials::{Chain, Issued, Provider, Refusal};
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, GroupRef};
@@ -116,9 +117,34 @@ async fn a_rejection_is_told_until_a_call_succeeds() {
 }
 
 #[tokio::test]
+async fn whoever_is_of_the_operators_own_account_shares_its_budget() {
+    let server = service("key0").await;
+    let own = Arc::new(account(&server, 1));
+    let (number, endpoint) = (Some("42".to_owned()), "e".to_owned());
+    let numbers = Arc::new(Numbers::new(Rate::Unlimited, Some(Own { account: Arc::clone(&own), number, endpoint })));
+    let named = |number: Option<&str>, endpoint: &str| {
+        let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: 1, given: AtomicUsize::new(0) })]));
+        let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
+        let (numbers, number, endpoint) = (Arc::clone(&numbers), number.map(str::to_owned), endpoint.to_owned());
+        let key = AccountKey::Named(super::super::key::Key::new("ns", "name"));
+        Account::named(AccountId(1), key, client, source, Share { numbers, number, endpoint })
+    };
+    let shares = |account: &Account| Arc::ptr_eq(&account.budgets(), &own.budgets());
+    assert!(shares(&named(Some("42"), "e")));
+    assert!(!shares(&named(Some("43"), "e")));
+    assert!(!shares(&named(Some("42"), "elsewhere")), "its answers may be anybody's");
+    // By the key, whichever of the two is known first.
+    let by_key = named(None, "e");
+    call(&by_key).await.unwrap();
+    assert!(!shares(&by_key), "the operator's own key is not known yet");
+    call(&own).await.unwrap();
+    assert!(shares(&by_key));
+}
+
+#[tokio::test]
 async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
     let server = service("key0").await;
-    let numbers = Arc::new(Numbers::new(Rate::Unlimited));
+    let numbers = Arc::new(Numbers::new(Rate::Unlimited, None));
     let named = |name: &str, keys: usize, number: Option<&str>| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();

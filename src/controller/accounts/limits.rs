@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::budget::{Budget, Fate, Permit};
+use crate::controller::account::Account;
 use crate::controller::reconcile::locked;
 use crate::live::Operation;
 
@@ -39,22 +40,45 @@ impl Budgets {
 /// endpoint, whose answers anybody may have written, must not slow those to this one down.
 type Number = (String, String);
 
+/// The operator's own account, as others may share its budgets.
+#[derive(Debug)]
+pub struct Own {
+    /// The account.
+    pub account: Arc<Account>,
+    /// Its number, where that is known.
+    pub number: Option<String>,
+    /// Where it is called.
+    pub endpoint: String,
+}
+
+impl Own {
+    /// Whether it is of this number, or calls with the access key that stands for it.
+    fn is(&self, number: &str, endpoint: &str) -> bool {
+        let known = self.number.as_deref() == Some(number);
+        endpoint == self.endpoint && (known || self.account.key_id().as_deref() == Some(number))
+    }
+}
+
 /// The budgets of all numbers.
 #[derive(Debug)]
 pub struct Numbers {
     rate: Rate,
+    own: Option<Own>,
     known: Mutex<HashMap<Number, Weak<Budgets>>>,
 }
 
 impl Numbers {
-    /// Of so many calls a second for each number.
-    pub fn new(rate: Rate) -> Self {
-        Self { rate, known: Mutex::default() }
+    /// Of so many calls a second for each number; that of the operator's own account has the budgets of that.
+    pub fn new(rate: Rate, own: Option<Own>) -> Self {
+        Self { rate, own, known: Mutex::default() }
     }
 
     /// The budgets of a number at an endpoint. They go with the last account that holds them: new ones start with every
     /// permit taken.
     pub fn of(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
+        if let Some(own) = self.own.as_ref().filter(|own| own.is(number, endpoint)) {
+            return own.account.budgets();
+        }
         let mut known = locked(&self.known);
         let name = (number.to_owned(), endpoint.to_owned());
         if let Some(budgets) = known.get(&name).and_then(Weak::upgrade) {
@@ -64,12 +88,6 @@ impl Numbers {
         let budgets = Budgets::new(self.rate);
         known.insert(name, Arc::downgrade(&budgets));
         budgets
-    }
-
-    /// These budgets are those of this number.
-    pub fn register(&self, number: &str, endpoint: &str, budgets: &Arc<Budgets>) {
-        let name = (number.to_owned(), endpoint.to_owned());
-        locked(&self.known).insert(name, Arc::downgrade(budgets));
     }
 }
 
@@ -105,14 +123,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn accounts_of_one_number_share_a_budget_at_one_endpoint_only() {
-        let numbers = Numbers::new(Rate::PerSecond(50));
+        let numbers = Numbers::new(Rate::PerSecond(50), None);
         let one = numbers.of("42", "https://a");
         assert!(Arc::ptr_eq(&one, &numbers.of("42", "https://a")));
         assert!(!Arc::ptr_eq(&one, &numbers.of("42", "https://b")));
         assert!(!Arc::ptr_eq(&one, &numbers.of("43", "https://a")));
-        drop(one);
-        let own = Budgets::new(Rate::PerSecond(50));
-        numbers.register("LTAI", "https://a", &own);
-        assert!(Arc::ptr_eq(&own, &numbers.of("LTAI", "https://a")));
     }
 }

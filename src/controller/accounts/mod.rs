@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use key::{AccountId, AccountKey, Slot};
-pub use limits::{Budgets, Numbers, Permits, Rate};
+pub use limits::{Budgets, Numbers, Own, Permits, Rate};
 pub use status::run as keep_statuses;
 pub use watch::watch;
 
@@ -42,6 +42,8 @@ pub struct Common {
     pub surroundings: Surroundings,
     /// Calls a second of a number.
     pub rate: Rate,
+    /// The number of the operator's own account, where that is known.
+    pub number: Option<String>,
 }
 
 /// A dispatcher for each operation of this account is to run until the token is cancelled.
@@ -100,14 +102,18 @@ impl Accounts {
     /// With the operator's own account; what appears is told by the receiver.
     pub fn new(own: Account, common: Common, kube: Client) -> (Self, mpsc::UnboundedReceiver<Appeared>) {
         let (appeared, receiver) = mpsc::unbounded_channel();
-        let numbers = Arc::new(Numbers::new(match common.rate {
+        let rate = match common.rate {
             Rate::Unlimited => Rate::Unlimited,
             Rate::PerSecond(_) => Rate::PerSecond(crate::budget::DOCUMENTED_LIMIT),
-        }));
+        };
+        let own = Arc::new(own);
+        let (number, endpoint) = (common.number.clone(), common.endpoint.to_string());
+        let numbers = Numbers::new(rate, Some(Own { account: Arc::clone(&own), number, endpoint }));
+        let numbers = Arc::new(numbers);
         // The receiver is there: this cannot fail.
         let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
         let (named, bell) = (Mutex::default(), Arc::default());
-        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, bell }, receiver)
+        (Self { own, common, numbers, kube, named, appeared, bell }, receiver)
     }
 
     /// The account of this number.
@@ -232,10 +238,6 @@ impl Accounts {
         let shown = endpoint.to_string();
         let client = crate::live::Client::new(endpoint, self.common.options.clone());
         let client = client.map_err(|error| format!("the client cannot be built: {error}"))?;
-        // Who calls with the operator's own key shares the operator's own budget.
-        if let Some(own) = self.own.key_id() {
-            self.numbers.register(&own, &self.common.endpoint.to_string(), &self.own.budgets());
-        }
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let number = spec.number().map(str::to_owned);
         let share = Share { numbers: Arc::clone(&self.numbers), number, endpoint: shown };

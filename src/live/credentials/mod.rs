@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::encode::percent_encode;
 
 pub use chain::Chain;
-pub use oidc::{AssumedRole, TokenSource};
+pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
 pub use provider::{Issued, Provider, Refusal, Surroundings};
 pub use store::CredentialSource;
 

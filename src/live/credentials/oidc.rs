@@ -11,7 +11,8 @@ use super::provider::read_text;
 use super::sts::{self, Role};
 use super::{Issued, Provider, Refusal, Surroundings};
 
-const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+/// The role that is assumed with the token.
+pub const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
@@ -32,7 +33,7 @@ impl Provider for Oidc {
         Box::pin(async {
             let needed =
                 |name: &str| self.0.value(name).ok_or_else(|| Refusal::NotConfigured(format!("{name} is not set")));
-            let role = Role { arn: needed(ROLE)?, session_name: self.0.value(SESSION_NAME), ..Role::default() };
+            let role = Role { arn: needed(ROLE_ARN)?, session_name: self.0.value(SESSION_NAME), ..Role::default() };
             let (provider_arn, token_file) = (needed(PROVIDER)?, PathBuf::from(needed(TOKEN_FILE)?));
             exchange(&self.0, &role, &provider_arn, &token_file).await
         })
