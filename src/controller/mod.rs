@@ -22,6 +22,7 @@ mod reconcile;
 mod sending;
 mod sweep;
 mod tell;
+mod wanted;
 mod watch;
 mod work;
 

@@ -18,7 +18,7 @@ use super::pass::Pass;
 use super::permission::Permission;
 use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
-use super::sweep::Wanted;
+use super::wanted::Wanted;
 use super::work::Work;
 use crate::decide::{Action, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, Reason};
