@@ -293,5 +293,22 @@ impl Turn {
     }
 }
 
+/// A permit for a call of this operation of this account.
+pub struct Granted {
+    /// The account.
+    pub account: Arc<Account>,
+    /// The operation.
+    pub operation: Operation,
+    /// The permits.
+    pub permits: Permits,
+}
+
+impl Granted {
+    /// The permits, where they are for this call; else they go back.
+    pub fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
+        (self.operation == call.operation() && Arc::ptr_eq(&self.account, account)).then_some(self.permits)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::accounts::AccountKey;
@@ -43,6 +44,10 @@ struct Record {
 impl Record {
     fn claim(&self) -> Claim<'_> {
         Claim { created: self.created, uid: &self.uid, proven: self.origin || self.in_flight, refused: self.refused }
+    }
+
+    fn app(&self) -> Option<App> {
+        Some(App::new(&self.account, &self.identity.as_ref()?.app_id))
     }
 
     fn same_claim(&self, other: &Self) -> bool {
@@ -84,6 +89,8 @@ impl App {
 #[derive(Debug, Default)]
 pub struct Index {
     records: HashMap<Key, Record>,
+    /// How many records are of each app.
+    apps: HashMap<App, usize>,
     groups: HashMap<Arc<Identity>, Vec<Key>>,
 }
 
@@ -151,7 +158,7 @@ impl Index {
     fn replace(&mut self, key: &Key, record: Record) -> Vec<Key> {
         let changed = self.records.get(key).is_none_or(|before| !before.same_claim(&record));
         if !changed {
-            self.records.insert(key.clone(), record);
+            self.put(key, Some(record));
             return Vec::new();
         }
         let mut peers = self.leave(key);
@@ -162,14 +169,38 @@ impl Index {
             }
             peers.extend(members.iter().filter(|member| *member != key).cloned());
         }
-        self.records.insert(key.clone(), record);
+        self.put(key, Some(record));
         self.waiting_for_a_holder(peers)
+    }
+
+    /// Puts a record into the place of the object's former one, or takes that out.
+    fn put(&mut self, key: &Key, record: Option<Record>) {
+        let app = record.as_ref().and_then(Record::app);
+        let before = match record {
+            Some(record) => self.records.insert(key.clone(), record),
+            None => self.records.remove(key),
+        };
+        let former = before.as_ref().and_then(Record::app);
+        if former == app {
+            return;
+        }
+        if let Some(app) = app {
+            *self.apps.entry(app).or_default() += 1;
+        }
+        if let Some(former) = former
+            && let Entry::Occupied(mut count) = self.apps.entry(former)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// The object is gone. Returns the objects that are to be looked at again.
     pub fn remove(&mut self, key: &Key) -> Vec<Key> {
         let peers = self.leave(key);
-        self.records.remove(key);
+        self.put(key, None);
         self.waiting_for_a_holder(peers)
     }
 
@@ -253,9 +284,8 @@ impl Index {
     }
 
     /// The apps that objects name, each with the account they ask for.
-    pub fn apps(&self) -> HashSet<App> {
-        let of = |record: &Record| Some(App::new(&record.account, &record.identity.as_ref()?.app_id));
-        self.records.values().filter_map(of).collect()
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.keys()
     }
 
     /// How many objects ask for each LiveAccount.

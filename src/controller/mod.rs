@@ -20,8 +20,10 @@ mod permission;
 mod places;
 mod queue;
 mod reconcile;
+mod sending;
 mod sweep;
 mod tell;
+mod wanted;
 mod watch;
 mod work;
 
@@ -41,10 +43,11 @@ pub use accounts::{Accounts, Common, Rate};
 pub use watch::Progress;
 
 use crate::decide::Lane;
+use account::Granted;
 use accounts::{Appeared, Slot};
 use events::Events;
 use objects::Objects;
-use reconcile::{Granted, Reconciler};
+use reconcile::Reconciler;
 use work::{OPERATIONS, bell_or};
 
 /// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.

@@ -15,7 +15,7 @@ use super::pass::{Pass, jittered};
 use super::places::Fit;
 use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler};
-use super::sweep::Want;
+use super::wanted::Want;
 use crate::decide::Verdict;
 use crate::live::Call;
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};

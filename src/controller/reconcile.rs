@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::account::Account;
-use super::accounts::{AccountKey, Accounts, Permits, Slot};
-use super::causes::{Says, gates_of, group_of, says};
+use super::account::Granted;
+use super::accounts::{Accounts, Slot};
 use super::events::{Events, Kind};
 use super::gates::Gates;
 use super::holds::Holds;
@@ -20,16 +19,10 @@ use super::pass::Pass;
 use super::permission::Permission;
 use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
-use super::sweep::Wanted;
+use super::wanted::Wanted;
 use super::work::Work;
-use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
-use crate::live::error::Delivery;
-use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
-
-/// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
-/// there as if nothing were open.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::decide::{Action, Lane, Verdict, decide, unreadable_status};
+use crate::resources::{LiveMessageGroup, Reason};
 
 /// An object behind a gate is woken by it; this is only the net below.
 pub(super) const PARKED: Duration = Duration::from_secs(3600);
@@ -281,81 +274,6 @@ impl Reconciler {
         }
     }
 
-    /// Sends a call; where the answer takes its time and an older generation's `Ready` stands in the status, tells so
-    /// meanwhile.
-    async fn send(
-        &self,
-        key: &Key,
-        object: &mut LiveMessageGroup,
-        (call, account): (&Call, &Account),
-        permits: Permits,
-    ) -> Result<Answer<Reply>, CallError> {
-        let mut sending = Box::pin(account.send(call, permits));
-        if let Ok(result) = timeout(PATIENCE, &mut sending).await {
-            return result;
-        }
-        let message = format!("{} was sent and is not answered yet", call.operation());
-        let (result, ()) = tokio::join!(sending, self.tell_progress(key, object, Reason::Applying, &message));
-        result
-    }
-
-    /// Writes that a change is not through yet, where the status still says `Ready=True` for an older generation.
-    async fn tell_progress(&self, key: &Key, object: &mut LiveMessageGroup, reason: Reason, message: &str) {
-        let status = object.status.as_ref();
-        let stale = status.and_then(|status| status.observed_generation) != object.metadata.generation
-            && object.condition(ConditionType::Ready).map(ConditionStatus::of) == Some(ConditionStatus::True);
-        if !stale {
-            return;
-        }
-        let verdict = Verdict::waiting(reason, message.to_owned(), &Facts::default());
-        let Some(status) = verdict.status(object, None, jiff::Timestamp::now()) else { return };
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        match self.objects.write_status(key, &uid, &status).await {
-            // The generation stays the one the call is made for: a newer one is another pass.
-            Ok(_) => object.status = Some(status),
-            Err(error) => tracing::warn!(object = %key, %error, "the progress could not be written"),
-        }
-    }
-
-    /// What a result tells beyond its own object: gates, and groups whose last call may arrive yet.
-    fn learn(&self, key: &Key, call: &Call, account: &AccountKey, result: &Result<Answer<Reply>, CallError>) {
-        let now = Instant::now();
-        if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
-            && call.writes()
-            && let Some(group) = group_of(call)
-        {
-            let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
-            self.holds().lost(identity, now.into_std());
-        }
-        if let Call::Create(group, _) = call {
-            let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
-            self.places().created(&account.scoped(&group.app_id), &group.group_id, key, new);
-        }
-        let class = match result {
-            Ok(_) => None,
-            // The next call of this object tells: a prober stays one.
-            Err(CallError::Again(..)) => return,
-            // Nobody has judged it.
-            Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
-            Err(error) => Some(error.class()),
-        };
-        let mut freed = Vec::new();
-        {
-            let mut gates = self.gates();
-            for gate in gates_of(call, account) {
-                match says(gate.kind, class) {
-                    Says::Open => freed.extend(gates.open(&gate, key, now.into_std())),
-                    Says::Nothing => gates.inconclusive(&gate, key, now.into_std()),
-                    Says::Shut => {}
-                }
-            }
-        }
-        self.gate_bell.notify_one();
-        for key in freed {
-            self.work.wake(&key, Lane::Retry);
-        }
-    }
-
     /// The pass over this object; one over another object of that name, or for another group, ends here.
     fn take_pass(&self, key: &Key, object: &LiveMessageGroup) -> Pass {
         let pass = locked(&self.passes).remove(key);
@@ -394,19 +312,5 @@ impl Reconciler {
     pub(super) fn release(&self, key: &Key) {
         let peers = self.index().release(key);
         self.wake_all(peers);
-    }
-}
-
-/// A permit for a call of this operation of this account.
-pub(super) struct Granted {
-    pub account: Arc<Account>,
-    pub operation: Operation,
-    pub permits: Permits,
-}
-
-impl Granted {
-    /// The permits, where they are for this call; else they go back.
-    fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
-        (self.operation == call.operation() && Arc::ptr_eq(&self.account, account)).then_some(self.permits)
     }
 }

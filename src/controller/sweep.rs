@@ -3,19 +3,18 @@
 //! Its phase is a hash of the app on the wall clock, so that it needs no memory: a restart neither skips a sweep nor
 //! adds one. Only what a list contradicts is described.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-
-use tokio::sync::Notify;
 
 use super::account::Account;
 use super::causes::gate_of;
 use super::index::App;
 use super::key::Key;
 use super::mark::Expected;
-use super::reconcile::Reconciler;
+use super::reconcile::{Reconciler, locked};
+use super::wanted::Want;
 use crate::decide::{GateKind, Lane};
 use crate::live::operation::{GroupStatus, ListPage};
 use crate::live::response::GroupPage;
@@ -30,39 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A page is asked for this often before the sweep is given up until the next one.
 const TRIES: u32 = 3;
 
-/// What somebody waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Want {
-    /// How many groups an app holds.
-    Count,
-    /// Which ones.
-    List,
-}
-
-/// What is under way: a sweep (`None`) or what somebody waits for, of an app.
-type Task = (App, Option<Want>);
-
-/// Counts and lists that objects wait for.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    apps: Mutex<HashMap<App, Want>>,
-    bell: Notify,
-}
-
-impl Wanted {
-    /// Asks for it; several askers are one.
-    pub fn ask(&self, app: &App, want: Want) {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = apps.entry(app.clone()).or_insert(want);
-        *asked = want.max(*asked);
-        drop(apps);
-        self.bell.notify_one();
-    }
-
-    fn take(&self) -> HashMap<App, Want> {
-        std::mem::take(&mut self.apps.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// What is under way: sweeps (`None`) and what somebody waits for, each of an app. By what it is for: a sweep spreads its
+/// pages over minutes, and who waits for a count does not wait for those.
+type UnderWay = HashSet<(App, Option<Want>)>;
 
 /// How long until this app's sweep is due, at this moment of the wall clock.
 pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
@@ -77,39 +46,60 @@ pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
 
 /// Sweeps every app once an interval, and answers what is wanted at once; never returns.
 pub async fn run(reconciler: Arc<Reconciler>, interval: Duration) {
-    // By what it is for: a sweep spreads its pages over minutes, and who waits for a count does not wait for those.
-    let under_way: Arc<Mutex<HashSet<Task>>> = Arc::default();
-    let start = |app: App, want: Option<Want>| {
-        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert((app.clone(), want)) {
-            return;
-        }
-        let (reconciler, under_way) = (Arc::clone(&reconciler), Arc::clone(&under_way));
-        tokio::spawn(async move {
-            sweep(&reconciler, &app, want, interval).await;
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&(app, want));
-        });
-    };
-    loop {
-        for (app, want) in reconciler.wanted.take() {
-            start(app, Some(want));
-        }
-        let now = SystemTime::now();
-        let apps = reconciler.index().apps();
-        let next = apps.into_iter().map(|app| (until_due(&app.scope(), interval, now), app)).min();
-        // New apps come without a bell: look again now and then.
-        let patience = Duration::from_secs(30).min(interval);
-        let wait = next.as_ref().map_or(patience, |(wait, _)| *wait);
-        tokio::select! {
-            () = reconciler.wanted.bell.notified() => {}
-            () = tokio::time::sleep(wait.min(patience)) => {
-                if let Some((due, app)) = next.filter(|(due, _)| *due <= patience) {
-                    tracing::debug!(app = app.scope(), after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
-                    start(app, None);
-                    // Its own due time is now an interval away; never twice in one millisecond.
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
+    let sweeps = Sweeps { reconciler, interval, under_way: Arc::default() };
+    tokio::join!(sweeps.answer(), sweeps.keep_turns());
+}
+
+struct Sweeps {
+    reconciler: Arc<Reconciler>,
+    interval: Duration,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+impl Sweeps {
+    /// Lets nobody wait for a turn who asks for a count or a list.
+    async fn answer(&self) {
+        loop {
+            for (app, want) in self.reconciler.wanted.next().await {
+                self.start(app, Some(want));
             }
         }
+    }
+
+    /// Starts each app's sweep when it is due.
+    async fn keep_turns(&self) {
+        loop {
+            let now = SystemTime::now();
+            let next = {
+                let index = self.reconciler.index();
+                let due = index.apps().map(|app| (until_due(&app.scope(), self.interval, now), app));
+                due.min().map(|(due, app)| (due, app.clone()))
+            };
+            // New apps come without a bell: look again now and then.
+            let patience = Duration::from_secs(30).min(self.interval);
+            let Some((due, app)) = next.filter(|(due, _)| *due <= patience) else {
+                tokio::time::sleep(patience).await;
+                continue;
+            };
+            tokio::time::sleep(due).await;
+            tracing::debug!(app = app.scope(), after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
+            self.start(app, None);
+            // Its own due time is now an interval away; never twice in one millisecond.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn start(&self, app: App, want: Option<Want>) {
+        let task = (app, want);
+        if !locked(&self.under_way).insert(task.clone()) {
+            return;
+        }
+        let (reconciler, under_way, interval) =
+            (Arc::clone(&self.reconciler), Arc::clone(&self.under_way), self.interval);
+        tokio::spawn(async move {
+            sweep(&reconciler, &task.0, want, interval).await;
+            locked(&under_way).remove(&task);
+        });
     }
 }
 
@@ -170,10 +160,18 @@ async fn list(
     interval: Duration,
     objects: usize,
 ) -> Result<Listed, CallError> {
+    let data_center = reconciler.index().data_center_of(app);
     let mut ids = HashSet::new();
     let mut number = 1;
     loop {
-        let page = page(reconciler, account, app, number, want.is_some()).await?;
+        let of = ListPage {
+            app_id: app.id.clone(),
+            data_center: data_center.map(str::to_owned),
+            status: GroupStatus::Existing,
+            page_number: number,
+            page_size: PAGE_SIZE,
+        };
+        let page = page(account, Call::ListByPage(of), want.is_some()).await?;
         let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
         for group in &page.groups {
             let suspects = reconciler.index().contradicted_by(app, group);
@@ -198,21 +196,7 @@ async fn list(
     }
 }
 
-async fn page(
-    reconciler: &Reconciler,
-    account: &Account,
-    app: &App,
-    number: u32,
-    urgent: bool,
-) -> Result<GroupPage, CallError> {
-    let data_center = reconciler.index().data_center_of(app).map(str::to_owned);
-    let call = Call::ListByPage(ListPage {
-        app_id: app.id.clone(),
-        data_center,
-        status: GroupStatus::Existing,
-        page_number: number,
-        page_size: PAGE_SIZE,
-    });
+async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, CallError> {
     let mut tries = 0;
     loop {
         let _turn = account.turn().await;

@@ -1,7 +1,5 @@
 //! Credentials from STS and from a file, over a whole run of the operator; and nothing secret in what it leaves behind.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use live_message_operator::live::encode::percent_encode;
 use live_message_operator::resources::ConditionType;
 use serde_json::json;
 
-use crate::support::{EmulatorOptions, Result, Scratch};
+use crate::support::{EmulatorOptions, Given, Result, Scratch, Sts};
 use crate::world::{World, app, condition};
 
 const KEY: &str = "STS.LTAItest0001";
@@ -19,38 +17,6 @@ const WRONG_SECRET: &str = "wrong-hush/secret+1=";
 const SECRET: &str = "right-hush/secret+2=";
 const TOKEN: &str = "hush/security+token==/of-some-length";
 const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
-
-/// An STS that gives these secrets one after the other, the last one for ever.
-fn sts(secrets: &'static [&'static str]) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let origin = format!("http://{}", listener.local_addr()?);
-    std::thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).unwrap() > 2 {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let asked = String::from_utf8(body).unwrap();
-            assert!(asked.contains(&format!("OIDCToken={}", percent_encode(OIDC_TOKEN))), "{asked}");
-            let secret = secrets[number.min(secrets.len() - 1)];
-            let expiration = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 3600).unwrap();
-            let answer = json!({"RequestId": "r", "Credentials": {
-                "AccessKeyId": KEY, "AccessKeySecret": secret, "SecurityToken": TOKEN,
-                "Expiration": expiration.to_string()
-            }})
-            .to_string();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
-            stream.get_mut().write_all(format!("{head}{answer}").as_bytes()).unwrap();
-        }
-    });
-    Ok(origin)
-}
 
 fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret);
@@ -84,11 +50,13 @@ async fn world(variables: Vec<(String, String)>, key: (&str, &str), token: Optio
 async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
     let dir = Scratch::new("rrsa")?;
     dir.write("token", OIDC_TOKEN)?;
+    let secrets = &[WRONG_SECRET, WRONG_SECRET, SECRET];
+    let sts = Sts::start(Given { access_key_id: KEY, secrets, security_token: TOKEN })?;
     let variables = [
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live".to_owned()),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack".to_owned()),
         ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", dir.join("token").display().to_string()),
-        ("ALIBABA_CLOUD_STS_ENDPOINT", sts(&[WRONG_SECRET, WRONG_SECRET, SECRET])?),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", sts.origin.clone()),
         ("RUST_LOG", "trace".to_owned()),
     ];
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -104,6 +72,10 @@ async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
     let operator = world.operator.as_mut().unwrap();
     operator.process.sigterm()?;
     operator.process.wait(Duration::from_secs(30))?;
+    let asked = sts.all_asked();
+    assert_eq!(asked.len(), secrets.len());
+    let token = format!("OIDCToken={}", percent_encode(OIDC_TOKEN));
+    assert!(asked.iter().all(|form| form.split('&').any(|pair| pair == token)), "{asked:?}");
 
     let objects = world.control_plane.kubectl(&["get", "lmg,events", "-n", &world.namespace, "-o", "json"])?;
     assert!(objects.contains("CredentialsRejected"), "the events are among them");

@@ -6,7 +6,7 @@ use live_message_operator::live::Call;
 use serde_json::json;
 
 use crate::by_hand::{ByHand, group};
-use crate::support::Result;
+use crate::support::{Request, Result};
 use crate::world::{APP, World, app};
 
 /// Short enough for a test; the default is ten minutes.
@@ -66,6 +66,33 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
     tokio::time::sleep(Duration::from_secs(4)).await;
     world.count_of("QuotaExceeded", 38, 5).await?;
     assert_eq!(world.requests()?.into_iter().filter(|request| request.code.is_some()).count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result<()> {
+    let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
+    let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
+    // Seven pages, more than two seconds apart.
+    world.options.args.push("--sweep-interval=30s".into());
+    world.start()?;
+    // As many objects as pages, or the sweep would describe them and list no more than one page.
+    world.create_many("room", 8).await?;
+    world.count_of("Created", 8, 60).await?;
+    // Nobody has counted for the next process, and no object is new to it: what it lists first is its sweep.
+    world.stop()?;
+    let earlier = world.emulator.requests()?.len();
+    world.start()?;
+    let later = || -> Result<Vec<Request>> { Ok(world.emulator.requests()?.split_off(earlier)) };
+    let is_list = |request: &Request| request.operation == "ListLiveMessageGroupByPage";
+    world.until("the sweep to begin", 40, async || Ok(later()?.iter().any(is_list))).await?;
+    world.create("new", json!({})).await?;
+    world.ready("new", "True", "Created").await?;
+    let is_last = |request: &Request| is_list(request) && request.param("PageNumber") == Some("7");
+    world.until("the sweep to end", 30, async || Ok(later()?.iter().any(is_last))).await?;
+    let requests = later()?;
+    let created = requests.iter().position(|request| request.operation == "CreateLiveMessageGroup");
+    assert!(created < requests.iter().position(is_last), "created while the sweep was under way: {requests:?}");
     Ok(())
 }
 

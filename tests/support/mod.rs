@@ -3,6 +3,7 @@
 //!
 //! - [`ControlPlane`]: start, namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC; outages on demand.
 //! - [`Operator`], [`Emulator`]: the binary under test, one process each, with its log and signals.
+//! - [`Sts`]: gives away credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
 //! - [`kstatus`], [`argo_cd`]: what GitOps tools make of an object.
 //!
@@ -23,6 +24,7 @@ mod programs;
 mod rbac;
 mod request_log;
 mod scratch;
+mod sts;
 mod tools;
 
 pub use admin::request as admin_request;
@@ -37,6 +39,7 @@ pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOpti
 pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
+pub use sts::{Given, Sts};
 pub use tools::control_plane as control_plane_tools;
 
 use std::path::PathBuf;

@@ -55,6 +55,30 @@ fn what_a_new_list_does_not_show_is_gone() {
     assert_eq!(index.len(), 1);
 }
 
+#[test]
+fn an_app_is_known_while_an_object_names_it_with_that_account() {
+    let apps = |index: &Index| {
+        let mut scopes: Vec<String> = index.apps().map(App::scope).collect();
+        scopes.sort();
+        scopes
+    };
+    let mut index = Index::default();
+    let (first, object_of_first) = object("first", 1, json!({}));
+    let (second, object_of_second) = object("second", 2, json!({}));
+    index.observe(&first, &object_of_first, 0);
+    index.observe(&second, &object_of_second, 0);
+    index.observe(&second, &object_of_second, 0);
+    assert_eq!(apps(&index), ["demo"]);
+    // The claim is the same, the account is not.
+    index.observe(&first, &edited(&object_of_first, json!({"spec": {"accountRef": {"name": "team"}}})), 0);
+    assert_eq!(apps(&index), ["demo", "ns/team|demo"]);
+    index.observe(&second, &edited(&object_of_second, json!({"spec": {"appId": "other"}})), 0);
+    assert_eq!(apps(&index), ["ns/team|demo", "other"]);
+    index.observe_unreadable(&second, "second", 2, 0);
+    index.remove(&first);
+    assert_eq!(apps(&index), Vec::<String>::new());
+}
+
 fn edited(object: &LiveMessageGroup, change: serde_json::Value) -> LiveMessageGroup {
     let mut value = serde_json::to_value(object).unwrap();
     json_patch::merge(&mut value, &change);
