@@ -33,15 +33,23 @@ const TRIES: u32 = 3;
 /// pages over minutes, and who waits for a count does not wait for those.
 type UnderWay = HashSet<(App, Option<Want>)>;
 
-/// How long until this app's sweep is due, at this moment of the wall clock.
-pub fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
+/// How long until this app's sweep is due, from this moment of the wall clock on: more than nothing, at most `interval`.
+fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
     let mut hasher = DefaultHasher::new();
     app.hash(&mut hasher);
     let interval = interval.as_millis().max(1);
     let phase = u128::from(hasher.finish()) % interval;
-    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let into = (since_epoch + interval - phase) % interval;
+    let into = (millis(now) + interval - phase) % interval;
     Duration::from_millis(u64::try_from(interval - into).unwrap_or(u64::MAX))
+}
+
+/// Whether this app's sweep was due after one moment, and not after another.
+fn was_due(app: &str, interval: Duration, after: SystemTime, until: SystemTime) -> bool {
+    until_due(app, interval, after).as_millis() <= millis(until).saturating_sub(millis(after))
+}
+
+fn millis(moment: SystemTime) -> u128 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// Sweeps every app once an interval, and answers what is wanted at once; never returns.
@@ -66,26 +74,25 @@ impl Sweeps {
         }
     }
 
-    /// Starts each app's sweep when it is due.
+    /// Starts each app's sweep when it is due, also where several are at once or this task was late.
     async fn keep_turns(&self) {
+        // New apps come without a bell: look again now and then.
+        let patience = Duration::from_secs(30).min(self.interval);
+        let mut looked = SystemTime::now();
         loop {
+            let next = self.reconciler.index().apps().map(|app| until_due(&app.scope(), self.interval, looked)).min();
+            tokio::time::sleep(next.map_or(patience, |next| next.min(patience))).await;
             let now = SystemTime::now();
-            let next = {
+            let due: Vec<App> = {
                 let index = self.reconciler.index();
-                let due = index.apps().map(|app| (until_due(&app.scope(), self.interval, now), app));
-                due.min().map(|(due, app)| (due, app.clone()))
+                let due = index.apps().filter(|app| was_due(&app.scope(), self.interval, looked, now));
+                due.cloned().collect()
             };
-            // New apps come without a bell: look again now and then.
-            let patience = Duration::from_secs(30).min(self.interval);
-            let Some((due, app)) = next.filter(|(due, _)| *due <= patience) else {
-                tokio::time::sleep(patience).await;
-                continue;
-            };
-            tokio::time::sleep(due).await;
-            tracing::debug!(app = app.scope(), after_ms = u64::try_from(due.as_millis()).unwrap_or_default(), "sweep");
-            self.start(app, None);
-            // Its own due time is now an interval away; never twice in one millisecond.
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            for app in due {
+                tracing::debug!(app = app.scope(), "sweep");
+                self.start(app, None);
+            }
+            looked = now;
         }
     }
 
@@ -240,5 +247,25 @@ mod tests {
         }
         assert_eq!(until_due("demo", interval, due), interval);
         assert_ne!(until_due("demo", interval, start), until_due("other", interval, start));
+    }
+
+    #[test]
+    fn none_of_many_apps_is_missed_or_swept_twice_however_the_moments_fall() {
+        let interval = Duration::from_secs(60);
+        let apps: Vec<String> = (0..300).map(|number| format!("app{number}")).collect();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut swept = vec![0; apps.len()];
+        let mut looked = start;
+        while looked < start + 3 * interval {
+            let now = (looked + Duration::from_micros(random.u64(0..40_000))).min(start + 3 * interval);
+            for (app, swept) in apps.iter().zip(&mut swept) {
+                *swept += u32::from(was_due(app, interval, looked, now));
+            }
+            looked = now;
+        }
+        assert!(swept.iter().all(|swept| *swept == 3), "{:?}", swept.iter().collect::<HashSet<_>>());
+        // The clock was set back: what was swept is not swept again.
+        assert!(!was_due("demo", interval, start, start - 2 * interval));
     }
 }
