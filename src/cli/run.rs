@@ -55,6 +55,12 @@ pub struct Args {
     #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
     sweep_interval: Duration,
 
+    /// How many groups an app may hold: objects that cannot fit wait without a call. To be given where Alibaba Cloud has
+    /// raised the quota.
+    #[arg(long, env = "LMO_GROUPS_PER_APP", value_name = "N", default_value_t = controller::GROUPS_PER_APP,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    groups_per_app: u64,
+
     /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
@@ -168,8 +174,17 @@ pub async fn run(args: Args) -> Outcome {
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second);
-    let (namespaces, sweep_interval) = (args.namespaces, args.sweep_interval);
-    controller::run(Config { client, account, common, namespaces, sweep_interval, progress, stop }).await;
+    controller::run(Config {
+        client,
+        account,
+        common,
+        namespaces: args.namespaces,
+        sweep_interval: args.sweep_interval,
+        groups_per_app: args.groups_per_app,
+        progress,
+        stop,
+    })
+    .await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -40,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 pub use account::Account;
 pub use accounts::{Accounts, Common, Rate};
+pub use places::GROUPS_PER_APP;
 pub use watch::Progress;
 
 use crate::decide::Lane;
@@ -71,6 +72,8 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// How often each app is swept.
     pub sweep_interval: Duration,
+    /// How many groups an app may hold.
+    pub groups_per_app: u64,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
@@ -79,10 +82,10 @@ pub struct Config {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, groups_per_app, progress, stop } = config;
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events));
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, groups_per_app));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =

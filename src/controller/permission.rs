@@ -106,8 +106,8 @@ impl Reconciler {
             Fit::Full { used, limit } => {
                 let app = &group.app_id;
                 let message = format!(
-                    "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; \
-                     the object goes on when the next sweep finds a free place"
+                    "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; the object goes on \
+                     when the next sweep finds a free place (where the quota was raised: --groups-per-app)"
                 );
                 return Permission::Full(message);
             }

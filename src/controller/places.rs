@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
-/// Groups an app may hold, deleted ones not counted (source: the limits of CreateLiveMessageGroup).
+/// Groups an app may hold unless its quota was raised, deleted ones not counted (source: the limits of
+/// CreateLiveMessageGroup).
 pub const GROUPS_PER_APP: u64 = 5_000;
 
 /// Whether a create fits.
@@ -65,7 +66,8 @@ impl<K: Clone + Eq + Hash> Places<K> {
             return Fit::Unknown;
         };
         let taken = used + app.reserved.len() as u64;
-        if taken < limit {
+        // An app that holds more than it may has a higher limit than is known here: the service itself will refuse.
+        if taken < limit || used > limit {
             app.waiting.retain(|waiting| waiting != key);
             app.reserved.insert(key.clone());
             return Fit::Fits;
@@ -118,7 +120,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
         if listed.is_some() {
             app.listed = listed;
         }
-        let free = limit.saturating_sub(used + app.reserved.len() as u64);
+        let free = if used > limit { u64::MAX } else { limit.saturating_sub(used + app.reserved.len() as u64) };
         let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
         app.waiting.drain(..wake.min(app.waiting.len())).collect()
     }
@@ -179,6 +181,15 @@ mod tests {
         assert_eq!(places.fit("app", "there", &1), Fit::Unlisted);
         assert_eq!(places.counted("app", 1, listed(&["there"])), [1]);
         assert_eq!(places.fit("app", "there", &1), Fit::Fits);
+    }
+
+    #[test]
+    fn an_app_that_holds_more_than_it_may_is_left_to_the_service() {
+        let mut places = Places::new(1);
+        places.counted("app", 1, listed(&["a"]));
+        assert_eq!(places.fit("app", "b", &1), Fit::Full { used: 1, limit: 1 });
+        assert_eq!(places.counted("app", 2, listed(&["a", "c"])), [1], "its quota was raised");
+        assert_eq!(places.fit("app", "b", &1), Fit::Fits);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::mark::Expected;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
 use super::permission::Permission;
-use super::places::{GROUPS_PER_APP, Places};
+use super::places::Places;
 use super::queue::Next;
 use super::wanted::Wanted;
 use super::work::Work;
@@ -60,8 +60,8 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reconciler {
-    /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events) -> Self {
+    /// A reconciler with nothing to do; every app may hold so many groups.
+    pub fn new(objects: Objects, accounts: Accounts, events: Events, groups_per_app: u64) -> Self {
         Self {
             objects,
             accounts,
@@ -72,7 +72,7 @@ impl Reconciler {
             gate_bell: tokio::sync::Notify::new(),
             passes: Mutex::default(),
             holds: Mutex::new(Holds::new(Instant::now().into_std(), jiff::Timestamp::now())),
-            places: Mutex::new(Places::new(GROUPS_PER_APP)),
+            places: Mutex::new(Places::new(groups_per_app)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
         }
