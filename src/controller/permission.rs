@@ -63,7 +63,7 @@ impl Reconciler {
             shut.pass(&gates, key, now)
         };
         match passage {
-            Passage::Free => self.may_have_a_place(key, call, account),
+            Passage::Free => self.may_have_a_place(key, object, call, account),
             Passage::Shut(reason, message) => {
                 // It may have been the prober of another gate, which wants a new one now.
                 self.gate_bell.notify_one();
@@ -98,12 +98,16 @@ impl Reconciler {
     }
 
     /// Whether a new group would fit into its app, as far as that is known without a call of the object's own.
-    fn may_have_a_place(&self, key: &Key, call: &Call, account: Arc<Account>) -> Permission {
+    fn may_have_a_place(&self, key: &Key, object: &LiveMessageGroup, call: &Call, account: Arc<Account>) -> Permission {
         let Call::Create(group, _) = call else { return Permission::Granted(account) };
         let app = App::new(account.key(), &group.app_id);
         let want = match self.places().fit(&app.scope(), &group.group_id, key) {
             Fit::Fits => return Permission::Granted(account),
             Fit::Full { used, limit } => {
+                if object.reconcile_is_requested() {
+                    // Somebody may have made room: it is counted again, without waiting for the sweep.
+                    self.wanted.ask(&app, Want::Count);
+                }
                 let app = &group.app_id;
                 let message = format!(
                     "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; the object goes on \

@@ -70,6 +70,27 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
 }
 
 #[tokio::test]
+async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=2".to_owned()]);
+    world.create_many("room", 3).await?;
+    world.start()?;
+    world.count_of("Created", 2, 20).await?;
+    let objects = world.count_of("QuotaExceeded", 1, 20).await?;
+    let of = |reason: &str| {
+        let object = objects.iter().find(|object| crate::world::is(object, reason));
+        object.and_then(|object| object.metadata.name.clone()).unwrap_or_default()
+    };
+    ByHand::at(&world)?.call(Call::Delete(group(&of("Created")), None)).await?;
+    let parked = of("QuotaExceeded");
+    let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch(&parked, asked).await?;
+    let parked = world.ready(&parked, "True", "Created").await?;
+    assert_eq!(parked.status.and_then(|status| status.last_handled_reconcile_at).as_deref(), Some("now"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result<()> {
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
