@@ -49,6 +49,11 @@ pub struct Args {
     #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
     sweep_interval: Duration,
 
+    /// In a namespace that is being deleted, an object whose group could not be deleted for this long, for want of usable
+    /// credentials or because the call was refused, is let go; the group stays: 90s, 10m, 1h.
+    #[arg(long, env = "LMO_RELEASE_AFTER", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    release_after: Duration,
+
     /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
@@ -156,8 +161,9 @@ pub async fn run(args: Args) -> Outcome {
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second);
-    let (namespaces, sweep_interval) = (args.namespaces, args.sweep_interval);
-    controller::run(Config { client, account, common, namespaces, sweep_interval, progress, stop }).await;
+    let Args { namespaces, sweep_interval, release_after, .. } = args;
+    controller::run(Config { client, account, common, namespaces, sweep_interval, release_after, progress, stop })
+        .await;
     tracing::info!("stopped");
     Ok(())
 }

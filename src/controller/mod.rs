@@ -67,6 +67,8 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// How often each app is swept.
     pub sweep_interval: Duration,
+    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
+    pub release_after: Duration,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
@@ -75,10 +77,10 @@ pub struct Config {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, release_after, progress, stop } = config;
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events));
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, release_after));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =

@@ -59,6 +59,8 @@ pub struct Reconciler {
     suspects: Mutex<HashMap<Key, Expected>>,
     /// Counts and lists that objects wait for.
     pub wanted: Wanted,
+    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
+    pub(super) release_after: Duration,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,7 +70,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reconciler {
     /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events) -> Self {
+    pub fn new(objects: Objects, accounts: Accounts, events: Events, release_after: Duration) -> Self {
         Self {
             objects,
             accounts,
@@ -82,6 +84,7 @@ impl Reconciler {
             places: Mutex::new(Places::new(GROUPS_PER_APP)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
+            release_after,
         }
     }
 
