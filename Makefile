@@ -22,7 +22,7 @@ test: ## Everything that is checked before a merge
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs
 	@tests/tools/build control-plane >/dev/null
-	@for family in kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
@@ -51,7 +51,7 @@ sdk: ## The official SDKs against the emulator (Python 3.11, Node 20 with npm, G
 
 integration: ## The tests on a real apiserver; FILTER=name for some of them
 	@tests/tools/build control-plane >/dev/null
-	@for family in helm kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## The library's documentation; a broken link is an error

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use crate::controller::{self, Account, Common, Config, Progress, Rate};
+use crate::controller::{self, Account, Common, Config, Limits, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, ROLE_ARN, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
@@ -60,6 +60,11 @@ pub struct Args {
     #[arg(long, env = "LMO_GROUPS_PER_APP", value_name = "N", default_value_t = controller::GROUPS_PER_APP,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     groups_per_app: u64,
+
+    /// In a namespace that is being deleted, an object whose group could not be deleted for this long, for want of usable
+    /// credentials or because the call was refused, is let go; the group stays: 90s, 10m, 1h.
+    #[arg(long, env = "LMO_RELEASE_AFTER", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    release_after: Duration,
 
     /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
@@ -180,7 +185,7 @@ pub async fn run(args: Args) -> Outcome {
         common,
         namespaces: args.namespaces,
         sweep_interval: args.sweep_interval,
-        groups_per_app: args.groups_per_app,
+        limits: Limits { groups_per_app: args.groups_per_app, release_after: args.release_after },
         progress,
         stop,
     })

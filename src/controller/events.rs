@@ -17,6 +17,11 @@ const BUFFER: usize = 1024;
 /// An event's note ends here (the apiserver's bound is 1 KiB).
 const NOTE_BYTES: usize = 1000;
 
+const WARNING: &str = "Warning";
+
+/// The cause by which the apiserver refuses to make anything in a namespace that goes away.
+const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+
 /// Who hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -39,14 +44,10 @@ impl Events {
         let (sender, mut events) = mpsc::channel::<Event>(BUFFER);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                let namespace = event.metadata.namespace.clone().unwrap_or_default();
-                let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-                let params = PostParams::default();
-                let sending = api.create(&params, &event);
-                match tokio::time::timeout(Duration::from_secs(5), sending).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "an event was not taken"),
-                    Err(_) => tracing::debug!("the apiserver did not answer to an event"),
+                if send(&client, &event).await
+                    && let Some(event) = of_its_namespace(event)
+                {
+                    send(&client, &event).await;
                 }
             }
         });
@@ -63,12 +64,6 @@ impl Events {
         action: &str,
         note: &str,
     ) {
-        let mut note = note.to_owned();
-        if note.len() > NOTE_BYTES {
-            let end = (0..=NOTE_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
-            note.truncate(end);
-            note.push('…');
-        }
         let now = jiff::Timestamp::now();
         let reference: ObjectReference = object.object_ref(&());
         let name = object.meta().name.as_deref().unwrap_or_default();
@@ -79,10 +74,10 @@ impl Events {
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
-            type_: Some(if kind == Kind::Normal { "Normal" } else { "Warning" }.to_owned()),
+            type_: Some(if kind == Kind::Normal { "Normal" } else { WARNING }.to_owned()),
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
-            note: Some(note),
+            note: Some(bounded(note.to_owned())),
             regarding: Some(reference),
             reporting_controller: Some(format!("live.alibabacloud.com/{FIELD_MANAGER}")),
             reporting_instance: Some(self.reporter.clone()),
@@ -91,5 +86,105 @@ impl Events {
         if self.sender.try_send(event).is_err() {
             tracing::debug!("an event was dropped: too many at once");
         }
+    }
+}
+
+/// Sends an event; whether it was refused because its namespace goes away.
+async fn send(client: &Client, event: &Event) -> bool {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    match tokio::time::timeout(Duration::from_secs(5), api.create(&PostParams::default(), event)).await {
+        Ok(Ok(_)) => false,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "an event was not taken");
+            matches!(error, kube::Error::Api(refusal) if is_terminating(&refusal))
+        }
+        Err(_) => {
+            tracing::debug!("the apiserver did not answer to an event");
+            false
+        }
+    }
+}
+
+/// Whether nothing can be made in a namespace any more. Missing rights are a 403 too, and told apart by the cause.
+fn is_terminating(refusal: &kube::core::Status) -> bool {
+    let causes = refusal.details.iter().flat_map(|details| &details.causes);
+    refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
+}
+
+/// A warning of an object whose namespace goes away, as one of the namespace itself: those stand in `default`, and stay
+/// when it is gone.
+fn of_its_namespace(event: Event) -> Option<Event> {
+    let object = event.regarding.filter(|_| event.type_.as_deref() == Some(WARNING))?;
+    let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
+    let note = format!("{kind} {name}: {}", event.note.unwrap_or_default());
+    let namespace = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Namespace".to_owned()),
+        name: object.namespace.clone(),
+        ..ObjectReference::default()
+    };
+    Some(Event {
+        metadata: ObjectMeta { namespace: Some("default".to_owned()), ..event.metadata },
+        regarding: Some(namespace),
+        related: Some(object),
+        note: Some(bounded(note)),
+        ..event
+    })
+}
+
+/// A note that the apiserver takes.
+fn bounded(mut note: String) -> String {
+    if note.len() > NOTE_BYTES {
+        let end = (0..=NOTE_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
+        note.truncate(end);
+        note.push('…');
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str) -> Event {
+        let object = ObjectReference {
+            kind: Some("LiveMessageGroup".into()),
+            name: Some("room".into()),
+            namespace: Some("team".into()),
+            ..ObjectReference::default()
+        };
+        Event {
+            metadata: ObjectMeta {
+                namespace: Some("team".into()),
+                name: Some("room.1".into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(kind.into()),
+            regarding: Some(object),
+            note: Some("ü".repeat(NOTE_BYTES / 2)),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn a_warning_outlives_its_namespace_and_nothing_else_does() {
+        let told = of_its_namespace(event(WARNING)).unwrap();
+        let regarding = told.regarding.unwrap();
+        assert_eq!((regarding.kind.as_deref(), regarding.name.as_deref()), (Some("Namespace"), Some("team")));
+        assert_eq!((told.metadata.namespace.as_deref(), regarding.namespace), (Some("default"), None));
+        assert_eq!(told.related.and_then(|object| object.name).as_deref(), Some("room"));
+        let note = told.note.unwrap();
+        assert!(note.starts_with("LiveMessageGroup room: ü") && note.len() <= NOTE_BYTES + 3, "{note}");
+        assert!(of_its_namespace(event("Normal")).is_none());
+    }
+
+    #[test]
+    fn a_missing_right_is_no_end_of_a_namespace() {
+        let refusal = |causes: serde_json::Value| -> kube::core::Status {
+            serde_json::from_value(serde_json::json!({"code": 403, "details": {"causes": causes}})).unwrap()
+        };
+        assert!(is_terminating(&refusal(serde_json::json!([{"reason": NAMESPACE_TERMINATING}]))));
+        assert!(!is_terminating(&refusal(serde_json::json!([]))));
     }
 }

@@ -6,19 +6,19 @@ use tokio::time::Instant;
 
 use super::account::Account;
 use super::accounts::Slot;
+use super::causes::gate_kind;
 use super::events::Kind;
 use super::key::Key;
 use super::objects::StoreError;
-use super::pass::Pass;
+use super::pass::{Pass, slowly};
 use super::queue::Next;
 use super::reconcile::Reconciler;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
-use crate::resources::{LiveMessageGroup, Reason};
+use crate::resources::{ABANDON_ANNOTATION, ConditionType, LiveMessageGroup, Progress, Reason};
 
-/// A namespace that goes away takes its Secret first: when the credentials of an object in it have been unusable for
-/// this long, its finalizer is released and the group stays.
-const UNUSABLE: Duration = Duration::from_secs(600);
+/// How often a deletion is looked at that waits for somebody, where a look costs no call: its namespace may go away.
+const LOOK: Duration = Duration::from_secs(60);
 
 impl Reconciler {
     /// Records what a deletion may later rest on, where that could not be told after the call.
@@ -76,14 +76,25 @@ impl Reconciler {
             Release::Gone => (Kind::Normal, "AlreadyGone", "was gone already".to_owned()),
             Release::Retained(why) => (Kind::Normal, "Retained", format!("stays: {why}")),
             Release::HandedOver(to) => (Kind::Normal, "HandedOver", format!("stays for LiveMessageGroup {to}")),
-            Release::Abandoned => (Kind::Warning, "Abandoned", "stays: it could not be deleted any more".to_owned()),
+            Release::Abandoned => (Kind::Warning, "Abandoned", format!("stays: {}", self.why_abandoned(object))),
         };
         let note = format!("group {group} of app {app} {what}");
-        tracing::info!(object = %key, reason, note, "let go");
+        match kind {
+            Kind::Normal => tracing::info!(object = %key, reason, note, "let go"),
+            Kind::Warning => tracing::warn!(object = %key, reason, note, "let go"),
+        }
         self.events.publish(object, kind, reason, "Delete", &note);
         self.leave_gates(key);
         self.release(key);
         (lane, Next::Done)
+    }
+
+    fn why_abandoned(&self, object: &LiveMessageGroup) -> String {
+        if object.is_abandoned() {
+            return format!("the annotation {ABANDON_ANNOTATION} asks for it");
+        }
+        let why = object.condition(ConditionType::Ready).map_or("", |ready| &ready.message);
+        format!("its namespace goes away, and it could not be deleted for {} s: {why}", self.release_after.as_secs())
     }
 
     /// An object whose policy asks for a deletion, but which holds no finalizer because it did not create its group, is
@@ -95,9 +106,28 @@ impl Reconciler {
         self.events.publish(object, Kind::Normal, "Retained", "Delete", &note);
     }
 
-    /// Whether a deletion has waited in vain for credentials in a namespace that goes away.
+    /// When a deletion that ended a pass with `reason` is looked at next. What goes on by itself is left to itself; for
+    /// what only a person can mend, the time is taken: in a namespace that goes away nobody may come.
+    pub(super) fn stuck(&self, pass: &mut Pass, reason: Reason, next: Next<Slot>) -> Next<Slot> {
+        if !matches!(reason.progress(), Progress::Stalled | Progress::StalledAfter(_)) {
+            pass.stuck_since = None;
+            return next;
+        }
+        let since = *pass.stuck_since.get_or_insert_with(Instant::now);
+        let left = self.release_after.saturating_sub(since.elapsed());
+        // Behind a gate, or without credentials, a look makes no call; anything else would be refused again.
+        let free = gate_kind(reason).is_some() || reason == Reason::CredentialsMissing;
+        let look = if free { LOOK } else { slowly() };
+        let look = if left.is_zero() { look } else { look.min(left) };
+        match next {
+            Next::After(delay) => Next::After(delay.min(look)),
+            _ => Next::After(look),
+        }
+    }
+
+    /// Whether a deletion has waited in vain for as long as it may, in a namespace that goes away.
     pub(super) async fn is_given_up(&self, key: &Key, pass: &Pass) -> bool {
-        if pass.unusable_since.is_none_or(|since| since + UNUSABLE > Instant::now()) {
+        if pass.stuck_since.is_none_or(|since| since.elapsed() < self.release_after) {
             return false;
         }
         self.objects.is_terminating(key.namespace()).await.unwrap_or(false)

@@ -72,20 +72,29 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// How often each app is swept.
     pub sweep_interval: Duration,
-    /// How many groups an app may hold.
-    pub groups_per_app: u64,
+    /// Its bounds.
+    pub limits: Limits,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
     pub stop: CancellationToken,
 }
 
+/// Bounds that the user sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many groups an app may hold.
+    pub groups_per_app: u64,
+    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
+    pub release_after: Duration,
+}
+
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, groups_per_app, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, limits, progress, stop } = config;
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, groups_per_app));
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, limits));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =

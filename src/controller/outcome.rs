@@ -19,9 +19,6 @@ use crate::resources::{ConditionType, LiveMessageGroup, Reason};
 /// How often a failure is repeated at once before it is treated as one of the service.
 const AT_ONCE: u32 = 2;
 
-/// How often a deletion that waits for credentials is looked at.
-const DELETION_LOOK: Duration = Duration::from_secs(60);
-
 impl Reconciler {
     /// Ends a pass that failed: the status, and when it is tried again.
     pub(super) async fn failed(
@@ -78,10 +75,8 @@ impl Reconciler {
         next: Next<Slot>,
     ) -> (Lane, Next<Slot>) {
         let mut next = next;
-        if object.is_deleting() && matches!(verdict.reason(), Reason::CredentialsRejected | Reason::CredentialsMissing)
-        {
-            pass.unusable_since.get_or_insert(Instant::now());
-            next = Next::After(DELETION_LOOK);
+        if object.is_deleting() {
+            next = self.stuck(&mut pass, verdict.reason(), next);
         }
         if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {

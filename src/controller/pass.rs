@@ -37,8 +37,8 @@ pub struct Pass {
     pub at_once: u32,
     /// The faults that events have told of since the pass began: two that take turns are told once each.
     pub told: Vec<Reason>,
-    /// Since when a deletion has been waiting for usable credentials.
-    pub unusable_since: Option<Instant>,
+    /// Since when a deletion has been waiting for what only a person can bring: credentials, a permission.
+    pub stuck_since: Option<Instant>,
     /// A status that could not be written: for this generation, and what comes after it.
     pub unwritten: Option<Unwritten>,
 }
@@ -65,7 +65,7 @@ impl Pass {
             failures: 0,
             at_once: 0,
             told: Vec::new(),
-            unusable_since: None,
+            stuck_since: None,
             unwritten: None,
         }
     }

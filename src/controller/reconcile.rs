@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Limits;
 use super::account::Granted;
 use super::accounts::{Accounts, Slot};
 use super::events::{Events, Kind};
@@ -52,6 +53,8 @@ pub struct Reconciler {
     suspects: Mutex<HashMap<Key, Expected>>,
     /// Counts and lists that objects wait for.
     pub wanted: Wanted,
+    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
+    pub(super) release_after: Duration,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,8 +63,8 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reconciler {
-    /// A reconciler with nothing to do; every app may hold so many groups.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events, groups_per_app: u64) -> Self {
+    /// A reconciler with nothing to do.
+    pub fn new(objects: Objects, accounts: Accounts, events: Events, limits: Limits) -> Self {
         Self {
             objects,
             accounts,
@@ -72,9 +75,10 @@ impl Reconciler {
             gate_bell: tokio::sync::Notify::new(),
             passes: Mutex::default(),
             holds: Mutex::new(Holds::new(Instant::now().into_std(), jiff::Timestamp::now())),
-            places: Mutex::new(Places::new(groups_per_app)),
+            places: Mutex::new(Places::new(limits.groups_per_app)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
+            release_after: limits.release_after,
         }
     }
 

@@ -10,6 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::Instant;
 
 use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
@@ -171,7 +172,7 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
     let Some(kind) = gate_kind(reason).filter(|kind| *kind != GateKind::Quota) else { return };
     let center = object.spec.data_center.map(|center| center.as_str());
     let gate = gate_of(kind, &AccountKey::of(object), &object.spec.app_id, center);
-    let now = tokio::time::Instant::now().into_std();
+    let now = Instant::now().into_std();
     reconciler.gates().remember(gate, key, reason, &ready.message, now);
     reconciler.gate_bell.notify_one();
 }
@@ -208,13 +209,17 @@ fn is_undefined(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
 }
 
-/// Doubling delays with a bound, from the start again after a success.
+/// Doubling delays with a bound, from the start again after a while without a failure. Not after a success: to begin with
+/// a list counts as one, and fails a moment later.
 #[derive(Debug)]
-pub(super) struct Delays(Duration);
+pub(super) struct Delays {
+    next: Duration,
+    failed: Option<Instant>,
+}
 
 impl Default for Delays {
     fn default() -> Self {
-        Self(DELAYS.0)
+        Self { next: DELAYS.0, failed: None }
     }
 }
 
@@ -222,14 +227,35 @@ impl Iterator for Delays {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let delay = self.0;
-        self.0 = (delay * 2).min(DELAYS.1);
+        let now = Instant::now();
+        if self.failed.replace(now).is_none_or(|failed| failed + 3 * DELAYS.1 < now) {
+            self.next = DELAYS.0;
+        }
+        let delay = self.next;
+        self.next = (delay * 2).min(DELAYS.1);
         Some(delay.mul_f64(0.75 + fastrand::f64() / 2.0))
     }
 }
 
 impl Backoff for Delays {
-    fn reset(&mut self) {
-        *self = Self::default();
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_that_fail_over_and_over_become_rare_though_each_begins_well() {
+        let mut delays = Delays::default();
+        let (start, mut failures) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(100) {
+            tokio::time::sleep(delays.next().unwrap()).await;
+            delays.reset();
+            failures += 1;
+        }
+        assert!((16..=32).contains(&failures), "{failures}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(delays.next().unwrap() < Duration::from_secs(1), "it was well for a minute");
     }
 }

@@ -91,7 +91,9 @@ pub enum Lane {
 /// The lane of the work an object has, or `None` where it has none: what its events are sorted by.
 pub fn triage(object: &LiveMessageGroup) -> Option<Lane> {
     if object.is_deleting() {
-        return object.has_finalizer().then_some(Lane::Change);
+        // A try that failed waits for its time: the status it has written is no news.
+        let tried = is_observed(object) && !object.is_abandoned() && !object.reconcile_is_requested();
+        return object.has_finalizer().then_some(if tried { Lane::Retry } else { Lane::Change });
     }
     let paused = object.is_paused();
     if paused != has_condition(object, ConditionType::Paused) {

@@ -4,6 +4,9 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+/// The library warns of every list that is refused, in full; the operator tells it once.
+const DEFAULT: &str = "info,kube_runtime::watcher=error";
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -19,8 +22,8 @@ pub fn start_logs(format: LogFormat) {
     let parsed = if asked.is_empty() { None } else { Some(EnvFilter::try_new(&asked)) };
     let (filter, mistake) = match parsed {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new("info"), Some(error)),
-        None => (EnvFilter::new("info"), None),
+        Some(Err(error)) => (EnvFilter::new(DEFAULT), Some(error)),
+        None => (EnvFilter::new(DEFAULT), None),
     };
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);

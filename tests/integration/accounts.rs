@@ -11,12 +11,11 @@ use kube::api::Api;
 use live_message_operator::resources::{ConditionType, LiveAccount, LiveMessageGroup};
 use serde_json::{Value, json};
 
-use crate::by_hand::ByHand;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
-use crate::world::{APP, World, app, condition};
+use crate::world::{World, app, condition};
 
-const KEY: &str = "LTAIteamKey0001";
-const SECRET: &str = "hush-team/secret+1=";
+pub const KEY: &str = "LTAIteamKey0001";
+pub const SECRET: &str = "hush-team/secret+1=";
 
 /// What an operator may do that serves LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
@@ -29,7 +28,7 @@ async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     Ok(world)
 }
 
-fn emulator(keys: &[(&str, &str)]) -> EmulatorOptions {
+pub fn emulator(keys: &[(&str, &str)]) -> EmulatorOptions {
     let access_keys = [ACCESS_KEY].iter().chain(keys).map(|(id, secret)| ((*id).to_owned(), (*secret).to_owned()));
     EmulatorOptions { access_keys: access_keys.collect(), ..app() }
 }
@@ -46,13 +45,13 @@ fn apply(world: &World<'_>, object: &Value) -> Result<()> {
     world.control_plane.kubectl_with_input(&apply, &object.to_string()).map(drop)
 }
 
-fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Result<()> {
+pub fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Result<()> {
     let values = json!({"accessKeyId": id, "accessKeySecret": secret});
     apply(world, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}))
 }
 
 /// A LiveAccount whose Secret has the same name; `more` is merged into its spec.
-fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
+pub fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
     let mut spec = json!({"credentials": {"secretRef": {"name": name}}, "endpoint": world.emulator.url()});
     if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
         spec.extend(more.clone());
@@ -86,12 +85,12 @@ async fn account_is(world: &World<'_>, name: &str, reason: &str, groups: i64) ->
     get_account(world, name).await
 }
 
-fn of(name: &str) -> Value {
+pub fn of(name: &str) -> Value {
     json!({"accountRef": {"name": name}})
 }
 
 /// Creates this many objects at once that name a LiveAccount.
-async fn create_many(world: &World<'_>, prefix: &str, count: usize, account: &str, more: &Value) -> Result<()> {
+pub async fn create_many(world: &World<'_>, prefix: &str, count: usize, account: &str, more: &Value) -> Result<()> {
     let all = futures::stream::iter((0..count).map(|number| format!("{prefix}{number:04}")));
     all.map(async |name| {
         let mut spec = of(account);
@@ -105,7 +104,7 @@ async fn create_many(world: &World<'_>, prefix: &str, count: usize, account: &st
     .await
 }
 
-fn message(object: &LiveMessageGroup) -> String {
+pub fn message(object: &LiveMessageGroup) -> String {
     object.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default()
 }
 
@@ -252,35 +251,4 @@ async fn a_revoked_key_is_told_by_those_with_work_only_and_one_success_heals_all
     println!("all Ready {:?} after the key was restored", restored.elapsed());
     assert!(versions(&world).await? == before);
     account_is(&world, "team", "Available", i64::try_from(SETTLED + NEW)?).await.map(drop)
-}
-
-#[tokio::test]
-async fn a_namespace_deleted_in_one_go_takes_its_groups_with_it() -> Result<()> {
-    let mut world = world(&[(KEY, SECRET)]).await?;
-    secret(&world, "team", (KEY, SECRET))?;
-    account(&world, "team", json!({}))?;
-    create_many(&world, "room", 5, "team", &json!({"deletionPolicy": "Delete"})).await?;
-    world.start()?;
-    world.count_of("Created", 5, 60).await?;
-    let namespace = world.namespace.clone();
-    let started = Instant::now();
-    world.control_plane.kubectl(&["delete", "namespace", &namespace, "--wait=false"])?;
-    // What the namespace controller does, in its order: the credentials go first.
-    for kind in ["secrets", "liveaccounts", "livemessagegroups"] {
-        world.control_plane.kubectl(&["delete", kind, "--all", "-n", &namespace, "--wait=false"])?;
-    }
-    world.until("the objects to be gone", 40, async || Ok(world.list().await?.is_empty())).await?;
-    println!("5 objects gone {:?} after their namespace, Secret and LiveAccount", started.elapsed());
-    let hand = ByHand::at(&world)?;
-    for number in 0..5 {
-        assert!(hand.describe(&format!("room{number:04}")).await?.deleted, "{APP}/room{number}");
-    }
-    let finalize = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {}});
-    let path = format!("/api/v1/namespaces/{namespace}/finalize");
-    world.control_plane.kubectl_with_input(&["replace", "--raw", &path, "-f", "-"], &finalize.to_string())?;
-    world
-        .until("the namespace to be gone", 20, async || {
-            Ok(world.control_plane.kubectl(&["get", "namespace", &namespace]).is_err())
-        })
-        .await
 }

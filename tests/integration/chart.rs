@@ -104,6 +104,9 @@ fn the_pod_is_restricted_and_the_standard_has_teeth() -> Result<()> {
         let objects = render("chart", &namespace, &["--values", &values])?;
         let deployments = of_kind(&objects, "Deployment");
         let [deployment] = deployments[..] else { panic!("{name}: one Deployment, not {}", deployments.len()) };
+        for account in of_kind(&objects, "ServiceAccount") {
+            control_plane.kubectl_with_input(&["apply", "-n", &namespace, "-f", "-"], &account.to_string())?;
+        }
         let mut pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",

@@ -1,6 +1,5 @@
-//! A real etcd and kube-apiserver on loopback: ports picked free, data in a temporary folder.
+//! A real etcd, kube-apiserver and kube-controller-manager on loopback: ports picked free, data in a temporary folder.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,33 +14,32 @@ use super::kubectl::Kubectl;
 use super::process::{Process, wait_for};
 use super::rbac::Installation;
 use super::scratch::Scratch;
+use super::servers::{AUDIT_LOG, Audit, Ports, start_apiserver, start_controllers, start_etcd};
 use super::{pki, repository, tools};
 
 /// Seconds, generous: a server that is ready in 3 s alone takes a minute beside a compiler on the same two cores.
 const READY: Duration = Duration::from_secs(120);
 
-const AUDIT_LOG: &str = "audit.jsonl";
-
-const AUDIT_POLICY: &str = r#"
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: RequestResponse
-    userGroups: [system:serviceaccounts]
-    verbs: [create, update, patch, delete, deletecollection]
-  - level: None
-"#;
-
 /// The one control plane of this test run, started by the first test that asks. Tests share it and take a namespace each;
 /// a test that stops the apiserver starts a control plane of its own.
 pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
-    SHARED.get_or_init(|| ControlPlane::start().map_err(|error| error.to_string())).as_ref().map_err(Error::new)
+    let start = || ControlPlane::start_with(Parts { audit: Audit::Names, controllers: true });
+    SHARED.get_or_init(|| start().map_err(|error| error.to_string())).as_ref().map_err(Error::new)
 }
 
-/// etcd and kube-apiserver; both end and their data goes when it is dropped, or with the process.
+/// What runs besides etcd and the apiserver.
+#[derive(Clone, Copy)]
+struct Parts {
+    audit: Audit,
+    controllers: bool,
+}
+
+/// etcd, kube-apiserver and, where it was asked for, kube-controller-manager; all end and their data goes when it is
+/// dropped, or with the process.
 pub struct ControlPlane {
+    // First: it is the others' client.
+    _controllers: Option<Process>,
     apiserver: Mutex<Process>,
     etcd: Process,
     kubectl: Kubectl,
@@ -49,36 +47,30 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     tools: PathBuf,
     ports: Ports,
-    audited: bool,
+    parts: Parts,
     crds: Mutex<bool>,
     // Last: the servers write here until they are dropped.
     dir: Scratch,
 }
 
-#[derive(Clone, Copy)]
-struct Ports {
-    etcd: u16,
-    peer: u16,
-    apiserver: u16,
-}
-
 impl ControlPlane {
-    /// Starts both servers and waits until they are ready: 3 to 4 s on an idle machine.
+    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Nobody plays the part of
+    /// the controllers: namespaces are never gone, and none has a ServiceAccount of its own.
     pub fn start() -> Result<Self> {
-        Self::start_with(false)
+        Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
 
     /// The same, with an audit log of everything that ServiceAccounts write: see [`audit_log`](Self::audit_log).
     pub fn start_audited() -> Result<Self> {
-        Self::start_with(true)
+        Self::start_with(Parts { audit: Audit::Whole, controllers: false })
     }
 
-    fn start_with(audited: bool) -> Result<Self> {
+    fn start_with(parts: Parts) -> Result<Self> {
         let tools = tools::control_plane()?;
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match Self::start_once(tools.clone(), audited) {
+            match Self::start_once(tools.clone(), parts) {
                 // Between picking a free port and binding it, somebody else may have taken it.
                 Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
                 done => return done,
@@ -86,19 +78,39 @@ impl ControlPlane {
         }
     }
 
-    fn start_once(tools: PathBuf, audited: bool) -> Result<Self> {
+    fn start_once(tools: PathBuf, parts: Parts) -> Result<Self> {
         let dir = Scratch::new("control-plane")?;
         let ports = Ports::pick()?;
         let pki = pki::make(&dir)?;
         let cluster = Cluster::new(format!("https://127.0.0.1:{}", ports.apiserver), &pki.ca);
-        let admin = cluster.kubeconfig(Access::Certificate(&pki.admin_certificate, &pki.admin_key), "default")?;
-        let kubeconfig = dir.write("admin.kubeconfig", admin)?;
-        let kubectl = Kubectl::new(tools.join("kubectl"), kubeconfig.clone());
+        let kubeconfig = |name: &str, (certificate, key): &(String, String)| {
+            dir.write(name, cluster.kubeconfig(Access::Certificate(certificate, key), "default")?)
+        };
+        let admin = kubeconfig("admin.kubeconfig", &pki.admin)?;
+        let kubectl = Kubectl::new(tools.join("kubectl"), admin.clone());
         let mut etcd = start_etcd(&tools, &dir, ports)?;
-        let mut apiserver = start_apiserver(&tools, &dir, ports, audited)?;
+        let mut apiserver = start_apiserver(&tools, &dir, ports, (parts.audit, parts.controllers))?;
         wait_ready(&kubectl, &mut [&mut etcd, &mut apiserver])?;
+        let mut controllers = None;
+        if parts.controllers {
+            let config = kubeconfig("controllers.kubeconfig", &pki.controllers)?;
+            let process = controllers.insert(start_controllers(&tools::controller_manager()?, &dir, ports, &config)?);
+            wait_working(&kubectl, process)?;
+        }
         let (apiserver, crds) = (Mutex::new(apiserver), Mutex::new(false));
-        Ok(Self { apiserver, etcd, kubectl, cluster, kubeconfig, tools, ports, audited, crds, dir })
+        Ok(Self {
+            _controllers: controllers,
+            apiserver,
+            etcd,
+            kubectl,
+            cluster,
+            kubeconfig: admin,
+            tools,
+            ports,
+            parts,
+            crds,
+            dir,
+        })
     }
 
     /// `https://127.0.0.1:PORT` of the apiserver.
@@ -177,7 +189,8 @@ impl ControlPlane {
     /// Starts the apiserver again, on the same port and data, and waits until it is ready.
     pub fn start_apiserver(&self) -> Result<()> {
         let mut apiserver = lock(&self.apiserver);
-        *apiserver = start_apiserver(&self.tools, &self.dir, self.ports, self.audited)?;
+        let Parts { audit, controllers } = self.parts;
+        *apiserver = start_apiserver(&self.tools, &self.dir, self.ports, (audit, controllers))?;
         wait_ready(&self.kubectl, &mut [&mut apiserver])
     }
 
@@ -191,8 +204,19 @@ impl ControlPlane {
         lock(&self.apiserver).sigcont()
     }
 
-    /// Every write of a ServiceAccount so far, whole, as the apiserver answered it (`audit.k8s.io/v1`).
+    /// Every write of a ServiceAccount so far, as the apiserver answered it (`audit.k8s.io/v1`): whole where the control
+    /// plane was started for that, without the objects where it is the shared one.
     pub fn audit_log(&self) -> Result<Vec<Value>> {
+        self.audit_lines(|_| true)
+    }
+
+    /// The same of one namespace.
+    pub fn audit_log_of(&self, namespace: &str) -> Result<Vec<Value>> {
+        let of = format!(r#""namespace":"{namespace}""#);
+        self.audit_lines(|line| line.contains(&of))
+    }
+
+    fn audit_lines(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Value>> {
         let path = self.dir.join(AUDIT_LOG);
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -200,7 +224,8 @@ impl ControlPlane {
         };
         // The last line may be in the middle of being written.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        complete.lines().map(|line| serde_json::from_str(line).context(line)).collect()
+        let lines = complete.lines().filter(|line| wanted(line));
+        lines.map(|line| serde_json::from_str(line).context(line)).collect()
     }
 
     /// Process ids of etcd and of the apiserver.
@@ -235,71 +260,6 @@ pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
     established.map(drop).map_err(|error| Error::new(format!("{error}\nthe last answer: {answer}")))
 }
 
-impl Ports {
-    fn pick() -> Result<Self> {
-        // All three are held until all are known, or the same one could come twice.
-        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-        let mut ports = [0; 3];
-        for (port, listener) in ports.iter_mut().zip(&held) {
-            let listener = listener.as_ref().context("no free port on loopback")?;
-            *port = listener.local_addr()?.port();
-        }
-        let [etcd, peer, apiserver] = ports;
-        Ok(Self { etcd, peer, apiserver })
-    }
-}
-
-fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
-    let client = format!("http://127.0.0.1:{}", ports.etcd);
-    let peer = format!("http://127.0.0.1:{}", ports.peer);
-    let args = [
-        "--name=test".to_owned(),
-        format!("--data-dir={}", dir.join("etcd").display()),
-        // The data dies with the test run: nothing to be kept safe from a power cut.
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=warn".to_owned(),
-        format!("--listen-client-urls={client}"),
-        format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=test={peer}"),
-    ];
-    Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
-}
-
-fn start_apiserver(tools: &Path, dir: &Scratch, ports: Ports, audited: bool) -> Result<Process> {
-    let file = |name: &str| dir.join(name).display().to_string();
-    let mut args = vec![
-        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
-        "--bind-address=127.0.0.1".to_owned(),
-        format!("--secure-port={}", ports.apiserver),
-        "--advertise-address=127.0.0.1".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-        format!("--tls-cert-file={}", file("apiserver.crt")),
-        format!("--tls-private-key-file={}", file("apiserver.key")),
-        format!("--client-ca-file={}", file("ca.crt")),
-        format!("--cert-dir={}", file("pki")),
-        "--authorization-mode=Node,RBAC".to_owned(),
-        "--anonymous-auth=false".to_owned(),
-        "--allow-privileged=true".to_owned(),
-        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        "--api-audiences=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-key-file={}", file("sa.pub")),
-        format!("--service-account-signing-key-file={}", file("sa.key")),
-        "--profiling=false".to_owned(),
-        // No controller-manager makes the `default` ServiceAccounts that this admission plugin insists on for pods.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
-    ];
-    if audited {
-        let policy = dir.write("audit-policy.yaml", AUDIT_POLICY)?;
-        args.push(format!("--audit-policy-file={}", policy.display()));
-        // A line is in the file before the request ends.
-        args.extend([format!("--audit-log-path={}", file(AUDIT_LOG)), "--audit-log-mode=blocking".to_owned()]);
-    }
-    Process::spawn(&tools.join("kube-apiserver"), &args, &[], &dir.join("kube-apiserver.log"))
-}
-
 fn wait_ready(kubectl: &Kubectl, servers: &mut [&mut Process]) -> Result<()> {
     let mut answer = String::from("nothing yet");
     let ready = wait_for("the control plane to be ready", READY, || {
@@ -315,6 +275,17 @@ fn wait_ready(kubectl: &Kubectl, servers: &mut [&mut Process]) -> Result<()> {
     });
     let tails = || servers.iter().map(|server| server.log_tail()).collect::<Vec<_>>().join("\n");
     ready.map(drop).map_err(|error| Error::new(format!("{error}\nits last answer: {answer}\n{}", tails())))
+}
+
+/// Waits for the first thing the controllers make.
+fn wait_working(kubectl: &Kubectl, controllers: &mut Process) -> Result<()> {
+    let working = wait_for("the controllers to work", READY, || {
+        if let Some(status) = controllers.exited()? {
+            return Err(Error::new(format!("kube-controller-manager has ended: {status}")));
+        }
+        Ok(kubectl.run(&["get", "serviceaccount", "default", "--namespace=default", "--request-timeout=2s"]).ok())
+    });
+    working.map(drop).map_err(|error| Error::new(format!("{error}\n{}", controllers.log_tail())))
 }
 
 // A test that failed while it held the lock has left nothing half done in here.

@@ -1,5 +1,5 @@
-//! The test environment: a real etcd and kube-apiserver on loopback, the real helm and kubectl, and the operator and the
-//! emulator as processes. Shared by the integration tests and the demo; neither leaves anything behind, even killed.
+//! The test environment: a real etcd, kube-apiserver and kube-controller-manager on loopback, the real helm and kubectl,
+//! and the operator and the emulator as processes. Shared by the integration tests and the demo; neither leaves anything behind, even killed.
 //!
 //! - [`ControlPlane`]: start, namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC; outages on demand.
 //! - [`Operator`], [`Emulator`]: the binary under test, one process each, with its log and signals.
@@ -24,6 +24,7 @@ mod programs;
 mod rbac;
 mod request_log;
 mod scratch;
+mod servers;
 mod sts;
 mod tools;
 

@@ -1,4 +1,4 @@
-//! The certificates of a control plane: one CA, the apiserver's, the admin's, and the key that signs tokens.
+//! The certificates of a control plane: one CA, the apiserver's, those of its clients, and the key that signs tokens.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -14,10 +14,10 @@ const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kuberne
 pub struct Pki {
     /// The authority that signed all of the others.
     pub ca: String,
-    /// Certificate of `system:masters`.
-    pub admin_certificate: String,
-    /// Its key.
-    pub admin_key: String,
+    /// Certificate and key of `system:masters`.
+    pub admin: (String, String),
+    /// Certificate and key of `system:kube-controller-manager`.
+    pub controllers: (String, String),
 }
 
 /// Makes the certificates and writes the server's files: `ca.crt`, `apiserver.{crt,key}`, `sa.{pub,key}`.
@@ -37,7 +37,11 @@ pub fn make(dir: &Scratch) -> Result<Pki> {
     let mut admin = CertificateParams::new(Vec::new())?;
     admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
     admin.distinguished_name.push(DnType::CommonName, "test-admin");
-    let (admin_certificate, admin_key) = sign(admin, ExtendedKeyUsagePurpose::ClientAuth, &issuer)?;
+    let admin = sign(admin, ExtendedKeyUsagePurpose::ClientAuth, &issuer)?;
+
+    let mut controllers = CertificateParams::new(Vec::new())?;
+    controllers.distinguished_name.push(DnType::CommonName, "system:kube-controller-manager");
+    let controllers = sign(controllers, ExtendedKeyUsagePurpose::ClientAuth, &issuer)?;
 
     let tokens = KeyPair::generate()?;
     dir.write("ca.crt", ca_certificate.pem())?;
@@ -45,7 +49,7 @@ pub fn make(dir: &Scratch) -> Result<Pki> {
     dir.write("apiserver.key", server_key)?;
     dir.write("sa.pub", tokens.public_key_pem())?;
     dir.write("sa.key", tokens.serialize_pem())?;
-    Ok(Pki { ca: ca_certificate.pem(), admin_certificate, admin_key })
+    Ok(Pki { ca: ca_certificate.pem(), admin, controllers })
 }
 
 /// The certificate and its key.

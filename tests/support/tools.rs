@@ -1,4 +1,5 @@
-//! Where etcd, kube-apiserver, kubectl, helm and the judges of health come from: `tests/tools/build`, which builds them once per machine.
+//! Where etcd, kube-apiserver, kubectl, kube-controller-manager, helm and the judges of health come from:
+//! `tests/tools/build`, which builds them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,6 +12,12 @@ use super::repository;
 pub fn control_plane() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "control-plane")
+}
+
+/// The folder with `kube-controller-manager`.
+pub fn controller_manager() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "controller-manager")
 }
 
 /// The folder with `helm`.

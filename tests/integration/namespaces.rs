@@ -1,0 +1,236 @@
+//! Namespaces that are deleted with everything in them, by the real namespace controller: it takes what is in them in any
+//! order, credentials and permissions too, and nothing can be made in them any more.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use live_message_operator::resources::ConditionType;
+use serde_json::json;
+
+use crate::accounts::{KEY, SECRET, account, create_many, emulator, message, secret};
+use crate::by_hand::ByHand;
+use crate::support::Result;
+use crate::world::{World, condition};
+
+const OBJECTS: usize = 5;
+
+/// Nobody waits this long in a test.
+const NEVER: &str = "--release-after=1h";
+
+/// A namespace with a Secret, a LiveAccount and objects that have created their groups. The operator is at home in another
+/// one and may work in all of them.
+async fn team() -> Result<World<'static>> {
+    let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
+    let home = world.control_plane.namespace()?;
+    let flags = ["--set", "rbac.secrets=cluster"];
+    world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&home, &[], &flags)?;
+    fill(&mut world).await?;
+    Ok(world)
+}
+
+async fn fill(world: &mut World<'_>) -> Result<()> {
+    secret(world, "team", (KEY, SECRET))?;
+    account(world, "team", json!({}))?;
+    create_many(world, "room", OBJECTS, "team", &json!({"deletionPolicy": "Delete"})).await?;
+    world.start()?;
+    world.count_of("Created", OBJECTS, 60).await.map(drop)
+}
+
+/// Starts the operator anew with one more argument, and waits until it has the credentials.
+async fn restart(world: &mut World<'_>, argument: &str) -> Result<()> {
+    world.stop()?;
+    world.options.args.push(argument.to_owned());
+    world.start()?;
+    let known = async || Ok(world.log().contains("loaded provider=\"Secret\""));
+    world.until("the credentials to be loaded", 20, known).await
+}
+
+fn delete_namespace(world: &World<'_>) -> Result<()> {
+    world.control_plane.kubectl(&["delete", "namespace", &world.namespace, "--wait=false"]).map(drop)
+}
+
+async fn until_gone(world: &World<'_>, seconds: u64) -> Result<()> {
+    let api: Api<Namespace> = Api::all(world.control_plane.client().await?);
+    let gone = async || Ok(api.get_opt(&world.namespace).await?.is_none());
+    world.until("the namespace to be gone", seconds, gone).await
+}
+
+/// Waits until the namespace controller has taken what it can: the objects are left, for their finalizer holds them.
+async fn until_bare(world: &World<'_>) -> Result<()> {
+    let client = world.control_plane.client().await?;
+    let secrets: Api<Secret> = Api::namespaced(client, &world.namespace);
+    let bare = async || {
+        let deleted = world.list().await?.iter().all(|object| object.metadata.deletion_timestamp.is_some());
+        Ok(deleted && secrets.list(&ListParams::default()).await?.items.is_empty())
+    };
+    world.until("everything else in the namespace to be gone", 40, bare).await?;
+    assert_eq!(world.list().await?.len(), OBJECTS);
+    Ok(())
+}
+
+/// How many of the groups are deleted.
+async fn deleted_groups(world: &World<'_>) -> Result<usize> {
+    let hand = ByHand::at(world)?;
+    let mut deleted = 0;
+    for number in 0..OBJECTS {
+        deleted += usize::from(hand.describe(&format!("room{number:04}")).await?.deleted);
+    }
+    Ok(deleted)
+}
+
+/// The notes of the warnings with this reason about the namespace, which outlive it.
+async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
+    let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, "default");
+    let mut events = api.list(&ListParams::default()).await?.items;
+    let of_namespace = |event: &Event| {
+        let about = event.regarding.as_ref().and_then(|object| object.name.as_deref());
+        about == Some(&world.namespace) && event.type_.as_deref() == Some("Warning")
+    };
+    events.retain(|event| of_namespace(event) && event.reason.as_deref() == Some(reason));
+    Ok(events.into_iter().filter_map(|event| event.note).collect())
+}
+
+/// Waits until each object has such a warning: of another one's than its own name nobody can tell.
+async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
+    let what = format!("a warning {reason} for each object");
+    world.until(&what, 20, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
+    let mut notes = warnings(world, reason).await?;
+    notes.sort();
+    assert_eq!(notes.len(), OBJECTS, "{notes:?}");
+    for (number, note) in notes.iter().enumerate() {
+        let name = format!("room{number:04}");
+        assert!(note.starts_with(&format!("LiveMessageGroup {name}: ")), "{note}");
+        assert!(note.contains(says), "{note}");
+    }
+    Ok(())
+}
+
+/// Waits until every object says this of its deletion.
+async fn all_say(world: &World<'_>, reason: &str, progress: ConditionType) -> Result<String> {
+    let say = async || {
+        let objects = world.list().await?;
+        Ok(objects.iter().all(|object| condition(object, ConditionType::Ready)[1] == reason))
+    };
+    world.until(&format!("all objects to be {reason}"), 40, say).await?;
+    let objects = world.list().await?;
+    assert_eq!(objects.len(), OBJECTS);
+    for object in &objects {
+        assert_eq!(condition(object, progress), ["True", reason], "{}", object.name_any());
+    }
+    Ok(message(&objects[0]))
+}
+
+#[tokio::test]
+async fn a_namespace_deleted_in_one_go_takes_its_groups_with_it() -> Result<()> {
+    let world = team().await?;
+    let started = Instant::now();
+    delete_namespace(&world)?;
+    until_gone(&world, 60).await?;
+    println!("{OBJECTS} objects, their Secret and LiveAccount gone with their namespace after {:?}", started.elapsed());
+    assert_eq!(deleted_groups(&world).await?, OBJECTS);
+    // What happened cannot be told in a namespace that goes away, and nobody tries for long.
+    let refused = world.log().matches("an event was not taken").count();
+    assert!(refused <= 2 * OBJECTS, "{refused} events were refused");
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay() -> Result<()> {
+    let mut world = team().await?;
+    world.kill()?;
+    delete_namespace(&world)?;
+    until_bare(&world).await?;
+    world.options.args.push("--release-after=8s".into());
+    let started = Instant::now();
+    world.start()?;
+    let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
+    assert_eq!(told, format!("there is no LiveAccount team in namespace {}", world.namespace));
+    world.until("the objects to be let go", 40, async || Ok(world.list().await?.is_empty())).await?;
+    let took = started.elapsed();
+    assert!(took >= Duration::from_secs(8), "after {took:?}");
+    warned(&world, "Abandoned", "stays: its namespace goes away, and it could not be deleted for 8 s: there is no")
+        .await?;
+    until_gone(&world, 60).await?;
+    assert_eq!(deleted_groups(&world).await?, 0);
+    assert_eq!(world.called("DeleteLiveMessageGroup")?.len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_that_is_given_up_by_its_annotation_goes_at_once() -> Result<()> {
+    let mut world = team().await?;
+    world.kill()?;
+    delete_namespace(&world)?;
+    until_bare(&world).await?;
+    world.options.args.push(NEVER.into());
+    world.start()?;
+    all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
+    let abandon = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
+    let started = Instant::now();
+    for number in 0..OBJECTS {
+        world.patch(&format!("room{number:04}"), abandon.clone()).await?;
+    }
+    world.until("the objects to be let go", 5, async || Ok(world.list().await?.is_empty())).await?;
+    println!("let go {:?} after the annotation", started.elapsed());
+    warned(&world, "Abandoned", "stays: the annotation live.alibabacloud.com/abandon asks for it").await?;
+    until_gone(&world, 60).await?;
+    assert_eq!(deleted_groups(&world).await?, 0);
+    Ok(())
+}
+
+/// Deletes the namespace while every deletion of a group is answered so.
+fn deleted_while(world: &World<'_>, fault: &str) -> Result<()> {
+    world.emulator.faults(&[&format!("DeleteLiveMessageGroup:{fault}")])?;
+    delete_namespace(world)
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() -> Result<()> {
+    let mut world = team().await?;
+    // Not even after a second: what passes by itself is waited for.
+    restart(&mut world, "--release-after=1s").await?;
+    for (fault, reason) in [("error=Throttling.User", "Throttled"), ("error=ServerError", "ServiceError")] {
+        deleted_while(&world, fault)?;
+        let told = all_say(&world, reason, ConditionType::Reconciling).await?;
+        println!("{reason}: {told}");
+        assert_eq!(deleted_groups(&world).await?, 0);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.list().await?.len(), OBJECTS);
+    world.emulator.faults(&[])?;
+    until_gone(&world, 90).await?;
+    assert_eq!(deleted_groups(&world).await?, OBJECTS);
+    assert_eq!(warnings(&world, "Abandoned").await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<()> {
+    let refused = let_go_though("error=403/NoAuth", "NotAuthorized").await?;
+    assert_eq!(refused, 1, "one finds out for all");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_for_good_is_not_waited_for_forever() -> Result<()> {
+    let refused = let_go_though("error=400/InvalidParameter", "InvalidInput").await?;
+    assert_eq!(refused, OBJECTS, "each once");
+    Ok(())
+}
+
+/// Deletes the namespace while every deletion is refused so, and waits until it is gone; how many calls were made.
+async fn let_go_though(fault: &str, reason: &str) -> Result<usize> {
+    let mut world = team().await?;
+    restart(&mut world, "--release-after=10s").await?;
+    deleted_while(&world, fault)?;
+    let told = all_say(&world, reason, ConditionType::Stalled).await?;
+    println!("{reason}: {told}");
+    world.until("the objects to be let go", 40, async || Ok(world.list().await?.is_empty())).await?;
+    warned(&world, "Abandoned", &told).await?;
+    until_gone(&world, 60).await?;
+    assert_eq!(deleted_groups(&world).await?, 0);
+    Ok(world.called("DeleteLiveMessageGroup")?.len())
+}
