@@ -20,7 +20,9 @@ pub fn run(args: Args) -> Outcome {
         None => std::io::stdout().lock().write_all(resources::crds_yaml()?.as_bytes())?,
         Some(dir) => {
             for (name, yaml) in resources::crd_files()? {
-                std::fs::write(dir.join(name), yaml)?;
+                let path = dir.join(name);
+                std::fs::write(&path, yaml)
+                    .map_err(|error| format!("--dir: cannot write {}: {error}", path.display()))?;
             }
         }
     }

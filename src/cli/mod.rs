@@ -1,5 +1,6 @@
 //! The command line: a file per command.
 
+mod cluster;
 mod crd;
 mod emulate;
 mod run;
@@ -40,7 +41,8 @@ impl Cli {
     }
 }
 
-/// Runs the chosen command to its end; an error is one line on stderr and exit code 1.
+/// Runs the chosen command to its end; an error is one line on stderr and exit code 1, or 2 where the arguments are wrong,
+/// as with those that cannot be parsed.
 pub fn main(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
@@ -51,13 +53,18 @@ pub fn main(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// What a command can fail with: any error, shown to the user as it is.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Arguments that can be parsed and make no sense: the same will fail again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(String);
 
 fn in_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
+use super::{Misuse, Outcome, cluster};
 use crate::controller::{self, Account, Common, Config, Limits, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, ROLE_ARN, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
@@ -84,7 +84,7 @@ pub struct Args {
     ca_bundle: Option<PathBuf>,
 
     /// Watch this namespace only; repeatable (in the environment: a list with commas). Absent = all namespaces.
-    #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',')]
+    #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',', value_parser = parse_namespace)]
     namespaces: Vec<String>,
 
     /// Format of the log on stderr; its level is set by RUST_LOG (default info).
@@ -92,8 +92,29 @@ pub struct Args {
     log_format: LogFormat,
 
     /// Where /healthz and /readyz are served (port 0 = a free one). Absent = 0.0.0.0:8081, or nowhere if that is taken.
-    #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT", value_parser = parse_address)]
     probe_listen: Option<SocketAddr>,
+}
+
+impl Args {
+    /// The endpoint, with all that can be wrong with several arguments together.
+    fn checked_endpoint(&self) -> Result<Endpoint, Misuse> {
+        let endpoint = Endpoint::parse(&self.endpoint, self.allow_http).map_err(|error| Misuse(error.to_string()))?;
+        if self.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
+            let only = "--requests-per-second unlimited is for benchmarks against the emulator only";
+            return Err(Misuse(format!(
+                "{only}: give a number from 1 to 50, or the emulator's address with --endpoint"
+            )));
+        }
+        if self.connect_timeout > self.request_timeout {
+            let (part, whole) = (self.connect_timeout, self.request_timeout);
+            return Err(Misuse(format!(
+                "--connect-timeout {part:?} is longer than --request-timeout {whole:?}, of which it is a part: \
+                 shorten the one, or lengthen the other"
+            )));
+        }
+        Ok(endpoint)
+    }
 }
 
 fn parse_rate(text: &str) -> Result<Rate, String> {
@@ -123,6 +144,21 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give a time like 3s or 500ms, at most 5m".to_owned())
 }
 
+/// The name of a namespace. An empty one would mean all of them.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.starts_with(inner)
+        && text.ends_with(inner)
+        && text.chars().all(|c| inner(c) || c == '-');
+    let name = fits.then(|| text.to_owned());
+    name.ok_or_else(|| "give the name of a namespace: up to 63 lower-case letters, digits and '-'".to_owned())
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give an IP address and a port, like 0.0.0.0:8081 or 127.0.0.1:0".to_owned())
+}
+
 /// A time with a unit, or a number of seconds, within bounds.
 fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
     let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
@@ -133,10 +169,7 @@ fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
 /// Runs the operator until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Outcome {
     start_logs(args.log_format);
-    let endpoint = Endpoint::parse(&args.endpoint, args.allow_http)?;
-    if args.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
-        return Err("--requests-per-second unlimited is for benchmarks against the emulator only".into());
-    }
+    let endpoint = args.checked_endpoint()?;
     let http = HttpOptions {
         connect_timeout: args.connect_timeout,
         request_timeout: args.request_timeout,
@@ -162,7 +195,7 @@ pub async fn run(args: Args) -> Outcome {
         namespaces = if args.namespaces.is_empty() { "all".to_owned() } else { args.namespaces.join(",") },
         "starting"
     );
-    let mut config = kube::Config::infer().await?;
+    let mut config = cluster::find().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // The queue repeats; a hidden repetition would stretch one call to minutes.
     config.default_retry = false;
@@ -203,7 +236,9 @@ async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>
             tracing::warn!(%address, "another program listens there: no probes are served; see --probe-listen");
             Ok(None)
         }
-        Err(error) => Err(format!("cannot listen on {address} for the probes: {error}")),
+        Err(error) => Err(format!(
+            "cannot listen on {address} for the probes: {error}: give another --probe-listen (port 0 = a free one)"
+        )),
     }
 }
 
@@ -230,6 +265,16 @@ mod tests {
         assert_eq!(parse_number("1234567890123456"), Ok("1234567890123456".to_owned()));
         for bad in ["", "acs:ram::42:root", "12 34", "١٢", &"1".repeat(33)] {
             assert!(parse_number(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_named_and_never_empty() {
+        for good in ["a", "team-a", "0", &"x".repeat(63)] {
+            assert_eq!(parse_namespace(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "-a", "a-", "Team", "a_b", "a.b", "a b", &"x".repeat(64)] {
+            assert!(parse_namespace(bad).is_err(), "{bad}");
         }
     }
 

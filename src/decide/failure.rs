@@ -84,7 +84,7 @@ const OWN: &str = "the operator's credentials";
 fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
     let operation = call.operation();
     let code = error.code();
-    let app = app_id(call);
+    let (app, data_center) = app_of(call);
     match class {
         // The service's own message holds the signed text, with a time and a nonce.
         ErrorClass::CredentialsRejected => {
@@ -94,9 +94,13 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
             format!("the request's time was refused ({code}): the operator's clock and the service's differ")
         }
         ErrorClass::Throttled => format!("the Live API asked for fewer calls ({code})"),
-        ErrorClass::NotFound => format!(
-            "app {app:?} does not exist in this account (or not in this dataCenter): create it, or correct the spec"
-        ),
+        ErrorClass::NotFound => match data_center {
+            None => format!("app {app:?} does not exist in this account: create it, or correct spec.appId"),
+            Some(center) => format!(
+                "app {app:?} does not exist in this account, or not in data center {center}: create it, or correct \
+                 spec.appId or spec.dataCenter"
+            ),
+        },
         ErrorClass::QuotaExceeded => {
             format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
         }
@@ -117,14 +121,15 @@ fn without_request_id(error: &CallError) -> String {
     }
 }
 
-fn app_id(call: &Call) -> &str {
+/// The app a call names, and the data center where the spec does.
+fn app_of(call: &Call) -> (&str, Option<&str>) {
     match call {
         Call::Create(group, _)
         | Call::Describe(group)
         | Call::Modify(group, _)
         | Call::Delete(group, _)
-        | Call::Recover(group) => &group.app_id,
-        Call::ListByPage(page) => &page.app_id,
+        | Call::Recover(group) => (&group.app_id, group.data_center.as_deref()),
+        Call::ListByPage(page) => (&page.app_id, page.data_center.as_deref()),
     }
 }
 
@@ -133,6 +138,29 @@ mod tests {
     use super::*;
     use crate::live::GroupRef;
     use crate::live::error::{Again, ApiError};
+
+    #[test]
+    fn an_app_that_is_not_there_is_told_by_what_the_spec_says_of_it() {
+        let answer = ApiError {
+            status: 404,
+            code: Some("ResourceNotExist".into()),
+            message: String::new(),
+            request_id: None,
+            retry_after: None,
+            whole: true,
+        };
+        let told = |data_center: Option<&str>| {
+            let data_center = data_center.map(str::to_owned);
+            let call = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center });
+            Failure::of(&call, &CallError::Api(answer.clone())).message
+        };
+        let plain = "app \"demo\" does not exist in this account: create it, or correct spec.appId";
+        assert_eq!(told(None), plain);
+        assert!(
+            told(Some("ap-southeast-1"))
+                .contains("ap-southeast-1: create it, or correct spec.appId or spec.dataCenter")
+        );
+    }
 
     #[test]
     fn what_the_client_has_changed_is_tried_at_once_and_missing_credentials_later() {

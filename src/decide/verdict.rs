@@ -143,8 +143,10 @@ impl Verdict {
     /// No group, seen by an object that only observes.
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
-        let message =
-            format!("there is no group {group} in app {app}, and managementPolicy Observe does not create it");
+        let message = format!(
+            "there is no group {group} in app {app}, and managementPolicy Observe does not create it: \
+             it will be noticed when somebody does, or set spec.managementPolicy to Manage"
+        );
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 

@@ -64,7 +64,10 @@ impl Emulator {
 }
 
 fn bind(address: &str) -> io::Result<TcpListener> {
-    let explain = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+    let explain = |error: io::Error| {
+        let hint = "give another address of this machine, with port 0 for a free port";
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}: {hint}"))
+    };
     let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(explain)?.collect();
     let listener = TcpListener::bind(addresses.as_slice()).map_err(explain)?;
     listener.set_nonblocking(true)?;

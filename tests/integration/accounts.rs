@@ -126,7 +126,8 @@ async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated(
     world.start()?;
     world.create("room", of("team")).await?;
     let room = world.ready("room", "False", "CredentialsMissing").await?;
-    assert_eq!(message(&room), format!("there is no LiveAccount team in namespace {}", world.namespace));
+    let told = "create it, or correct spec.accountRef";
+    assert_eq!(message(&room), format!("there is no LiveAccount team in namespace {}: {told}", world.namespace));
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
     assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "one apply may bring both");
     account(&world, "team", json!({}))?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane};
 
 /// The values files that every check goes over: name and path.
-fn matrix() -> Result<Vec<(String, String)>> {
+pub fn matrix() -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(repository().join(CHART).join("ci"))? {
         let path = entry?.path();
@@ -16,15 +16,15 @@ fn matrix() -> Result<Vec<(String, String)>> {
         files.push((name, path.to_string_lossy().into_owned()));
     }
     files.sort();
-    assert!(files.len() >= 4, "the matrix has shrunk: {files:?}");
+    assert!(files.len() >= 6, "the matrix has shrunk: {files:?}");
     Ok(files)
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-fn render(release: &str, namespace: &str, flags: &[&str]) -> Result<Vec<Value>> {
+pub fn render(release: &str, namespace: &str, flags: &[&str]) -> Result<Vec<Value>> {
     documents(&Helm::new()?.template(release, namespace, flags)?)
 }
 
@@ -59,7 +59,7 @@ fn the_server_takes_every_rendering() -> Result<()> {
 }
 
 /// Values that must not get through, and what the refusal must name.
-const REFUSED: [(&[&str], &str); 17] = [
+const REFUSED: [(&[&str], &str); 26] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
     (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
@@ -77,6 +77,21 @@ const REFUSED: [(&[&str], &str); 17] = [
     (&["--set", "alibabaCloud.endpoint=live.aliyuncs.com"], "endpoint"),
     (&["--set", "alibabaCloud.accountId=1234567890123456"], "accountId"),
     (&["--set-string", "crds.enabled=yes"], "enabled"),
+    (&["--set", "alibabaCloud.rrsa.roleName=live"], "existingSecret"),
+    (&["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.roleName=acs:ram::1:role/live"], "roleName"),
+    (&["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.roleArn=acs:ram::1:role/live"], "oidcProviderArn"),
+    (
+        &["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.oidcProviderArn=acs:ram::1:oidc-provider/a"],
+        "roleArn",
+    ),
+    (
+        &["--values", "charts/live-message-operator/ci/rrsa-values.yaml", "--set", "alibabaCloud.rrsa.roleName=live"],
+        "roleName",
+    ),
+    (&["--set", "alibabaCloud.rrsa.tokenExpirationSeconds=599"], "tokenExpirationSeconds"),
+    (&["--set", "sweepInterval=often"], "sweepInterval"),
+    (&["--set-string", "alibabaCloud.requestTimeout=10"], "requestTimeout"),
+    (&["--set", "extraArgs={form-above=1}"], "extraArgs"),
 ];
 
 #[test]

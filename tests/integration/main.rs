@@ -6,10 +6,12 @@
 mod accounts;
 mod admission;
 mod annotations;
+mod arguments;
 mod by_hand;
 #[allow(dead_code, reason = "shared with the tests of the throughput")]
 mod calls;
 mod chart;
+mod chart_pod;
 mod chart_values;
 mod conflicts;
 mod control_plane;

@@ -29,6 +29,11 @@ use sources::{SecretKey, ServiceAccountToken};
 /// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
 const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(24);
 
+fn no_account(key: &Key) -> String {
+    let (name, namespace) = (key.name(), key.namespace());
+    format!("there is no LiveAccount {name} in namespace {namespace}: create it, or correct spec.accountRef")
+}
+
 /// What all LiveAccounts have in common.
 #[derive(Debug)]
 pub struct Common {
@@ -137,9 +142,7 @@ impl Accounts {
         match entry.and_then(|entry| entry.seen.as_ref().map(|_| entry.invalid.as_deref())) {
             Some(Some(why)) => Err(format!("LiveAccount {} cannot be used: {why}", key.name())),
             Some(None) => account.ok_or_else(|| format!("LiveAccount {} is not ready yet", key.name())),
-            None => account
-                .filter(|_| ends)
-                .ok_or_else(|| format!("there is no LiveAccount {} in namespace {}", key.name(), key.namespace())),
+            None => account.filter(|_| ends).ok_or_else(|| no_account(key)),
         }
     }
 

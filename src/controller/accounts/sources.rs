@@ -148,7 +148,7 @@ async fn in_time<T>(
     match tokio::time::timeout(API_TIMEOUT, call).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(failed(&format!("the operator may not; {allowed_by}")))
+            Err(failed(&format!("the operator is not allowed to ask for it; {allowed_by}")))
         }
         Ok(Err(kube::Error::Api(status))) => Err(failed(&format!("the apiserver answered {}", status.code))),
         Ok(Err(_)) => Err(failed("no answer from the apiserver")),
