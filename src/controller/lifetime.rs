@@ -12,9 +12,11 @@ use super::objects::StoreError;
 use super::pass::Pass;
 use super::queue::Next;
 use super::reconcile::Reconciler;
+use super::scrape::CREDENTIALS_LOST;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
 use crate::resources::{LiveMessageGroup, Reason};
+use crate::telemetry::metrics::OutcomeLabels;
 
 /// A namespace that goes away takes its Secret first: when the credentials of an object in it have been unusable for
 /// this long, its finalizer is released and the group stays.
@@ -78,6 +80,9 @@ impl Reconciler {
             Release::HandedOver(to) => (Kind::Normal, "HandedOver", format!("stays for LiveMessageGroup {to}")),
             Release::Abandoned => (Kind::Warning, "Abandoned", "stays: it could not be deleted any more".to_owned()),
         };
+        let lost = *release == Release::Abandoned && !object.is_abandoned();
+        let outcome = if lost { CREDENTIALS_LOST } else { reason };
+        self.metrics.released.get_or_create(&OutcomeLabels { outcome }).inc();
         let note = format!("group {group} of app {app} {what}");
         tracing::info!(object = %key, reason, note, "let go");
         self.events.publish(object, kind, reason, "Delete", &note);

@@ -19,7 +19,10 @@ mod permission;
 mod places;
 mod queue;
 mod reconcile;
+mod scrape;
+mod standing;
 mod sweep;
+mod swept;
 mod tell;
 mod watch;
 mod work;
@@ -40,6 +43,7 @@ pub use accounts::{Accounts, Common, Rate};
 pub use watch::Progress;
 
 use crate::decide::Lane;
+use crate::telemetry::Metrics;
 use accounts::{Appeared, Slot};
 use events::Events;
 use objects::Objects;
@@ -67,6 +71,8 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// How often each app is swept.
     pub sweep_interval: Duration,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
@@ -75,10 +81,11 @@ pub struct Config {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, metrics, progress, stop } = config;
+    scrape::prepare(&metrics);
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events));
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, metrics));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =
@@ -108,6 +115,8 @@ pub async fn run(config: Config) {
         _ = ready.wait_for(|listed| *listed) => {}
     }
     tracing::info!(objects = reconciler.index().len(), "listed: working");
+    // Not before: the objects of half a list are no number to alert on.
+    scrape::observe(&reconciler, sweep_interval);
     for _ in 0..WORKERS {
         tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
     }

@@ -28,6 +28,8 @@ pub enum Fit {
 #[derive(Debug)]
 struct App<K> {
     used: Option<u64>,
+    /// The service has told the number.
+    counted: bool,
     /// The ids of the groups that are there, as the last whole list told.
     listed: Option<HashSet<String>>,
     reserved: HashSet<K>,
@@ -36,7 +38,7 @@ struct App<K> {
 
 impl<K> Default for App<K> {
     fn default() -> Self {
-        Self { used: None, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
+        Self { used: None, counted: false, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
     }
 }
 
@@ -115,12 +117,20 @@ impl<K: Clone + Eq + Hash> Places<K> {
         let app = self.apps.entry(app.to_owned()).or_default();
         let news = app.used.is_none() || (app.listed.is_none() && listed.is_some());
         app.used = Some(used);
+        app.counted = true;
         if listed.is_some() {
             app.listed = listed;
         }
         let free = limit.saturating_sub(used + app.reserved.len() as u64);
         let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
         app.waiting.drain(..wake.min(app.waiting.len())).collect()
+    }
+
+    /// The apps that the service has counted, and how many groups each holds, those on their way counted.
+    pub fn held(&self) -> Vec<(String, u64)> {
+        let counted = self.apps.iter().filter(|(_, app)| app.counted);
+        let held = counted.filter_map(|(name, app)| Some((name.clone(), app.used? + app.reserved.len() as u64)));
+        held.collect()
     }
 
     /// The app cannot be counted (no permission to list, for example): whoever waits goes on and lets the service
@@ -163,6 +173,7 @@ mod tests {
         places.counted("app", 1, listed(&["there"]));
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
         assert_eq!(places.fit("app", "a", &1), Fit::Fits, "asked again it keeps its place");
+        assert_eq!(places.held(), [("app".to_owned(), 2)]);
         assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
         assert_eq!(places.fit("app", "there", &3), Fit::Fits, "its group needs no place");
         places.created("app", "a", &1, true);
@@ -186,6 +197,7 @@ mod tests {
         let mut places = Places::new(1);
         assert_eq!(places.fit("app", "a", &1), Fit::Unknown);
         assert_eq!(places.uncountable("app"), [1]);
+        assert_eq!(places.held(), [], "nobody has told a number");
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
     }
 

@@ -19,13 +19,16 @@ use super::pass::Pass;
 use super::permission::Permission;
 use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
+use super::scrape;
 use super::sweep::Wanted;
+use super::swept::Swept;
 use super::work::Work;
 use crate::budget::LATE_ARRIVAL;
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
 use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
+use crate::telemetry::Metrics;
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
 /// there as if nothing were open.
@@ -47,6 +50,8 @@ pub struct Reconciler {
     pub work: Work,
     /// Where transitions are told.
     pub events: Events,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
     index: Mutex<Index>,
     gates: Mutex<Gates<Key>>,
     /// Rung when a gate shut.
@@ -59,6 +64,8 @@ pub struct Reconciler {
     suspects: Mutex<HashMap<Key, Expected>>,
     /// Counts and lists that objects wait for.
     pub wanted: Wanted,
+    /// When the apps were swept.
+    pub swept: Swept,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,12 +75,13 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reconciler {
     /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events) -> Self {
+    pub fn new(objects: Objects, accounts: Accounts, events: Events, metrics: Arc<Metrics>) -> Self {
         Self {
             objects,
             accounts,
             work: Work::default(),
             events,
+            metrics,
             index: Mutex::default(),
             gates: Mutex::default(),
             gate_bell: tokio::sync::Notify::new(),
@@ -82,6 +90,7 @@ impl Reconciler {
             places: Mutex::new(Places::new(GROUPS_PER_APP)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
+            swept: Swept::default(),
         }
     }
 
@@ -104,6 +113,11 @@ impl Reconciler {
     pub fn suspect(&self, key: &Key, contradicted: Expected) {
         locked(&self.suspects).insert(key.clone(), contradicted);
         self.work.add(key, Lane::Sweep);
+    }
+
+    /// How many objects are to be looked at because of a list.
+    pub fn suspects(&self) -> usize {
+        locked(&self.suspects).len()
     }
 
     /// Looks again at objects whose group changed hands.
@@ -130,13 +144,17 @@ impl Reconciler {
 
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
     pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<Granted>) {
-        let this = Arc::clone(&self);
-        let of = key.clone();
+        let (this, of, started, served) = (Arc::clone(&self), key.clone(), Instant::now(), lane);
         let step = tokio::spawn(async move { this.step(&of, lane, permit).await });
-        let (lane, next) = step.await.unwrap_or_else(|error| {
-            tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
-            (Lane::Retry, Next::After(AFTER_PANIC))
-        });
+        let (lane, next, result) = match step.await {
+            Ok((lane, next)) => (lane, next, scrape::result(&next)),
+            Err(error) => {
+                tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
+                self.metrics.panicked();
+                (Lane::Retry, Next::After(AFTER_PANIC), "panicked")
+            }
+        };
+        self.metrics.stepped(scrape::word(served), result, started.elapsed());
         self.work.finish(&key, lane, next);
     }
 
@@ -370,6 +388,7 @@ impl Reconciler {
                         identity.group_id, identity.app_id
                     );
                     tracing::warn!(object = %key, note, "orphaned");
+                    self.metrics.orphaned();
                     self.events.publish(object, Kind::Warning, "Orphaned", "Reconcile", &note);
                 }
                 Pass::over(object)

@@ -20,6 +20,7 @@ mod edits;
 mod events;
 mod gitops;
 mod lifecycle;
+mod metrics;
 mod outages;
 mod policies;
 mod refusals;
