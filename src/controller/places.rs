@@ -126,11 +126,10 @@ impl<K: Clone + Eq + Hash> Places<K> {
         app.waiting.drain(..wake.min(app.waiting.len())).collect()
     }
 
-    /// The apps that the service has counted, and how many groups each holds, those on their way counted.
-    pub fn held(&self) -> Vec<(String, u64)> {
-        let counted = self.apps.iter().filter(|(_, app)| app.counted);
-        let held = counted.filter_map(|(name, app)| Some((name.clone(), app.used? + app.reserved.len() as u64)));
-        held.collect()
+    /// How many groups an app holds, those on their way counted, where the service has told a number.
+    pub fn held(&self, app: &str) -> Option<u64> {
+        let app = self.apps.get(app).filter(|app| app.counted)?;
+        Some(app.used? + app.reserved.len() as u64)
     }
 
     /// The app cannot be counted (no permission to list, for example): whoever waits goes on and lets the service
@@ -173,7 +172,7 @@ mod tests {
         places.counted("app", 1, listed(&["there"]));
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
         assert_eq!(places.fit("app", "a", &1), Fit::Fits, "asked again it keeps its place");
-        assert_eq!(places.held(), [("app".to_owned(), 2)]);
+        assert_eq!(places.held("app"), Some(2));
         assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
         assert_eq!(places.fit("app", "there", &3), Fit::Fits, "its group needs no place");
         places.created("app", "a", &1, true);
@@ -197,7 +196,7 @@ mod tests {
         let mut places = Places::new(1);
         assert_eq!(places.fit("app", "a", &1), Fit::Unknown);
         assert_eq!(places.uncountable("app"), [1]);
-        assert_eq!(places.held(), [], "nobody has told a number");
+        assert_eq!(places.held("app"), None, "nobody has told a number");
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::accounts::AccountKey;
+use super::index::App;
 use super::places::GROUPS_PER_APP;
 use super::queue::Next;
 use super::reconcile::Reconciler;
@@ -198,14 +199,14 @@ fn accounts(reconciler: &Reconciler, state: &State) {
 }
 
 fn apps(reconciler: &Reconciler, state: &State) {
-    let mut held = reconciler.places().held();
-    held.sort_unstable_by(|(one, of_one), (other, of_other)| of_other.cmp(of_one).then_with(|| one.cmp(other)));
-    held.truncate(APPS);
-    for (scope, groups) in held {
-        // An app's own name has no slash; see `AccountKey::scoped`.
-        let named = scope.split_once('|').filter(|(account, _)| account.contains('/'));
-        let (account, app) = named.unwrap_or((AccountKey::OWN_LABEL, &scope));
-        state.app_groups.set(&AppLabels { account: account.to_owned(), app: app.to_owned() }, groups as f64);
+    let apps = reconciler.swept.apps();
+    let mut held: Vec<(u64, App)> = {
+        let places = reconciler.places();
+        apps.into_iter().filter_map(|app| Some((places.held(&app.scope())?, app))).collect()
+    };
+    held.sort_unstable_by(|one, other| other.cmp(one));
+    for (groups, App { account, id }) in held.into_iter().take(APPS) {
+        state.app_groups.set(&AppLabels { account: account.label(), app: id }, groups as f64);
     }
     state.app_limit.set(GROUPS_PER_APP as f64);
     let oldest = reconciler.swept.oldest().unwrap_or_else(SystemTime::now);

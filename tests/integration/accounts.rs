@@ -15,14 +15,14 @@ use crate::by_hand::ByHand;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
 use crate::world::{APP, World, app, condition};
 
-const KEY: &str = "LTAIteamKey0001";
-const SECRET: &str = "hush-team/secret+1=";
+pub const KEY: &str = "LTAIteamKey0001";
+pub const SECRET: &str = "hush-team/secret+1=";
 
 /// What an operator may do that serves LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
 /// A world whose emulator knows these keys besides the operator's own.
-async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
+pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     let mut world = World::with(emulator(keys)).await?;
     let namespace = world.namespace.clone();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &FLAGS)?;
@@ -46,13 +46,13 @@ fn apply(world: &World<'_>, object: &Value) -> Result<()> {
     world.control_plane.kubectl_with_input(&apply, &object.to_string()).map(drop)
 }
 
-fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Result<()> {
+pub fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Result<()> {
     let values = json!({"accessKeyId": id, "accessKeySecret": secret});
     apply(world, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}))
 }
 
 /// A LiveAccount whose Secret has the same name; `more` is merged into its spec.
-fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
+pub fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
     let mut spec = json!({"credentials": {"secretRef": {"name": name}}, "endpoint": world.emulator.url()});
     if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
         spec.extend(more.clone());
@@ -86,7 +86,7 @@ async fn account_is(world: &World<'_>, name: &str, reason: &str, groups: i64) ->
     get_account(world, name).await
 }
 
-fn of(name: &str) -> Value {
+pub fn of(name: &str) -> Value {
     json!({"accountRef": {"name": name}})
 }
 

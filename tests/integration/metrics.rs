@@ -10,15 +10,17 @@ use live_message_operator::resources::ABANDON_ANNOTATION;
 use live_message_operator::telemetry::Metrics;
 use serde_json::json;
 
+use crate::accounts;
 use crate::by_hand::{ByHand, group};
 use crate::support::{ACCESS_KEY, Context as _, Result};
 use crate::world::{APP, World};
 use exposition::Scrape;
 
 const CALLS: &str = "live_message_operator_live_api_requests_total";
-const GROUPS: &str = "live_message_operator_groups";
+pub const GROUPS: &str = "live_message_operator_groups";
 
-async fn scrape(world: &World<'_>) -> Result<Scrape> {
+/// What the operator shows now.
+pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
     let operator = world.operator.as_ref().context("an operator runs")?;
     let answer = reqwest::get(format!("{}/metrics", operator.probes())).await?.error_for_status()?;
     let kind = answer.headers()["content-type"].to_str()?.to_owned();
@@ -190,6 +192,33 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
     }
     assert!(!ByHand::at(&world)?.describe("mine").await?.deleted, "the group stays");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> {
+    let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
+    // Which apps there are is looked at as often.
+    world.options.args.push("--sweep-interval=5s".into());
+    world.start()?;
+    accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;
+    world.create("room", accounts::of("team")).await?;
+    let name = format!("{}/team", world.namespace);
+    let of = |reason| [("account", name.as_str()), ("reason", reason)];
+    let ready = "live_message_operator_account_ready";
+    until(&world, "the Secret to be missed", |shown| shown.find(ready, &of("CredentialsMissing")) == Some(0.0)).await?;
+    accounts::secret(&world, "team", (accounts::KEY, accounts::SECRET))?;
+    world.ready("room", "True", "Created").await?;
+    let shown = until(&world, "the account", |shown| shown.find(ready, &of("Available")) == Some(1.0)).await?;
+    assert_eq!(shown.series(ready).len(), 2, "its own, and the operator's");
+    let create = [("account", name.as_str()), ("operation", "CreateLiveMessageGroup")];
+    assert_eq!(shown.value("live_message_operator_budget_calls_per_second", &create), 7.0);
+    assert_eq!(shown.value("live_message_operator_app_groups", &[("account", &name), ("app", APP)]), 1.0);
+    assert_eq!(shown.value(CALLS, &[("operation", "CreateLiveMessageGroup"), ("code", "OK")]), 1.0);
+    assert!(!shown.text.contains(accounts::SECRET) && !shown.text.contains(accounts::KEY));
+
+    world.delete("room").await?;
+    world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
+    until(&world, "all its series to go", |shown| !shown.text.contains(&name)).await.map(drop)
 }
 
 #[tokio::test]
