@@ -9,7 +9,7 @@
 //! - [`budget`] - when a call may go out.
 //! - [`live`] - the client of the Live API.
 //! - [`resources`] - what users write.
-//! - [`telemetry`] - logs.
+//! - [`telemetry`] - logs, metrics, probes.
 
 pub mod budget;
 pub mod cli;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory as _;
 use live_message_operator::cli::Cli;
 use live_message_operator::resources::{Progress, Ready, Reason, crds};
+use live_message_operator::telemetry::Metrics;
 
 const DOCUMENTS: &[&str] = &[
     "README.md",
@@ -19,6 +20,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/emulator.md",
     "docs/design.md",
     "docs/status.md",
+    "docs/metrics.md",
     "examples/README.md",
 ];
 
@@ -66,6 +68,42 @@ fn every_reason_is_explained() {
         table.push_str(&format!("| `{reason}` | {ready} | {who} | {} |\n", reason.doc()));
     }
     holds_generated("README.md", "reasons", &table);
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let mut table = String::from("| metric | type | labels | what it tells |\n| --- | --- | --- | --- |\n");
+    for metric in Metrics::default().described() {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        table += &format!("| `{}` | {} | {} | {}. |\n", metric.name, metric.kind, labels.join(", "), metric.help);
+    }
+    holds_generated("docs/metrics.md", "metrics", &table);
+}
+
+/// A panel or an alert of a metric that is called otherwise by now never fires.
+#[test]
+fn every_metric_that_is_named_exists() {
+    let metrics = Metrics::default();
+    let mut named = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        for rest in text.split("live_message_operator_").skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            let name = format!("live_message_operator_{}", &rest[..end]);
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let known = metrics.described().iter().find(|metric| metric.name == name || Some(&*metric.name) == family);
+            let known = known.unwrap_or_else(|| panic!("{document}: there is no metric {name}"));
+            // What is selected by.
+            for pair in
+                rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default().split(',')
+            {
+                let Some((label, _)) = pair.split_once('=') else { continue };
+                assert!(known.labels.contains(&label), "{document}: {name} has no label {label}");
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 2 * metrics.described().len() / 2, "the search finds too little: {named}");
 }
 
 /// The names in the first column of the tables of a document, where they stand in backquotes.

@@ -48,6 +48,11 @@ impl Budget {
         Self { shared: None }
     }
 
+    /// Calls a second that are granted now; `None` where there is no limit.
+    pub fn rate(&self) -> Option<f64> {
+        self.shared.as_ref().map(|shared| shared.window().rate(Instant::now().into_std()))
+    }
+
     /// Waits for a permit: first come, first served. Dropped, the future has taken none.
     pub async fn permit(&self) -> Permit {
         let Some(shared) = &self.shared else { return Permit { shared: None, fate: Fate::NotSent } };

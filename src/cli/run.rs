@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,9 @@ use crate::controller::{self, Account, Common, Config, Limits, Progress, Rate};
 use crate::live::credentials::{Chain, CredentialSource, ROLE_ARN, Surroundings};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
-use crate::telemetry::{LogFormat, serve_probes, start_logs};
+use crate::telemetry::{LogFormat, Metrics, serve, start_logs};
 
-/// Where the probes are served unless the user says otherwise.
+/// Where the probes and the metrics are served unless the user says otherwise.
 const DEFAULT_PROBES: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
 
 /// Arguments of `run`.
@@ -91,7 +92,8 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Where /healthz and /readyz are served (port 0 = a free one). Absent = 0.0.0.0:8081, or nowhere if that is taken.
+    /// Where /healthz, /readyz and /metrics are served (port 0 = a free one). Absent = 0.0.0.0:8081, or nowhere if that is
+    /// taken.
     #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT", value_parser = parse_address)]
     probe_listen: Option<SocketAddr>,
 }
@@ -179,6 +181,7 @@ pub async fn run(args: Args) -> Outcome {
     let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::official(&surroundings));
     let options = ClientOptions { http, form_above: args.form_above };
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let common = Common {
         options: options.clone(),
         endpoint: endpoint.clone(),
@@ -186,6 +189,7 @@ pub async fn run(args: Args) -> Outcome {
         number: args.account_id.or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         surroundings,
         rate: args.requests_per_second,
+        calls: metrics.calls.clone(),
     };
     let live = Client::new(endpoint, options)?;
     tracing::info!(
@@ -199,19 +203,19 @@ pub async fn run(args: Args) -> Outcome {
     config.connect_timeout = Some(Duration::from_secs(5));
     // The queue repeats; a hidden repetition would stretch one call to minutes.
     config.default_retry = false;
-    let client = kube::Client::try_from(config)?;
+    let client = ClientBuilder::try_from(config)?.with_layer(&metrics.count_requests()).build();
     let stop = CancellationToken::new();
     let progress = Arc::new(Progress::default());
     if let Some(listener) = probe_listener(args.probe_listen).await? {
-        tracing::info!(address = %listener.local_addr()?, "serving /healthz and /readyz");
-        let watched = Arc::clone(&progress);
-        tokio::spawn(serve_probes(listener, move || watched.waits_for().map_or(Ok(()), Err)));
+        tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
+        let (watched, metrics) = (Arc::clone(&progress), Arc::clone(&metrics));
+        tokio::spawn(serve(listener, metrics, move || watched.waits_for().map_or(Ok(()), Err)));
     }
     tokio::spawn(stop_on_signal(stop.clone())?);
     // Loaded before the first object asks, so that the log tells at once what is missing.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
-    let account = Account::new(live, credentials, args.requests_per_second);
+    let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
     controller::run(Config {
         client,
         account,
@@ -219,6 +223,7 @@ pub async fn run(args: Args) -> Outcome {
         namespaces: args.namespaces,
         sweep_interval: args.sweep_interval,
         limits: Limits { groups_per_app: args.groups_per_app, release_after: args.release_after },
+        metrics,
         progress,
         stop,
     })
@@ -227,13 +232,13 @@ pub async fn run(args: Args) -> Outcome {
     Ok(())
 }
 
-/// Listens for the kubelet's probes; without an address of the user's own, a second operator on one machine does without.
+/// Listens for the kubelet's probes and for Prometheus; without an address of the user's own, a second operator on one machine does without.
 async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
     let address = asked.unwrap_or(DEFAULT_PROBES);
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if asked.is_none() && error.kind() == ErrorKind::AddrInUse => {
-            tracing::warn!(%address, "another program listens there: no probes are served; see --probe-listen");
+            tracing::warn!(%address, "another program listens there: neither probes nor metrics are served; see --probe-listen");
             Ok(None)
         }
         Err(error) => Err(format!(

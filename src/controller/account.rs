@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use super::accounts::{AccountId, AccountKey, Budgets, Numbers, Permits, Rate};
 use super::gates::PROBE_INTERVAL;
 use super::reconcile::locked;
+use super::scrape::OK;
 use crate::budget::Fate;
 use crate::live::credentials::{CredentialSource, CredentialsError, Refusal};
 use crate::live::error::{Again, Delivery};
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
+use crate::telemetry::metrics::Calls;
 
 /// An account: the operator's own, or that of a LiveAccount.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct Account {
     rejected: std::sync::Mutex<Option<Rejected>>,
     /// Rung when its credentials were rejected, or are good again.
     bell: Arc<Notify>,
+    calls: Calls,
 }
 
 /// Where the budget that an account shares with others comes from.
@@ -82,8 +85,8 @@ impl Account {
     fn of(id: AccountId, key: AccountKey, client: Client, credentials: CredentialSource, shared: Shared) -> Self {
         let (proven, proving) = (AtomicBool::new(false), Arc::default());
         let (rejected, bell) = (std::sync::Mutex::default(), Arc::default());
-        let (cap, reloading) = (None, Mutex::default());
-        Self { id, key, client, credentials, cap, shared, proven, proving, reloading, rejected, bell }
+        let (cap, reloading, calls) = (None, Mutex::default(), Calls::default());
+        Self { id, key, client, credentials, cap, shared, proven, proving, reloading, rejected, bell, calls }
     }
 
     /// The same, with at most so many calls a second and operation of its own.
@@ -96,6 +99,12 @@ impl Account {
     #[must_use]
     pub fn with_bell(self, bell: &Arc<Notify>) -> Self {
         Self { bell: Arc::clone(bell), ..self }
+    }
+
+    /// The same, with its calls counted here.
+    #[must_use]
+    pub fn counted_by(self, calls: &Calls) -> Self {
+        Self { calls: calls.clone(), ..self }
     }
 
     /// Its number.
@@ -123,6 +132,14 @@ impl Account {
             *current = share.numbers.of(&key_id, &share.endpoint);
         }
         Arc::clone(&current)
+    }
+
+    /// Calls a second that are granted now: by its own cap, or by what it shares where that is less. `None` where nothing
+    /// bounds them.
+    pub fn rate(&self, operation: Operation) -> Option<f64> {
+        let cap = self.cap.as_ref().and_then(|cap| cap.of(operation).rate());
+        let shared = self.budgets().of(operation).rate();
+        cap.into_iter().chain(shared).reduce(f64::min)
     }
 
     /// Whether a call has shown that the credentials are good, and none since that they are not.
@@ -208,7 +225,10 @@ impl Account {
         permit.sending();
         tracing::debug!(account = %self.key, %operation, "call sent");
         let result = self.client.send(call, &credentials).await;
-        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = started.elapsed();
+        let code = result.as_ref().map_or_else(|error| error.class().as_str(), |_| OK);
+        self.calls.ended(operation.as_str(), code, elapsed);
+        let took = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(answer) => {
                 self.prove();

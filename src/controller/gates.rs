@@ -188,6 +188,11 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             .collect()
     }
 
+    /// What the shut gates are shut for, one reason a gate.
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.shut.values().map(|gate| gate.reason)
+    }
+
     /// Whether the gate is shut.
     pub fn is_shut(&self, name: &GateKey) -> bool {
         self.shut.contains_key(name)

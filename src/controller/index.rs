@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::accounts::AccountKey;
 use super::key::Key;
 use super::mark::{Expected, Mark};
+use super::standing::Standing;
 use crate::decide::{Claim, Holder, Identity, holder, is_refused, recorded_identity};
 use crate::live::GroupSnapshot;
 use crate::resources::{LiveMessageGroup, ManagementPolicy, Reason};
@@ -35,6 +36,8 @@ struct Record {
     deleting: bool,
     /// What a list of the app's groups is to show of this one.
     mark: Mark,
+    /// How it stands, for metrics.
+    standing: Standing,
     /// Its status says `Conflict`: to be looked at again when the holder changes.
     conflict: bool,
     /// The list in which it was last seen; see [`Index::sweep_unseen`].
@@ -115,6 +118,7 @@ impl Index {
             observes: object.management_policy() == ManagementPolicy::Observe,
             deleting: object.is_deleting(),
             mark: Mark::of(object, same),
+            standing: Standing::of(object),
             in_flight: before.is_some_and(|before| before.in_flight),
             conflict: object.ready_reason() == Some(Reason::Conflict),
             seen: list,
@@ -148,6 +152,7 @@ impl Index {
             observes: false,
             deleting: false,
             mark: Mark::default(),
+            standing: Standing::unreadable(),
             conflict: false,
             seen: list,
         };
@@ -341,6 +346,15 @@ impl Index {
             record.account == app.account && record.identity.as_ref().is_some_and(|identity| identity.app_id == app.id)
         };
         self.records.iter().filter(move |(_, record)| of(record))
+    }
+
+    /// How many objects stand how.
+    pub fn standings(&self) -> HashMap<Standing, usize> {
+        let mut counts = HashMap::new();
+        for record in self.records.values() {
+            *counts.entry(record.standing).or_default() += 1;
+        }
+        counts
     }
 
     /// How many objects there are.

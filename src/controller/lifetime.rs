@@ -13,9 +13,11 @@ use super::objects::StoreError;
 use super::pass::{Pass, slowly};
 use super::queue::Next;
 use super::reconcile::Reconciler;
+use super::scrape::GIVEN_UP;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
 use crate::resources::{ABANDON_ANNOTATION, ConditionType, LiveMessageGroup, Progress, Reason};
+use crate::telemetry::metrics::OutcomeLabels;
 
 /// How often a deletion is looked at that waits for somebody, where a look costs no call: its namespace may go away.
 const LOOK: Duration = Duration::from_secs(60);
@@ -78,6 +80,9 @@ impl Reconciler {
             Release::HandedOver(to) => (Kind::Normal, "HandedOver", format!("stays for LiveMessageGroup {to}")),
             Release::Abandoned => (Kind::Warning, "Abandoned", format!("stays: {}", self.why_abandoned(object))),
         };
+        let given_up = *release == Release::Abandoned && !object.is_abandoned();
+        let outcome = if given_up { GIVEN_UP } else { reason };
+        self.metrics.released.get_or_create(&OutcomeLabels { outcome }).inc();
         let note = format!("group {group} of app {app} {what}");
         match kind {
             Kind::Normal => tracing::info!(object = %key, reason, note, "let go"),

@@ -20,8 +20,11 @@ mod permission;
 mod places;
 mod queue;
 mod reconcile;
+mod scrape;
 mod sending;
+mod standing;
 mod sweep;
+mod swept;
 mod tell;
 mod wanted;
 mod watch;
@@ -44,6 +47,7 @@ pub use places::GROUPS_PER_APP;
 pub use watch::Progress;
 
 use crate::decide::Lane;
+use crate::telemetry::Metrics;
 use account::Granted;
 use accounts::{Appeared, Slot};
 use events::Events;
@@ -74,6 +78,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// Its bounds.
     pub limits: Limits,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
     /// How far the watch is, for probes.
     pub progress: Arc<Progress>,
     /// Cancelled when the process is to end.
@@ -91,10 +97,11 @@ pub struct Limits {
 
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, limits, progress, stop } = config;
+    let Config { client, account, common, namespaces, sweep_interval, limits, metrics, progress, stop } = config;
+    scrape::prepare(&metrics);
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, limits));
+    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, metrics, limits));
     let tasks = TaskTracker::new();
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =
@@ -124,6 +131,8 @@ pub async fn run(config: Config) {
         _ = ready.wait_for(|listed| *listed) => {}
     }
     tracing::info!(objects = reconciler.index().len(), "listed: working");
+    // Not before: the objects of half a list are no number to alert on.
+    scrape::observe(&reconciler, sweep_interval);
     for _ in 0..WORKERS {
         tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
     }

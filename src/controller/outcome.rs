@@ -12,9 +12,11 @@ use super::objects::StoreError;
 use super::pass::{Pass, Unwritten, slowly};
 use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler, locked};
+use super::scrape;
 use super::tell::tellings;
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
 use crate::resources::{ConditionType, LiveMessageGroup, Reason};
+use crate::telemetry::metrics::ReasonLabels;
 
 /// How often a failure is repeated at once before it is treated as one of the service.
 const AT_ONCE: u32 = 2;
@@ -29,6 +31,7 @@ impl Reconciler {
         failure: Failure,
         lane: Lane,
     ) -> (Lane, Next<Slot>) {
+        self.metrics.failures.get_or_create(&ReasonLabels { reason: failure.reason.as_str() }).inc();
         let verdict = Verdict::failed(&failure, &pass.facts);
         let next = match failure.retry {
             Retry::Never => Next::Done,
@@ -120,6 +123,7 @@ impl Reconciler {
     /// Tells by events what the pass has done and what has gone wrong, each transition once.
     pub(super) fn tell(&self, before: &LiveMessageGroup, after: &LiveMessageGroup, pass: &mut Pass, reason: Reason) {
         for telling in tellings(before, after, &pass.facts, reason, &mut pass.told) {
+            scrape::told(&self.metrics, telling.reason);
             self.events.publish(after, telling.kind, telling.reason, "Reconcile", &telling.note);
         }
     }
@@ -130,6 +134,7 @@ impl Reconciler {
         if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())
             && let Some(identity) = pass.identity()
         {
+            self.metrics.orphaned();
             let (app, group) = (&identity.app_id, &identity.group_id);
             tracing::warn!(object = %key, app, group, "orphaned: the group was made or changed for an object that is gone");
         }

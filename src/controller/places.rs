@@ -29,6 +29,8 @@ pub enum Fit {
 #[derive(Debug)]
 struct App<K> {
     used: Option<u64>,
+    /// The service has told the number.
+    counted: bool,
     /// The ids of the groups that are there, as the last whole list told.
     listed: Option<HashSet<String>>,
     reserved: HashSet<K>,
@@ -37,7 +39,7 @@ struct App<K> {
 
 impl<K> Default for App<K> {
     fn default() -> Self {
-        Self { used: None, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
+        Self { used: None, counted: false, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
     }
 }
 
@@ -117,12 +119,19 @@ impl<K: Clone + Eq + Hash> Places<K> {
         let app = self.apps.entry(app.to_owned()).or_default();
         let news = app.used.is_none() || (app.listed.is_none() && listed.is_some());
         app.used = Some(used);
+        app.counted = true;
         if listed.is_some() {
             app.listed = listed;
         }
         let free = if used > limit { u64::MAX } else { limit.saturating_sub(used + app.reserved.len() as u64) };
         let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
         app.waiting.drain(..wake.min(app.waiting.len())).collect()
+    }
+
+    /// How many groups an app holds, those on their way counted, where the service has told a number.
+    pub fn held(&self, app: &str) -> Option<u64> {
+        let app = self.apps.get(app).filter(|app| app.counted)?;
+        Some(app.used? + app.reserved.len() as u64)
     }
 
     /// The app cannot be counted (no permission to list, for example): whoever waits goes on and lets the service
@@ -165,6 +174,7 @@ mod tests {
         places.counted("app", 1, listed(&["there"]));
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
         assert_eq!(places.fit("app", "a", &1), Fit::Fits, "asked again it keeps its place");
+        assert_eq!(places.held("app"), Some(2));
         assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
         assert_eq!(places.fit("app", "there", &3), Fit::Fits, "its group needs no place");
         places.created("app", "a", &1, true);
@@ -197,6 +207,7 @@ mod tests {
         let mut places = Places::new(1);
         assert_eq!(places.fit("app", "a", &1), Fit::Unknown);
         assert_eq!(places.uncountable("app"), [1]);
+        assert_eq!(places.held("app"), None, "nobody has told a number");
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
     }
 

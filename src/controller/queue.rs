@@ -28,6 +28,19 @@ pub enum Next<S> {
     Ready(S),
 }
 
+/// How many objects are in which place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depths<S> {
+    /// Waiting for a worker, by lane.
+    pub waiting: [usize; 3],
+    /// Waiting for a moment.
+    pub delayed: usize,
+    /// Waiting for a permit, by its slot.
+    pub ready: Vec<(S, usize)>,
+    /// Being worked on.
+    pub active: usize,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Place<S> {
     Waiting { seq: u64, kept: Option<(S, Lane, u64)> },
@@ -253,6 +266,15 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
     /// How many wait for a worker.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many are in which place.
+    pub fn depths(&self) -> Depths<S> {
+        let waiting = self.waiting.lanes.each_ref().map(BTreeMap::len);
+        let ready: Vec<(S, usize)> = self.ready.iter().map(|(slot, lanes)| (*slot, lanes.len())).collect();
+        let delayed = self.delayed.len();
+        let resting = waiting.iter().sum::<usize>() + delayed + ready.iter().map(|(_, count)| count).sum::<usize>();
+        Depths { waiting, delayed, ready, active: self.entries.len().saturating_sub(resting) }
     }
 
     /// How many wait for a permit of `slot`.

@@ -20,10 +20,13 @@ use super::pass::Pass;
 use super::permission::Permission;
 use super::places::Places;
 use super::queue::Next;
+use super::scrape;
+use super::swept::Swept;
 use super::wanted::Wanted;
 use super::work::Work;
 use crate::decide::{Action, Lane, Verdict, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, Reason};
+use crate::telemetry::Metrics;
 
 /// An object behind a gate is woken by it; this is only the net below.
 pub(super) const PARKED: Duration = Duration::from_secs(3600);
@@ -41,6 +44,8 @@ pub struct Reconciler {
     pub work: Work,
     /// Where transitions are told.
     pub events: Events,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
     index: Mutex<Index>,
     gates: Mutex<Gates<Key>>,
     /// Rung when a gate shut.
@@ -53,6 +58,8 @@ pub struct Reconciler {
     suspects: Mutex<HashMap<Key, Expected>>,
     /// Counts and lists that objects wait for.
     pub wanted: Wanted,
+    /// When the apps were swept.
+    pub swept: Swept,
     /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
     pub(super) release_after: Duration,
 }
@@ -64,12 +71,13 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reconciler {
     /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events, limits: Limits) -> Self {
+    pub fn new(objects: Objects, accounts: Accounts, events: Events, metrics: Arc<Metrics>, limits: Limits) -> Self {
         Self {
             objects,
             accounts,
             work: Work::default(),
             events,
+            metrics,
             index: Mutex::default(),
             gates: Mutex::default(),
             gate_bell: tokio::sync::Notify::new(),
@@ -78,6 +86,7 @@ impl Reconciler {
             places: Mutex::new(Places::new(limits.groups_per_app)),
             suspects: Mutex::default(),
             wanted: Wanted::default(),
+            swept: Swept::default(),
             release_after: limits.release_after,
         }
     }
@@ -108,6 +117,11 @@ impl Reconciler {
         self.work.add(key, Lane::Sweep);
     }
 
+    /// How many objects are to be looked at because of a list.
+    pub fn suspects(&self) -> usize {
+        locked(&self.suspects).len()
+    }
+
     /// Looks again at objects whose group changed hands.
     pub fn wake_all(&self, keys: Vec<Key>) {
         for key in keys {
@@ -132,13 +146,17 @@ impl Reconciler {
 
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
     pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<Granted>) {
-        let this = Arc::clone(&self);
-        let of = key.clone();
+        let (this, of, started, served) = (Arc::clone(&self), key.clone(), Instant::now(), lane);
         let step = tokio::spawn(async move { this.step(&of, lane, permit).await });
-        let (lane, next) = step.await.unwrap_or_else(|error| {
-            tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
-            (Lane::Retry, Next::After(AFTER_PANIC))
-        });
+        let (lane, next, result) = match step.await {
+            Ok((lane, next)) => (lane, next, scrape::result(&next)),
+            Err(error) => {
+                tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
+                self.metrics.panicked();
+                (Lane::Retry, Next::After(AFTER_PANIC), "panicked")
+            }
+        };
+        self.metrics.stepped(scrape::word(served), result, started.elapsed());
         self.work.finish(&key, lane, next);
     }
 
@@ -297,6 +315,7 @@ impl Reconciler {
                         identity.group_id, identity.app_id
                     );
                     tracing::warn!(object = %key, note, "orphaned");
+                    self.metrics.orphaned();
                     self.events.publish(object, Kind::Warning, "Orphaned", "Reconcile", &note);
                 }
                 Pass::over(object)

@@ -19,6 +19,7 @@ use crate::decide::{GateKind, Lane};
 use crate::live::operation::{GroupStatus, ListPage};
 use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
+use crate::telemetry::metrics::SweepLabels;
 
 /// Groups a page, the most the API lists.
 const PAGE_SIZE: u32 = 50;
@@ -85,6 +86,7 @@ impl Sweeps {
             let now = SystemTime::now();
             let due: Vec<App> = {
                 let index = self.reconciler.index();
+                self.reconciler.swept.keep(index.apps(), now);
                 let due = index.apps().filter(|app| was_due(&app.scope(), self.interval, looked, now));
                 due.cloned().collect()
             };
@@ -115,36 +117,50 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
     let account = reconciler.accounts.get(&app.account, false).ok().filter(|account| !account.is_withdrawn());
     let Some(account) = account else {
         // Who asks for an account that is not there says so itself.
+        ended(reconciler, want, "skipped");
         return wake(reconciler, reconciler.places().uncountable(&app.scope()));
     };
     if want.is_none() && (reconciler.gates().is_shut(&gate) || account.was_just_rejected()) {
         // One probe a minute is the only call while the credentials are refused.
-        return;
+        return ended(reconciler, want, "skipped");
     }
     let expected = reconciler.index().live_in(app);
     if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(&app.scope()) {
         // Nothing that a list could tell anybody.
-        return;
+        return reconciler.swept.done(app, SystemTime::now());
     }
     match list(reconciler, &account, app, want, interval, expected.len()).await {
         Ok(Listed::Whole { total, ids }) => {
             for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
                 tracing::info!(object = %key, group = id, "the sweep does not find the group");
+                reconciler.metrics.drifted();
                 reconciler.suspect(key, Expected::Live);
             }
             wake(reconciler, reconciler.places().counted(&app.scope(), total, Some(ids)));
+            reconciler.swept.done(app, SystemTime::now());
+            ended(reconciler, want, "success");
         }
         Ok(Listed::Counted { total }) => {
             wake(reconciler, reconciler.places().counted(&app.scope(), total, None));
             if want.is_none() {
                 // Fewer objects than pages: each is described instead.
                 expected.iter().for_each(|(_, key)| reconciler.suspect(key, Expected::Live));
+                reconciler.swept.done(app, SystemTime::now());
+                ended(reconciler, want, "success");
             }
         }
         Err(error) => {
             tracing::warn!(app = app.scope(), %error, "the sweep failed; settled objects stay as they are");
+            ended(reconciler, want, "failure");
             wake(reconciler, reconciler.places().uncountable(&app.scope()));
         }
+    }
+}
+
+/// Counts a sweep; what somebody waits for is none.
+fn ended(reconciler: &Reconciler, want: Option<Want>, result: &'static str) {
+    if want.is_none() {
+        reconciler.metrics.sweeps.get_or_create(&SweepLabels { result }).inc();
     }
 }
 
@@ -182,7 +198,10 @@ async fn list(
         let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
         for group in &page.groups {
             let suspects = reconciler.index().contradicted_by(app, group);
-            suspects.iter().for_each(|(key, recorded)| reconciler.suspect(key, *recorded));
+            for (key, recorded) in &suspects {
+                reconciler.metrics.drifted();
+                reconciler.suspect(key, *recorded);
+            }
             ids.insert(group.group_id.clone());
         }
         if u64::from(number) >= pages || page.groups.is_empty() {

@@ -16,6 +16,7 @@ use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
 use super::reconcile::Reconciler;
+use super::scrape::GROUPS;
 use crate::decide::{GateKind, Lane, triage};
 use crate::resources::{ConditionType, LiveMessageGroup};
 
@@ -99,7 +100,10 @@ async fn follow(
                     progress.undefined.store(false, Ordering::Release);
                 }
                 match event {
-                    Event::Init => list = progress.lists.fetch_add(1, Ordering::Relaxed) + 1,
+                    Event::Init => {
+                        list = progress.lists.fetch_add(1, Ordering::Relaxed) + 1;
+                        reconciler.metrics.lists.get_or_create(&GROUPS).inc();
+                    }
                     Event::InitApply(object) => seen(&reconciler, object, list, true),
                     Event::Apply(object) => seen(&reconciler, object, list, false),
                     Event::Delete(object) => {
@@ -125,6 +129,7 @@ async fn follow(
                 }
             }
             Err(error) => {
+                reconciler.metrics.watch_errors.get_or_create(&GROUPS).inc();
                 let what = explain(&error);
                 progress.undefined.store(is_undefined(&error), Ordering::Release);
                 if progress.trouble().as_deref() != Some(&what) {

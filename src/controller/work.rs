@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::accounts::{AccountId, Slot};
 use super::key::Key;
-use super::queue::{Next, Queue};
+use super::queue::{Depths, Next, Queue};
 use crate::decide::Lane;
 use crate::live::Operation;
 
@@ -110,6 +110,11 @@ impl Work {
     /// How many wait for a permit of `slot`.
     pub fn ready(&self, slot: Slot) -> usize {
         self.queue().ready(slot)
+    }
+
+    /// See [`Queue::depths`].
+    pub fn depths(&self) -> Depths<Slot> {
+        self.queue().depths()
     }
 
     /// How many wait for a moment.

@@ -33,6 +33,44 @@ pub enum ErrorClass {
     TryAgain,
 }
 
+impl ErrorClass {
+    /// Every class.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidInput,
+        Self::QuotaExceeded,
+        Self::NotAuthorized,
+        Self::NotFound,
+        Self::CredentialsRejected,
+        Self::ClockSkew,
+        Self::NonceUsed,
+        Self::Throttled,
+        Self::ServiceError,
+        Self::Unreachable,
+        Self::Rejected,
+        Self::CredentialsMissing,
+        Self::TryAgain,
+    ];
+
+    /// Its name: one of few words, whatever the service says.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "InvalidInput",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::NotAuthorized => "NotAuthorized",
+            Self::NotFound => "NotFound",
+            Self::CredentialsRejected => "CredentialsRejected",
+            Self::ClockSkew => "ClockSkew",
+            Self::NonceUsed => "NonceUsed",
+            Self::Throttled => "Throttled",
+            Self::ServiceError => "ServiceError",
+            Self::Unreachable => "Unreachable",
+            Self::Rejected => "Rejected",
+            Self::CredentialsMissing => "CredentialsMissing",
+            Self::TryAgain => "TryAgain",
+        }
+    }
+}
+
 /// What was changed after a refusal, so that the same call may go through the next time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
@@ -154,7 +192,7 @@ impl CallError {
         }
     }
 
-    /// The service's code or the HTTP status, for metrics and logs: bounded in number.
+    /// The service's code, for logs. It may be any text: what is counted is the [class](Self::class).
     pub fn code(&self) -> &str {
         match self {
             Self::Api(error) | Self::Again(_, error) => error.code.as_deref().unwrap_or("NoCode"),

@@ -1,7 +1,9 @@
-//! Logs and probes.
+//! Logs, metrics and probes.
 
 mod logs;
-mod probes;
+pub mod metrics;
+mod serve;
 
 pub use logs::{LogFormat, start_logs};
-pub use probes::serve_probes;
+pub use metrics::Metrics;
+pub use serve::serve;

@@ -22,6 +22,7 @@ const IMPURE: &[&str] = &[
     "reqwest",
     "axum",
     "kube",
+    "prometheus_client",
     "std::fs",
     "std::net",
     "std::env",
@@ -53,7 +54,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "controller",
         rooms: &["decide", "budget", "live", "resources", "telemetry"],
-        never: &["reqwest", "axum", "clap"],
+        never: &["reqwest", "axum", "clap", "prometheus_client"],
     },
     Room { name: "emulator", rooms: &["live"], never: KUBERNETES },
     Room { name: "decide", rooms: &["live", "resources"], never: IMPURE },

@@ -21,7 +21,7 @@ pub const SECRET: &str = "hush-team/secret+1=";
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
 /// A world whose emulator knows these keys besides the operator's own.
-async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
+pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     let mut world = World::with(emulator(keys)).await?;
     let namespace = world.namespace.clone();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &FLAGS)?;
@@ -186,6 +186,38 @@ async fn an_account_that_cannot_be_used_says_why() -> Result<()> {
     };
     assert_eq!(of_account("InvalidInput"), 1, "one event a transition");
     Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_of_plain_http_is_refused_where_the_operator_does_not_allow_it() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.allow_http = false;
+    // Its own must be https then; nobody listens there.
+    world.options.endpoint = "https://127.0.0.1:9".into();
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    world.create("room", of("team")).await?;
+    world.start()?;
+    let told = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
+    let stalled = told.condition(ConditionType::Stalled).map(|stalled| stalled.message.clone()).unwrap_or_default();
+    assert!(stalled.contains("is plain http: use https, or allow it with --allow-http"), "{stalled}");
+    let room = world.ready("room", "False", "CredentialsMissing").await?;
+    assert!(message(&room).starts_with("LiveAccount team cannot be used: endpoint \"http://"), "{}", message(&room));
+    assert!(world.emulator.requests()?.is_empty(), "nothing was sent in the clear");
+
+    // The operator's own: it does not start.
+    world.stop()?;
+    world.options.endpoint = world.emulator.url().to_owned();
+    world.start()?;
+    let operator = world.operator.as_mut().unwrap();
+    assert!(!operator.process.wait(Duration::from_secs(30))?.success());
+    assert!(operator.process.log().contains("is plain http"), "{}", operator.process.log());
+
+    // Allowed, the same LiveAccount is used.
+    world.options.allow_http = true;
+    world.start()?;
+    world.ready("room", "True", "Created").await?;
+    account_is(&world, "team", "Available", 1).await.map(drop)
 }
 
 async fn versions(world: &World<'_>) -> Result<Vec<Option<String>>> {

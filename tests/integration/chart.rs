@@ -44,6 +44,9 @@ fn the_server_takes_every_rendering() -> Result<()> {
     for namespace in ["team-a", "team-b"] {
         control_plane.kubectl(&["create", "namespace", namespace])?;
     }
+    control_plane.kubectl_with_input(&["apply", "-f", "-"], &service_monitors().to_string())?;
+    let monitors = "crd/servicemonitors.monitoring.coreos.com";
+    control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", monitors])?;
     let helm = Helm::new()?;
     for (name, values) in matrix()? {
         let namespace = control_plane.namespace()?;
@@ -58,8 +61,80 @@ fn the_server_takes_every_rendering() -> Result<()> {
     Ok(())
 }
 
+/// As much of the Prometheus Operator's definition as the chart may use: any other field is refused.
+fn service_monitors() -> Value {
+    let text = json!({"type": "string"});
+    let texts = json!({"type": "object", "additionalProperties": text});
+    let relabelings = json!({"type": "array", "items": {"type": "object", "properties": {
+        "action": text, "regex": text, "replacement": text, "targetLabel": text,
+        "sourceLabels": {"type": "array", "items": text},
+    }}});
+    let duration = json!({
+        "type": "string",
+        "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$",
+    });
+    let endpoint = json!({"type": "object", "properties": {
+        "port": text, "path": text, "interval": duration,
+        "relabelings": relabelings, "metricRelabelings": relabelings,
+    }});
+    let spec = json!({"type": "object", "required": ["endpoints", "selector"], "properties": {
+        "selector": {"type": "object", "properties": {"matchLabels": texts}},
+        "endpoints": {"type": "array", "items": endpoint},
+    }});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "names": {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"},
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {"spec": spec}}},
+            }],
+        },
+    })
+}
+
+#[test]
+fn a_monitor_finds_the_service_and_the_service_the_operators_port() -> Result<()> {
+    for (flags, kinds) in [
+        (&[][..], [0, 0]),
+        (&["--set", "metrics.service.enabled=true"], [1, 0]),
+        (&["--set", "metrics.serviceMonitor.enabled=true"], [1, 1]),
+    ] {
+        let objects = render("chart", "default", flags)?;
+        let found = ["Service", "ServiceMonitor"].map(|kind| of_kind(&objects, kind).len());
+        assert_eq!(found, kinds, "{flags:?}");
+        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"];
+        let container = &pod["spec"]["containers"][0];
+        for service in of_kind(&objects, "Service") {
+            let port = &service["spec"]["ports"][0];
+            assert_eq!(port["targetPort"], container["ports"][0]["name"]);
+            let listen = format!("--probe-listen=0.0.0.0:{}", container["ports"][0]["containerPort"]);
+            assert!(container["args"].as_array().is_some_and(|args| args.contains(&json!(listen))), "{listen}");
+            assert_within(&service["spec"]["selector"], &pod["metadata"]["labels"]);
+            for monitor in of_kind(&objects, "ServiceMonitor") {
+                assert_within(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]);
+                assert_eq!(monitor["spec"]["endpoints"][0]["port"], port["name"]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a selector selects what has these labels.
+fn assert_within(selector: &Value, labels: &Value) {
+    let wanted = selector.as_object().into_iter().flatten();
+    assert!(wanted.clone().count() > 0, "an empty selector");
+    for (name, value) in wanted {
+        assert_eq!(labels.get(name), Some(value), "{name}");
+    }
+}
+
 /// Values that must not get through, and what the refusal must name.
-const REFUSED: [(&[&str], &str); 26] = [
+const REFUSED: [(&[&str], &str); 27] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
     (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
@@ -92,6 +167,7 @@ const REFUSED: [(&[&str], &str); 26] = [
     (&["--set", "sweepInterval=often"], "sweepInterval"),
     (&["--set-string", "alibabaCloud.requestTimeout=10"], "requestTimeout"),
     (&["--set", "extraArgs={form-above=1}"], "extraArgs"),
+    (&["--set", "metrics.serviceMonitor.interval=often"], "interval"),
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
 use crate::by_hand::ByHand;
+use crate::metrics::{GROUPS, scrape};
 use crate::support::{ControlPlane, Result};
 use crate::world::{World, app, condition};
 
@@ -48,6 +49,9 @@ async fn deleted_with_objects_to_be_retained_no_call_is_made() -> Result<()> {
 
     delete_definition(&world).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
+    let shown = scrape(&world).await?;
+    assert_eq!((shown.value("live_message_operator_ready", &[]), shown.sum(GROUPS)), (0.0, 0.0));
+    assert!(shown.value("live_message_operator_watch_errors_total", &[("resource", "livemessagegroups")]) >= 1.0);
     let after = world.emulator.requests()?.split_off(calls);
     assert!(after.is_empty(), "{after:?}");
 

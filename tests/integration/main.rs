@@ -22,6 +22,7 @@ mod edits;
 mod events;
 mod gitops;
 mod lifecycle;
+mod metrics;
 mod namespaces;
 mod outages;
 mod policies;

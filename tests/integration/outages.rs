@@ -5,6 +5,7 @@ use std::time::Duration;
 use live_message_operator::resources::ConditionType;
 use serde_json::{Value, json};
 
+use crate::metrics::{GROUPS, scrape};
 use crate::support::{ControlPlane, Result, repository};
 use crate::world::{World, app, condition};
 
@@ -40,6 +41,10 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
     assert!(world.log().contains(&format!("waiting for the CustomResourceDefinition {CRD}")), "{}", world.log());
     assert_eq!(reqwest::get(format!("{}/healthz", operator.probes())).await?.status().as_u16(), 200);
 
+    let shown = scrape(world).await?;
+    assert_eq!(shown.value("live_message_operator_ready", &[]), 0.0);
+    assert!(shown.series(GROUPS).is_empty(), "nobody knows how many there are");
+
     world.control_plane.apply_crds()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
     world.ready("room", "True", "Created").await?;
@@ -56,6 +61,10 @@ async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
     world.ready("after", "True", "Created").await?;
     world.ready("room", "True", "Created").await?;
+    let shown = scrape(world).await?;
+    let unreachable = [("method", "GET"), ("code", "unreachable")];
+    assert!(shown.value("live_message_operator_kubernetes_requests_total", &unreachable) >= 1.0);
+    assert_eq!((shown.value("live_message_operator_ready", &[]), shown.sum(GROUPS)), (1.0, 2.0));
     let process = &mut world.operator.as_mut().unwrap().process;
     assert_eq!((process.pid(), process.exited()?), (pid, None));
     assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 2, "what was there is not created again");

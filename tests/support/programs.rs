@@ -22,6 +22,8 @@ pub struct OperatorOptions {
     pub kubeconfig: PathBuf,
     /// The emulator's URL.
     pub endpoint: String,
+    /// Whether it is started with `--allow-http`.
+    pub allow_http: bool,
     /// Access key id and secret.
     pub access_key: (String, String),
     /// Further arguments of `run`.
@@ -36,6 +38,7 @@ impl Default for OperatorOptions {
         Self {
             kubeconfig: PathBuf::new(),
             endpoint: String::new(),
+            allow_http: true,
             access_key: (id.to_owned(), secret.to_owned()),
             args: Vec::new(),
             env: Vec::new(),
@@ -57,7 +60,8 @@ impl Operator {
         let dir = Scratch::new("operator")?;
         let probes = free_address()?;
         let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
-        args.extend(["--allow-http".to_owned(), "--probe-listen".to_owned(), probes.clone()]);
+        args.extend(options.allow_http.then(|| "--allow-http".to_owned()));
+        args.extend(["--probe-listen".to_owned(), probes.clone()]);
         args.extend(options.args.iter().cloned());
         let (id, secret) = &options.access_key;
         let mut env: Vec<(&str, OsString)> = vec![

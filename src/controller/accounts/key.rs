@@ -16,10 +16,21 @@ pub enum AccountKey {
 }
 
 impl AccountKey {
+    /// What metrics call the operator's own. The name of every other one has a slash.
+    pub const OWN_LABEL: &'static str = "operator";
+
     /// What an object asks for: always something of its own namespace.
     pub fn of(object: &LiveMessageGroup) -> Self {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         object.spec.account_ref.as_ref().map_or(Self::Own, |account| Self::Named(Key::new(namespace, &account.name)))
+    }
+
+    /// What metrics call it.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Own => Self::OWN_LABEL.to_owned(),
+            Self::Named(key) => key.to_string(),
+        }
     }
 
     /// A name within this account: apps, permissions and free places are its own. A LiveAccount's name has a slash and an

@@ -23,7 +23,8 @@ use super::key::Key;
 use super::reconcile::locked;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
 use crate::live::{ClientOptions, Endpoint};
-use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
+use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
+use crate::telemetry::metrics::Calls;
 use sources::{SecretKey, ServiceAccountToken};
 
 /// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
@@ -49,6 +50,8 @@ pub struct Common {
     pub rate: Rate,
     /// The number of the operator's own account, where that is known.
     pub number: Option<String>,
+    /// Where calls are counted.
+    pub calls: Calls,
 }
 
 /// A dispatcher for each operation of this account is to run until the token is cancelled.
@@ -128,6 +131,22 @@ impl Accounts {
         }
         let named = locked(&self.named);
         named.entries.get(named.keys.get(&id)?)?.account.clone()
+    }
+
+    /// Every account that there is, with the reason that its status tells, for metrics.
+    pub fn standings(&self) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
+        let own = match self.own.rejection() {
+            Some(_) => Reason::CredentialsRejected,
+            None if self.own.key_id().is_none() => Reason::CredentialsMissing,
+            None => Reason::Available,
+        };
+        let named = locked(&self.named);
+        let told = named.entries.iter().filter_map(|(key, entry)| {
+            let ready = entry.seen.as_ref()?.status.condition(ConditionType::Ready);
+            let reason = ready.and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::Pending);
+            Some((AccountKey::Named(key.clone()), reason, entry.account.clone()))
+        });
+        std::iter::once((AccountKey::Own, own, Some(Arc::clone(&self.own)))).chain(told).collect()
     }
 
     /// The account of this name. What `ends` something, a deletion, may use one whose LiveAccount is gone.
@@ -245,7 +264,7 @@ impl Accounts {
         let number = spec.number().map(str::to_owned);
         let share = Share { numbers: Arc::clone(&self.numbers), number, endpoint: shown };
         let account = Account::named(id, AccountKey::Named(key.clone()), client, source, share);
-        Ok(account.with_cap(cap).with_bell(&self.bell))
+        Ok(account.with_cap(cap).with_bell(&self.bell).counted_by(&self.common.calls))
     }
 }
 

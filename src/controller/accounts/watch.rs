@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use super::AccountKey;
 use crate::controller::key::Key;
 use crate::controller::reconcile::Reconciler;
+use crate::controller::scrape::ACCOUNTS;
 use crate::controller::watch::{Delays, WATCH_SECONDS};
 use crate::decide::Lane;
 use crate::resources::LiveAccount;
@@ -30,7 +31,10 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
     let mut list = HashSet::new();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => list.clear(),
+            Ok(Event::Init) => {
+                reconciler.metrics.lists.get_or_create(&ACCOUNTS).inc();
+                list.clear();
+            }
             Ok(Event::InitApply(object)) => list.extend(seen(&reconciler, object)),
             Ok(Event::Apply(object)) => drop(seen(&reconciler, object)),
             Ok(Event::Delete(object)) => {
@@ -46,6 +50,7 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
                 }
             }
             Err(error) => {
+                reconciler.metrics.watch_errors.get_or_create(&ACCOUNTS).inc();
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(namespace, %error, "LiveAccounts cannot be watched: objects that name one wait");
                 }

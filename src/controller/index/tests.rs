@@ -215,3 +215,33 @@ fn a_list_that_is_repeated_shows_everybody_again() {
     assert_eq!(index.sweep_unseen(None, 4).0.len(), 2);
     assert_eq!((index.len(), index.groups.len()), (0, 0));
 }
+
+#[test]
+fn how_objects_stand_is_counted_once_each_whatever_happened_to_them() {
+    use crate::resources::ConditionStatus;
+    let mut index = Index::default();
+    let (old, fresh) = object("old", 1, json!({}));
+    let (young, conflict) = object("young", 2, ready("Conflict"));
+    let count = |index: &Index, ready: ConditionStatus, reason: Option<Reason>| -> usize {
+        let standings = index.standings();
+        standings.iter().filter(|(s, _)| (s.ready, s.reason) == (ready, reason)).map(|(_, count)| count).sum()
+    };
+    index.observe(&old, &fresh, 1);
+    index.observe(&young, &conflict, 1);
+    assert_eq!(count(&index, ConditionStatus::Unknown, Some(Reason::Pending)), 1);
+    assert_eq!(count(&index, ConditionStatus::False, Some(Reason::Conflict)), 1);
+    // Seen again, by a write and by the watch; with a reason of another version; unreadable; gone.
+    let (_, deleted) = object("old", 1, ready("GroupDeleted"));
+    index.refresh(&old, &deleted);
+    index.observe(&old, &deleted, 1);
+    assert_eq!(count(&index, ConditionStatus::False, Some(Reason::GroupDeleted)), 1);
+    let (_, unknown) = object("old", 1, ready("OfTheFuture"));
+    index.observe(&old, &unknown, 1);
+    assert_eq!(count(&index, ConditionStatus::False, None), 1);
+    index.observe_unreadable(&old, "old", 2, 1);
+    assert_eq!(count(&index, ConditionStatus::False, Some(Reason::InvalidSpec)), 1);
+    assert_eq!(index.standings().values().sum::<usize>(), 2);
+    index.remove(&old);
+    index.sweep_unseen(None, 2);
+    assert!(index.standings().is_empty());
+}

@@ -287,3 +287,22 @@ impl Small {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.place, Place::Delayed { .. }))
     }
 }
+
+#[test]
+fn every_object_is_counted_in_one_place() {
+    let mut queue = Small::default();
+    assert_eq!(queue.depths(), Depths { waiting: [0; 3], delayed: 0, ready: vec![], active: 0 });
+    make_ready(&mut queue, 1, Lane::Retry, 7);
+    queue.add(&2, Lane::Change);
+    queue.pop();
+    queue.finish(&2, Lane::Change, Next::After(Duration::from_secs(1)), Instant::now());
+    queue.add(&3, Lane::Sweep);
+    queue.pop();
+    queue.add(&4, Lane::Change);
+    queue.add(&5, Lane::Sweep);
+    let depths = queue.depths();
+    assert_eq!(depths, Depths { waiting: [1, 0, 1], delayed: 1, ready: vec![(7, 1)], active: 1 });
+    queue.finish(&3, Lane::Sweep, Next::Done, Instant::now());
+    assert_eq!(queue.pop_ready(7), Some((1, Lane::Retry)));
+    assert_eq!(queue.depths(), Depths { ready: vec![(7, 0)], ..depths });
+}

@@ -1,29 +1,49 @@
 //! Objects in their situations, judged, as a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
-use kube::api::PostParams;
-use live_message_operator::resources::{ConditionType, LiveMessageGroup};
+use kube::api::{ObjectMeta, PostParams};
+use live_message_operator::resources::{ConditionType, LiveMessageGroup, get_condition};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, kstatus, repository};
 use crate::world::APP;
 
+/// What an object is: its short name and its long one, as kubectl says it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind(&'static str, &'static str);
+
+pub const GROUP: Kind = Kind("lmg", "livemessagegroup.live.alibabacloud.com");
+pub const ACCOUNT: Kind = Kind("lacc", "liveaccount.live.alibabacloud.com");
+
 /// A situation and the object that is in it.
 pub struct Situation {
+    kind: Kind,
     title: String,
     namespace: String,
     name: String,
 }
 
 impl Situation {
-    /// The object's name is made of the title.
+    /// Of a LiveMessageGroup, whose name is made of the title.
     pub fn new(title: &str, namespace: &str) -> Self {
+        Self::of(GROUP, title, namespace)
+    }
+
+    /// Of an object whose name is made of the title.
+    pub fn of(kind: Kind, title: &str, namespace: &str) -> Self {
         let words: Vec<&str> =
             title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        Self { title: title.to_owned(), namespace: namespace.to_owned(), name: words.join("-").to_lowercase() }
+        let name = words.join("-").to_lowercase();
+        Self { kind, title: title.to_owned(), namespace: namespace.to_owned(), name }
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Creates the object, with an appId and a groupId of its own where the spec has none; its name.
@@ -49,29 +69,47 @@ pub struct Row {
     pub argo: Health,
     /// Whether `kubectl wait --for=condition=Ready` is content.
     pub met: bool,
-    object: LiveMessageGroup,
+    object: Seen,
+}
+
+/// What every kind has that carries the conditions of the contract.
+#[derive(Debug, Deserialize)]
+struct Seen {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    observed_generation: Option<i64>,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+    last_request_id: Option<String>,
 }
 
 /// Reads every situation's object from the apiserver and asks everybody.
 pub fn judge(control_plane: &ControlPlane, situations: &[Situation]) -> Result<Vec<Row>> {
-    let mut stored: BTreeMap<(&str, String), Value> = BTreeMap::new();
+    let mut stored: BTreeMap<(Kind, &str, String), Value> = BTreeMap::new();
     let mut met = String::new();
-    for namespace in situations.iter().map(|s| s.namespace.as_str()).collect::<std::collections::BTreeSet<_>>() {
-        let list = control_plane.kubectl(&["get", "lmg", "--namespace", namespace, "--output=json"])?;
+    let places: BTreeSet<(Kind, &str)> = situations.iter().map(|s| (s.kind, s.namespace.as_str())).collect();
+    for (kind, namespace) in places {
+        let list = control_plane.kubectl(&["get", kind.0, "--namespace", namespace, "--output=json"])?;
         for object in serde_json::from_str::<Value>(&list)?["items"].as_array().into_iter().flatten() {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            stored.insert((namespace, name), object.clone());
+            stored.insert((kind, namespace, name), object.clone());
         }
         // Zero: looks once. It goes on after an object that is not ready, and fails in the end.
-        let wait = ["wait", "--for=condition=Ready", "--timeout=0", "--namespace", namespace, "lmg", "--all"];
+        let wait = ["wait", "--for=condition=Ready", "--timeout=0", "--namespace", namespace, kind.0, "--all"];
         met += &String::from_utf8(control_plane.kubectl_program().output(&wait, "")?.stdout)?;
     }
-    let object = |s: &Situation| stored.get(&(s.namespace.as_str(), s.name.clone())).cloned().context(&s.title);
+    let object = |s: &Situation| stored.get(&(s.kind, s.namespace.as_str(), s.name.clone())).cloned().context(&s.title);
     let objects = situations.iter().map(object).collect::<Result<Vec<Value>>>()?;
     let health = repository().join("examples/gitops/argocd/health.lua");
     let judged = kstatus(&objects)?.into_iter().zip(argo_cd(&health, &objects)?).zip(objects);
     let row = |(situation, ((kstatus, argo), object)): (&Situation, ((Health, Health), Value))| {
-        let line = format!("livemessagegroup.live.alibabacloud.com/{} condition met", situation.name);
+        let line = format!("{}/{} condition met", situation.kind.1, situation.name);
         let met = met.lines().any(|said| said == line);
         let object = serde_json::from_value(object).context(&situation.title)?;
         Ok(Row { situation: situation.title.clone(), kstatus, argo, met, object })
@@ -81,15 +119,15 @@ pub fn judge(control_plane: &ControlPlane, situations: &[Situation]) -> Result<V
 
 impl Row {
     fn condition(&self, kind: ConditionType) -> Option<&Condition> {
-        self.object.condition(kind)
+        get_condition(&self.object.status.conditions, kind)
     }
 
     fn conditions(&self) -> &[Condition] {
-        self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+        &self.object.status.conditions
     }
 
     fn observed(&self) -> Option<i64> {
-        self.object.status.as_ref().and_then(|status| status.observed_generation)
+        self.object.status.observed_generation
     }
 
     /// The reasons of its conditions.
@@ -105,8 +143,7 @@ impl Row {
         let seen = observed.is_some_and(|observed| observed > 0);
         // Of the very object: what is paused may be paused before anything was done for its generation.
         let told = |c: &&Condition| seen && c.type_ != Paused.as_str() && c.observed_generation != observed;
-        let status = self.object.status.as_ref();
-        let request = status.and_then(|status| status.last_request_id.as_deref()).unwrap_or("no request");
+        let request = self.object.status.last_request_id.as_deref().unwrap_or("no request");
         let stalled = self.condition(Stalled).map(|stalled| stalled.message.as_str());
         let rules = [
             (

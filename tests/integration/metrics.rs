@@ -1,0 +1,263 @@
+//! What Prometheus scrapes of the real operator, in situations that somebody would want to be woken for.
+
+mod exposition;
+
+use std::time::{Duration, SystemTime};
+
+use kube::api::DeleteParams;
+use live_message_operator::live::Call;
+use live_message_operator::resources::ABANDON_ANNOTATION;
+use live_message_operator::telemetry::Metrics;
+use serde_json::json;
+
+use crate::accounts;
+use crate::by_hand::{ByHand, group};
+use crate::support::{ACCESS_KEY, Context as _, Result};
+use crate::world::{APP, World};
+use exposition::Scrape;
+
+const CALLS: &str = "live_message_operator_live_api_requests_total";
+pub const GROUPS: &str = "live_message_operator_groups";
+
+/// What the operator shows now.
+pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
+    let operator = world.operator.as_ref().context("an operator runs")?;
+    let answer = reqwest::get(format!("{}/metrics", operator.probes())).await?.error_for_status()?;
+    let kind = answer.headers()["content-type"].to_str()?.to_owned();
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    Ok(Scrape::parse(&answer.text().await?))
+}
+
+/// Waits until a scrape shows it.
+async fn until(world: &World<'_>, what: &str, holds: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
+    world.until(what, 30, async || Ok(holds(&scrape(world).await?))).await?;
+    scrape(world).await
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[tokio::test]
+async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() -> Result<()> {
+    let mut world = World::new(&["lobby"]).await?;
+    world.start()?;
+    for (name, spec) in [("one", json!({})), ("two", json!({})), ("lobby", json!({})), ("lost", json!({"appId": "no"}))]
+    {
+        world.create(name, spec).await?;
+    }
+    world.create("away", json!({"deletionPolicy": "Delete"})).await?;
+    for (name, reason) in [("one", "Created"), ("two", "Created"), ("lobby", "AlreadyExists"), ("away", "Created")] {
+        world.ready(name, "True", reason).await?;
+    }
+    world.ready("lost", "False", "AppNotFound").await?;
+
+    let shown =
+        until(&world, "all to be settled", |shown| shown.value("live_message_operator_queue_active", &[]) == 0.0);
+    let shown = shown.await?;
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 3.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "AppNotFound")]), 1.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "CredentialsRejected")]), 0.0);
+    assert_eq!(shown.sum(GROUPS), 5.0);
+    let stalled = [("condition", "Stalled"), ("status", "True")];
+    assert_eq!(shown.value("live_message_operator_groups_condition", &stalled), 1.0);
+    assert_eq!(shown.value("live_message_operator_ready", &[]), 1.0);
+    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "AppNotFound")]), 1.0);
+    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "QuotaExceeded")]), 0.0);
+    assert_eq!(shown.value("live_message_operator_queue_delayed", &[]), 1.0, "the one that waits for its app");
+    assert_eq!(shown.value("live_message_operator_app_groups", &[("account", "operator"), ("app", APP)]), 4.0);
+    assert_eq!(shown.series("live_message_operator_app_groups").len(), 1, "none of an app that nobody has counted");
+    let own = [("account", "operator"), ("reason", "Available")];
+    assert_eq!(shown.value("live_message_operator_account_ready", &own), 1.0);
+    assert_eq!(shown.value("live_message_operator_reconcile_panics_total", &[]), 0.0);
+    assert!(
+        shown.value("live_message_operator_kubernetes_requests_total", &[("method", "PATCH"), ("code", "200")]) >= 5.0
+    );
+    assert_eq!(shown.value("live_message_operator_watch_lists_total", &[("resource", "livemessagegroups")]), 1.0);
+    assert!((now() - shown.value("process_start_time_seconds", &[])).abs() < 120.0);
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
+
+    // Every call that the emulator has answered is counted, under the operation's name and what came of it.
+    let calls = world.emulator.requests()?;
+    let of = |operation: &str, code: Option<&str>| {
+        calls.iter().filter(|call| call.operation == operation && call.code.as_deref() == code).count() as f64
+    };
+    for operation in ["CreateLiveMessageGroup", "DescribeLiveMessageGroup", "ListLiveMessageGroupByPage"] {
+        assert_eq!(shown.value(CALLS, &[("operation", operation), ("code", "OK")]), of(operation, None), "{operation}");
+        let refused = [("operation", operation), ("code", "NotFound")];
+        assert_eq!(shown.value(CALLS, &refused), of(operation, Some("ResourceNotExist")), "{operation}");
+    }
+    assert_eq!(shown.sum(CALLS), calls.len() as f64);
+    assert_eq!(shown.sum("live_message_operator_live_api_request_duration_seconds_count"), calls.len() as f64);
+    for (change, count) in [("Created", 3.0), ("AlreadyExists", 1.0), ("Modified", 0.0)] {
+        assert_eq!(shown.value("live_message_operator_group_changes_total", &[("change", change)]), count, "{change}");
+    }
+
+    // Documented are all that there are, and no others.
+    let metrics = Metrics::default();
+    for (name, labels) in shown.metrics() {
+        let known = metrics.described().iter().find(|known| known.name == name);
+        let known = known.unwrap_or_else(|| panic!("{name} is not described"));
+        assert!(labels.iter().all(|label| known.labels.contains(&label.as_str())), "{name}: {labels:?}");
+    }
+    for known in metrics.described() {
+        assert!(shown.metrics().contains_key(&known.name), "{} is not there from the start", known.name);
+    }
+
+    for name in ["one", "lost", "away"] {
+        world.delete(name).await?;
+    }
+    let released = |outcome| ("live_message_operator_finalizers_released_total", [("outcome", outcome)]);
+    let shown = until(&world, "the deleted to be gone", |shown| shown.sum(GROUPS) == 2.0).await?;
+    for (outcome, count) in [("Deleted", 1.0), ("Abandoned", 0.0), ("Retained", 0.0)] {
+        assert_eq!(shown.value(released(outcome).0, &released(outcome).1), count, "{outcome}");
+    }
+    world.stop()?;
+    world.start()?;
+    world
+        .until("the restarted one to be ready", 30, async || {
+            Ok(scrape(&world).await.is_ok_and(|s| s.sum(GROUPS) > 0.0))
+        })
+        .await?;
+    let shown = scrape(&world).await?;
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
+    assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no call");
+    Ok(())
+}
+
+#[tokio::test]
+async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("first", json!({})).await?;
+    world.ready("first", "True", "Created").await?;
+    let create = [("account", "operator"), ("operation", "CreateLiveMessageGroup")];
+    let rate = "live_message_operator_budget_calls_per_second";
+    assert_eq!(scrape(&world).await?.value(rate, &create), 50.0);
+    world.emulator.faults(&["CreateLiveMessageGroup:throttle"])?;
+    world.create_many("room", 100).await?;
+    let throttled = [("operation", "CreateLiveMessageGroup"), ("code", "Throttled")];
+    until(&world, "calls to be throttled", |shown| {
+        shown.value(CALLS, &throttled) >= 3.0
+            && shown.value(rate, &create) < 50.0
+            && shown.value_or("live_message_operator_budget_waiting", &create, 0.0) > 10.0
+            && shown.value("live_message_operator_reconcile_failures_total", &[("reason", "Throttled")]) >= 1.0
+    })
+    .await?;
+    world.emulator.faults(&[])?;
+    world.count_of("Created", 101, 60).await?;
+    let shown = until(&world, "nobody to wait", |shown| {
+        shown.value_or("live_message_operator_budget_waiting", &create, 0.0) == 0.0
+            && shown.value("live_message_operator_queue_active", &[]) == 0.0
+    })
+    .await?;
+    let calls = world.emulator.requests()?;
+    let refused = calls.iter().filter(|call| call.code.as_deref().is_some_and(|code| code.contains("Throttling")));
+    assert_eq!(shown.value(CALLS, &throttled), refused.count() as f64);
+    assert_eq!(shown.sum(GROUPS), 101.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    world.create("mine", json!({"deletionPolicy": "Delete"})).await?;
+    world.ready("mine", "True", "Created").await?;
+    world.stop()?;
+    let right = std::mem::replace(&mut world.options.access_key.1, "hush-another-secret".to_owned());
+    world.start()?;
+    world.create("other", json!({})).await?;
+    world.ready("other", "False", "CredentialsRejected").await?;
+    let shown = scrape(&world).await?;
+    let rejected = [("account", "operator"), ("reason", "CredentialsRejected")];
+    assert_eq!(shown.value("live_message_operator_account_ready", &rejected), 0.0);
+    assert_eq!(shown.series("live_message_operator_account_ready").len(), 1, "one series an account");
+    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "CredentialsRejected")]), 1.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0, "the settled one stays");
+    assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "CredentialsRejected")]), 1.0);
+    let refused = shown.series(CALLS).into_iter().filter(|(labels, _)| labels["code"] == "CredentialsRejected");
+    assert!(refused.map(|(_, value)| value).sum::<f64>() >= 1.0);
+
+    world.api.delete("mine", &DeleteParams::default()).await?;
+    world.patch("mine", json!({"metadata": {"annotations": {ABANDON_ANNOTATION: "true"}}})).await?;
+    let abandoned = ("live_message_operator_finalizers_released_total", [("outcome", "Abandoned")]);
+    let shown = until(&world, "the finalizer to be released", |shown| shown.value(abandoned.0, &abandoned.1) == 1.0);
+    let shown = shown.await?;
+    for secret in [right.as_str(), "hush-another-secret", ACCESS_KEY.0] {
+        assert!(!shown.text.contains(secret), "{secret}");
+    }
+    assert!(!ByHand::at(&world)?.describe("mine").await?.deleted, "the group stays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> {
+    let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
+    // Which apps there are is looked at as often.
+    world.options.args.push("--sweep-interval=5s".into());
+    world.start()?;
+    accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;
+    world.create("room", accounts::of("team")).await?;
+    let name = format!("{}/team", world.namespace);
+    let of = |reason| [("account", name.as_str()), ("reason", reason)];
+    let ready = "live_message_operator_account_ready";
+    until(&world, "the Secret to be missed", |shown| shown.find(ready, &of("CredentialsMissing")) == Some(0.0)).await?;
+    accounts::secret(&world, "team", (accounts::KEY, accounts::SECRET))?;
+    world.ready("room", "True", "Created").await?;
+    let shown = until(&world, "the account", |shown| shown.find(ready, &of("Available")) == Some(1.0)).await?;
+    assert_eq!(shown.series(ready).len(), 2, "its own, and the operator's");
+    let create = [("account", name.as_str()), ("operation", "CreateLiveMessageGroup")];
+    assert_eq!(shown.value("live_message_operator_budget_calls_per_second", &create), 7.0);
+    assert_eq!(shown.value("live_message_operator_app_groups", &[("account", &name), ("app", APP)]), 1.0);
+    assert_eq!(shown.value(CALLS, &[("operation", "CreateLiveMessageGroup"), ("code", "OK")]), 1.0);
+    assert!(!shown.text.contains(accounts::SECRET) && !shown.text.contains(accounts::KEY));
+
+    world.delete("room").await?;
+    world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
+    until(&world, "all its series to go", |shown| !shown.text.contains(&name)).await.map(drop)
+}
+
+#[tokio::test]
+async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.push("--sweep-interval=3s".into());
+    world.start()?;
+    for name in ["edited", "deleted", "left"] {
+        world.create(name, json!({"groupInfo": "ours"})).await?;
+        world.ready(name, "True", "Created").await?;
+    }
+    let success = ("live_message_operator_sweeps_total", [("result", "success")]);
+    let shown = until(&world, "two sweeps", |shown| shown.value(success.0, &success.1) >= 2.0).await?;
+    assert_eq!(shown.value("live_message_operator_sweep_drift_found_total", &[]), 0.0);
+    let age = now() - shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
+    assert!((0.0..10.0).contains(&age), "{age} s");
+    assert_eq!(shown.value("live_message_operator_sweep_interval_seconds", &[]), 3.0);
+
+    let hand = ByHand::at(&world)?;
+    hand.set_info("edited", "theirs").await?;
+    hand.call(Call::Delete(group("deleted"), None)).await?;
+    let corrected = ("live_message_operator_group_changes_total", [("change", "DriftCorrected")]);
+    let gone = [("ready", "False"), ("reason", "GroupDeleted")];
+    let shown = until(&world, "the drift to be found", |shown| {
+        shown.value("live_message_operator_sweep_drift_found_total", &[]) >= 2.0
+            && shown.value(corrected.0, &corrected.1) == 1.0
+            && shown.value(GROUPS, &gone) == 1.0
+    })
+    .await?;
+    let degraded = [("condition", "Degraded"), ("status", "True")];
+    assert_eq!(shown.value("live_message_operator_groups_condition", &degraded), 1.0);
+
+    let last = shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
+    world.emulator.process.sigkill()?;
+    let failure = ("live_message_operator_sweeps_total", [("result", "failure")]);
+    // Three tries, 2 and 4 s apart.
+    let shown = until(&world, "a sweep to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
+    let still = shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
+    assert!(now() - still > 4.0 && still - last < 8.0, "a failed sweep is no success: {last} {still}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(())
+}
