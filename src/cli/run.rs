@@ -192,14 +192,15 @@ pub async fn run(args: Args) -> Outcome {
         calls: metrics.calls.clone(),
     };
     let live = Client::new(endpoint, options)?;
+    let mut config = cluster::find().await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        apiserver = %config.cluster_url,
         endpoint = %live.endpoint(),
         rate = ?args.requests_per_second,
         namespaces = if args.namespaces.is_empty() { "all".to_owned() } else { args.namespaces.join(",") },
         "starting"
     );
-    let mut config = cluster::find().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // The queue repeats; a hidden repetition would stretch one call to minutes.
     config.default_retry = false;

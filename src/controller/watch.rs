@@ -1,5 +1,6 @@
 //! Watching: events become keys with a lane. No object is carried on or kept.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -185,7 +186,7 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
 /// A failed list or watch, told so that a user knows what to do.
 fn explain(error: &watcher::Error) -> String {
     let Some(cause) = cause_of(error) else {
-        return format!("the watch of LiveMessageGroups is interrupted: {error}");
+        return format!("the watch of LiveMessageGroups is interrupted: {}", with_causes(error));
     };
     match cause {
         _ if is_undefined(error) => {
@@ -194,10 +195,30 @@ fn explain(error: &watcher::Error) -> String {
                 .to_owned()
         }
         kube::Error::Api(status) if status.is_forbidden() => {
-            format!("the operator may not list LiveMessageGroups: {}", status.message)
+            format!("the operator may not list LiveMessageGroups: {}; the chart's roles allow it", status.message)
         }
-        other => format!("waiting for the apiserver: {other}"),
+        kube::Error::Api(status) if status.code == 401 => {
+            "the apiserver does not know the operator: renew its kubeconfig, or the token of its ServiceAccount"
+                .to_owned()
+        }
+        other => format!("waiting for the apiserver: {}", with_causes(other)),
     }
+}
+
+/// An error with what is behind it: "client error (Connect)" alone tells nobody whether it is the name, the port or the
+/// certificate.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !told.contains(&text) {
+            told.push_str(": ");
+            told.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    told
 }
 
 fn cause_of(error: &watcher::Error) -> Option<&kube::Error> {

@@ -97,7 +97,7 @@ pub struct LiveMessageGroupSpec {
     /// The app that holds the group: its AppId, 1 to 64 characters, as the Live console or ListLiveMessageApps
     /// shows it. The app must exist; the operator does not create apps.
     /// Part of the group's identity: it cannot be changed once the group may exist.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64))]
     pub app_id: String,
 
     /// The id of the group in its app: 1 to 64 letters and digits. Left out, metadata.name is the id and must

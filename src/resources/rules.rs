@@ -17,8 +17,8 @@ const ID: &str = "^[A-Za-z0-9]{1,64}$";
 pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
-        r"!self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
-        "spec.appId must not hold spaces, control characters or slashes: copy the AppId from the Live console",
+        r"self.appId != '' && !self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
+        "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId from the Live console",
     )
 }
 

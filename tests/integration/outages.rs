@@ -67,6 +67,9 @@ async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
     assert_eq!((shown.value("live_message_operator_ready", &[]), shown.sum(GROUPS)), (1.0, 2.0));
     let process = &mut world.operator.as_mut().unwrap().process;
     assert_eq!((process.pid(), process.exited()?), (pid, None));
+    let told = world.log();
+    let waits = told.lines().find(|line| line.contains("waiting for the apiserver") && line.contains("refused"));
+    assert!(waits.is_some(), "the log tells what is wrong with the connection: {told}");
     assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 2, "what was there is not created again");
     Ok(())
 }

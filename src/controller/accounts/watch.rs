@@ -13,7 +13,7 @@ use super::AccountKey;
 use crate::controller::key::Key;
 use crate::controller::reconcile::Reconciler;
 use crate::controller::scrape::ACCOUNTS;
-use crate::controller::watch::{Delays, WATCH_SECONDS};
+use crate::controller::watch::{Delays, WATCH_SECONDS, with_causes};
 use crate::decide::Lane;
 use crate::resources::LiveAccount;
 
@@ -52,7 +52,8 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
             Err(error) => {
                 reconciler.metrics.watch_errors.get_or_create(&ACCOUNTS).inc();
                 if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(namespace, %error, "LiveAccounts cannot be watched: objects that name one wait");
+                    let error = with_causes(&error);
+                    tracing::warn!(namespace, error, "LiveAccounts cannot be watched: objects that name one wait");
                 }
                 if is_refused(&error)
                     && let Some(listed) = listed.take()

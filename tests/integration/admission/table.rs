@@ -143,7 +143,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId is not empty",
-            says: "spec.appId in body should be at least 1 chars long",
+            says: "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId",
             accepted: vec![json!({"appId": "a"})],
             refused: vec![json!({"appId": ""})],
         },
@@ -157,7 +157,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId holds nothing that gets lost in a log or a path",
-            says: "spec.appId must not hold spaces, control characters or slashes: copy the AppId",
+            says: "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId",
             accepted: vec![json!({"appId": "0b7e-4_x.y:z@~+"}), json!({"appId": "应用"})],
             refused: [" a", "a b", "a\n", "a\u{a0}b", "a\u{200b}b", "a\u{7}b", "a/b", "a\\b"]
                 .map(|id| json!({"appId": id}))
