@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::CommandFactory as _;
 use live_message_operator::cli::Cli;
@@ -34,6 +35,9 @@ fn read(name: &str) -> String {
 
 /// Holds the part of a document between `<!-- NAME:begin -->` and `<!-- NAME:end -->` to what is generated.
 fn holds_generated(document: &str, name: &str, generated: &str) {
+    /// Two parts of one document may be written at once.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let text = read(document);
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
     let from = text.find(&begin).unwrap_or_else(|| panic!("{document} has no {begin}")) + begin.len();
@@ -78,6 +82,22 @@ fn every_metric_is_explained() {
         table += &format!("| `{}` | {} | {} | {}. |\n", metric.name, metric.kind, labels.join(", "), metric.help);
     }
     holds_generated("docs/metrics.md", "metrics", &table);
+}
+
+#[test]
+fn every_alert_is_that_of_the_chart() {
+    let rules: serde_json::Value =
+        serde_yaml::from_str(&read("charts/live-message-operator/files/rules/alerts.yaml")).unwrap();
+    let mut table = String::from("| alert | what it tells | expression | for |\n| --- | --- | --- | --- |\n");
+    for rule in rules["groups"][0]["rules"].as_array().unwrap() {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let [name, expression, lasting] = ["alert", "expr", "for"].map(|key| text(&rule[key]));
+        let [summary, description] = ["summary", "description"].map(|key| text(&rule["annotations"][key]));
+        let severity = text(&rule["labels"]["severity"]);
+        assert!(["critical", "warning", "info"].contains(&&*severity) && !description.is_empty(), "{name}");
+        table += &format!("| `{name}` | {summary} | `{}` | {lasting} |\n", expression.replace('|', "\\|"));
+    }
+    holds_generated("docs/metrics.md", "alerts", &table);
 }
 
 /// A panel or an alert of a metric that is called otherwise by now never fires.

@@ -13,7 +13,7 @@ mod support;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use measure::{Memory, median, memory, ready};
+use measure::{Memory, median, memory, ready, scrape};
 use support::{ControlPlane, Emulator, EmulatorOptions, Operator, OperatorOptions, Result};
 
 /// Objects of one run with the limiter off, and how many runs.
@@ -72,6 +72,7 @@ async fn run() -> Result<()> {
     table.push(("memory, no objects".to_owned(), format!("{:.1} MiB", empty.memory.resident)));
     table.push((format!("memory, {SETTLED} objects"), format!("{:.1} MiB", full.memory.resident)));
     table.push((format!("highest memory since the start, {SETTLED} objects"), format!("{:.1} MiB", full.memory.peak)));
+    table.push((format!("a scrape of the metrics, {SETTLED} objects"), format!("{:.1} ms", full.scrape * 1000.0)));
     let per_object = (full.memory.resident - empty.memory.resident) * 1024.0 / SETTLED as f64;
     table.push(("memory per object".to_owned(), format!("{per_object:.2} KiB")));
     table.push((format!("calls to the Live API by {STARTS} starts with {SETTLED} objects"), full.calls.to_string()));
@@ -136,6 +137,8 @@ async fn rate(stage: &Stage, count: usize, rate: &str) -> Result<f64> {
 struct Start {
     /// Seconds.
     ready: f64,
+    /// Seconds.
+    scrape: f64,
     memory: Memory,
     calls: usize,
 }
@@ -143,13 +146,14 @@ struct Start {
 async fn starts(stage: &Stage, namespace: &str, count: usize) -> Result<Start> {
     let emulator = stage.emulator("50")?;
     let options = stage.operator(namespace, &emulator, "50")?;
-    let (mut seconds, mut resident, mut peak) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seconds, mut scrapes, mut resident, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for start in 1..=STARTS {
         eprintln!("start with {count} objects, {start} of {STARTS}");
         let begin = Instant::now();
         let mut operator = Operator::start(&options)?;
         seconds.push(ready(operator.probes(), begin)?.as_secs_f64());
         tokio::time::sleep(REST).await;
+        scrapes.push(scrape(operator.probes())?);
         let memory = memory(operator.process.pid())?;
         resident.push(memory.resident);
         peak.push(memory.peak);
@@ -157,5 +161,5 @@ async fn starts(stage: &Stage, namespace: &str, count: usize) -> Result<Start> {
         operator.process.wait(Duration::from_secs(30))?;
     }
     let memory = Memory { resident: median(&mut resident), peak: median(&mut peak) };
-    Ok(Start { ready: median(&mut seconds), memory, calls: emulator.requests()?.len() })
+    Ok(Start { ready: median(&mut seconds), scrape: median(&mut scrapes), memory, calls: emulator.requests()?.len() })
 }

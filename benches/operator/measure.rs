@@ -28,7 +28,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
 
 /// Asks `/readyz` every 5 ms; the time since `begin` when it said 200.
 pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
-    while !asked(probes).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+    while !get(probes, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
         if begin.elapsed() > Duration::from_secs(120) {
             return Err(Error::new("the operator is not ready after 120 s"));
         }
@@ -37,9 +37,23 @@ pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
     Ok(begin.elapsed())
 }
 
-fn asked(probes: &str) -> std::io::Result<String> {
+/// Scrapes `/metrics` some times; the median of what one takes, in seconds.
+pub fn scrape(probes: &str) -> Result<f64> {
+    let mut seconds = Vec::new();
+    for _ in 0..20 {
+        let begin = Instant::now();
+        let answer = get(probes, "/metrics")?;
+        seconds.push(begin.elapsed().as_secs_f64());
+        if !answer.contains("live_message_operator_groups{") {
+            return Err(Error::new(format!("a scrape without objects:\n{answer}")));
+        }
+    }
+    Ok(median(&mut seconds))
+}
+
+fn get(probes: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(probes.trim_start_matches("http://"))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: probes\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: probes\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

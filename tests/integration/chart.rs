@@ -44,9 +44,11 @@ fn the_server_takes_every_rendering() -> Result<()> {
     for namespace in ["team-a", "team-b"] {
         control_plane.kubectl(&["create", "namespace", namespace])?;
     }
-    control_plane.kubectl_with_input(&["apply", "-f", "-"], &service_monitors().to_string())?;
-    let monitors = "crd/servicemonitors.monitoring.coreos.com";
-    control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", monitors])?;
+    for definition in definitions_for_prometheus() {
+        control_plane.kubectl_with_input(&["apply", "-f", "-"], &definition.to_string())?;
+        let name = format!("crd/{}", definition["metadata"]["name"].as_str().unwrap_or_default());
+        control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &name])?;
+    }
     let helm = Helm::new()?;
     for (name, values) in matrix()? {
         let namespace = control_plane.namespace()?;
@@ -61,8 +63,8 @@ fn the_server_takes_every_rendering() -> Result<()> {
     Ok(())
 }
 
-/// As much of the Prometheus Operator's definition as the chart may use: any other field is refused.
-fn service_monitors() -> Value {
+/// As much of the Prometheus Operator's definitions as the chart may use: any other field is refused.
+fn definitions_for_prometheus() -> [Value; 2] {
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text});
     let relabelings = json!({"type": "array", "items": {"type": "object", "properties": {
@@ -77,24 +79,44 @@ fn service_monitors() -> Value {
         "port": text, "path": text, "interval": duration,
         "relabelings": relabelings, "metricRelabelings": relabelings,
     }});
-    let spec = json!({"type": "object", "required": ["endpoints", "selector"], "properties": {
+    let monitor = json!({"type": "object", "required": ["endpoints", "selector"], "properties": {
         "selector": {"type": "object", "properties": {"matchLabels": texts}},
         "endpoints": {"type": "array", "items": endpoint},
     }});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-        "spec": {
-            "group": "monitoring.coreos.com",
-            "names": {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"},
-            "scope": "Namespaced",
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {"spec": spec}}},
-            }],
+    let rule = json!({"type": "object", "required": ["expr"], "properties": {
+        "alert": text, "expr": text, "for": duration, "labels": texts, "annotations": texts,
+    }});
+    let groups = json!({"type": "array", "items": {"type": "object", "required": ["name"], "properties": {
+        "name": text, "rules": {"type": "array", "items": rule},
+    }}});
+    [("ServiceMonitor", monitor), ("PrometheusRule", json!({"type": "object", "properties": {"groups": groups}}))].map(
+        |(kind, spec)| {
+            let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+            let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": spec}});
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
+                "spec": {
+                    "group": "monitoring.coreos.com",
+                    "names": {"kind": kind, "plural": plural, "singular": singular},
+                    "scope": "Namespaced",
+                    "versions": [{
+                        "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                    }],
+                },
+            })
         },
-    })
+    )
+}
+
+#[test]
+fn the_rules_come_out_of_the_template_as_they_are() -> Result<()> {
+    assert!(of_kind(&render("chart", "default", &[])?, "PrometheusRule").is_empty());
+    let objects = render("chart", "default", &["--set", "metrics.prometheusRule.enabled=true"])?;
+    let file = fs::read_to_string(repository().join(CHART).join("files/rules/alerts.yaml"))?;
+    assert_eq!(of_kind(&objects, "PrometheusRule")[0]["spec"], documents(&file)?[0]);
+    Ok(())
 }
 
 #[test]
