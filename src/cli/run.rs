@@ -233,7 +233,8 @@ pub async fn run(args: Args) -> Outcome {
     Ok(())
 }
 
-/// Listens for the kubelet's probes and for Prometheus; without an address of the user's own, a second operator on one machine does without.
+/// Listens for the kubelet and for Prometheus; without an address of the user's own, a second operator on one machine does
+/// without.
 async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
     let address = asked.unwrap_or(DEFAULT_PROBES);
     match TcpListener::bind(address).await {

@@ -113,6 +113,10 @@ impl Sweeps {
 }
 
 async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval: Duration) {
+    if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(&app.scope()) {
+        // Nothing that a list could tell anybody.
+        return reconciler.swept.done(app, SystemTime::now());
+    }
     let gate = gate_of(GateKind::Credentials, &app.account, &app.id, None);
     let account = reconciler.accounts.get(&app.account, false).ok().filter(|account| !account.is_withdrawn());
     let Some(account) = account else {
@@ -125,10 +129,6 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         return ended(reconciler, want, "skipped");
     }
     let expected = reconciler.index().live_in(app);
-    if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(&app.scope()) {
-        // Nothing that a list could tell anybody.
-        return reconciler.swept.done(app, SystemTime::now());
-    }
     match list(reconciler, &account, app, want, interval, expected.len()).await {
         Ok(Listed::Whole { total, ids }) => {
             for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
