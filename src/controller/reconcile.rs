@@ -20,6 +20,7 @@ use super::permission::Permission;
 use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
 use super::sweep::Wanted;
+use super::watch::LOST_RIGHTS;
 use super::work::Work;
 use crate::budget::LATE_ARRIVAL;
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
@@ -164,7 +165,11 @@ impl Reconciler {
                 (lane, Next::Done)
             }
             Err(error) => {
-                tracing::warn!(object = %key, %error, "the object could not be read");
+                if error.is_forbidden() {
+                    tracing::warn!(object = %key, %error, "the object may not be read: {LOST_RIGHTS}");
+                } else {
+                    tracing::warn!(object = %key, %error, "the object could not be read");
+                }
                 let delay =
                     self.change_pass(key, |pass| pass.backoff(self.work.delayed())).unwrap_or(Duration::from_secs(2));
                 (lane, Next::After(delay.min(Duration::from_secs(30))))

@@ -25,6 +25,14 @@ pub(super) const WATCH_SECONDS: u32 = 200;
 /// The first delay after a failed list or watch, and the longest.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// An operator of several namespaces works without one that it may not list after this long.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// What a user is told who reads that the operator may not do what it does everywhere else.
+pub(super) const LOST_RIGHTS: &str = "with watchNamespaces, a namespace that is deleted takes the operator's Role with \
+     it, and objects that hold a finalizer keep it from going: grant what the chart's rbac.groupsClusterWide does, or \
+     take their finalizers away";
+
 /// How far the watch is; read by the readiness probe.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -63,10 +71,11 @@ impl Progress {
     }
 }
 
-/// Watches one namespace, or all (`None`), until the process ends; `listed` is called after the first whole list.
+/// Watches one namespace, or all (`None`), until the process ends; `listed` is called after the first whole list. Where it
+/// is one of `several` and may not be listed, the others do not wait for it for ever.
 pub async fn watch(
     reconciler: Arc<Reconciler>,
-    namespace: Option<String>,
+    (namespace, several): (Option<String>, bool),
     progress: Arc<Progress>,
     listed: impl FnOnce(),
 ) {
@@ -77,12 +86,12 @@ pub async fn watch(
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let events = watcher(api, config).backoff(Delays::default());
-    follow(reconciler, namespace.as_deref(), &progress, events, listed).await;
+    follow(reconciler, (namespace.as_deref(), several), &progress, events, listed).await;
 }
 
 async fn follow(
     reconciler: Arc<Reconciler>,
-    namespace: Option<&str>,
+    (namespace, several): (Option<&str>, bool),
     progress: &Progress,
     events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>,
     listed: impl FnOnce(),
@@ -90,11 +99,14 @@ async fn follow(
     let mut events = std::pin::pin!(events);
     let mut listed = Some(listed);
     let mut list = 0;
+    // Of this namespace: others may be watched without any.
+    let (mut trouble, mut refused) = (None, None);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if progress.trouble().is_some() && !matches!(event, Event::Init) {
+                if trouble.is_some() && !matches!(event, Event::Init) {
                     tracing::info!(namespace, "watching again");
+                    (trouble, refused) = (None, None);
                     progress.set_trouble(None);
                     progress.undefined.store(false, Ordering::Release);
                 }
@@ -125,11 +137,21 @@ async fn follow(
                 }
             }
             Err(error) => {
-                let what = explain(&error);
+                let what = explain(&error, several);
                 progress.undefined.store(is_undefined(&error), Ordering::Release);
-                if progress.trouble().as_deref() != Some(&what) {
+                if trouble.as_ref() != Some(&what) {
                     tracing::warn!(namespace, "{what}");
-                    progress.set_trouble(Some(what));
+                    trouble = Some(what.clone());
+                }
+                progress.set_trouble(Some(what));
+                if several && is_forbidden(&error) {
+                    let since = *refused.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= REFUSED
+                        && let Some(listed) = listed.take()
+                    {
+                        tracing::warn!(namespace, "working without this namespace until it may be listed");
+                        listed();
+                    }
                 }
             }
         }
@@ -178,7 +200,7 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
 }
 
 /// A failed list or watch, told so that a user knows what to do.
-fn explain(error: &watcher::Error) -> String {
+fn explain(error: &watcher::Error, several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         return format!("the watch of LiveMessageGroups is interrupted: {error}");
     };
@@ -189,7 +211,8 @@ fn explain(error: &watcher::Error) -> String {
                 .to_owned()
         }
         kube::Error::Api(status) if status.is_forbidden() => {
-            format!("the operator may not list LiveMessageGroups: {}", status.message)
+            let hint = if several { format!("; {LOST_RIGHTS}") } else { String::new() };
+            format!("the operator may not list LiveMessageGroups: {}{hint}", status.message)
         }
         other => format!("waiting for the apiserver: {other}"),
     }
@@ -202,6 +225,10 @@ fn cause_of(error: &watcher::Error) -> Option<&kube::Error> {
         | watcher::Error::WatchFailed(error) => Some(error),
         _ => None,
     }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 /// Whether no such kind is served. Where nothing of the API group is, the answer is a bare page without a reason.
