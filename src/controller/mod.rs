@@ -43,7 +43,8 @@ use crate::decide::Lane;
 use accounts::{Appeared, Slot};
 use events::Events;
 use objects::Objects;
-use reconcile::{Granted, Reconciler};
+use permission::Granted;
+use reconcile::Reconciler;
 use work::{OPERATIONS, bell_or};
 
 /// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::account::Account;
-use super::accounts::{AccountKey, Slot};
+use super::accounts::{AccountKey, Permits, Slot};
 use super::causes::gates_of;
 use super::gates::Passage;
 use super::index::App;
@@ -17,7 +17,7 @@ use super::queue::Next;
 use super::reconcile::{PARKED, Reconciler, locked};
 use super::sweep::Want;
 use crate::decide::Verdict;
-use crate::live::Call;
+use crate::live::{Call, Operation};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// An object that waits for a count of its app's groups is woken by it; this is only the net below.
@@ -112,5 +112,19 @@ impl Reconciler {
         };
         self.wanted.ask(&app, want);
         Permission::Later(COUNTING)
+    }
+}
+
+/// A permit for a call of this operation of this account.
+pub(super) struct Granted {
+    pub account: Arc<Account>,
+    pub operation: Operation,
+    pub permits: Permits,
+}
+
+impl Granted {
+    /// The permits, where they are for this call; else they go back.
+    pub fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
+        (self.operation == call.operation() && Arc::ptr_eq(&self.account, account)).then_some(self.permits)
     }
 }

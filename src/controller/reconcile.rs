@@ -16,7 +16,7 @@ use super::key::Key;
 use super::mark::Expected;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
-use super::permission::Permission;
+use super::permission::{Granted, Permission};
 use super::places::{GROUPS_PER_APP, Places};
 use super::queue::Next;
 use super::sweep::Wanted;
@@ -25,7 +25,7 @@ use super::work::Work;
 use crate::budget::LATE_ARRIVAL;
 use crate::decide::{Action, Facts, Identity, Lane, Verdict, decide, unreadable_status};
 use crate::live::error::Delivery;
-use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Operation, Reply};
+use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Reply};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
@@ -397,19 +397,5 @@ impl Reconciler {
     pub(super) fn release(&self, key: &Key) {
         let peers = self.index().release(key);
         self.wake_all(peers);
-    }
-}
-
-/// A permit for a call of this operation of this account.
-pub(super) struct Granted {
-    pub account: Arc<Account>,
-    pub operation: Operation,
-    pub permits: Permits,
-}
-
-impl Granted {
-    /// The permits, where they are for this call; else they go back.
-    fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
-        (self.operation == call.operation() && Arc::ptr_eq(&self.account, account)).then_some(self.permits)
     }
 }

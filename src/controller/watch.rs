@@ -99,16 +99,12 @@ async fn follow(
     let mut events = std::pin::pin!(events);
     let mut listed = Some(listed);
     let mut list = 0;
-    // Of this namespace: others may be watched without any.
-    let (mut trouble, mut refused) = (None, None);
+    let mut trouble = Trouble::default();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if trouble.is_some() && !matches!(event, Event::Init) {
-                    tracing::info!(namespace, "watching again");
-                    (trouble, refused) = (None, None);
-                    progress.set_trouble(None);
-                    progress.undefined.store(false, Ordering::Release);
+                if !matches!(event, Event::Init) {
+                    trouble.end(namespace, progress);
                 }
                 match event {
                     Event::Init => list = progress.lists.fetch_add(1, Ordering::Relaxed) + 1,
@@ -137,23 +133,50 @@ async fn follow(
                 }
             }
             Err(error) => {
-                let what = explain(&error, several);
-                progress.undefined.store(is_undefined(&error), Ordering::Release);
-                if trouble.as_ref() != Some(&what) {
-                    tracing::warn!(namespace, "{what}");
-                    trouble = Some(what.clone());
-                }
-                progress.set_trouble(Some(what));
-                if several && is_forbidden(&error) {
-                    let since = *refused.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= REFUSED
-                        && let Some(listed) = listed.take()
-                    {
-                        tracing::warn!(namespace, "working without this namespace until it may be listed");
-                        listed();
-                    }
+                let refused_for_long = trouble.tell(&error, (namespace, several), progress);
+                if refused_for_long && let Some(listed) = listed.take() {
+                    tracing::warn!(namespace, "working without this namespace until it may be listed");
+                    listed();
                 }
             }
+        }
+    }
+}
+
+/// What the watch of one namespace fails with; others may go on without any trouble.
+#[derive(Default)]
+struct Trouble {
+    what: Option<String>,
+    refused: Option<Instant>,
+}
+
+impl Trouble {
+    /// Tells of a failure where it is another one; whether one of several namespaces has been refused for too long.
+    fn tell(
+        &mut self,
+        error: &watcher::Error,
+        (namespace, several): (Option<&str>, bool),
+        progress: &Progress,
+    ) -> bool {
+        let what = explain(error, several);
+        progress.undefined.store(is_undefined(error), Ordering::Release);
+        if self.what.as_ref() != Some(&what) {
+            tracing::warn!(namespace, "{what}");
+            self.what = Some(what.clone());
+        }
+        progress.set_trouble(Some(what));
+        if !several || !is_forbidden(error) {
+            return false;
+        }
+        self.refused.get_or_insert_with(Instant::now).elapsed() >= REFUSED
+    }
+
+    fn end(&mut self, namespace: Option<&str>, progress: &Progress) {
+        if self.what.is_some() {
+            tracing::info!(namespace, "watching again");
+            *self = Self::default();
+            progress.set_trouble(None);
+            progress.undefined.store(false, Ordering::Release);
         }
     }
 }
