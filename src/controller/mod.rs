@@ -106,6 +106,7 @@ pub async fn run(config: Config) {
     let (listed, is_listed) = signal::channel(false);
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let several = scopes.len() > 1;
     let missing = Arc::new(AtomicUsize::new(scopes.len() * 2));
     for scope in scopes {
         let (missing, listed, progress) = (Arc::clone(&missing), listed.clone(), Arc::clone(&progress));
@@ -121,7 +122,7 @@ pub async fn run(config: Config) {
         };
         let accounts = accounts::watch(Arc::clone(&reconciler), scope.clone(), done.clone());
         tokio::spawn(until(stop.clone(), accounts));
-        let watching = watch::watch(Arc::clone(&reconciler), scope, progress, done);
+        let watching = watch::watch(Arc::clone(&reconciler), (scope, several), progress, done);
         tokio::spawn(until(stop.clone(), watching));
     }
     // Nothing is decided before every object is known: who holds a group is a question about all of them.

@@ -48,8 +48,23 @@ pub enum StoreError {
     #[error("the apiserver did not answer within {} s", API_TIMEOUT.as_secs())]
     Timeout,
     /// Anything else.
-    #[error("{0}")]
+    #[error("{}", told(.0))]
     Kube(Box<kube::Error>),
+}
+
+impl StoreError {
+    /// Whether the operator lacks the permission.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Kube(error) if matches!(&**error, kube::Error::Api(status) if status.is_forbidden()))
+    }
+}
+
+/// An error as a person reads it: the library adds all of the answer to the server's own words.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl From<kube::Error> for StoreError {

@@ -23,6 +23,7 @@ use super::queue::Next;
 use super::scrape;
 use super::swept::Swept;
 use super::wanted::Wanted;
+use super::watch::LOST_RIGHTS;
 use super::work::Work;
 use crate::decide::{Action, Lane, Verdict, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, Reason};
@@ -181,7 +182,11 @@ impl Reconciler {
                 (lane, Next::Done)
             }
             Err(error) => {
-                tracing::warn!(object = %key, %error, "the object could not be read");
+                if error.is_forbidden() {
+                    tracing::warn!(object = %key, %error, "the object may not be read: {LOST_RIGHTS}");
+                } else {
+                    tracing::warn!(object = %key, %error, "the object could not be read");
+                }
                 let delay =
                     self.change_pass(key, |pass| pass.backoff(self.work.delayed())).unwrap_or(Duration::from_secs(2));
                 (lane, Next::After(delay.min(Duration::from_secs(30))))

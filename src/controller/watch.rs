@@ -27,6 +27,14 @@ pub(super) const WATCH_SECONDS: u32 = 200;
 /// The first delay after a failed list or watch, and the longest.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// An operator of several namespaces works without one that it may not list after this long.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// What a user is told who reads that the operator may not do what it does everywhere else.
+pub(super) const LOST_RIGHTS: &str = "with watchNamespaces, a namespace that is deleted takes the operator's Role with \
+     it, and objects that hold a finalizer keep it from going: grant what the chart's rbac.groupsClusterWide does, or \
+     take their finalizers away";
+
 /// How far the watch is; read by the readiness probe.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -65,10 +73,11 @@ impl Progress {
     }
 }
 
-/// Watches one namespace, or all (`None`), until the process ends; `listed` is called after the first whole list.
+/// Watches one namespace, or all (`None`), until the process ends; `listed` is called after the first whole list. Where it
+/// is one of `several` and may not be listed, the others do not wait for it for ever.
 pub async fn watch(
     reconciler: Arc<Reconciler>,
-    namespace: Option<String>,
+    (namespace, several): (Option<String>, bool),
     progress: Arc<Progress>,
     listed: impl FnOnce(),
 ) {
@@ -79,12 +88,12 @@ pub async fn watch(
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let events = watcher(api, config).backoff(Delays::default());
-    follow(reconciler, namespace.as_deref(), &progress, events, listed).await;
+    follow(reconciler, (namespace.as_deref(), several), &progress, events, listed).await;
 }
 
 async fn follow(
     reconciler: Arc<Reconciler>,
-    namespace: Option<&str>,
+    (namespace, several): (Option<&str>, bool),
     progress: &Progress,
     events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>,
     listed: impl FnOnce(),
@@ -92,13 +101,12 @@ async fn follow(
     let mut events = std::pin::pin!(events);
     let mut listed = Some(listed);
     let mut list = 0;
+    let mut trouble = Trouble::default();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if progress.trouble().is_some() && !matches!(event, Event::Init) {
-                    tracing::info!(namespace, "watching again");
-                    progress.set_trouble(None);
-                    progress.undefined.store(false, Ordering::Release);
+                if !matches!(event, Event::Init) {
+                    trouble.end(namespace, progress);
                 }
                 match event {
                     Event::Init => {
@@ -131,13 +139,50 @@ async fn follow(
             }
             Err(error) => {
                 reconciler.metrics.watch_errors.get_or_create(&GROUPS).inc();
-                let what = explain(&error);
-                progress.undefined.store(is_undefined(&error), Ordering::Release);
-                if progress.trouble().as_deref() != Some(&what) {
-                    tracing::warn!(namespace, "{what}");
-                    progress.set_trouble(Some(what));
+                let refused_for_long = trouble.tell(&error, (namespace, several), progress);
+                if refused_for_long && let Some(listed) = listed.take() {
+                    tracing::warn!(namespace, "working without this namespace until it may be listed");
+                    listed();
                 }
             }
+        }
+    }
+}
+
+/// What the watch of one namespace fails with; others may go on without any trouble.
+#[derive(Default)]
+struct Trouble {
+    what: Option<String>,
+    refused: Option<Instant>,
+}
+
+impl Trouble {
+    /// Tells of a failure where it is another one; whether one of several namespaces has been refused for too long.
+    fn tell(
+        &mut self,
+        error: &watcher::Error,
+        (namespace, several): (Option<&str>, bool),
+        progress: &Progress,
+    ) -> bool {
+        let what = explain(error, several);
+        progress.undefined.store(is_undefined(error), Ordering::Release);
+        if self.what.as_ref() != Some(&what) {
+            tracing::warn!(namespace, "{what}");
+            self.what = Some(what.clone());
+        }
+        progress.set_trouble(Some(what));
+        if !several || !is_forbidden(error) {
+            return false;
+        }
+        self.refused.get_or_insert_with(Instant::now).elapsed() >= REFUSED
+    }
+
+    fn end(&mut self, namespace: Option<&str>, progress: &Progress) {
+        if self.what.is_some() {
+            tracing::info!(namespace, "watching again");
+            *self = Self::default();
+            progress.set_trouble(None);
+            progress.undefined.store(false, Ordering::Release);
         }
     }
 }
@@ -184,7 +229,7 @@ fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) 
 }
 
 /// A failed list or watch, told so that a user knows what to do.
-fn explain(error: &watcher::Error) -> String {
+fn explain(error: &watcher::Error, several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         return format!("the watch of LiveMessageGroups is interrupted: {}", with_causes(error));
     };
@@ -195,7 +240,8 @@ fn explain(error: &watcher::Error) -> String {
                 .to_owned()
         }
         kube::Error::Api(status) if status.is_forbidden() => {
-            format!("the operator may not list LiveMessageGroups: {}; the chart's roles allow it", status.message)
+            let hint = if several { format!("; {LOST_RIGHTS}") } else { String::new() };
+            format!("the operator may not list LiveMessageGroups: {}; the chart's roles allow it{hint}", status.message)
         }
         kube::Error::Api(status) if status.code == 401 => {
             "the apiserver does not know the operator: renew its kubeconfig, or the token of its ServiceAccount"
@@ -228,6 +274,10 @@ fn cause_of(error: &watcher::Error) -> Option<&kube::Error> {
         | watcher::Error::WatchFailed(error) => Some(error),
         _ => None,
     }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 /// Whether no such kind is served. Where nothing of the API group is, the answer is a bare page without a reason.

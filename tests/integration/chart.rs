@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane};
+use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane, wait_for};
 
 /// The values files that every check goes over: name and path.
 pub fn matrix() -> Result<Vec<(String, String)>> {
@@ -254,6 +255,18 @@ fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<
     assert!(!list(&other)?);
     assert!(!list(&home)?, "its own namespace is watched only when it is listed");
     assert!(!list("")?);
+
+    // The one exception, for those who ask for it.
+    let groups = ["--set", "rbac.groupsClusterWide=true"];
+    let operator = control_plane.operator_kubeconfig_with(&home, &[&watched], &groups)?;
+    let operator = control_plane.kubectl_program().with_kubeconfig(operator);
+    wait_for("the ClusterRole to hold", Duration::from_secs(30), || {
+        Ok(may(&operator, "patch", "live.alibabacloud.com/livemessagegroups", "")?.then_some(()))
+    })?;
+    for forbidden in ["list live.alibabacloud.com/liveaccounts", "create events.k8s.io/events", "get /secrets"] {
+        let (verb, resource) = forbidden.split_once(' ').context(forbidden)?;
+        assert!(!may(&operator, verb, resource, &other)?, "{forbidden}");
+    }
     Ok(())
 }
 

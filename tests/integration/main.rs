@@ -7,6 +7,7 @@ mod accounts;
 mod admission;
 mod annotations;
 mod arguments;
+mod at_scale;
 mod by_hand;
 #[allow(dead_code, reason = "shared with the tests of the throughput")]
 mod calls;

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::Role;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
-use live_message_operator::resources::ConditionType;
+use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
 use crate::accounts::{KEY, SECRET, account, create_many, emulator, message, secret};
 use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::{World, condition};
+use crate::world::{World, condition, create_in, is};
 
 const OBJECTS: usize = 5;
 
@@ -61,10 +62,13 @@ async fn until_gone(world: &World<'_>, seconds: u64) -> Result<()> {
 /// Waits until the namespace controller has taken what it can: the objects are left, for their finalizer holds them.
 async fn until_bare(world: &World<'_>) -> Result<()> {
     let client = world.control_plane.client().await?;
-    let secrets: Api<Secret> = Api::namespaced(client, &world.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &world.namespace);
+    let roles: Api<Role> = Api::namespaced(client, &world.namespace);
     let bare = async || {
         let deleted = world.list().await?.iter().all(|object| object.metadata.deletion_timestamp.is_some());
-        Ok(deleted && secrets.list(&ListParams::default()).await?.items.is_empty())
+        let left = secrets.list(&ListParams::default()).await?.items.len()
+            + roles.list(&ListParams::default()).await?.items.len();
+        Ok(deleted && left == 0)
     };
     world.until("everything else in the namespace to be gone", 40, bare).await?;
     assert_eq!(world.list().await?.len(), OBJECTS);
@@ -233,4 +237,72 @@ async fn let_go_though(fault: &str, reason: &str) -> Result<usize> {
     until_gone(&world, 60).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     Ok(world.called("DeleteLiveMessageGroup")?.len())
+}
+
+/// The operator works in a list of namespaces; its permissions stand in each of them, and go with it.
+async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
+    let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
+    let watched = vec![world.control_plane.namespace()?, world.namespace.clone()];
+    world.options.args = watched.iter().map(|name| format!("--namespace={name}")).collect();
+    Ok((world, watched))
+}
+
+/// Gives the operator the permissions of the chart with these flags, the first of the namespaces being its own.
+fn grant(world: &mut World<'_>, watched: &[&str], more: &[&str]) -> Result<()> {
+    let flags = [&["--set", "rbac.secrets=namespaced"], more].concat();
+    world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(watched[0], watched, &flags)?;
+    Ok(())
+}
+
+/// Deletes the namespace and holds the operator until its Role is gone: the controller takes the kinds in any order, and the
+/// operator might win.
+async fn delete_with_permissions(world: &mut World<'_>) -> Result<()> {
+    world.operator.as_mut().unwrap().process.sigstop()?;
+    delete_namespace(world)?;
+    until_bare(world).await?;
+    world.operator.as_mut().unwrap().process.sigcont()
+}
+
+const CLUSTER_WIDE: [&str; 2] = ["--set", "rbac.groupsClusterWide=true"];
+
+#[tokio::test]
+async fn permissions_that_do_not_go_with_the_namespace_let_it_go() -> Result<()> {
+    let (mut world, watched) = with_roles().await?;
+    let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
+    grant(&mut world, &watched, &CLUSTER_WIDE)?;
+    fill(&mut world).await?;
+    delete_with_permissions(&mut world).await?;
+    until_gone(&world, 60).await?;
+    assert_eq!(deleted_groups(&world).await?, OBJECTS);
+    Ok(())
+}
+
+#[tokio::test]
+async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_given_again() -> Result<()> {
+    let (mut world, watched) = with_roles().await?;
+    let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
+    grant(&mut world, &watched, &[])?;
+    fill(&mut world).await?;
+    delete_with_permissions(&mut world).await?;
+    let told = async || Ok(world.log().contains("may not be read: with watchNamespaces, a namespace that is deleted"));
+    world.until("the log to say what to do", 40, told).await?;
+
+    // Even a restart, with nothing to be learned of that namespace, leaves the other one served.
+    world.stop()?;
+    world.options.args.push("--release-after=5s".into());
+    world.start()?;
+    let client = world.control_plane.client().await?;
+    let other: Api<LiveMessageGroup> = Api::namespaced(client, watched[0]);
+    create_in(&other, "elsewhere", json!({})).await?;
+    let created = async || Ok(is(&other.get("elsewhere").await?, "Created"));
+    world.until("the other namespace to be served", 60, created).await?;
+    let lists = world.log().matches("watch list error with 403").count();
+    assert!(lists < 30, "{lists} lists were refused");
+
+    // `helm upgrade` can still give what does not stand in the namespace: the other namespace's Role, and the ClusterRole.
+    grant(&mut world, &watched[..1], &CLUSTER_WIDE)?;
+    world.until("the objects to be let go", 60, async || Ok(world.list().await?.is_empty())).await?;
+    until_gone(&world, 60).await?;
+    assert_eq!(deleted_groups(&world).await?, 0, "the credentials were lost by the restart");
+    Ok(())
 }

@@ -39,8 +39,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* All that the operator may do. Each line is there because a call fails without it. */}}
-{{- define "live-message-operator.rules" -}}
+{{/* What an object's deletion needs. */}}
+{{- define "live-message-operator.groupRules" -}}
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups]
   # patch: the finalizer of objects whose deletion deletes their group; never spec, labels or annotations.
@@ -48,6 +48,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups/status]
   verbs: [patch]
+# Whether a namespace goes away: a deletion in it does not wait for credentials for ever.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end -}}
+
+{{/* All that the operator may do. Each line is there because a call fails without it. */}}
+{{- define "live-message-operator.rules" -}}
+{{ include "live-message-operator.groupRules" . }}
 - apiGroups: [live.alibabacloud.com]
   resources: [liveaccounts]
   verbs: [get, list, watch]
@@ -66,10 +75,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   resources: [serviceaccounts/token]
   verbs: [create]
 {{- end }}
-# Whether a namespace goes away: a deletion in it does not wait for credentials for ever.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
