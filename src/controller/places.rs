@@ -56,6 +56,11 @@ impl<K: Clone + Eq + Hash> Places<K> {
         Self { limit, apps: HashMap::new() }
     }
 
+    /// Groups an app may hold.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Asks whether a create of this group fits; keeps a place for it, or lets it wait.
     pub fn fit(&mut self, app: &str, group: &str, key: &K) -> Fit {
         let limit = self.limit;

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use super::accounts::AccountKey;
 use super::index::App;
-use super::places::GROUPS_PER_APP;
 use super::queue::Next;
 use super::reconcile::Reconciler;
 use super::standing::COUNTED;
@@ -199,16 +198,17 @@ fn accounts(reconciler: &Reconciler, state: &State) {
 }
 
 fn apps(reconciler: &Reconciler, state: &State) {
-    let apps = reconciler.swept.apps();
-    let mut held: Vec<(u64, App)> = {
+    let apps: Vec<App> = reconciler.index().apps().cloned().collect();
+    let (mut held, limit): (Vec<(u64, App)>, u64) = {
         let places = reconciler.places();
-        apps.into_iter().filter_map(|app| Some((places.held(&app.scope())?, app))).collect()
+        let held = apps.into_iter().filter_map(|app| Some((places.held(&app.scope())?, app)));
+        (held.collect(), places.limit())
     };
     held.sort_unstable_by(|one, other| other.cmp(one));
     for (groups, App { account, id }) in held.into_iter().take(APPS) {
         state.app_groups.set(&AppLabels { account: account.label(), app: id }, groups as f64);
     }
-    state.app_limit.set(GROUPS_PER_APP as f64);
+    state.app_limit.set(limit as f64);
     let oldest = reconciler.swept.oldest().unwrap_or_else(SystemTime::now);
     state.oldest_sweep.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }

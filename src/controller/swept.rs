@@ -25,11 +25,6 @@ impl Swept {
         }
     }
 
-    /// The apps there are.
-    pub fn apps(&self) -> Vec<App> {
-        locked(&self.0).keys().cloned().collect()
-    }
-
     /// Of the app that was swept longest ago: when that was.
     pub fn oldest(&self) -> Option<SystemTime> {
         locked(&self.0).values().min().copied()
@@ -57,7 +52,7 @@ mod tests {
         swept.done(&other, at(800));
         assert_eq!(swept.oldest(), Some(at(700)));
         swept.keep(both[1..].iter(), at(900));
-        assert_eq!((swept.oldest(), swept.apps()), (Some(at(800)), vec![other]));
+        assert_eq!(swept.oldest(), Some(at(800)));
         swept.done(&one, at(1000));
         assert_eq!(swept.oldest(), Some(at(800)), "a sweep that ends after its app is gone brings nothing back");
     }

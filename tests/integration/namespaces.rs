@@ -151,7 +151,8 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
     let started = Instant::now();
     world.start()?;
     let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
-    assert_eq!(told, format!("there is no LiveAccount team in namespace {}", world.namespace));
+    let missing = format!("there is no LiveAccount team in namespace {}: ", world.namespace);
+    assert!(told.starts_with(&missing), "{told}");
     world.until("the objects to be let go", 40, async || Ok(world.list().await?.is_empty())).await?;
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(8), "after {took:?}");
@@ -214,7 +215,7 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
 #[tokio::test]
 async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<()> {
     let refused = let_go_though("error=403/NoAuth", "NotAuthorized").await?;
-    assert_eq!(refused, 1, "one finds out for all");
+    assert!(refused < OBJECTS, "whoever was not out yet waits for one to find out: {refused}");
     Ok(())
 }
 
