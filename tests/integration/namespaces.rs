@@ -215,7 +215,8 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
 #[tokio::test]
 async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<()> {
     let refused = let_go_though("error=403/NoAuth", "NotAuthorized").await?;
-    assert!(refused < OBJECTS, "whoever was not out yet waits for one to find out: {refused}");
+    // One finds out for all, but for those that are on their way by then; none is tried again.
+    assert!((1..=OBJECTS).contains(&refused), "{refused} calls");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Release, record_before, triage};
+use crate::decide::{Lane, Release, record_before, triage};
 use crate::live::GroupFields;
 
 /// An object that deletes its group, with a finalizer.
@@ -168,6 +168,23 @@ fn one_in_conflict_keeps_no_finalizer_without_a_group() {
     let dropped = with(object, json!({"metadata": {"finalizers": null}}));
     assert!(matches!(decide(&dropped, &Facts::default(), Some(&holder)), Action::Write(_)));
     assert!(triage(&dropped).is_some());
+}
+
+#[test]
+fn a_deletion_that_has_failed_waits_for_its_time_unless_somebody_asks() {
+    let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+    let status = object.status.clone().unwrap();
+    let going = in_deletion(object, status);
+    assert_eq!(triage(&going), Some(Lane::Change));
+    let failed = pass(&going, vec![Answer::Refused(500, "ServerError")]).unwrap();
+    let tried = LiveMessageGroup { status: Some(failed), ..going };
+    assert_eq!(triage(&tried), Some(Lane::Retry), "the status it wrote is no news");
+    let abandon = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
+    for asks in [abandon, forced(), json!({"metadata": {"generation": 3}})] {
+        assert_eq!(triage(&with(tried.clone(), asks)), Some(Lane::Change));
+    }
+    let gone = with(tried, json!({"metadata": {"finalizers": null}}));
+    assert_eq!(triage(&gone), None);
 }
 
 #[test]
