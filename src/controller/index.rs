@@ -42,7 +42,8 @@ struct Record {
 
 impl Record {
     fn claim(&self) -> Claim<'_> {
-        Claim { created: self.created, uid: &self.uid, proven: self.origin || self.in_flight, refused: self.refused }
+        let (in_flight, proven, refused) = (self.in_flight, self.origin, self.refused);
+        Claim { created: self.created, uid: &self.uid, in_flight, proven, refused }
     }
 
     fn same_claim(&self, other: &Self) -> bool {
@@ -220,7 +221,8 @@ impl Index {
             let heir = known().find(|(other, record)| *other != key && !record.observes && !record.deleting);
             return heir.map(|(key, _)| Holder { name: key.to_string() });
         }
-        let rivals: Vec<(&Key, &Record)> = known().filter(|(_, record)| !record.observes).collect();
+        // What was sent before a switch to Observe still is: nobody else calls until its effect is recorded.
+        let rivals: Vec<(&Key, &Record)> = known().filter(|(_, record)| !record.observes || record.in_flight).collect();
         let claims: Vec<Claim<'_>> = rivals.iter().map(|(_, record)| record.claim()).collect();
         let (name, _) = rivals[holder(&claims)?];
         (name != key).then(|| Holder { name: name.to_string() })

@@ -191,3 +191,18 @@ fn a_list_that_is_repeated_shows_everybody_again() {
     assert_eq!(index.sweep_unseen(None, 4).0.len(), 2);
     assert_eq!((index.len(), index.groups.len()), (0, 0));
 }
+
+#[test]
+fn a_call_that_is_out_holds_the_group_though_its_object_only_observes_by_now() {
+    let mut index = Index::default();
+    let (one, one_object) = object("one", 1, json!({}));
+    let (two, two_object) = object("two", 2, ready("Conflict"));
+    index.observe(&one, &one_object, 0);
+    index.observe(&two, &two_object, 0);
+    assert_eq!(index.claim(&one), Ok(()));
+    let observer = edited(&one_object, json!({"spec": {"managementPolicy": "Observe"}}));
+    assert_eq!(index.observe(&one, &observer, 0), std::slice::from_ref(&two));
+    assert_eq!(index.claim(&two), Err(Holder { name: "ns/one".into() }));
+    assert_eq!(index.release(&one), std::slice::from_ref(&two));
+    assert_eq!(index.claim(&two), Ok(()));
+}

@@ -63,7 +63,8 @@ pub fn other_of(world: &World, i: usize) -> Option<u8> {
     let claim = |record: &Record, uid| Claim {
         created: i64::from(record.uid),
         uid,
-        proven: record.proven || record.in_flight,
+        in_flight: record.in_flight,
+        proven: record.proven,
         refused: record.refused,
     };
     let held = holder(&[claim(&own, &text[0]), claim(&other, &text[1])])?;
