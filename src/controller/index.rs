@@ -164,14 +164,14 @@ impl Index {
             peers.extend(members.iter().filter(|member| *member != key).cloned());
         }
         self.records.insert(key.clone(), record);
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// The object is gone. Returns the objects that are to be looked at again.
     pub fn remove(&mut self, key: &Key) -> Vec<Key> {
         let peers = self.leave(key);
         self.records.remove(key);
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// Takes the object out of its group; the others in it.
@@ -188,8 +188,10 @@ impl Index {
         others
     }
 
-    fn waiting_for_a_holder(&self, mut peers: Vec<Key>) -> Vec<Key> {
-        peers.retain(|peer| self.records.get(peer).is_some_and(|record| record.conflict));
+    /// Of the others of a group whose holder may have changed, those that wait for it, and those that do not know yet that
+    /// they lost it.
+    fn to_be_told(&self, mut peers: Vec<Key>) -> Vec<Key> {
+        peers.retain(|peer| self.records.get(peer).is_some_and(|record| record.conflict) || self.has_lost(peer));
         peers.sort();
         peers.dedup();
         peers
@@ -228,6 +230,13 @@ impl Index {
         (name != key).then(|| Holder { name: name.to_string() })
     }
 
+    /// Whether another object holds this one's group and its status does not say so: an object that observed for a while
+    /// comes back with its older record.
+    pub fn has_lost(&self, key: &Key) -> bool {
+        let managed = self.records.get(key).is_some_and(|record| !record.deleting && !record.conflict);
+        managed && self.other_of(key).is_some()
+    }
+
     /// Claims the object's group for a call that is about to be sent; the holder, where another one was faster.
     ///
     /// # Errors
@@ -251,7 +260,7 @@ impl Index {
         let identity = record.identity.clone();
         let members = identity.and_then(|identity| self.groups.get(&identity));
         let peers = members.map_or_else(Vec::new, |members| members.iter().filter(|m| *m != key).cloned().collect());
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// The apps that objects name, each with the account they ask for.
