@@ -39,7 +39,7 @@ pub enum Verdict {
 /// A live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    /// `None` where the object only observes: what is recorded stays.
+    /// `None` where the object only observes and the pass did nothing else: what is recorded stays.
     origin: Option<Origin>,
     reason: Reason,
     /// `Some` when this pass was told, `None` inside when a new group's is not known.
@@ -128,14 +128,14 @@ impl Verdict {
     }
 
     /// A live group, seen by an object that only observes.
-    pub(super) fn observed(desired: &Desired, group: &GroupSnapshot) -> Self {
+    pub(super) fn observed(desired: &Desired, origin: Option<Origin>, facts: &Facts, group: &GroupSnapshot) -> Self {
         Self::Live(Live {
-            origin: None,
+            origin,
             reason: Reason::Observed,
             create_time: group.create_time.map(Some),
-            request_id: None,
+            request_id: facts.last_write().map(str::to_owned),
             sync: None,
-            answered_at: None,
+            answered_at: facts.answered_at(),
             message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
         })
     }

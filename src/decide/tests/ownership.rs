@@ -26,7 +26,7 @@ fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer
     let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
     let told = answer(&call, told);
     facts.answered(at(second));
-    facts.absorb(&call, 1, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+    facts.absorb(&call, object.metadata.generation.unwrap(), told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
     call
 }
 
@@ -197,4 +197,18 @@ fn a_create_time_that_was_told_outlives_the_failure_of_the_pass() {
     take(&mut facts, &edited, 102, &found("v1", 100));
     let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     assert_eq!(waiting.status(&edited, None, at(NOW)).unwrap().created_at(), Some(at(100)));
+}
+
+#[test]
+fn what_was_made_before_a_switch_to_observe_is_recorded() {
+    let mut facts = Facts::default();
+    take(&mut facts, &object(json!({})), 101, &Answer::Created);
+    // The status could not be written before the switch.
+    let observer = with(object(json!({})), edited(json!({"managementPolicy": "Observe"})));
+    take(&mut facts, &observer, 102, &found("v1", 100));
+    assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed origin=Created observed=2");
+    // Without an effect there is nothing to record.
+    let mut facts = Facts::default();
+    take(&mut facts, &observer, 102, &found("v1", 100));
+    assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed observed=2");
 }
