@@ -24,6 +24,8 @@ pub enum Remote {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
+    sent_at: Option<Timestamp>,
+    create_sent_at: Option<Timestamp>,
     create_answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
     creates: u8,
@@ -126,6 +128,16 @@ impl Facts {
         self.create_time
     }
 
+    /// When the create was sent that made the group.
+    pub fn created_after(&self) -> Option<Timestamp> {
+        self.create_sent_at.filter(|_| self.create_outcome() == Some(CreateOutcome::Created))
+    }
+
+    /// A call is sent at this moment of the service's clock.
+    pub fn sending(&mut self, at: Timestamp) {
+        self.sent_at = Some(at);
+    }
+
     /// An answer came at this moment of the service's clock.
     pub fn answered(&mut self, at: Timestamp) {
         self.answered_at = Some(at);
@@ -164,7 +176,7 @@ impl Facts {
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
-                self.create_answered_at = self.answered_at;
+                (self.create_sent_at, self.create_answered_at) = (self.sent_at, self.answered_at);
                 self.create_time = None;
                 self.creates += 1;
                 Ok(())

@@ -47,6 +47,8 @@ pub struct Live {
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
     sync: Option<Sync>,
+    /// See [`Facts::created_after`].
+    sent_at: Option<Timestamp>,
     /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
     message: String,
@@ -66,6 +68,7 @@ pub struct Learned {
     origin: OriginChange,
     /// The attempt this pass recorded was refused: nothing of it can be there.
     attempt_refused: bool,
+    sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
     request_id: Option<String>,
@@ -94,6 +97,7 @@ impl Learned {
         Self {
             origin,
             attempt_refused: false,
+            sent_at: facts.created_after(),
             answered_at,
             create_time,
             request_id: facts.last_write().map(str::to_owned),
@@ -120,6 +124,7 @@ impl Verdict {
             message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
             origin: Some(origin),
             reason,
+            sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
@@ -135,6 +140,7 @@ impl Verdict {
             create_time: group.create_time.map(Some),
             request_id: facts.last_write().map(str::to_owned),
             sync: None,
+            sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
             message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
         })

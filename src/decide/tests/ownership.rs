@@ -212,3 +212,24 @@ fn what_was_made_before_a_switch_to_observe_is_recorded() {
     take(&mut facts, &observer, 102, &found("v1", 100));
     assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed observed=2");
 }
+
+#[test]
+fn a_group_made_without_a_recorded_attempt_is_known_by_the_moments_of_its_create() {
+    let mut facts = Facts::default();
+    let mut object = object(json!({}));
+    facts.sending(at(100));
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    let attempt = object.attempt().unwrap();
+    assert_eq!(
+        (attempt.started_at.clone(), attempt.answered_at.clone()),
+        (at(100).to_string(), Some(at(101).to_string()))
+    );
+    // A deletion is asked for later: what was made after that is another group.
+    let deletes = with(object, edited(json!({"deletionPolicy": "Delete"})));
+    for (second, origin) in [(100, "Created"), (500, "Adopted")] {
+        let mut facts = Facts::default();
+        take(&mut facts, &deletes, 600, &found("v1", second));
+        assert_eq!(end(&deletes, &facts).origin.unwrap().as_str(), origin, "{second}");
+    }
+}
