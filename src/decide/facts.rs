@@ -24,6 +24,7 @@ pub enum Remote {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
+    just_created: bool,
     sent_at: Option<Timestamp>,
     create_sent_at: Option<Timestamp>,
     create_answered_at: Option<Timestamp>,
@@ -36,6 +37,7 @@ pub struct Facts {
     suspect: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
+    described_for: Option<i64>,
     modifies: Option<(i64, u8)>,
     last_write: Option<String>,
     ended: bool,
@@ -52,6 +54,11 @@ impl Facts {
         &self.remote
     }
 
+    /// Whether the group was described for this generation.
+    pub fn is_described_for(&self, generation: i64) -> bool {
+        self.described_for == Some(generation)
+    }
+
     /// What this pass's create found.
     pub fn create_outcome(&self) -> Option<CreateOutcome> {
         self.created.as_ref().map(|(outcome, _)| *outcome)
@@ -63,9 +70,9 @@ impl Facts {
         self.ended
     }
 
-    /// Whether this pass created the group with just these fields and has changed nothing since.
+    /// Whether the last answer was that the group was created with just these fields.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
-        self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
+        self.just_created && matches!(&self.created, Some((_, sent)) if sent == fields)
     }
 
     /// Whether this pass may create: once, and once more where a recovery found nothing to recover; after a recovery
@@ -168,6 +175,7 @@ impl Facts {
         generation: i64,
         result: Result<(Reply, Option<String>), &CallError>,
     ) -> Result<(), Failure> {
+        self.just_created = matches!(result, Ok((Reply::Created(CreateOutcome::Created), _)));
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
                 self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
@@ -201,6 +209,7 @@ impl Facts {
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
                 self.doubt(&group);
+                self.described_for = Some(generation);
                 self.create_time = group.create_time;
                 self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
@@ -214,6 +223,7 @@ impl Facts {
             (Call::Describe(_) | Call::Modify(..) | Call::Delete(..), Err(error))
                 if error.class() == ErrorClass::NotFound =>
             {
+                self.described_for = Some(generation);
                 self.see(Remote::Absent);
                 Ok(())
             }

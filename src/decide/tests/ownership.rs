@@ -233,3 +233,37 @@ fn a_group_made_without_a_recorded_attempt_is_known_by_the_moments_of_its_create
         assert_eq!(end(&deletes, &facts).origin.unwrap().as_str(), origin, "{second}");
     }
 }
+
+#[test]
+fn a_deletion_looks_at_the_group_itself() {
+    let mut facts = Facts::default();
+    let mut object = attempted(deleting_policy(json!({})), &facts, 100);
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    let edited = with(object.clone(), edited(json!({"groupInfo": "v2"})));
+    let mut facts = Facts::default();
+    take(&mut facts, &edited, 200, &found("v1", 100));
+    take(&mut facts, &edited, 201, &Answer::Done);
+    take(&mut facts, &edited, 202, &found("v2", 100));
+    // The status could not be written for long; the group may be another one by now.
+    let gone = with(edited, json!({"metadata": {"generation": 3, "deletionTimestamp": "2027-01-01T00:00:00Z"}}));
+    let call = take(&mut facts, &gone, 300, &found("v2", 250));
+    assert!(matches!(call, Call::Describe(_)));
+    assert!(matches!(decide(&gone, &facts, None), Action::Release(Release::Retained(_))));
+}
+
+#[test]
+fn a_create_shows_the_group_only_while_its_answer_is_the_last() {
+    let (mut facts, object) = (Facts::default(), object(json!({})));
+    let create = take(&mut facts, &object, 101, &Answer::Created);
+    assert!(matches!(decide(&object, &facts, None), Action::Write(_)));
+    let Call::Create(name, _) = create else { panic!("it was created") };
+    let lost = answer_of(&Answer::Lost).unwrap_err();
+    facts.absorb(&Call::Describe(name), 2, Err(&lost)).unwrap_err();
+    assert!(matches!(decide(&object, &facts, None), Action::Call(Call::Describe(_))));
+}
+
+fn answer_of(told: &Answer) -> Result<Reply, CallError> {
+    let name = crate::live::GroupRef { app_id: "demo".into(), group_id: "room1".into(), data_center: None };
+    answer(&Call::Create(name, GroupFields::default()), told)
+}
