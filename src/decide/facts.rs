@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Failure;
-use super::ownership::TOLERANCE;
+use super::ownership::{TOLERANCE, digest_of_fields};
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
 
 /// What the last answer told of the group.
@@ -33,7 +33,7 @@ pub struct Facts {
     recovered: Option<bool>,
     deleted: bool,
     abandoned: bool,
-    fresh_attempt: bool,
+    idle: Vec<String>,
     suspect: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
@@ -44,9 +44,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether nothing has been learned.
+    /// Whether nothing has been learned of the group.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        Self { idle: Vec::new(), ..self.clone() } == Self::default()
     }
 
     /// What the last answer told.
@@ -115,14 +115,21 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// Whether the recorded attempt is this pass's own: no earlier one's answer was lost.
-    pub fn is_fresh_attempt(&self) -> bool {
-        self.fresh_attempt
+    /// The digests of the recorded bodies that certainly made no group: this process has recorded them, and has heard of
+    /// every create with them that it made none. Only a create whose answer was lost can have made one.
+    pub fn idle(&self) -> &[String] {
+        &self.idle
     }
 
-    /// An attempt was recorded; `fresh` when there was none before.
-    pub fn attempted(&mut self, fresh: bool) {
-        self.fresh_attempt |= fresh;
+    /// A body is being recorded before its create is sent. To be told before the write: where that has an effect but no
+    /// answer, nothing was sent all the same.
+    pub fn attempted(&mut self, body: Option<String>) {
+        self.idle.extend(body);
+    }
+
+    /// What is left when everything learned has been recorded.
+    pub fn recorded(self) -> Self {
+        Self { idle: self.idle, ..Self::default() }
     }
 
     /// When this pass's create was answered, by the service's clock; where it made none, its last call.
@@ -180,6 +187,7 @@ impl Facts {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
                 self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
                 if outcome == CreateOutcome::Created {
+                    self.idle.clear();
                     self.ended = false;
                     self.wrote(request_id);
                 }
@@ -231,6 +239,12 @@ impl Facts {
             (_, Err(error)) => {
                 // What was seen before the failure may not hold by the time of the next try.
                 self.remote = Remote::Unknown;
+                if let Call::Create(_, fields) = call
+                    && !was_refused(error)
+                {
+                    let lost = digest_of_fields(fields);
+                    self.idle.retain(|idle| *idle != lost);
+                }
                 Err(Failure::of(call, error))
             }
         }
@@ -254,4 +268,10 @@ impl Facts {
     fn wrote(&mut self, request_id: Option<String>) {
         self.last_write = Some(request_id.unwrap_or_default());
     }
+}
+
+/// Whether a failed call has certainly changed nothing.
+fn was_refused(error: &CallError) -> bool {
+    let unclear = matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed);
+    !error.may_have_arrived() || !(unclear || error.class() == ErrorClass::Unreachable)
 }

@@ -249,8 +249,7 @@ fn origin(
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
             let attempt = object.attempt().filter(|attempt| recorded && attempt.is_open());
-            let own =
-                attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts.answered_at()));
+            let own = attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts));
             Some(if own { Origin::Created } else { Origin::Adopted })
         }),
         Some(CreateOutcome::AlreadyDelete) => None,

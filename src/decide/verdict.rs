@@ -51,6 +51,8 @@ pub struct Live {
     sent_at: Option<Timestamp>,
     /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
+    /// See [`Learned`].
+    idle: Vec<String>,
     message: String,
 }
 
@@ -66,8 +68,8 @@ pub struct Other {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Learned {
     origin: OriginChange,
-    /// The attempt this pass recorded was refused: nothing of it can be there.
-    attempt_refused: bool,
+    /// See [`Facts::idle`]: what goes out of the recorded attempt.
+    idle: Vec<String>,
     sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
@@ -96,7 +98,7 @@ impl Learned {
         let (answered_at, create_time) = (facts.answered_at(), facts.create_time());
         Self {
             origin,
-            attempt_refused: false,
+            idle: facts.idle().to_vec(),
             sent_at: facts.created_after(),
             answered_at,
             create_time,
@@ -126,6 +128,7 @@ impl Verdict {
             reason,
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
+            idle: facts.idle().to_vec(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
             sync,
@@ -142,6 +145,7 @@ impl Verdict {
             sync: None,
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
+            idle: facts.idle().to_vec(),
             message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
         })
     }
@@ -181,15 +185,18 @@ impl Verdict {
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        let attempt_refused = facts.is_fresh_attempt() && failure.reason.progress() == Progress::Stalled;
-        let learned = Learned { attempt_refused, ..Learned::by(facts) };
-        Self::Other(Other { reason: failure.reason, message: failure.message.clone(), learned })
+        Self::waiting(failure.reason, failure.message.clone(), facts)
     }
 
     /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
     /// did before is recorded with it.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
-        Self::Other(Other { reason, message, learned: Learned::by(facts) })
+        let mut learned = Learned::by(facts);
+        // Soon there is another try: its attempt is this one.
+        if reason.progress() == Progress::Reconciling {
+            learned.idle.clear();
+        }
+        Self::Other(Other { reason, message, learned })
     }
 
     /// The reason a verdict puts into the conditions.

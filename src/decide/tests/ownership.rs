@@ -52,8 +52,8 @@ fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
     take(&mut facts, &object, 200, &Answer::Exists);
     take(&mut facts, &object, 201, &found("theirs", 150));
     let Action::Call(modify) = decide(&object, &facts, None) else { panic!("it is changed") };
-    let (status, fresh) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
-    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, fresh), ("Adopted", &None, false));
+    let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
+    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, body), ("Adopted", &None, None));
     // From here on the group is just as it was sent: what is recorded tells.
     let object = LiveMessageGroup { status: Some(status), ..object };
     take(&mut facts, &object, 203, &Answer::Done);
@@ -235,6 +235,74 @@ fn a_group_made_without_a_recorded_attempt_is_known_by_the_moments_of_its_create
 }
 
 #[test]
+fn only_a_body_whose_create_went_unheard_proves_anything() {
+    let throttled = || Answer::Refused(400, "Throttling.User");
+    let never_sent = CallError::Transport { delivery: Delivery::NeverSent, message: "refused".into() };
+    let told: Vec<(Result<Reply, CallError>, &str)> = vec![
+        (answer_of(&throttled()), "Adopted"),
+        (answer_of(&Answer::Refused(400, "InvalidTimeStamp.Expired")), "Adopted"),
+        (Err(never_sent), "Adopted"),
+        (answer_of(&Answer::Lost), "Created"),
+        (answer_of(&Answer::Refused(500, "ServerError")), "Created"),
+    ];
+    for (told, origin) in told {
+        let (object, mut facts) = attempting();
+        let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+        let told = told.map(|reply| (reply, None));
+        facts.absorb(&create, 1, told.as_ref().cloned()).unwrap_err();
+        let mut facts = facts.recorded();
+        // Somebody makes the very group.
+        take(&mut facts, &object, 200, &Answer::Exists);
+        take(&mut facts, &object, 201, &found("v1", 150));
+        assert_eq!(end(&object, &facts).origin.unwrap().as_str(), origin, "{told:?}");
+    }
+}
+
+#[test]
+fn a_body_that_was_never_sent_before_proves_nothing() {
+    for (info, origin) in [("v1", "Created"), ("v2", "Adopted")] {
+        // The create of v1 was sent by a process that ended; then the spec was edited.
+        let (object, _) = attempting();
+        let object = with(object, edited(json!({"groupInfo": "v2"})));
+        let mut facts = Facts::default();
+        let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+        let (status, body) = record_before(&object, &facts, &create, at(160), at(160)).unwrap();
+        facts.attempted(body);
+        let object = LiveMessageGroup { status: Some(status), ..object };
+        take(&mut facts, &object, 200, &Answer::Exists);
+        take(&mut facts, &object, 201, &found(info, 150));
+        let origins = match decide(&object, &facts, None) {
+            Action::Call(call) => record_before(&object, &facts, &call, at(202), at(202)).unwrap().0.origin,
+            _ => end(&object, &facts).origin,
+        };
+        assert_eq!(origins.unwrap().as_str(), origin, "{info}");
+    }
+}
+
+#[test]
+fn an_attempt_of_which_nothing_came_ends_with_the_pass() {
+    let (object, facts) = attempting();
+    let paused = with(object.clone(), json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}}));
+    assert_eq!(end(&paused, &facts).attempt, None);
+    // One that may have made a group stays.
+    assert!(end(&paused, &Facts::default()).attempt.is_some());
+    // While the operator goes on by itself it stays too: the next try is under it.
+    let waiting = Verdict::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
+    assert!(waiting.status(&object, None, at(NOW)).unwrap().attempt.is_some());
+}
+
+#[test]
+fn a_create_that_was_answered_proves_the_group_though_somebody_has_edited_it() {
+    let (object, mut facts) = attempting();
+    facts.sending(at(100));
+    take(&mut facts, &object, 101, &Answer::Created);
+    // The status could not be written.
+    let gone = in_deletion(object.clone(), object.status.clone().unwrap());
+    take(&mut facts, &gone, 200, &found("theirs", 100));
+    assert!(matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(..))));
+}
+
+#[test]
 fn a_deletion_looks_at_the_group_itself() {
     let mut facts = Facts::default();
     let mut object = attempted(deleting_policy(json!({})), &facts, 100);
@@ -261,6 +329,15 @@ fn a_create_shows_the_group_only_while_its_answer_is_the_last() {
     let lost = answer_of(&Answer::Lost).unwrap_err();
     facts.absorb(&Call::Describe(name), 2, Err(&lost)).unwrap_err();
     assert!(matches!(decide(&object, &facts, None), Action::Call(Call::Describe(_))));
+}
+
+/// An object whose first create is about to be sent.
+fn attempting() -> (LiveMessageGroup, Facts) {
+    let (object, mut facts) = (deleting_policy(json!({})), Facts::default());
+    let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+    let (status, body) = record_before(&object, &facts, &create, at(100), at(100)).unwrap();
+    facts.attempted(body);
+    (LiveMessageGroup { status: Some(status), ..object }, facts)
 }
 
 fn answer_of(told: &Answer) -> Result<Reply, CallError> {

@@ -79,11 +79,19 @@ impl<'a> Writer<'a> {
                 self.identify();
             }
         }
-        if learned.attempt_refused {
-            self.status.attempt = None;
-        }
+        self.forget_idle(&learned.idle);
         if learned.request_id.is_some() {
             self.status.last_request_id = bounded(learned.request_id.as_deref());
+        }
+    }
+
+    /// Takes bodies out of an open attempt that certainly made no group; without any it is none.
+    fn forget_idle(&mut self, idle: &[String]) {
+        if let Some(attempt) = self.status.attempt.as_mut().filter(|attempt| attempt.is_open()) {
+            attempt.sent.retain(|sent| !idle.contains(sent));
+            if attempt.sent.is_empty() {
+                self.status.attempt = None;
+            }
         }
     }
 
@@ -117,6 +125,7 @@ impl<'a> Writer<'a> {
             // Beside an origin it is the proof of whose group it was: what is only looked at proves nothing.
             self.status.create_time = told.map(|time| time.to_string());
         }
+        self.forget_idle(&live.idle);
         if live.request_id.is_some() {
             self.status.last_request_id = bounded(live.request_id.as_deref());
         }
