@@ -46,7 +46,8 @@ struct Record {
 
 impl Record {
     fn claim(&self) -> Claim<'_> {
-        Claim { created: self.created, uid: &self.uid, proven: self.origin || self.in_flight, refused: self.refused }
+        let (in_flight, proven, refused) = (self.in_flight, self.origin, self.refused);
+        Claim { created: self.created, uid: &self.uid, in_flight, proven, refused }
     }
 
     fn app(&self) -> Option<App> {
@@ -175,7 +176,7 @@ impl Index {
             peers.extend(members.iter().filter(|member| *member != key).cloned());
         }
         self.put(key, Some(record));
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// Puts a record into the place of the object's former one, or takes that out.
@@ -206,7 +207,7 @@ impl Index {
     pub fn remove(&mut self, key: &Key) -> Vec<Key> {
         let peers = self.leave(key);
         self.put(key, None);
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// Takes the object out of its group; the others in it.
@@ -223,8 +224,10 @@ impl Index {
         others
     }
 
-    fn waiting_for_a_holder(&self, mut peers: Vec<Key>) -> Vec<Key> {
-        peers.retain(|peer| self.records.get(peer).is_some_and(|record| record.conflict));
+    /// Of the others of a group whose holder may have changed, those that wait for it, and those that do not know yet that
+    /// they lost it.
+    fn to_be_told(&self, mut peers: Vec<Key>) -> Vec<Key> {
+        peers.retain(|peer| self.records.get(peer).is_some_and(|record| record.conflict) || self.has_lost(peer));
         peers.sort();
         peers.dedup();
         peers
@@ -256,10 +259,18 @@ impl Index {
             let heir = known().find(|(other, record)| *other != key && !record.observes && !record.deleting);
             return heir.map(|(key, _)| Holder { name: key.to_string() });
         }
-        let rivals: Vec<(&Key, &Record)> = known().filter(|(_, record)| !record.observes).collect();
+        // What was sent before a switch to Observe still is: nobody else calls until its effect is recorded.
+        let rivals: Vec<(&Key, &Record)> = known().filter(|(_, record)| !record.observes || record.in_flight).collect();
         let claims: Vec<Claim<'_>> = rivals.iter().map(|(_, record)| record.claim()).collect();
         let (name, _) = rivals[holder(&claims)?];
         (name != key).then(|| Holder { name: name.to_string() })
+    }
+
+    /// Whether another object holds this one's group and its status does not say so: an object that observed for a while
+    /// comes back with its older record.
+    pub fn has_lost(&self, key: &Key) -> bool {
+        let managed = self.records.get(key).is_some_and(|record| !record.deleting && !record.conflict);
+        managed && self.other_of(key).is_some()
     }
 
     /// Claims the object's group for a call that is about to be sent; the holder, where another one was faster.
@@ -285,7 +296,7 @@ impl Index {
         let identity = record.identity.clone();
         let members = identity.and_then(|identity| self.groups.get(&identity));
         let peers = members.map_or_else(Vec::new, |members| members.iter().filter(|m| *m != key).cloned().collect());
-        self.waiting_for_a_holder(peers)
+        self.to_be_told(peers)
     }
 
     /// The apps that objects name, each with the account they ask for.

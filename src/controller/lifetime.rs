@@ -32,11 +32,11 @@ impl Reconciler {
         (call, account): (&Call, &Account),
     ) -> Result<(), StoreError> {
         let (service_now, now) = (account.server_now(), jiff::Timestamp::now());
-        let Some((status, fresh)) = record_before(object, &pass.facts, call, service_now, now) else { return Ok(()) };
+        let Some((status, body)) = record_before(object, &pass.facts, call, service_now, now) else { return Ok(()) };
+        pass.facts.attempted(body);
         let recorded = self.objects.record(key, object, &status).await?;
         let before = std::mem::replace(object, recorded);
         self.tell(&before, object, pass, Reason::Applying);
-        pass.facts.attempted(fresh);
         Ok(())
     }
 

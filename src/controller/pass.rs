@@ -72,7 +72,7 @@ impl Pass {
 
     /// The pass after what it has learned was recorded: only its counters go on.
     pub fn recorded(self) -> Self {
-        Self { facts: Facts::default(), unwritten: None, ..self }
+        Self { facts: self.facts.recorded(), unwritten: None, ..self }
     }
 
     /// Whether the pass is one over this very object and group.
@@ -156,7 +156,7 @@ mod tests {
         let mut pass = pass();
         pass.backoff(0);
         pass.at_once = 1;
-        pass.facts.attempted(true);
+        pass.facts.suspect();
         let recorded = pass.recorded();
         assert_eq!((recorded.failures, recorded.at_once, recorded.facts.is_empty()), (1, 1, true));
     }

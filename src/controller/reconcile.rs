@@ -284,6 +284,7 @@ impl Reconciler {
                 return self.not_written(key, pass, lane, &error);
             }
             pass.hear(&object);
+            pass.facts.sending(account.server_now());
             let result = self.send(key, &mut object, (&call, &account), permits).await;
             self.learn(key, &call, account.key(), &result);
             pass.facts.answered(account.server_now());

@@ -200,7 +200,8 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, lis
         Ok(object) => {
             let peers = reconciler.index().observe(&key, &object, list);
             reconciler.wake_all(peers);
-            let Some(lane) = triage(&object) else { return };
+            let lost = || reconciler.index().has_lost(&key).then_some(Lane::Retry);
+            let Some(lane) = triage(&object).or_else(lost) else { return };
             if initial && lane != Lane::Change {
                 remember_gate(reconciler, &key, &object);
             }

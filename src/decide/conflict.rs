@@ -10,19 +10,24 @@ pub struct Claim<'a> {
     pub created: i64,
     /// `metadata.uid`.
     pub uid: &'a str,
-    /// It has a recorded origin, or a call of its is out or not recorded yet.
+    /// A call of its is out, or its effect is not recorded yet.
+    pub in_flight: bool,
+    /// It has a recorded origin or attempt.
     pub proven: bool,
     /// It has no origin, and its own last answer was a refusal: it holds nothing, or it would squat on the id.
     pub refused: bool,
 }
 
-/// The index of the object that holds the group: a proven one, the oldest of several; else the oldest that was not
-/// refused, then the smaller uid. `None` where nobody holds it.
+/// The index of the object that holds the group: the one whose call is out, for two calls at once would be taken for one
+/// another's effect; else a proven one, the oldest of several; else the oldest that was not refused, then the smaller
+/// uid. `None` where nobody holds it.
 pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
     };
-    oldest(&|claim| claim.proven).or_else(|| oldest(&|claim| !claim.refused))
+    oldest(&|claim| claim.in_flight)
+        .or_else(|| oldest(&|claim| claim.proven))
+        .or_else(|| oldest(&|claim| !claim.refused))
 }
 
 /// Whether the object's own last answer was a refusal, and it has neither an origin nor an attempt. `before` is what
@@ -62,7 +67,7 @@ mod tests {
     use super::*;
 
     fn claim(created: i64, uid: &str, proven: bool, refused: bool) -> Claim<'_> {
-        Claim { created, uid, proven, refused }
+        Claim { created, uid, in_flight: false, proven, refused }
     }
 
     #[test]
@@ -71,6 +76,13 @@ mod tests {
         assert_eq!(holder(&[claim(2, "a", true, false), claim(1, "b", true, false)]), Some(1));
         assert_eq!(holder(&[claim(2, "a", false, false), claim(1, "b", false, false)]), Some(1));
         assert_eq!(holder(&[claim(1, "b", false, false), claim(1, "a", false, false)]), Some(1));
+    }
+
+    #[test]
+    fn a_call_that_is_out_comes_before_an_older_record() {
+        // A record comes back when its object stops to observe.
+        let calling = Claim { in_flight: true, ..claim(2, "b", false, false) };
+        assert_eq!(holder(&[claim(1, "a", true, false), calling]), Some(1));
     }
 
     #[test]

@@ -27,10 +27,14 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
     if let Some(heir) = heir {
         return Action::Release(Release::HandedOver(heir.name.clone()));
     }
+    // What was seen before the deletion may be long ago, where a status could not be written; to delete raises the
+    // generation.
+    let generation = object.metadata.generation.unwrap_or_default();
     match facts.remote() {
+        _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
         Remote::Unknown => Action::Call(Call::Describe(group)),
         Remote::Absent | Remote::Deleted => Action::Release(Release::Gone),
-        Remote::Live(live) if owns(object, live, facts.answered_at()) => Action::Call(Call::Delete(group, None)),
+        Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group, None)),
         Remote::Live(_) => Action::Release(Release::Retained(
             "it is another one than this object created (its create time)".to_owned(),
         )),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Failure;
-use super::ownership::TOLERANCE;
+use super::ownership::{TOLERANCE, digest_of_fields};
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
 
 /// What the last answer told of the group.
@@ -24,30 +24,39 @@ pub enum Remote {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
+    just_created: bool,
+    sent_at: Option<Timestamp>,
+    create_sent_at: Option<Timestamp>,
     create_answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
     creates: u8,
     recovered: Option<bool>,
     deleted: bool,
     abandoned: bool,
-    fresh_attempt: bool,
+    idle: Vec<String>,
     suspect: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
+    described_for: Option<i64>,
     modifies: Option<(i64, u8)>,
     last_write: Option<String>,
     ended: bool,
 }
 
 impl Facts {
-    /// Whether nothing has been learned.
+    /// Whether nothing has been learned of the group.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        Self { idle: Vec::new(), ..self.clone() } == Self::default()
     }
 
     /// What the last answer told.
     pub fn remote(&self) -> &Remote {
         &self.remote
+    }
+
+    /// Whether the group was described for this generation.
+    pub fn is_described_for(&self, generation: i64) -> bool {
+        self.described_for == Some(generation)
     }
 
     /// What this pass's create found.
@@ -61,9 +70,9 @@ impl Facts {
         self.ended
     }
 
-    /// Whether this pass created the group with just these fields and has changed nothing since.
+    /// Whether the last answer was that the group was created with just these fields.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
-        self.modifies.is_none() && matches!(&self.created, Some((CreateOutcome::Created, sent)) if sent == fields)
+        self.just_created && matches!(&self.created, Some((_, sent)) if sent == fields)
     }
 
     /// Whether this pass may create: once, and once more where a recovery found nothing to recover; after a recovery
@@ -106,14 +115,21 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// Whether the recorded attempt is this pass's own: no earlier one's answer was lost.
-    pub fn is_fresh_attempt(&self) -> bool {
-        self.fresh_attempt
+    /// The digests of the recorded bodies that certainly made no group: this process has recorded them, and has heard of
+    /// every create with them that it made none. Only a create whose answer was lost can have made one.
+    pub fn idle(&self) -> &[String] {
+        &self.idle
     }
 
-    /// An attempt was recorded; `fresh` when there was none before.
-    pub fn attempted(&mut self, fresh: bool) {
-        self.fresh_attempt |= fresh;
+    /// A body is being recorded before its create is sent. To be told before the write: where that has an effect but no
+    /// answer, nothing was sent all the same.
+    pub fn attempted(&mut self, body: Option<String>) {
+        self.idle.extend(body);
+    }
+
+    /// What is left when everything learned has been recorded.
+    pub fn recorded(self) -> Self {
+        Self { idle: self.idle, ..Self::default() }
     }
 
     /// When this pass's create was answered, by the service's clock; where it made none, its last call.
@@ -124,6 +140,16 @@ impl Facts {
     /// The create time of the group, as it was last described after this pass's create.
     pub fn create_time(&self) -> Option<Timestamp> {
         self.create_time
+    }
+
+    /// When the create was sent that made the group.
+    pub fn created_after(&self) -> Option<Timestamp> {
+        self.create_sent_at.filter(|_| self.create_outcome() == Some(CreateOutcome::Created))
+    }
+
+    /// A call is sent at this moment of the service's clock.
+    pub fn sending(&mut self, at: Timestamp) {
+        self.sent_at = Some(at);
     }
 
     /// An answer came at this moment of the service's clock.
@@ -156,15 +182,17 @@ impl Facts {
         generation: i64,
         result: Result<(Reply, Option<String>), &CallError>,
     ) -> Result<(), Failure> {
+        self.just_created = matches!(result, Ok((Reply::Created(CreateOutcome::Created), _)));
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
                 self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
                 if outcome == CreateOutcome::Created {
+                    self.idle.clear();
                     self.ended = false;
                     self.wrote(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
-                self.create_answered_at = self.answered_at;
+                (self.create_sent_at, self.create_answered_at) = (self.sent_at, self.answered_at);
                 self.create_time = None;
                 self.creates += 1;
                 Ok(())
@@ -189,6 +217,7 @@ impl Facts {
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
                 self.doubt(&group);
+                self.described_for = Some(generation);
                 self.create_time = group.create_time;
                 self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
@@ -202,6 +231,7 @@ impl Facts {
             (Call::Describe(_) | Call::Modify(..) | Call::Delete(..), Err(error))
                 if error.class() == ErrorClass::NotFound =>
             {
+                self.described_for = Some(generation);
                 self.see(Remote::Absent);
                 Ok(())
             }
@@ -209,6 +239,12 @@ impl Facts {
             (_, Err(error)) => {
                 // What was seen before the failure may not hold by the time of the next try.
                 self.remote = Remote::Unknown;
+                if let Call::Create(_, fields) = call
+                    && !was_refused(error)
+                {
+                    let lost = digest_of_fields(fields);
+                    self.idle.retain(|idle| *idle != lost);
+                }
                 Err(Failure::of(call, error))
             }
         }
@@ -232,4 +268,10 @@ impl Facts {
     fn wrote(&mut self, request_id: Option<String>) {
         self.last_write = Some(request_id.unwrap_or_default());
     }
+}
+
+/// Whether a failed call has certainly changed nothing.
+fn was_refused(error: &CallError) -> bool {
+    let unclear = matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed);
+    !error.may_have_arrived() || !(unclear || error.class() == ErrorClass::Unreachable)
 }

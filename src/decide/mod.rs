@@ -143,7 +143,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
             return Action::Write(Verdict::Resumed);
         }
     }
-    if observes { observe(&desired, facts) } else { advance(object, &desired, facts) }
+    if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
 }
 
 /// Whether a settled object is to be looked at when its pause ends: what sweeps would have put right meanwhile was left.
@@ -160,10 +160,14 @@ fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
 }
 
 /// Looks, and never writes.
-fn observe(desired: &Desired, facts: &Facts) -> Action {
+fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
-        Remote::Live(group) => Action::Write(Verdict::observed(desired, group)),
+        Remote::Live(group) => {
+            // What the pass did before the object was told to observe only is recorded all the same.
+            let origin = if facts.has_effect() { origin(object, desired, facts, Some(group)) } else { None };
+            Action::Write(Verdict::observed(desired, origin, facts, group))
+        }
         Remote::Absent => Action::Write(Verdict::not_found(desired, facts)),
         Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
     }
@@ -247,8 +251,7 @@ fn origin(
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
             let attempt = object.attempt().filter(|attempt| recorded && attempt.is_open());
-            let own =
-                attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts.answered_at()));
+            let own = attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts));
             Some(if own { Origin::Created } else { Origin::Adopted })
         }),
         Some(CreateOutcome::AlreadyDelete) => None,

@@ -27,7 +27,7 @@ fn digest(name: &str, info: &str, creator: &str, administrators: &[String]) -> S
     hex::encode(&hash.finalize()[..16])
 }
 
-fn digest_of_fields(fields: &GroupFields) -> String {
+pub(super) fn digest_of_fields(fields: &GroupFields) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let administrators = fields.administrators.clone().unwrap_or_default();
     digest(&text(&fields.group_name), &text(&fields.group_info), &text(&fields.creator_id), &administrators)
@@ -37,9 +37,13 @@ fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 
-/// Whether the recorded attempt made this group: created between attempt and answer, and just as it was sent.
-pub(super) fn attempt_made(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
-    created_within(attempt, group, answered_at) && attempt.sent.contains(&digest_of_group(group))
+/// Whether the recorded attempt made this group: created between attempt and answer, and just as a create sent it whose
+/// answer was lost.
+pub(super) fn attempt_made(attempt: &Attempt, group: &GroupSnapshot, facts: &Facts) -> bool {
+    let digest = digest_of_group(group);
+    created_within(attempt, group, facts.answered_at())
+        && attempt.sent.contains(&digest)
+        && !facts.idle().contains(&digest)
 }
 
 /// Whether the group was created between attempt and answer.
@@ -63,14 +67,18 @@ pub(super) fn is_another_life(object: &LiveMessageGroup, group: &GroupSnapshot) 
 }
 
 /// Whether a deletion may delete this group: it is the one whose creation is recorded.
-pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
+    // Its own create was answered, and what was described since is no later one: only the status could not be written.
+    if facts.created_after().is_some() && !facts.has_ended() {
+        return group.create_time.is_some();
+    }
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
     match (recorded, object.attempt(), object.origin()) {
         (Some(recorded), _, Some(Origin::Created)) => {
             group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
         }
         (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, None),
-        (_, Some(attempt), None) => attempt_made(attempt, group, answered_at),
+        (_, Some(attempt), None) => attempt_made(attempt, group, facts),
         _ => false,
     }
 }
@@ -85,7 +93,8 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
 }
 
-/// The status to be recorded before a call is sent, and whether it begins an attempt; `None` where the call needs none.
+/// The status to be recorded before a call is sent, and the digest of the body that is new in it (see
+/// [`Facts::attempted`]); `None` where the call needs none.
 ///
 /// Before a create: the attempt, for a deletion may rest on it. Before a change of a group that was found under an open
 /// attempt: whose group it is. Afterwards nobody could tell, for the change makes it what was sent.
@@ -95,18 +104,17 @@ pub fn record_before(
     call: &Call,
     service_now: Timestamp,
     now: Timestamp,
-) -> Option<(LiveMessageGroupStatus, bool)> {
+) -> Option<(LiveMessageGroupStatus, Option<String>)> {
     match call {
         Call::Create(_, fields) => {
             let attempt = attempt_before(object, facts, fields, service_now)?;
-            let fresh = object.attempt().is_none() || facts.has_ended();
-            Some((attempting_status(object, facts, attempt, now), fresh))
+            Some((attempting_status(object, facts, attempt, now), Some(digest_of_fields(fields))))
         }
         Call::Modify(..) => {
             let desired = Desired::of(object).ok()?;
             let (Remote::Live(group), Some(_)) = (facts.remote(), open_attempt(object)) else { return None };
             let origin = super::origin(object, &desired, facts, Some(group)).unwrap_or(Origin::Adopted);
-            Some((judged_status(object, &origin, group, facts.answered_at(), now), false))
+            Some((judged_status(object, &origin, group, facts.answered_at(), now), None))
         }
         _ => None,
     }

@@ -39,7 +39,7 @@ pub enum Verdict {
 /// A live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    /// `None` where the object only observes: what is recorded stays.
+    /// `None` where the object only observes and the pass did nothing else: what is recorded stays.
     origin: Option<Origin>,
     reason: Reason,
     /// `Some` when this pass was told, `None` inside when a new group's is not known.
@@ -47,8 +47,12 @@ pub struct Live {
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
     sync: Option<Sync>,
+    /// See [`Facts::created_after`].
+    sent_at: Option<Timestamp>,
     /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
+    /// See [`Learned`].
+    idle: Vec<String>,
     message: String,
 }
 
@@ -64,8 +68,9 @@ pub struct Other {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Learned {
     origin: OriginChange,
-    /// The attempt this pass recorded was refused: nothing of it can be there.
-    attempt_refused: bool,
+    /// See [`Facts::idle`]: what goes out of the recorded attempt.
+    idle: Vec<String>,
+    sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
     request_id: Option<String>,
@@ -93,7 +98,8 @@ impl Learned {
         let (answered_at, create_time) = (facts.answered_at(), facts.create_time());
         Self {
             origin,
-            attempt_refused: false,
+            idle: facts.idle().to_vec(),
+            sent_at: facts.created_after(),
             answered_at,
             create_time,
             request_id: facts.last_write().map(str::to_owned),
@@ -120,7 +126,9 @@ impl Verdict {
             message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
             origin: Some(origin),
             reason,
+            sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
+            idle: facts.idle().to_vec(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
             sync,
@@ -128,14 +136,16 @@ impl Verdict {
     }
 
     /// A live group, seen by an object that only observes.
-    pub(super) fn observed(desired: &Desired, group: &GroupSnapshot) -> Self {
+    pub(super) fn observed(desired: &Desired, origin: Option<Origin>, facts: &Facts, group: &GroupSnapshot) -> Self {
         Self::Live(Live {
-            origin: None,
+            origin,
             reason: Reason::Observed,
             create_time: group.create_time.map(Some),
-            request_id: None,
+            request_id: facts.last_write().map(str::to_owned),
             sync: None,
-            answered_at: None,
+            sent_at: facts.created_after(),
+            answered_at: facts.answered_at(),
+            idle: facts.idle().to_vec(),
             message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
         })
     }
@@ -177,15 +187,18 @@ impl Verdict {
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        let attempt_refused = facts.is_fresh_attempt() && failure.reason.progress() == Progress::Stalled;
-        let learned = Learned { attempt_refused, ..Learned::by(facts) };
-        Self::Other(Other { reason: failure.reason, message: failure.message.clone(), learned })
+        Self::waiting(failure.reason, failure.message.clone(), facts)
     }
 
     /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
     /// did before is recorded with it.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
-        Self::Other(Other { reason, message, learned: Learned::by(facts) })
+        let mut learned = Learned::by(facts);
+        // Soon there is another try: its attempt is this one.
+        if reason.progress() == Progress::Reconciling {
+            learned.idle.clear();
+        }
+        Self::Other(Other { reason, message, learned })
     }
 
     /// The reason a verdict puts into the conditions.

@@ -245,3 +245,38 @@ fn how_objects_stand_is_counted_once_each_whatever_happened_to_them() {
     index.sweep_unseen(None, 2);
     assert!(index.standings().is_empty());
 }
+
+#[test]
+fn a_call_that_is_out_holds_the_group_though_its_object_only_observes_by_now() {
+    let mut index = Index::default();
+    let (one, one_object) = object("one", 1, json!({}));
+    let (two, two_object) = object("two", 2, ready("Conflict"));
+    index.observe(&one, &one_object, 0);
+    index.observe(&two, &two_object, 0);
+    assert_eq!(index.claim(&one), Ok(()));
+    let observer = edited(&one_object, json!({"spec": {"managementPolicy": "Observe"}}));
+    assert_eq!(index.observe(&one, &observer, 0), std::slice::from_ref(&two));
+    assert_eq!(index.claim(&two), Err(Holder { name: "ns/one".into() }));
+    assert_eq!(index.release(&one), std::slice::from_ref(&two));
+    assert_eq!(index.claim(&two), Ok(()));
+}
+
+#[test]
+fn who_loses_the_group_to_an_older_record_that_comes_back_is_told() {
+    let mut index = Index::default();
+    let (old, manager) = object("old", 1, origin());
+    let (young, young_object) = object("young", 2, origin());
+    let observer = edited(&manager, json!({"spec": {"managementPolicy": "Observe"}}));
+    index.observe(&old, &observer, 0);
+    index.observe(&young, &young_object, 0);
+    assert!(!index.has_lost(&young));
+    assert_eq!(index.observe(&old, &manager, 0), std::slice::from_ref(&young));
+    assert!(index.has_lost(&young) && !index.has_lost(&old));
+    let told = edited(&young_object, ready_patch("Conflict"));
+    index.observe(&young, &told, 0);
+    assert!(!index.has_lost(&young), "its status says so");
+}
+
+fn ready_patch(reason: &str) -> serde_json::Value {
+    json!({"status": ready(reason)})
+}

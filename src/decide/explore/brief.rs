@@ -3,7 +3,7 @@
 use super::Explorer;
 use super::world::{Stored, id_text, number_in};
 use crate::decide::{Lane, finalizer_is_wrong, is_refused, recorded_identity, triage};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Origin, Reason};
+use crate::resources::{Attempt, ConditionStatus, ConditionType, LiveMessageGroup, Origin, Reason};
 
 /// What a stored object says, in short.
 #[derive(Debug, Clone, Copy)]
@@ -15,11 +15,14 @@ pub struct Brief {
     pub going_on: bool,
     pub stalled: bool,
     pub not_taken: bool,
+    pub differs: bool,
     pub told_paused: bool,
     pub observed: i64,
     pub handled: u8,
     pub created: bool,
     pub has_record: bool,
+    pub is_new: bool,
+    pub attempts: bool,
     pub proven: bool,
     pub recorded: Option<u8>,
     pub refused: bool,
@@ -30,6 +33,8 @@ impl Brief {
     fn of(object: &LiveMessageGroup) -> Self {
         let status = object.status.as_ref().unwrap();
         let holds = |kind| object.condition(kind).map(ConditionStatus::of) == Some(ConditionStatus::True);
+        let in_sync = object.condition(ConditionType::InSync);
+        let sync = |reason: Reason| in_sync.is_some_and(|condition| condition.reason == reason.as_str());
         let recorded = recorded_identity(object).map(|identity| number_in(&identity.group_id));
         let same = recorded.map(id_text) == object.spec.group_id;
         Self {
@@ -39,13 +44,17 @@ impl Brief {
             reason: object.ready_reason(),
             going_on: holds(ConditionType::Reconciling),
             stalled: holds(ConditionType::Stalled),
-            not_taken: object
-                .condition(ConditionType::InSync)
-                .is_some_and(|condition| condition.reason == Reason::ChangeNotTaken.as_str()),
+            not_taken: sync(Reason::ChangeNotTaken),
+            differs: sync(Reason::ImmutableFieldsDiffer),
             told_paused: holds(ConditionType::Paused),
             observed: status.observed_generation.unwrap_or_default(),
             handled: status.last_handled_reconcile_at.as_deref().map_or(0, number_in),
             created: object.origin() == Some(&Origin::Created),
+            is_new: status.last_request_id.is_none()
+                && status.create_time.is_none()
+                && object.origin().is_none()
+                && object.attempt().is_none(),
+            attempts: object.attempt().is_some_and(Attempt::is_open),
             has_record: object.origin().is_some() || object.attempt().is_some(),
             proven: same && (object.origin().is_some() || object.attempt().is_some()),
             recorded,
@@ -57,10 +66,6 @@ impl Brief {
 
 impl Explorer {
     pub fn brief(&mut self, stored: &Stored) -> Brief {
-        *self
-            .memo
-            .briefs
-            .entry(*stored)
-            .or_insert_with(|| Brief::of(&self.library.object(stored, self.options.policies)))
+        *self.memo.briefs.entry(*stored).or_insert_with(|| Brief::of(&self.library.object(stored)))
     }
 }

@@ -19,6 +19,7 @@ impl Explorer {
             proven: brief.proven,
             refused: refused || object.deleting,
             in_flight: known.is_some_and(|record| record.in_flight),
+            observes: object.observes(),
             deleting: object.deleting,
             conflict: brief.reason == Some(Reason::Conflict),
         };
@@ -46,24 +47,31 @@ pub fn release(world: &mut World, i: usize) {
 }
 
 fn wake_peer(world: &mut World, i: usize, id: Option<u8>) {
+    let lost = has_lost(world, 1 - i);
     let peer = &mut world.slots[1 - i];
-    peer.queued |= peer.record.is_some_and(|record| record.conflict && Some(record.id) == id);
+    peer.queued |= peer.record.is_some_and(|record| (record.conflict || lost) && Some(record.id) == id);
+}
+
+/// Whether the other object holds this one's group, and its status does not say so.
+pub fn has_lost(world: &World, i: usize) -> bool {
+    world.slots[i].record.is_some_and(|record| !record.deleting && !record.conflict) && other_of(world, i).is_some()
 }
 
 /// The uid of the other object, as the index tells it.
 pub fn other_of(world: &World, i: usize) -> Option<u8> {
     let (own, other) = (world.slots[i].record?, world.slots[1 - i].record?);
-    if own.id != other.id {
+    if own.id != other.id || own.observes || (other.observes && !other.in_flight) {
         return None;
     }
     if own.deleting {
-        return (!other.deleting).then_some(other.uid);
+        return (!other.deleting && !other.observes).then_some(other.uid);
     }
     let text = [own.uid.to_string(), other.uid.to_string()];
     let claim = |record: &Record, uid| Claim {
         created: i64::from(record.uid),
         uid,
-        proven: record.proven || record.in_flight,
+        in_flight: record.in_flight,
+        proven: record.proven,
         refused: record.refused,
     };
     let held = holder(&[claim(&own, &text[0]), claim(&other, &text[1])])?;

@@ -1,11 +1,9 @@
-//! The Live API of the small world, the people around it, and everything that goes wrong.
+//! The Live API of the small world, and everything that goes wrong on the way to it and back.
 
 use super::Explorer;
-use super::index::observe_gone;
-use super::world::{FOREIGN, Group, Late, Pass, State, Stored, THEIRS, World, number_in};
+use super::world::{Fields, Group, Late, Pass, State, Stored, World, number_in};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, Reply};
-use crate::resources::Reason;
 
 /// What the operator hears of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +15,11 @@ pub enum Told {
     Done,
     NotFound,
     Quota,
+    Invalid,
     Throttled,
+    /// The operator's clock is wrong: what is tried again at once, without a status.
+    Skewed,
+    /// Whether it had an effect is not known.
     ServerError,
     /// No answer.
     Lost,
@@ -31,7 +33,7 @@ impl Group {
 
 impl Told {
     pub fn is_answer(self) -> bool {
-        !matches!(self, Self::Lost | Self::ServerError | Self::Throttled)
+        !matches!(self, Self::Lost | Self::ServerError | Self::Throttled | Self::Skewed)
     }
 
     pub fn result(self, id: u8) -> Result<Reply, CallError> {
@@ -47,6 +49,8 @@ impl Told {
             Self::Done => Ok(Reply::Done),
             Self::NotFound => refused(404, "ResourceNotExist"),
             Self::Quota => refused(400, "ErrorTooManyGroups"),
+            Self::Invalid => refused(400, "InputInvalid"),
+            Self::Skewed => refused(400, "InvalidTimeStamp.Expired"),
             Self::Throttled => refused(400, "Throttling.User"),
             Self::ServerError => refused(500, "ServerError"),
             Self::Lost => Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer".to_owned() }),
@@ -72,7 +76,7 @@ impl World {
     }
 
     /// What these objects know of their group may not be so any more.
-    fn drift(&mut self, whose: impl Fn(&Stored, Option<&Pass>) -> bool) {
+    pub fn drift(&mut self, whose: impl Fn(&Stored, Option<&Pass>) -> bool) {
         for slot in &mut self.slots {
             if slot.stored.is_some_and(|stored| whose(&stored, slot.pass.as_ref())) {
                 slot.drifted = true;
@@ -94,8 +98,12 @@ impl World {
         match (call, group.state) {
             (Call::Create(_, fields), State::Absent) => {
                 self.clock += 1;
-                let info = fields.group_info.as_deref().map_or(0, number_in);
-                *group = Group { state: State::Live, info, maker: uid, born: self.clock, ..Group::ABSENT };
+                let fields = Fields {
+                    name: of(fields.group_name.as_deref()),
+                    info: of(fields.group_info.as_deref()),
+                    admins: of(fields.administrators.as_ref().and_then(|people| people.first().map(String::as_str))),
+                };
+                *group = Group { state: State::Live, fields, maker: uid, born: self.clock, ..Group::ABSENT };
                 Told::Created
             }
             (Call::Create(..), State::Live) => Told::Exists,
@@ -103,7 +111,10 @@ impl World {
             (_, State::Absent) => Told::NotFound,
             (Call::Describe(_), _) => Told::Group(*group),
             (Call::Modify(_, change), State::Live) => {
-                group.info = change.group_info.as_deref().map_or(group.info, number_in);
+                let Fields { info, admins, .. } = &mut group.fields;
+                *info = change.group_info.as_deref().map_or(*info, number_in);
+                *admins =
+                    change.administrators.as_ref().map_or(*admins, |people| of(people.first().map(String::as_str)));
                 Told::Done
             }
             (Call::Delete(..), State::Live) => {
@@ -124,7 +135,7 @@ impl Explorer {
     /// Every way in which a call can end, but for a crash.
     pub fn answers(&mut self, world: World, call: &Call, number: u16, uid: u8) -> Vec<(World, Told, &'static str)> {
         let mut served = world;
-        let told = served.serve(call, uid);
+        let told = self.deliver(&mut served, call, uid);
         let mut ends = vec![(served, told, "calls")];
         self.crash(served, "crashes after the call");
         let Some(cheaper) = world.cheaper() else { return ends };
@@ -132,16 +143,23 @@ impl Explorer {
         ends.push((served, Told::Lost, "calls, and the answer is lost"));
         ends.push((cheaper, Told::Lost, "calls, and the call is lost"));
         ends.push((cheaper, Told::ServerError, "calls, and the service fails"));
+        if served.groups != cheaper.groups {
+            ends.push((served, Told::ServerError, "calls, and the service fails after the effect"));
+        }
         ends.push((cheaper, Told::Throttled, "calls, and is throttled"));
+        ends.push((cheaper, Told::Skewed, "calls, and its clock is wrong"));
         ends.push((cheaper, Told::NotFound, "calls, and the app is not there"));
         if matches!(call, Call::Create(..)) {
             ends.push((cheaper, Told::Quota, "calls, and the app is full"));
+        }
+        if matches!(call, Call::Create(..) | Call::Modify(..)) {
+            ends.push((cheaper, Told::Invalid, "calls, and a value is refused"));
         }
         if matches!(call, Call::Modify(..)) {
             ends.push((cheaper, Told::Done, "calls, and the change is not taken"));
         }
         if call.writes()
-            && let Some(id) = world.id_of(call)
+            && let Some(id) = target(call)
         {
             let mut late = cheaper;
             late.late[id] = Some(Late { call: number, uid });
@@ -151,140 +169,30 @@ impl Explorer {
     }
 
     /// A late call arrives.
-    pub fn land(&self, world: &mut World, late: Late) {
+    pub fn land(&mut self, world: &mut World, late: Late) {
         let call = self.library.calls.get(late.call).clone();
-        world.serve(&call, late.uid);
+        self.deliver(world, &call, late.uid);
     }
 
-    /// What may happen without the operator.
-    pub fn happen(&mut self, world: World) {
-        for id in 0..2 {
-            if let Some(late) = world.late[id] {
-                let mut gone = world;
-                gone.late[id] = None;
-                self.emit(gone, "a late call never arrives");
-                self.land(&mut gone, late);
-                self.emit(gone, "a late call arrives");
-            }
-        }
-        let Some(cheaper) = world.cheaper() else { return };
-        self.crash(world, "crashes");
-        for i in 0..2 {
-            let mut swept = cheaper;
-            let slot = &mut swept.slots[i];
-            if slot.drifted && !slot.queued && slot.stored.is_some_and(|stored| !stored.deleting) {
-                (slot.queued, slot.suspect) = (true, true);
-                self.emit(swept, "a sweep");
-            }
-        }
-        for id in 0..2 {
-            if id == 0 || world.slots.iter().any(|slot| slot.stored.is_some_and(|stored| usize::from(stored.id) == id))
-            {
-                self.outside(cheaper, id);
-            }
-        }
-        for i in 0..2 {
-            match world.slots[i].stored {
-                Some(stored) => self.person(cheaper, i, stored),
-                None => self.again(cheaper, i),
-            }
-        }
-    }
-
-    /// Somebody works on the group past the operator.
-    fn outside(&mut self, world: World, id: usize) {
-        let group = world.groups[id];
-        let mut change = |to: Group, label| {
-            let mut world = world;
-            if to.born > world.clock || (to.state == State::Live && group.state == State::Absent) {
-                world.clock += 1;
-            }
-            world.drift(|stored, pass| {
-                usize::from(stored.id) == id || pass.is_some_and(|pass| usize::from(pass.id) == id)
-            });
-            world.groups[id] = Group { born: if group.state == State::Absent { world.clock } else { to.born }, ..to };
-            self.emit(world, label);
-        };
-        match group.state {
-            State::Live => {
-                change(Group { info: THEIRS, ..group }, "somebody edits the group");
-                change(Group { state: State::Deleted, ..group }, "somebody deletes the group");
-                let anew = Group { born: world.clock + 1, maker: FOREIGN, ..Group::foreign(THEIRS, true) };
-                change(anew, "somebody deletes the group, and somebody makes it anew");
-            }
-            State::Deleted => {
-                change(Group { state: State::Live, ..group }, "somebody recovers the group");
-                change(Group::ABSENT, "the deleted group is removed");
-            }
-            State::Absent => {
-                change(Group { maker: FOREIGN, ..Group::foreign(THEIRS, true) }, "somebody creates the group")
-            }
-        }
-    }
-
-    /// Somebody works on an object.
-    fn person(&mut self, world: World, i: usize, stored: Stored) {
-        if stored.deleting {
-            return;
-        }
-        let edit = Stored { generation: stored.generation + 1, ..stored };
-        self.touch(world, i, Stored { info: 3 - stored.info, ..edit }, "an edit of groupInfo");
-        let brief = self.brief(&stored);
-        let way_out = match brief.reason {
-            Some(Reason::GroupDeleted) => true,
-            Some(Reason::AppNotFound | Reason::InvalidInput | Reason::Conflict) => !brief.has_record,
-            _ => false,
-        };
-        if way_out {
-            self.touch(world, i, Stored { id: 1 - stored.id, ..edit }, "an edit of the identity");
-        }
-        self.touch(world, i, Stored { force: stored.force + 1, ..stored }, "a forced reconcile");
-        self.touch(world, i, Stored { paused: !stored.paused, ..stored }, "a pause, or its end");
-        if stored.finalizer {
-            self.touch(world, i, Stored { deleting: true, ..edit }, "a deletion");
-            return;
-        }
-        let mut gone = world;
-        gone.slots[i].before = Some(Some(stored));
-        gone.slots[i].stored = None;
-        observe_gone(&mut gone, i);
-        self.emit(gone, "a deletion at once");
-    }
-
-    fn touch(&mut self, mut world: World, i: usize, stored: Stored, label: &'static str) {
-        let slot = &mut world.slots[i];
-        let before = slot.stored;
-        slot.before = Some(before);
-        slot.stored = Some(stored);
-        if before.is_some_and(|before| before.id != stored.id || before.uid != stored.uid) {
-            (slot.told, slot.gone) = (false, false);
-        }
-        self.observe(&mut world, i, &stored);
-        world.slots[i].queued |= self.brief(&stored).lane.is_some();
-        self.emit(world, label);
-    }
-
-    /// An object is made, perhaps under the name of one that is gone.
-    fn again(&mut self, mut world: World, i: usize) {
-        let slot = &mut world.slots[i];
-        // Once more under each name is enough, and never under a name that was not used.
-        if !(1..=2).contains(&slot.last_uid) {
-            return;
-        }
-        slot.last_uid += 2;
-        (slot.told, slot.gone, slot.looked) = (false, false, 0);
-        let stored = Stored::new(slot.last_uid, self.library.first_status());
-        self.touch(world, i, stored, "a new object");
+    fn deliver(&mut self, world: &mut World, call: &Call, uid: u8) -> Told {
+        self.check_effect(world, call, uid);
+        world.serve(call, uid)
     }
 }
 
-impl World {
-    fn id_of(&self, call: &Call) -> Option<usize> {
-        match call {
-            Call::Create(name, _) | Call::Modify(name, _) | Call::Delete(name, _) | Call::Recover(name) => {
-                Some(usize::from(number_in(&name.group_id)))
-            }
-            Call::Describe(_) | Call::ListByPage(_) => None,
-        }
+/// The id of the group that a call is about.
+pub fn target(call: &Call) -> Option<usize> {
+    match call {
+        Call::Create(name, _)
+        | Call::Modify(name, _)
+        | Call::Delete(name, _)
+        | Call::Recover(name)
+        | Call::Describe(name) => Some(usize::from(number_in(&name.group_id))),
+        Call::ListByPage(_) => None,
     }
+}
+
+/// The number in a text of the small world; 0 is the empty one.
+fn of(text: Option<&str>) -> u8 {
+    text.map_or(0, number_in)
 }

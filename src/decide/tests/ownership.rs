@@ -26,7 +26,7 @@ fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer
     let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
     let told = answer(&call, told);
     facts.answered(at(second));
-    facts.absorb(&call, 1, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+    facts.absorb(&call, object.metadata.generation.unwrap(), told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
     call
 }
 
@@ -52,8 +52,8 @@ fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
     take(&mut facts, &object, 200, &Answer::Exists);
     take(&mut facts, &object, 201, &found("theirs", 150));
     let Action::Call(modify) = decide(&object, &facts, None) else { panic!("it is changed") };
-    let (status, fresh) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
-    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, fresh), ("Adopted", &None, false));
+    let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
+    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, body), ("Adopted", &None, None));
     // From here on the group is just as it was sent: what is recorded tells.
     let object = LiveMessageGroup { status: Some(status), ..object };
     take(&mut facts, &object, 203, &Answer::Done);
@@ -214,4 +214,150 @@ fn a_create_time_that_was_told_outlives_the_failure_of_the_pass() {
     take(&mut facts, &edited, 102, &found("v1", 100));
     let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     assert_eq!(waiting.status(&edited, None, at(NOW)).unwrap().created_at(), Some(at(100)));
+}
+
+#[test]
+fn what_was_made_before_a_switch_to_observe_is_recorded() {
+    let mut facts = Facts::default();
+    take(&mut facts, &object(json!({})), 101, &Answer::Created);
+    // The status could not be written before the switch.
+    let observer = with(object(json!({})), edited(json!({"managementPolicy": "Observe"})));
+    take(&mut facts, &observer, 102, &found("v1", 100));
+    assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed origin=Created observed=2");
+    // Without an effect there is nothing to record.
+    let mut facts = Facts::default();
+    take(&mut facts, &observer, 102, &found("v1", 100));
+    assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed observed=2");
+}
+
+#[test]
+fn a_group_made_without_a_recorded_attempt_is_known_by_the_moments_of_its_create() {
+    let mut facts = Facts::default();
+    let mut object = object(json!({}));
+    facts.sending(at(100));
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    let attempt = object.attempt().unwrap();
+    assert_eq!(
+        (attempt.started_at.clone(), attempt.answered_at.clone()),
+        (at(100).to_string(), Some(at(101).to_string()))
+    );
+    // A deletion is asked for later: what was made after that is another group.
+    let deletes = with(object, edited(json!({"deletionPolicy": "Delete"})));
+    for (second, origin) in [(100, "Created"), (500, "Adopted")] {
+        let mut facts = Facts::default();
+        take(&mut facts, &deletes, 600, &found("v1", second));
+        assert_eq!(end(&deletes, &facts).origin.unwrap().as_str(), origin, "{second}");
+    }
+}
+
+#[test]
+fn only_a_body_whose_create_went_unheard_proves_anything() {
+    let throttled = || Answer::Refused(400, "Throttling.User");
+    let never_sent = CallError::Transport { delivery: Delivery::NeverSent, message: "refused".into() };
+    let told: Vec<(Result<Reply, CallError>, &str)> = vec![
+        (answer_of(&throttled()), "Adopted"),
+        (answer_of(&Answer::Refused(400, "InvalidTimeStamp.Expired")), "Adopted"),
+        (Err(never_sent), "Adopted"),
+        (answer_of(&Answer::Lost), "Created"),
+        (answer_of(&Answer::Refused(500, "ServerError")), "Created"),
+    ];
+    for (told, origin) in told {
+        let (object, mut facts) = attempting();
+        let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+        let told = told.map(|reply| (reply, None));
+        facts.absorb(&create, 1, told.as_ref().cloned()).unwrap_err();
+        let mut facts = facts.recorded();
+        // Somebody makes the very group.
+        take(&mut facts, &object, 200, &Answer::Exists);
+        take(&mut facts, &object, 201, &found("v1", 150));
+        assert_eq!(end(&object, &facts).origin.unwrap().as_str(), origin, "{told:?}");
+    }
+}
+
+#[test]
+fn a_body_that_was_never_sent_before_proves_nothing() {
+    for (info, origin) in [("v1", "Created"), ("v2", "Adopted")] {
+        // The create of v1 was sent by a process that ended; then the spec was edited.
+        let (object, _) = attempting();
+        let object = with(object, edited(json!({"groupInfo": "v2"})));
+        let mut facts = Facts::default();
+        let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+        let (status, body) = record_before(&object, &facts, &create, at(160), at(160)).unwrap();
+        facts.attempted(body);
+        let object = LiveMessageGroup { status: Some(status), ..object };
+        take(&mut facts, &object, 200, &Answer::Exists);
+        take(&mut facts, &object, 201, &found(info, 150));
+        let origins = match decide(&object, &facts, None) {
+            Action::Call(call) => record_before(&object, &facts, &call, at(202), at(202)).unwrap().0.origin,
+            _ => end(&object, &facts).origin,
+        };
+        assert_eq!(origins.unwrap().as_str(), origin, "{info}");
+    }
+}
+
+#[test]
+fn an_attempt_of_which_nothing_came_ends_with_the_pass() {
+    let (object, facts) = attempting();
+    let paused = with(object.clone(), json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}}));
+    assert_eq!(end(&paused, &facts).attempt, None);
+    // One that may have made a group stays.
+    assert!(end(&paused, &Facts::default()).attempt.is_some());
+    // While the operator goes on by itself it stays too: the next try is under it.
+    let waiting = Verdict::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
+    assert!(waiting.status(&object, None, at(NOW)).unwrap().attempt.is_some());
+}
+
+#[test]
+fn a_create_that_was_answered_proves_the_group_though_somebody_has_edited_it() {
+    let (object, mut facts) = attempting();
+    facts.sending(at(100));
+    take(&mut facts, &object, 101, &Answer::Created);
+    // The status could not be written.
+    let gone = in_deletion(object.clone(), object.status.clone().unwrap());
+    take(&mut facts, &gone, 200, &found("theirs", 100));
+    assert!(matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(..))));
+}
+
+#[test]
+fn a_deletion_looks_at_the_group_itself() {
+    let mut facts = Facts::default();
+    let mut object = attempted(deleting_policy(json!({})), &facts, 100);
+    take(&mut facts, &object, 101, &Answer::Created);
+    object.status = Some(end(&object, &facts));
+    let edited = with(object.clone(), edited(json!({"groupInfo": "v2"})));
+    let mut facts = Facts::default();
+    take(&mut facts, &edited, 200, &found("v1", 100));
+    take(&mut facts, &edited, 201, &Answer::Done);
+    take(&mut facts, &edited, 202, &found("v2", 100));
+    // The status could not be written for long; the group may be another one by now.
+    let gone = with(edited, json!({"metadata": {"generation": 3, "deletionTimestamp": "2027-01-01T00:00:00Z"}}));
+    let call = take(&mut facts, &gone, 300, &found("v2", 250));
+    assert!(matches!(call, Call::Describe(_)));
+    assert!(matches!(decide(&gone, &facts, None), Action::Release(Release::Retained(_))));
+}
+
+#[test]
+fn a_create_shows_the_group_only_while_its_answer_is_the_last() {
+    let (mut facts, object) = (Facts::default(), object(json!({})));
+    let create = take(&mut facts, &object, 101, &Answer::Created);
+    assert!(matches!(decide(&object, &facts, None), Action::Write(_)));
+    let Call::Create(name, _) = create else { panic!("it was created") };
+    let lost = answer_of(&Answer::Lost).unwrap_err();
+    facts.absorb(&Call::Describe(name), 2, Err(&lost)).unwrap_err();
+    assert!(matches!(decide(&object, &facts, None), Action::Call(Call::Describe(_))));
+}
+
+/// An object whose first create is about to be sent.
+fn attempting() -> (LiveMessageGroup, Facts) {
+    let (object, mut facts) = (deleting_policy(json!({})), Facts::default());
+    let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
+    let (status, body) = record_before(&object, &facts, &create, at(100), at(100)).unwrap();
+    facts.attempted(body);
+    (LiveMessageGroup { status: Some(status), ..object }, facts)
+}
+
+fn answer_of(told: &Answer) -> Result<Reply, CallError> {
+    let name = crate::live::GroupRef { app_id: "demo".into(), group_id: "room1".into(), data_center: None };
+    answer(&Call::Create(name, GroupFields::default()), told)
 }

@@ -75,15 +75,23 @@ impl<'a> Writer<'a> {
             }
             OriginChange::Set(origin) => {
                 // An attempt that stayed open would prove whatever is made later under this id.
-                self.own(origin, learned.answered_at, Some(learned.create_time));
+                self.own(origin, (learned.sent_at, learned.answered_at), Some(learned.create_time));
                 self.identify();
             }
         }
-        if learned.attempt_refused {
-            self.status.attempt = None;
-        }
+        self.forget_idle(&learned.idle);
         if learned.request_id.is_some() {
             self.status.last_request_id = bounded(learned.request_id.as_deref());
+        }
+    }
+
+    /// Takes bodies out of an open attempt that certainly made no group; without any it is none.
+    fn forget_idle(&mut self, idle: &[String]) {
+        if let Some(attempt) = self.status.attempt.as_mut().filter(|attempt| attempt.is_open()) {
+            attempt.sent.retain(|sent| !idle.contains(sent));
+            if attempt.sent.is_empty() {
+                self.status.attempt = None;
+            }
         }
     }
 
@@ -112,11 +120,12 @@ impl<'a> Writer<'a> {
             remove_condition(&mut self.status.conditions, ConditionType::InSync);
         }
         if let Some(origin) = &live.origin {
-            self.own(origin, live.answered_at, live.create_time);
+            self.own(origin, (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(told) = live.create_time.filter(|_| self.status.origin.is_none()) {
             // Beside an origin it is the proof of whose group it was: what is only looked at proves nothing.
             self.status.create_time = told.map(|time| time.to_string());
         }
+        self.forget_idle(&live.idle);
         if live.request_id.is_some() {
             self.status.last_request_id = bounded(live.request_id.as_deref());
         }
@@ -124,11 +133,11 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Records whose the group is; `create_time` where the pass was told it.
-    fn own(&mut self, origin: &Origin, answered_at: Option<Timestamp>, create_time: Option<Option<Timestamp>>) {
+    /// Records whose the group is: `create_time` where the pass was told it, else between which moments it was made.
+    fn own(&mut self, origin: &Origin, made: (Option<Timestamp>, Option<Timestamp>), told: Option<Option<Timestamp>>) {
         self.status.origin = Some(origin.clone());
-        self.close_attempt(origin, answered_at);
-        if let Some(told) = create_time {
+        self.close_attempt(origin, made);
+        if let Some(told) = told {
             self.status.create_time = told.map(|time| time.to_string());
         }
         if self.status.create_time.is_some() {
@@ -137,12 +146,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn close_attempt(&mut self, origin: &Origin, answered_at: Option<Timestamp>) {
-        match (&mut self.status.attempt, origin) {
-            (Some(attempt), Origin::Created) if attempt.is_open() => {
+    fn close_attempt(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
+        match (&mut self.status.attempt, origin, sent_at) {
+            (Some(attempt), Origin::Created, _) if attempt.is_open() => {
                 attempt.answered_at = answered_at.map(|at| at.to_string());
             }
-            (Some(_), Origin::Created) | (None, _) => {}
+            // None was recorded before. When a deletion is asked for one day, somebody else may have made the group anew.
+            (attempt, Origin::Created, Some(sent_at)) => {
+                let answered_at = answered_at.map(|at| at.to_string());
+                *attempt = Some(Attempt { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
+            }
+            (Some(_), Origin::Created, None) | (None, ..) => {}
             _ => self.status.attempt = None,
         }
     }
@@ -245,7 +259,7 @@ pub fn judged_status(
     now: Timestamp,
 ) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
-    writer.own(origin, answered_at, Some(group.create_time));
+    writer.own(origin, (None, answered_at), Some(group.create_time));
     writer.status
 }
 

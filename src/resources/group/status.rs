@@ -49,8 +49,9 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
-    /// A create that was recorded before it was sent, for objects with deletionPolicy Delete: it proves whether a
-    /// group was created by this object even when the answer was lost.
+    /// Between which moments the group was created, as long as its createTime is not known: it tells it from one that
+    /// is made later under its id. With deletionPolicy Delete it is recorded before the create is sent, and proves
+    /// whether a group was created by this object even when the answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
 
