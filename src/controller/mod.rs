@@ -198,7 +198,7 @@ async fn dispatch(reconciler: Arc<Reconciler>, slot: Slot, tasks: TaskTracker) {
         let turn = account.turn().await;
         let permits = account.permit(slot.operation).await;
         let Some((key, lane)) = reconciler.work.take_ready(slot) else { continue };
-        let granted = Granted { account, operation: slot.operation, permits };
+        let granted = Granted { account, operation: slot.operation, permits, proven: turn.is_free() };
         let run = Arc::clone(&reconciler).run(key, lane, Some(granted));
         tasks.spawn(async move {
             run.await;

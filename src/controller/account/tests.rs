@@ -163,3 +163,22 @@ async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
     let (why, _) = none.missing_credentials(false).await.unwrap();
     assert_eq!(why, "LiveAccount n has no credentials: keys: none left");
 }
+
+#[tokio::test]
+async fn a_permit_of_before_a_rejection_goes_back_unless_it_is_to_prove_the_credentials() {
+    let server = service("key0").await;
+    let account = Arc::new(account(&server, 1));
+    let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
+    let granted = async || {
+        let (operation, proven) = (Operation::Recover, account.turn().await.is_free());
+        let permits = account.permit(operation).await;
+        Granted { account: Arc::clone(&account), operation, permits, proven }
+    };
+    assert!(granted().await.for_call(&recover, &account).is_some(), "the one that proves them");
+    call(&account).await.unwrap();
+    let of_before = granted().await;
+    assert!(granted().await.for_call(&recover, &account).is_some());
+    account.learn(ErrorClass::CredentialsRejected);
+    assert!(of_before.for_call(&recover, &account).is_none());
+    assert!(granted().await.for_call(&recover, &account).is_some(), "and the one that proves them again");
+}
