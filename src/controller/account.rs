@@ -117,6 +117,11 @@ impl Account {
         &self.key
     }
 
+    /// What it calls with.
+    pub fn credentials(&self) -> &CredentialSource {
+        &self.credentials
+    }
+
     /// The id of the access key in use.
     pub fn key_id(&self) -> Option<String> {
         self.credentials.held_key_id()

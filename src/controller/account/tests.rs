@@ -119,9 +119,10 @@ async fn a_rejection_is_told_until_a_call_succeeds() {
 #[tokio::test]
 async fn whoever_is_of_the_operators_own_account_shares_its_budget() {
     let server = service("key0").await;
-    let own = Arc::new(account(&server, 1));
+    let own = account(&server, 1);
     let (number, endpoint) = (Some("42".to_owned()), "e".to_owned());
-    let numbers = Arc::new(Numbers::new(Rate::Unlimited, Some(Own { account: Arc::clone(&own), number, endpoint })));
+    let (budgets, credentials) = (own.budgets(), own.credentials().clone());
+    let numbers = Arc::new(Numbers::new(Rate::Unlimited, Some(Own { budgets, credentials, number, endpoint })));
     let named = |number: Option<&str>, endpoint: &str| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: 1, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::budget::{Budget, Fate, Permit};
-use crate::controller::account::Account;
 use crate::controller::reconcile::locked;
 use crate::live::Operation;
+use crate::live::credentials::CredentialSource;
 
 /// Calls a second and operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +43,10 @@ type Number = (String, String);
 /// The operator's own account, as others may share its budgets.
 #[derive(Debug)]
 pub struct Own {
-    /// The account.
-    pub account: Arc<Account>,
+    /// Its budgets.
+    pub budgets: Arc<Budgets>,
+    /// What it calls with.
+    pub credentials: CredentialSource,
     /// Its number, where that is known.
     pub number: Option<String>,
     /// Where it is called.
@@ -55,7 +57,7 @@ impl Own {
     /// Whether it is of this number, or calls with the access key that stands for it.
     fn is(&self, number: &str, endpoint: &str) -> bool {
         let known = self.number.as_deref() == Some(number);
-        endpoint == self.endpoint && (known || self.account.key_id().as_deref() == Some(number))
+        endpoint == self.endpoint && (known || self.credentials.held_key_id().as_deref() == Some(number))
     }
 }
 
@@ -77,7 +79,7 @@ impl Numbers {
     /// permit taken.
     pub fn of(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
         if let Some(own) = self.own.as_ref().filter(|own| own.is(number, endpoint)) {
-            return own.account.budgets();
+            return Arc::clone(&own.budgets);
         }
         let mut known = locked(&self.known);
         let name = (number.to_owned(), endpoint.to_owned());

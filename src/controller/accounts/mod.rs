@@ -114,14 +114,19 @@ impl Accounts {
             Rate::Unlimited => Rate::Unlimited,
             Rate::PerSecond(_) => Rate::PerSecond(crate::budget::DOCUMENTED_LIMIT),
         };
-        let own = Arc::new(own);
-        let (number, endpoint) = (common.number.clone(), common.endpoint.to_string());
-        let numbers = Numbers::new(rate, Some(Own { account: Arc::clone(&own), number, endpoint }));
-        let numbers = Arc::new(numbers);
+        let numbers = Arc::new(Numbers::new(
+            rate,
+            Some(Own {
+                budgets: own.budgets(),
+                credentials: own.credentials().clone(),
+                number: common.number.clone(),
+                endpoint: common.endpoint.to_string(),
+            }),
+        ));
         // The receiver is there: this cannot fail.
         let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
         let (named, bell) = (Mutex::default(), Arc::default());
-        (Self { own, common, numbers, kube, named, appeared, bell }, receiver)
+        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, bell }, receiver)
     }
 
     /// The account of this number.
