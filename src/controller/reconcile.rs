@@ -1,7 +1,7 @@
 //! One step of a pass: read the object, decide, act, write the status.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::gates::Gates;
 use super::holds::Holds;
 use super::index::Index;
 use super::key::Key;
+use super::locked::locked;
 use super::mark::Expected;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
@@ -63,11 +64,6 @@ pub struct Reconciler {
     pub swept: Swept,
     /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
     pub(super) release_after: Duration,
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic leaves behind is whole: no lock is held across more than one step of its content.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reconciler {

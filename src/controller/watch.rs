@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
+use super::locked::locked;
 use super::reconcile::Reconciler;
 use super::scrape::GROUPS;
 use crate::decide::{GateKind, Lane, triage};
@@ -65,11 +66,11 @@ impl Progress {
 
     /// What the watch fails with, while it fails.
     fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        locked(&self.trouble).clone()
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
+        *locked(&self.trouble) = trouble;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::budget::{Budget, Fate, Permit};
 use crate::controller::account::Account;
-use crate::controller::reconcile::locked;
+use crate::controller::locked::locked;
 use crate::live::Operation;
 
 /// Calls a second and operation.

@@ -20,7 +20,7 @@ pub use watch::watch;
 
 use super::account::{Account, Share};
 use super::key::Key;
-use super::reconcile::locked;
+use super::locked::locked;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
 use crate::live::{ClientOptions, Endpoint};
 use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
