@@ -89,7 +89,7 @@ impl Reconciler {
             Kind::Warning => tracing::warn!(object = %key, reason, note, "let go"),
         }
         self.events.publish(object, kind, reason, "Delete", &note);
-        self.leave_gates(key);
+        self.rest(key);
         self.release(key);
         (lane, Next::Done)
     }

@@ -112,7 +112,7 @@ impl Reconciler {
             }
         }
         if matches!(next, Next::Done) {
-            self.leave_gates(key);
+            self.rest(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.
             self.keep_pass(key, pass.recorded());

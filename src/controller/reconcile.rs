@@ -129,14 +129,15 @@ impl Reconciler {
     /// The object is gone: everything known of it goes too.
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
-        self.leave_gates(key);
-        self.places().forget(key);
+        self.rest(key);
         locked(&self.suspects).remove(key);
         self.wake_all(peers);
     }
 
-    /// The object waits behind no gate any more; where it was the prober of one, another one is.
-    pub(super) fn leave_gates(&self, key: &Key) {
+    /// The object has nothing more to do: no place is kept for it and it waits behind no gate; where it was the prober of
+    /// one, another one is.
+    pub(super) fn rest(&self, key: &Key) {
+        self.places().forget(key);
         self.gates().forget(key);
         self.gate_bell.notify_one();
     }
@@ -232,7 +233,7 @@ impl Reconciler {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
                 Action::Nothing => {
-                    self.leave_gates(key);
+                    self.rest(key);
                     self.release(key);
                     return (lane, Next::Done);
                 }
