@@ -130,6 +130,7 @@ impl Reconciler {
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
         self.rest(key);
+        self.accounts.leave(key);
         locked(&self.suspects).remove(key);
         self.wake_all(peers);
     }

@@ -88,6 +88,8 @@ impl Sweeps {
             let due: Vec<App> = {
                 let index = self.reconciler.index();
                 self.reconciler.swept.keep(index.apps(), now);
+                // Beside the index: who begins to wait for a count is not forgotten with an app that seemed to be gone.
+                self.reconciler.places().keep(&index.apps().map(App::scope).collect());
                 let due = index.apps().filter(|app| was_due(&app.scope(), self.interval, looked, now));
                 due.cloned().collect()
             };

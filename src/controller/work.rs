@@ -39,7 +39,7 @@ impl Work {
 
     /// An account is gone: who waited for one of its permits is decided again.
     pub fn end_account(&self, account: AccountId) {
-        self.queue().recheck(|slot| slot.account == account);
+        self.queue().close(|slot| slot.account == account);
         self.waiting.notify_one();
         locked(&self.ready).retain(|slot, _| slot.account != account);
     }

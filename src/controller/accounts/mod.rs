@@ -173,6 +173,13 @@ impl Accounts {
         }
     }
 
+    /// The object is gone: it waits for no account.
+    pub fn leave(&self, object: &Key) {
+        for entry in locked(&self.named).entries.values_mut() {
+            entry.waiting.remove(object);
+        }
+    }
+
     /// The objects that waited for this account.
     fn take_waiting(&self, key: &Key) -> Vec<Key> {
         let mut named = locked(&self.named);
