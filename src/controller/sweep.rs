@@ -109,9 +109,22 @@ impl Sweeps {
         let (reconciler, under_way, interval) =
             (Arc::clone(&self.reconciler), Arc::clone(&self.under_way), self.interval);
         tokio::spawn(async move {
+            // Were it to count as under way after a panic, the app would never be swept again.
+            let _ended = Ended { task: task.clone(), under_way };
             sweep(&reconciler, &task.0, want, interval).await;
-            locked(&under_way).remove(&task);
         });
+    }
+}
+
+/// Says that a sweep is under way no more, however it ends.
+struct Ended {
+    task: (App, Option<Want>),
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        locked(&self.under_way).remove(&self.task);
     }
 }
 
