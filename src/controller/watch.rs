@@ -89,7 +89,16 @@ pub async fn watch(
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let events = watcher(api, config).backoff(Delays::default());
-    follow(reconciler, (namespace.as_deref(), several), &progress, events, listed).await;
+    let following = follow(Arc::clone(&reconciler), (namespace.as_deref(), several), &progress, events, listed);
+    tokio::join!(following, warn_of_missing(&reconciler, namespace.as_deref()));
+}
+
+/// A namespace that is not there can be watched like an empty one: a mistake in its name would look like nothing to do.
+async fn warn_of_missing(reconciler: &Reconciler, namespace: Option<&str>) {
+    let Some(namespace) = namespace else { return };
+    if matches!(reconciler.objects.namespace(namespace).await, Ok(None)) {
+        tracing::warn!(namespace, "there is no such namespace: it is watched until there is; see --namespace");
+    }
 }
 
 async fn follow(
