@@ -220,7 +220,9 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, lis
         Err(invalid) => {
             let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
             let generation = invalid.metadata.generation.unwrap_or_default();
-            if reconciler.index().observe_unreadable(&key, uid, generation, list) {
+            let (new, peers) = reconciler.index().observe_unreadable(&key, uid, generation, list);
+            reconciler.wake_all(peers);
+            if new {
                 reconciler.work.add(&key, Lane::Change);
             }
         }
