@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::accounts::{AccountId, AccountKey, Budgets, Numbers, Permits, Rate};
 use super::gates::PROBE_INTERVAL;
-use super::reconcile::locked;
+use super::locked::locked;
 use super::scrape::OK;
 use crate::budget::Fate;
 use crate::live::credentials::{CredentialSource, CredentialsError, Refusal};

@@ -137,8 +137,9 @@ impl Index {
         (known.is_some() && known == object.metadata.uid.as_deref()).then(|| self.observe(key, object, 0))
     }
 
-    /// Takes in an object that cannot be read. Whether its generation is new to the index.
-    pub fn observe_unreadable(&mut self, key: &Key, uid: &str, generation: i64, list: u64) -> bool {
+    /// Takes in an object that cannot be read. Whether its generation is new to the index, and the objects that are to be
+    /// looked at again.
+    pub fn observe_unreadable(&mut self, key: &Key, uid: &str, generation: i64, list: u64) -> (bool, Vec<Key>) {
         let before = self.records.get(key);
         let known = before.is_some_and(|before| &*before.uid == uid && before.generation == generation);
         let record = Record {
@@ -157,8 +158,7 @@ impl Index {
             conflict: false,
             seen: list,
         };
-        self.replace(key, record);
-        !known
+        (!known, self.replace(key, record))
     }
 
     fn replace(&mut self, key: &Key, record: Record) -> Vec<Key> {

@@ -42,8 +42,12 @@ impl Reconciler {
 
     /// A write before a call failed: nothing was sent, and the step is taken again.
     pub(super) fn not_written(&self, key: &Key, mut pass: Pass, lane: Lane, error: &StoreError) -> (Lane, Next<Slot>) {
-        self.release(key);
-        if matches!(error, StoreError::Gone) {
+        let gone = matches!(error, StoreError::Gone);
+        if gone || !pass.facts.has_effect() {
+            // What an earlier call of the pass has done is recorded later: until then the group stays claimed.
+            self.release(key);
+        }
+        if gone {
             self.end_of(key, Some(pass));
             return (lane, Next::Done);
         }
@@ -89,7 +93,7 @@ impl Reconciler {
             Kind::Warning => tracing::warn!(object = %key, reason, note, "let go"),
         }
         self.events.publish(object, kind, reason, "Delete", &note);
-        self.leave_gates(key);
+        self.rest(key);
         self.release(key);
         (lane, Next::Done)
     }

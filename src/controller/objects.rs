@@ -201,9 +201,17 @@ impl Objects {
     /// # Errors
     /// [`StoreError`].
     pub async fn is_terminating(&self, namespace: &str) -> Result<bool, StoreError> {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let found = in_time(api.get_opt(namespace)).await?;
+        let found = self.namespace(namespace).await?;
         Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// A namespace, where there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, StoreError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        in_time(api.get_opt(name)).await
     }
 
     /// Replaces the status of the object with this uid, whatever else has changed of it: the operator is the only

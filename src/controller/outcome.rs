@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::accounts::{AccountKey, Slot};
 use super::causes::gate_of;
 use super::key::Key;
+use super::locked::locked;
 use super::objects::StoreError;
 use super::pass::{Pass, Unwritten, slowly};
 use super::queue::Next;
-use super::reconcile::{PARKED, Reconciler, locked};
+use super::reconcile::{PARKED, Reconciler};
 use super::scrape;
 use super::tell::tellings;
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
@@ -111,7 +112,7 @@ impl Reconciler {
             }
         }
         if matches!(next, Next::Done) {
-            self.leave_gates(key);
+            self.rest(key);
         } else {
             // Recorded is what was learned; the count of failures goes on.
             self.keep_pass(key, pass.recorded());

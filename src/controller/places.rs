@@ -112,6 +112,11 @@ impl<K: Clone + Eq + Hash> Places<K> {
         }
     }
 
+    /// There are only these apps: what is known of others is forgotten.
+    pub fn keep(&mut self, apps: &HashSet<String>) {
+        self.apps.retain(|app, _| apps.contains(app));
+    }
+
     /// Whether anybody waits for a place in this app.
     pub fn is_waited_for(&self, app: &str) -> bool {
         self.apps.get(app).is_some_and(|app| !app.waiting.is_empty())
@@ -214,6 +219,17 @@ mod tests {
         assert_eq!(places.uncountable("app"), [1]);
         assert_eq!(places.held("app"), None, "nobody has told a number");
         assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+    }
+
+    #[test]
+    fn an_app_that_nobody_names_any_more_is_counted_anew_when_somebody_does() {
+        let mut places = Places::new(1);
+        for app in ["one", "other"] {
+            places.counted(app, 1, listed(&["a"]));
+        }
+        places.keep(&HashSet::from(["one".to_owned()]));
+        assert_eq!(places.fit("one", "b", &1), Fit::Full { used: 1, limit: 1 });
+        assert_eq!(places.fit("other", "b", &1), Fit::Unknown);
     }
 
     #[test]

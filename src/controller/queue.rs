@@ -233,6 +233,12 @@ impl<K: Clone + Eq + Hash + Ord, S: Copy + Eq + Hash> Queue<K, S> {
         }
     }
 
+    /// There will be no more permits of these slots: who waits for one is decided again.
+    pub fn close(&mut self, concerns: impl Fn(S) -> bool) {
+        self.recheck(&concerns);
+        self.ready.retain(|slot, _| !concerns(*slot));
+    }
+
     /// Lets the delayed ones whose moment has come wait for a worker; how many they were.
     pub fn release(&mut self, now: Instant) -> usize {
         let mut released = 0;

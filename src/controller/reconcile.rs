@@ -1,7 +1,7 @@
 //! One step of a pass: read the object, decide, act, write the status.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::gates::Gates;
 use super::holds::Holds;
 use super::index::Index;
 use super::key::Key;
+use super::locked::locked;
 use super::mark::Expected;
 use super::objects::{Found, Objects};
 use super::pass::Pass;
@@ -63,11 +64,6 @@ pub struct Reconciler {
     pub swept: Swept,
     /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
     pub(super) release_after: Duration,
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic leaves behind is whole: no lock is held across more than one step of its content.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reconciler {
@@ -133,14 +129,16 @@ impl Reconciler {
     /// The object is gone: everything known of it goes too.
     pub fn forget(&self, key: &Key) {
         let peers = self.index().remove(key);
-        self.leave_gates(key);
-        self.places().forget(key);
+        self.rest(key);
+        self.accounts.leave(key);
         locked(&self.suspects).remove(key);
         self.wake_all(peers);
     }
 
-    /// The object waits behind no gate any more; where it was the prober of one, another one is.
-    pub(super) fn leave_gates(&self, key: &Key) {
+    /// The object has nothing more to do: no place is kept for it and it waits behind no gate; where it was the prober of
+    /// one, another one is.
+    pub(super) fn rest(&self, key: &Key) {
+        self.places().forget(key);
         self.gates().forget(key);
         self.gate_bell.notify_one();
     }
@@ -236,7 +234,7 @@ impl Reconciler {
             let other = self.index().other_of(key);
             let call = match decide(&object, &pass.facts, other.as_ref()) {
                 Action::Nothing => {
-                    self.leave_gates(key);
+                    self.rest(key);
                     self.release(key);
                     return (lane, Next::Done);
                 }

@@ -12,8 +12,9 @@ use super::account::Account;
 use super::causes::gate_of;
 use super::index::App;
 use super::key::Key;
+use super::locked::locked;
 use super::mark::Expected;
-use super::reconcile::{Reconciler, locked};
+use super::reconcile::Reconciler;
 use super::wanted::Want;
 use crate::decide::{GateKind, Lane};
 use crate::live::operation::{GroupStatus, ListPage};
@@ -87,6 +88,8 @@ impl Sweeps {
             let due: Vec<App> = {
                 let index = self.reconciler.index();
                 self.reconciler.swept.keep(index.apps(), now);
+                // Beside the index: who begins to wait for a count is not forgotten with an app that seemed to be gone.
+                self.reconciler.places().keep(&index.apps().map(App::scope).collect());
                 let due = index.apps().filter(|app| was_due(&app.scope(), self.interval, looked, now));
                 due.cloned().collect()
             };
@@ -106,9 +109,22 @@ impl Sweeps {
         let (reconciler, under_way, interval) =
             (Arc::clone(&self.reconciler), Arc::clone(&self.under_way), self.interval);
         tokio::spawn(async move {
+            // Were it to count as under way after a panic, the app would never be swept again.
+            let _ended = Ended { task: task.clone(), under_way };
             sweep(&reconciler, &task.0, want, interval).await;
-            locked(&under_way).remove(&task);
         });
+    }
+}
+
+/// Says that a sweep is under way no more, however it ends.
+struct Ended {
+    task: (App, Option<Want>),
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        locked(&self.under_way).remove(&self.task);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::index::App;
-use super::reconcile::locked;
+use super::locked::locked;
 
 /// When each app was swept last; one that never was, since it is known.
 #[derive(Debug, Default)]

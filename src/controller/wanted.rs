@@ -1,11 +1,12 @@
 //! What objects wait for of their apps: a count or a list of its groups.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::Notify;
 
 use super::index::App;
+use super::locked::locked;
 
 /// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +27,7 @@ pub struct Wanted {
 impl Wanted {
     /// Asks for it; several askers are one.
     pub fn ask(&self, app: &App, want: Want) {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut apps = locked(&self.apps);
         let asked = apps.entry(app.clone()).or_insert(want);
         *asked = want.max(*asked);
         drop(apps);
@@ -36,7 +37,7 @@ impl Wanted {
     /// Waits until something is asked for, and takes all of it.
     pub async fn next(&self) -> HashMap<App, Want> {
         loop {
-            let asked = std::mem::take(&mut *self.apps.lock().unwrap_or_else(PoisonError::into_inner));
+            let asked = std::mem::take(&mut *locked(&self.apps));
             if !asked.is_empty() {
                 return asked;
             }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
+use super::locked::locked;
 use super::reconcile::Reconciler;
 use super::scrape::GROUPS;
 use crate::decide::{GateKind, Lane, triage};
@@ -65,11 +66,11 @@ impl Progress {
 
     /// What the watch fails with, while it fails.
     fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        locked(&self.trouble).clone()
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
+        *locked(&self.trouble) = trouble;
     }
 }
 
@@ -88,7 +89,16 @@ pub async fn watch(
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let events = watcher(api, config).backoff(Delays::default());
-    follow(reconciler, (namespace.as_deref(), several), &progress, events, listed).await;
+    let following = follow(Arc::clone(&reconciler), (namespace.as_deref(), several), &progress, events, listed);
+    tokio::join!(following, warn_of_missing(&reconciler, namespace.as_deref()));
+}
+
+/// A namespace that is not there can be watched like an empty one: a mistake in its name would look like nothing to do.
+async fn warn_of_missing(reconciler: &Reconciler, namespace: Option<&str>) {
+    let Some(namespace) = namespace else { return };
+    if matches!(reconciler.objects.namespace(namespace).await, Ok(None)) {
+        tracing::warn!(namespace, "there is no such namespace: it is watched until there is; see --namespace");
+    }
 }
 
 async fn follow(
@@ -210,7 +220,9 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, lis
         Err(invalid) => {
             let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
             let generation = invalid.metadata.generation.unwrap_or_default();
-            if reconciler.index().observe_unreadable(&key, uid, generation, list) {
+            let (new, peers) = reconciler.index().observe_unreadable(&key, uid, generation, list);
+            reconciler.wake_all(peers);
+            if new {
                 reconciler.work.add(&key, Lane::Change);
             }
         }

@@ -1,7 +1,7 @@
 //! The queue as the tasks share it: its lock, and who is woken when.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::accounts::{AccountId, Slot};
 use super::key::Key;
+use super::locked::locked;
 use super::queue::{Depths, Next, Queue};
 use crate::decide::Lane;
 use crate::live::Operation;
@@ -28,20 +29,19 @@ pub struct Work {
 
 impl Work {
     fn queue(&self) -> MutexGuard<'_, Queue<Key, Slot>> {
-        // Every method of the queue is one step: what a panic leaves behind is whole.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.queue)
     }
 
     fn bell(&self, slot: Slot) -> Arc<Notify> {
-        let mut bells = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bells = locked(&self.ready);
         Arc::clone(bells.entry(slot).or_default())
     }
 
     /// An account is gone: who waited for one of its permits is decided again.
     pub fn end_account(&self, account: AccountId) {
-        self.queue().recheck(|slot| slot.account == account);
+        self.queue().close(|slot| slot.account == account);
         self.waiting.notify_one();
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).retain(|slot, _| slot.account != account);
+        locked(&self.ready).retain(|slot, _| slot.account != account);
     }
 
     /// See [`Queue::add`].

@@ -124,7 +124,7 @@ impl Facts {
     /// A body is being recorded before its create is sent. To be told before the write: where that has an effect but no
     /// answer, nothing was sent all the same.
     pub fn attempted(&mut self, body: Option<String>) {
-        self.idle.extend(body);
+        self.idle.extend(body.filter(|body| !self.idle.contains(body)));
     }
 
     /// What is left when everything learned has been recorded.

@@ -169,7 +169,7 @@ fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
             Action::Write(Verdict::observed(desired, origin, facts, group))
         }
         Remote::Absent => Action::Write(Verdict::not_found(desired, facts)),
-        Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
+        Remote::Deleted => Action::Write(Verdict::deleted(desired, true, facts)),
     }
 }
 
@@ -203,7 +203,7 @@ fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
     if object.deleted_group_policy() == DeletedGroupPolicy::Recover && facts.recovered().is_none() {
         return Action::Call(Call::Recover(desired.group.clone()));
     }
-    Action::Write(Verdict::deleted(desired, facts))
+    Action::Write(Verdict::deleted(desired, false, facts))
 }
 
 fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &GroupSnapshot) -> Action {

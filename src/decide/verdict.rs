@@ -160,12 +160,18 @@ impl Verdict {
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
-    pub(super) fn deleted(desired: &Desired, facts: &Facts) -> Self {
+    /// A deleted group, which stays so: the message names the ways out that are left.
+    pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
+        let (tried, else_what) = match (observes, facts.recovered()) {
+            (true, _) => ("", "; it will be noticed when somebody brings the group back"),
+            (false, Some(_)) => (", could not be brought back", ""),
+            (false, None) => ("", ", or set spec.deletedGroupPolicy to Recover"),
+        };
         Self::Other(Other {
             reason: Reason::GroupDeleted,
             message: format!(
-                "group {} of app {} was deleted and its id is blocked for about 30 days: edit spec.groupId \
-                 (every field may be edited now), or set spec.deletedGroupPolicy to Recover",
+                "group {} of app {} was deleted{tried} and its id is blocked for about 30 days: edit spec.groupId \
+                 (every field may be edited now){else_what}",
                 desired.group.group_id, desired.group.app_id
             ),
             learned: Learned::by(facts),

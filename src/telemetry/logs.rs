@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// The library warns of every list that is refused, in full; the operator tells it once.
-const DEFAULT: &str = "info,kube_runtime::watcher=error";
+/// The library tells of every request that fails and of every list that is refused, in full; the operator tells it once,
+/// with what to do.
+const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,14 +17,21 @@ pub enum LogFormat {
     Json,
 }
 
+/// The directives for what `RUST_LOG` says. What is more than a level of every day is taken as it stands.
+fn directives(asked: &str) -> String {
+    match asked.trim().to_ascii_lowercase().as_str() {
+        "" => format!("info,{QUIET}"),
+        level @ ("error" | "warn" | "info") => format!("{level},{QUIET}"),
+        _ => asked.to_owned(),
+    }
+}
+
 /// Starts logging. A malformed `RUST_LOG` is said, and `info` taken.
 pub fn start_logs(format: LogFormat) {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    let parsed = if asked.is_empty() { None } else { Some(EnvFilter::try_new(&asked)) };
-    let (filter, mistake) = match parsed {
-        Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(DEFAULT), Some(error)),
-        None => (EnvFilter::new(DEFAULT), None),
+    let (filter, mistake) = match EnvFilter::try_new(directives(&asked)) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(directives("")), Some(error)),
     };
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
@@ -36,5 +44,21 @@ pub fn start_logs(format: LogFormat) {
     }
     if let Some(error) = mistake {
         tracing::warn!(%error, "RUST_LOG cannot be read: logging at level info");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_leaves_out_what_the_operator_tells_itself_and_directives_are_taken_as_they_stand() {
+        for (asked, level) in [("", "info"), ("info", "info"), ("WARN", "warn"), ("error", "error")] {
+            assert_eq!(directives(asked), format!("{level},{QUIET}"));
+            assert!(EnvFilter::try_new(directives(asked)).is_ok());
+        }
+        for asked in ["debug", "trace", "info,kube_client=debug"] {
+            assert_eq!(directives(asked), asked);
+        }
     }
 }

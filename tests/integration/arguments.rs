@@ -3,7 +3,10 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::support::{Result, Scratch, shared_control_plane};
+use crate::world::World;
 
 /// Exit code and stderr of a start that fails; HOME is `home`, and nothing of the test's own environment is seen.
 fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
@@ -87,5 +90,20 @@ fn what_is_missing_or_taken_on_the_machine_is_told() -> Result<()> {
     assert!(code == Some(1) && told.contains("give another --probe-listen"), "{told}");
     let (code, told) = fails(&home, &["emulate", "--listen", &address], &[])?;
     assert!(code == Some(1) && told.contains("give another address"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told_and_the_others_are_worked_in() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    // Where it may watch any namespace, no refusal tells.
+    world.options.kubeconfig = world.control_plane.kubeconfig().to_owned();
+    world.options.args.push("--namespace=no-such-namespace".to_owned());
+    world.start()?;
+    world.create("room", json!({})).await?;
+    world.ready("room", "True", "Created").await?;
+    let told = async || Ok(world.log().contains("there is no such namespace"));
+    world.until("the missing namespace to be told", 10, told).await?;
+    assert!(world.log().lines().all(|line| !line.contains("no such namespace") || line.contains("no-such-namespace")));
     Ok(())
 }

@@ -89,6 +89,27 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    let args = ["--sweep-interval=168h", "--groups-per-app=5", "--requests-per-second=1"];
+    world.options.args.extend(args.map(str::to_owned));
+    world.start()?;
+    // The last of five has its place, and waits five seconds for its permit.
+    world.create_many("room", 5).await?;
+    world.count_of("Created", 1, 20).await?;
+    let waiting = world.list().await?.into_iter().rev().find(|object| !crate::world::is(object, "Created"));
+    let waiting = waiting.and_then(|object| object.metadata.name).unwrap_or_default();
+    let pause = |pause: Option<&str>| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": pause}}});
+    world.patch(&waiting, pause(Some("true"))).await?;
+    world.count_of("Created", 4, 20).await?;
+    world.create("instead", json!({})).await?;
+    world.ready("instead", "True", "Created").await?;
+    world.patch(&waiting, pause(None)).await?;
+    world.ready(&waiting, "False", "QuotaExceeded").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result<()> {
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::budget::{Budget, Fate, Permit};
-use crate::controller::reconcile::locked;
+use crate::controller::locked::locked;
 use crate::live::Operation;
 use crate::live::credentials::CredentialSource;
 

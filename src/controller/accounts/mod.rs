@@ -20,7 +20,7 @@ pub use watch::watch;
 
 use super::account::{Account, Share};
 use super::key::Key;
-use super::reconcile::locked;
+use super::locked::locked;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
 use crate::live::{ClientOptions, Endpoint};
 use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
@@ -175,6 +175,13 @@ impl Accounts {
         if let AccountKey::Named(key) = account {
             locked(&self.named).entry(key).waiting.insert(object.clone());
             self.bell.notify_one();
+        }
+    }
+
+    /// The object is gone: it waits for no account.
+    pub fn leave(&self, object: &Key) {
+        for entry in locked(&self.named).entries.values_mut() {
+            entry.waiting.remove(object);
         }
     }
 

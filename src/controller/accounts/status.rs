@@ -11,8 +11,9 @@ use super::{AccountKey, Seen};
 use crate::controller::account::Account;
 use crate::controller::events::Kind;
 use crate::controller::key::Key;
+use crate::controller::locked::locked;
 use crate::controller::objects::StoreError;
-use crate::controller::reconcile::{Reconciler, locked};
+use crate::controller::reconcile::Reconciler;
 use crate::decide::{Finding, Lane, account_status};
 use crate::resources::{ConditionType, LiveAccountStatus, Ready, Reason};
 

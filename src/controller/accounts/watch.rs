@@ -30,6 +30,11 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
     let (mut listed, mut told) = (Some(listed), false);
     let mut list = HashSet::new();
     while let Some(event) = events.next().await {
+        // To begin with a list counts as none: it may fail a moment later.
+        if told && matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
+            tracing::info!(namespace, "watching LiveAccounts again");
+            told = false;
+        }
         match event {
             Ok(Event::Init) => {
                 reconciler.metrics.lists.get_or_create(&ACCOUNTS).inc();

@@ -44,6 +44,18 @@ fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
 }
 
 #[test]
+fn one_that_cannot_be_read_any_more_holds_nothing_and_who_waited_for_it_is_told() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let (young, young_object) = object("young", 2, ready("Conflict"));
+    index.observe(&old, &old_object, 0);
+    index.observe(&young, &young_object, 0);
+    assert_eq!(index.observe_unreadable(&old, "old", 2, 0), (true, vec![young.clone()]));
+    assert_eq!(index.observe_unreadable(&old, "old", 2, 0), (false, vec![]));
+    assert_eq!(index.other_of(&young), None);
+}
+
+#[test]
 fn what_a_new_list_does_not_show_is_gone() {
     let mut index = Index::default();
     let (old, old_object) = object("old", 1, json!({}));

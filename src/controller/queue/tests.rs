@@ -84,6 +84,21 @@ fn a_small_share_keeps_every_lower_lane_alive() {
 }
 
 #[test]
+fn of_a_slot_that_is_closed_nobody_waits_and_nothing_is_kept() {
+    let mut queue = Small::default();
+    for (key, slot) in [(1, 7), (2, 8), (3, 7)] {
+        make_ready(&mut queue, key, Lane::Change, slot);
+    }
+    queue.close(|slot| slot == 7);
+    assert_eq!(queue.depths().ready, [(8, 1)]);
+    assert_eq!(BTreeSet::from_iter(drain(&mut queue)), BTreeSet::from([1, 3]));
+    for key in [1, 3] {
+        queue.finish(&key, Lane::Change, Next::Ready(9), Instant::now());
+    }
+    assert_eq!((queue.ready(9), queue.ready(7)), (2, 0));
+}
+
+#[test]
 fn delayed_ones_come_back_in_the_order_of_their_moments_and_behind_those_that_wait() {
     let (mut queue, start) = (Small::default(), Instant::now());
     for (key, seconds) in [(0, 300), (1, 30), (2, 299), (3, 1)] {

@@ -203,6 +203,31 @@ fn a_blocked_id_is_recovered_where_that_is_asked_for(#[case] answers: Vec<Answer
 }
 
 #[rstest]
+#[case::to_recover_it(json!({}), vec![Answer::Blocked], "or set spec.deletedGroupPolicy to Recover")]
+#[case::none_after_a_recovery(
+    json!({"deletedGroupPolicy": "Recover"}),
+    vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
+    "was deleted, could not be brought back and its id is blocked for about 30 days: edit spec.groupId (every field may \
+     be edited now)"
+)]
+#[case::none_of_an_observers_own(
+    json!({"managementPolicy": "Observe", "deletedGroupPolicy": "Recover"}),
+    vec![Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })],
+    "it will be noticed when somebody brings the group back"
+)]
+fn a_deleted_group_is_told_with_the_ways_out_that_are_left(
+    #[case] spec: Value,
+    #[case] answers: Vec<Answer>,
+    #[case] ends_with: &str,
+) {
+    let object = object(json!({"spec": spec}));
+    let (end, _) = play(&object, None, answers);
+    let status = end.verdict().unwrap().status(&object, None, at(NOW)).unwrap();
+    let message = message(&status, ConditionType::Ready);
+    assert!(message.ends_with(ends_with), "{message}");
+}
+
+#[rstest]
 #[case::found(vec![Answer::Group(info("theirs"))], "Ready=True/Observed observed=1")]
 #[case::none(
     vec![Answer::Refused(404, "ResourceNotExist")],

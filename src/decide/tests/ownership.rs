@@ -361,3 +361,12 @@ fn answer_of(told: &Answer) -> Result<Reply, CallError> {
     let name = crate::live::GroupRef { app_id: "demo".into(), group_id: "room1".into(), data_center: None };
     answer(&Call::Create(name, GroupFields::default()), told)
 }
+
+#[test]
+fn a_record_that_fails_over_and_over_is_remembered_once() {
+    let mut facts = Facts::default();
+    for body in ["one", "one", "other", "one"] {
+        facts.attempted(Some(body.to_owned()));
+    }
+    assert_eq!(facts.idle(), ["one", "other"]);
+}
