@@ -130,7 +130,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
-        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::conflict(&desired, holder, facts)));
+        return finalizer_in_step(object)
+            .unwrap_or_else(|| Action::Write(Verdict::conflict(object, &desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         if let Some(step) = finalizer_in_step(object) {
@@ -169,7 +170,7 @@ fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
             Action::Write(Verdict::observed(desired, origin, facts, group))
         }
         Remote::Absent => Action::Write(Verdict::not_found(desired, facts)),
-        Remote::Deleted => Action::Write(Verdict::deleted(desired, facts)),
+        Remote::Deleted => Action::Write(Verdict::deleted(object, desired, facts)),
     }
 }
 
@@ -203,7 +204,7 @@ fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
     if object.deleted_group_policy() == DeletedGroupPolicy::Recover && facts.recovered().is_none() {
         return Action::Call(Call::Recover(desired.group.clone()));
     }
-    Action::Write(Verdict::deleted(desired, facts))
+    Action::Write(Verdict::deleted(object, desired, facts))
 }
 
 fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &GroupSnapshot) -> Action {

@@ -7,9 +7,12 @@ use jiff::Timestamp;
 pub use status::unreadable_status;
 pub(super) use status::{attempting_status, judged_status};
 
+use super::conflict::has_record;
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
-use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Reason};
+use crate::resources::{
+    DeletedGroupPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin, Progress, Reason,
+};
 use status::Writer;
 
 /// How the fields of a live group compare with the spec.
@@ -160,12 +163,19 @@ impl Verdict {
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
-    pub(super) fn deleted(desired: &Desired, facts: &Facts) -> Self {
+    pub(super) fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Self {
+        let other_way = match (object.management_policy(), object.deleted_group_policy()) {
+            (ManagementPolicy::Observe, _) => {
+                ", or recover it by other means: managementPolicy Observe does not, and notices when somebody does"
+            }
+            (_, DeletedGroupPolicy::Recover) => "; deletedGroupPolicy Recover did not bring it back",
+            (_, DeletedGroupPolicy::Report) => ", or set spec.deletedGroupPolicy to Recover",
+        };
         Self::Other(Other {
             reason: Reason::GroupDeleted,
             message: format!(
                 "group {} of app {} was deleted and its id is blocked for about 30 days: edit spec.groupId \
-                 (every field may be edited now), or set spec.deletedGroupPolicy to Recover",
+                 (every field may be edited now){other_way}",
                 desired.group.group_id, desired.group.app_id
             ),
             learned: Learned::by(facts),
@@ -176,10 +186,20 @@ impl Verdict {
         Self::Paused(Learned::by(facts))
     }
 
-    pub(super) fn conflict(desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+    pub(super) fn conflict(object: &LiveMessageGroup, desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+        let had_it = match Learned::by(facts).origin {
+            OriginChange::Keep => has_record(object),
+            OriginChange::Clear => false,
+            OriginChange::Set(_) => true,
+        };
+        // The apiserver refuses another identity to an object that has had a group of its own.
+        let other_way = if had_it {
+            "set spec.managementPolicy of this one to Observe"
+        } else {
+            "edit this one (every field may be edited now)"
+        };
         let message = format!(
-            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
-             (every field may be edited now)",
+            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or {other_way}",
             desired.group.group_id, desired.group.app_id, holder.name
         );
         Self::waiting(Reason::Conflict, message, facts)

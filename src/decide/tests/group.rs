@@ -225,3 +225,44 @@ fn create_only_adopts_what_differs_and_never_modifies() {
     let answers = vec![Answer::Exists, Answer::Group(info("theirs"))];
     assert_eq!(shown(&new, answers), "Ready=True/AlreadyExists origin=Adopted observed=1");
 }
+
+#[rstest]
+#[case::asked_to_report(json!({}), vec![], "or set spec.deletedGroupPolicy to Recover")]
+#[case::nothing_to_recover(
+    json!({"deletedGroupPolicy": "Recover"}), vec![Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
+    "deletedGroupPolicy Recover did not bring it back"
+)]
+fn a_blocked_id_names_only_ways_out_that_are_left(
+    #[case] spec: Value,
+    #[case] then: Vec<Answer>,
+    #[case] expected: &str,
+) {
+    let answers = [vec![Answer::Blocked], then].concat();
+    let status = pass(&object(json!({ "spec": spec })), answers).unwrap();
+    let told = message(&status, ConditionType::Ready);
+    assert!(told.contains("edit spec.groupId") && told.ends_with(expected), "{told}");
+}
+
+#[test]
+fn an_observer_is_not_told_to_recover() {
+    let deleted = Answer::Group(GroupSnapshot { deleted: true, ..snapshot() });
+    for policy in ["Report", "Recover"] {
+        let observer = object(json!({"spec": {"managementPolicy": "Observe", "deletedGroupPolicy": policy}}));
+        let status = pass(&observer, vec![deleted.clone()]).unwrap();
+        let told = message(&status, ConditionType::Ready);
+        assert!(told.contains("edit spec.groupId") && !told.contains("spec.deletedGroupPolicy"), "{told}");
+        assert!(told.contains("managementPolicy Observe does not"), "{told}");
+    }
+}
+
+#[test]
+fn an_object_that_lost_its_group_is_not_told_to_edit_what_the_apiserver_keeps_fixed() {
+    let holder = Holder { name: "other/room".into() };
+    let told = |object: &LiveMessageGroup| {
+        let (end, _) = play(object, Some(&holder), vec![]);
+        let status = end.verdict().unwrap().status(object, None, at(NOW)).unwrap();
+        message(&status, ConditionType::Ready).to_owned()
+    };
+    assert!(told(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
+    assert!(told(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
+}
