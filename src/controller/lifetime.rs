@@ -72,8 +72,8 @@ impl Reconciler {
             return self.not_written(key, pass, lane, &error);
         }
         let status = object.status.as_ref();
-        let group = status.and_then(|status| status.group_id.as_deref()).unwrap_or_default();
-        let app = status.and_then(|status| status.app_id.as_deref()).unwrap_or_default();
+        let group = status.and_then(|status| status.group_id.as_deref()).or(object.group_id()).unwrap_or_default();
+        let app = status.and_then(|status| status.app_id.as_deref()).unwrap_or(&object.spec.app_id);
         let (kind, reason, what) = match release {
             Release::Deleted => {
                 let id = pass.facts.last_write().unwrap_or_default();

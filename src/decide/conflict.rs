@@ -46,7 +46,7 @@ pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
 }
 
 /// Whether the object has an origin or an attempt.
-fn has_record(object: &LiveMessageGroup) -> bool {
+pub(super) fn has_record(object: &LiveMessageGroup) -> bool {
     object.origin().is_some() || object.attempt().is_some()
 }
 

@@ -3,17 +3,24 @@
 use super::ownership::{may_delete, owns};
 use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
 use crate::live::{Call, GroupRef};
-use crate::resources::{LiveMessageGroup, Origin};
+use crate::resources::{DeletionPolicy, LiveMessageGroup, Origin};
 
 const NOT_OWN: &str = "this object did not create it";
+const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
+const NOT_ASKED: &str = "its deletionPolicy does not ask for a deletion";
 
 /// Deletes the group if it is the one this object created and nobody else names it, then lets the object go.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
     if !object.has_finalizer() {
         return Action::Nothing;
     }
-    let Some(group) = recorded_group(object).filter(|_| may_delete(object)) else {
-        return Action::Release(Release::Retained("its deletionPolicy does not ask for a deletion".to_owned()));
+    if !may_delete(object) {
+        let why = if asks_for_deletion(object) { ONLY_OBSERVES } else { NOT_ASKED };
+        return Action::Release(Release::Retained(why.to_owned()));
+    }
+    // Nothing is recorded of an object that still waited for its turn.
+    let Some(group) = recorded_group(object) else {
+        return Action::Release(Release::Retained(NOT_OWN.to_owned()));
     };
     if facts.has_deleted() {
         return Action::Release(Release::Deleted);
@@ -43,9 +50,16 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
 
 /// Why the group of an object that went without a deletion of ours stays, where its policy asks for one.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
-    let foreign = object.origin().is_some_and(|origin| *origin != Origin::Created);
     // With a deletionTimestamp it was held for a while, and what was to be told was told then.
-    (foreign && may_delete(object) && !object.is_deleting()).then_some(NOT_OWN)
+    let origin = object.origin().filter(|_| asks_for_deletion(object) && !object.is_deleting())?;
+    if !may_delete(object) {
+        return Some(ONLY_OBSERVES);
+    }
+    (*origin != Origin::Created).then_some(NOT_OWN)
+}
+
+fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
+    object.deletion_policy() == DeletionPolicy::Delete
 }
 
 /// The group that the status tells about: the spec may name another one already.

@@ -107,6 +107,9 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
         ErrorClass::NotAuthorized => {
             format!("{OWN} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
         }
+        ErrorClass::InvalidInput => {
+            format!("{operation} refuses a value of the spec, correct it: {}", without_request_id(error))
+        }
         _ => format!("{operation}: {}", without_request_id(error)),
     }
 }

@@ -130,7 +130,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
-        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::conflict(&desired, holder, facts)));
+        return finalizer_in_step(object)
+            .unwrap_or_else(|| Action::Write(Verdict::conflict(object, &desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         if let Some(step) = finalizer_in_step(object) {

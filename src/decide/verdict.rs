@@ -7,6 +7,7 @@ use jiff::Timestamp;
 pub use status::unreadable_status;
 pub(super) use status::{attempting_status, judged_status};
 
+use super::conflict::has_record;
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Reason};
@@ -182,10 +183,20 @@ impl Verdict {
         Self::Paused(Learned::by(facts))
     }
 
-    pub(super) fn conflict(desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+    pub(super) fn conflict(object: &LiveMessageGroup, desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
+        let had_it = match Learned::by(facts).origin {
+            OriginChange::Keep => has_record(object),
+            OriginChange::Clear => false,
+            OriginChange::Set(_) => true,
+        };
+        // The apiserver refuses another identity to an object that has had a group of its own.
+        let other_way = if had_it {
+            "set spec.managementPolicy of this one to Observe"
+        } else {
+            "edit this one (every field may be edited now)"
+        };
         let message = format!(
-            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or edit this one \
-             (every field may be edited now)",
+            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or {other_way}",
             desired.group.group_id, desired.group.app_id, holder.name
         );
         Self::waiting(Reason::Conflict, message, facts)

@@ -104,7 +104,7 @@ reasons! {
     Available: Ready::True, Progress::Settled,
         "Of a LiveAccount: its credentials are there, and Alibaba Cloud has not rejected them.";
     GroupDeleted: Ready::False, Progress::Stalled,
-        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover.";
+        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the id is free again, a reconcile that is asked for creates the group anew.";
     GroupNotFound: Ready::False, Progress::Stalled,
         "There is no such group, and the operator may not create it because it only observes.";
     InvalidInput: Ready::False, Progress::Stalled,
@@ -132,7 +132,7 @@ reasons! {
     Rejected: Ready::False, Progress::Stalled,
         "The Live API refused the call for a reason this version does not know; the message names its answer. The operator tries again slowly.";
     Conflict: Ready::False, Progress::Stalled,
-        "Another object already manages this group (same appId and group id); the message names it. Delete one of the two or edit this one (every field may be edited now).";
+        "Another object already manages this group (same appId and group id); the message names it. Delete one of the two, or edit this one: every field, unless it has had a group of its own; then set its managementPolicy to Observe.";
     InSync: Ready::Unchanged, Progress::Settled,
         "Every field that the spec names is so in the group.";
     ImmutableFieldsDiffer: Ready::Unchanged, Progress::Settled,

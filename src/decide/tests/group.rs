@@ -250,3 +250,15 @@ fn create_only_adopts_what_differs_and_never_modifies() {
     let answers = vec![Answer::Exists, Answer::Group(info("theirs"))];
     assert_eq!(shown(&new, answers), "Ready=True/AlreadyExists origin=Adopted observed=1");
 }
+
+#[test]
+fn an_object_that_lost_its_group_is_not_told_to_edit_what_the_apiserver_keeps_fixed() {
+    let holder = Holder { name: "other/room".into() };
+    let told = |object: &LiveMessageGroup| {
+        let (end, _) = play(object, Some(&holder), vec![]);
+        let status = end.verdict().unwrap().status(object, None, at(NOW)).unwrap();
+        message(&status, ConditionType::Ready).to_owned()
+    };
+    assert!(told(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
+    assert!(told(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
+}

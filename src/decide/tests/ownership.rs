@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Lane, Release, record_before, triage};
+use crate::decide::{Lane, Release, record_before, retained_at_once, triage};
 use crate::live::GroupFields;
 
 /// An object that deletes its group, with a finalizer.
@@ -369,4 +369,29 @@ fn a_record_that_fails_over_and_over_is_remembered_once() {
         facts.attempted(Some(body.to_owned()));
     }
     assert_eq!(facts.idle(), ["one", "other"]);
+}
+
+#[test]
+fn an_object_that_goes_without_a_deletion_is_told_why() {
+    let why = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
+        Action::Release(Release::Retained(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let going = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
+    let waiting = with(deleting_policy(json!({})), going.clone());
+    assert!(why(&waiting).contains("did not create it"), "it still waited for its turn");
+    let made = pass(&attempted(deleting_policy(json!({})), &Facts::default(), 100), vec![Answer::Created]);
+    let made = LiveMessageGroup { status: made, ..deleting_policy(json!({})) };
+    let observing = json!({"spec": {"managementPolicy": "Observe"}});
+    assert!(why(&with(with(made.clone(), observing.clone()), going.clone())).contains("Observe"));
+    let retained = with(with(made.clone(), json!({"spec": {"deletionPolicy": "Retain"}})), going);
+    assert!(why(&retained).contains("deletionPolicy"));
+    // Without a finalizer it is gone at once.
+    assert!(retained_at_once(&with(made.clone(), observing)).unwrap().contains("Observe"));
+    assert_eq!(retained_at_once(&with(made.clone(), json!({"spec": {"deletionPolicy": "Retain"}}))), None);
+    assert_eq!(retained_at_once(&made), None);
+    assert_eq!(
+        retained_at_once(&object(json!({"spec": {"deletionPolicy": "Delete", "managementPolicy": "Observe"}}))),
+        None
+    );
 }

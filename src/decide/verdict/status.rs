@@ -167,7 +167,11 @@ impl<'a> Writer<'a> {
             Sync::ImmutableDiffer(fields) => (
                 ConditionStatus::False,
                 Reason::ImmutableFieldsDiffer,
-                format!("the group differs in {}, which the Live API cannot change", fields.join(" and ")),
+                format!(
+                    "the group differs in {}, which the Live API cannot change: take the group's values into a new \
+                     object, or live with the difference",
+                    fields.join(" and ")
+                ),
             ),
             Sync::NotTaken(fields) => (
                 ConditionStatus::False,
