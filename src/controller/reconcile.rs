@@ -16,7 +16,7 @@ use super::index::Index;
 use super::key::Key;
 use super::locked::locked;
 use super::mark::Expected;
-use super::objects::{Found, Objects};
+use super::objects::{Found, Objects, StoreError};
 use super::pass::Pass;
 use super::permission::Permission;
 use super::places::Places;
@@ -27,7 +27,7 @@ use super::wanted::Wanted;
 use super::watch::LOST_RIGHTS;
 use super::work::Work;
 use crate::decide::{Action, Lane, Verdict, decide, unreadable_status};
-use crate::resources::{LiveMessageGroup, Reason};
+use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Reason};
 use crate::telemetry::Metrics;
 
 /// An object behind a gate is woken by it; this is only the net below.
@@ -167,17 +167,15 @@ impl Reconciler {
                 self.forget(key);
                 (lane, Next::Done)
             }
-            Ok(Found::Unreadable { identity: (uid, generation), status, error }) => {
-                let message = format!("the stored object cannot be read: {error}");
+            Ok(Found::Unreadable { identity, status, error }) => {
                 tracing::warn!(object = %key, error, "a stored object cannot be read: the others go on");
-                let now = jiff::Timestamp::now();
-                if let Some(status) = unreadable_status(*status, generation, message, now)
-                    && let Err(error) = self.objects.write_status(key, &uid, &status).await
-                {
-                    tracing::warn!(object = %key, %error, "its status could not be written");
-                    return (Lane::Retry, Next::After(AFTER_PANIC));
+                match self.unreadable(key, identity, *status, &error).await {
+                    Ok(()) => (lane, Next::Done),
+                    Err(error) => {
+                        tracing::warn!(object = %key, %error, "its status could not be written");
+                        (Lane::Retry, Next::After(AFTER_PANIC))
+                    }
                 }
-                (lane, Next::Done)
             }
             Err(error) => {
                 if error.is_forbidden() {
@@ -190,6 +188,30 @@ impl Reconciler {
                 (lane, Next::After(delay.min(Duration::from_secs(30))))
             }
         }
+    }
+
+    /// Tells of an object that cannot be read, in its status and, where that is new, by an event.
+    async fn unreadable(
+        &self,
+        key: &Key,
+        (uid, generation): (String, i64),
+        status: LiveMessageGroupStatus,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let reason = Reason::InvalidSpec.as_str();
+        let known = status.conditions.iter().any(|condition| condition.reason == reason);
+        let message = format!("the stored object cannot be read, correct it or update the operator: {error}");
+        let Some(status) = unreadable_status(status, generation, message.clone(), jiff::Timestamp::now()) else {
+            return Ok(());
+        };
+        self.objects.write_status(key, &uid, &status).await?;
+        if !known {
+            let mut object = LiveMessageGroup::new(key.name(), LiveMessageGroupSpec::default());
+            object.metadata.namespace = Some(key.namespace().to_owned());
+            object.metadata.uid = Some(uid);
+            self.events.publish(&object, Kind::Warning, reason, "Reconcile", &message);
+        }
+        Ok(())
     }
 
     /// Goes on with the pass over an object that was read just now.

@@ -110,6 +110,12 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
     for (name, _) in &unreadable {
         world.until(&format!("{name} to be InvalidSpec"), 20, async || told(name)).await?;
     }
+    let warned = |name: &str| -> Result<usize> {
+        let of = format!("involvedObject.name={name},reason=InvalidSpec,type=Warning");
+        let events = ["get", "events", "-n", &namespace, "--field-selector", &of, "--output=name"];
+        Ok(world.control_plane.kubectl(&events)?.lines().count())
+    };
+    world.until("the event of an object that cannot be read", 20, async || Ok(warned("text")? == 1)).await?;
     world.create("good", json!({})).await?;
     world.ready("good", "True", "Created").await?;
     let patch = json!({"spec": {"appId": "demo"}}).to_string();

@@ -126,7 +126,9 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
         }
         Step::Unreadable => {
             let generation = object.metadata.generation.unwrap_or_default();
-            let message = "the stored object cannot be read: a field of another version".to_owned();
+            let message =
+                "the stored object cannot be read, correct it or update the operator: a field of another version"
+                    .to_owned();
             unreadable_status(object.status.unwrap_or_default(), generation, message, start)
         }
     };
