@@ -197,7 +197,10 @@ impl Explorer {
     }
 
     fn not_written(&mut self, mut world: World, i: usize, pass: Pass) {
-        release(&mut world, i);
+        let gone = world.slots[i].stored.is_none_or(|stored| stored.uid != pass.uid);
+        if gone || !self.library.facts.get(pass.facts).has_effect() {
+            release(&mut world, i);
+        }
         world.slots[i].pass = Some(Pass { stuck: true, ..pass });
         world.slots[i].queued = true;
         self.emit(world, "fails to write before the call");
