@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use live_message_operator::live::Call;
+use live_message_operator::live::{Call, GroupFields};
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
@@ -36,6 +36,29 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("deleted", "True", "AlreadyExists").await?;
     assert_eq!(world.calls("DescribeLiveMessageGroup", "left")?, 0, "a list that agrees is no reason to look");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects() -> Result<()> {
+    let groups = (0..170).map(|n| format!("{APP}/there{n}")).collect();
+    let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
+    world.options.args.push(INTERVAL.into());
+    world.start()?;
+    world.create("watched", json!({"managementPolicy": "Observe"})).await?;
+    world.create("deleted", json!({})).await?;
+    world.ready("watched", "False", "GroupNotFound").await?;
+    world.ready("deleted", "True", "Created").await?;
+    let hand = ByHand::at(&world)?;
+    hand.call(Call::Delete(group("deleted"), None)).await?;
+    world.ready("deleted", "False", "GroupDeleted").await?;
+    // Both are on the fourth page, and the first one only is listed.
+    hand.call(Call::Create(group("watched"), GroupFields::default())).await?;
+    hand.call(Call::Recover(group("deleted"))).await?;
+    world.ready("watched", "True", "Observed").await?;
+    world.ready("deleted", "True", "AlreadyExists").await?;
+    let second = |request: &Request| request.param("PageNumber") == Some("2");
+    assert!(!world.emulator.requests()?.iter().any(second), "each object is described instead");
     Ok(())
 }
 
