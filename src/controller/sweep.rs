@@ -227,9 +227,12 @@ async fn list(
 async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, CallError> {
     let mut tries = 0;
     loop {
-        let _turn = account.turn().await;
+        let turn = account.turn().await;
         let permit = account.permit(Operation::ListByPage).await;
-        match account.send(&call, permit).await {
+        let answer = account.send(&call, permit).await;
+        // Nobody waits for a list that is only to be repeated.
+        drop(turn);
+        match answer {
             Ok(answer) => match answer.value {
                 Reply::Page(page) => return Ok(page),
                 other => tracing::error!(?other, "a list was answered by something else"),
