@@ -2,6 +2,7 @@
 
 mod key;
 mod limits;
+mod loading;
 mod sources;
 mod status;
 mod watch;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use key::{AccountId, AccountKey, Slot};
 pub use limits::{Budgets, Numbers, Own, Permits, Rate};
+pub use loading::{Loading, run as end_loads};
 pub use status::run as keep_statuses;
 pub use watch::watch;
 
@@ -102,6 +104,8 @@ pub struct Accounts {
     kube: Client,
     named: Mutex<Named>,
     appeared: mpsc::UnboundedSender<Appeared>,
+    /// Who waits while credentials are being loaded.
+    pub loading: Loading,
     /// Rung when a status may have to be written.
     bell: Arc<Notify>,
 }
@@ -120,8 +124,8 @@ impl Accounts {
         let numbers = Arc::new(numbers);
         // The receiver is there: this cannot fail.
         let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
-        let (named, bell) = (Mutex::default(), Arc::default());
-        (Self { own, common, numbers, kube, named, appeared, bell }, receiver)
+        let (named, loading, bell) = (Mutex::default(), Loading::default(), Arc::default());
+        (Self { own, common, numbers, kube, named, appeared, loading, bell }, receiver)
     }
 
     /// The account of this number.
