@@ -212,23 +212,21 @@ impl Accounts {
         true
     }
 
-    /// The LiveAccount is gone; what calls were made with stays while something may need it.
-    fn vanish(&self, key: &Key) {
-        if let Some(entry) = locked(&self.named).entries.get_mut(key) {
-            entry.seen = None;
+    /// The LiveAccount is gone; what calls were made with stays while something may need it. Whether there was one.
+    fn vanish(&self, key: &Key) -> bool {
+        let seen = locked(&self.named).entries.get_mut(key).and_then(|entry| {
             entry.invalid = None;
-        }
+            entry.seen.take()
+        });
         self.bell.notify_one();
+        seen.is_some()
     }
 
-    /// The LiveAccounts of this namespace (all, where absent) that are none of these are gone.
-    fn keep_only(&self, namespace: Option<&str>, listed: &HashSet<Key>) {
-        let gone: Vec<Key> = {
-            let named = locked(&self.named);
-            let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
-            named.entries.keys().filter(of).cloned().collect()
-        };
-        gone.iter().for_each(|key| self.vanish(key));
+    /// The LiveAccounts of this namespace (all, where absent) that are none of these.
+    fn others_than(&self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+        let named = locked(&self.named);
+        let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
+        named.entries.keys().filter(of).cloned().collect()
     }
 
     /// Forgets accounts that are gone and that nobody names any more.
