@@ -12,6 +12,7 @@ mod holds;
 mod index;
 mod key;
 mod lifetime;
+mod line;
 mod mark;
 mod objects;
 mod outcome;

@@ -91,6 +91,23 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
 }
 
 #[tokio::test]
+async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=1".to_owned()]);
+    world.start()?;
+    world.create("first", json!({"deletionPolicy": "Delete"})).await?;
+    world.ready("first", "True", "Created").await?;
+    world.create("second", json!({})).await?;
+    world.create("third", json!({})).await?;
+    world.count_of("QuotaExceeded", 2, 20).await?;
+    world.delete("first").await?;
+    world.count_of("Created", 1, 20).await?;
+    world.count_of("QuotaExceeded", 1, 20).await?;
+    assert!(world.called("CreateLiveMessageGroup")?.codes().is_empty(), "none was refused");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=2".to_owned()]);
