@@ -12,7 +12,7 @@ use super::gates::PROBE_INTERVAL;
 use super::locked::locked;
 use super::scrape::OK;
 use crate::budget::Fate;
-use crate::live::credentials::{CredentialSource, CredentialsError, Refusal};
+use crate::live::credentials::{CredentialSource, CredentialsError, Held, Refusal};
 use crate::live::error::{Again, Delivery};
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
 use crate::telemetry::metrics::Calls;
@@ -61,6 +61,15 @@ struct Shared {
 struct Rejected {
     message: String,
     at: Instant,
+}
+
+/// There are no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// How the last try to load them failed, where there was one.
+    pub why: Option<String>,
+    /// When they are loaded again; `None` while they are.
+    pub again: Option<Duration>,
 }
 
 /// The right to make a call while the credentials are not proven yet: one at a time.
@@ -162,14 +171,23 @@ impl Account {
         locked(&self.rejected).as_ref().is_some_and(|rejected| rejected.at.elapsed() < PROBE_INTERVAL)
     }
 
-    /// Why no call can be made now, and how long that is the answer; `None` where there are credentials. Waits while
-    /// they are being loaded and there are no older ones. What `ends` something may use credentials that are there no
-    /// longer where they came from.
-    pub async fn missing_credentials(&self, ends: bool) -> Option<(String, Duration)> {
-        let current = self.credentials.current().await;
+    /// Why no call can be made now; `None` where there are credentials. What `ends` something may use credentials that
+    /// are there no longer where they came from.
+    pub fn missing_credentials(&self, ends: bool) -> Option<Missing> {
         let withdrawn = || self.credentials.withdrawn().filter(|_| !ends && self.id != AccountId::OWN);
-        let error = current.err().or_else(withdrawn)?;
-        Some((self.explain(&error), self.credentials.next_try()))
+        let error = match self.credentials.held() {
+            Held::Valid => withdrawn()?,
+            Held::Missing(error) => error,
+            Held::Renewing(before) => {
+                return Some(Missing { why: before.map(|error| self.explain(&error)), again: None });
+            }
+        };
+        Some(Missing { why: Some(self.explain(&error)), again: Some(self.credentials.next_try()) })
+    }
+
+    /// Waits while its credentials are being loaded and there are no older ones.
+    pub async fn loaded(&self) {
+        drop(self.credentials.current().await);
     }
 
     /// Whether its credentials are there no longer where they came from: what is held is for deletions alone.

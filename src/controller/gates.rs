@@ -6,10 +6,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use super::line::Line;
 use crate::decide::GateKind;
 use crate::resources::Reason;
 
@@ -40,19 +41,11 @@ pub enum Passage {
     Shut(Reason, String),
 }
 
-/// Objects in the order in which they came, each once; every step is cheap however many they are.
-#[derive(Debug)]
-struct Parked<K> {
-    order: BTreeMap<i64, K>,
-    places: HashMap<K, i64>,
-    next: i64,
-}
-
 #[derive(Debug)]
 struct Gate<K> {
     reason: Reason,
     message: String,
-    parked: Parked<K>,
+    parked: Line<K>,
     prober: Option<(K, Instant)>,
     /// When the last probe told something; the next one goes out a minute later at the earliest.
     probed: Option<Instant>,
@@ -151,7 +144,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             }
             return Vec::new();
         }
-        self.shut.remove(name).map_or_else(Vec::new, |gate| gate.parked.order.into_values().collect())
+        self.shut.remove(name).map_or_else(Vec::new, |mut gate| gate.parked.take(usize::MAX))
     }
 
     /// A probe told nothing about the cause (time-out, throttling): another one may be sent after a minute.
@@ -184,7 +177,9 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     pub fn release(&mut self, prefix: &str) -> Vec<K> {
         let opened = self.shut.extract_if(|name, _| name.scope.starts_with(prefix));
         opened
-            .flat_map(|(_, gate)| gate.parked.order.into_values().chain(gate.prober.map(|(prober, _)| prober)))
+            .flat_map(|(_, mut gate)| {
+                gate.parked.take(usize::MAX).into_iter().chain(gate.prober.map(|(prober, _)| prober))
+            })
             .collect()
     }
 
@@ -229,7 +224,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     pub fn next_due(&self) -> Option<Instant> {
         self.shut
             .values()
-            .filter(|gate| !gate.parked.order.is_empty())
+            .filter(|gate| !gate.parked.is_empty())
             .map(|gate| gate.prober.as_ref().map_or(gate.next_probe, |(_, patience)| *patience))
             .min()
     }
@@ -237,8 +232,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 
 impl<K: Clone + Eq + Hash> Gate<K> {
     fn new(reason: Reason, next_probe: Instant) -> Self {
-        let parked = Parked { order: BTreeMap::new(), places: HashMap::new(), next: 0 };
-        let (message, prober, probed) = (String::new(), None, None);
+        let (message, parked, prober, probed) = (String::new(), Line::default(), None, None);
         Self { reason, message, parked, prober, probed, next_probe, interval: PROBE_INTERVAL }
     }
 
@@ -265,39 +259,12 @@ impl<K: Clone + Eq + Hash> Gate<K> {
     }
 
     fn is_deserted(&self) -> bool {
-        self.prober.is_none() && self.parked.order.is_empty()
+        self.prober.is_none() && self.parked.is_empty()
     }
 
     fn drop_silent_prober(&mut self, now: Instant) {
         if self.prober.as_ref().is_some_and(|(_, patience)| *patience <= now) {
             self.prober = None;
         }
-    }
-}
-
-impl<K: Clone + Eq + Hash> Parked<K> {
-    fn push(&mut self, key: &K) {
-        if !self.places.contains_key(key) {
-            self.places.insert(key.clone(), self.next);
-            self.order.insert(self.next, key.clone());
-            self.next += 1;
-        }
-    }
-
-    fn push_front(&mut self, key: &K) {
-        self.remove(key);
-        let place = self.order.first_key_value().map_or(self.next, |(first, _)| *first) - 1;
-        self.places.insert(key.clone(), place);
-        self.order.insert(place, key.clone());
-    }
-
-    fn remove(&mut self, key: &K) {
-        if let Some(place) = self.places.remove(key) {
-            self.order.remove(&place);
-        }
-    }
-
-    fn first(&self) -> Option<K> {
-        self.order.first_key_value().map(|(_, key)| key.clone())
     }
 }

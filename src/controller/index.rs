@@ -320,11 +320,13 @@ impl Index {
         self.of_app(app).find_map(|(_, record)| record.mark.data_center)
     }
 
-    /// The objects of this app whose group is recorded as live, by its id.
-    pub fn live_in(&self, app: &App) -> Vec<(String, Key)> {
+    /// The objects of this app that have recorded how their group is, by its id.
+    pub fn recorded_in(&self, app: &App) -> Vec<(String, Key, Expected)> {
         self.of_app(app)
-            .filter(|(_, record)| record.mark.expected == Expected::Live)
-            .filter_map(|(key, record)| Some((record.identity.as_ref()?.group_id.clone(), key.clone())))
+            .filter(|(_, record)| record.mark.expected != Expected::Nothing)
+            .filter_map(|(key, record)| {
+                Some((record.identity.as_ref()?.group_id.clone(), key.clone(), record.mark.expected))
+            })
             .collect()
     }
 

@@ -12,6 +12,7 @@ mod holds;
 mod index;
 mod key;
 mod lifetime;
+mod line;
 mod locked;
 mod mark;
 mod objects;
@@ -140,6 +141,7 @@ pub async fn run(config: Config) {
     }
     tasks.spawn(until(stop.clone(), dispatch_all(Arc::clone(&reconciler), appeared, stop.clone(), tasks.clone())));
     tasks.spawn(until(stop.clone(), accounts::keep_statuses(Arc::clone(&reconciler))));
+    tasks.spawn(until(stop.clone(), accounts::end_loads(Arc::clone(&reconciler))));
     let releasing = Arc::clone(&reconciler);
     tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
     tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));

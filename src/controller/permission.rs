@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::Account;
+use super::account::{Account, Missing};
 use super::accounts::{AccountKey, Slot};
 use super::causes::gates_of;
 use super::gates::Passage;
@@ -22,6 +22,9 @@ use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason}
 
 /// An object that waits for a count of its app's groups is woken by it; this is only the net below.
 const COUNTING: Duration = Duration::from_secs(60);
+
+/// An object that waits while credentials are being loaded is woken when that has ended; this is only the net below.
+const LOADING: Duration = Duration::from_secs(60);
 
 /// An object that waits for a LiveAccount or its Secret is woken when they come. It looks by itself once more, when
 /// waiting has become a fault.
@@ -47,8 +50,12 @@ impl Reconciler {
             Ok(account) => account,
             Err(why) => return self.without_credentials(key, object, pass, (why, PARKED)),
         };
-        if let Some(missing) = account.missing_credentials(object.is_deleting()).await {
-            return self.without_credentials(key, object, pass, missing);
+        if let Some(Missing { why, again }) = account.missing_credentials(object.is_deleting()) {
+            if again.is_none() {
+                self.accounts.loading.wait(&account, Some(key));
+            }
+            let Some(why) = why else { return Permission::Later(LOADING) };
+            return self.without_credentials(key, object, pass, (why, again.unwrap_or(LOADING)));
         }
         let now = Instant::now().into_std();
         if let Some(wait) = self.holds().wait(pass.identity(), object, call, now) {

@@ -1,8 +1,10 @@
 //! The places of an app: how many groups it holds and may hold, so that an object that cannot fit is parked before any
 //! call. Pure.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+
+use super::line::Line;
 
 /// Groups an app may hold unless its quota was raised, deleted ones not counted (source: the limits of
 /// CreateLiveMessageGroup).
@@ -34,12 +36,12 @@ struct App<K> {
     /// The ids of the groups that are there, as the last whole list told.
     listed: Option<HashSet<String>>,
     reserved: HashSet<K>,
-    waiting: VecDeque<K>,
+    waiting: Line<K>,
 }
 
 impl<K> Default for App<K> {
     fn default() -> Self {
-        Self { used: None, counted: false, listed: None, reserved: HashSet::new(), waiting: VecDeque::new() }
+        Self { used: None, counted: false, listed: None, reserved: HashSet::new(), waiting: Line::default() }
     }
 }
 
@@ -69,24 +71,24 @@ impl<K: Clone + Eq + Hash> Places<K> {
             return Fit::Fits;
         }
         let Some(used) = app.used else {
-            app.wait(key);
+            app.waiting.push(key);
             return Fit::Unknown;
         };
         let taken = used + app.reserved.len() as u64;
         // An app that holds more than it may has a higher limit than is known here: the service itself will refuse.
         if taken < limit || used > limit {
-            app.waiting.retain(|waiting| waiting != key);
+            app.waiting.remove(key);
             app.reserved.insert(key.clone());
             return Fit::Fits;
         }
         match &app.listed {
             Some(listed) if listed.contains(group) => Fit::Fits,
             Some(_) => {
-                app.wait(key);
+                app.waiting.push(key);
                 Fit::Full { used: taken, limit }
             }
             None => {
-                app.wait(key);
+                app.waiting.push(key);
                 Fit::Unlisted
             }
         }
@@ -108,7 +110,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
     pub fn forget(&mut self, key: &K) {
         for app in self.apps.values_mut() {
             app.reserved.remove(key);
-            app.waiting.retain(|waiting| waiting != key);
+            app.waiting.remove(key);
         }
     }
 
@@ -135,7 +137,20 @@ impl<K: Clone + Eq + Hash> Places<K> {
         }
         let free = if used > limit { u64::MAX } else { limit.saturating_sub(used + app.reserved.len() as u64) };
         let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
-        app.waiting.drain(..wake.min(app.waiting.len())).collect()
+        app.waiting.take(wake)
+    }
+
+    /// A group of the app was deleted. Returns who is to ask again: who waited longest for the place.
+    pub fn freed(&mut self, app: &str, group: &str) -> Vec<K> {
+        let limit = self.limit;
+        let Some(app) = self.apps.get_mut(app) else { return Vec::new() };
+        if let Some(listed) = &mut app.listed {
+            listed.remove(group);
+        }
+        let Some(used) = &mut app.used else { return Vec::new() };
+        *used = used.saturating_sub(1);
+        let fits = *used + (app.reserved.len() as u64) < limit;
+        app.waiting.take(usize::from(fits))
     }
 
     /// How many groups an app holds, those on their way counted, where the service has told a number.
@@ -150,15 +165,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
         let app = self.apps.entry(app.to_owned()).or_default();
         app.used.get_or_insert(0);
         app.listed.get_or_insert_default();
-        app.waiting.drain(..).collect()
-    }
-}
-
-impl<K: Clone + Eq> App<K> {
-    fn wait(&mut self, key: &K) {
-        if !self.waiting.contains(key) {
-            self.waiting.push_back(key.clone());
-        }
+        app.waiting.take(usize::MAX)
     }
 }
 
@@ -192,6 +199,19 @@ mod tests {
         assert_eq!(places.counted("app", 2, listed(&["there", "a"])), Vec::<i32>::new());
         assert_eq!(places.counted("app", 1, listed(&["a"])), [2]);
         assert_eq!(places.fit("app", "b", &2), Fit::Fits);
+    }
+
+    #[test]
+    fn a_group_that_is_deleted_frees_its_place_for_who_waited_longest() {
+        let mut places = Places::new(2);
+        assert_eq!(places.freed("app", "a"), Vec::<i32>::new(), "nobody has counted");
+        places.counted("app", 2, listed(&["a", "b"]));
+        for (group, key) in [("c", 1), ("d", 2)] {
+            assert_eq!(places.fit("app", group, &key), Fit::Full { used: 2, limit: 2 });
+        }
+        assert_eq!(places.freed("app", "a"), [1]);
+        assert_eq!(places.fit("app", "c", &1), Fit::Fits);
+        assert_eq!(places.fit("app", "a", &3), Fit::Full { used: 2, limit: 2 }, "it is there no longer");
     }
 
     #[test]

@@ -181,7 +181,12 @@ fn queues(reconciler: &Reconciler, state: &State) {
 }
 
 fn accounts(reconciler: &Reconciler, state: &State) {
-    for (key, reason, account) in reconciler.accounts.standings() {
+    // An operator of LiveAccounts only needs no credentials of its own: that there are none is no fault.
+    let own_is_used = reconciler.index().apps().any(|app| app.account == AccountKey::Own);
+    let standings = reconciler.accounts.standings().into_iter();
+    for (key, reason, account) in standings
+        .filter(|(key, reason, _)| own_is_used || *key != AccountKey::Own || *reason != Reason::CredentialsMissing)
+    {
         let available = if reason.ready() == Ready::True { 1.0 } else { 0.0 };
         state.accounts.set(&AccountLabels { account: key.label(), reason: reason.as_str() }, available);
         for operation in Operation::ALL {

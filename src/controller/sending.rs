@@ -75,6 +75,10 @@ impl Reconciler {
             let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
             self.places().created(&account.scoped(&group.app_id), &group.group_id, key, new);
         }
+        if let (Call::Delete(group, _), Ok(_)) = (call, result) {
+            let next = self.places().freed(&account.scoped(&group.app_id), &group.group_id);
+            self.wake_all(next);
+        }
         let class = match result {
             Ok(_) => None,
             // The next call of this object tells: a prober stays one.

@@ -144,10 +144,12 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         // One probe a minute is the only call while the credentials are refused.
         return ended(reconciler, want, "skipped");
     }
-    let expected = reconciler.index().live_in(app);
-    match list(reconciler, &account, app, want, interval, expected.len()).await {
+    let recorded = reconciler.index().recorded_in(app);
+    match list(reconciler, &account, app, want, interval, recorded.len()).await {
         Ok(Listed::Whole { total, ids }) => {
-            for (id, key) in expected.iter().filter(|(id, _)| !ids.contains(id)) {
+            // What is recorded as gone and is not listed is gone.
+            let live = recorded.iter().filter(|(_, _, expected)| *expected == Expected::Live);
+            for (id, key, _) in live.filter(|(id, ..)| !ids.contains(id)) {
                 tracing::info!(object = %key, group = id, "the sweep does not find the group");
                 reconciler.metrics.drifted();
                 reconciler.suspect(key, Expected::Live);
@@ -159,8 +161,8 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         Ok(Listed::Counted { total }) => {
             wake(reconciler, reconciler.places().counted(&app.scope(), total, None));
             if want.is_none() {
-                // Fewer objects than pages: each is described instead.
-                expected.iter().for_each(|(_, key)| reconciler.suspect(key, Expected::Live));
+                // Fewer objects than pages: each is described instead, also what is recorded as gone, for it may be back.
+                recorded.iter().for_each(|(_, key, expected)| reconciler.suspect(key, *expected));
                 reconciler.swept.done(app, SystemTime::now());
                 ended(reconciler, want, "success");
             }
@@ -241,9 +243,12 @@ async fn list(
 async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, CallError> {
     let mut tries = 0;
     loop {
-        let _turn = account.turn().await;
+        let turn = account.turn().await;
         let permit = account.permit(Operation::ListByPage).await;
-        match account.send(&call, permit).await {
+        let answer = account.send(&call, permit).await;
+        // Nobody waits for a list that is only to be repeated.
+        drop(turn);
+        match answer {
             Ok(answer) => match answer.value {
                 Reply::Page(page) => return Ok(page),
                 other => tracing::error!(?other, "a list was answered by something else"),

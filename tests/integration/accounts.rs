@@ -164,6 +164,23 @@ async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated(
 }
 
 #[tokio::test]
+async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> Result<()> {
+    let mut world = world(&[]).await?;
+    world.start()?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    create_many(&world, "room", 5, "team", &json!({})).await?;
+    world.count_of("CredentialsRejected", 5, 60).await?;
+    world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
+    // Sooner than the next probe.
+    let rooms = world.count_of("CredentialsMissing", 5, 20).await?;
+    assert!(message(&rooms[0]).starts_with("there is no LiveAccount team"), "{}", message(&rooms[0]));
+    account(&world, "team", json!({}))?;
+    world.count_of("CredentialsRejected", 5, 20).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_account_that_cannot_be_used_says_why() -> Result<()> {
     let mut world = world(&[]).await?;
     world.start()?;

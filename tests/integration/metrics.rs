@@ -261,3 +261,24 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_operator_without_credentials_of_its_own_is_no_fault_while_nobody_asks_for_them() -> Result<()> {
+    let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
+    world.options.access_key = (String::new(), String::new());
+    world.options.env.push(("ALIBABA_CLOUD_ECS_METADATA_DISABLED".into(), "true".into()));
+    accounts::secret(&world, "team", (accounts::KEY, accounts::SECRET))?;
+    accounts::account(&world, "team", json!({}))?;
+    world.create("team", accounts::of("team")).await?;
+    world.start()?;
+    world.ready("team", "True", "Created").await?;
+    accounts::account_is(&world, "team", "Available", 1).await?;
+    let ready = "live_message_operator_account_ready";
+    let shown = until(&world, "the account to be ready", |shown| shown.sum(ready) == 1.0).await?;
+    assert_eq!(shown.series(ready).len(), 1, "that of the LiveAccount");
+    world.create("own", json!({})).await?;
+    world.ready("own", "False", "CredentialsMissing").await?;
+    let shown = scrape(&world).await?;
+    assert_eq!(shown.value(ready, &[("account", "operator"), ("reason", "CredentialsMissing")]), 0.0);
+    Ok(())
+}

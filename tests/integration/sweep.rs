@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use live_message_operator::live::Call;
+use live_message_operator::live::{Call, GroupFields};
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
@@ -40,6 +40,29 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
 }
 
 #[tokio::test]
+async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects() -> Result<()> {
+    let groups = (0..170).map(|n| format!("{APP}/there{n}")).collect();
+    let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
+    world.options.args.push(INTERVAL.into());
+    world.start()?;
+    world.create("watched", json!({"managementPolicy": "Observe"})).await?;
+    world.create("deleted", json!({})).await?;
+    world.ready("watched", "False", "GroupNotFound").await?;
+    world.ready("deleted", "True", "Created").await?;
+    let hand = ByHand::at(&world)?;
+    hand.call(Call::Delete(group("deleted"), None)).await?;
+    world.ready("deleted", "False", "GroupDeleted").await?;
+    // Both are on the fourth page, and the first one only is listed.
+    hand.call(Call::Create(group("watched"), GroupFields::default())).await?;
+    hand.call(Call::Recover(group("deleted"))).await?;
+    world.ready("watched", "True", "Observed").await?;
+    world.ready("deleted", "True", "AlreadyExists").await?;
+    let second = |request: &Request| request.param("PageNumber") == Some("2");
+    assert!(!world.emulator.requests()?.iter().any(second), "each object is described instead");
+    Ok(())
+}
+
+#[tokio::test]
 async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_that_get_free() -> Result<()> {
     let groups = (0..4_990).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
@@ -64,6 +87,23 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
     tokio::time::sleep(Duration::from_secs(4)).await;
     let (messages, calls) = told(&world, &world.count_of("QuotaExceeded", 38, 5).await?)?;
     assert_eq!((messages.len(), calls), (38, (13, 0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=1".to_owned()]);
+    world.start()?;
+    world.create("first", json!({"deletionPolicy": "Delete"})).await?;
+    world.ready("first", "True", "Created").await?;
+    world.create("second", json!({})).await?;
+    world.create("third", json!({})).await?;
+    world.count_of("QuotaExceeded", 2, 20).await?;
+    world.delete("first").await?;
+    world.count_of("Created", 1, 20).await?;
+    world.count_of("QuotaExceeded", 1, 20).await?;
+    assert!(world.called("CreateLiveMessageGroup")?.codes().is_empty(), "none was refused");
     Ok(())
 }
 

@@ -91,9 +91,9 @@ async fn without_credentials_nothing_is_sent_and_no_permit_is_used() {
     let account = account(&server, 0);
     let error = call(&account).await.unwrap_err();
     assert_eq!((error.class(), error.may_have_arrived()), (ErrorClass::CredentialsMissing, false));
-    let (error, wait) = account.missing_credentials(false).await.unwrap();
-    assert_eq!(error, "no credentials from keys: none left");
-    assert!(wait > Duration::ZERO);
+    let missing = account.missing_credentials(false).unwrap();
+    assert_eq!(missing.why.as_deref(), Some("no credentials from keys: none left"));
+    assert!(missing.again > Some(Duration::ZERO));
     assert!(server.seen().is_empty());
 }
 
@@ -161,8 +161,10 @@ async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
     }
     assert!(Arc::ptr_eq(&one.budgets(), &two.budgets()), "the access key id stands for the number");
     assert!(!Arc::ptr_eq(&one.budgets(), &other.budgets()));
-    let (why, _) = none.missing_credentials(false).await.unwrap();
-    assert_eq!(why, "LiveAccount n has no credentials: keys: none left");
+    assert_eq!(none.missing_credentials(false), Some(Missing { why: None, again: None }), "nobody has loaded them yet");
+    none.loaded().await;
+    let why = none.missing_credentials(false).unwrap().why;
+    assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
 }
 
 #[tokio::test]

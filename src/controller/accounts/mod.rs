@@ -2,6 +2,7 @@
 
 mod key;
 mod limits;
+mod loading;
 mod sources;
 mod status;
 mod watch;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use key::{AccountId, AccountKey, Slot};
 pub use limits::{Budgets, Numbers, Own, Permits, Rate};
+pub use loading::{Loading, run as end_loads};
 pub use status::run as keep_statuses;
 pub use watch::watch;
 
@@ -102,6 +104,8 @@ pub struct Accounts {
     kube: Client,
     named: Mutex<Named>,
     appeared: mpsc::UnboundedSender<Appeared>,
+    /// Who waits while credentials are being loaded.
+    pub loading: Loading,
     /// Rung when a status may have to be written.
     bell: Arc<Notify>,
 }
@@ -125,8 +129,8 @@ impl Accounts {
         ));
         // The receiver is there: this cannot fail.
         let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
-        let (named, bell) = (Mutex::default(), Arc::default());
-        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, bell }, receiver)
+        let (named, loading, bell) = (Mutex::default(), Loading::default(), Arc::default());
+        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, loading, bell }, receiver)
     }
 
     /// The account of this number.
@@ -220,23 +224,21 @@ impl Accounts {
         true
     }
 
-    /// The LiveAccount is gone; what calls were made with stays while something may need it.
-    fn vanish(&self, key: &Key) {
-        if let Some(entry) = locked(&self.named).entries.get_mut(key) {
-            entry.seen = None;
+    /// The LiveAccount is gone; what calls were made with stays while something may need it. Whether there was one.
+    fn vanish(&self, key: &Key) -> bool {
+        let seen = locked(&self.named).entries.get_mut(key).and_then(|entry| {
             entry.invalid = None;
-        }
+            entry.seen.take()
+        });
         self.bell.notify_one();
+        seen.is_some()
     }
 
-    /// The LiveAccounts of this namespace (all, where absent) that are none of these are gone.
-    fn keep_only(&self, namespace: Option<&str>, listed: &HashSet<Key>) {
-        let gone: Vec<Key> = {
-            let named = locked(&self.named);
-            let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
-            named.entries.keys().filter(of).cloned().collect()
-        };
-        gone.iter().for_each(|key| self.vanish(key));
+    /// The LiveAccounts of this namespace (all, where absent) that are none of these.
+    fn others_than(&self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+        let named = locked(&self.named);
+        let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
+        named.entries.keys().filter(of).cloned().collect()
     }
 
     /// Forgets accounts that are gone and that nobody names any more.

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::{AccountKey, Seen};
-use crate::controller::account::Account;
+use crate::controller::account::{Account, Missing};
 use crate::controller::events::Kind;
 use crate::controller::key::Key;
 use crate::controller::locked::locked;
@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Bells within this long are one.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// LiveAccounts that are looked at at once: some wait for STS.
+/// LiveAccounts whose status is written at once.
 const AT_ONCE: usize = 8;
 
 /// Keeps the statuses; never returns.
@@ -62,7 +62,8 @@ async fn look(reconciler: &Reconciler, counted: &mut HashMap<Key, Instant>) -> D
         let due = seen.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let number = due.then_some(number);
         async move {
-            let (finding, wait) = find(reconciler, &key, &seen, account).await;
+            let (finding, wait) = find(reconciler, &key, &seen, account);
+            let Some(finding) = finding else { return (None, wait) };
             let counted = number.is_some_and(|number| seen.status.groups != Some(number));
             write(reconciler, &key, &seen, &finding, number).await;
             (counted.then_some(key), wait)
@@ -73,27 +74,30 @@ async fn look(reconciler: &Reconciler, counted: &mut HashMap<Key, Instant>) -> D
     looked.into_iter().map(|(_, wait)| wait).min().unwrap_or(INTERVAL)
 }
 
-/// What there is to say of an account, and when to look again. Who waited for its credentials is woken when they are
-/// there.
-async fn find(
+/// What there is to say of an account, if anything, and when to look again. Who waited for its credentials is woken when
+/// they are there.
+fn find(
     reconciler: &Reconciler,
     key: &Key,
     seen: &Seen,
     account: Result<Arc<Account>, String>,
-) -> (Finding, Duration) {
+) -> (Option<Finding>, Duration) {
     let account = match account {
         Ok(account) => account,
-        Err(message) => return (Finding { reason: Reason::InvalidInput, message }, INTERVAL),
+        Err(message) => return (Some(Finding { reason: Reason::InvalidInput, message }), INTERVAL),
     };
-    if let Some((message, wait)) = account.missing_credentials(false).await {
-        let finding = Finding { reason: Reason::CredentialsMissing, message };
-        return (finding, wait.clamp(Duration::from_secs(1), INTERVAL));
+    if let Some(Missing { why, again }) = account.missing_credentials(false) {
+        if again.is_none() {
+            reconciler.accounts.loading.wait(&account, None);
+        }
+        let finding = why.map(|message| Finding { reason: Reason::CredentialsMissing, message });
+        return (finding, again.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL));
     }
     for object in reconciler.accounts.take_waiting(key) {
         reconciler.work.wake(&object, Lane::Change);
     }
     if let Some(message) = account.rejection() {
-        return (Finding { reason: Reason::CredentialsRejected, message }, INTERVAL);
+        return (Some(Finding { reason: Reason::CredentialsRejected, message }), INTERVAL);
     }
     let ready = seen.status.condition(ConditionType::Ready);
     let rejected = ready.filter(|ready| {
@@ -101,10 +105,10 @@ async fn find(
     });
     if let Some(rejected) = rejected.filter(|_| !account.is_proven()) {
         // An earlier process was told so, and nobody has tried since.
-        return (Finding { reason: Reason::CredentialsRejected, message: rejected.message.clone() }, INTERVAL);
+        return (Some(Finding { reason: Reason::CredentialsRejected, message: rejected.message.clone() }), INTERVAL);
     }
     let message = "the credentials are there and were not rejected".to_owned();
-    (Finding { reason: Reason::Available, message }, INTERVAL)
+    (Some(Finding { reason: Reason::Available, message }), INTERVAL)
 }
 
 async fn write(reconciler: &Reconciler, key: &Key, seen: &Seen, finding: &Finding, groups: Option<i64>) {

@@ -45,11 +45,13 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
             Ok(Event::Delete(object)) => {
                 let metadata = object.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| &object.metadata);
                 if let Some(key) = Key::of(metadata) {
-                    reconciler.accounts.vanish(&key);
+                    vanished(&reconciler, &key);
                 }
             }
             Ok(Event::InitDone) => {
-                reconciler.accounts.keep_only(namespace.as_deref(), &list);
+                for key in reconciler.accounts.others_than(namespace.as_deref(), &list) {
+                    vanished(&reconciler, &key);
+                }
                 if let Some(listed) = listed.take() {
                     listed();
                 }
@@ -90,13 +92,20 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveAccount>) -> Optio
         }
         Err(invalid) => {
             tracing::warn!(account = %key, error = invalid.error, "a LiveAccount cannot be read: it counts as missing");
-            reconciler.accounts.vanish(&key);
+            vanished(reconciler, &key);
         }
     }
     Some(key)
 }
 
-/// Another account under this name: what was known of the old one's credentials, permissions and apps does not hold.
+/// There is no such account any more: whoever waits for something of it says so.
+fn vanished(reconciler: &Reconciler, key: &Key) {
+    if reconciler.accounts.vanish(key) {
+        changed(reconciler, key);
+    }
+}
+
+/// Another account under this name, or none: what was known of the old one's credentials, permissions and apps does not hold.
 fn changed(reconciler: &Reconciler, key: &Key) {
     let account = AccountKey::Named(key.clone());
     let parked = reconciler.gates().release(&account.scoped(""));

@@ -348,7 +348,7 @@ fn nobody_is_parked_for_ever() {
                 }
             }
             assert!(world.wait().is_none_or(|wait| wait <= LONGEST_INTERVAL), "seed {seed}");
-            let parked = world.gates.shut.values().any(|gate| !gate.parked.order.is_empty());
+            let parked = world.gates.shut.values().any(|gate| !gate.parked.is_empty());
             assert_eq!(parked, world.wait().is_some(), "seed {seed}");
         }
         // The cause is gone: whoever is chosen goes through, and success frees the others.

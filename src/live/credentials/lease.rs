@@ -70,7 +70,8 @@ impl Lease {
 pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant>) -> Step {
     let may_try = next_try.is_none_or(|at| at <= now);
     match lease.filter(|lease| !lease.has_ended(now)) {
-        Some(lease) if lease.is_due(now) && may_try => Step::UseAndRenew,
+        // What failed early, because the credentials were rejected, is tried again like what failed when it was due.
+        Some(lease) if (lease.is_due(now) || next_try.is_some()) && may_try => Step::UseAndRenew,
         Some(_) => Step::Use,
         None if may_try => Step::Renew,
         None => Step::GiveUp,
@@ -113,6 +114,8 @@ mod tests {
         let early = Some(start + minutes(300));
         for (after, next_try, expected) in [
             (0, None, Step::Use),
+            (1, early, Step::Use),
+            (1, Some(start), Step::UseAndRenew),
             (44, None, Step::Use),
             (45, None, Step::UseAndRenew),
             (45, early, Step::Use),

@@ -26,7 +26,7 @@ use super::encode::percent_encode;
 pub use chain::Chain;
 pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
 pub use provider::{Issued, Provider, Refusal, Surroundings};
-pub use store::CredentialSource;
+pub use store::{CredentialSource, Held};
 
 /// An access key, with a security token where it is a temporary one. Neither `Debug` nor any message shows a secret.
 #[derive(Clone)]

@@ -54,6 +54,17 @@ enum Look {
     Wait,
 }
 
+/// What there is to sign with at a moment.
+#[derive(Debug)]
+pub enum Held {
+    /// Credentials.
+    Valid,
+    /// None: the last renewal failed, and the next one is not due.
+    Missing(CredentialsError),
+    /// None yet: a renewal is under way, and this is how the one before has failed.
+    Renewing(Option<CredentialsError>),
+}
+
 #[derive(Debug)]
 struct Fixed(Credentials);
 
@@ -97,6 +108,15 @@ impl CredentialSource {
                 // The sender lives as long as `self`: there is always a next round.
                 Look::Wait => drop(rounds.changed().await),
             }
+        }
+    }
+
+    /// Whether there are credentials, without waiting for a renewal; one that is due begins.
+    pub fn held(&self) -> Held {
+        match self.look() {
+            Look::Have(_) => Held::Valid,
+            Look::Failed(error) => Held::Missing(error),
+            Look::Wait => Held::Renewing(self.shared.state().trouble.as_ref().map(|trouble| trouble.error.clone())),
         }
     }
 

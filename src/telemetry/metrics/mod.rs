@@ -163,7 +163,8 @@ impl State {
             accounts: register.fresh(
                 "account_ready",
                 "1 where calls can be made with the account, 0 where not; `account` is NAMESPACE/NAME of a LiveAccount, \
-                 or `operator` for the operator's own credentials; one series an account",
+                 or `operator` for the operator's own credentials, not there where there are none and nobody asks for them; \
+                 one series an account",
             ),
             rates: register.fresh(
                 "budget_calls_per_second",

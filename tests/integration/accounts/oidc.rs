@@ -42,3 +42,40 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
     assert!(!world.log().contains(token) && !world.log().contains(TOKEN));
     Ok(())
 }
+
+#[tokio::test]
+async fn accounts_whose_sts_does_not_answer_hold_up_no_other_one() -> Result<()> {
+    const ACCOUNTS: usize = 60;
+    // Connections are taken, and nobody answers.
+    let sts = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.env.push(("ALIBABA_CLOUD_STS_ENDPOINT".into(), format!("http://{}", sts.local_addr()?)));
+    world.start()?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    apply(&world, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mute"}}))?;
+    let oidc = json!({
+        "roleArn": "acs:ram::42:role/live", "oidcProviderArn": "acs:ram::42:oidc-provider/ack",
+        "serviceAccountRef": {"name": "mute"}
+    });
+    let mute = (0..ACCOUNTS).map(|number| {
+        json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveAccount",
+            "metadata": {"name": format!("mute{number}")}, "spec": {"credentials": {"oidc": oidc}}
+        })
+    });
+    apply(&world, &json!({"apiVersion": "v1", "kind": "List", "items": mute.collect::<Vec<_>>()}))?;
+    for number in 0..ACCOUNTS {
+        world.create(&format!("mute{number}"), of(&format!("mute{number}"))).await?;
+    }
+    let began = Instant::now();
+    world.create("own", json!({})).await?;
+    world.create("team", of("team")).await?;
+    world.ready("own", "True", "Created").await?;
+    world.ready("team", "True", "Created").await?;
+    let took = began.elapsed();
+    println!("beside {ACCOUNTS} accounts whose STS does not answer: {took:?}");
+    assert!(took < Duration::from_secs(10), "no longer than one call to STS: {took:?}");
+    world.count_of("CredentialsMissing", ACCOUNTS, 60).await?;
+    Ok(())
+}

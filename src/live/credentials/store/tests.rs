@@ -191,6 +191,24 @@ impl Provider for Emptied {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_withdrawn_and_rejected_is_looked_for_again_soon() {
+    let empty = Arc::default();
+    let chain = Chain::of(vec![Box::new(Emptied(Arc::clone(&empty)))]);
+    let source = CredentialSource::with_longest_wait(chain, Duration::from_secs(24));
+    let rejected = source.current().await.unwrap();
+    empty.store(true, Ordering::Relaxed);
+    assert!(!source.reload(&rejected).await);
+    assert!(source.withdrawn().is_some());
+    // It comes back long before it would have been looked at again.
+    empty.store(false, Ordering::Relaxed);
+    for _ in 0..3 {
+        sleep(source.next_try() + Duration::from_secs(1)).await;
+        source.current().await.unwrap();
+    }
+    assert!(source.withdrawn().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_withdrawn_can_still_be_used_by_who_knows() {
     let empty = Arc::default();
     let chain = Chain::of(vec![Box::new(Emptied(Arc::clone(&empty)))]);

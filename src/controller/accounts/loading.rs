@@ -1,0 +1,70 @@
+//! Who waits while credentials are being loaded. To load them may take as long as a call to STS may: no worker waits for
+//! it, or a few accounts whose credentials do not come would hold up all others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::AccountId;
+use crate::controller::account::Account;
+use crate::controller::key::Key;
+use crate::controller::locked::locked;
+use crate::controller::reconcile::Reconciler;
+use crate::decide::Lane;
+
+/// The accounts whose credentials are being loaded, and who waits for them.
+#[derive(Debug, Default)]
+pub struct Loading {
+    state: Mutex<State>,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    begun: Vec<Arc<Account>>,
+    waiting: HashMap<AccountId, HashSet<Key>>,
+}
+
+impl Loading {
+    /// The account's credentials are being loaded; the object is woken when that has ended, well or not.
+    pub fn wait(&self, account: &Arc<Account>, object: Option<&Key>) {
+        let mut state = locked(&self.state);
+        let known = state.waiting.contains_key(&account.id());
+        state.waiting.entry(account.id()).or_default().extend(object.cloned());
+        if !known {
+            state.begun.push(Arc::clone(account));
+            self.bell.notify_one();
+        }
+    }
+
+    async fn next(&self) -> Vec<Arc<Account>> {
+        loop {
+            let begun = std::mem::take(&mut locked(&self.state).begun);
+            if !begun.is_empty() {
+                return begun;
+            }
+            self.bell.notified().await;
+        }
+    }
+
+    fn end(&self, account: AccountId) -> HashSet<Key> {
+        locked(&self.state).waiting.remove(&account).unwrap_or_default()
+    }
+}
+
+/// Wakes who waits for credentials when they are loaded or known to be missing; never returns.
+pub async fn run(reconciler: Arc<Reconciler>) {
+    loop {
+        for account in reconciler.accounts.loading.next().await {
+            let reconciler = Arc::clone(&reconciler);
+            tokio::spawn(async move {
+                account.loaded().await;
+                for key in reconciler.accounts.loading.end(account.id()) {
+                    reconciler.work.wake(&key, Lane::Change);
+                }
+                reconciler.accounts.bell.notify_one();
+            });
+        }
+    }
+}
