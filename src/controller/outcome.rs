@@ -44,8 +44,12 @@ impl Reconciler {
                 }
                 Next::After(Duration::ZERO)
             }
-            Retry::AtOnce | Retry::Backoff => Next::After(pass.backoff(self.work.delayed())),
-            Retry::Slowly => Next::After(slowly()),
+            Retry::AtOnce | Retry::Backoff | Retry::Slowly => {
+                let slow = failure.retry == Retry::Slowly;
+                let delay = if slow { slowly() } else { pass.backoff(self.work.delayed()) };
+                pass.not_before = Some(Instant::now() + delay);
+                Next::After(delay)
+            }
             Retry::Behind(kind) => {
                 pass.at_once = 0;
                 self.shut_gate(key, object, kind, &failure);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::accounts::Slot;
 use super::queue::Next;
-use crate::decide::{Facts, Identity, Verdict};
+use crate::decide::{Facts, Identity, Lane, Verdict, triage};
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// The delay after the first failure; it doubles with every further one.
@@ -33,6 +33,8 @@ pub struct Pass {
     pub asked: Option<String>,
     /// Failures in a row.
     pub failures: u32,
+    /// When a try that failed is repeated; `None` where the next one has begun.
+    pub not_before: Option<Instant>,
     /// Repetitions at once in a row.
     pub at_once: u32,
     /// The faults that events have told of since the pass began: two that take turns are told once each.
@@ -63,6 +65,7 @@ impl Pass {
             facts: Facts::default(),
             asked: None,
             failures: 0,
+            not_before: None,
             at_once: 0,
             told: Vec::new(),
             stuck_since: None,
@@ -93,6 +96,17 @@ impl Pass {
     /// The group of the pass.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    /// How long an object that failed still has to wait, where nobody has changed it since: the event of an older version
+    /// came late, and brought it back.
+    pub fn early(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<Duration> {
+        let until = self.not_before.take().filter(|until| *until > now)?;
+        let unchanged = !object.is_deleting() && triage(object) == Some(Lane::Retry);
+        unchanged.then(|| {
+            self.not_before = Some(until);
+            until - now
+        })
     }
 
     /// The delay before the next try, after one more failure; `waiting` objects wait for theirs.
@@ -159,5 +173,36 @@ mod tests {
         pass.facts.suspect();
         let recorded = pass.recorded();
         assert_eq!((recorded.failures, recorded.at_once, recorded.facts.is_empty()), (1, 1, true));
+    }
+
+    #[test]
+    fn who_is_brought_back_early_waits_on_unless_somebody_has_changed_something() {
+        let tried = |generation: i64, extra: serde_json::Value| -> LiveMessageGroup {
+            let mut object = serde_json::json!({
+                "metadata": {"name": "room", "generation": generation}, "spec": {"appId": "demo"},
+                "status": {"observedGeneration": 1, "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "Rejected", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }]},
+            });
+            object["metadata"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            serde_json::from_value(object).unwrap()
+        };
+        let forced = serde_json::json!({"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}});
+        let deleted = serde_json::json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]});
+        let (now, none) = (Instant::now(), serde_json::json!({}));
+        let wait = Duration::from_secs(600);
+        for (object, expected) in [
+            (tried(1, none.clone()), Some(wait)),
+            (tried(2, none.clone()), None),
+            (tried(1, forced), None),
+            (tried(1, deleted), None),
+        ] {
+            let mut pass = Pass { not_before: Some(now + wait), ..pass() };
+            assert_eq!(pass.early(&object, now), expected);
+            assert_eq!(pass.not_before.is_some(), expected.is_some(), "once let through, it is");
+        }
+        let mut due = Pass { not_before: Some(now), ..pass() };
+        assert_eq!(due.early(&tried(1, none), now), None);
     }
 }

@@ -241,6 +241,10 @@ impl Reconciler {
                 pass = pass.recorded();
             }
         }
+        if let Some(wait) = pass.early(&object, Instant::now()) {
+            self.keep_pass(key, pass);
+            return (Lane::Retry, Next::After(wait));
+        }
         if object.is_deleting() && self.is_given_up(key, &pass).await {
             pass.facts.abandon();
         }

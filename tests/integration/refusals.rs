@@ -98,17 +98,19 @@ async fn refusals_that_a_person_must_mend_are_told_and_not_repeated() -> Result<
         ("error=404/ResourceNotExist", "AppNotFound", "does not exist"),
         ("html=403", "Rejected", "proxy"),
     ];
+    // Those that record an attempt before the call write twice: the first write's event is no reason for another try.
+    let rows: Vec<_> = ["Retain", "Delete"].into_iter().flat_map(|policy| rows.map(|row| (policy, row))).collect();
     let apps = (0..rows.len()).map(|row| format!("app{row}")).collect();
     let mut world = World::with(EmulatorOptions { apps, ..app() }).await?;
     world.start()?;
     let mut told = Vec::new();
-    for (row, (fault, reason, says)) in rows.into_iter().enumerate() {
+    for (row, (policy, (fault, reason, says))) in rows.iter().enumerate() {
         world.emulator.faults(&[&format!("*:{fault}")])?;
         let name = format!("g{row}");
-        world.create(&name, json!({"appId": format!("app{row}")})).await?;
+        world.create(&name, json!({"appId": format!("app{row}"), "deletionPolicy": policy})).await?;
         let object = world.ready(&name, "False", reason).await?;
         assert_told(&object, ["False", reason], false, reason);
-        assert!(message(&object).contains(says), "{}", message(&object));
+        assert!(message(&object).contains(*says), "{}", message(&object));
         told.push(object);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -125,10 +127,14 @@ async fn refusals_that_a_person_must_mend_are_told_and_not_repeated() -> Result<
     world.ready("g0", "True", "Created").await?;
     world.stop()?;
     world.start()?;
-    for row in 2..rows.len() {
-        world.ready(&format!("g{row}"), "True", "Created").await?;
+    for (row, (_, (_, reason, _))) in rows.iter().enumerate().skip(1) {
+        let name = format!("g{row}");
+        if *reason == "InvalidInput" {
+            assert_eq!(world.calls(CREATE, &name)?, 1, "an invalid spec is not tried again without an edit");
+        } else {
+            world.ready(&name, "True", "Created").await?;
+        }
     }
-    assert_eq!(world.calls(CREATE, "g1")?, 1, "an invalid spec is not tried again without an edit");
     Ok(())
 }
 
