@@ -119,8 +119,8 @@ impl Reconciler {
         locked(&self.suspects).len()
     }
 
-    /// Looks again at objects whose group changed hands.
-    pub fn wake_all(&self, keys: Vec<Key>) {
+    /// Looks again at objects: their group changed hands, or what they waited for has come.
+    pub fn wake_all(&self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             self.work.wake(&key, Lane::Change);
         }

@@ -11,12 +11,11 @@ use std::time::{Duration, SystemTime};
 use super::account::Account;
 use super::causes::gate_of;
 use super::index::App;
-use super::key::Key;
 use super::locked::locked;
 use super::mark::Expected;
 use super::reconcile::Reconciler;
 use super::wanted::Want;
-use crate::decide::{GateKind, Lane};
+use crate::decide::GateKind;
 use crate::live::operation::{GroupStatus, ListPage};
 use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
@@ -138,7 +137,8 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
     let Some(account) = account else {
         // Who asks for an account that is not there says so itself.
         ended(reconciler, want, "skipped");
-        return wake(reconciler, reconciler.places().uncountable(&app.scope()));
+        let woken = reconciler.places().uncountable(&app.scope());
+        return reconciler.wake_all(woken);
     };
     if want.is_none() && (reconciler.gates().is_shut(&gate) || account.was_just_rejected()) {
         // One probe a minute is the only call while the credentials are refused.
@@ -154,12 +154,14 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
                 reconciler.metrics.drifted();
                 reconciler.suspect(key, Expected::Live);
             }
-            wake(reconciler, reconciler.places().counted(&app.scope(), total, Some(ids)));
+            let woken = reconciler.places().counted(&app.scope(), total, Some(ids));
+            reconciler.wake_all(woken);
             reconciler.swept.done(app, SystemTime::now());
             ended(reconciler, want, "success");
         }
         Ok(Listed::Counted { total }) => {
-            wake(reconciler, reconciler.places().counted(&app.scope(), total, None));
+            let woken = reconciler.places().counted(&app.scope(), total, None);
+            reconciler.wake_all(woken);
             if want.is_none() {
                 // Fewer objects than pages: each is described instead, also what is recorded as gone, for it may be back.
                 recorded.iter().for_each(|(_, key, expected)| reconciler.suspect(key, *expected));
@@ -170,7 +172,8 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         Err(error) => {
             tracing::warn!(app = app.scope(), %error, "the sweep failed; settled objects stay as they are");
             ended(reconciler, want, "failure");
-            wake(reconciler, reconciler.places().uncountable(&app.scope()));
+            let woken = reconciler.places().uncountable(&app.scope());
+            reconciler.wake_all(woken);
         }
     }
 }
@@ -179,12 +182,6 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
 fn ended(reconciler: &Reconciler, want: Option<Want>, result: &'static str) {
     if want.is_none() {
         reconciler.metrics.sweeps.get_or_create(&SweepLabels { result }).inc();
-    }
-}
-
-fn wake(reconciler: &Reconciler, keys: Vec<Key>) {
-    for key in keys {
-        reconciler.work.wake(&key, Lane::Change);
     }
 }
 

@@ -11,7 +11,6 @@ use crate::controller::account::Account;
 use crate::controller::key::Key;
 use crate::controller::locked::locked;
 use crate::controller::reconcile::Reconciler;
-use crate::decide::Lane;
 
 /// The accounts whose credentials are being loaded, and who waits for them.
 #[derive(Debug, Default)]
@@ -60,9 +59,7 @@ pub async fn run(reconciler: Arc<Reconciler>) {
             let reconciler = Arc::clone(&reconciler);
             tokio::spawn(async move {
                 account.loaded().await;
-                for key in reconciler.accounts.loading.end(account.id()) {
-                    reconciler.work.wake(&key, Lane::Change);
-                }
+                reconciler.wake_all(reconciler.accounts.loading.end(account.id()));
                 reconciler.accounts.bell.notify_one();
             });
         }

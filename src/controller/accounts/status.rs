@@ -14,7 +14,7 @@ use crate::controller::key::Key;
 use crate::controller::locked::locked;
 use crate::controller::objects::StoreError;
 use crate::controller::reconcile::Reconciler;
-use crate::decide::{Finding, Lane, account_status};
+use crate::decide::{Finding, account_status};
 use crate::resources::{ConditionType, LiveAccountStatus, Ready, Reason};
 
 /// How often everything is looked at without a bell, and how often a number of groups is written at most.
@@ -93,9 +93,7 @@ fn find(
         let finding = why.map(|message| Finding { reason: Reason::CredentialsMissing, message });
         return (finding, again.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL));
     }
-    for object in reconciler.accounts.take_waiting(key) {
-        reconciler.work.wake(&object, Lane::Change);
-    }
+    reconciler.wake_all(reconciler.accounts.take_waiting(key));
     if let Some(message) = account.rejection() {
         return (Some(Finding { reason: Reason::CredentialsRejected, message }), INTERVAL);
     }

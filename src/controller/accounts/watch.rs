@@ -14,7 +14,6 @@ use crate::controller::key::Key;
 use crate::controller::reconcile::Reconciler;
 use crate::controller::scrape::ACCOUNTS;
 use crate::controller::watch::{Delays, WATCH_SECONDS, with_causes};
-use crate::decide::Lane;
 use crate::resources::LiveAccount;
 
 /// Watches the LiveAccounts of one namespace, or all (`None`), until the process ends; `listed` is called after the first
@@ -109,8 +108,6 @@ fn vanished(reconciler: &Reconciler, key: &Key) {
 fn changed(reconciler: &Reconciler, key: &Key) {
     let account = AccountKey::Named(key.clone());
     let parked = reconciler.gates().release(&account.scoped(""));
-    for object in parked.into_iter().chain(reconciler.accounts.take_waiting(key)) {
-        reconciler.work.wake(&object, Lane::Change);
-    }
+    reconciler.wake_all(parked.into_iter().chain(reconciler.accounts.take_waiting(key)));
     reconciler.work.recheck();
 }
