@@ -34,12 +34,10 @@ const GRACE: Duration = Duration::from_secs(160);
 pub(super) enum Permission {
     /// It may be sent, with a permit.
     Granted(Arc<Account>),
-    /// The app is full.
-    Full(String),
     /// Not now; nothing is told.
     Later(Duration),
     /// Not now, and the status says why.
-    Waiting(Verdict, Next<Slot>),
+    Waiting(Box<Verdict>, Next<Slot>),
 }
 
 impl Reconciler {
@@ -70,11 +68,11 @@ impl Reconciler {
             shut.pass(&gates, key, now)
         };
         match passage {
-            Passage::Free => self.may_have_a_place(key, object, call, account),
+            Passage::Free => self.may_have_a_place(key, object, pass, (call, account)),
             Passage::Shut(reason, message) => {
                 // It may have been the prober of another gate, which wants a new one now.
                 self.gate_bell.notify_one();
-                Permission::Waiting(Verdict::waiting(reason, message, &pass.facts), Next::After(PARKED))
+                Permission::Waiting(Box::new(Verdict::waiting(reason, message, &pass.facts)), Next::After(PARKED))
             }
         }
     }
@@ -101,11 +99,17 @@ impl Reconciler {
             });
             if told { PARKED } else { GRACE }
         };
-        Permission::Waiting(verdict, Next::After(jittered(next)))
+        Permission::Waiting(Box::new(verdict), Next::After(jittered(next)))
     }
 
     /// Whether a new group would fit into its app, as far as that is known without a call of the object's own.
-    fn may_have_a_place(&self, key: &Key, object: &LiveMessageGroup, call: &Call, account: Arc<Account>) -> Permission {
+    fn may_have_a_place(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        pass: &Pass,
+        (call, account): (&Call, Arc<Account>),
+    ) -> Permission {
         let Call::Create(group, _) = call else { return Permission::Granted(account) };
         let app = App::new(account.key(), &group.app_id);
         let want = match self.places().fit(&app.scope(), &group.group_id, key) {
@@ -120,7 +124,8 @@ impl Reconciler {
                     "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; the object goes on \
                      when the next sweep finds a free place (where the quota was raised: --groups-per-app)"
                 );
-                return Permission::Full(message);
+                let verdict = Verdict::waiting(Reason::QuotaExceeded, message, &pass.facts);
+                return Permission::Waiting(Box::new(verdict), Next::After(PARKED));
             }
             Fit::Unknown => Want::Count,
             Fit::Unlisted => Want::List,

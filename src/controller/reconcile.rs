@@ -26,7 +26,7 @@ use super::swept::Swept;
 use super::wanted::Wanted;
 use super::watch::LOST_RIGHTS;
 use super::work::Work;
-use crate::decide::{Action, Lane, Verdict, decide, unreadable_status};
+use crate::decide::{Action, Lane, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Reason};
 use crate::telemetry::Metrics;
 
@@ -282,15 +282,10 @@ impl Reconciler {
                     self.keep_pass(key, pass);
                     return (lane, Next::After(delay));
                 }
-                Permission::Full(message) => {
-                    pass.asked = None;
-                    let verdict = Verdict::waiting(Reason::QuotaExceeded, message, &pass.facts);
-                    return self.conclude(key, &object, pass, verdict, lane, Next::After(PARKED)).await;
-                }
                 Permission::Waiting(verdict, next) => {
                     // Nobody has looked: a forced reconcile is still to come.
                     pass.asked = None;
-                    return self.conclude(key, &object, pass, verdict, lane, next).await;
+                    return self.conclude(key, &object, pass, *verdict, lane, next).await;
                 }
             };
             let slot = Slot { account: account.id(), operation: call.operation() };
