@@ -45,6 +45,20 @@ impl<K> Default for App<K> {
     }
 }
 
+impl<K> App<K> {
+    /// Groups that the app holds, those on their way counted.
+    fn taken(&self) -> Option<u64> {
+        Some(self.used? + self.reserved.len() as u64)
+    }
+
+    /// How many more fit; `None` where nobody has counted. An app that holds more than it may has a higher limit than is
+    /// known here: the service itself will refuse.
+    fn free(&self, limit: u64) -> Option<u64> {
+        let taken = self.taken()?;
+        Some(if self.used > Some(limit) { u64::MAX } else { limit.saturating_sub(taken) })
+    }
+}
+
 /// The places of all apps.
 #[derive(Debug)]
 pub struct Places<K> {
@@ -70,13 +84,11 @@ impl<K: Clone + Eq + Hash> Places<K> {
         if app.reserved.contains(key) {
             return Fit::Fits;
         }
-        let Some(used) = app.used else {
+        let (Some(taken), Some(free)) = (app.taken(), app.free(limit)) else {
             app.waiting.push(key);
             return Fit::Unknown;
         };
-        let taken = used + app.reserved.len() as u64;
-        // An app that holds more than it may has a higher limit than is known here: the service itself will refuse.
-        if taken < limit || used > limit {
+        if free > 0 {
             app.waiting.remove(key);
             app.reserved.insert(key.clone());
             return Fit::Fits;
@@ -135,8 +147,8 @@ impl<K: Clone + Eq + Hash> Places<K> {
         if listed.is_some() {
             app.listed = listed;
         }
-        let free = if used > limit { u64::MAX } else { limit.saturating_sub(used + app.reserved.len() as u64) };
-        let wake = if news { app.waiting.len() } else { usize::try_from(free).unwrap_or(usize::MAX) };
+        let free = app.free(limit).and_then(|free| usize::try_from(free).ok());
+        let wake = if news { app.waiting.len() } else { free.unwrap_or(usize::MAX) };
         app.waiting.take(wake)
     }
 
@@ -147,16 +159,13 @@ impl<K: Clone + Eq + Hash> Places<K> {
         if let Some(listed) = &mut app.listed {
             listed.remove(group);
         }
-        let Some(used) = &mut app.used else { return Vec::new() };
-        *used = used.saturating_sub(1);
-        let fits = *used + (app.reserved.len() as u64) < limit;
-        app.waiting.take(usize::from(fits))
+        app.used = app.used.map(|used| used.saturating_sub(1));
+        app.waiting.take(usize::from(app.free(limit) > Some(0)))
     }
 
     /// How many groups an app holds, those on their way counted, where the service has told a number.
     pub fn held(&self, app: &str) -> Option<u64> {
-        let app = self.apps.get(app).filter(|app| app.counted)?;
-        Some(app.used? + app.reserved.len() as u64)
+        self.apps.get(app).filter(|app| app.counted)?.taken()
     }
 
     /// The app cannot be counted (no permission to list, for example): whoever waits goes on and lets the service
