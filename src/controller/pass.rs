@@ -41,6 +41,8 @@ pub struct Pass {
     pub told: Vec<Reason>,
     /// Since when a deletion has been waiting for what only a person can bring: credentials, a permission.
     pub stuck_since: Option<Instant>,
+    /// Since when its LiveAccount has had no credentials.
+    pub without_since: Option<Instant>,
     /// A status that could not be written: for this generation, and what comes after it.
     pub unwritten: Option<Unwritten>,
 }
@@ -69,6 +71,7 @@ impl Pass {
             at_once: 0,
             told: Vec::new(),
             stuck_since: None,
+            without_since: None,
             unwritten: None,
         }
     }

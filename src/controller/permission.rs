@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::account::{Account, Missing};
-use super::accounts::{AccountKey, Slot};
+use super::accounts::{AccountKey, Slot, UNTOLD};
 use super::causes::gates_of;
 use super::gates::Passage;
 use super::index::App;
@@ -42,7 +42,13 @@ pub(super) enum Permission {
 
 impl Reconciler {
     /// Whether a call may be sent now.
-    pub(super) async fn may_call(&self, key: &Key, object: &LiveMessageGroup, pass: &Pass, call: &Call) -> Permission {
+    pub(super) async fn may_call(
+        &self,
+        key: &Key,
+        object: &LiveMessageGroup,
+        pass: &mut Pass,
+        call: &Call,
+    ) -> Permission {
         let name = AccountKey::of(object);
         let account = match self.accounts.get(&name, object.is_deleting()) {
             Ok(account) => account,
@@ -55,6 +61,7 @@ impl Reconciler {
             let Some(why) = why else { return Permission::Later(LOADING) };
             return self.without_credentials(key, object, pass, (why, again.unwrap_or(LOADING)));
         }
+        pass.without_since = None;
         let now = Instant::now().into_std();
         if let Some(wait) = self.holds().wait(pass.identity(), object, call, now) {
             return Permission::Later(wait);
@@ -82,7 +89,7 @@ impl Reconciler {
         &self,
         key: &Key,
         object: &LiveMessageGroup,
-        pass: &Pass,
+        pass: &mut Pass,
         (why, wait): (String, Duration),
     ) -> Permission {
         let verdict = Verdict::waiting(Reason::CredentialsMissing, why, &pass.facts);
@@ -92,6 +99,10 @@ impl Reconciler {
         } else {
             // One looks for all that wait.
             self.accounts.wait(&name, key);
+            let since = *pass.without_since.get_or_insert_with(Instant::now);
+            if let Some(left) = UNTOLD.checked_sub(since.elapsed()) {
+                return Permission::Later(left);
+            }
             let stalled = object.condition(ConditionType::Stalled);
             let told = stalled.is_some_and(|stalled| {
                 ConditionStatus::of(stalled) == ConditionStatus::True

@@ -276,7 +276,7 @@ impl Reconciler {
                 Action::Fail(failure) => return self.failed(key, &object, pass, failure, lane).await,
                 Action::Call(call) => call,
             };
-            let account = match self.may_call(key, &object, &pass, &call).await {
+            let account = match self.may_call(key, &object, &mut pass, &call).await {
                 Permission::Granted(account) => account,
                 Permission::Later(delay) => {
                     self.keep_pass(key, pass);

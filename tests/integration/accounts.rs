@@ -164,6 +164,24 @@ async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated(
 }
 
 #[tokio::test]
+async fn what_one_apply_brings_a_moment_later_was_never_missing() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    world.start()?;
+    world.create("own", json!({})).await?;
+    world.ready("own", "True", "Created").await?;
+    world.create("room", of("team")).await?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    world.ready("room", "True", "Created").await?;
+    let account = account_is(&world, "team", "Available", 1).await?;
+    let log = world.log();
+    let missed: Vec<&str> = log.lines().filter(|line| line.contains("CredentialsMissing")).collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+    assert!(account.status.unwrap_or_default().condition(ConditionType::Stalled).is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> Result<()> {
     let mut world = world(&[]).await?;
     world.start()?;

@@ -9,9 +9,11 @@ mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use key::{AccountId, AccountKey, Slot};
@@ -30,7 +32,7 @@ use crate::telemetry::metrics::Calls;
 use sources::{SecretKey, ServiceAccountToken};
 
 /// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
-const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(24);
+const LONGEST_WAIT: Duration = Duration::from_secs(24);
 
 fn no_account(key: &Key) -> String {
     let (name, namespace) = (key.name(), key.namespace());
@@ -65,11 +67,17 @@ pub struct Appeared {
     pub gone: CancellationToken,
 }
 
+/// Who misses a LiveAccount or its Secret for less than this says nothing: one `kubectl apply` brings them and the groups
+/// in any order, and each is seen by a watch or a read of its own.
+pub const UNTOLD: Duration = Duration::from_secs(2);
+
 /// A LiveAccount as it was seen last.
 #[derive(Debug, Clone)]
 struct Seen {
     uid: String,
     generation: i64,
+    /// When this generation of it was seen first.
+    since: Instant,
     status: LiveAccountStatus,
     object: Arc<LiveAccount>,
 }
@@ -216,7 +224,7 @@ impl Accounts {
             }
             Err(why) => entry.invalid = Some(why),
         }
-        entry.seen = Some(Seen { uid, generation, status, object: Arc::new(object) });
+        entry.seen = Some(Seen { uid, generation, since: Instant::now(), status, object: Arc::new(object) });
         if entry.account.is_some() && !std::mem::replace(&mut entry.dispatched, true) {
             let _ = self.appeared.send(Appeared { id: entry.id, gone: entry.gone.clone() });
         }

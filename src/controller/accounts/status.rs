@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::{AccountKey, Seen};
+use super::{AccountKey, Seen, UNTOLD};
 use crate::controller::account::{Account, Missing};
 use crate::controller::events::Kind;
 use crate::controller::key::Key;
@@ -90,8 +90,11 @@ fn find(
         if again.is_none() {
             reconciler.accounts.loading.wait(&account, None);
         }
-        let finding = why.map(|message| Finding { reason: Reason::CredentialsMissing, message });
-        return (finding, again.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL));
+        let untold = UNTOLD.checked_sub(seen.since.elapsed());
+        let told = why.filter(|_| untold.is_none());
+        let finding = told.map(|message| Finding { reason: Reason::CredentialsMissing, message });
+        let wait = again.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL);
+        return (finding, untold.map_or(wait, |untold| wait.min(untold)));
     }
     reconciler.wake_all(reconciler.accounts.take_waiting(key));
     if let Some(message) = account.rejection() {

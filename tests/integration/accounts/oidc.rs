@@ -26,9 +26,8 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
     }});
     account(&world, "team", json!({"credentials": oidc}))?;
     world.create("room", of("team")).await?;
-    world.ready("room", "False", "CredentialsMissing").await?;
-    let told = message(&world.api.get("room").await?);
-    assert_eq!(told, "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace");
+    let told = "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace";
+    world.until("the token to be missed", 20, async || Ok(message(&world.api.get("room").await?) == told)).await?;
     apply(&world, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))?;
     world.ready("room", "True", "Created").await?;
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(STS_KEY));
