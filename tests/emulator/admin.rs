@@ -12,7 +12,7 @@ const CREATE: &str = "CreateLiveMessageGroup";
 const DESCRIBE: &str = "DescribeLiveMessageGroup";
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 
-fn admin(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub fn admin(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut connection = Connection::open(address);
     let length = body.len();
     let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: {length}\r\n\r\n{body}");

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::admin::admin;
 use crate::client::{Client, Connection};
 
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
@@ -108,14 +109,19 @@ fn a_request_under_way_at_sigint_is_answered_and_on_record() {
     let variables = [
         ("LMO_EMULATE_APP", "demo stage"),
         ("LMO_EMULATE_ACCESS_KEY", "testid:testsecret other:secret"),
-        ("LMO_EMULATE_LATENCY_MS", "400"),
+        ("LMO_EMULATE_LATENCY_MS", "1500"),
         ("LMO_EMULATE_REQUEST_LOG", log.to_str().unwrap()),
     ];
-    let process = Process::start(&[], &variables);
+    let mut process = Process::start(&["--admin-listen", "127.0.0.1:0"], &variables);
+    let mut line = String::new();
+    process.stdout.read_line(&mut line).unwrap();
+    let steered = line.strip_prefix("admin on http://").unwrap().trim_end().parse().unwrap();
     let mut connection = Connection::open(process.address);
     connection.send(&Client::new(process.address).request("CreateLiveMessageGroup", &GROUP));
-    // Until the request has been read; without the latency nothing tells from outside.
-    std::thread::sleep(std::time::Duration::from_millis(150));
+    // It takes effect before its answer waits.
+    while admin(steered, "GET", "/groups/demo/g1", "").0 != 200 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     process.signal("-INT");
     assert_eq!(connection.receive().status, 200);
     assert!(connection.is_closed());

@@ -60,14 +60,14 @@ fn an_effect_can_come_after_the_reset() {
     let (emulator, client) = with("*:reset-late=1200,times=1");
     let start = Instant::now();
     assert_eq!(raw(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
-    let reset = start.elapsed();
     while emulator.request_log().is_empty() {
         std::thread::sleep(Duration::from_millis(5));
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
+    let effect = start.elapsed();
     let record = emulator.request_log().remove(0);
     assert_eq!((record.status, record.code), (0, None));
-    assert!(record.duration_ms <= 1300 && Duration::from_millis(record.duration_ms + 100) >= reset);
+    assert!(Duration::from_millis(record.duration_ms) <= effect, "{} ms in {effect:?}", record.duration_ms);
     assert!(emulator.group("demo", "g1").is_some());
     client.ok(CREATE, &GROUP);
 }
@@ -129,9 +129,14 @@ fn answers_are_not_what_they_should_be() {
 #[test]
 fn answers_and_effects_can_be_late() {
     let (emulator, client) = with("*:late=500");
+    let start = Instant::now();
     std::thread::scope(|scope| {
         let call = scope.spawn(|| client.ok(CREATE, &GROUP));
-        assert!(emulator.group("demo", "g1").is_none());
+        while emulator.group("demo", "g1").is_none() {
+            assert!(start.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(start.elapsed() >= Duration::from_millis(500));
         call.join().unwrap();
     });
     assert!(emulator.request_log()[0].duration_ms >= 500);

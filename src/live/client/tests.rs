@@ -119,7 +119,7 @@ async fn calls_share_a_connection() {
 #[tokio::test]
 async fn what_timed_out_may_have_arrived_and_its_connection_is_not_used_again() {
     let server = Loopback::script(vec![answer(200, CREATED), Act::Silence, answer(200, CREATED)]).await;
-    let client = client_with(&server, |options| options.http.request_timeout = Duration::from_millis(300));
+    let client = client(&server);
     client.send(&create(1), &credentials()).await.unwrap();
     let error = client.send(&create(1), &credentials()).await.unwrap_err();
     assert!(matches!(error, CallError::Transport { delivery: Delivery::Unknown, .. }), "{error:?}");

@@ -83,6 +83,7 @@ pub struct Surroundings {
     allow_http: bool,
     http: HttpOptions,
     metadata_origin: String,
+    metadata_timeout: Duration,
 }
 
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -96,13 +97,14 @@ impl Surroundings {
         http: HttpOptions,
         allow_http: bool,
     ) -> Self {
-        Self { lookup: Arc::new(lookup), home, allow_http, http, metadata_origin: METADATA.to_owned() }
+        let (metadata_origin, metadata_timeout) = (METADATA.to_owned(), METADATA_TIMEOUT);
+        Self { lookup: Arc::new(lookup), home, allow_http, http, metadata_origin, metadata_timeout }
     }
 
-    /// The same with another metadata service: for tests.
+    /// The same with another metadata service, which may take its time: for tests.
     #[must_use]
     pub fn with_metadata(self, metadata: &Endpoint) -> Self {
-        Self { metadata_origin: metadata.to_string(), ..self }
+        Self { metadata_origin: metadata.to_string(), metadata_timeout: self.http.request_timeout, ..self }
     }
 
     /// The value of a variable; an empty one counts as absent.
@@ -136,7 +138,7 @@ impl Surroundings {
 
     /// A client for the metadata service: impatient, without proxies and without TLS.
     pub(super) fn metadata(&self) -> Result<reqwest::Client, Refusal> {
-        built(HttpOptions::plain_client(METADATA_TIMEOUT))
+        built(HttpOptions::plain_client(self.metadata_timeout))
     }
 
     /// An address of the metadata service.

@@ -52,7 +52,7 @@ impl Place {
         loopback::install_tls();
         let variables = self.variables.clone();
         let lookup = move |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        let http = HttpOptions { request_timeout: Duration::from_millis(700), ..HttpOptions::default() };
+        let http = HttpOptions { request_timeout: Duration::from_secs(5), ..HttpOptions::default() };
         let metadata = self.metadata.clone().unwrap_or_else(|| Endpoint::parse("http://127.0.0.1:1", true).unwrap());
         let home = Some(self.home.path().to_owned());
         Surroundings::new(lookup, home, http, true).with_metadata(&metadata)
