@@ -112,7 +112,7 @@ impl Stage {
             kubeconfig: self.control_plane.operator_kubeconfig(namespace, &[namespace])?,
             endpoint: emulator.url().to_owned(),
             args: args.map(str::to_owned).to_vec(),
-            env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
+            env: vec![("RUST_LOG".to_owned(), "warn,live_message_operator::cli=info".to_owned())],
             ..OperatorOptions::default()
         })
     }
@@ -151,9 +151,9 @@ async fn starts(stage: &Stage, namespace: &str, count: usize) -> Result<Start> {
         eprintln!("start with {count} objects, {start} of {STARTS}");
         let begin = Instant::now();
         let mut operator = Operator::start(&options)?;
-        seconds.push(ready(operator.probes(), begin)?.as_secs_f64());
+        seconds.push(ready(&operator.probes()?, begin)?.as_secs_f64());
         tokio::time::sleep(REST).await;
-        scrapes.push(scrape(operator.probes())?);
+        scrapes.push(scrape(&operator.probes()?)?);
         let memory = memory(operator.process.pid())?;
         resident.push(memory.resident);
         peak.push(memory.peak);

@@ -15,7 +15,7 @@ const CRD: &str = "livemessagegroups.live.alibabacloud.com";
 /// What /readyz says.
 async fn ready(world: &World<'_>) -> Result<(u16, String)> {
     let operator = world.operator.as_ref().unwrap();
-    let answer = reqwest::get(format!("{}/readyz", operator.probes())).await?;
+    let answer = reqwest::get(format!("{}/readyz", operator.probes()?)).await?;
     Ok((answer.status().as_u16(), answer.text().await?))
 }
 

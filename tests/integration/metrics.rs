@@ -22,7 +22,7 @@ pub const GROUPS: &str = "live_message_operator_groups";
 /// What the operator shows now.
 pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
     let operator = world.operator.as_ref().context("an operator runs")?;
-    let answer = reqwest::get(format!("{}/metrics", operator.probes())).await?.error_for_status()?;
+    let answer = reqwest::get(format!("{}/metrics", operator.probes()?)).await?.error_for_status()?;
     let kind = answer.headers()["content-type"].to_str()?.to_owned();
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(Scrape::parse(&answer.text().await?))

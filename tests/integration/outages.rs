@@ -23,7 +23,7 @@ async fn the_operator_outlives_a_control_plane_in_trouble() -> Result<()> {
 async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
     world.start()?;
     let operator = world.operator.as_ref().unwrap();
-    let readyz = format!("{}/readyz", operator.probes());
+    let readyz = format!("{}/readyz", operator.probes()?);
     let ready = async || -> Result<(u16, String)> {
         match reqwest::get(&readyz).await {
             Ok(answer) => Ok((answer.status().as_u16(), answer.text().await?)),
@@ -39,7 +39,7 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
         })
         .await?;
     assert!(world.log().contains(&format!("waiting for the CustomResourceDefinition {CRD}")), "{}", world.log());
-    assert_eq!(reqwest::get(format!("{}/healthz", operator.probes())).await?.status().as_u16(), 200);
+    assert_eq!(reqwest::get(format!("{}/healthz", operator.probes()?)).await?.status().as_u16(), 200);
 
     let shown = scrape(world).await?;
     assert_eq!(shown.value("live_message_operator_ready", &[]), 0.0);

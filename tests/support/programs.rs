@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,12 @@ use super::scratch::Scratch;
 
 /// Id and secret of the key pair that the emulator accepts and the operator uses, unless a test says otherwise.
 pub const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
+
+/// How long a program may take until it listens: much less than this, unless the machine has other work.
+const LISTENS: Duration = Duration::from_secs(60);
+
+/// What a program says that finds its address in use.
+const TAKEN: &str = "ddress already in use";
 
 /// How to start an operator; `..OperatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
@@ -50,7 +56,6 @@ impl Default for OperatorOptions {
 pub struct Operator {
     /// Signals, log, end.
     pub process: Process,
-    probes: String,
     _dir: Scratch,
 }
 
@@ -58,10 +63,9 @@ impl Operator {
     /// Starts it; it is not waited for.
     pub fn start(options: &OperatorOptions) -> Result<Self> {
         let dir = Scratch::new("operator")?;
-        let probes = free_address()?;
         let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
         args.extend(options.allow_http.then(|| "--allow-http".to_owned()));
-        args.extend(["--probe-listen".to_owned(), probes.clone()]);
+        args.extend(["--probe-listen".to_owned(), "127.0.0.1:0".to_owned()]);
         args.extend(options.args.iter().cloned());
         let (id, secret) = &options.access_key;
         let mut env: Vec<(&str, OsString)> = vec![
@@ -71,12 +75,25 @@ impl Operator {
         ];
         env.extend(options.env.iter().map(|(key, value)| (key.as_str(), value.into())));
         let process = Process::spawn(&binary()?, &args, &env, &dir.join("operator.log"))?;
-        Ok(Self { process, probes: format!("http://{probes}"), _dir: dir })
+        Ok(Self { process, _dir: dir })
     }
 
-    /// Where `/healthz` and `/readyz` are: `http://ADDR:PORT`.
-    pub fn probes(&self) -> &str {
-        &self.probes
+    /// Where `/healthz` and `/readyz` are: `http://ADDR:PORT`. The log tells it just after the start.
+    pub fn probes(&self) -> Result<String> {
+        let told = || {
+            let log = self.process.log();
+            let line = log.lines().find(|line| line.contains("serving /healthz"))?;
+            Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
+        };
+        let end = Instant::now() + LISTENS;
+        while Instant::now() < end {
+            if let Some(address) = told() {
+                return Ok(address);
+            }
+            // Often: the bench measures from the start on.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(Error::new(format!("the operator does not tell where its probes are\n{}", self.process.log_tail())))
     }
 }
 
@@ -123,8 +140,7 @@ impl Emulator {
         let dir = Scratch::new("emulator")?;
         let mut args: Vec<OsString> = vec!["emulate".into(), "--listen".into(), options.listen.clone().into()];
         args.extend(["--request-log".into(), dir.join("requests.jsonl").into()]);
-        let admin = free_address()?;
-        args.extend(["--admin-listen".into(), admin.clone().into()]);
+        args.extend(["--admin-listen".into(), "127.0.0.1:0".into()]);
         for (id, secret) in &options.access_keys {
             args.extend(["--access-key".into(), format!("{id}:{secret}").into()]);
         }
@@ -132,13 +148,20 @@ impl Emulator {
         args.extend(options.groups.iter().flat_map(|group| ["--group".into(), group.into()]));
         args.extend(options.args.iter().map(OsString::from));
         let mut process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
-        let url = wait_for("the emulator to listen", Duration::from_secs(30), || {
+        let addresses = wait_for("the emulator to listen", LISTENS, || {
             if let Some(status) = process.exited()? {
+                if process.log().contains(TAKEN) {
+                    // The address of an emulator that is gone: somebody's connection may have its port for a moment.
+                    process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
+                    return Ok(None);
+                }
                 return Err(Error::new(format!("the emulator has ended: {status}")));
             }
-            Ok(process.log().lines().find_map(|line| Some(line.strip_prefix("listening on ")?.trim().to_owned())))
+            let log = process.log();
+            let after = |words: &str| log.lines().find_map(|line| Some(line.strip_prefix(words)?.trim().to_owned()));
+            Ok(after("listening on ").zip(after("admin on http://")))
         });
-        let url = url.map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
+        let (url, admin) = addresses.map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
         Ok(Self { process, url, admin, dir })
     }
 
@@ -196,9 +219,4 @@ fn binary() -> Result<PathBuf> {
     } else {
         Err(Error::new(format!("{} is missing: `cargo build` first", path.display())))
     }
-}
-
-fn free_address() -> Result<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
-    Ok(listener.local_addr()?.to_string())
 }
