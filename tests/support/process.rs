@@ -67,7 +67,7 @@ impl Process {
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n");
+        let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
         format!("--- the end of {}'s log\n{tail}\n---", self.name)
     }
 

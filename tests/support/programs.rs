@@ -97,6 +97,15 @@ impl Operator {
     }
 }
 
+/// A failed assertion shows the values that it compares: what the operator did before stands in its log.
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.process.log_tail());
+        }
+    }
+}
+
 /// How to start an emulator; `..EmulatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct EmulatorOptions {
