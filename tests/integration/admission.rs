@@ -206,7 +206,7 @@ fn a_fresh_object_is_pending_from_its_first_answer_on() -> Result<()> {
     });
     assert_eq!(serde_json::from_str::<Value>(&answer)?["status"], expected);
 
-    let wait = ["wait", "--for=condition=Ready", "--timeout=1s", "lmg/room"];
+    let wait = ["wait", "--for=condition=Ready", "--timeout=3s", "lmg/room"];
     test.refused("kubectl wait", &wait, "", &["timed out waiting for the condition"])?;
     // Whoever wipes the status gets it again, not an object without one.
     test.run(&["patch", "lmg", "room", "--subresource=status", "--type=merge", "--patch", r#"{"status":null}"#], "")?;
@@ -220,10 +220,10 @@ fn wait_is_not_met_by_a_generation_that_was_not_acted_on() -> Result<()> {
     let test = Test::new()?;
     test.create("room", &json!({"appId": "demo"}))?;
     test.set_ready("room", "Created", Some("Created"))?;
-    let wait = ["wait", "--for=condition=Ready", "--timeout=1s", "lmg/room"];
-    test.run(&wait, "")?;
+    let wait = |timeout| ["wait", "--for=condition=Ready", timeout, "lmg/room"];
+    test.run(&wait("--timeout=60s"), "")?;
     test.edit("room", &json!({"groupInfo": "new"}))?;
-    test.refused("kubectl wait", &wait, "", &["timed out waiting for the condition"])
+    test.refused("kubectl wait", &wait("--timeout=3s"), "", &["timed out waiting for the condition"])
 }
 
 #[test]

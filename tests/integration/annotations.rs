@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::{World, condition};
+use crate::world::{PATIENCE, World, condition};
 
 fn annotate(name: &str, value: Value) -> Value {
     json!({"metadata": {"annotations": {format!("live.alibabacloud.com/{name}"): value}}})
@@ -23,7 +23,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
 
     world.patch("room", annotate("paused", json!("true"))).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
-    world.until("the pause to be told", 20, paused).await?;
+    world.until("the pause to be told", PATIENCE, paused).await?;
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
@@ -54,28 +54,33 @@ async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> 
     world.ready("room", "True", "Created").await?;
     world.create("seen", json!({"managementPolicy": "Observe"})).await?;
     world.ready("seen", "True", "Observed").await?;
-    let pause_and_resume = async |name: &str, drift: Option<&str>| {
+    let pause_and_resume = async |name: &str, drift: Option<&str>, expected: &[&str]| {
         world.patch(name, annotate("paused", json!("true"))).await?;
         let paused = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["True", "Paused"]);
-        world.until("the pause to be told", 20, paused).await?;
+        world.until("the pause to be told", PATIENCE, paused).await?;
         if let Some(info) = drift {
             ByHand::at(&world)?.set_info(name, info).await?;
         }
         let calls = world.requests()?.len();
         world.patch(name, annotate("paused", json!("false"))).await?;
         let resumed = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["", ""]);
-        world.until("the pause to be over", 20, resumed).await?;
+        world.until("the pause to be over", PATIENCE, resumed).await?;
+        let new = || -> Result<Vec<String>> {
+            Ok(world.requests()?.split_off(calls).into_iter().map(|request| request.operation).collect())
+        };
+        world.until("the look to be taken", PATIENCE, async || Ok(new()?.len() >= expected.len())).await?;
+        // And no more than that.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let new = world.requests()?.split_off(calls).into_iter().map(|request| request.operation);
-        Result::<Vec<String>>::Ok(new.collect())
+        assert_eq!(new()?, expected, "{name}");
+        Result::<()>::Ok(())
     };
-    assert_eq!(pause_and_resume("room", None).await?, ["DescribeLiveMessageGroup"]);
+    pause_and_resume("room", None, &["DescribeLiveMessageGroup"]).await?;
     let corrected = ["DescribeLiveMessageGroup", "ModifyLiveMessageGroup", "DescribeLiveMessageGroup"];
-    assert_eq!(pause_and_resume("room", Some("theirs")).await?, corrected);
+    pause_and_resume("room", Some("theirs"), &corrected).await?;
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "mine");
     world.ready("room", "True", "Created").await?;
-    assert_eq!(pause_and_resume("seen", Some("theirs")).await?, Vec::<String>::new(), "nothing is kept in sync");
-    Ok(())
+    // Nothing is kept in sync.
+    pause_and_resume("seen", Some("theirs"), &[]).await
 }
 
 #[tokio::test]
@@ -89,7 +94,7 @@ async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
     object["metadata"] = json!({"name": "room", "annotations": {"live.alibabacloud.com/paused": "true"}});
     world.api.create(&kube::api::PostParams::default(), &serde_json::from_value(object)?).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
-    world.until("the pause to be told", 20, paused).await?;
+    world.until("the pause to be told", PATIENCE, paused).await?;
     let room = world.api.get("room").await?;
     assert_eq!(condition(&room, ConditionType::Ready), ["Unknown", "Pending"]);
     assert_eq!(room.status.and_then(|status| status.observed_generation), Some(-1));
@@ -108,7 +113,7 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
     let handled = async |value: &str| {
         world.patch("room", annotate("reconcile-requested-at", json!(value))).await?;
         world
-            .until("the request to be acknowledged", 20, async || {
+            .until("the request to be acknowledged", PATIENCE, async || {
                 let room = world.api.get("room").await?;
                 Ok(room.status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some(value))
             })

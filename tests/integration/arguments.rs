@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::{Result, Scratch, shared_control_plane};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// Exit code and stderr of a start that fails; HOME is `home`, and nothing of the test's own environment is seen.
 fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
@@ -103,7 +103,7 @@ async fn a_namespace_that_is_not_there_is_told_and_the_others_are_worked_in() ->
     world.create("room", json!({})).await?;
     world.ready("room", "True", "Created").await?;
     let told = async || Ok(world.log().contains("there is no such namespace"));
-    world.until("the missing namespace to be told", 10, told).await?;
+    world.until("the missing namespace to be told", PATIENCE, told).await?;
     assert!(world.log().lines().all(|line| !line.contains("no such namespace") || line.contains("no-such-namespace")));
     Ok(())
 }

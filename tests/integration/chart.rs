@@ -48,7 +48,7 @@ fn the_server_takes_every_rendering() -> Result<()> {
     for definition in definitions_for_prometheus() {
         control_plane.kubectl_with_input(&["apply", "-f", "-"], &definition.to_string())?;
         let name = format!("crd/{}", definition["metadata"]["name"].as_str().unwrap_or_default());
-        control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &name])?;
+        control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=90s", &name])?;
     }
     let helm = Helm::new()?;
     for (name, values) in matrix()? {
@@ -260,7 +260,7 @@ fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<
     let groups = ["--set", "rbac.groupsClusterWide=true"];
     let operator = control_plane.operator_kubeconfig_with(&home, &[&watched], &groups)?;
     let operator = control_plane.kubectl_program().with_kubeconfig(operator);
-    wait_for("the ClusterRole to hold", Duration::from_secs(30), || {
+    wait_for("the ClusterRole to hold", Duration::from_secs(90), || {
         Ok(may(&operator, "patch", "live.alibabacloud.com/livemessagegroups", "")?.then_some(()))
     })?;
     for forbidden in ["list live.alibabacloud.com/liveaccounts", "create events.k8s.io/events", "get /secrets"] {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::by_hand::{ByHand, group};
 use crate::support::{Result, shared_control_plane};
-use crate::world::{World, app, condition, create_in, is};
+use crate::world::{PATIENCE, World, app, condition, create_in, is};
 
 /// Creation times are whole seconds.
 const OLDER: Duration = Duration::from_millis(1100);
@@ -26,7 +26,7 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
     world.ready("first", "True", "Created").await?;
 
     create_in(&there, "second", json!({"groupId": "shared"})).await?;
-    world.until("the conflict to be told", 20, async || Ok(is(&there.get("second").await?, "Conflict"))).await?;
+    world.until("the conflict to be told", PATIENCE, async || Ok(is(&there.get("second").await?, "Conflict"))).await?;
     tokio::time::sleep(OLDER).await;
     world.create("third", json!({"groupId": "shared"})).await?;
     let third = world.ready("third", "False", "Conflict").await?;
@@ -40,12 +40,14 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
     assert_eq!(world.requests()?.len(), 1, "only the holder calls");
 
     world.delete("first").await?;
-    world.until("the next one to take over", 20, async || Ok(is(&there.get("second").await?, "AlreadyExists"))).await?;
+    world
+        .until("the next one to take over", PATIENCE, async || Ok(is(&there.get("second").await?, "AlreadyExists")))
+        .await?;
     let second = there.get("second").await?;
     assert_eq!(second.origin(), Some(&Origin::Adopted));
     assert_eq!(condition(&second, ConditionType::Stalled), ["", ""]);
     world
-        .until("the third to name the new holder", 20, async || {
+        .until("the third to name the new holder", PATIENCE, async || {
             let third = world.api.get("third").await?;
             Ok(third
                 .condition(ConditionType::Ready)

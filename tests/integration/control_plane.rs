@@ -32,19 +32,20 @@ fn an_outage_keeps_port_and_data_and_a_pause_is_silence() -> Result<()> {
     // Its own: nobody else's server may go away.
     let control_plane = ControlPlane::start()?;
     let namespace = control_plane.namespace()?;
-    let ask = ["get", "namespace", &namespace, "--output=name", "--request-timeout=1s"];
+    let ask = |patience| ["get", "namespace", &namespace, "--output=name", patience];
+    let (long, short) = ("--request-timeout=60s", "--request-timeout=2s");
 
     control_plane.stop_apiserver()?;
-    let refused = control_plane.kubectl_program().refused(&ask, "")?;
+    let refused = control_plane.kubectl_program().refused(&ask(long), "")?;
     assert!(refused.contains("refused"), "{refused}");
     control_plane.start_apiserver()?;
-    assert_eq!(control_plane.kubectl(&ask)?.trim(), format!("namespace/{namespace}"));
+    assert_eq!(control_plane.kubectl(&ask(long))?.trim(), format!("namespace/{namespace}"));
 
     control_plane.pause_apiserver()?;
-    let silence = control_plane.kubectl_program().refused(&ask, "")?;
+    let silence = control_plane.kubectl_program().refused(&ask(short), "")?;
     assert!(!silence.contains("refused"), "{silence}");
     control_plane.resume_apiserver()?;
-    wait_for("the server to answer again", Duration::from_secs(30), || Ok(control_plane.kubectl(&ask).ok()))?;
+    wait_for("the server to answer again", Duration::from_secs(60), || Ok(control_plane.kubectl(&ask(short)).ok()))?;
     Ok(())
 }
 

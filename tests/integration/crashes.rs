@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::by_hand::ByHand;
 use crate::support::{EmulatorOptions, Result};
-use crate::world::{World, app, condition};
+use crate::world::{PATIENCE, World, app, condition};
 
 #[tokio::test]
 async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
@@ -19,7 +19,7 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
     for _ in 0..6 {
         world.start()?;
         let before = world.requests()?.len();
-        world.until("it to work", 20, async || Ok(world.requests()?.len() > before)).await?;
+        world.until("it to work", PATIENCE, async || Ok(world.requests()?.len() > before)).await?;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..250))).await;
         world.kill()?;
         kills += 1;
@@ -29,7 +29,7 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
     }
     world.start()?;
     world
-        .until("all to be ready", 30, async || {
+        .until("all to be ready", PATIENCE, async || {
             Ok(world.list().await?.iter().all(|object| condition(object, ConditionType::Ready)[0] == "True"))
         })
         .await?;
@@ -52,9 +52,9 @@ async fn a_change_that_a_killed_process_sent_does_not_land_on_a_newer_one() -> R
     world.create("room", json!({"groupInfo": "1"})).await?;
     world.ready("room", "True", "Created").await?;
 
-    world.emulator.faults(&["ModifyLiveMessageGroup:late=3000,times=1"])?;
+    world.emulator.faults(&["ModifyLiveMessageGroup:late=2500,times=1"])?;
     world.patch("room", json!({"spec": {"groupInfo": "2"}})).await?;
-    world.until("the change to be sent", 10, async || Ok(world.in_flight(MODIFY) == 1)).await?;
+    world.until("the change to be sent", PATIENCE, async || Ok(world.sent(MODIFY) == 1)).await?;
     world.kill()?;
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.start()?;

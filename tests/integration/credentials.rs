@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use live_message_operator::resources::ConditionType;
 
 use crate::support::{OperatorOptions, Result};
-use crate::world::{World, app, condition};
+use crate::world::{PATIENCE, World, app, condition};
 
 #[tokio::test]
 async fn a_wrong_secret_is_told_on_every_object_and_costs_a_call_a_minute() -> Result<()> {
@@ -20,7 +21,7 @@ async fn wrong_secret(objects: usize) -> Result<()> {
     world.create_many("g", objects).await?;
     world.options.access_key.1 = WRONG.to_owned();
     world.start()?;
-    let told = world.count_of("CredentialsRejected", objects, 60).await?;
+    let told = world.count_of("CredentialsRejected", objects, PATIENCE).await?;
     for object in &told {
         assert_eq!(condition(object, ConditionType::Ready), ["False", "CredentialsRejected"]);
         assert_eq!(condition(object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
@@ -31,18 +32,27 @@ async fn wrong_secret(objects: usize) -> Result<()> {
         assert!(!shown.contains(WRONG) && !shown.contains(&right.1), "{shown}");
     }
     let versions = |objects: &[_]| objects.iter().map(kube::ResourceExt::resource_version).collect::<Vec<_>>();
+    let until_told = world.emulator.requests()?.len();
     tokio::time::sleep(Duration::from_secs(65)).await;
+    world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > until_told)).await?;
     // All of them: who lists an app needs the same secret.
-    let calls = world.emulator.requests()?.len();
-    println!("{objects} objects with a wrong secret: {calls} calls in 65 s");
-    assert!((2..=5).contains(&calls), "{calls} calls");
+    let times = world.emulator.requests()?.into_iter().map(|request| request.time.parse::<Timestamp>());
+    let times = times.collect::<Result<Vec<_>, _>>()?;
+    let first = times[0];
+    let probes = times[until_told..].iter().map(|at| at.duration_since(first).as_secs_f64());
+    let probes: Vec<f64> = probes.collect();
+    println!("{objects} objects with a wrong secret: {until_told} calls at first, then after {probes:.1?} s");
+    // At first: those that were on their way before the first refusal came, 50 at most.
+    assert!(until_told <= 50.min(objects + 3), "{until_told} calls");
+    let gaps = std::iter::once(0.0).chain(probes.iter().copied()).zip(&probes).map(|(before, at)| at - before);
+    assert!(gaps.into_iter().all(|gap| gap >= 59.0), "more than a call a minute: {probes:?}");
     assert_eq!(versions(&world.list().await?), versions(&told), "the same refusal is no new status");
     assert!(!world.log().contains(WRONG), "the secret is in the log");
 
     world.stop()?;
     world.options = OperatorOptions { access_key: right, ..world.options.clone() };
     world.start()?;
-    let objects = world.count_of("Created", objects, 60).await?;
+    let objects = world.count_of("Created", objects, PATIENCE).await?;
     for object in objects {
         assert_eq!(condition(&object, ConditionType::Stalled), ["", ""]);
     }

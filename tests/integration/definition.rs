@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::by_hand::ByHand;
 use crate::metrics::{GROUPS, scrape};
 use crate::support::{ControlPlane, Result};
-use crate::world::{World, app, condition};
+use crate::world::{PATIENCE, World, app, condition};
 
 const CRD: &str = "livemessagegroups.live.alibabacloud.com";
 
@@ -21,12 +21,12 @@ async fn ready(world: &World<'_>) -> Result<(u16, String)> {
 
 /// Deletes the definition, waits until it is gone with all its objects and until the operator tells that it is missing.
 async fn delete_definition(world: &World<'_>) -> Result<()> {
-    world.control_plane.kubectl(&["delete", "crd", CRD, "--timeout=60s"])?;
+    world.control_plane.kubectl(&["delete", "crd", CRD, "--timeout=120s"])?;
     let told = async || {
         let (status, text) = ready(world).await?;
         Ok(status == 503 && text.contains(CRD))
     };
-    world.until("/readyz to name the definition", 30, told).await?;
+    world.until("/readyz to name the definition", PATIENCE, told).await?;
     assert!(world.log().contains(&format!("waiting for the CustomResourceDefinition {CRD}")), "{}", world.log());
     Ok(())
 }
@@ -34,7 +34,7 @@ async fn delete_definition(world: &World<'_>) -> Result<()> {
 /// Installs it again, and waits until the operator works with it.
 async fn install_again(world: &World<'_>) -> Result<()> {
     crate::support::apply_crds(world.control_plane.kubectl_program())?;
-    world.until("/readyz to be content", 30, async || Ok(ready(world).await?.0 == 200)).await
+    world.until("/readyz to be content", PATIENCE, async || Ok(ready(world).await?.0 == 200)).await
 }
 
 #[tokio::test]
@@ -44,14 +44,18 @@ async fn deleted_with_objects_to_be_retained_no_call_is_made() -> Result<()> {
     let mut world = World::on(&control_plane, app(), &[]).await?;
     world.start()?;
     world.create_many("room", 20).await?;
-    world.count_of("Created", 20, 60).await?;
+    world.count_of("Created", 20, PATIENCE).await?;
     let calls = world.emulator.requests()?.len();
 
     delete_definition(&world).await?;
+    let told = async || {
+        let shown = scrape(&world).await?;
+        Ok(shown.value("live_message_operator_ready", &[]) == 0.0
+            && shown.sum(GROUPS) == 0.0
+            && shown.value("live_message_operator_watch_errors_total", &[("resource", "livemessagegroups")]) >= 1.0)
+    };
+    world.until("the metrics to tell of it", PATIENCE, told).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let shown = scrape(&world).await?;
-    assert_eq!((shown.value("live_message_operator_ready", &[]), shown.sum(GROUPS)), (0.0, 0.0));
-    assert!(shown.value("live_message_operator_watch_errors_total", &[("resource", "livemessagegroups")]) >= 1.0);
     let after = world.emulator.requests()?.split_off(calls);
     assert!(after.is_empty(), "{after:?}");
 
@@ -75,7 +79,7 @@ async fn deleted_with_objects_to_be_deleted_their_groups_are_and_nothing_hangs()
         world.create(name, json!({"deletionPolicy": policy})).await?;
         world.ready(name, "True", "Created").await?;
     }
-    world.until("the finalizers", 20, async || Ok(world.list().await?.iter().filter(holds).count() == 2)).await?;
+    world.until("the finalizers", PATIENCE, async || Ok(world.list().await?.iter().filter(holds).count() == 2)).await?;
 
     delete_definition(&world).await?;
     let hand = ByHand::at(&world)?;

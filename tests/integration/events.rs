@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::by_hand::{ByHand, group};
 use crate::support::Result;
-use crate::world::{World, condition, is};
+use crate::world::{PATIENCE, World, condition, is};
 
 /// The events of an object as `Type Reason`, in their order.
 async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> {
@@ -26,7 +26,7 @@ async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> 
 /// Waits until these are the events of an object, and lets a moment pass in which no more may come.
 async fn told(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
     let what = format!("{name} to have {expected:?}");
-    world.until(&what, 20, async || Ok(events(world, name).await?.len() >= expected.len())).await?;
+    world.until(&what, PATIENCE, async || Ok(events(world, name).await?.len() >= expected.len())).await?;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let (titles, notes): (Vec<String>, Vec<String>) = events(world, name).await?.into_iter().unzip();
     assert_eq!(titles, expected, "{name}: {notes:?}");
@@ -40,7 +40,7 @@ async fn force(world: &World<'_>, name: &str, value: &str) -> Result<()> {
         let status = world.api.get(name).await?.status;
         Ok(status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some(value))
     };
-    world.until("the request to be acknowledged", 60, handled).await
+    world.until("the request to be acknowledged", PATIENCE, handled).await
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_fault_is_told_once_and_again_after_a_success() -> Result<()> {
     for (value, status) in [(json!("true"), "True"), (Value::Null, "")] {
         world.patch("room", pause(value)).await?;
         let told = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused)[0] == status);
-        world.until("the pause to be told", 20, told).await?;
+        world.until("the pause to be told", PATIENCE, told).await?;
     }
     world.stop()?;
     world.start()?;

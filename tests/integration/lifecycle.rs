@@ -65,7 +65,7 @@ async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
     // A label is no change of the spec, and neither is a restart.
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.operator.as_mut().unwrap().process.sigterm()?;
-    world.operator.as_mut().unwrap().process.wait(std::time::Duration::from_secs(20))?;
+    world.operator.as_mut().unwrap().process.wait(std::time::Duration::from_secs(60))?;
     let before = world.api.get("room").await?.metadata.resource_version;
     world.start()?;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;

@@ -2,7 +2,7 @@
 
 mod exposition;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kube::api::DeleteParams;
 use live_message_operator::live::Call;
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::accounts;
 use crate::by_hand::{ByHand, group};
 use crate::support::{ACCESS_KEY, Context as _, Result};
-use crate::world::{APP, World};
+use crate::world::{APP, PATIENCE, World};
 use exposition::Scrape;
 
 const CALLS: &str = "live_message_operator_live_api_requests_total";
@@ -30,8 +30,7 @@ pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
 
 /// Waits until a scrape shows it.
 async fn until(world: &World<'_>, what: &str, holds: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
-    world.until(what, 30, async || Ok(holds(&scrape(world).await?))).await?;
-    scrape(world).await
+    world.find(what, PATIENCE, async || Ok(Some(scrape(world).await?).filter(|shown| holds(shown)))).await
 }
 
 fn now() -> f64 {
@@ -52,9 +51,15 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     }
     world.ready("lost", "False", "AppNotFound").await?;
 
-    let shown =
-        until(&world, "all to be settled", |shown| shown.value("live_message_operator_queue_active", &[]) == 0.0);
-    let shown = shown.await?;
+    // Every call that the emulator has answered is counted, some a moment later.
+    let shown = world
+        .find("all to be settled", PATIENCE, async || {
+            let (shown, calls) = (scrape(&world).await?, world.emulator.requests()?.len() as f64);
+            let settled = shown.value("live_message_operator_queue_active", &[]) == 0.0
+                && shown.value("live_message_operator_queue_delayed", &[]) == 1.0;
+            Ok(Some(shown).filter(|shown| settled && shown.sum(CALLS) == calls))
+        })
+        .await?;
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 3.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "AppNotFound")]), 1.0);
@@ -75,11 +80,11 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
         shown.value("live_message_operator_kubernetes_requests_total", &[("method", "PATCH"), ("code", "200")]) >= 5.0
     );
     assert_eq!(shown.value("live_message_operator_watch_lists_total", &[("resource", "livemessagegroups")]), 1.0);
-    assert!((now() - shown.value("process_start_time_seconds", &[])).abs() < 120.0);
+    assert!((now() - shown.value("process_start_time_seconds", &[])).abs() < 600.0);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
 
-    // Every call that the emulator has answered is counted, under the operation's name and what came of it.
+    // Under the operation's name and what came of it.
     let calls = world.emulator.requests()?;
     let of = |operation: &str, code: Option<&str>| {
         calls.iter().filter(|call| call.operation == operation && call.code.as_deref() == code).count() as f64
@@ -110,18 +115,19 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
         world.delete(name).await?;
     }
     let released = |outcome| ("live_message_operator_finalizers_released_total", [("outcome", outcome)]);
-    let shown = until(&world, "the deleted to be gone", |shown| shown.sum(GROUPS) == 2.0).await?;
+    let (of_deleted, deleted) = released("Deleted");
+    let gone = |shown: &Scrape| shown.sum(GROUPS) == 2.0 && shown.value(of_deleted, &deleted) == 1.0;
+    let shown = until(&world, "the deleted to be gone", gone).await?;
     for (outcome, count) in [("Deleted", 1.0), ("Abandoned", 0.0), ("Retained", 0.0)] {
         assert_eq!(shown.value(released(outcome).0, &released(outcome).1), count, "{outcome}");
     }
     world.stop()?;
     world.start()?;
-    world
-        .until("the restarted one to be ready", 30, async || {
-            Ok(scrape(&world).await.is_ok_and(|s| s.sum(GROUPS) > 0.0))
+    let shown = world
+        .find("the restarted one to be ready", PATIENCE, async || {
+            Ok(scrape(&world).await.ok().filter(|shown| shown.sum(GROUPS) == 2.0))
         })
         .await?;
-    let shown = scrape(&world).await?;
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
     assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no call");
@@ -148,7 +154,7 @@ async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> 
     })
     .await?;
     world.emulator.faults(&[])?;
-    world.count_of("Created", 101, 60).await?;
+    world.count_of("Created", 101, 2 * PATIENCE).await?;
     let shown = until(&world, "nobody to wait", |shown| {
         shown.value_or("live_message_operator_budget_waiting", &create, 0.0) == 0.0
             && shown.value("live_message_operator_queue_active", &[]) == 0.0
@@ -172,13 +178,13 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
     world.start()?;
     world.create("other", json!({})).await?;
     world.ready("other", "False", "CredentialsRejected").await?;
-    let shown = scrape(&world).await?;
+    let told = [("ready", "False"), ("reason", "CredentialsRejected")];
+    let shown = until(&world, "it to be counted", |shown| shown.value(GROUPS, &told) == 1.0).await?;
     let rejected = [("account", "operator"), ("reason", "CredentialsRejected")];
     assert_eq!(shown.value("live_message_operator_account_ready", &rejected), 0.0);
     assert_eq!(shown.series("live_message_operator_account_ready").len(), 1, "one series an account");
     assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "CredentialsRejected")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0, "the settled one stays");
-    assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "CredentialsRejected")]), 1.0);
     let refused = shown.series(CALLS).into_iter().filter(|(labels, _)| labels["code"] == "CredentialsRejected");
     assert!(refused.map(|(_, value)| value).sum::<f64>() >= 1.0);
 
@@ -234,7 +240,7 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     let shown = until(&world, "two sweeps", |shown| shown.value(success.0, &success.1) >= 2.0).await?;
     assert_eq!(shown.value("live_message_operator_sweep_drift_found_total", &[]), 0.0);
     let age = now() - shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
-    assert!((0.0..10.0).contains(&age), "{age} s");
+    assert!((0.0..60.0).contains(&age), "{age} s");
     assert_eq!(shown.value("live_message_operator_sweep_interval_seconds", &[]), 3.0);
 
     let hand = ByHand::at(&world)?;
@@ -251,14 +257,13 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     let degraded = [("condition", "Degraded"), ("status", "True")];
     assert_eq!(shown.value("live_message_operator_groups_condition", &degraded), 1.0);
 
-    let last = shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
     world.emulator.process.sigkill()?;
+    let killed = now();
     let failure = ("live_message_operator_sweeps_total", [("result", "failure")]);
     // Three tries, 2 and 4 s apart.
     let shown = until(&world, "a sweep to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
     let still = shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
-    assert!(now() - still > 4.0 && still - last < 8.0, "a failed sweep is no success: {last} {still}");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(now() - still > 4.0 && still - killed < 5.0, "a failed sweep is no success: {killed} {still}");
     Ok(())
 }
 
@@ -278,7 +283,6 @@ async fn an_operator_without_credentials_of_its_own_is_no_fault_while_nobody_ask
     assert_eq!(shown.series(ready).len(), 1, "that of the LiveAccount");
     world.create("own", json!({})).await?;
     world.ready("own", "False", "CredentialsMissing").await?;
-    let shown = scrape(&world).await?;
-    assert_eq!(shown.value(ready, &[("account", "operator"), ("reason", "CredentialsMissing")]), 0.0);
-    Ok(())
+    let own = [("account", "operator"), ("reason", "CredentialsMissing")];
+    until(&world, "the fault to be told", |shown| shown.find(ready, &own) == Some(0.0)).await.map(drop)
 }

@@ -8,13 +8,13 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::Role;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
-use live_message_operator::resources::{ConditionType, LiveMessageGroup};
+use live_message_operator::resources::{ConditionType, LiveAccount, LiveMessageGroup};
 use serde_json::json;
 
 use crate::accounts::{KEY, SECRET, account, create_many, emulator, message, secret};
 use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::{World, condition, create_in, is};
+use crate::world::{PATIENCE, World, condition, create_in, is};
 
 const OBJECTS: usize = 5;
 
@@ -37,7 +37,7 @@ async fn fill(world: &mut World<'_>) -> Result<()> {
     account(world, "team", json!({}))?;
     create_many(world, "room", OBJECTS, "team", &json!({"deletionPolicy": "Delete"})).await?;
     world.start()?;
-    world.count_of("Created", OBJECTS, 60).await.map(drop)
+    world.count_of("Created", OBJECTS, PATIENCE).await.map(drop)
 }
 
 /// Starts the operator anew with one more argument, and waits until it has the credentials.
@@ -46,7 +46,7 @@ async fn restart(world: &mut World<'_>, argument: &str) -> Result<()> {
     world.options.args.push(argument.to_owned());
     world.start()?;
     let known = async || Ok(world.log().contains("loaded provider=\"Secret\""));
-    world.until("the credentials to be loaded", 20, known).await
+    world.until("the credentials to be loaded", PATIENCE, known).await
 }
 
 fn delete_namespace(world: &World<'_>) -> Result<()> {
@@ -63,14 +63,16 @@ async fn until_gone(world: &World<'_>, seconds: u64) -> Result<()> {
 async fn until_bare(world: &World<'_>) -> Result<()> {
     let client = world.control_plane.client().await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &world.namespace);
-    let roles: Api<Role> = Api::namespaced(client, &world.namespace);
+    let roles: Api<Role> = Api::namespaced(client.clone(), &world.namespace);
+    let accounts: Api<LiveAccount> = Api::namespaced(client, &world.namespace);
     let bare = async || {
         let deleted = world.list().await?.iter().all(|object| object.metadata.deletion_timestamp.is_some());
         let left = secrets.list(&ListParams::default()).await?.items.len()
+            + accounts.list(&ListParams::default()).await?.items.len()
             + roles.list(&ListParams::default()).await?.items.len();
         Ok(deleted && left == 0)
     };
-    world.until("everything else in the namespace to be gone", 40, bare).await?;
+    world.until("everything else in the namespace to be gone", PATIENCE, bare).await?;
     assert_eq!(world.list().await?.len(), OBJECTS);
     Ok(())
 }
@@ -100,7 +102,7 @@ async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
 /// Waits until each object has such a warning: of another one's than its own name nobody can tell.
 async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     let what = format!("a warning {reason} for each object");
-    world.until(&what, 20, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
+    world.until(&what, PATIENCE, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
     let mut notes = warnings(world, reason).await?;
     notes.sort();
     assert_eq!(notes.len(), OBJECTS, "{notes:?}");
@@ -116,11 +118,11 @@ async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
 async fn all_say(world: &World<'_>, reason: &str, progress: ConditionType) -> Result<String> {
     let say = async || {
         let objects = world.list().await?;
-        Ok(objects.iter().all(|object| condition(object, ConditionType::Ready)[1] == reason))
+        let all = objects.iter().all(|object| condition(object, ConditionType::Ready)[1] == reason);
+        Ok(all.then_some(objects))
     };
-    world.until(&format!("all objects to be {reason}"), 40, say).await?;
-    let objects = world.list().await?;
-    assert_eq!(objects.len(), OBJECTS);
+    let objects = world.find(&format!("all objects to be {reason}"), PATIENCE, say).await?;
+    assert_eq!(objects.len(), OBJECTS, "some were let go before all had said so");
     for object in &objects {
         assert_eq!(condition(object, progress), ["True", reason], "{}", object.name_any());
     }
@@ -132,7 +134,7 @@ async fn a_namespace_deleted_in_one_go_takes_its_groups_with_it() -> Result<()> 
     let world = team().await?;
     let started = Instant::now();
     delete_namespace(&world)?;
-    until_gone(&world, 60).await?;
+    until_gone(&world, 120).await?;
     println!("{OBJECTS} objects, their Secret and LiveAccount gone with their namespace after {:?}", started.elapsed());
     assert_eq!(deleted_groups(&world).await?, OBJECTS);
     // What happened cannot be told in a namespace that goes away, and nobody tries for long.
@@ -147,18 +149,18 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
     world.kill()?;
     delete_namespace(&world)?;
     until_bare(&world).await?;
-    world.options.args.push("--release-after=8s".into());
+    world.options.args.push("--release-after=25s".into());
     let started = Instant::now();
     world.start()?;
     let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
     let missing = format!("there is no LiveAccount team in namespace {}: ", world.namespace);
     assert!(told.starts_with(&missing), "{told}");
-    world.until("the objects to be let go", 40, async || Ok(world.list().await?.is_empty())).await?;
+    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     let took = started.elapsed();
-    assert!(took >= Duration::from_secs(8), "after {took:?}");
-    warned(&world, "Abandoned", "stays: its namespace goes away, and it could not be deleted for 8 s: there is no")
+    assert!(took >= Duration::from_secs(25), "after {took:?}");
+    warned(&world, "Abandoned", "stays: its namespace goes away, and it could not be deleted for 25 s: there is no")
         .await?;
-    until_gone(&world, 60).await?;
+    until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     assert_eq!(world.called("DeleteLiveMessageGroup")?.len(), 0);
     Ok(())
@@ -178,17 +180,17 @@ async fn an_object_that_is_given_up_by_its_annotation_goes_at_once() -> Result<(
     for number in 0..OBJECTS {
         world.patch(&format!("room{number:04}"), abandon.clone()).await?;
     }
-    world.until("the objects to be let go", 5, async || Ok(world.list().await?.is_empty())).await?;
+    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     println!("let go {:?} after the annotation", started.elapsed());
     warned(&world, "Abandoned", "stays: the annotation live.alibabacloud.com/abandon asks for it").await?;
-    until_gone(&world, 60).await?;
+    until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     Ok(())
 }
 
-/// Deletes the namespace while every deletion of a group is answered so.
-fn deleted_while(world: &World<'_>, fault: &str) -> Result<()> {
-    world.emulator.faults(&[&format!("DeleteLiveMessageGroup:{fault}")])?;
+/// Deletes the namespace while calls are answered so.
+fn deleted_while(world: &World<'_>, faults: &[&str]) -> Result<()> {
+    world.emulator.faults(faults)?;
     delete_namespace(world)
 }
 
@@ -198,7 +200,7 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
     // Not even after a second: what passes by itself is waited for.
     restart(&mut world, "--release-after=1s").await?;
     for (fault, reason) in [("error=Throttling.User", "Throttled"), ("error=ServerError", "ServiceError")] {
-        deleted_while(&world, fault)?;
+        deleted_while(&world, &[&format!("DeleteLiveMessageGroup:{fault}")])?;
         let told = all_say(&world, reason, ConditionType::Reconciling).await?;
         println!("{reason}: {told}");
         assert_eq!(deleted_groups(&world).await?, 0);
@@ -206,7 +208,7 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.list().await?.len(), OBJECTS);
     world.emulator.faults(&[])?;
-    until_gone(&world, 90).await?;
+    until_gone(&world, 150).await?;
     assert_eq!(deleted_groups(&world).await?, OBJECTS);
     assert_eq!(warnings(&world, "Abandoned").await?, Vec::<String>::new());
     Ok(())
@@ -214,7 +216,7 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
 
 #[tokio::test]
 async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<()> {
-    let refused = let_go_though("error=403/NoAuth", "NotAuthorized").await?;
+    let refused = let_go_though(&["DeleteLiveMessageGroup:error=403/NoAuth"], "NotAuthorized").await?;
     // One finds out for all, but for those that are on their way by then; none is tried again.
     assert!((1..=OBJECTS).contains(&refused), "{refused} calls");
     Ok(())
@@ -222,21 +224,21 @@ async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<(
 
 #[tokio::test]
 async fn a_deletion_that_is_refused_for_good_is_not_waited_for_forever() -> Result<()> {
-    let refused = let_go_though("error=400/InvalidParameter", "InvalidInput").await?;
+    let refused = let_go_though(&["DeleteLiveMessageGroup:error=400/InvalidParameter"], "InvalidInput").await?;
     assert_eq!(refused, OBJECTS, "each once");
     Ok(())
 }
 
-/// Deletes the namespace while every deletion is refused so, and waits until it is gone; how many calls were made.
-async fn let_go_though(fault: &str, reason: &str) -> Result<usize> {
+/// Deletes the namespace while deletions are refused so, and waits until it is gone; how many were called for.
+async fn let_go_though(faults: &[&str], reason: &str) -> Result<usize> {
     let mut world = team().await?;
-    restart(&mut world, "--release-after=10s").await?;
-    deleted_while(&world, fault)?;
+    restart(&mut world, "--release-after=25s").await?;
+    deleted_while(&world, faults)?;
     let told = all_say(&world, reason, ConditionType::Stalled).await?;
     println!("{reason}: {told}");
-    world.until("the objects to be let go", 40, async || Ok(world.list().await?.is_empty())).await?;
+    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     warned(&world, "Abandoned", &told).await?;
-    until_gone(&world, 60).await?;
+    until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     Ok(world.called("DeleteLiveMessageGroup")?.len())
 }
@@ -274,7 +276,7 @@ async fn permissions_that_do_not_go_with_the_namespace_let_it_go() -> Result<()>
     grant(&mut world, &watched, &CLUSTER_WIDE)?;
     fill(&mut world).await?;
     delete_with_permissions(&mut world).await?;
-    until_gone(&world, 60).await?;
+    until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, OBJECTS);
     Ok(())
 }
@@ -287,7 +289,7 @@ async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_give
     fill(&mut world).await?;
     delete_with_permissions(&mut world).await?;
     let told = async || Ok(world.log().contains("may not be read: with watchNamespaces, a namespace that is deleted"));
-    world.until("the log to say what to do", 40, told).await?;
+    world.until("the log to say what to do", PATIENCE, told).await?;
 
     // Even a restart, with nothing to be learned of that namespace, leaves the other one served.
     world.stop()?;
@@ -297,14 +299,14 @@ async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_give
     let other: Api<LiveMessageGroup> = Api::namespaced(client, watched[0]);
     create_in(&other, "elsewhere", json!({})).await?;
     let created = async || Ok(is(&other.get("elsewhere").await?, "Created"));
-    world.until("the other namespace to be served", 60, created).await?;
+    world.until("the other namespace to be served", PATIENCE, created).await?;
     let lists = world.log().matches("watch list error with 403").count();
     assert!(lists < 30, "{lists} lists were refused");
 
     // `helm upgrade` can still give what does not stand in the namespace: the other namespace's Role, and the ClusterRole.
     grant(&mut world, &watched[..1], &CLUSTER_WIDE)?;
-    world.until("the objects to be let go", 60, async || Ok(world.list().await?.is_empty())).await?;
-    until_gone(&world, 60).await?;
+    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
+    until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0, "the credentials were lost by the restart");
     Ok(())
 }

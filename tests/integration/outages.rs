@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::{GROUPS, scrape};
 use crate::support::{ControlPlane, Result, repository};
-use crate::world::{World, app, condition};
+use crate::world::{PATIENCE, World, app, condition};
 
 const CRD: &str = "livemessagegroups.live.alibabacloud.com";
 
@@ -32,7 +32,7 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
         }
     };
     world
-        .until("/readyz to name the definition", 30, async || {
+        .until("/readyz to name the definition", PATIENCE, async || {
             let (status, text) = ready().await?;
             assert_ne!(status, 200, "{text}");
             Ok(status == 503 && text.contains(CRD))
@@ -48,8 +48,7 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
     world.control_plane.apply_crds()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
     world.ready("room", "True", "Created").await?;
-    assert_eq!(ready().await?.0, 200);
-    Ok(())
+    world.until("/readyz to be content", PATIENCE, async || Ok(ready().await?.0 == 200)).await
 }
 
 async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
@@ -61,10 +60,14 @@ async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
     world.ready("after", "True", "Created").await?;
     world.ready("room", "True", "Created").await?;
-    let shown = scrape(world).await?;
+    let well = async || {
+        let shown = scrape(world).await?;
+        let well = shown.value("live_message_operator_ready", &[]) == 1.0 && shown.sum(GROUPS) == 2.0;
+        Ok(well.then_some(shown))
+    };
+    let shown = world.find("the metrics to be content", PATIENCE, well).await?;
     let unreachable = [("method", "GET"), ("code", "unreachable")];
     assert!(shown.value("live_message_operator_kubernetes_requests_total", &unreachable) >= 1.0);
-    assert_eq!((shown.value("live_message_operator_ready", &[]), shown.sum(GROUPS)), (1.0, 2.0));
     let process = &mut world.operator.as_mut().unwrap().process;
     assert_eq!((process.pid(), process.exited()?), (pid, None));
     let told = world.log();
@@ -88,7 +91,7 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
         });
         // The apiserver takes up a changed definition a moment after it has stored it.
         world
-            .until("the apiserver to take anything", 20, async || {
+            .until("the apiserver to take anything", PATIENCE, async || {
                 let create = ["create", "--validate=false", "-f", "-"];
                 Ok(world.control_plane.kubectl_with_input(&create, &object.to_string()).is_ok())
             })
@@ -108,14 +111,14 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
         Ok(has("Ready", "False") && has("Stalled", "True"))
     };
     for (name, _) in &unreadable {
-        world.until(&format!("{name} to be InvalidSpec"), 20, async || told(name)).await?;
+        world.until(&format!("{name} to be InvalidSpec"), PATIENCE, async || told(name)).await?;
     }
     let warned = |name: &str| -> Result<usize> {
         let of = format!("involvedObject.name={name},reason=InvalidSpec,type=Warning");
         let events = ["get", "events", "-n", &namespace, "--field-selector", &of, "--output=name"];
         Ok(world.control_plane.kubectl(&events)?.lines().count())
     };
-    world.until("the event of an object that cannot be read", 20, async || Ok(warned("text")? == 1)).await?;
+    world.until("the event of an object that cannot be read", PATIENCE, async || Ok(warned("text")? == 1)).await?;
     world.create("good", json!({})).await?;
     world.ready("good", "True", "Created").await?;
     let patch = json!({"spec": {"appId": "demo"}}).to_string();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::{World, condition};
+use crate::world::{PATIENCE, World, condition};
 
 fn has_finalizer(object: &LiveMessageGroup) -> bool {
     object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
@@ -33,7 +33,7 @@ async fn delete_retains_what_it_did_not_create() -> Result<()> {
     world.create("theirs", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("theirs", "True", "AlreadyExists").await?;
     world
-        .until("the finalizer to be dropped", 10, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
+        .until("the finalizer to be dropped", PATIENCE, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
         .await?;
     let object = world.api.get("theirs").await?;
     assert_eq!(object.status.as_ref().unwrap().attempt, None);
@@ -50,13 +50,13 @@ async fn a_policy_is_read_at_the_deletion_and_switching_it_moves_the_finalizer()
     world.create("room", json!({})).await?;
     assert!(!has_finalizer(&world.ready("room", "True", "Created").await?));
     world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
-    world.until("the finalizer", 20, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    world.until("the finalizer", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
     let object = world.ready("room", "True", "Created").await?;
     assert!(object.status.unwrap().create_time.is_some(), "recorded by one Describe");
     world.patch("room", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
-    world.until("no finalizer", 20, async || Ok(!has_finalizer(&world.api.get("room").await?))).await?;
+    world.until("no finalizer", PATIENCE, async || Ok(!has_finalizer(&world.api.get("room").await?))).await?;
     world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
-    world.until("the finalizer", 20, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    world.until("the finalizer", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
     world.delete("room").await?;
     assert!(ByHand::at(&world)?.describe("room").await?.deleted);
     Ok(())
@@ -148,24 +148,19 @@ async fn recover_brings_a_deleted_group_back_and_makes_it_as_the_spec_says() -> 
 #[tokio::test]
 async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The operator is killed while the create is on its way.
+    // The operator is killed when the group is there and before it hears of it.
+    world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    world
-        .until("the operator to be ready", 20, async || {
-            Ok(world.operator.as_ref().unwrap().process.log().contains("working"))
-        })
-        .await?;
-    world.emulator.process.sigstop()?;
+    world.emulator.faults(&["CreateLiveMessageGroup:slow=60000,times=1"])?;
     world.create("lost", json!({"deletionPolicy": "Delete", "groupInfo": "text"})).await?;
     world
-        .until("the attempt", 20, async || {
-            Ok(world.api.get("lost").await?.status.is_some_and(|status| status.attempt.is_some()))
+        .until("the create to arrive", PATIENCE, async || {
+            Ok(world.emulator.get("/state")?["apps"][0]["groups"].as_array().is_some_and(|groups| !groups.is_empty()))
         })
         .await?;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    world.operator.as_mut().unwrap().process.sigkill()?;
-    world.emulator.process.sigcont()?;
-    world.until("the create to arrive", 20, async || Ok(world.calls("CreateLiveMessageGroup", "lost")? == 1)).await?;
+    let recorded = world.api.get("lost").await?.status.and_then(|status| status.attempt);
+    assert!(recorded.is_some_and(|attempt| attempt.is_open()), "recorded before it was sent, and not answered");
+    world.kill()?;
     world.start()?;
     let object = world.ready("lost", "True", "Created").await?;
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Created));

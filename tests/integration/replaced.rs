@@ -6,20 +6,27 @@ use kube::api::DeleteParams;
 use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;
 
-use crate::support::{EmulatorOptions, Result};
-use crate::world::{World, app, condition};
+use crate::support::Result;
+use crate::world::{PATIENCE, World, condition};
 
 const CREATE: &str = "CreateLiveMessageGroup";
 
 #[tokio::test]
 async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Result<()> {
-    let mut world = World::with(EmulatorOptions { args: vec!["--latency-ms=2500".into()], ..app() }).await?;
+    let mut world = World::new(&[]).await?;
+    // Nothing is answered before the new one is there, however long that takes.
+    world.options.args.push("--request-timeout=60s".into());
     world.start()?;
+    // The app's groups are counted with the first one.
+    world.create("before", json!({})).await?;
+    world.ready("before", "True", "Created").await?;
+    world.emulator.process.sigstop()?;
     let old = world.create("room", json!({"groupInfo": "same"})).await?;
-    world.until("the create to be sent", 20, async || Ok(world.in_flight(CREATE) == 1)).await?;
+    world.until("the create to be sent", PATIENCE, async || Ok(world.in_flight(CREATE) == 1)).await?;
     world.delete("room").await?;
     let new = world.create("room", json!({"groupInfo": "same"})).await?;
     assert_ne!(old.metadata.uid, new.metadata.uid);
+    world.emulator.process.sigcont()?;
 
     let room = world.ready("room", "True", "AlreadyExists").await?;
     assert_eq!(room.metadata.uid, new.metadata.uid);
@@ -45,7 +52,7 @@ async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
     let kept = world.ready("kept", "True", "Created").await?;
     assert_eq!(kept.metadata.finalizers, None);
     let calls = world.requests()?.len();
-    world.control_plane.kubectl(&["delete", "lmg", "kept", "-n", &world.namespace, "--timeout=3s"])?;
+    world.control_plane.kubectl(&["delete", "lmg", "kept", "-n", &world.namespace, "--timeout=60s"])?;
 
     // Nor does it need the operator, or the API.
     world.create("alone", json!({})).await?;

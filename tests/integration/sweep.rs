@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::by_hand::{ByHand, group};
 use crate::support::{Request, Result};
-use crate::world::{APP, World, app};
+use crate::world::{APP, PATIENCE, World, app};
 
 /// Short enough for a test; the default is ten minutes.
 const INTERVAL: &str = "--sweep-interval=3s";
@@ -28,7 +28,7 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
     hand.set_info("unmanaged", "theirs").await?;
     hand.call(Call::Delete(group("deleted"), None)).await?;
     world
-        .until("the edit to be corrected", 20, async || Ok(hand.describe("edited").await?.group_info == "ours"))
+        .until("the edit to be corrected", PATIENCE, async || Ok(hand.describe("edited").await?.group_info == "ours"))
         .await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
     assert_eq!(hand.describe("unmanaged").await?.group_info, "theirs", "only fields of the spec are managed");
@@ -71,9 +71,9 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
     world.create("adopted", json!({"groupId": "there7"})).await?;
     world.create_many("new", 50).await?;
     world.start()?;
-    world.count_of("Created", 10, 60).await?;
+    world.count_of("Created", 10, PATIENCE).await?;
     world.ready("adopted", "True", "AlreadyExists").await?;
-    let parked = world.count_of("QuotaExceeded", 40, 60).await?;
+    let parked = world.count_of("QuotaExceeded", 40, PATIENCE).await?;
     let (messages, calls) = told(&world, &parked)?;
     println!("parked with: {messages:?}");
     assert_eq!(messages.len(), 40);
@@ -83,9 +83,9 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
     for id in ["there1", "there2"] {
         hand.call(Call::Delete(group(id), None)).await?;
     }
-    world.count_of("Created", 12, 30).await?;
+    world.count_of("Created", 12, PATIENCE).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let (messages, calls) = told(&world, &world.count_of("QuotaExceeded", 38, 5).await?)?;
+    let (messages, calls) = told(&world, &world.count_of("QuotaExceeded", 38, PATIENCE).await?)?;
     assert_eq!((messages.len(), calls), (38, (13, 0)));
     Ok(())
 }
@@ -99,10 +99,10 @@ async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()>
     world.ready("first", "True", "Created").await?;
     world.create("second", json!({})).await?;
     world.create("third", json!({})).await?;
-    world.count_of("QuotaExceeded", 2, 20).await?;
+    world.count_of("QuotaExceeded", 2, PATIENCE).await?;
     world.delete("first").await?;
-    world.count_of("Created", 1, 20).await?;
-    world.count_of("QuotaExceeded", 1, 20).await?;
+    world.count_of("Created", 1, PATIENCE).await?;
+    world.count_of("QuotaExceeded", 1, PATIENCE).await?;
     assert!(world.called("CreateLiveMessageGroup")?.codes().is_empty(), "none was refused");
     Ok(())
 }
@@ -113,8 +113,8 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
     world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=2".to_owned()]);
     world.create_many("room", 3).await?;
     world.start()?;
-    world.count_of("Created", 2, 20).await?;
-    let objects = world.count_of("QuotaExceeded", 1, 20).await?;
+    world.count_of("Created", 2, PATIENCE).await?;
+    let objects = world.count_of("QuotaExceeded", 1, PATIENCE).await?;
     let of = |reason: &str| {
         let object = objects.iter().find(|object| crate::world::is(object, reason));
         object.and_then(|object| object.metadata.name.clone()).unwrap_or_default()
@@ -131,21 +131,22 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
 #[tokio::test]
 async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    let args = ["--sweep-interval=168h", "--groups-per-app=5", "--requests-per-second=1"];
+    let args = ["--sweep-interval=168h", "--groups-per-app=12", "--requests-per-second=1"];
     world.options.args.extend(args.map(str::to_owned));
     world.start()?;
-    // The last of five has its place, and waits five seconds for its permit.
-    world.create_many("room", 5).await?;
-    world.count_of("Created", 1, 20).await?;
-    let waiting = world.list().await?.into_iter().rev().find(|object| !crate::world::is(object, "Created"));
-    let waiting = waiting.and_then(|object| object.metadata.name).unwrap_or_default();
+    // The last of twelve has its place, and waits twelve seconds for its permit.
+    for number in 0..12 {
+        world.create(&format!("room{number:02}"), json!({})).await?;
+    }
+    world.count_of("Created", 1, PATIENCE).await?;
+    let waiting = "room11";
     let pause = |pause: Option<&str>| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": pause}}});
-    world.patch(&waiting, pause(Some("true"))).await?;
-    world.count_of("Created", 4, 20).await?;
+    world.patch(waiting, pause(Some("true"))).await?;
+    world.count_of("Created", 11, PATIENCE).await?;
     world.create("instead", json!({})).await?;
     world.ready("instead", "True", "Created").await?;
-    world.patch(&waiting, pause(None)).await?;
-    world.ready(&waiting, "False", "QuotaExceeded").await?;
+    world.patch(waiting, pause(None)).await?;
+    world.ready(waiting, "False", "QuotaExceeded").await?;
     Ok(())
 }
 
@@ -158,18 +159,18 @@ async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result
     world.start()?;
     // As many objects as pages, or the sweep would describe them and list no more than one page.
     world.create_many("room", 8).await?;
-    world.count_of("Created", 8, 60).await?;
+    world.count_of("Created", 8, PATIENCE).await?;
     // Nobody has counted for the next process, and no object is new to it: what it lists first is its sweep.
     world.stop()?;
     let earlier = world.emulator.requests()?.len();
     world.start()?;
     let later = || -> Result<Vec<Request>> { Ok(world.emulator.requests()?.split_off(earlier)) };
     let is_list = |request: &Request| request.operation == "ListLiveMessageGroupByPage";
-    world.until("the sweep to begin", 40, async || Ok(later()?.iter().any(is_list))).await?;
+    world.until("the sweep to begin", PATIENCE, async || Ok(later()?.iter().any(is_list))).await?;
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
     let is_last = |request: &Request| is_list(request) && request.param("PageNumber") == Some("7");
-    world.until("the sweep to end", 30, async || Ok(later()?.iter().any(is_last))).await?;
+    world.until("the sweep to end", PATIENCE, async || Ok(later()?.iter().any(is_last))).await?;
     let requests = later()?;
     let created = requests.iter().position(|request| request.operation == "CreateLiveMessageGroup");
     assert!(created < requests.iter().position(is_last), "created while the sweep was under way: {requests:?}");

@@ -13,6 +13,11 @@ use crate::support::{
     shared_control_plane,
 };
 
+/// How many seconds something is waited for that takes one or two: a machine with other work takes its time.
+pub const PATIENCE: u64 = 90;
+
+const NO_SWEEP: &str = "--sweep-interval=168h";
+
 /// The app every world has.
 pub const APP: &str = "demo";
 
@@ -59,9 +64,13 @@ impl<'c> World<'c> {
         Ok(Self { control_plane, namespace, emulator, emulator_options, operator: None, api, options })
     }
 
-    /// Starts the operator.
+    /// Starts the operator. It sweeps at its own time: not in a test, unless the test says when.
     pub fn start(&mut self) -> Result<()> {
-        self.operator = Some(Operator::start(&self.options)?);
+        let mut options = self.options.clone();
+        if !options.args.iter().any(|arg| arg.starts_with("--sweep-interval=")) {
+            options.args.push(NO_SWEEP.to_owned());
+        }
+        self.operator = Some(Operator::start(&options)?);
         Ok(())
     }
 
@@ -74,7 +83,7 @@ impl<'c> World<'c> {
     pub fn stop(&mut self) -> Result<()> {
         let mut operator = self.operator.take().context("no operator runs")?;
         operator.process.sigterm()?;
-        operator.process.wait(Duration::from_secs(30)).map(drop)
+        operator.process.wait(Duration::from_secs(60)).map(drop)
     }
 
     /// What the operator has logged.
@@ -110,12 +119,12 @@ impl<'c> World<'c> {
 
     /// Waits until that many objects have this reason at `Ready`, for their newest generation; returns all objects.
     pub async fn count_of(&self, reason: &str, count: usize, seconds: u64) -> Result<Vec<LiveMessageGroup>> {
-        let what = format!("{count} objects to be {reason}");
-        self.until(&what, seconds, async || {
-            Ok(self.list().await?.iter().filter(|object| is(object, reason)).count() >= count)
+        self.find(&format!("{count} objects to be {reason}"), seconds, async || {
+            let objects = self.list().await?;
+            let enough = objects.iter().filter(|object| is(object, reason)).count() >= count;
+            Ok(enough.then_some(objects))
         })
-        .await?;
-        self.list().await
+        .await
     }
 
     /// Merges into an object.
@@ -126,13 +135,21 @@ impl<'c> World<'c> {
     /// Deletes an object and waits until it is gone.
     pub async fn delete(&self, name: &str) -> Result<()> {
         self.api.delete(name, &DeleteParams::default()).await?;
-        self.until(&format!("{name} to be gone"), 20, async || Ok(self.api.get_opt(name).await?.is_none())).await
+        self.until(&format!("{name} to be gone"), PATIENCE, async || Ok(self.api.get_opt(name).await?.is_none())).await
     }
 
     /// Waits until `holds` says so.
     pub async fn until(&self, what: &str, seconds: u64, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+        self.find(what, seconds, async || Ok(holds().await?.then_some(()))).await
+    }
+
+    /// Waits until there is such a thing, and returns it as it was seen: a moment later it may be another one.
+    pub async fn find<T>(&self, what: &str, seconds: u64, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
         let end = Instant::now() + Duration::from_secs(seconds);
-        while !holds().await? {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
             if Instant::now() > end {
                 let tail = self.operator.as_ref().map(|operator| operator.process.log_tail()).unwrap_or_default();
                 let objects = self.control_plane.kubectl(&["get", "lmg", "-n", &self.namespace, "-o", "wide"]);
@@ -145,18 +162,29 @@ impl<'c> World<'c> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(())
     }
 
     /// Waits until the condition `Ready` of this object's newest generation is so, and returns the object.
     pub async fn ready(&self, name: &str, status: &str, reason: &str) -> Result<LiveMessageGroup> {
-        self.until(&format!("{name} to be Ready={status}, {reason}"), 40, async || {
+        self.find(&format!("{name} to be Ready={status}, {reason}"), PATIENCE, async || {
             let object = self.api.get(name).await?;
             let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-            Ok(observed == object.metadata.generation && condition(&object, ConditionType::Ready) == [status, reason])
+            let so =
+                observed == object.metadata.generation && condition(&object, ConditionType::Ready) == [status, reason];
+            Ok(so.then_some(object))
         })
-        .await?;
-        Ok(self.api.get(name).await?)
+        .await
+    }
+
+    /// The same, once it also says this: the first message that comes with a reason need not be the last one.
+    pub async fn says(&self, name: &str, reason: &str, says: &str) -> Result<LiveMessageGroup> {
+        self.find(&format!("{name} to be {reason}: {says}"), PATIENCE, async || {
+            let object = self.api.get(name).await?;
+            let ready = object.condition(ConditionType::Ready);
+            let so = is(&object, reason) && ready.is_some_and(|ready| ready.message.contains(says));
+            Ok(so.then_some(object))
+        })
+        .await
     }
 
     /// The calls made for objects: all but those that count or list a whole app.
@@ -169,6 +197,12 @@ impl<'c> World<'c> {
     pub fn calls(&self, operation: &str, group: &str) -> Result<usize> {
         let requests = self.emulator.requests()?;
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
+    }
+
+    /// How many calls of an operation the operator has sent, as its log tells it.
+    pub fn sent(&self, operation: &str) -> usize {
+        let of = format!("operation={operation}");
+        self.log().lines().filter(|line| line.contains("call sent") && line.contains(&of)).count()
     }
 
     /// How many calls of an operation the operator has sent that are not answered yet, as its log tells it.

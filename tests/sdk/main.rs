@@ -64,7 +64,7 @@ impl Runner {
     /// the SDK that made them.
     fn judge(&self, emulator: &Emulator, steps: usize) -> Result<()> {
         // The last record is written when the slowest answer has been given, to a client long gone.
-        let calls = support::wait_for("one call for each step", Duration::from_secs(10), || {
+        let calls = support::wait_for("one call for each step", Duration::from_secs(60), || {
             Ok(Some(emulator.requests()?).filter(|calls| calls.len() >= steps))
         })?;
         if calls.len() > steps {

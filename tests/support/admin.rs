@@ -11,7 +11,7 @@ use super::error::{Context as _, Error, Result};
 /// One request with JSON in and out.
 pub fn request(address: &str, method: &str, path: &str, body: &str) -> Result<Value> {
     let mut stream = TcpStream::connect(address).context(format_args!("the emulator's admin address {address}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let length = body.len();
     write!(
         stream,

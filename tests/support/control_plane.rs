@@ -251,10 +251,14 @@ pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
         return Err(Error::new(format!("{path} is missing: `make crds` generates it")));
     }
     kubectl.run(&["apply", "--server-side", "-f", &path])?;
-    // kubectl gives up at once on a definition that has no conditions yet: the server writes them a moment later.
+    // kubectl gives up at once on a definition that has no conditions yet: the server writes them a moment later. And it
+    // serves the objects a moment after that.
     let mut answer = String::from("nothing yet");
-    let established = wait_for("the definitions to be established", Duration::from_secs(60), || {
+    let served =
+        |kind: &str| kubectl.run(&["get", &format!("--raw=/apis/live.alibabacloud.com/v1alpha1/{kind}?limit=1")]);
+    let established = wait_for("the definitions to be established", Duration::from_secs(120), || {
         let asked = kubectl.run(&["wait", "--for=condition=Established", "--timeout=10s", "-f", &path]);
+        let asked = asked.and_then(|_| served("livemessagegroups")).and_then(|_| served("liveaccounts"));
         Ok(asked.map_err(|error| answer = error.to_string()).ok())
     });
     established.map(drop).map_err(|error| Error::new(format!("{error}\nthe last answer: {answer}")))

@@ -73,9 +73,9 @@ mod tests {
         }
         drop(stdin);
 
-        wait_for("the child to be killed", Duration::from_secs(20), || Ok(named.try_wait()?))?;
+        wait_for("the child to be killed", Duration::from_secs(60), || Ok(named.try_wait()?))?;
         let there = || std::fs::exists(folder.path().join("a folder"));
-        wait_for("the folder to go", Duration::from_secs(20), || Ok((!there()?).then_some(())))?;
+        wait_for("the folder to go", Duration::from_secs(60), || Ok((!there()?).then_some(())))?;
         assert!(reaped.try_wait()?.is_none(), "a number that was given back must not be killed");
         reaped.kill()?;
         reaped.wait()?;

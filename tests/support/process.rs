@@ -96,7 +96,7 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub fn sigkill(&mut self) -> Result<()> {
         self.signal("KILL")?;
-        self.wait(Duration::from_secs(10)).map(drop)
+        self.wait(Duration::from_secs(30)).map(drop)
     }
 
     /// Freezes it: its connections stay open and nobody answers.

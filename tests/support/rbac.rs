@@ -58,7 +58,7 @@ impl Installation<'_> {
             // The server's authorizer learns of new roles by a watch, a moment after they are applied.
             let status = "live.alibabacloud.com/livemessagegroups/status";
             let more = self.flags.iter().any(|flag| flag.starts_with("rbac.secrets="));
-            wait_for("the operator's permissions to hold", Duration::from_secs(30), || {
+            wait_for("the operator's permissions to hold", Duration::from_secs(90), || {
                 let holds = may(&operator, "patch", status, namespace)?
                     && (!more || may(&operator, "get", "/secrets", namespace)?);
                 Ok(holds.then_some(()))

@@ -45,7 +45,7 @@ impl Sts {
 
     /// The form of the next request that nobody has looked at, as it was sent.
     pub fn asked(&self) -> Result<String> {
-        self.asked.recv_timeout(Duration::from_secs(10)).context("nobody asked the STS")
+        self.asked.recv_timeout(Duration::from_secs(60)).context("nobody asked the STS")
     }
 
     /// The forms of all requests so far that nobody has looked at.

@@ -1,7 +1,5 @@
 //! LiveAccounts of one number share its budget; a cap is one's own.
 
-use std::time::Instant;
-
 use serde_json::json;
 
 use super::*;
@@ -19,7 +17,13 @@ async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()>
         secret(&world, name, (id, hush.trim_end_matches("@42")))?;
         account(&world, name, json!({"accountId": "42"}))?;
     }
-    // In turn by their names, which is the order in which the operator lists and decides them.
+    // Both may call before there is anything to do; and all of it is there when the operator goes on.
+    world.start()?;
+    for name in ["one", "two"] {
+        account_is(&world, name, "Available", 0).await?;
+    }
+    world.operator.as_mut().unwrap().process.sigstop()?;
+    // In turn by their names.
     let all = futures::stream::iter(0..300);
     all.map(async |number| {
         let account = if number % 2 == 0 { "one" } else { "two" };
@@ -28,7 +32,7 @@ async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()>
     .buffer_unordered(32)
     .try_collect::<()>()
     .await?;
-    world.start()?;
+    world.operator.as_mut().unwrap().process.sigcont()?;
     world.count_of("Created", 300, 120).await?;
     let calls = world.called(CREATE)?;
     println!(
@@ -45,24 +49,28 @@ async fn accounts_of_one_number_take_turns_and_a_cap_is_ones_own() -> Result<()>
 
     account(&world, "two", json!({"accountId": "42", "requestsPerSecond": 5}))?;
     account_is(&world, "two", "Available", 150).await?;
-    let start = jiff::Timestamp::now();
+    let start = Timestamp::now();
     create_many(&world, "slow", 30, "two", &json!({})).await?;
-    let began = Instant::now();
     create_many(&world, "fast", 200, "one", &json!({})).await?;
     world
-        .until("the account without a cap to be done", 60, async || {
+        .until("the account without a cap to be done", 2 * PATIENCE, async || {
             let objects = world.list().await?;
             let done = objects.iter().filter(|o| o.name_any().starts_with("fast") && crate::world::is(o, "Created"));
             Ok(done.count() == 200)
         })
         .await?;
-    let fast = began.elapsed();
-    world.count_of("Created", 530, 60).await?;
+    world.count_of("Created", 530, PATIENCE).await?;
     let calls = Calls::read(&world.emulator, CREATE)?.after(start);
-    let slow = calls.of_key("LTAItwo");
-    println!("capped at 5: {} in the busiest second; the other 200 took {fast:?}", slow.busiest_second());
+    let (slow, fast) = (calls.of_key("LTAItwo"), calls.of_key("LTAIone"));
+    println!(
+        "capped at 5: {} in the busiest second; the other 200: {} in theirs, in {:?}",
+        slow.busiest_second(),
+        fast.busiest_second(),
+        fast.span()
+    );
     assert!(slow.busiest_second() <= 5, "{}", slow.busiest_second());
-    assert!(fast.as_secs() < 25, "{fast:?}");
+    // However slow the machine is, there was a second in which no cap held it.
+    assert!(fast.busiest_second() > 10, "{}", fast.busiest_second());
     Ok(())
 }
 

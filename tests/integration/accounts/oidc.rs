@@ -27,7 +27,9 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
     account(&world, "team", json!({"credentials": oidc}))?;
     world.create("room", of("team")).await?;
     let told = "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace";
-    world.until("the token to be missed", 20, async || Ok(message(&world.api.get("room").await?) == told)).await?;
+    world
+        .until("the token to be missed", PATIENCE, async || Ok(message(&world.api.get("room").await?) == told))
+        .await?;
     apply(&world, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))?;
     world.ready("room", "True", "Created").await?;
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(STS_KEY));
@@ -45,9 +47,12 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
 #[tokio::test]
 async fn accounts_whose_sts_does_not_answer_hold_up_no_other_one() -> Result<()> {
     const ACCOUNTS: usize = 60;
+    /// Seconds: longer than a busy machine takes for all the rest.
+    const STS_PATIENCE: u64 = 60;
     // Connections are taken, and nobody answers.
     let sts = std::net::TcpListener::bind("127.0.0.1:0")?;
     let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.args.push(format!("--request-timeout={STS_PATIENCE}s"));
     world.options.env.push(("ALIBABA_CLOUD_STS_ENDPOINT".into(), format!("http://{}", sts.local_addr()?)));
     world.start()?;
     secret(&world, "team", (KEY, SECRET))?;
@@ -74,7 +79,7 @@ async fn accounts_whose_sts_does_not_answer_hold_up_no_other_one() -> Result<()>
     world.ready("team", "True", "Created").await?;
     let took = began.elapsed();
     println!("beside {ACCOUNTS} accounts whose STS does not answer: {took:?}");
-    assert!(took < Duration::from_secs(10), "no longer than one call to STS: {took:?}");
-    world.count_of("CredentialsMissing", ACCOUNTS, 60).await?;
+    assert!(took < Duration::from_secs(STS_PATIENCE), "no longer than one call to STS: {took:?}");
+    world.count_of("CredentialsMissing", ACCOUNTS, 2 * PATIENCE).await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ async fn helm_waits_until_the_group_is_there() -> Result<()> {
     let mut world = World::new(&[]).await?;
     // The operator starts while Helm waits; without a status of its own the object would count as ready at once.
     let waiting = std::thread::scope(|scope| {
-        let install = scope.spawn(|| install(&world, "demo", "60s"));
+        let install = scope.spawn(|| install(&world, "demo", "180s"));
         std::thread::sleep(Duration::from_secs(3));
         let early = install.is_finished();
         let operator = crate::support::Operator::start(&world.options);
@@ -47,7 +47,7 @@ async fn helm_gives_up_at_once_where_a_person_must_act_and_says_why() -> Result<
     world.start()?;
     let started = Instant::now();
     let error = install(&world, "nowhere", "300s").expect_err("there is no such app").to_string();
-    assert!(started.elapsed() < Duration::from_secs(60), "it waited {} s", started.elapsed().as_secs());
+    assert!(started.elapsed() < Duration::from_secs(180), "it waited {} s", started.elapsed().as_secs());
     assert!(error.contains("status: Failed") && error.contains("app \"nowhere\" does not exist"), "{error}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::table::Situation;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
-use crate::world::{World, app, condition};
+use crate::world::{PATIENCE, World, app, condition};
 
 /// The situation that every object starts in.
 pub const FRESH: &str = "just applied, the operator has not seen it";
@@ -60,7 +60,7 @@ impl Scene<'_> {
 
     async fn paused(&self, name: &str) -> Result<()> {
         let paused = async || Ok(condition(&self.world.api.get(name).await?, ConditionType::Paused)[0] == "True");
-        self.world.until(&format!("{name} to be paused"), 40, paused).await
+        self.world.until(&format!("{name} to be paused"), PATIENCE, paused).await
     }
 }
 
@@ -131,7 +131,7 @@ pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
             let object = scene.world.api.get(name).await?;
             Ok(condition(&object, ConditionType::Reconciling) == ["True", "Unreachable"])
         };
-        scene.world.until(&format!("{name} to be tried in vain"), 40, told).await?;
+        scene.world.until(&format!("{name} to be tried in vain"), PATIENCE, told).await?;
     }
     scene.world.kill()
 }

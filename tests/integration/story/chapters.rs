@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Story;
 use crate::by_hand::{ByHand, group};
 use crate::support::Result;
-use crate::world::{condition, is};
+use crate::world::{PATIENCE, condition, is};
 
 const CREATED: [&str; 2] = ["True", "Created"];
 const ADOPTED: [&str; 2] = ["True", "AlreadyExists"];
@@ -43,7 +43,7 @@ impl Story<'_> {
             let status = self.world.api.get(name).await?.status;
             Ok(status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some(value.as_str()))
         };
-        self.world.until("the request to be acknowledged", 40, handled).await
+        self.world.until("the request to be acknowledged", PATIENCE, handled).await
     }
 
     pub(super) async fn groups_that_were_there(&mut self) -> Result<()> {
@@ -82,12 +82,14 @@ impl Story<'_> {
 
     async fn pause(&mut self, name: &str, spec: Value, annotations: &Value) -> Result<()> {
         self.apply_with(name, spec, annotations.clone()).await?;
-        self.world.until("the pause to be told", 40, async || Ok(is_paused(&self.world.api.get(name).await?))).await
+        self.world
+            .until("the pause to be told", PATIENCE, async || Ok(is_paused(&self.world.api.get(name).await?)))
+            .await
     }
 
     async fn resumed(&self, name: &str) -> Result<()> {
         let over = async || Ok(!is_paused(&self.world.api.get(name).await?));
-        self.world.until("the pause to be over", 40, over).await
+        self.world.until("the pause to be over", PATIENCE, over).await
     }
 
     pub(super) async fn deletions(&mut self) -> Result<()> {

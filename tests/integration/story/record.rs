@@ -85,8 +85,15 @@ fn status(status: &Value) -> String {
     parts.join(" ")
 }
 
+/// What is told of a call that takes seconds: on a machine that stands still, any call may. With an open attempt it is
+/// written before every call.
+fn is_slowness(line: &Line) -> bool {
+    line.text.starts_with("status ") && line.text.contains("=Unknown/Applying ") && !line.text.contains("attempt=open")
+}
+
 /// The lines of a step in an order that is the same every time; a list that was read several times stands there once.
 pub fn in_order(mut lines: Vec<Line>) -> String {
+    lines.retain(|line| !is_slowness(line));
     lines.sort();
     let mut texts: Vec<&str> = Vec::new();
     for line in &lines {
