@@ -40,14 +40,14 @@ async fn five_hundred_at_once_take_ten_seconds_and_fifty_a_second() -> Result<()
     let mut world = World::with(app()).await?;
     world.create_many("g", 500).await?;
     world.start()?;
-    let objects = world.count_of("Created", 500, 60).await?;
+    let objects = world.count_of("Created", 500, 120).await?;
     let creates = world.called(CREATE)?;
     let (span, busiest) = (creates.span(), creates.busiest_second());
     println!("500 creates: {busiest} in the busiest second, {:.2} s from the first to the last", span.as_secs_f64());
     assert!(busiest <= 50, "{busiest} creates arrived within one second");
     assert_eq!(creates.codes(), Vec::<&str>::new());
     // On a machine of its own it is 10.2 s; the pace itself is held in virtual time.
-    assert!(span <= Duration::from_secs(20), "the creates took {span:?}");
+    assert!(span <= Duration::from_secs(30), "the creates took {span:?}");
     let groups = creates.by_group();
     assert_eq!((groups.len(), creates.len()), (500, 500), "every group is created, and once");
     assert_eq!(world.requests()?.len(), 500, "and nothing else is called");
@@ -64,24 +64,14 @@ async fn killed_in_the_middle_of_five_hundred_it_goes_on_where_it_was() -> Resul
     let mut world = World::with(app()).await?;
     world.create_many("g", 500).await?;
     world.start()?;
-    world.until("half of the creates", 60, async || Ok(world.called(CREATE)?.len() >= 250)).await?;
+    // Far from the end: a machine that stands still for seconds just here is not at it either.
+    world.until("a fifth to be ready", 120, async || Ok(ready(&world).await?.len() >= 100)).await?;
     world.kill()?;
     let killed = Timestamp::now();
-    let ready: HashSet<String> = world
-        .list()
-        .await?
-        .iter()
-        .filter(|object| condition(object, ConditionType::Ready)[0] == "True")
-        .filter_map(|object| object.metadata.name.clone())
-        .collect();
+    let ready = ready(&world).await?;
     let before = world.called(CREATE)?.len();
     world.start()?;
-    world
-        .until("all to be ready", 60, async || {
-            let objects = world.list().await?;
-            Ok(objects.iter().all(|object| condition(object, ConditionType::Ready)[0] == "True"))
-        })
-        .await?;
+    world.until("all to be ready", 120, async || Ok(self::ready(&world).await?.len() == 500)).await?;
     let all = world.called(CREATE)?;
     assert!(all.busiest_second() <= 50, "{} creates within one second", all.busiest_second());
     assert_eq!(all.codes(), Vec::<&str>::new());
@@ -92,4 +82,11 @@ async fn killed_in_the_middle_of_five_hundred_it_goes_on_where_it_was() -> Resul
     let twice: Vec<&str> = after.by_group().into_keys().filter(|group| ready.contains(*group)).collect();
     assert_eq!(twice, Vec::<&str>::new(), "created again, though their status said that they are there");
     Ok(())
+}
+
+/// The names of the objects that are ready.
+async fn ready(world: &World<'_>) -> Result<HashSet<String>> {
+    let objects = world.list().await?.into_iter();
+    let ready = objects.filter(|object| condition(object, ConditionType::Ready)[0] == "True");
+    Ok(ready.filter_map(|object| object.metadata.name).collect())
 }
