@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::line::Line;
 use crate::decide::GateKind;
+use crate::live::Operation;
 use crate::resources::Reason;
 
 /// The first distance between two probes. "At most one a minute" for credentials and permissions.
@@ -57,11 +58,13 @@ struct Gate<K> {
 #[derive(Debug)]
 pub struct Gates<K> {
     shut: HashMap<GateKey, Gate<K>>,
+    /// The operation that was refused last, where a gate was shut for it.
+    refused: HashMap<GateKey, Operation>,
 }
 
 impl<K> Default for Gates<K> {
     fn default() -> Self {
-        Self { shut: HashMap::new() }
+        Self { shut: HashMap::new(), refused: HashMap::new() }
     }
 }
 
@@ -118,6 +121,18 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         was_open
     }
 
+    /// A call of this operation was refused for this gate's cause.
+    pub fn refused(&mut self, name: &GateKey, operation: Operation) {
+        self.refused.insert(name.clone(), operation);
+    }
+
+    /// Whether the success of this operation shows that the cause is gone. Permissions are granted per operation: that a
+    /// group may be looked at tells nothing of a deletion that was refused, before which everybody looks.
+    pub fn is_opened_by(&self, name: &GateKey, operation: Operation) -> bool {
+        let refused = self.refused.get(name).filter(|_| name.kind == GateKind::Authorization);
+        operation != Operation::Describe || refused.is_none_or(|refused| *refused == operation)
+    }
+
     /// A recorded status tells that this gate was shut when the process ended: it is probed at once, by one object. A
     /// gate that is known to be shut goes by what this process has seen: lists are repeated, probes are not.
     pub fn remember(&mut self, name: GateKey, key: &K, reason: Reason, message: &str, now: Instant) {
@@ -144,6 +159,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             }
             return Vec::new();
         }
+        self.refused.remove(name);
         self.shut.remove(name).map_or_else(Vec::new, |mut gate| gate.parked.take(usize::MAX))
     }
 
@@ -175,6 +191,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 
     /// Opens every gate whose scope begins so: what it was shut for is of the past. Who waited behind them.
     pub fn release(&mut self, prefix: &str) -> Vec<K> {
+        self.refused.retain(|name, _| !name.scope.starts_with(prefix));
         let opened = self.shut.extract_if(|name, _| name.scope.starts_with(prefix));
         opened
             .flat_map(|(_, mut gate)| {
@@ -203,9 +220,14 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     /// Chooses a prober for every gate that is due; they are to be woken.
     pub fn due(&mut self, now: Instant) -> Vec<K> {
         // A deserted gate is kept until its next probe, or each new object would be a probe of its own.
-        self.shut.retain(|_, gate| {
+        let Self { shut, refused } = self;
+        shut.retain(|name, gate| {
             gate.drop_silent_prober(now);
-            !gate.is_deserted() || gate.next_probe > now
+            let kept = !gate.is_deserted() || gate.next_probe > now;
+            if !kept {
+                refused.remove(name);
+            }
+            kept
         });
         let mut probers = Vec::new();
         for gate in self.shut.values_mut() {

@@ -369,3 +369,20 @@ fn nobody_is_parked_for_ever() {
         assert!((0..12).all(|key| world.passes(&of(key), key)), "seed {seed}");
     }
 }
+
+#[test]
+fn a_look_opens_no_gate_that_was_shut_for_another_operation() {
+    let (mut world, name) = (World::new(), gate(GateKind::Authorization));
+    assert!(world.gates.is_opened_by(&name, Operation::Describe), "nobody was refused");
+    world.gates.refused(&name, Operation::Delete);
+    world.shut(&name, 0);
+    assert!(!world.gates.is_opened_by(&name, Operation::Describe), "it is made before every deletion");
+    assert!(world.gates.is_opened_by(&name, Operation::Delete));
+    world.gates.open(&name, &0, world.now);
+    assert!(world.gates.is_opened_by(&name, Operation::Describe), "that was another time");
+    world.gates.refused(&name, Operation::Describe);
+    assert!(world.gates.is_opened_by(&name, Operation::Describe));
+    let credentials = gate(GateKind::Credentials);
+    world.gates.refused(&credentials, Operation::Delete);
+    assert!(world.gates.is_opened_by(&credentials, Operation::Describe), "those are the same for every operation");
+}
