@@ -1,6 +1,7 @@
 //! Keys belong to accounts: what the keys of an account share, and what they do not see.
 
-use live_message_operator::emulator::{AccessKey, Handle};
+use jiff::Timestamp;
+use live_message_operator::emulator::{AccessKey, Clock, Handle};
 use serde_json::json;
 
 use crate::client::{Client, Connection, Response};
@@ -12,7 +13,7 @@ fn as_key(emulator: &Handle, id: &str) -> Client {
     Client { id: id.to_owned(), secret: "s".to_owned(), ..Client::new(emulator.address()) }
 }
 
-/// The answers to calls that arrive within milliseconds.
+/// The answers to calls that are sent in one go.
 fn burst(clients: &[&Client], each: usize) -> Vec<Response> {
     let params = [("AppId", "demo"), ("GroupId", "g1")];
     let calls = clients.iter().flat_map(|client| (0..each).map(|_| client.request(DESCRIBE, &params)));
@@ -26,7 +27,7 @@ fn burst(clients: &[&Client], each: usize) -> Vec<Response> {
 fn the_keys_of_an_account_share_its_limit() {
     let keys = ["a1:s@42", "a2:s@42", "b:s@43", "c1:s", "c2:s"].map(|key| key.parse::<AccessKey>().unwrap());
     let builder = keys.into_iter().fold(emulator(), |builder, key| builder.key(key));
-    let emulator = builder.group("demo", "g1").start().unwrap();
+    let emulator = builder.group("demo", "g1").clock(Clock::fixed(Timestamp::now())).start().unwrap();
     for (first, second, admitted) in [("a1", "a2", 50), ("c1", "c2", 50)] {
         let answers = burst(&[&as_key(&emulator, first), &as_key(&emulator, second)], 40);
         assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), admitted);
