@@ -43,7 +43,7 @@ fn rekey(world: &mut World<'_>, keys: &[(&str, &str)]) -> Result<()> {
 }
 
 fn apply(world: &World<'_>, object: &Value) -> Result<()> {
-    let apply = ["apply", "--server-side", "-n", &world.namespace, "-f", "-"];
+    let apply = ["apply", "--server-side", "--validate=false", "-n", &world.namespace, "-f", "-"];
     world.control_plane.kubectl_with_input(&apply, &object.to_string()).map(drop)
 }
 

@@ -82,6 +82,12 @@ async fn a_restart_with_everything_in_sync_makes_no_call_and_no_write_for_two_mi
     let settled = become_so(&world, "settled", "Created", SETTLED, 180).await?;
     assert!(settled_ones(&writes(&world, begun)?).len() >= SETTLED, "the audit log tells of writes");
     world.stop()?;
+    // What the operator has sent last the apiserver may read later.
+    let mut heard = 0;
+    while heard != writes(&world, begun)?.len() {
+        heard = writes(&world, begun)?.len();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
 
     let (before, calls, stopped) = (versions(&settled), world.emulator.requests()?.len(), Timestamp::now());
     world.start()?;

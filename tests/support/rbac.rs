@@ -48,7 +48,8 @@ impl Installation<'_> {
     /// Applies [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount into `folder`, and waits until
     /// the apiserver knows the permissions.
     pub fn kubeconfig(&self, helm: &Helm, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
-        admin.run_with_input(&["apply", "-f", "-"], &self.rbac(helm)?)?;
+        // Without the description of all the kinds there are, which takes long to read on a busy machine.
+        admin.run_with_input(&["apply", "--validate=false", "-f", "-"], &self.rbac(helm)?)?;
         let token = admin.run(&["create", "token", self.release, "--namespace", self.namespace, "--duration=24h"])?;
         let path = folder.join(format!("{}.kubeconfig", self.release));
         let config = cluster.kubeconfig(Access::Token(token.trim()), self.namespace)?;

@@ -85,7 +85,7 @@ impl<'a> Scene<'a> {
     }
 
     fn apply(&self, object: &Value) -> Result<()> {
-        let apply = ["apply", "--server-side", "-n", &self.world.namespace, "-f", "-"];
+        let apply = ["apply", "--server-side", "--validate=false", "-n", &self.world.namespace, "-f", "-"];
         self.world.control_plane.kubectl_with_input(&apply, &object.to_string()).map(drop)
     }
 
