@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::accounts::{AccountKey, Slot};
 use super::causes::gate_of;
+use super::events::Kind;
 use super::key::Key;
 use super::locked::locked;
 use super::objects::StoreError;
@@ -94,6 +95,10 @@ impl Reconciler {
                     let message = written.condition(ConditionType::Ready).map(|ready| ready.message.as_str());
                     tracing::info!(object = %key, reason = %verdict.reason(), message, "status written");
                     self.tell(object, &written, &mut pass, verdict.reason());
+                    if !pass.belongs_to(&written) {
+                        // What is recorded tells of a group that the next pass knows nothing of.
+                        self.orphan(key, &written, &pass);
+                    }
                     if matches!(next, Next::Done) && finalizer_is_wrong(&written) {
                         next = Next::After(Duration::ZERO);
                     }
@@ -133,7 +138,19 @@ impl Reconciler {
         }
     }
 
-    /// The pass's object is gone or names another group: an effect that nobody will record is told once.
+    /// The pass's object names another group by now: one that was made or changed for it stays with nobody.
+    pub(super) fn orphan(&self, key: &Key, object: &LiveMessageGroup, pass: &Pass) {
+        let Some(identity) = pass.identity().filter(|_| pass.facts.has_effect()) else { return };
+        let note = format!(
+            "group {} of app {} was made or changed for an identity that the spec no longer names; it stays",
+            identity.group_id, identity.app_id
+        );
+        tracing::warn!(object = %key, note, "orphaned");
+        self.metrics.orphaned();
+        self.events.publish(object, Kind::Warning, "Orphaned", "Reconcile", &note);
+    }
+
+    /// The pass's object is gone: an effect that nobody will record is told once.
     pub(super) fn end_of(&self, key: &Key, pass: Option<Pass>) {
         let pass = pass.or_else(|| locked(&self.passes).remove(key));
         if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())

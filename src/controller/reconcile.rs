@@ -332,17 +332,7 @@ impl Reconciler {
                 Pass::over(object)
             }
             Some(pass) => {
-                if pass.facts.has_effect()
-                    && let Some(identity) = pass.identity()
-                {
-                    let note = format!(
-                        "group {} of app {} was made or changed for an identity that the spec no longer names; it stays",
-                        identity.group_id, identity.app_id
-                    );
-                    tracing::warn!(object = %key, note, "orphaned");
-                    self.metrics.orphaned();
-                    self.events.publish(object, Kind::Warning, "Orphaned", "Reconcile", &note);
-                }
+                self.orphan(key, object, &pass);
                 Pass::over(object)
             }
             None => Pass::over(object),

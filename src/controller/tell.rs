@@ -52,8 +52,9 @@ fn deed(before: &LiveMessageGroup, after: &LiveMessageGroup, facts: &Facts) -> O
         None if is_applied(before) => ("DriftCorrected", "was changed elsewhere and is as the spec says again"),
         None => ("Modified", "was changed as the spec says"),
     };
-    let app = &after.spec.app_id;
-    let mut note = format!("group {} of app {app} {what}", after.group_id().unwrap_or_default());
+    // As the pass has read it: by now the spec may name another group.
+    let app = &before.spec.app_id;
+    let mut note = format!("group {} of app {app} {what}", before.group_id().unwrap_or_default());
     if let Some(id) = facts.last_write().filter(|id| !id.is_empty()) {
         note += &format!(" (RequestId {id})");
     }

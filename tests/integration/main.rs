@@ -25,6 +25,7 @@ mod gitops;
 mod lifecycle;
 mod metrics;
 mod namespaces;
+mod orphans;
 mod outages;
 mod policies;
 mod refusals;

@@ -148,3 +148,11 @@ fn what_cannot_be_made_so_is_told_once() {
     let not_taken = told(&edited, &differs(2, "ChangeNotTaken"), &modified(), Reason::Created);
     assert_eq!(not_taken, ["ChangeNotTaken: because ChangeNotTaken"], "not that it was changed");
 }
+
+#[test]
+fn what_was_done_is_told_of_the_group_it_was_done_to_though_the_spec_names_another_by_now() {
+    let mut now = live(2);
+    now.spec.group_id = Some("another".into());
+    let notes = told(&new(), &now, &created(CreateOutcome::Created), Reason::Created);
+    assert_eq!(notes, ["Created: group room of app demo was created (RequestId id-1)"]);
+}
