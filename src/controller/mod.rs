@@ -28,6 +28,8 @@ mod standing;
 mod sweep;
 mod swept;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod wanted;
 mod watch;
 mod work;
