@@ -32,7 +32,8 @@ const TRIES: u32 = 3;
 
 /// What is under way: sweeps (`None`) and what somebody waits for, each of an app. By what it is for: a sweep spreads its
 /// pages over minutes, and who waits for a count does not wait for those.
-type UnderWay = HashSet<(App, Option<Want>)>;
+type UnderWay = HashSet<Task>;
+type Task = (App, Option<Want>);
 
 /// How long until this app's sweep is due, from this moment of the wall clock on: more than nothing, at most `interval`.
 fn until_due(app: &str, interval: Duration, now: SystemTime) -> Duration {
@@ -101,23 +102,26 @@ impl Sweeps {
     }
 
     fn start(&self, app: App, want: Option<Want>) {
-        let task = (app, want);
-        if !locked(&self.under_way).insert(task.clone()) {
-            return;
-        }
-        let (reconciler, under_way, interval) =
-            (Arc::clone(&self.reconciler), Arc::clone(&self.under_way), self.interval);
+        let (reconciler, interval, of) = (Arc::clone(&self.reconciler), self.interval, app.clone());
+        begin(&self.under_way, (app, want), async move { sweep(&reconciler, &of, want, interval).await });
+    }
+}
+
+/// Begins a task, unless it is under way.
+fn begin(under_way: &Arc<Mutex<UnderWay>>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
+    if locked(under_way).insert(task.clone()) {
+        // Were it to count as under way after a panic, the app would never be swept again.
+        let ended = Ended { task, under_way: Arc::clone(under_way) };
         tokio::spawn(async move {
-            // Were it to count as under way after a panic, the app would never be swept again.
-            let _ended = Ended { task: task.clone(), under_way };
-            sweep(&reconciler, &task.0, want, interval).await;
+            let _ended = ended;
+            work.await;
         });
     }
 }
 
-/// Says that a sweep is under way no more, however it ends.
+/// Says that a task is under way no more, however it ends.
 struct Ended {
-    task: (App, Option<Want>),
+    task: Task,
     under_way: Arc<Mutex<UnderWay>>,
 }
 
@@ -270,39 +274,4 @@ async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_app_is_due_once_an_interval_at_its_own_phase_whenever_it_is_asked() {
-        let interval = Duration::from_secs(600);
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let due = start + until_due("demo", interval, start);
-        for seconds in [1, 10, 100] {
-            let now = due - Duration::from_secs(seconds);
-            assert_eq!(now + until_due("demo", interval, now), due);
-        }
-        assert_eq!(until_due("demo", interval, due), interval);
-        assert_ne!(until_due("demo", interval, start), until_due("other", interval, start));
-    }
-
-    #[test]
-    fn none_of_many_apps_is_missed_or_swept_twice_however_the_moments_fall() {
-        let interval = Duration::from_secs(60);
-        let apps: Vec<String> = (0..300).map(|number| format!("app{number}")).collect();
-        let start = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut swept = vec![0; apps.len()];
-        let mut looked = start;
-        while looked < start + 3 * interval {
-            let now = (looked + Duration::from_micros(random.u64(0..40_000))).min(start + 3 * interval);
-            for (app, swept) in apps.iter().zip(&mut swept) {
-                *swept += u32::from(was_due(app, interval, looked, now));
-            }
-            looked = now;
-        }
-        assert!(swept.iter().all(|swept| *swept == 3), "{:?}", swept.iter().collect::<HashSet<_>>());
-        // The clock was set back: what was swept is not swept again.
-        assert!(!was_due("demo", interval, start, start - 2 * interval));
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ pub mod transport;
 pub mod xml;
 
 #[cfg(test)]
-mod logged;
+pub(crate) mod logged;
 #[cfg(test)]
 pub(crate) mod loopback;
 

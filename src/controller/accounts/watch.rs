@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
@@ -25,7 +25,17 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
         None => Api::all(client),
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let mut events = std::pin::pin!(watcher(api, config).backoff(Delays::default()));
+    let events = watcher(api, config).backoff(Delays::default());
+    follow(reconciler, namespace.as_deref(), events, listed).await;
+}
+
+async fn follow(
+    reconciler: Arc<Reconciler>,
+    namespace: Option<&str>,
+    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveAccount>>>>,
+    listed: impl FnOnce(),
+) {
+    let mut events = std::pin::pin!(events);
     let (mut listed, mut told) = (Some(listed), false);
     let mut list = HashSet::new();
     while let Some(event) = events.next().await {
@@ -48,7 +58,7 @@ pub async fn watch(reconciler: Arc<Reconciler>, namespace: Option<String>, liste
                 }
             }
             Ok(Event::InitDone) => {
-                for key in reconciler.accounts.others_than(namespace.as_deref(), &list) {
+                for key in reconciler.accounts.others_than(namespace, &list) {
                     vanished(&reconciler, &key);
                 }
                 if let Some(listed) = listed.take() {
@@ -110,4 +120,38 @@ fn changed(reconciler: &Reconciler, key: &Key) {
     let parked = reconciler.gates().release(&account.scoped(""));
     reconciler.wake_all(parked.into_iter().chain(reconciler.accounts.take_waiting(key)));
     reconciler.work.recheck();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::tests::{apiserver, reconciler, shown};
+    use crate::live::logged::logged;
+
+    #[tokio::test]
+    async fn every_outage_of_the_watch_is_logged_once_and_so_is_its_end() {
+        let log = logged();
+        let reconciler = reconciler(apiserver(async |_, path, _| unreachable!("{path}")));
+        let lost = || Err(watcher::Error::NoResourceVersion);
+        let (again, counted) = ("watching LiveAccounts again", "watch_errors_total{resource=\"liveaccounts\"}");
+        let told = || [log.count("LiveAccounts cannot be watched"), log.count(again)];
+        let mut seen = Vec::new();
+        let steps = [
+            // A list that fails a moment later is no end of the outage.
+            vec![Ok(Event::Init), lost(), lost(), Ok(Event::Init), lost()],
+            vec![Ok(Event::Init), Ok(Event::InitDone)],
+            vec![lost(), Ok(Event::Init), lost()],
+            vec![Ok(Event::Init), Ok(Event::InitDone)],
+        ];
+        let events = futures::stream::iter(steps).flat_map(|step| {
+            // Asked for the next ones: these were taken in.
+            seen.push(told());
+            futures::stream::iter(step)
+        });
+        let mut listed = 0;
+        follow(Arc::clone(&reconciler), None, events, || listed += 1).await;
+        seen.push(told());
+        assert_eq!(seen, [[0, 0], [1, 0], [1, 1], [2, 1], [2, 2]], "{}", log.text());
+        assert_eq!((listed, shown(&reconciler, counted)), (1, Some(5.0)));
+    }
 }
