@@ -2,25 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::account::Account;
-use super::accounts::Slot;
-use super::causes::gate_kind;
+use super::accounts::{Account, Slot};
 use super::events::Kind;
 use super::key::Key;
 use super::objects::StoreError;
-use super::pass::{Pass, slowly};
+use super::pass::Pass;
 use super::queue::Next;
-use super::reconcile::Reconciler;
+use super::reconciler::Reconciler;
 use super::scrape::GIVEN_UP;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
-use crate::resources::{ABANDON_ANNOTATION, ConditionType, LiveMessageGroup, Progress, Reason};
+use crate::resources::{ABANDON_ANNOTATION, ConditionType, LiveMessageGroup, Reason};
 use crate::telemetry::metrics::OutcomeLabels;
-
-/// How often a deletion is looked at that waits for somebody, where a look costs no call: its namespace may go away.
-const LOOK: Duration = Duration::from_secs(60);
 
 impl Reconciler {
     /// Records what a deletion may later rest on, where that could not be told after the call.
@@ -113,32 +106,5 @@ impl Reconciler {
         let app = &object.spec.app_id;
         let note = format!("group {} of app {app} stays: {why}", object.group_id().unwrap_or_default());
         self.events.publish(object, Kind::Normal, "Retained", "Delete", &note);
-    }
-
-    /// When a deletion that ended a pass with `reason` is looked at next. What goes on by itself is left to itself; for
-    /// what only a person can mend, the time is taken: in a namespace that goes away nobody may come.
-    pub(super) fn stuck(&self, pass: &mut Pass, reason: Reason, next: Next<Slot>) -> Next<Slot> {
-        if !matches!(reason.progress(), Progress::Stalled | Progress::StalledAfter(_)) {
-            pass.stuck_since = None;
-            return next;
-        }
-        let since = *pass.stuck_since.get_or_insert_with(Instant::now);
-        let left = self.release_after.saturating_sub(since.elapsed());
-        // Behind a gate, or without credentials, a look makes no call; anything else would be refused again.
-        let free = gate_kind(reason).is_some() || reason == Reason::CredentialsMissing;
-        let look = if free { LOOK } else { slowly() };
-        let look = if left.is_zero() { look } else { look.min(left) };
-        match next {
-            Next::After(delay) => Next::After(delay.min(look)),
-            _ => Next::After(look),
-        }
-    }
-
-    /// Whether a deletion has waited in vain for as long as it may, in a namespace that goes away.
-    pub(super) async fn is_given_up(&self, key: &Key, pass: &Pass) -> bool {
-        if pass.stuck_since.is_none_or(|since| since.elapsed() < self.release_after) {
-            return false;
-        }
-        self.objects.is_terminating(key.namespace()).await.unwrap_or(false)
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Events become keys in the `queue`; a worker reads the object and decides; what needs a call waits for a permit of
 //! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
+//!
+//! This file ties the others together and is imported by none of them; none imports one that imports it. What all steps
+//! share is the `reconciler`; a step is `reconcile`, which asks for `permission`, is `sending`, and comes to an `outcome` or
+//! the end of a `lifetime`; `watch`, `liveaccounts` and `sweep` bring the work.
 
-mod account;
 mod accounts;
 mod causes;
 mod events;
@@ -13,6 +16,7 @@ mod index;
 mod key;
 mod lifetime;
 mod line;
+mod liveaccounts;
 mod locked;
 mod mark;
 mod objects;
@@ -22,9 +26,11 @@ mod permission;
 mod places;
 mod queue;
 mod reconcile;
+mod reconciler;
 mod scrape;
 mod sending;
 mod standing;
+mod stuck;
 mod sweep;
 mod swept;
 mod tell;
@@ -45,18 +51,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use account::Account;
-pub use accounts::{Accounts, Common, Rate};
+pub use accounts::{Account, Accounts, Common, Rate};
 pub use places::GROUPS_PER_APP;
+pub use reconciler::Limits;
 pub use watch::Progress;
 
 use crate::decide::Lane;
 use crate::telemetry::Metrics;
-use account::Granted;
-use accounts::{Appeared, Slot};
+use accounts::{Appeared, Granted, Slot};
 use events::Events;
 use objects::Objects;
-use reconcile::Reconciler;
+use reconciler::Reconciler;
 use work::{OPERATIONS, bell_or};
 
 /// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.
@@ -90,15 +95,6 @@ pub struct Config {
     pub stop: CancellationToken,
 }
 
-/// Bounds that the user sets.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How many groups an app may hold.
-    pub groups_per_app: u64,
-    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
-    pub release_after: Duration,
-}
-
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
     let Config { client, account, common, namespaces, sweep_interval, limits, metrics, progress, stop } = config;
@@ -124,7 +120,7 @@ pub async fn run(config: Config) {
                 }
             }
         };
-        let accounts = accounts::watch(Arc::clone(&reconciler), scope.clone(), done.clone());
+        let accounts = liveaccounts::watch(Arc::clone(&reconciler), scope.clone(), done.clone());
         tokio::spawn(until(stop.clone(), accounts));
         let watching = watch::watch(Arc::clone(&reconciler), (scope, several), progress, done);
         tokio::spawn(until(stop.clone(), watching));
@@ -142,8 +138,8 @@ pub async fn run(config: Config) {
         tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
     }
     tasks.spawn(until(stop.clone(), dispatch_all(Arc::clone(&reconciler), appeared, stop.clone(), tasks.clone())));
-    tasks.spawn(until(stop.clone(), accounts::keep_statuses(Arc::clone(&reconciler))));
-    tasks.spawn(until(stop.clone(), accounts::end_loads(Arc::clone(&reconciler))));
+    tasks.spawn(until(stop.clone(), liveaccounts::keep_statuses(Arc::clone(&reconciler))));
+    tasks.spawn(until(stop.clone(), liveaccounts::end_loads(Arc::clone(&reconciler))));
     let releasing = Arc::clone(&reconciler);
     tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
     tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));
@@ -200,7 +196,7 @@ async fn dispatch(reconciler: Arc<Reconciler>, slot: Slot, tasks: TaskTracker) {
         reconciler.work.someone_ready(slot).await;
         let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
         let Some(account) = reconciler.accounts.by_id(slot.account) else { return };
-        let turn = account.turn().await;
+        let turn = account.proof().turn().await;
         let permits = account.permit(slot.operation).await;
         let Some((key, lane)) = reconciler.work.take_ready(slot) else { continue };
         let granted = Granted { account, operation: slot.operation, permits, proven: turn.is_free() };

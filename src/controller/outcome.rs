@@ -9,11 +9,10 @@ use super::accounts::{AccountKey, Slot};
 use super::causes::gate_of;
 use super::events::Kind;
 use super::key::Key;
-use super::locked::locked;
 use super::objects::StoreError;
-use super::pass::{Pass, Unwritten, slowly};
+use super::pass::{PARKED, Pass, Unwritten, slowly};
 use super::queue::Next;
-use super::reconcile::{PARKED, Reconciler};
+use super::reconciler::Reconciler;
 use super::scrape;
 use super::tell::tellings;
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
@@ -152,7 +151,7 @@ impl Reconciler {
 
     /// The pass's object is gone: an effect that nobody will record is told once.
     pub(super) fn end_of(&self, key: &Key, pass: Option<Pass>) {
-        let pass = pass.or_else(|| locked(&self.passes).remove(key));
+        let pass = pass.or_else(|| self.taken_pass(key));
         if let Some(pass) = pass.filter(|pass| pass.facts.has_effect())
             && let Some(identity) = pass.identity()
         {

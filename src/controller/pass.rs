@@ -22,6 +22,9 @@ const RETRIES_PER_SECOND: u32 = 10;
 /// After minutes: for refusals that nobody knows the meaning of.
 const SLOW_DELAY: Duration = Duration::from_secs(600);
 
+/// An object behind a gate is woken by it; this is only the net below.
+pub(super) const PARKED: Duration = Duration::from_secs(3600);
+
 /// A pass: tied to one object (its uid) and one group.
 #[derive(Debug, Clone)]
 pub struct Pass {

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::{Account, Missing};
-use super::accounts::{AccountKey, Slot, UNTOLD};
+use super::accounts::{Account, AccountKey, Missing, Slot, UNTOLD};
 use super::causes::gates_of;
 use super::gates::Passage;
 use super::index::App;
 use super::key::Key;
-use super::pass::{Pass, jittered};
+use super::pass::{PARKED, Pass, jittered};
 use super::places::Fit;
 use super::queue::Next;
-use super::reconcile::{PARKED, Reconciler};
+use super::reconciler::Reconciler;
 use super::wanted::Want;
 use crate::decide::Verdict;
 use crate::live::Call;

@@ -1,148 +1,27 @@
 //! One step of a pass: read the object, decide, act, write the status.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Limits;
-use super::account::Granted;
-use super::accounts::{Accounts, Slot};
-use super::events::{Events, Kind};
-use super::gates::Gates;
-use super::holds::Holds;
-use super::index::Index;
+use super::accounts::{Granted, Slot};
+use super::events::Kind;
 use super::key::Key;
-use super::locked::locked;
-use super::mark::Expected;
-use super::objects::{Found, Objects, StoreError};
+use super::objects::{Found, StoreError};
 use super::pass::Pass;
 use super::permission::Permission;
-use super::places::Places;
 use super::queue::Next;
+use super::reconciler::Reconciler;
 use super::scrape;
-use super::swept::Swept;
-use super::wanted::Wanted;
 use super::watch::LOST_RIGHTS;
-use super::work::Work;
 use crate::decide::{Action, Lane, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Reason};
-use crate::telemetry::Metrics;
-
-/// An object behind a gate is woken by it; this is only the net below.
-pub(super) const PARKED: Duration = Duration::from_secs(3600);
 
 /// After a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// All that the steps share.
-pub struct Reconciler {
-    /// The objects.
-    pub objects: Objects,
-    /// The accounts that are called.
-    pub accounts: Accounts,
-    /// The queue.
-    pub work: Work,
-    /// Where transitions are told.
-    pub events: Events,
-    /// Where what happens is counted.
-    pub metrics: Arc<Metrics>,
-    index: Mutex<Index>,
-    gates: Mutex<Gates<Key>>,
-    /// Rung when a gate shut.
-    pub gate_bell: tokio::sync::Notify,
-    pub(super) passes: Mutex<HashMap<Key, Pass>>,
-    /// Groups for which an earlier call may arrive yet.
-    holds: Mutex<Holds>,
-    places: Mutex<Places<Key>>,
-    /// Objects whose record a sweep found contradicted, and what the record said.
-    suspects: Mutex<HashMap<Key, Expected>>,
-    /// Counts and lists that objects wait for.
-    pub wanted: Wanted,
-    /// When the apps were swept.
-    pub swept: Swept,
-    /// After which time an object is let go whose group cannot be deleted, in a namespace that goes away.
-    pub(super) release_after: Duration,
-}
-
 impl Reconciler {
-    /// A reconciler with nothing to do.
-    pub fn new(objects: Objects, accounts: Accounts, events: Events, metrics: Arc<Metrics>, limits: Limits) -> Self {
-        Self {
-            objects,
-            accounts,
-            work: Work::default(),
-            events,
-            metrics,
-            index: Mutex::default(),
-            gates: Mutex::default(),
-            gate_bell: tokio::sync::Notify::new(),
-            passes: Mutex::default(),
-            holds: Mutex::new(Holds::new(Instant::now().into_std(), jiff::Timestamp::now())),
-            places: Mutex::new(Places::new(limits.groups_per_app)),
-            suspects: Mutex::default(),
-            wanted: Wanted::default(),
-            swept: Swept::default(),
-            release_after: limits.release_after,
-        }
-    }
-
-    /// The index of all objects.
-    pub fn index(&self) -> MutexGuard<'_, Index> {
-        locked(&self.index)
-    }
-
-    /// The gates.
-    pub fn gates(&self) -> MutexGuard<'_, Gates<Key>> {
-        locked(&self.gates)
-    }
-
-    /// Groups for which an earlier call may arrive yet.
-    pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
-        locked(&self.holds)
-    }
-
-    /// The places of the apps.
-    pub fn places(&self) -> MutexGuard<'_, Places<Key>> {
-        locked(&self.places)
-    }
-
-    /// A list contradicts what the record of this object says: it is looked at, after everything that users wait for.
-    pub fn suspect(&self, key: &Key, contradicted: Expected) {
-        locked(&self.suspects).insert(key.clone(), contradicted);
-        self.work.add(key, Lane::Sweep);
-    }
-
-    /// How many objects are to be looked at because of a list.
-    pub fn suspects(&self) -> usize {
-        locked(&self.suspects).len()
-    }
-
-    /// Looks again at objects: their group changed hands, or what they waited for has come.
-    pub fn wake_all(&self, keys: impl IntoIterator<Item = Key>) {
-        for key in keys {
-            self.work.wake(&key, Lane::Change);
-        }
-    }
-
-    /// The object is gone: everything known of it goes too.
-    pub fn forget(&self, key: &Key) {
-        let peers = self.index().remove(key);
-        self.rest(key);
-        self.accounts.leave(key);
-        locked(&self.suspects).remove(key);
-        self.wake_all(peers);
-    }
-
-    /// The object has nothing more to do: no place is kept for it and it waits behind no gate; where it was the prober of
-    /// one, another one is.
-    pub(super) fn rest(&self, key: &Key) {
-        self.places().forget(key);
-        self.gates().forget(key);
-        self.gate_bell.notify_one();
-    }
-
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
     pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<Granted>) {
         let (this, of, started, served) = (Arc::clone(&self), key.clone(), Instant::now(), lane);
@@ -252,7 +131,7 @@ impl Reconciler {
             pass.hear(&object);
         }
         // A record that says something else by now was written after another look: the list is older.
-        let contradicted = locked(&self.suspects).remove(key);
+        let contradicted = self.take_suspect(key);
         if contradicted.is_some_and(|contradicted| self.index().expects(key) == contradicted) {
             pass.facts.suspect();
         }
@@ -323,8 +202,7 @@ impl Reconciler {
 
     /// The pass over this object; one over another object of that name, or for another group, ends here.
     fn take_pass(&self, key: &Key, object: &LiveMessageGroup) -> Pass {
-        let pass = locked(&self.passes).remove(key);
-        match pass {
+        match self.taken_pass(key) {
             Some(pass) if pass.belongs_to(object) => pass,
             Some(pass) if object.metadata.uid.as_deref() != Some(pass.uid()) => {
                 // Of an object of that name that is gone: this one's status and events tell nothing of it.
@@ -337,18 +215,5 @@ impl Reconciler {
             }
             None => Pass::over(object),
         }
-    }
-
-    pub(super) fn keep_pass(&self, key: &Key, pass: Pass) {
-        locked(&self.passes).insert(key.clone(), pass);
-    }
-
-    fn change_pass<T>(&self, key: &Key, change: impl FnOnce(&mut Pass) -> T) -> Option<T> {
-        locked(&self.passes).get_mut(key).map(change)
-    }
-
-    pub(super) fn release(&self, key: &Key) {
-        let peers = self.index().release(key);
-        self.wake_all(peers);
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::accounts::AccountKey;
+use super::accounts::{AccountKey, OK};
 use super::index::App;
 use super::queue::Next;
-use super::reconcile::Reconciler;
+use super::reconciler::Reconciler;
 use super::standing::COUNTED;
 use super::work::OPERATIONS;
 use crate::decide::Lane;
@@ -34,9 +34,6 @@ const CHANGES: [&str; 5] = ["Created", "AlreadyExists", "Recovered", "Modified",
 
 /// What becomes of the group of an object that is deleted.
 const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", GIVEN_UP];
-
-/// What a call that was answered well is counted as.
-pub(super) const OK: &str = "OK";
 
 /// What a pass fails for.
 const FAILURES: [Reason; 11] = [

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::account::Account;
-use super::accounts::{AccountKey, Permits};
+use super::accounts::{Account, AccountKey, Permits};
 use super::causes::{Says, gates_of, group_of, says};
 use super::key::Key;
-use super::reconcile::Reconciler;
+use super::reconciler::Reconciler;
 use crate::decide::{Facts, Identity, Lane, Verdict};
 use crate::live::error::Delivery;
 use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Reply};

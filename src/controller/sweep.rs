@@ -8,12 +8,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::account::Account;
+use super::accounts::Account;
 use super::causes::gate_of;
 use super::index::App;
 use super::locked::locked;
 use super::mark::Expected;
-use super::reconcile::Reconciler;
+use super::reconciler::Reconciler;
 use super::wanted::Want;
 use crate::decide::GateKind;
 use crate::live::operation::{GroupStatus, ListPage};
@@ -144,7 +144,7 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         let woken = reconciler.places().uncountable(&app.scope());
         return reconciler.wake_all(woken);
     };
-    if want.is_none() && (reconciler.gates().is_shut(&gate) || account.was_just_rejected()) {
+    if want.is_none() && (reconciler.gates().is_shut(&gate) || account.proof().was_just_rejected()) {
         // One probe a minute is the only call while the credentials are refused.
         return ended(reconciler, want, "skipped");
     }
@@ -244,7 +244,7 @@ async fn list(
 async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, CallError> {
     let mut tries = 0;
     loop {
-        let turn = account.turn().await;
+        let turn = account.proof().turn().await;
         let permit = account.permit(Operation::ListByPage).await;
         let answer = account.send(&call, permit).await;
         // Nobody waits for a list that is only to be repeated.

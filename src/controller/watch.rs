@@ -17,7 +17,7 @@ use super::accounts::AccountKey;
 use super::causes::{gate_kind, gate_of};
 use super::key::Key;
 use super::locked::locked;
-use super::reconcile::Reconciler;
+use super::reconciler::Reconciler;
 use super::scrape::GROUPS;
 use crate::decide::{GateKind, Lane, triage};
 use crate::resources::{ConditionType, LiveMessageGroup};

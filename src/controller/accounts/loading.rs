@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::AccountId;
-use crate::controller::account::Account;
+use super::account::Account;
+use super::key::AccountId;
 use crate::controller::key::Key;
 use crate::controller::locked::locked;
-use crate::controller::reconcile::Reconciler;
 
 /// The accounts whose credentials are being loaded, and who waits for them.
 #[derive(Debug, Default)]
@@ -37,7 +36,8 @@ impl Loading {
         }
     }
 
-    async fn next(&self) -> Vec<Arc<Account>> {
+    /// Waits for accounts whose credentials somebody has begun to wait for.
+    pub async fn next(&self) -> Vec<Arc<Account>> {
         loop {
             let begun = std::mem::take(&mut locked(&self.state).begun);
             if !begun.is_empty() {
@@ -47,21 +47,8 @@ impl Loading {
         }
     }
 
-    fn end(&self, account: AccountId) -> HashSet<Key> {
+    /// They are loaded or known to be missing; who waited for them.
+    pub fn end(&self, account: AccountId) -> HashSet<Key> {
         locked(&self.state).waiting.remove(&account).unwrap_or_default()
-    }
-}
-
-/// Wakes who waits for credentials when they are loaded or known to be missing; never returns.
-pub async fn run(reconciler: Arc<Reconciler>) {
-    loop {
-        for account in reconciler.accounts.loading.next().await {
-            let reconciler = Arc::clone(&reconciler);
-            tokio::spawn(async move {
-                account.loaded().await;
-                reconciler.wake_all(reconciler.accounts.loading.end(account.id()));
-                reconciler.accounts.bell.notify_one();
-            });
-        }
     }
 }

@@ -1,11 +1,12 @@
 //! The accounts that calls are made with: the operator's own, and one for every LiveAccount.
 
+mod account;
+mod granted;
 mod key;
 mod limits;
 mod loading;
+mod proof;
 mod sources;
-mod status;
-mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -16,19 +17,19 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use account::{Account, Missing, OK};
+pub use granted::Granted;
 pub use key::{AccountId, AccountKey, Slot};
-pub use limits::{Budgets, Numbers, Own, Permits, Rate};
-pub use loading::{Loading, run as end_loads};
-pub use status::run as keep_statuses;
-pub use watch::watch;
+pub use limits::{Numbers, Own, Permits, Rate};
+pub use loading::Loading;
 
-use super::account::{Account, Share};
 use super::key::Key;
 use super::locked::locked;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
 use crate::live::{ClientOptions, Endpoint};
 use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
 use crate::telemetry::metrics::Calls;
+use account::Share;
 use sources::{SecretKey, ServiceAccountToken};
 
 /// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
@@ -73,13 +74,17 @@ pub const UNTOLD: Duration = Duration::from_secs(2);
 
 /// A LiveAccount as it was seen last.
 #[derive(Debug, Clone)]
-struct Seen {
-    uid: String,
-    generation: i64,
+pub struct Seen {
+    /// Its uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
     /// When this generation of it was seen first.
-    since: Instant,
-    status: LiveAccountStatus,
-    object: Arc<LiveAccount>,
+    pub since: Instant,
+    /// Its status.
+    pub status: LiveAccountStatus,
+    /// Itself.
+    pub object: Arc<LiveAccount>,
 }
 
 #[derive(Debug)]
@@ -115,7 +120,7 @@ pub struct Accounts {
     /// Who waits while credentials are being loaded.
     pub loading: Loading,
     /// Rung when a status may have to be written.
-    bell: Arc<Notify>,
+    pub bell: Arc<Notify>,
 }
 
 impl Accounts {
@@ -152,7 +157,7 @@ impl Accounts {
 
     /// Every account that there is, with the reason that its status tells, for metrics.
     pub fn standings(&self) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
-        let own = match self.own.rejection() {
+        let own = match self.own.proof().rejection() {
             Some(_) => Reason::CredentialsRejected,
             None if self.own.key_id().is_none() => Reason::CredentialsMissing,
             None => Reason::Available,
@@ -198,13 +203,13 @@ impl Accounts {
     }
 
     /// The objects that waited for this account.
-    fn take_waiting(&self, key: &Key) -> Vec<Key> {
+    pub fn take_waiting(&self, key: &Key) -> Vec<Key> {
         let mut named = locked(&self.named);
         named.entries.get_mut(key).map_or_else(Vec::new, |entry| entry.waiting.drain().collect())
     }
 
     /// Takes in a LiveAccount as seen just now. Whether it is another one than before.
-    fn observe(&self, key: &Key, object: LiveAccount) -> bool {
+    pub fn observe(&self, key: &Key, object: LiveAccount) -> bool {
         let uid = object.metadata.uid.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();
@@ -233,7 +238,7 @@ impl Accounts {
     }
 
     /// The LiveAccount is gone; what calls were made with stays while something may need it. Whether there was one.
-    fn vanish(&self, key: &Key) -> bool {
+    pub fn vanish(&self, key: &Key) -> bool {
         let seen = locked(&self.named).entries.get_mut(key).and_then(|entry| {
             entry.invalid = None;
             entry.seen.take()
@@ -243,14 +248,35 @@ impl Accounts {
     }
 
     /// The LiveAccounts of this namespace (all, where absent) that are none of these.
-    fn others_than(&self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+    pub fn others_than(&self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
         let named = locked(&self.named);
         let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
         named.entries.keys().filter(of).cloned().collect()
     }
 
+    /// Every LiveAccount that there is, and what calls are made with or why none can be.
+    pub fn seen(&self) -> Vec<(Key, Seen, Result<Arc<Account>, String>)> {
+        let named = locked(&self.named);
+        let of = |entry: &Entry| match (&entry.invalid, &entry.account) {
+            (Some(why), _) => Err(why.clone()),
+            (None, Some(account)) => Ok(Arc::clone(account)),
+            (None, None) => Err("it is not ready yet".to_owned()),
+        };
+        let seen = named.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.seen.clone()?, of(entry))));
+        seen.collect()
+    }
+
+    /// This status was written to the LiveAccount with this uid.
+    pub fn written(&self, key: &Key, uid: &str, status: LiveAccountStatus) {
+        if let Some(now) = locked(&self.named).entries.get_mut(key).and_then(|entry| entry.seen.as_mut())
+            && now.uid == uid
+        {
+            now.status = status;
+        }
+    }
+
     /// Forgets accounts that are gone and that nobody names any more.
-    fn forget_unused(&self, used: impl Fn(&Key) -> bool) {
+    pub fn forget_unused(&self, used: impl Fn(&Key) -> bool) {
         let mut named = locked(&self.named);
         let Named { entries, keys, .. } = &mut *named;
         entries.retain(|key, entry| {

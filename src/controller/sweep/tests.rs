@@ -102,13 +102,13 @@ async fn a_list_that_hangs_with_unproven_credentials_holds_the_others_up_for_its
     }
 
     let sent = Instant::now();
-    let turn = account.turn().await;
+    let turn = account.proof().turn().await;
     assert!(!turn.is_free(), "nothing has shown yet that the credentials are good");
     assert_eq!(server.seen().len(), 1, "one call at a time");
     let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
     account.send(&recover, account.permit(Operation::Recover).await).await.unwrap();
     assert_eq!(server.seen().len(), 2, "the list waits for its next try");
     assert!(sent.elapsed() < patience + Duration::from_secs(1), "{:?}", sent.elapsed());
-    assert!(account.turn().await.is_free() && !listing.is_finished());
+    assert!(account.proof().turn().await.is_free() && !listing.is_finished());
     listing.abort();
 }

@@ -9,9 +9,9 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 
-use super::AccountKey;
+use crate::controller::accounts::AccountKey;
 use crate::controller::key::Key;
-use crate::controller::reconcile::Reconciler;
+use crate::controller::reconciler::Reconciler;
 use crate::controller::scrape::ACCOUNTS;
 use crate::controller::watch::{Delays, WATCH_SECONDS, with_causes};
 use crate::resources::LiveAccount;

@@ -7,13 +7,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::{AccountKey, Seen, UNTOLD};
-use crate::controller::account::{Account, Missing};
+use crate::controller::accounts::{Account, AccountKey, Missing, Seen, UNTOLD};
 use crate::controller::events::Kind;
 use crate::controller::key::Key;
-use crate::controller::locked::locked;
 use crate::controller::objects::StoreError;
-use crate::controller::reconcile::Reconciler;
+use crate::controller::reconciler::Reconciler;
 use crate::decide::{Finding, account_status};
 use crate::resources::{ConditionType, LiveAccountStatus, Ready, Reason};
 
@@ -44,16 +42,7 @@ pub async fn run(reconciler: Arc<Reconciler>) {
 async fn look(reconciler: &Reconciler, counted: &mut HashMap<Key, Instant>) -> Duration {
     let groups = reconciler.index().by_account();
     reconciler.accounts.forget_unused(|key| groups.contains_key(key));
-    let all: Vec<(Key, Seen, Result<Arc<Account>, String>)> = {
-        let named = locked(&reconciler.accounts.named);
-        let of = |entry: &super::Entry| match (&entry.invalid, &entry.account) {
-            (Some(why), _) => Err(why.clone()),
-            (None, Some(account)) => Ok(Arc::clone(account)),
-            (None, None) => Err("it is not ready yet".to_owned()),
-        };
-        let seen = named.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.seen.clone()?, of(entry))));
-        seen.collect()
-    };
+    let all = reconciler.accounts.seen();
     counted.retain(|key, _| all.iter().any(|(known, ..)| known == key));
     let now = Instant::now();
     let looks = all.into_iter().map(|(key, seen, account)| {
@@ -97,14 +86,14 @@ fn find(
         return (finding, untold.map_or(wait, |untold| wait.min(untold)));
     }
     reconciler.wake_all(reconciler.accounts.take_waiting(key));
-    if let Some(message) = account.rejection() {
+    if let Some(message) = account.proof().rejection() {
         return (Some(Finding { reason: Reason::CredentialsRejected, message }), INTERVAL);
     }
     let ready = seen.status.condition(ConditionType::Ready);
     let rejected = ready.filter(|ready| {
         ready.reason == Reason::CredentialsRejected.as_str() && ready.observed_generation == Some(seen.generation)
     });
-    if let Some(rejected) = rejected.filter(|_| !account.is_proven()) {
+    if let Some(rejected) = rejected.filter(|_| !account.proof().is_proven()) {
         // An earlier process was told so, and nobody has tried since.
         return (Some(Finding { reason: Reason::CredentialsRejected, message: rejected.message.clone() }), INTERVAL);
     }
@@ -130,10 +119,5 @@ async fn write(reconciler: &Reconciler, key: &Key, seen: &Seen, finding: &Findin
         tracing::info!(account = %AccountKey::Named(key.clone()), reason = %finding.reason, finding.message, "account");
         reconciler.events.publish(&*seen.object, kind, finding.reason.as_str(), "Reconcile", &finding.message);
     }
-    let mut named = locked(&reconciler.accounts.named);
-    if let Some(now) = named.entries.get_mut(key).and_then(|entry| entry.seen.as_mut())
-        && now.uid == seen.uid
-    {
-        now.status = status;
-    }
+    reconciler.accounts.written(key, &seen.uid, status);
 }

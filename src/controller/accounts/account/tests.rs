@@ -1,11 +1,12 @@
 //! What an account does about its credentials.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::controller::accounts::Own;
+use crate::controller::accounts::{Granted, Own};
+use crate::controller::key::Key;
 use crate::live::credentials::{Chain, Issued, Provider, Refusal};
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, GroupRef};
@@ -62,9 +63,9 @@ async fn rejected_credentials_are_loaded_again_and_the_next_call_is_made_with_th
     let error = call(&account).await.unwrap_err();
     assert!(matches!(error, CallError::Again(Again::NewCredentials, _)), "{error:?}");
     assert_eq!(server.seen().len(), 1, "one permit, one request");
-    assert!(!account.turn().await.is_free(), "the new ones are not proven");
+    assert!(!account.proof().turn().await.is_free(), "the new ones are not proven");
     call(&account).await.unwrap();
-    assert!(account.turn().await.is_free());
+    assert!(account.proof().turn().await.is_free());
 }
 
 #[tokio::test]
@@ -104,16 +105,16 @@ async fn a_rejection_is_told_until_a_call_succeeds() {
     let source = CredentialSource::new(Chain::of(vec![Box::new(keys)]));
     let wrong = service("other").await;
     let account = account(&wrong, 1);
-    assert_eq!(account.rejection(), None);
+    assert_eq!(account.proof().rejection(), None);
     call(&account).await.unwrap_err();
-    assert!(account.rejection().unwrap().contains("(InvalidAccessKeyId.NotFound)"));
-    assert!(account.was_just_rejected() && !account.is_proven());
+    assert!(account.proof().rejection().unwrap().contains("(InvalidAccessKeyId.NotFound)"));
+    assert!(account.proof().was_just_rejected() && !account.proof().is_proven());
 
     let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
     let healed = Account::new(client, source, Rate::Unlimited);
     call(&healed).await.unwrap_err();
     call(&healed).await.unwrap();
-    assert_eq!((healed.rejection(), healed.is_proven()), (None, true));
+    assert_eq!((healed.proof().rejection(), healed.proof().is_proven()), (None, true));
 }
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn whoever_is_of_the_operators_own_account_shares_its_budget() {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: 1, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
         let (numbers, number, endpoint) = (Arc::clone(&numbers), number.map(str::to_owned), endpoint.to_owned());
-        let key = AccountKey::Named(super::super::key::Key::new("ns", "name"));
+        let key = AccountKey::Named(Key::new("ns", "name"));
         Account::named(AccountId(1), key, client, source, Share { numbers, number, endpoint })
     };
     let shares = |account: &Account| Arc::ptr_eq(&account.budgets(), &own.budgets());
@@ -149,7 +150,7 @@ async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
     let named = |name: &str, keys: usize, number: Option<&str>| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-        let key = AccountKey::Named(super::super::key::Key::new("ns", name));
+        let key = AccountKey::Named(Key::new("ns", name));
         let share =
             Share { numbers: Arc::clone(&numbers), number: number.map(str::to_owned), endpoint: "e".to_owned() };
         Account::named(AccountId(1), key, client, source, share)
@@ -173,7 +174,7 @@ async fn a_permit_of_before_a_rejection_goes_back_unless_it_is_to_prove_the_cred
     let account = Arc::new(account(&server, 1));
     let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
     let granted = async || {
-        let (operation, proven) = (Operation::Recover, account.turn().await.is_free());
+        let (operation, proven) = (Operation::Recover, account.proof().turn().await.is_free());
         let permits = account.permit(operation).await;
         Granted { account: Arc::clone(&account), operation, permits, proven }
     };
@@ -181,7 +182,7 @@ async fn a_permit_of_before_a_rejection_goes_back_unless_it_is_to_prove_the_cred
     call(&account).await.unwrap();
     let of_before = granted().await;
     assert!(granted().await.for_call(&recover, &account).is_some());
-    account.learn(ErrorClass::CredentialsRejected);
+    account.proof().learn(ErrorClass::CredentialsRejected);
     assert!(of_before.for_call(&recover, &account).is_none());
     assert!(granted().await.for_call(&recover, &account).is_some(), "and the one that proves them again");
 }

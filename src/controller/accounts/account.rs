@@ -1,21 +1,23 @@
-//! An account as the operator calls it: credentials, client, budgets, and whether its credentials are proven.
+//! An account as the operator calls it: credentials, client and budgets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::accounts::{AccountId, AccountKey, Budgets, Numbers, Permits, Rate};
-use super::gates::PROBE_INTERVAL;
-use super::locked::locked;
-use super::scrape::OK;
+use super::key::{AccountId, AccountKey};
+use super::limits::{Budgets, Numbers, Permits, Rate};
+use super::proof::Proof;
 use crate::budget::Fate;
+use crate::controller::locked::locked;
 use crate::live::credentials::{CredentialSource, CredentialsError, Held, Refusal};
 use crate::live::error::{Again, Delivery};
 use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
 use crate::telemetry::metrics::Calls;
+
+/// What a call that was answered well is counted as.
+pub const OK: &str = "OK";
 
 /// An account: the operator's own, or that of a LiveAccount.
 #[derive(Debug)]
@@ -28,13 +30,7 @@ pub struct Account {
     cap: Option<Arc<Budgets>>,
     /// What it shares with others of its number.
     shared: Shared,
-    proven: AtomicBool,
-    proving: Arc<Mutex<()>>,
-    /// Held while rejected credentials are loaded again: nobody runs into the same refusal meanwhile.
-    reloading: Mutex<()>,
-    rejected: std::sync::Mutex<Option<Rejected>>,
-    /// Rung when its credentials were rejected, or are good again.
-    bell: Arc<Notify>,
+    proof: Proof,
     calls: Calls,
 }
 
@@ -56,13 +52,6 @@ struct Shared {
     current: std::sync::Mutex<Arc<Budgets>>,
 }
 
-/// The service has rejected the credentials.
-#[derive(Debug)]
-struct Rejected {
-    message: String,
-    at: Instant,
-}
-
 /// There are no credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
@@ -71,10 +60,6 @@ pub struct Missing {
     /// When they are loaded again; `None` while they are.
     pub again: Option<Duration>,
 }
-
-/// The right to make a call while the credentials are not proven yet: one at a time.
-#[derive(Debug)]
-pub struct Turn(Option<OwnedMutexGuard<()>>);
 
 impl Account {
     /// The operator's own account, whose budgets start now.
@@ -92,10 +77,8 @@ impl Account {
     }
 
     fn of(id: AccountId, key: AccountKey, client: Client, credentials: CredentialSource, shared: Shared) -> Self {
-        let (proven, proving) = (AtomicBool::new(false), Arc::default());
-        let (rejected, bell) = (std::sync::Mutex::default(), Arc::default());
-        let (cap, reloading, calls) = (None, Mutex::default(), Calls::default());
-        Self { id, key, client, credentials, cap, shared, proven, proving, reloading, rejected, bell, calls }
+        let (cap, proof, calls) = (None, Proof::default(), Calls::default());
+        Self { id, key, client, credentials, cap, shared, proof, calls }
     }
 
     /// The same, with at most so many calls a second and operation of its own.
@@ -107,7 +90,7 @@ impl Account {
     /// The same, ringing this when its credentials were rejected or are good again.
     #[must_use]
     pub fn with_bell(self, bell: &Arc<Notify>) -> Self {
-        Self { bell: Arc::clone(bell), ..self }
+        Self { proof: self.proof.with_bell(bell), ..self }
     }
 
     /// The same, with its calls counted here.
@@ -156,19 +139,9 @@ impl Account {
         cap.into_iter().chain(shared).reduce(f64::min)
     }
 
-    /// Whether a call has shown that the credentials are good, and none since that they are not.
-    pub fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Acquire)
-    }
-
-    /// How the service has rejected the credentials, while it does.
-    pub fn rejection(&self) -> Option<String> {
-        locked(&self.rejected).as_ref().map(|rejected| rejected.message.clone())
-    }
-
-    /// Whether the credentials were rejected within the last minute.
-    pub fn was_just_rejected(&self) -> bool {
-        locked(&self.rejected).as_ref().is_some_and(|rejected| rejected.at.elapsed() < PROBE_INTERVAL)
+    /// What is known of its credentials.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// Why no call can be made now; `None` where there are credentials. What `ends` something may use credentials that
@@ -215,17 +188,6 @@ impl Account {
         self.client.server_now()
     }
 
-    /// Waits for this caller's turn: until a call has shown that the credentials are good, only one is out, so that a
-    /// wrong secret costs one call and not as many as fit into a round trip.
-    pub async fn turn(&self) -> Turn {
-        drop(self.reloading.lock().await);
-        if self.proven.load(Ordering::Acquire) {
-            return Turn(None);
-        }
-        let turn = Arc::clone(&self.proving).lock_owned().await;
-        Turn((!self.proven.load(Ordering::Acquire)).then_some(turn))
-    }
-
     /// Waits for a permit for `operation`: of its own cap first, then of what it shares.
     pub async fn permit(&self, operation: Operation) -> Permits {
         let cap = match &self.cap {
@@ -254,7 +216,7 @@ impl Account {
         let took = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(answer) => {
-                self.prove();
+                self.proof.prove();
                 permit.done(Fate::Answered);
                 let request_id = answer.request_id.as_deref().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, request_id, "call answered");
@@ -268,7 +230,7 @@ impl Account {
                     _ => Fate::NotSent,
                 });
                 if error.may_have_arrived() {
-                    self.learn(class);
+                    self.proof.learn(class);
                 }
                 let request_id = error.request_id().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
@@ -281,80 +243,14 @@ impl Account {
     async fn unless_renewed<T>(&self, result: Result<T, CallError>, used: &Credentials) -> Result<T, CallError> {
         match result {
             Err(CallError::Api(answer)) if answer.class() == ErrorClass::CredentialsRejected => {
-                let reloading = self.reloading.lock().await;
-                let renewed = self.credentials.reload(used).await;
-                drop(reloading);
-                if renewed {
+                if self.proof.reload(&self.credentials, used).await {
                     return Err(CallError::Again(Again::NewCredentials, answer));
                 }
-                self.reject(answer.code.as_deref().unwrap_or_default());
+                self.proof.reject(answer.code.as_deref().unwrap_or_default());
                 Err(CallError::Api(answer))
             }
             result => result,
         }
-    }
-
-    fn prove(&self) {
-        let before = self.proven.swap(true, Ordering::AcqRel);
-        let rejected = locked(&self.rejected).take();
-        if !before || rejected.is_some() {
-            self.bell.notify_one();
-        }
-    }
-
-    fn reject(&self, code: &str) {
-        let message = format!("Alibaba Cloud rejected the credentials ({code}): renew the access key or its token");
-        let before = locked(&self.rejected).replace(Rejected { message, at: Instant::now() });
-        if before.is_none() {
-            self.bell.notify_one();
-        }
-    }
-
-    fn learn(&self, class: ErrorClass) {
-        match class {
-            ErrorClass::CredentialsRejected => self.proven.store(false, Ordering::Release),
-            // These are told before or without a look at the signature.
-            ErrorClass::Throttled
-            | ErrorClass::ServiceError
-            | ErrorClass::Unreachable
-            | ErrorClass::ClockSkew
-            | ErrorClass::NonceUsed
-            | ErrorClass::CredentialsMissing
-            | ErrorClass::TryAgain
-            | ErrorClass::Rejected => {}
-            ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
-                self.prove();
-            }
-        }
-    }
-}
-
-impl Turn {
-    /// Whether the credentials were proven when the turn came.
-    pub fn is_free(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-/// A permit for a call of this operation of this account.
-pub struct Granted {
-    /// The account.
-    pub account: Arc<Account>,
-    /// The operation.
-    pub operation: Operation,
-    /// The permits.
-    pub permits: Permits,
-    /// Whether the credentials were proven when it was granted; else it is the one call that proves them.
-    pub proven: bool,
-}
-
-impl Granted {
-    /// The permits, where they are for this call; else they go back. Those for credentials that were rejected since go
-    /// back too: whoever has not sent yet does not run into the same refusal.
-    pub fn for_call(self, call: &Call, account: &Arc<Account>) -> Option<Permits> {
-        let rejected = self.proven && !account.is_proven();
-        let fits = self.operation == call.operation() && Arc::ptr_eq(&self.account, account);
-        (fits && !rejected).then_some(self.permits)
     }
 }
 
