@@ -10,7 +10,9 @@ pub(super) use status::{attempting_status, judged_status};
 use super::conflict::has_record;
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
-use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Reason};
+use crate::resources::{
+    LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+};
 use status::Writer;
 
 /// How the fields of a live group compare with the spec.
@@ -163,16 +165,18 @@ impl Verdict {
 
     /// A deleted group, which stays so: the message names the ways out that are left.
     pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
+        let ask = format!("ask for a reconcile once the id is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
         let (tried, else_what) = match (observes, facts.recovered()) {
-            (true, _) => ("", "; it will be noticed when somebody brings the group back"),
-            (false, Some(_)) => (", could not be brought back", ""),
-            (false, None) => ("", ", or set spec.deletedGroupPolicy to Recover"),
+            (true, _) => ("", "; it will be noticed when somebody brings the group back".to_owned()),
+            (false, Some(_)) => (", could not be brought back", format!(", or {ask}")),
+            (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {ask}")),
         };
         Self::Other(Other {
             reason: Reason::GroupDeleted,
+            // Nobody writes it again when the time is over: it is to be true then too.
             message: format!(
-                "group {} of app {} was deleted{tried} and its id is blocked for about 30 days: edit spec.groupId \
-                 (every field may be edited now){else_what}",
+                "group {} of app {} was deleted{tried}, and its id is blocked until about 30 days after the deletion: \
+                 edit spec.groupId (every field may be edited now){else_what}",
                 desired.group.group_id, desired.group.app_id
             ),
             learned: Learned::by(facts),

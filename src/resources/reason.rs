@@ -104,7 +104,7 @@ reasons! {
     Available: Ready::True, Progress::Settled,
         "Of a LiveAccount: its credentials are there, and Alibaba Cloud has not rejected them.";
     GroupDeleted: Ready::False, Progress::Stalled,
-        "The group was deleted and the Live API keeps its id blocked for about 30 days. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the id is free again, a reconcile that is asked for creates the group anew.";
+        "The group was deleted, and the Live API keeps its id blocked until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the id is free again, a reconcile that is asked for creates the group anew.";
     GroupNotFound: Ready::False, Progress::Stalled,
         "There is no such group, and the operator may not create it because it only observes.";
     InvalidInput: Ready::False, Progress::Stalled,

@@ -4,7 +4,7 @@ use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;
 
 use crate::support::Result;
-use crate::world::{World, condition};
+use crate::world::{APP, World, condition};
 
 #[tokio::test]
 async fn a_new_group_is_created_once() -> Result<()> {
@@ -47,6 +47,24 @@ async fn a_deleted_id_is_a_degraded_status_and_the_spec_may_then_be_corrected() 
     let object = world.ready("object", "True", "Created").await?;
     assert_eq!(object.status.as_ref().unwrap().group_id.as_deref(), Some("another"));
     assert_eq!(condition(&object, ConditionType::Degraded), ["", ""]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn once_a_deleted_id_is_free_again_the_ways_out_of_the_message_make_the_group() -> Result<()> {
+    let mut world = World::new(&["asked:deleted", "edited:deleted"]).await?;
+    world.start()?;
+    for name in ["asked", "edited"] {
+        world.create(name, json!({})).await?;
+        world.ready(name, "False", "GroupDeleted").await?;
+        world.emulator.delete(&format!("/groups/{APP}/{name}"))?;
+    }
+    let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch("asked", asked).await?;
+    world.patch("edited", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
+    for name in ["asked", "edited"] {
+        world.ready(name, "True", "Created").await?;
+    }
     Ok(())
 }
 

@@ -203,12 +203,19 @@ fn a_blocked_id_is_recovered_where_that_is_asked_for(#[case] answers: Vec<Answer
 }
 
 #[rstest]
-#[case::to_recover_it(json!({}), vec![Answer::Blocked], "or set spec.deletedGroupPolicy to Recover")]
-#[case::none_after_a_recovery(
+#[case::to_recover_it(
+    json!({}),
+    vec![Answer::Blocked],
+    "was deleted, and its id is blocked until about 30 days after the deletion: edit spec.groupId (every field may be \
+     edited now), set spec.deletedGroupPolicy to Recover, or ask for a reconcile once the id is free (annotation \
+     live.alibabacloud.com/reconcile-requested-at)"
+)]
+#[case::not_so_after_a_recovery(
     json!({"deletedGroupPolicy": "Recover"}),
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
-    "was deleted, could not be brought back and its id is blocked for about 30 days: edit spec.groupId (every field may \
-     be edited now)"
+    "was deleted, could not be brought back, and its id is blocked until about 30 days after the deletion: edit \
+     spec.groupId (every field may be edited now), or ask for a reconcile once the id is free (annotation \
+     live.alibabacloud.com/reconcile-requested-at)"
 )]
 #[case::none_of_an_observers_own(
     json!({"managementPolicy": "Observe", "deletedGroupPolicy": "Recover"}),
