@@ -84,7 +84,7 @@ impl Reconciler {
     ) -> (Lane, Next<Slot>) {
         let mut next = next;
         if object.is_deleting() {
-            next = self.stuck(&mut pass, verdict.reason(), next);
+            next = self.stuck(object, &mut pass, verdict.reason(), next);
         }
         if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {

@@ -99,7 +99,8 @@ impl Reconciler {
             // One looks for all that wait.
             self.accounts.wait(&name, key);
             let since = *pass.without_since.get_or_insert_with(Instant::now);
-            if let Some(left) = UNTOLD.checked_sub(since.elapsed()) {
+            let left = UNTOLD.saturating_sub(since.elapsed());
+            if !left.is_zero() {
                 return Permission::Later(left);
             }
             let stalled = object.condition(ConditionType::Stalled);

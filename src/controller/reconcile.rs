@@ -124,7 +124,7 @@ impl Reconciler {
             self.keep_pass(key, pass);
             return (Lane::Retry, Next::After(wait));
         }
-        if object.is_deleting() && self.is_given_up(key, &pass).await {
+        if object.is_deleting() && self.is_given_up(key, &object, &pass).await {
             pass.facts.abandon();
         }
         if pass.facts.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::key::Key;
 use super::*;
@@ -111,4 +112,62 @@ async fn a_reconcile_that_panics_is_counted_and_neither_the_others_nor_its_next_
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(at(&keys[0]), Some(Duration::from_secs(60)), "and was looked at again");
     assert_eq!(shown(&reconciler, "reconcile_panics_total"), Some(1.0));
+}
+
+/// When an object is let go, counted from a start of the operator, whose deletion is said to have waited for its
+/// LiveAccount for so long.
+async fn let_go_after(waited: Duration) -> Duration {
+    let ago = |ago: Duration| (jiff::Timestamp::now() - ago).to_string();
+    let mut deleted = object("room");
+    let condition = |kind: &str, status: &str| {
+        json!({"type": kind, "status": status, "reason": "CredentialsMissing", "observedGeneration": 2,
+            "message": "there is no LiveAccount team in namespace ns: create it, or correct spec.accountRef",
+            "lastTransitionTime": ago(waited)})
+    };
+    json_patch::merge(
+        &mut deleted,
+        &json!({
+            "metadata": {"generation": 2, "deletionTimestamp": ago(waited + Duration::from_secs(120)),
+                "finalizers": [crate::resources::FINALIZER]},
+            "spec": {"groupId": "room", "deletionPolicy": "Delete", "accountRef": {"name": "team"}},
+            "status": {"observedGeneration": 2, "appId": "demo", "groupId": "room", "origin": "Created",
+                "conditions": [condition("Ready", "False"), condition("Stalled", "True")]},
+        }),
+    );
+    let (stored, released) = (deleted.clone(), Arc::new(Notify::new()));
+    let releasing = Arc::clone(&released);
+    let reconciler = reconciler(apiserver(move |method, path, body| {
+        let answer = match path.as_str() {
+            "/api/v1/namespaces/ns" => {
+                json!({"kind": "Namespace", "metadata": {"name": "ns", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+            }
+            _ => stored.clone(),
+        };
+        if method == Method::PATCH && body[2]["path"] == "/metadata/finalizers" {
+            releasing.notify_one();
+        }
+        std::future::ready((200, answer))
+    }));
+    let of: LiveMessageGroup = serde_json::from_value(deleted).unwrap();
+    let key = Key::of(&of.metadata).unwrap();
+    reconciler.index().observe(&key, &of, 0);
+    reconciler.work.add(&key, Lane::Change);
+    let start = Instant::now();
+    let working = tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
+    let delays = tokio::spawn(async move { reconciler.work.release_delayed().await });
+    released.notified().await;
+    working.abort();
+    delays.abort();
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_restarts_goes_on_counting_how_long_a_deletion_has_no_credentials() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    for (waited, expected) in [(minutes(0), minutes(10)), (minutes(11), minutes(1)), (minutes(1000), minutes(1))] {
+        let after = let_go_after(waited).await;
+        // Two seconds pass in which it is not missing yet.
+        let expected = expected..=expected + Duration::from_secs(4);
+        assert!(expected.contains(&after), "{waited:?}: {after:?}");
+    }
 }

@@ -1,9 +1,11 @@
 //! What to do for an object that is being deleted.
 
+use jiff::Timestamp;
+
 use super::ownership::{may_delete, owns};
 use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
 use crate::live::{Call, GroupRef};
-use crate::resources::{DeletionPolicy, LiveMessageGroup, Origin};
+use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
 
 const NOT_OWN: &str = "this object did not create it";
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
@@ -58,6 +60,18 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
+/// Since when, as far as its status tells, the deletion of an object has been waiting for credentials. What was learned of
+/// them in between would stand there instead; a deletion that nobody has tried yet waits for nothing.
+pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
+    let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
+    let stalled = object.condition(ConditionType::Stalled).filter(|stalled| {
+        ConditionStatus::of(stalled) == ConditionStatus::True
+            && stalled.reason == Reason::CredentialsMissing.as_str()
+            && stalled.observed_generation == object.metadata.generation
+    })?;
+    Some(stalled.last_transition_time.0.max(deleted))
+}
+
 fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete
 }
@@ -72,4 +86,36 @@ fn recorded_group(object: &LiveMessageGroup) -> Option<GroupRef> {
         group_id: identity.group_id,
         data_center: spec.map_or(recorded, |desired| desired.group.data_center),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Deleted at 12:00, its third generation; the condition of this type and reason, of this generation, since then.
+    fn since(kind: &str, reason: &str, generation: i64, time: &str, deleted: Value) -> Option<String> {
+        let object: LiveMessageGroup = serde_json::from_value(json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"name": "room", "generation": 3, "deletionTimestamp": deleted},
+            "spec": {"appId": "demo"},
+            "status": {"conditions": [{"type": kind, "status": "True", "reason": reason, "message": "",
+                "observedGeneration": generation, "lastTransitionTime": format!("2026-01-01T{time}:00Z")}]},
+        }))
+        .unwrap();
+        without_credentials_since(&object).map(|since| since.to_string()[11..16].to_owned())
+    }
+
+    #[test]
+    fn a_deletion_waits_for_credentials_since_it_was_tried_and_its_status_says_so() {
+        let noon = || json!("2026-01-01T12:00:00Z");
+        let missing = "CredentialsMissing";
+        assert_eq!(since("Stalled", missing, 3, "12:02", noon()).as_deref(), Some("12:02"));
+        assert_eq!(since("Stalled", missing, 3, "11:00", noon()).as_deref(), Some("12:00"), "not before its deletion");
+        assert_eq!(since("Stalled", missing, 2, "11:00", noon()), None, "nobody has tried the deletion yet");
+        assert_eq!(since("Stalled", "NotAuthorized", 3, "12:02", noon()), None, "another one may have found it mended");
+        assert_eq!(since("Reconciling", missing, 3, "12:02", noon()), None, "it may come in a moment");
+        assert_eq!(since("Stalled", missing, 3, "12:02", Value::Null), None, "nothing is deleted");
+    }
 }

@@ -20,7 +20,7 @@ mod tests;
 
 pub use account::{Finding, account_status};
 pub use conflict::{Claim, holder, is_refused};
-pub use deletion::retained_at_once;
+pub use deletion::{retained_at_once, without_credentials_since};
 pub use desired::{Desired, Identity, recorded_identity};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, GateKind, Retry};
