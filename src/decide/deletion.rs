@@ -7,7 +7,7 @@ use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
 use crate::live::{Call, GroupRef};
 use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
 
-const NOT_OWN: &str = "this object did not create it";
+const NOT_OWN: &str = "its status does not record that this object created it (status.origin)";
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
 const NOT_ASKED: &str = "its deletionPolicy does not ask for a deletion";
 

@@ -8,6 +8,7 @@ mod admission;
 mod annotations;
 mod arguments;
 mod at_scale;
+mod backups;
 mod by_hand;
 #[allow(dead_code, reason = "shared with the tests of the throughput")]
 mod calls;

@@ -379,7 +379,7 @@ fn an_object_that_goes_without_a_deletion_is_told_why() {
     };
     let going = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
     let waiting = with(deleting_policy(json!({})), going.clone());
-    assert!(why(&waiting).contains("did not create it"), "it still waited for its turn");
+    assert!(why(&waiting).contains("does not record that this object created it"), "it still waited for its turn");
     let made = pass(&attempted(deleting_policy(json!({})), &Facts::default(), 100), vec![Answer::Created]);
     let made = LiveMessageGroup { status: made, ..deleting_policy(json!({})) };
     let observing = json!({"spec": {"managementPolicy": "Observe"}});
