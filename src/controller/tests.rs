@@ -1,18 +1,21 @@
 //! The controller over an apiserver that answers as a test says, without a socket: what a real one never does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
+use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::accounts::AccountId;
 use super::key::Key;
+use super::pass::Pass;
 use super::*;
-use crate::live::credentials::{CredentialSource, Surroundings};
+use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, Refusal, Surroundings};
 use crate::live::loopback::install_tls;
-use crate::live::{ClientOptions, Credentials, Endpoint};
+use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::metrics::Calls;
 
@@ -37,10 +40,14 @@ where
 
 /// A reconciler over such a client, with credentials of the operator's own and a Live API that nobody answers for.
 pub(super) fn reconciler(client: Client) -> Arc<Reconciler> {
+    reconciler_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
+}
+
+fn reconciler_with(client: Client, credentials: CredentialSource) -> Arc<Reconciler> {
     install_tls();
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
     let live = crate::live::Client::new(endpoint.clone(), ClientOptions::default()).unwrap();
-    let account = Account::new(live, CredentialSource::fixed(Credentials::new("id", "secret", None)), Rate::Unlimited);
+    let account = Account::new(live, credentials, Rate::Unlimited);
     let options = ClientOptions::default();
     let common = Common {
         surroundings: Surroundings::new(|_| None, None, options.http.clone(), true),
@@ -170,4 +177,72 @@ async fn an_operator_that_restarts_goes_on_counting_how_long_a_deletion_has_no_c
         let expected = expected..=expected + Duration::from_secs(4);
         assert!(expected.contains(&after), "{waited:?}: {after:?}");
     }
+}
+
+/// Gives a key for five seconds, then none, then one again.
+#[derive(Debug, Default)]
+struct Fading(AtomicUsize);
+
+impl Provider for Fading {
+    fn name(&self) -> &'static str {
+        "fading"
+    }
+
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+        let issued = Issued {
+            lifetime: Some(Duration::from_secs(5)),
+            ..Issued::lasting(Credentials::new("id", "secret", None))
+        };
+        let none = self.0.fetch_add(1, Ordering::Relaxed) == 1;
+        let issued = if none { Err(Refusal::Failed("none for a moment".to_owned())) } else { Ok(issued) };
+        Box::pin(std::future::ready(issued))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_credentials_at_the_moment_of_sending_goes_on_when_they_are_there() {
+    let mut new = object("room");
+    json_patch::merge(&mut new, &json!({"spec": {"groupId": "room", "deletionPolicy": "Delete"}}));
+    new["metadata"]["finalizers"] = json!([crate::resources::FINALIZER]);
+    let stored = Arc::new(Mutex::new(new.clone()));
+    let client = apiserver(move |method, path, body| {
+        let stored = Arc::clone(&stored);
+        async move {
+            if method == Method::PATCH && path.ends_with("/status") {
+                let status = body.as_array().and_then(|body| body.last()).map(|last| last["value"].clone());
+                if status.as_ref().is_some_and(|status| !status["attempt"].is_null()) {
+                    // The attempt is recorded, and by then the key is good no longer.
+                    tokio::time::sleep(Duration::from_secs(8)).await;
+                }
+                stored.lock().unwrap()["status"] = status.unwrap_or_default();
+            }
+            (200, stored.lock().unwrap().clone())
+        }
+    });
+    let reconciler = reconciler_with(client, CredentialSource::new(Chain::of(vec![Box::new(Fading::default())])));
+    let account = reconciler.accounts.by_id(AccountId::OWN).unwrap();
+    account.loaded().await;
+    reconciler.places().counted("demo", 0, Some(HashSet::new()));
+    let of: LiveMessageGroup = serde_json::from_value(new).unwrap();
+    let key = Key::of(&of.metadata).unwrap();
+    reconciler.index().observe(&key, &of, 0);
+    // It has failed for a while: its next try would be half a minute away.
+    let mut pass = Pass::over(&of);
+    pass.failures = 10;
+    reconciler.keep_pass(&key, pass);
+    reconciler.work.add(&key, Lane::Change);
+    let (key, lane) = reconciler.work.next().await;
+    let (operation, start) = (Operation::Create, Instant::now());
+    let permits = account.permit(operation).await;
+    let granted = Granted { account: Arc::clone(&account), operation, permits, proven: false };
+    Arc::clone(&reconciler).run(key, lane, Some(granted)).await;
+    assert_eq!(start.elapsed(), Duration::from_secs(8));
+    assert_eq!(shown(&reconciler, "reconcile_failures_total{reason=\"CredentialsMissing\"}"), Some(1.0));
+
+    tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
+    tokio::spawn(liveaccounts::end_loads(Arc::clone(&reconciler)));
+    let releasing = Arc::clone(&reconciler);
+    tokio::spawn(async move { releasing.work.release_delayed().await });
+    reconciler.work.someone_ready(Slot { account: AccountId::OWN, operation }).await;
+    assert!(start.elapsed() < Duration::from_secs(11), "it waits for a permit again after {:?}", start.elapsed());
 }

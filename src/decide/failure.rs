@@ -53,7 +53,8 @@ impl Failure {
             ErrorClass::NotFound => (Reason::AppNotFound, Retry::Behind(GateKind::App)),
             ErrorClass::CredentialsRejected => (Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials)),
             ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::AtOnce),
-            ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::Backoff),
+            // Nothing was sent, and the next step waits where their coming is noticed.
+            ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::AtOnce),
             ErrorClass::TryAgain | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::AtOnce),
             ErrorClass::Throttled => (Reason::Throttled, Retry::AtOnce),
             ErrorClass::ServiceError => (Reason::ServiceError, Retry::Backoff),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_has_changed_is_tried_at_once_and_missing_credentials_later() {
+    fn what_the_client_has_changed_is_tried_at_once_and_so_is_what_it_did_not_send() {
         let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
         let answer = ApiError {
             status: 400,
@@ -180,7 +181,7 @@ mod tests {
             assert_eq!(Failure::of(&call, &CallError::Again(again, answer.clone())).retry, Retry::AtOnce);
         }
         let missing = Failure::of(&call, &CallError::NoCredentials("none".into()));
-        assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::Backoff));
+        assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::AtOnce));
         let unsendable = Failure::of(&call, &CallError::Unsendable("too long".into()));
         assert_eq!((unsendable.reason, unsendable.retry), (Reason::InvalidInput, Retry::Never));
         assert!(unsendable.message.contains("too long"));
