@@ -12,6 +12,15 @@ fn object(name: &str, created: i64, status: serde_json::Value) -> (Key, LiveMess
     (Key::of(&object.metadata).unwrap(), object)
 }
 
+/// An index that knows an older object and a younger one, of one group and with these statuses.
+fn rivals(old: serde_json::Value, young: serde_json::Value) -> (Index, [(Key, LiveMessageGroup); 2]) {
+    let (mut index, both) = (Index::default(), [object("old", 1, old), object("young", 2, young)]);
+    for (key, object) in &both {
+        index.observe(key, object, 0);
+    }
+    (index, both)
+}
+
 fn ready(reason: &str) -> serde_json::Value {
     let time = "2026-01-01T00:00:00Z";
     json!({"appId": "demo", "groupId": "one", "conditions": [
@@ -20,11 +29,7 @@ fn ready(reason: &str) -> serde_json::Value {
 
 #[test]
 fn the_older_one_holds_until_the_younger_has_a_call_out() {
-    let mut index = Index::default();
-    let (old, old_object) = object("old", 1, json!({}));
-    let (young, young_object) = object("young", 2, json!({}));
-    index.observe(&old, &old_object, 0);
-    index.observe(&young, &young_object, 0);
+    let (mut index, [(old, _), (young, _)]) = rivals(json!({}), json!({}));
     assert_eq!(index.other_of(&old), None);
     assert_eq!(index.claim(&young), Err(Holder { name: "ns/old".into() }));
     assert_eq!(index.claim(&old), Ok(()));
@@ -32,11 +37,7 @@ fn the_older_one_holds_until_the_younger_has_a_call_out() {
 
 #[test]
 fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
-    let mut index = Index::default();
-    let (old, old_object) = object("old", 1, json!({}));
-    let (young, young_object) = object("young", 2, ready("Conflict"));
-    index.observe(&old, &old_object, 0);
-    index.observe(&young, &young_object, 0);
+    let (mut index, [(old, _), (young, _)]) = rivals(json!({}), ready("Conflict"));
     let (_, refused) = object("old", 1, ready("GroupDeleted"));
     assert_eq!(index.observe(&old, &refused, 0), std::slice::from_ref(&young));
     assert_eq!(index.other_of(&young), None);
@@ -45,11 +46,7 @@ fn the_one_in_conflict_is_looked_at_again_when_the_holder_goes_or_is_refused() {
 
 #[test]
 fn one_that_cannot_be_read_any_more_holds_nothing_and_who_waited_for_it_is_told() {
-    let mut index = Index::default();
-    let (old, old_object) = object("old", 1, json!({}));
-    let (young, young_object) = object("young", 2, ready("Conflict"));
-    index.observe(&old, &old_object, 0);
-    index.observe(&young, &young_object, 0);
+    let (mut index, [(old, _), (young, _)]) = rivals(json!({}), ready("Conflict"));
     assert_eq!(index.observe_unreadable(&old, "old", 2, 0), (true, vec![young.clone()]));
     assert_eq!(index.observe_unreadable(&old, "old", 2, 0), (false, vec![]));
     assert_eq!(index.other_of(&young), None);
@@ -151,11 +148,7 @@ fn a_call_of_a_predecessor_proves_nothing_for_its_successor() {
 
 #[test]
 fn one_that_was_told_to_leave_a_group_does_not_take_it_by_that() {
-    let mut index = Index::default();
-    let (old, refused) = object("old", 1, ready("QuotaExceeded"));
-    let (young, trying) = object("young", 2, ready("ServiceError"));
-    index.observe(&old, &refused, 0);
-    index.observe(&young, &trying, 0);
+    let (mut index, [(old, _), (young, trying)]) = rivals(ready("QuotaExceeded"), ready("ServiceError"));
     assert_eq!(index.other_of(&old), Some(Holder { name: "ns/young".into() }));
     // The older one is told so; the younger one still holds.
     let (_, told) = object("old", 1, ready("Conflict"));
@@ -173,11 +166,7 @@ fn one_that_was_told_to_leave_a_group_does_not_take_it_by_that() {
 
 #[test]
 fn an_edit_of_the_identity_moves_the_claim_and_tells_those_who_waited() {
-    let mut index = Index::default();
-    let (old, old_object) = object("old", 1, json!({}));
-    let (young, waiting) = object("young", 2, ready("Conflict"));
-    index.observe(&old, &old_object, 0);
-    index.observe(&young, &waiting, 0);
+    let (mut index, [(old, old_object), (young, _)]) = rivals(json!({}), ready("Conflict"));
     let moved = edited(&old_object, json!({"spec": {"groupId": "two"}}));
     assert_eq!(index.observe(&old, &moved, 0), std::slice::from_ref(&young));
     assert_eq!((index.other_of(&young), index.other_of(&old)), (None, None));
@@ -196,16 +185,12 @@ fn an_edit_of_the_identity_moves_the_claim_and_tells_those_who_waited() {
 
 #[test]
 fn a_read_that_is_older_than_the_end_of_its_object_brings_no_claim_back() {
-    let mut index = Index::default();
-    let (one, read) = object("one", 1, origin());
-    let (two, waiting) = object("two", 2, ready("Conflict"));
-    index.observe(&one, &read, 0);
-    index.observe(&two, &waiting, 0);
+    let (mut index, [(one, read), (two, _)]) = rivals(origin(), ready("Conflict"));
     assert_eq!(index.refresh(&one, &read), Some(vec![]));
     assert_eq!(index.remove(&one), std::slice::from_ref(&two));
     assert_eq!(index.refresh(&one, &read), None);
     // Nor does one of the predecessor, or of a successor that the watch has not shown yet.
-    let again = edited(&object("one", 3, json!({})).1, json!({"metadata": {"uid": "again"}}));
+    let again = edited(&object("old", 3, json!({})).1, json!({"metadata": {"uid": "again"}}));
     index.observe(&one, &again, 0);
     assert_eq!(index.refresh(&one, &read), None);
     assert_eq!(index.claim(&two), Ok(()));
@@ -260,15 +245,11 @@ fn how_objects_stand_is_counted_once_each_whatever_happened_to_them() {
 
 #[test]
 fn a_call_that_is_out_holds_the_group_though_its_object_only_observes_by_now() {
-    let mut index = Index::default();
-    let (one, one_object) = object("one", 1, json!({}));
-    let (two, two_object) = object("two", 2, ready("Conflict"));
-    index.observe(&one, &one_object, 0);
-    index.observe(&two, &two_object, 0);
+    let (mut index, [(one, one_object), (two, _)]) = rivals(json!({}), ready("Conflict"));
     assert_eq!(index.claim(&one), Ok(()));
     let observer = edited(&one_object, json!({"spec": {"managementPolicy": "Observe"}}));
     assert_eq!(index.observe(&one, &observer, 0), std::slice::from_ref(&two));
-    assert_eq!(index.claim(&two), Err(Holder { name: "ns/one".into() }));
+    assert_eq!(index.claim(&two), Err(Holder { name: "ns/old".into() }));
     assert_eq!(index.release(&one), std::slice::from_ref(&two));
     assert_eq!(index.claim(&two), Ok(()));
 }
