@@ -9,7 +9,7 @@ use super::accounts::{Granted, Slot};
 use super::events::Kind;
 use super::key::Key;
 use super::objects::{Found, StoreError};
-use super::pass::Pass;
+use super::pass::{Pass, jittered};
 use super::permission::Permission;
 use super::queue::Next;
 use super::reconciler::Reconciler;
@@ -17,6 +17,9 @@ use super::scrape;
 use super::watch::LOST_RIGHTS;
 use crate::decide::{Action, Lane, decide, unreadable_status};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Reason};
+
+/// After a read for which the permission was missing: nobody gives it back within seconds.
+const FORBIDDEN: Duration = Duration::from_secs(30);
 
 /// After a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
@@ -57,14 +60,16 @@ impl Reconciler {
                 }
             }
             Err(error) => {
-                if error.is_forbidden() {
+                let delay = if error.is_forbidden() {
                     tracing::warn!(object = %key, %error, "the object may not be read: {LOST_RIGHTS}");
+                    jittered(FORBIDDEN)
                 } else {
                     tracing::warn!(object = %key, %error, "the object could not be read");
-                }
-                let delay =
-                    self.change_pass(key, |pass| pass.backoff(self.work.delayed())).unwrap_or(Duration::from_secs(2));
-                (lane, Next::After(delay.min(Duration::from_secs(30))))
+                    self.change_pass(key, |pass| pass.backoff(self.work.delayed()))
+                        .unwrap_or(Duration::from_secs(2))
+                        .min(Duration::from_secs(30))
+                };
+                (lane, Next::After(delay))
             }
         }
     }

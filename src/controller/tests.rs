@@ -246,3 +246,25 @@ async fn who_has_no_credentials_at_the_moment_of_sending_goes_on_when_they_are_t
     reconciler.work.someone_ready(Slot { account: AccountId::OWN, operation }).await;
     assert!(start.elapsed() < Duration::from_secs(11), "it waits for a permit again after {:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_may_not_be_read_is_not_asked_for_over_and_over() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let reconciler = reconciler(apiserver(move |_, path, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
+            "reason": "Forbidden", "message": format!("{path} is forbidden")});
+        std::future::ready((403, status))
+    }));
+    let of: LiveMessageGroup = serde_json::from_value(object("room")).unwrap();
+    let key = Key::of(&of.metadata).unwrap();
+    reconciler.index().observe(&key, &of, 0);
+    // A sweep has found its group changed.
+    reconciler.suspect(&key, reconciler.index().expects(&key));
+    tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
+    tokio::spawn(async move { reconciler.work.release_delayed().await });
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let reads = reads.load(Ordering::Relaxed);
+    assert!((15..=28).contains(&reads), "{reads} in ten minutes");
+}
