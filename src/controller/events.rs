@@ -17,6 +17,9 @@ const BUFFER: usize = 1024;
 /// An event's note ends here (the apiserver's bound is 1 KiB).
 const NOTE_BYTES: usize = 1000;
 
+/// The apiserver's bound of a name.
+const NAME_BYTES: usize = 253;
+
 const WARNING: &str = "Warning";
 
 /// The cause by which the apiserver refuses to make anything in a namespace that goes away.
@@ -69,7 +72,7 @@ impl Events {
         let name = object.meta().name.as_deref().unwrap_or_default();
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{name}.{:x}{:04x}", now.as_microsecond(), fastrand::u16(..))),
+                name: Some(name_of(name, &format!(".{:x}{:04x}", now.as_microsecond(), fastrand::u16(..)))),
                 namespace: object.meta().namespace.clone(),
                 ..ObjectMeta::default()
             },
@@ -133,6 +136,13 @@ fn of_its_namespace(event: Event) -> Option<Event> {
     })
 }
 
+/// The name of an event: that of its object, as far as there is room for it, and what makes it one of its own.
+fn name_of(object: &str, ending: &str) -> String {
+    let room = NAME_BYTES.saturating_sub(ending.len());
+    let kept = object.get(..room).unwrap_or(object).trim_end_matches(['.', '-']);
+    format!("{kept}{ending}")
+}
+
 /// A note that the apiserver takes.
 fn bounded(mut note: String) -> String {
     if note.len() > NOTE_BYTES {
@@ -177,6 +187,14 @@ mod tests {
         let note = told.note.unwrap();
         assert!(note.starts_with("LiveMessageGroup room: ü") && note.len() <= NOTE_BYTES + 3, "{note}");
         assert!(of_its_namespace(event("Normal")).is_none());
+    }
+
+    #[test]
+    fn an_event_of_an_object_with_a_long_name_has_a_name_that_the_apiserver_takes() {
+        assert_eq!(name_of("room", ".1f"), "room.1f");
+        assert_eq!(name_of(&"a".repeat(253), ".1f"), format!("{}.1f", "a".repeat(250)));
+        // No part of a name ends with a dash or begins with a dot.
+        assert_eq!(name_of(&format!("{}-.b", "a".repeat(249)), ".1f"), format!("{}.1f", "a".repeat(249)));
     }
 
     #[test]

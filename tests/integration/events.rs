@@ -126,3 +126,13 @@ async fn a_fault_is_told_once_and_again_after_a_success() -> Result<()> {
     told(&world, "room", &all).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_object_with_the_longest_name_has_events_too() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    let name = "a".repeat(253);
+    world.create(&name, json!({"groupId": "room"})).await?;
+    world.ready(&name, "True", "Created").await?;
+    told(&world, &name, &["Normal Created"]).await.map(drop)
+}
