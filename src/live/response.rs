@@ -64,9 +64,15 @@ pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 fn text(value: &Value, name: &str) -> Option<String> {
-    match field(value, name)? {
+    scalar(field(value, name)?)
+}
+
+/// A text, also where the service has written what it holds as a number or a boolean.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
     }
 }
@@ -92,20 +98,17 @@ fn integer(value: &Value, name: &str) -> Option<i64> {
     }
 }
 
-/// Strings of a list however it is nested: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`,
-/// `{"AdminList": ["a"]}` (XML).
-fn strings(value: &Value, out: &mut Vec<String>) {
+/// Ids of a list however it is nested: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
+/// `{"AdminList": ["a"]}` (XML). A text is taken apart and not read as JSON: a number may not hold all digits of an id.
+fn ids(value: &Value, out: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.trim_start().starts_with('[') => match serde_json::from_str::<Value>(text) {
-            Ok(inner) => strings(&inner, out),
-            Err(_) => out.push(text.clone()),
-        },
         Value::String(text) => {
-            out.extend(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned));
+            let parts = text.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '"' | '\'' | ','));
+            out.extend(parts.filter(|part| !part.is_empty()).map(str::to_owned));
         }
-        Value::Array(items) => items.iter().for_each(|item| strings(item, out)),
-        Value::Object(fields) => fields.values().for_each(|item| strings(item, out)),
-        _ => {}
+        Value::Array(items) => items.iter().for_each(|item| ids(item, out)),
+        Value::Object(fields) => fields.values().for_each(|item| ids(item, out)),
+        other => out.extend(scalar(other)),
     }
 }
 
@@ -125,7 +128,7 @@ pub fn time_of_any_unit(number: i64) -> Option<Timestamp> {
 fn snapshot(value: &Value) -> GroupSnapshot {
     let mut administrators = Vec::new();
     if let Some(list) = field(value, "AdminList") {
-        strings(list, &mut administrators);
+        ids(list, &mut administrators);
     }
     GroupSnapshot {
         group_id: text(value, "GroupId").unwrap_or_default(),
@@ -240,6 +243,24 @@ mod tests {
             let group = snapshot(&json!({"GroupId": "g", "AdminList": list}));
             assert_eq!(group.administrators, ["a", "b"]);
         }
+    }
+
+    #[test]
+    fn ids_of_digits_are_ids_however_they_are_written() {
+        let digits = "12345678901234567890123";
+        for list in [
+            json!([1001, 1002]),
+            json!([[1001, 1002]]),
+            json!(["[1001,1002]"]),
+            json!("[1001, 1002]"),
+            json!({"x": [1001, "1002"]}),
+        ] {
+            let group = snapshot(&json!({"GroupId": 7, "GroupName": true, "GroupInfo": 12, "AdminList": list}));
+            assert_eq!(group.administrators, ["1001", "1002"]);
+            assert_eq!([group.group_id, group.group_name, group.group_info], ["7", "true", "12"]);
+        }
+        assert_eq!(snapshot(&json!({"AdminList": [format!("[{digits}]")]})).administrators, [digits]);
+        assert!(snapshot(&json!({"AdminList": ["[]"]})).administrators.is_empty());
     }
 
     #[test]
