@@ -105,7 +105,9 @@ impl Index {
         let metadata = &object.metadata;
         let identity = Identity::of(object);
         let same = identity.is_some() && recorded_identity(object) == identity;
-        let origin = same && (object.origin().is_some() || object.attempt().is_some());
+        // Let go, whatever else still keeps it: there is nothing that the operator would do for it.
+        let let_go = object.is_deleting() && !object.has_finalizer();
+        let origin = same && !let_go && (object.origin().is_some() || object.attempt().is_some());
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
         let before = self.records.get(key);
         let list = list.max(before.map_or(0, |before| before.seen));

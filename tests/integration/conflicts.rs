@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Api;
+use kube::api::DeleteParams;
 use live_message_operator::live::Call;
 use live_message_operator::resources::{ConditionType, LiveMessageGroup, Origin};
 use serde_json::json;
@@ -59,6 +60,29 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
     let third = world.ready("third", "True", "Created").await?;
     assert_eq!(condition(&third, ConditionType::Stalled), ["", ""]);
     assert_eq!(world.called("CreateLiveMessageGroup")?.by_group(), [("another", 1), ("shared", 2)].into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_was_let_go_holds_nothing_while_somebody_elses_finalizer_keeps_it() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    for policy in ["Retain", "Delete"] {
+        let names = ["first", "second"].map(|name| format!("{name}{}", policy.to_lowercase()));
+        let [first, second] = names.each_ref().map(String::as_str);
+        world.create(first, json!({"groupId": policy, "deletionPolicy": policy})).await?;
+        let object = world.ready(first, "True", "Created").await?;
+        let own = object.metadata.finalizers.unwrap_or_default();
+        let kept: Vec<&str> = own.iter().map(String::as_str).chain(["example.com/slow"]).collect();
+        world.patch(first, json!({"metadata": {"finalizers": kept}})).await?;
+        world.create(second, json!({"groupId": policy})).await?;
+        world.ready(second, "False", "Conflict").await?;
+        world.api.delete(first, &DeleteParams::default()).await?;
+        world.ready(second, "True", "AlreadyExists").await?;
+        let first = world.api.get(first).await?;
+        assert_eq!(first.metadata.finalizers, Some(vec!["example.com/slow".to_owned()]));
+    }
+    assert_eq!(world.called("DeleteLiveMessageGroup")?.by_group(), [].into(), "both groups were handed over");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::resources::FINALIZER;
 use serde_json::json;
 
 fn object(name: &str, created: i64, status: serde_json::Value) -> (Key, LiveMessageGroup) {
@@ -272,4 +273,20 @@ fn who_loses_the_group_to_an_older_record_that_comes_back_is_told() {
 
 fn ready_patch(reason: &str) -> serde_json::Value {
     json!({"status": ready(reason)})
+}
+
+#[test]
+fn one_that_was_let_go_holds_nothing_though_somebody_else_still_keeps_it() {
+    let mut index = Index::default();
+    let created = json!({"appId": "demo", "groupId": "one", "origin": "Created"});
+    let (old, mut old_object) = object("old", 1, created);
+    let (young, young_object) = object("young", 2, ready("Conflict"));
+    index.observe(&young, &young_object, 0);
+    old_object.metadata.deletion_timestamp = old_object.metadata.creation_timestamp.clone();
+    old_object.metadata.finalizers = Some(vec!["example.com/other".into(), FINALIZER.into()]);
+    index.observe(&old, &old_object, 0);
+    assert_eq!(index.other_of(&young).map(|holder| holder.name).as_deref(), Some("ns/old"), "it may delete the group");
+    old_object.metadata.finalizers = Some(vec!["example.com/other".into()]);
+    assert_eq!(index.observe(&old, &old_object, 0), std::slice::from_ref(&young));
+    assert_eq!(index.other_of(&young), None);
 }
