@@ -258,7 +258,11 @@ impl Index {
         }
         let known = || members.iter().filter_map(|key| Some((key, self.records.get(key)?)));
         if record.deleting {
-            let heir = known().find(|(other, record)| *other != key && !record.observes && !record.deleting);
+            let heirs: Vec<(&Key, &Record)> =
+                known().filter(|(other, record)| *other != key && !record.observes && !record.deleting).collect();
+            let claims: Vec<Claim<'_>> = heirs.iter().map(|(_, record)| record.claim()).collect();
+            // Where all were refused, nobody holds it yet: any of them may be the next.
+            let heir = heirs.get(holder(&claims).unwrap_or_default());
             return heir.map(|(key, _)| Holder { name: key.to_string() });
         }
         // What was sent before a switch to Observe still is: nobody else calls until its effect is recorded.

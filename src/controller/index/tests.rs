@@ -290,3 +290,21 @@ fn one_that_was_let_go_holds_nothing_though_somebody_else_still_keeps_it() {
     assert_eq!(index.observe(&old, &old_object, 0), std::slice::from_ref(&young));
     assert_eq!(index.other_of(&young), None);
 }
+
+#[test]
+fn a_group_is_handed_over_to_the_one_that_will_hold_it() {
+    let mut index = Index::default();
+    let (old, mut old_object) = object("old", 1, json!({"appId": "demo", "groupId": "one", "origin": "Created"}));
+    old_object.metadata.deletion_timestamp = old_object.metadata.creation_timestamp.clone();
+    old_object.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    index.observe(&old, &old_object, 0);
+    let heir = |index: &Index| index.other_of(&old).map(|heir| heir.name);
+    let (refused, refused_object) = object("refused", 2, ready("InvalidInput"));
+    index.observe(&refused, &refused_object, 0);
+    assert_eq!(heir(&index).as_deref(), Some("ns/refused"), "its spec names the group all the same");
+    for (name, created) in [("young", 9), ("middle", 3), ("late", 7)] {
+        let (key, object) = object(name, created, ready("Conflict"));
+        index.observe(&key, &object, 0);
+    }
+    assert_eq!(heir(&index).as_deref(), Some("ns/middle"));
+}
