@@ -321,9 +321,11 @@ impl Index {
         counts
     }
 
-    /// The data center that an object of this app names.
+    /// The data center that the objects of this app name. One whose group is live has named the right one, or rightly
+    /// none; another one may be wrong about it.
     pub fn data_center_of(&self, app: &App) -> Option<&'static str> {
-        self.of_app(app).find_map(|(_, record)| record.mark.data_center)
+        let marks = self.of_app(app).map(|(_, record)| record.mark);
+        marks.max_by_key(|mark| (mark.expected == Expected::Live, mark.data_center))?.data_center
     }
 
     /// The objects of this app that have recorded how their group is, by its id.

@@ -40,6 +40,22 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
 }
 
 #[tokio::test]
+async fn objects_that_name_the_wrong_data_center_hide_no_change_of_the_others() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.push(INTERVAL.into());
+    world.start()?;
+    world.create("right", json!({"groupInfo": "ours"})).await?;
+    world.ready("right", "True", "Created").await?;
+    for name in ["wrong1", "wrong2", "wrong3"] {
+        world.create(name, json!({"dataCenter": "ap-southeast-1"})).await?;
+        world.ready(name, "False", "AppNotFound").await?;
+    }
+    let hand = ByHand::at(&world)?;
+    hand.set_info("right", "theirs").await?;
+    world.until("the change to be corrected", 20, async || Ok(hand.describe("right").await?.group_info == "ours")).await
+}
+
+#[tokio::test]
 async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects() -> Result<()> {
     let groups = (0..170).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;

@@ -308,3 +308,24 @@ fn a_group_is_handed_over_to_the_one_that_will_hold_it() {
     }
     assert_eq!(heir(&index).as_deref(), Some("ns/middle"));
 }
+
+#[test]
+fn the_data_center_of_an_app_is_the_one_of_an_object_that_is_live() {
+    let mut index = Index::default();
+    let mut observe = |name: &str, center: Option<&str>, status: &str| {
+        let (key, mut object) = object(name, 1, ready("Created"));
+        object.spec.group_id = Some(name.to_owned());
+        object.spec.data_center = center.map(|center| serde_json::from_value(json!(center)).unwrap());
+        let recorded = object.status.as_mut().unwrap();
+        recorded.group_id = Some(name.to_owned());
+        status.clone_into(&mut recorded.conditions[0].status);
+        index.observe(&key, &object, 0);
+        index.data_center_of(&App::new(&AccountKey::Own, "demo"))
+    };
+    assert_eq!(observe("wrong", Some("ap-southeast-1"), "False"), Some("ap-southeast-1"));
+    assert_eq!(observe("plain", None, "True"), None);
+    for number in 0..8 {
+        assert_eq!(observe(&format!("wrong{number}"), Some("ap-southeast-1"), "False"), None);
+    }
+    assert_eq!(observe("right", Some("cn-shanghai"), "True"), Some("cn-shanghai"));
+}
