@@ -85,6 +85,9 @@ impl Reconciler {
         let mut next = next;
         if object.is_deleting() {
             next = self.stuck(object, &mut pass, verdict.reason(), next);
+            if let Next::After(delay) = next {
+                pass.not_before = pass.not_before.map(|until| until.min(Instant::now() + delay));
+            }
         }
         if let Some(status) = verdict.status(object, pass.asked.as_deref(), jiff::Timestamp::now()) {
             match self.objects.write_status(key, pass.uid(), &status).await {

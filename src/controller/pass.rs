@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::accounts::Slot;
 use super::queue::Next;
-use crate::decide::{Facts, Identity, Lane, Verdict, triage};
+use crate::decide::{Facts, Identity, Lane, Verdict, triage_after};
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// The delay after the first failure; it doubles with every further one.
@@ -105,10 +105,10 @@ impl Pass {
     }
 
     /// How long an object that failed still has to wait, where nobody has changed it since: the event of an older version
-    /// came late, and brought it back.
+    /// came late, or that of its own status, and brought it back.
     pub fn early(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<Duration> {
         let until = self.not_before.take().filter(|until| *until > now)?;
-        let unchanged = !object.is_deleting() && triage(object) == Some(Lane::Retry);
+        let unchanged = triage_after(object, self.asked.as_deref()) == Some(Lane::Retry);
         unchanged.then(|| {
             self.not_before = Some(until);
             until - now
@@ -137,6 +137,7 @@ pub(super) fn jittered(delay: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::FINALIZER;
 
     fn pass() -> Pass {
         Pass::over(&LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default()))
@@ -194,17 +195,22 @@ mod tests {
             object["metadata"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             serde_json::from_value(object).unwrap()
         };
-        let forced = serde_json::json!({"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}});
-        let deleted = serde_json::json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]});
+        let forced =
+            |at: &str| serde_json::json!({"annotations": {"live.alibabacloud.com/reconcile-requested-at": at}});
+        let deleted = |finalizer: &str| serde_json::json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [finalizer]});
         let (now, none) = (Instant::now(), serde_json::json!({}));
         let wait = Duration::from_secs(600);
         for (object, expected) in [
             (tried(1, none.clone()), Some(wait)),
             (tried(2, none.clone()), None),
-            (tried(1, forced), None),
-            (tried(1, deleted), None),
+            (tried(1, forced("now")), None),
+            (tried(1, forced("before")), Some(wait)),
+            (tried(2, forced("before")), None),
+            (tried(1, deleted("a/b")), None),
+            (tried(1, deleted(FINALIZER)), Some(wait)),
+            (tried(2, deleted(FINALIZER)), None),
         ] {
-            let mut pass = Pass { not_before: Some(now + wait), ..pass() };
+            let mut pass = Pass { not_before: Some(now + wait), asked: Some("before".to_owned()), ..pass() };
             assert_eq!(pass.early(&object, now), expected);
             assert_eq!(pass.not_before.is_some(), expected.is_some(), "once let through, it is");
         }

@@ -90,9 +90,15 @@ pub enum Lane {
 
 /// The lane of the work an object has, or `None` where it has none: what its events are sorted by.
 pub fn triage(object: &LiveMessageGroup) -> Option<Lane> {
+    triage_after(object, None)
+}
+
+/// The same after a try that failed and that has heard of this forced reconcile: it is no news any more.
+pub fn triage_after(object: &LiveMessageGroup, heard: Option<&str>) -> Option<Lane> {
+    let forced = object.reconcile_is_requested() && (heard.is_none() || object.reconcile_requested_at() != heard);
     if object.is_deleting() {
         // A try that failed waits for its time: the status it has written is no news.
-        let tried = is_observed(object) && !object.is_abandoned() && !object.reconcile_is_requested();
+        let tried = is_observed(object) && !object.is_abandoned() && !forced;
         return object.has_finalizer().then_some(if tried { Lane::Retry } else { Lane::Change });
     }
     let paused = object.is_paused();
@@ -102,10 +108,11 @@ pub fn triage(object: &LiveMessageGroup) -> Option<Lane> {
     if paused {
         return finalizer_is_wrong(object).then_some(Lane::Change);
     }
-    if !is_observed(object) || object.reconcile_is_requested() {
+    if !is_observed(object) || forced {
         return Some(Lane::Change);
     }
-    (!is_settled(object) || finalizer_is_wrong(object)).then_some(Lane::Retry)
+    let owed = !is_settled(object) || object.reconcile_is_requested() || finalizer_is_wrong(object);
+    owed.then_some(Lane::Retry)
 }
 
 /// Whether the object carries a finalizer that it should not, or lacks one that it should.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::DeleteParams;
 use live_message_operator::resources::ConditionType;
 use serde_json::{Value, json};
 
@@ -140,4 +141,37 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.requests()?.len(), calls);
     Ok(())
+}
+
+#[tokio::test]
+async fn forced_during_an_outage_it_waits_for_its_time_like_any_other() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    for (name, policy) in [("room", "Retain"), ("going", "Delete")] {
+        world.create(name, json!({"deletionPolicy": policy})).await?;
+        world.ready(name, "True", "Created").await?;
+    }
+    // Every failure is another one: each writes a status, and its event is no reason to try again.
+    let faults = ["ServerError", "ServiceUnavailable"].iter().cycle().take(60);
+    let faults: Vec<String> = faults.map(|code| format!("DescribeLiveMessageGroup:error={code},times=1")).collect();
+    world.emulator.faults(&faults.iter().map(String::as_str).collect::<Vec<_>>())?;
+    world.api.delete("going", &DeleteParams::default()).await?;
+    for name in ["room", "going"] {
+        world.patch(name, annotate("reconcile-requested-at", json!("now"))).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for name in ["room", "going"] {
+        let tries = world.calls("DescribeLiveMessageGroup", name)?;
+        println!("{name}: {tries} tries in 6 s");
+        assert!((2..=5).contains(&tries), "after 1, 2 and 4 s, and one when it was asked for: {name} {tries}");
+    }
+
+    // Asked for anew, it is tried at once; and in the end it is acknowledged.
+    world.emulator.faults(&[])?;
+    world.patch("room", annotate("reconcile-requested-at", json!("again"))).await?;
+    let acknowledged = async || {
+        let status = world.api.get("room").await?.status;
+        Ok(status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some("again"))
+    };
+    world.until("the request to be acknowledged", 2, acknowledged).await
 }
