@@ -131,6 +131,12 @@ impl<K: Clone + Eq + Hash> Places<K> {
         self.apps.retain(|app, _| apps.contains(app));
     }
 
+    /// Forgets the apps whose name begins so: they may be others by now. Who waited for a place in one of them.
+    pub fn release(&mut self, prefix: &str) -> Vec<K> {
+        let released = self.apps.extract_if(|app, _| app.starts_with(prefix));
+        released.flat_map(|(_, mut app)| app.waiting.take(usize::MAX)).collect()
+    }
+
     /// Whether anybody waits for a place in this app.
     pub fn is_waited_for(&self, app: &str) -> bool {
         self.apps.get(app).is_some_and(|app| !app.waiting.is_empty())
@@ -259,6 +265,20 @@ mod tests {
         places.keep(&HashSet::from(["one".to_owned()]));
         assert_eq!(places.fit("one", "b", &1), Fit::Full { used: 1, limit: 1 });
         assert_eq!(places.fit("other", "b", &1), Fit::Unknown);
+    }
+
+    #[test]
+    fn the_apps_of_an_account_that_became_another_one_are_counted_anew() {
+        let mut places = Places::new(1);
+        for app in ["ns/team|app", "ns/team2|app", "app"] {
+            places.counted(app, 1, listed(&["a"]));
+        }
+        assert_eq!(places.fit("ns/team|app", "b", &1), Fit::Full { used: 1, limit: 1 });
+        assert_eq!(places.release("ns/team|"), [1]);
+        assert_eq!(places.fit("ns/team|app", "b", &1), Fit::Unknown);
+        for app in ["ns/team2|app", "app"] {
+            assert_eq!(places.fit(app, "b", &2), Fit::Full { used: 1, limit: 1 });
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use kube::api::{Api, PostParams};
 use live_message_operator::resources::{ConditionType, LiveAccount, LiveMessageGroup};
 use serde_json::{Value, json};
 
-use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
+use crate::support::{ACCESS_KEY, Emulator, EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
 pub const KEY: &str = "LTAIteamKey0001";
@@ -297,5 +297,22 @@ async fn a_group_has_one_holder_whatever_the_account() -> Result<()> {
     world.delete("first").await?;
     world.ready("second", "True", "AlreadyExists").await?;
     assert_eq!(last_key(&world, "shared")?.as_deref(), Some(KEY));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one() -> Result<()> {
+    let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=1".to_owned()]);
+    let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
+    world.start()?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    for (name, reason) in [("first", "Created"), ("second", "QuotaExceeded")] {
+        world.create(name, of("team")).await?;
+        world.count_of(reason, 1, 20).await?;
+    }
+    account(&world, "team", json!({"endpoint": other.url()}))?;
+    world.ready("second", "True", "Created").await?;
     Ok(())
 }

@@ -114,11 +114,13 @@ fn vanished(reconciler: &Reconciler, key: &Key) {
     }
 }
 
-/// Another account under this name, or none: what was known of the old one's credentials, permissions and apps does not hold.
+/// Another account under this name, or none: what was known of the old one's credentials, permissions, apps and their places does not hold.
 fn changed(reconciler: &Reconciler, key: &Key) {
     let account = AccountKey::Named(key.clone());
     let parked = reconciler.gates().release(&account.scoped(""));
-    reconciler.wake_all(parked.into_iter().chain(reconciler.accounts.take_waiting(key)));
+    let placeless = reconciler.places().release(&account.scoped(""));
+    let waiting = reconciler.accounts.take_waiting(key);
+    reconciler.wake_all(parked.into_iter().chain(placeless).chain(waiting));
     reconciler.work.recheck();
 }
 
