@@ -316,3 +316,19 @@ async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one()
     world.ready("second", "True", "Created").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_key_of_two_lines_is_told_and_not_sent() -> Result<()> {
+    let mut world = world(&[]).await?;
+    world.start()?;
+    secret(&world, "team", (&format!("{KEY}\n{KEY}"), SECRET))?;
+    account(&world, "team", json!({}))?;
+    world.create("room", of("team")).await?;
+    let room = world.ready("room", "False", "CredentialsMissing").await?;
+    let expected = "LiveAccount team has no credentials: Secret: the access key id holds a line break or another \
+                    control character";
+    assert_eq!(message(&room), expected);
+    account_is(&world, "team", "CredentialsMissing", 1).await?;
+    assert!(world.emulator.requests()?.is_empty());
+    Ok(())
+}

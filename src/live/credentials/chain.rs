@@ -46,7 +46,7 @@ impl Chain {
     /// Every provider that was tried, and why it gave nothing.
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
-            match kept.issue().await {
+            match issue(kept.as_ref()).await {
                 Ok(issued) => return Ok((issued, kept.name())),
                 Err(why @ Refusal::Failed(_)) => return Err(CredentialsError::of(vec![(kept.name(), why)])),
                 Err(Refusal::NotConfigured(_)) => self.kept.store(NONE, Ordering::Relaxed),
@@ -54,7 +54,7 @@ impl Chain {
         }
         let mut tried = Vec::new();
         for (at, provider) in self.providers.iter().enumerate() {
-            match provider.issue().await {
+            match issue(provider.as_ref()).await {
                 Ok(issued) => {
                     self.kept.store(at, Ordering::Relaxed);
                     return Ok((issued, provider.name()));
@@ -69,5 +69,15 @@ impl Chain {
             }
         }
         Err(CredentialsError::of(tried))
+    }
+}
+
+/// Asks a provider. What it gives is refused where no request could carry it: every call would fail, and look like a
+/// connection in trouble.
+async fn issue(provider: &dyn Provider) -> Result<Issued, Refusal> {
+    let issued = provider.issue().await?;
+    match issued.credentials.unsendable_part() {
+        None => Ok(issued),
+        Some(part) => Err(Refusal::Failed(format!("{part} holds a line break or another control character"))),
     }
 }

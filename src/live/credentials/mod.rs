@@ -71,6 +71,19 @@ impl Credentials {
             && self.security_token() == other.security_token()
     }
 
+    /// The part that no request can carry, where there is one: two lines, pasted as one value.
+    fn unsendable_part(&self) -> Option<&'static str> {
+        let parts = [
+            ("the access key id", Some(self.access_key_id.as_str())),
+            ("the access key secret", Some(self.access_key_secret())),
+            ("the security token", self.security_token()),
+        ];
+        parts
+            .into_iter()
+            .find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)))
+            .map(|(name, _)| name)
+    }
+
     /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
     pub(super) fn redact(&self, text: &str) -> String {
         let secrets = [Some(self.access_key_secret()), self.security_token()];

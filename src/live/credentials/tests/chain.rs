@@ -22,6 +22,17 @@ async fn the_environment_comes_first_and_its_token_is_taken_along() {
 }
 
 #[rstest]
+#[case(&[(ID, "a\nb"), (SECRET, "hush")], "the access key id")]
+#[case(&[(ID, "a"), (SECRET, "hush\r\nhush")], "the access key secret")]
+#[case(&[(ID, "a"), (SECRET, "hush"), (TOKEN, "hush\u{7f}hush")], "the security token")]
+#[tokio::test]
+async fn what_no_request_can_carry_is_none(#[case] variables: &[(&str, &str)], #[case] part: &str) {
+    let error = Place::new(variables).error().await;
+    let why = "holds a line break or another control character";
+    assert_eq!(error, format!("no credentials from environment: {part} {why}"));
+}
+
+#[rstest]
 #[case(&[(ID, "a"), (SECRET, " ")], "ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not")]
 #[case(&[(SECRET, "hush")], "ALIBABA_CLOUD_ACCESS_KEY_SECRET is set and ALIBABA_CLOUD_ACCESS_KEY_ID is not")]
 #[tokio::test]
