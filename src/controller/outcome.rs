@@ -14,7 +14,7 @@ use super::pass::{PARKED, Pass, Unwritten, slowly};
 use super::queue::Next;
 use super::reconciler::Reconciler;
 use super::scrape;
-use super::tell::tellings;
+use super::tell::{is_applied, tellings};
 use crate::decide::{Failure, GateKind, Lane, Retry, Verdict, finalizer_is_wrong};
 use crate::resources::{ConditionType, LiveMessageGroup, Reason};
 use crate::telemetry::metrics::ReasonLabels;
@@ -134,7 +134,9 @@ impl Reconciler {
 
     /// Tells by events what the pass has done and what has gone wrong, each transition once.
     pub(super) fn tell(&self, before: &LiveMessageGroup, after: &LiveMessageGroup, pass: &mut Pass, reason: Reason) {
-        for telling in tellings(before, after, &pass.facts, reason, &mut pass.told) {
+        // What is recorded before a call takes Ready back.
+        pass.applied |= is_applied(before);
+        for telling in tellings((before, after), &pass.facts, reason, &mut pass.told, pass.applied) {
             scrape::told(&self.metrics, telling.reason);
             self.events.publish(after, telling.kind, telling.reason, "Reconcile", &telling.note);
         }

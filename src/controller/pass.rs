@@ -42,6 +42,8 @@ pub struct Pass {
     pub at_once: u32,
     /// The faults that events have told of since the pass began: two that take turns are told once each.
     pub told: Vec<Reason>,
+    /// Whether the object's very generation was applied when the pass began, as far as it has told of anything.
+    pub applied: bool,
     /// Since when a deletion has been waiting for what only a person can bring: credentials, a permission.
     pub stuck_since: Option<Instant>,
     /// Since when its LiveAccount has had no credentials.
@@ -73,6 +75,7 @@ impl Pass {
             not_before: None,
             at_once: 0,
             told: Vec::new(),
+            applied: false,
             stuck_since: None,
             without_since: None,
             unwritten: None,
@@ -81,7 +84,7 @@ impl Pass {
 
     /// The pass after what it has learned was recorded: only its counters go on.
     pub fn recorded(self) -> Self {
-        Self { facts: self.facts.recorded(), unwritten: None, ..self }
+        Self { facts: self.facts.recorded(), applied: false, unwritten: None, ..self }
     }
 
     /// Whether the pass is one over this very object and group.

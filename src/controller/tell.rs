@@ -23,33 +23,34 @@ pub struct Telling {
 }
 
 /// What is to be told where a pass that has learned `facts` ends with `reason`: of the object as it was, and as it is now.
-/// `told` are the faults that were told of since the pass began.
+/// `told` are the faults that were told of since the pass began; `applied` whether this very generation was applied when
+/// it did.
 pub fn tellings(
-    before: &LiveMessageGroup,
-    after: &LiveMessageGroup,
+    (before, after): (&LiveMessageGroup, &LiveMessageGroup),
     facts: &Facts,
     reason: Reason,
     told: &mut Vec<Reason>,
+    applied: bool,
 ) -> Vec<Telling> {
-    let done = deed(before, after, facts);
+    let done = deed((before, after), facts, applied);
     let state = state(before, after, reason, done.is_some(), told);
     done.into_iter().chain(state).chain(out_of_sync(before, after)).collect()
 }
 
 /// What was done to the group.
-fn deed(before: &LiveMessageGroup, after: &LiveMessageGroup, facts: &Facts) -> Option<Telling> {
+fn deed((before, after): (&LiveMessageGroup, &LiveMessageGroup), facts: &Facts, applied: bool) -> Option<Telling> {
     let made = facts.create_outcome() == Some(CreateOutcome::Created) || facts.recovered() == Some(true);
     let made = made && !facts.has_ended();
     let origin = after.origin().filter(|origin| made || before.origin() != Some(*origin));
     let (reason, what) = match origin {
-        Some(Origin::Created) if is_applied(before) => ("DriftCorrected", "was gone and is there again"),
+        Some(Origin::Created) if applied => ("DriftCorrected", "was gone and is there again"),
         Some(Origin::Created) => ("Created", "was created"),
         Some(Origin::Recovered) => ("Recovered", "was recovered"),
         Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "existed already and was adopted"),
         // Told with the origin, when that was recorded.
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || gave_up(after) => return None,
-        None if is_applied(before) => ("DriftCorrected", "was changed elsewhere and is as the spec says again"),
+        None if applied => ("DriftCorrected", "was changed elsewhere and is as the spec says again"),
         None => ("Modified", "was changed as the spec says"),
     };
     // As the pass has read it: by now the spec may name another group.
@@ -118,7 +119,7 @@ fn is_fault(reason: Reason) -> bool {
 }
 
 /// Whether this very generation was applied before.
-fn is_applied(object: &LiveMessageGroup) -> bool {
+pub fn is_applied(object: &LiveMessageGroup) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
     observed == object.metadata.generation && ready == Some(ConditionStatus::True)

@@ -136,3 +136,18 @@ async fn an_object_with_the_longest_name_has_events_too() -> Result<()> {
     world.ready(&name, "True", "Created").await?;
     told(&world, &name, &["Normal Created"]).await.map(drop)
 }
+
+#[tokio::test]
+async fn a_group_that_is_there_again_is_told_alike_whatever_the_policies() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.start()?;
+    for policy in ["Retain", "Delete"] {
+        let name = policy.to_lowercase();
+        world.create(&name, json!({"deletionPolicy": policy})).await?;
+        world.ready(&name, "True", "Created").await?;
+        world.emulator.delete(&format!("/groups/demo/{name}"))?;
+        force(&world, &name, "now").await?;
+        told(&world, &name, &["Normal Created", "Normal DriftCorrected"]).await?;
+    }
+    Ok(())
+}

@@ -55,7 +55,7 @@ fn modified() -> Facts {
 
 /// Reasons and notes of the events, in order.
 fn told(before: &LiveMessageGroup, now: &LiveMessageGroup, facts: &Facts, reason: Reason) -> Vec<String> {
-    let tellings = tellings(before, now, facts, reason, &mut Vec::new());
+    let tellings = tellings((before, now), facts, reason, &mut Vec::new(), is_applied(before));
     tellings.into_iter().map(|telling| format!("{}: {}", telling.reason, telling.note)).collect()
 }
 
@@ -124,7 +124,11 @@ fn a_fault_is_told_once_and_again_after_a_success() {
     let mut before = live(1);
     for (reason, new) in [("ServiceError", 1), ("Unreachable", 1), ("ServiceError", 0), ("Unreachable", 0)] {
         let now = failing(reason);
-        assert_eq!(tellings(&before, &now, &nothing, reason.parse().unwrap(), &mut known).len(), new, "{reason}");
+        assert_eq!(
+            tellings((&before, &now), &nothing, reason.parse().unwrap(), &mut known, false).len(),
+            new,
+            "{reason}"
+        );
         before = now;
     }
     assert_eq!(told(&before, &live(1), &nothing, Reason::Created), ["Ready: because Created"]);
@@ -155,4 +159,15 @@ fn what_was_done_is_told_of_the_group_it_was_done_to_though_the_spec_names_anoth
     now.spec.group_id = Some("another".into());
     let notes = told(&new(), &now, &created(CreateOutcome::Created), Reason::Created);
     assert_eq!(notes, ["Created: group room of app demo was created (RequestId id-1)"]);
+}
+
+#[test]
+fn a_group_that_is_there_again_is_told_so_though_ready_was_taken_back_before_its_create() {
+    let before = object(1, 1, None, &[["Ready", "Unknown", "Applying"], ["Reconciling", "True", "Applying"]]);
+    let told = |applied: bool| {
+        let facts = created(CreateOutcome::Created);
+        let tellings = tellings((&before, &live(1)), &facts, Reason::Created, &mut Vec::new(), applied);
+        tellings.into_iter().map(|telling| telling.reason).collect::<Vec<_>>()
+    };
+    assert_eq!((told(true), told(false)), (vec!["DriftCorrected"], vec!["Created"]));
 }
