@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use super::line::Line;
 use crate::decide::GateKind;
-use crate::live::Operation;
 use crate::resources::Reason;
 
 /// The first distance between two probes. "At most one a minute" for credentials and permissions.
@@ -58,13 +57,11 @@ struct Gate<K> {
 #[derive(Debug)]
 pub struct Gates<K> {
     shut: HashMap<GateKey, Gate<K>>,
-    /// The operation that was refused last, where a gate was shut for it.
-    refused: HashMap<GateKey, Operation>,
 }
 
 impl<K> Default for Gates<K> {
     fn default() -> Self {
-        Self { shut: HashMap::new(), refused: HashMap::new() }
+        Self { shut: HashMap::new() }
     }
 }
 
@@ -102,6 +99,14 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         })
     }
 
+    /// The gates of permissions behind which `key` waits, or which it probes: its work ends at them. Whatever it has to call
+    /// before, it would call in vain.
+    pub fn ahead_of(&self, key: &K) -> Vec<GateKey> {
+        let permission = |name: &GateKey| matches!(name.kind, GateKind::Authorization(_));
+        let ahead = self.shut.iter().filter(|(name, gate)| permission(name) && gate.concerns(key));
+        ahead.map(|(name, _)| name.clone()).collect()
+    }
+
     /// A call of `key` failed for this gate's cause: the gate is shut, and `key` waits behind it. Whether it was open.
     pub fn shut(&mut self, name: GateKey, key: &K, reason: Reason, message: &str, now: Instant) -> bool {
         let lasting = matches!(name.kind, GateKind::App | GateKind::Quota);
@@ -119,18 +124,6 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         }
         gate.parked.push(key);
         was_open
-    }
-
-    /// A call of this operation was refused for this gate's cause.
-    pub fn refused(&mut self, name: &GateKey, operation: Operation) {
-        self.refused.insert(name.clone(), operation);
-    }
-
-    /// Whether the success of this operation shows that the cause is gone. Permissions are granted per operation: that a
-    /// group may be looked at tells nothing of a deletion that was refused, before which everybody looks.
-    pub fn is_opened_by(&self, name: &GateKey, operation: Operation) -> bool {
-        let refused = self.refused.get(name).filter(|_| name.kind == GateKind::Authorization);
-        operation != Operation::Describe || refused.is_none_or(|refused| *refused == operation)
     }
 
     /// A recorded status tells that this gate was shut when the process ended: it is probed at once, by one object. A
@@ -159,7 +152,6 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             }
             return Vec::new();
         }
-        self.refused.remove(name);
         self.shut.remove(name).map_or_else(Vec::new, |mut gate| gate.parked.take(usize::MAX))
     }
 
@@ -191,7 +183,6 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 
     /// Opens every gate whose scope begins so: what it was shut for is of the past. Who waited behind them.
     pub fn release(&mut self, prefix: &str) -> Vec<K> {
-        self.refused.retain(|name, _| !name.scope.starts_with(prefix));
         let opened = self.shut.extract_if(|name, _| name.scope.starts_with(prefix));
         opened
             .flat_map(|(_, mut gate)| {
@@ -220,14 +211,9 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     /// Chooses a prober for every gate that is due; they are to be woken.
     pub fn due(&mut self, now: Instant) -> Vec<K> {
         // A deserted gate is kept until its next probe, or each new object would be a probe of its own.
-        let Self { shut, refused } = self;
-        shut.retain(|name, gate| {
+        self.shut.retain(|_, gate| {
             gate.drop_silent_prober(now);
-            let kept = !gate.is_deserted() || gate.next_probe > now;
-            if !kept {
-                refused.remove(name);
-            }
-            kept
+            !gate.is_deserted() || gate.next_probe > now
         });
         let mut probers = Vec::new();
         for gate in self.shut.values_mut() {
@@ -278,6 +264,10 @@ impl<K: Clone + Eq + Hash> Gate<K> {
 
     fn is_probed_by(&self, key: &K) -> bool {
         self.prober.as_ref().is_some_and(|(prober, _)| prober == key)
+    }
+
+    fn concerns(&self, key: &K) -> bool {
+        self.parked.contains(key) || self.is_probed_by(key)
     }
 
     fn is_deserted(&self) -> bool {

@@ -35,6 +35,11 @@ impl<K: Clone + Eq + Hash> Line<K> {
         self.order.insert(place, key.clone());
     }
 
+    /// Whether it waits.
+    pub fn contains(&self, key: &K) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// Waits no longer.
     pub fn remove(&mut self, key: &K) {
         if let Some(place) = self.places.remove(key) {

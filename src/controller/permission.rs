@@ -15,7 +15,7 @@ use super::places::Fit;
 use super::queue::Next;
 use super::reconciler::Reconciler;
 use super::wanted::Want;
-use crate::decide::Verdict;
+use crate::decide::{Verdict, is_observed};
 use crate::live::Call;
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
@@ -65,9 +65,14 @@ impl Reconciler {
         if let Some(wait) = self.holds().wait(pass.identity(), object, call, now) {
             return Permission::Later(wait);
         }
-        let gates = gates_of(call, &name);
+        let mut gates = gates_of(call, &name);
         let passage = {
             let mut shut = self.gates();
+            // After an edit the work may be another one, and end elsewhere.
+            if is_observed(object) {
+                let ahead = shut.ahead_of(key);
+                gates.extend(ahead.into_iter().filter(|gate| !gates.contains(gate)).collect::<Vec<_>>());
+            }
             if object.reconcile_is_requested() {
                 shut.hasten(&gates, key);
             }

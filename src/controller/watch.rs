@@ -233,7 +233,7 @@ fn seen(reconciler: &Reconciler, object: DeserializeGuard<LiveMessageGroup>, lis
 fn remember_gate(reconciler: &Reconciler, key: &Key, object: &LiveMessageGroup) {
     let (Some(reason), Some(ready)) = (object.ready_reason(), object.condition(ConditionType::Ready)) else { return };
     // A full app is counted before anybody creates: nobody needs to run into the refusal.
-    let Some(kind) = gate_kind(reason).filter(|kind| *kind != GateKind::Quota) else { return };
+    let Some(kind) = gate_kind(reason, &ready.message).filter(|kind| *kind != GateKind::Quota) else { return };
     let center = object.spec.data_center.map(|center| center.as_str());
     let gate = gate_of(kind, &AccountKey::of(object), &object.spec.app_id, center);
     let now = Instant::now().into_std();

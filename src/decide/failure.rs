@@ -1,6 +1,6 @@
 //! A failed call: the reason users see, and when to try again.
 
-use crate::live::{Call, CallError, ErrorClass};
+use crate::live::{Call, CallError, ErrorClass, Operation};
 use crate::resources::Reason;
 
 /// When to try again.
@@ -23,8 +23,8 @@ pub enum Retry {
 pub enum GateKind {
     /// The account's credentials.
     Credentials,
-    /// The account's permission for this app.
-    Authorization,
+    /// The account's permission for this operation on this app.
+    Authorization(Operation),
     /// The existence of the app.
     App,
     /// The app's free places.
@@ -49,7 +49,9 @@ impl Failure {
         let (reason, retry) = match class {
             ErrorClass::InvalidInput => (Reason::InvalidInput, Retry::Never),
             ErrorClass::QuotaExceeded => (Reason::QuotaExceeded, Retry::Behind(GateKind::Quota)),
-            ErrorClass::NotAuthorized => (Reason::NotAuthorized, Retry::Behind(GateKind::Authorization)),
+            ErrorClass::NotAuthorized => {
+                (Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(call.operation())))
+            }
             ErrorClass::NotFound => (Reason::AppNotFound, Retry::Behind(GateKind::App)),
             ErrorClass::CredentialsRejected => (Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials)),
             ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::AtOnce),

@@ -268,7 +268,7 @@ fn origin(
 }
 
 /// Whether this very generation was acted on.
-fn is_observed(object: &LiveMessageGroup) -> bool {
+pub fn is_observed(object: &LiveMessageGroup) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     observed.is_some() && observed == object.metadata.generation
 }

@@ -6,10 +6,12 @@ use live_message_operator::decide::finalizer_is_wrong;
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
-use crate::support::{EmulatorOptions, Result};
+use crate::support::{EmulatorOptions, Error, Result};
 use crate::world::{APP, PATIENCE, World, app, condition, is};
 
 const CREATE: &str = "CreateLiveMessageGroup";
+const DESCRIBE: &str = "DescribeLiveMessageGroup";
+const MODIFY: &str = "ModifyLiveMessageGroup";
 
 /// `Ready`, and which one of `Reconciling` and `Stalled` is true; both tell the same reason.
 fn assert_told(object: &LiveMessageGroup, ready: [&str; 2], going_on: bool, reason: &str) {
@@ -39,7 +41,7 @@ async fn failures_that_pass_are_tried_again_and_written_once() -> Result<()> {
         ("reset-after", "Unreachable", "AlreadyExists"),
     ];
     let stories = rows.map(|(fault, reason, after)| async move {
-        passing(fault, reason, after).await.map_err(|error| crate::support::Error::new(format!("{fault}: {error}")))
+        passing(fault, reason, after).await.map_err(|error| Error::new(format!("{fault}: {error}")))
     });
     futures::future::try_join_all(stories).await.map(drop)
 }
@@ -214,8 +216,32 @@ async fn without_the_service_or_without_credentials_objects_wait() -> Result<()>
 /// Takes a minute: that is how often a cause that many share is probed.
 #[tokio::test]
 async fn what_many_wait_for_is_probed_by_one_a_minute() -> Result<()> {
-    let (app, quota) = tokio::join!(an_app_that_comes_later(), a_place_that_comes_free());
-    app.and(quota)
+    let (app, quota, permission) =
+        tokio::join!(an_app_that_comes_later(), a_place_that_comes_free(), a_permission_of_one_operation());
+    app.and(quota).and(permission)
+}
+
+async fn a_permission_of_one_operation() -> Result<()> {
+    const GROUPS: usize = 40;
+    let groups = (0..GROUPS).map(|number| format!("{APP}/there{number:02}")).collect();
+    let mut world = World::with(EmulatorOptions { groups, ..app() }).await?;
+    world.emulator.faults(&["ModifyLiveMessageGroup:error=NoAuth"])?;
+    world.start()?;
+    for number in 0..GROUPS {
+        world.create(&format!("there{number:02}"), json!({"groupInfo": "new"})).await?;
+    }
+    world.count_of("NotAuthorized", GROUPS, 30).await?;
+    // Whoever needs other permissions only is not held up.
+    world.create("new", json!({})).await?;
+    world.ready("new", "True", "Created").await?;
+    let calls = |operation: &str| Ok::<_, Error>(world.called(operation)?.len());
+    let (creates, describes, refused) = (calls(CREATE)?, calls(DESCRIBE)?, calls(MODIFY)?);
+    assert!(refused <= 10, "{refused} were out when the first one was refused");
+    world.until("the probe", 75, async || Ok(calls(MODIFY)? > refused)).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let now = (calls(CREATE)?, calls(DESCRIBE)?, calls(MODIFY)?);
+    assert_eq!(now, (creates + 1, describes + 1, refused + 1), "one of {GROUPS} tries, and what it has to ask before");
+    Ok(())
 }
 
 async fn an_app_that_comes_later() -> Result<()> {

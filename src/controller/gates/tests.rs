@@ -1,4 +1,5 @@
 use super::*;
+use crate::live::Operation;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -73,7 +74,7 @@ fn a_gate_that_is_open_lets_everybody_through() {
 
 #[test]
 fn five_hundred_objects_make_one_probe_a_minute() {
-    for kind in [GateKind::Credentials, GateKind::Authorization] {
+    for kind in [GateKind::Credentials, GateKind::Authorization(Operation::Create)] {
         let (mut world, name) = (World::new(), gate(kind));
         assert!(world.shut(&name, 0), "it was open");
         // Those whose calls were out already fail for the same cause; the rest is stopped.
@@ -194,7 +195,7 @@ fn free_places_are_taken_one_by_one() {
 
 #[test]
 fn a_remembered_gate_is_probed_at_once_and_by_one() {
-    let (mut world, name) = (World::new(), gate(GateKind::Authorization));
+    let (mut world, name) = (World::new(), gate(GateKind::Authorization(Operation::Create)));
     for key in 0..100_000 {
         world.remember(&name, key);
     }
@@ -371,18 +372,21 @@ fn nobody_is_parked_for_ever() {
 }
 
 #[test]
-fn a_look_opens_no_gate_that_was_shut_for_another_operation() {
-    let (mut world, name) = (World::new(), gate(GateKind::Authorization));
-    assert!(world.gates.is_opened_by(&name, Operation::Describe), "nobody was refused");
-    world.gates.refused(&name, Operation::Delete);
-    world.shut(&name, 0);
-    assert!(!world.gates.is_opened_by(&name, Operation::Describe), "it is made before every deletion");
-    assert!(world.gates.is_opened_by(&name, Operation::Delete));
-    world.gates.open(&name, &0, world.now);
-    assert!(world.gates.is_opened_by(&name, Operation::Describe), "that was another time");
-    world.gates.refused(&name, Operation::Describe);
-    assert!(world.gates.is_opened_by(&name, Operation::Describe));
-    let credentials = gate(GateKind::Credentials);
-    world.gates.refused(&credentials, Operation::Delete);
-    assert!(world.gates.is_opened_by(&credentials, Operation::Describe), "those are the same for every operation");
+fn who_waits_for_a_permission_makes_no_call_that_comes_before_and_its_prober_makes_them() {
+    let [create, modify] =
+        [Operation::Create, Operation::Modify].map(|operation| gate(GateKind::Authorization(operation)));
+    let mut world = World::new();
+    world.shut(&modify, 0);
+    assert!(world.passes(std::slice::from_ref(&create), 7), "another operation is another permission");
+    assert!(!world.passes(std::slice::from_ref(&modify), 1));
+    assert_eq!(world.gates.ahead_of(&7), []);
+    for key in [0, 1] {
+        assert_eq!(world.gates.ahead_of(&key), std::slice::from_ref(&modify));
+        assert!(!world.passes(&[create.clone(), modify.clone()], key));
+    }
+    assert_eq!(world.later(MINUTE).due(), [0]);
+    assert!(world.passes(&[create.clone(), modify.clone()], 0));
+    assert_eq!(world.gates.open(&create, &0, world.now), [] as [u32; 0], "it tells nothing of the other one");
+    assert!(world.passes(std::slice::from_ref(&modify), 0), "it is still the prober");
+    assert!(!world.passes(&[create, modify], 1));
 }

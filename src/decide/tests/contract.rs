@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::decide::{GateKind, Retry, record_before, triage, unreadable_status};
+use crate::live::Operation;
 use crate::resources::Reason;
 
 #[rstest]
@@ -32,8 +33,8 @@ fn an_answer_to_a_new_object(#[case] answers: Vec<Answer>, #[case] status: &str)
 #[case(400, "MissingGroupId", Reason::InvalidInput, Retry::Never)]
 #[case(400, "InvalidParameter.Info", Reason::InvalidInput, Retry::Never)]
 #[case(400, "ErrorTooManyGroups", Reason::QuotaExceeded, Retry::Behind(GateKind::Quota))]
-#[case(403, "NoAuth", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization))]
-#[case(403, "Forbidden.RAM", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization))]
+#[case(403, "NoAuth", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(Operation::Create)))]
+#[case(403, "Forbidden.RAM", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(Operation::Create)))]
 #[case(400, "SignatureDoesNotMatch", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]
 #[case(404, "InvalidAccessKeyId.NotFound", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]
 #[case(400, "InvalidSecurityToken.Expired", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]

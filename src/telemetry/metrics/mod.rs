@@ -184,7 +184,7 @@ impl State {
             gates: register.fresh(
                 "gates_shut",
                 "Causes of failure that many LiveMessageGroups share and one of them probes: credentials of an account, \
-                 permissions for an app, apps that are missing or full",
+                 permissions for an operation on an app, apps that are missing or full",
             ),
             oldest_sweep: register.one_gauge(
                 "sweep_oldest_success_timestamp_seconds",
