@@ -26,6 +26,8 @@ pub struct Mark {
     pub data_center: Option<&'static str>,
     info: Option<u64>,
     administrators: Option<u64>,
+    /// The group differs from the spec, and is left so.
+    gave_up: bool,
 }
 
 impl Mark {
@@ -38,7 +40,7 @@ impl Mark {
             _ if ready == Some(ConditionStatus::True) => Expected::Live,
             _ => Expected::Nothing,
         };
-        let managed = object.management_policy() == ManagementPolicy::Manage && !gave_up(object);
+        let managed = object.management_policy() == ManagementPolicy::Manage;
         let info = object.spec.group_info.as_ref().filter(|_| managed);
         let administrators = object.spec.administrators.as_ref().filter(|_| managed);
         Self {
@@ -46,6 +48,7 @@ impl Mark {
             data_center: object.spec.data_center.map(|center| center.as_str()),
             info: info.map(|info| hash_of(&[info.as_str()])),
             administrators: administrators.map(|list| hash_of_set(list)),
+            gave_up: managed && object.has_given_up(),
         }
     }
 
@@ -55,17 +58,13 @@ impl Mark {
             Expected::Nothing => false,
             Expected::Gone => !group.deleted,
             Expected::Live => {
-                group.deleted
-                    || self.info.is_some_and(|info| info != hash_of(&[group.group_info.as_str()]))
-                    || self.administrators.is_some_and(|list| list != hash_of_set(&group.administrators))
+                let info = self.info.is_some_and(|info| info != hash_of(&[group.group_info.as_str()]));
+                let list = self.administrators.is_some_and(|list| list != hash_of_set(&group.administrators));
+                // What was given up may have been taken later, or done by somebody else.
+                group.deleted || (info || list) != self.gave_up
             }
         }
     }
-}
-
-/// A change that the service did not take is not tried again before the spec changes.
-fn gave_up(object: &LiveMessageGroup) -> bool {
-    object.condition(ConditionType::InSync).is_some_and(|sync| sync.reason == Reason::ChangeNotTaken.as_str())
 }
 
 fn hash_of(parts: &[&str]) -> u64 {

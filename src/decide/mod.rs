@@ -157,9 +157,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
 /// Whether a settled object is to be looked at when its pause ends: what sweeps would have put right meanwhile was left.
 /// Where only a person could go on, or a change was given up, that still holds.
 fn owes_a_look(object: &LiveMessageGroup) -> bool {
-    let gave_up = object.condition(ConditionType::InSync).map(|sync| sync.reason.as_str());
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    ready == Some(ConditionStatus::True) && gave_up != Some(Reason::ChangeNotTaken.as_str())
+    ready == Some(ConditionStatus::True) && !object.has_given_up()
 }
 
 fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
@@ -222,7 +221,8 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     }
     let change = desired.difference(group);
     let generation = object.metadata.generation.unwrap_or_default();
-    if !change.is_empty() && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
+    let given_up = object.has_given_up() && is_observed(object) && !object.reconcile_is_requested();
+    if !change.is_empty() && !given_up && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
         return Action::Call(Call::Modify(desired.group.clone(), change));
     }
     if !change.is_empty() {

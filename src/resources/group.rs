@@ -211,6 +211,14 @@ impl LiveMessageGroup {
         self.condition(ConditionType::Ready)?.reason.parse().ok()
     }
 
+    /// Whether the record says that the Live API did not take a change of this very generation: it is not sent again
+    /// before the spec changes.
+    pub fn has_given_up(&self) -> bool {
+        self.condition(ConditionType::InSync).is_some_and(|sync| {
+            sync.reason == Reason::ChangeNotTaken.as_str() && sync.observed_generation == self.metadata.generation
+        })
+    }
+
     /// The recorded origin.
     pub fn origin(&self) -> Option<&Origin> {
         self.status.as_ref()?.origin.as_ref()

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use live_message_operator::live::{Call, GroupFields};
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
 use serde_json::json;
 
 use crate::by_hand::{ByHand, group};
 use crate::support::{Request, Result};
-use crate::world::{APP, PATIENCE, World, app};
+use crate::world::{APP, PATIENCE, World, app, condition};
 
 /// Short enough for a test; the default is ten minutes.
 const INTERVAL: &str = "--sweep-interval=3s";
@@ -53,6 +54,36 @@ async fn objects_that_name_the_wrong_data_center_hide_no_change_of_the_others() 
     let hand = ByHand::at(&world)?;
     hand.set_info("right", "theirs").await?;
     world.until("the change to be corrected", 20, async || Ok(hand.describe("right").await?.group_info == "ours")).await
+}
+
+#[tokio::test]
+async fn a_change_that_was_given_up_costs_no_call_and_is_seen_when_it_is_taken_all_the_same() -> Result<()> {
+    let mut world = World::new(&[]).await?;
+    world.options.args.push(INTERVAL.into());
+    world.start()?;
+    world.create("room", json!({"groupInfo": "new"})).await?;
+    let room = world.ready("room", "True", "Created").await?;
+    world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
+    // The emulator takes every change: the record of one that it did not take is written by hand.
+    let mut conditions = room.status.unwrap_or_default().conditions;
+    let sync = conditions.iter_mut().find(|condition| condition.type_ == "InSync").unwrap();
+    (sync.status, sync.reason) = ("False".to_owned(), "ChangeNotTaken".to_owned());
+    let status = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    world.api.patch_status("room", &PatchParams::default(), &status).await?;
+    // It may have been described just before.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
+    world.api.patch_status("room", &PatchParams::default(), &status).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let calls = world.requests()?.len();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(world.requests()?.len(), calls, "the list shows what is known");
+
+    world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "new"}))?;
+    let in_sync = async || Ok(condition(&world.api.get("room").await?, ConditionType::InSync) == ["True", "InSync"]);
+    world.until("it to be told", 10, in_sync).await?;
+    assert_eq!(world.requests()?.len(), calls + 1, "one look");
+    Ok(())
 }
 
 #[tokio::test]

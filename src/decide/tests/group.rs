@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::live::{GroupChange, GroupFields};
+use crate::live::{GroupChange, GroupFields, GroupRef};
 
 const ADOPTED: &str = "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1";
 
@@ -96,7 +96,22 @@ fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_ch
     let told = message(&status, ConditionType::InSync);
     assert!(told.contains("groupInfo") && !told.contains("administrators"), "{told}");
     assert_eq!(shown(&left, vec![]), "unchanged");
-    let again = with(left, json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
+    // A sweep looks where the group seems to show it by now, and where it lists nothing.
+    let mut seen = Facts::default();
+    seen.suspect();
+    assert!(matches!(decide(&left, &seen, None), Action::Call(Call::Describe(_))));
+    let look = |group: GroupSnapshot| {
+        let mut facts = seen.clone();
+        let describe = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "room".into(), data_center: None });
+        facts.absorb(&describe, 2, Ok((Reply::Group(group), None))).unwrap();
+        let Action::Write(verdict) = decide(&left, &facts, None) else { panic!("it is not sent again") };
+        verdict.status(&left, None, at(0))
+    };
+    assert_eq!(look(half.clone()).map(|status| line(&status)), None);
+    let late = look(GroupSnapshot { group_info: "v2".into(), ..half.clone() });
+    let healed = "Ready=True/Created InSync=True/InSync origin=Created observed=2";
+    assert_eq!(late.map(|status| line(&status)).as_deref(), Some(healed));
+    let again = with(left.clone(), json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
     let taken = GroupSnapshot { group_info: "v3".into(), ..half.clone() };
     assert_eq!(
         shown(&again, vec![Answer::Group(half), Answer::Done, Answer::Group(taken)]),
