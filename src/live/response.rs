@@ -195,13 +195,19 @@ pub(super) fn listed(value: &Value) -> Result<Reply, String> {
 
 /// The request's id of any answer.
 pub(super) fn request_id(value: &Value) -> Option<String> {
-    text(value, "RequestId")
+    text(value, "RequestId").filter(|id| is_word(id))
+}
+
+/// Whether a text is one word of printable ASCII. An endpoint may answer anything, and codes and ids are shown as they
+/// are, on terminals and in lines of a log.
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The error an answer tells, or `None` where it tells no code. The message is as the service wrote it: see [`bounded`].
 pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     // A code is a word; whatever else stands there is not to become a label of a metric.
-    let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()))?;
+    let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
     let message = text(value, "Message").unwrap_or_default();
     Some(CallError::Api(ApiError {
         status,
@@ -213,9 +219,10 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     }))
 }
 
-/// A text short enough for a condition: 500 characters, one line.
+/// A text fit for a condition: 500 characters, one line, nothing that steers a terminal.
 pub(super) fn bounded(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(500) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -271,6 +278,21 @@ mod tests {
         assert_eq!(time_of_any_unit(1_767_323_045_000_000), second);
         assert_eq!(time_of_any_unit(1_767_323_045_000_000_000), second);
         assert_eq!(time_of_any_unit(0), None);
+    }
+
+    #[test]
+    fn nothing_that_an_answer_holds_steers_a_terminal_or_begins_a_line() {
+        assert_eq!(bounded("\u{1b}[2J no\r\n such\u{0}thing \u{9b}m "), "[2J no such thing m");
+        for word in ["A\nERROR all is lost", "\u{1b}[31m", "a b", "ü"] {
+            assert_eq!(request_id(&json!({"RequestId": word})), None);
+            assert!(api_error(400, &json!({"Code": word, "Message": "m"})).is_none());
+        }
+        let Some(CallError::Api(error)) =
+            api_error(400, &json!({"Code": "InvalidParameter.A_b-1", "RequestId": "1-A"}))
+        else {
+            panic!("a code")
+        };
+        assert_eq!((error.code.as_deref(), error.request_id.as_deref()), (Some("InvalidParameter.A_b-1"), Some("1-A")));
     }
 
     #[test]
