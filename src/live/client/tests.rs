@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::live::error::Delivery;
 use crate::live::logged::logged;
-use crate::live::loopback::{Act, Loopback, Seen, answer, answer_with};
+use crate::live::loopback::{Act, Loopback, Seen, answer, answer_with, install_tls};
 use crate::live::{GroupFields, GroupRef};
 
 fn credentials() -> Credentials {
@@ -136,6 +136,7 @@ async fn a_closed_connection_may_have_taken_the_request_along() {
 
 #[tokio::test]
 async fn a_refused_connection_never_sent_the_request() {
+    install_tls();
     // Taken, so that nobody else listens there, and not listened on.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
