@@ -71,10 +71,15 @@ fn the_end_of_a_pause_costs_no_call_where_nothing_is_kept_or_only_a_person_can_g
     let deleted = after(object(json!({})), vec![Answer::Blocked], paused());
     let observing = with(object(json!({})), json!({"spec": {"managementPolicy": "Observe"}}));
     let observing = after(observing, vec![Answer::Group(snapshot())], paused());
-    for object in [deleted, observing] {
+    let edited = created(edited(json!({"groupInfo": "v2"})));
+    let group = || Answer::Group(snapshot());
+    let left = after(edited, vec![group(), Answer::Done, group(), Answer::Done, group()], paused());
+    for object in [deleted, observing, left] {
+        let before = line(object.status.as_ref().unwrap());
         let waiting = after(object, vec![], resumed());
         assert!(has_paused(&waiting) && triage(&waiting) == Some(Lane::Change));
-        assert!(!has_paused(&after(waiting, vec![], json!({}))));
+        let went_on = after(waiting, vec![], json!({}));
+        assert_eq!((has_paused(&went_on), line(went_on.status.as_ref().unwrap())), (false, before));
     }
 }
 
@@ -170,4 +175,6 @@ fn an_outcome_acknowledges_only_what_was_asked_before_it() {
     let asked = with(settled, forced());
     let status = end.verdict().unwrap().status(&asked, None, at(NOW)).unwrap();
     assert_eq!(status.last_handled_reconcile_at, None);
+    let status = end.verdict().unwrap().status(&asked, Some(""), at(NOW)).unwrap();
+    assert_eq!(status.last_handled_reconcile_at, None, "an empty annotation asks for nothing");
 }

@@ -154,11 +154,14 @@ fn the_two_minutes_begin_with_the_reason_and_not_with_an_older_failure() {
     let missing =
         Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
-    let mut waiting = refused;
-    for (seconds, late) in [(3600, false), (3660, false), (3720, true)] {
-        let status = missing.status(&waiting, waiting.reconcile_requested_at(), at(NOW + seconds));
-        waiting.status = status.or(waiting.status);
-        assert_eq!(waiting.condition(ConditionType::Stalled).is_some(), late, "after {seconds} s");
+    // Ready is False since the one, Reconciling True since the other.
+    let unreachable = after(object(json!({})), vec![Answer::Lost], json!({}));
+    for mut waiting in [refused, unreachable] {
+        for (seconds, late) in [(3600, false), (3660, false), (3720, true)] {
+            let status = missing.status(&waiting, waiting.reconcile_requested_at(), at(NOW + seconds));
+            waiting.status = status.or(waiting.status);
+            assert_eq!(waiting.condition(ConditionType::Stalled).is_some(), late, "after {seconds} s");
+        }
     }
 }
 
@@ -257,6 +260,8 @@ fn what_is_told_of_an_older_generation_goes_with_the_next_write() {
     assert!(status.condition(ConditionType::InSync).is_some());
     let unreadable = unreadable_status(status, 2, "not to be read".into(), at(NOW)).unwrap();
     assert_eq!(line(&unreadable), "Ready=False/InvalidSpec Stalled=True/InvalidSpec origin=Created observed=2");
+    let again = unreadable_status(unreadable, 2, "not to be read".into(), at(NOW + 60));
+    assert_eq!(again, None, "nothing is written twice");
     let mut facts = Facts::default();
     let Action::Call(look) = decide(&edited, &facts, None) else { panic!("it is looked at") };
     facts.absorb(&look, 2, Err(&refused(404, "ResourceNotExist", "request-1"))).unwrap();
@@ -264,4 +269,11 @@ fn what_is_told_of_an_older_generation_goes_with_the_next_write() {
     let Action::Call(create) = decide(&edited, &facts, None) else { panic!("it is created again") };
     let (attempting, _) = record_before(&edited, &facts, &create, at(NOW), at(NOW)).unwrap();
     assert_eq!(line(&attempting), "Ready=Unknown/Applying Reconciling=True/Applying observed=2");
+    let blocked = after(object(json!({})), vec![Answer::Blocked], forced());
+    let delete =
+        json!({"metadata": {"finalizers": ["live.alibabacloud.com/group"]}, "spec": {"deletionPolicy": "Delete"}});
+    let blocked = with(blocked, delete);
+    let Action::Call(create) = decide(&blocked, &Facts::default(), None) else { panic!("it is tried again") };
+    let (attempting, _) = record_before(&blocked, &Facts::default(), &create, at(NOW), at(NOW)).unwrap();
+    assert_eq!(line(&attempting), "Ready=Unknown/Applying Reconciling=True/Applying observed=1");
 }

@@ -29,6 +29,31 @@ fn an_existing_group_is_described_and_made_as_the_spec_says_before_it_is_ready()
     assert_eq!(status.last_request_id.as_deref(), Some("request-2"), "the last one that changed something");
     assert_eq!(status.created_at(), Some(at(NOW - 60)));
     assert_eq!((status.app_id.as_deref(), status.group_id.as_deref()), (Some("demo"), Some("room1")));
+    let there = object(json!({"spec": {"dataCenter": "ap-southeast-1"}}));
+    assert_eq!(pass(&there, vec![Answer::Created]).unwrap().data_center.as_deref(), Some("ap-southeast-1"));
+}
+
+#[test]
+fn a_look_leaves_the_id_of_the_last_change() {
+    let asked = created(forced());
+    let status = pass(&asked, vec![Answer::Group(snapshot())]).unwrap();
+    assert_eq!(status.last_request_id.as_deref(), Some("request-0"));
+    let (new, mut facts) = (object(json!({})), Facts::default());
+    let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
+    facts.absorb(&create, 1, Ok((Reply::Created(CreateOutcome::Created), None))).unwrap();
+    let Action::Write(verdict) = decide(&new, &facts, None) else { panic!("the pass is at its end") };
+    assert_eq!(verdict.status(&new, None, at(NOW)).unwrap().last_request_id, None, "the service told none");
+}
+
+#[test]
+fn what_is_not_kept_in_sync_is_not_told_to_be() {
+    for (policy, expected) in [
+        ("CreateOnly", "Ready=True/Created origin=Created observed=2"),
+        ("Observe", "Ready=True/Observed origin=Created observed=2"),
+    ] {
+        let switched = created(edited(json!({"managementPolicy": policy})));
+        assert_eq!(shown(&switched, vec![Answer::Group(info("theirs"))]), expected);
+    }
 }
 
 #[test]
@@ -117,6 +142,48 @@ fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_ch
         shown(&again, vec![Answer::Group(half), Answer::Done, Answer::Group(taken)]),
         "Ready=True/Created InSync=True/InSync origin=Created observed=3"
     );
+}
+
+/// Takes in the answers to what the object asks for, one after the other.
+fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
+    for told in answers {
+        let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
+        let told = answer(&call, told);
+        let generation = object.metadata.generation.unwrap();
+        facts.absorb(&call, generation, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+    }
+}
+
+#[test]
+fn an_edit_in_the_middle_of_a_pass_has_its_own_two_tries() {
+    let edit = created(edited(json!({"groupInfo": "v2"})));
+    let (mut facts, group) = (Facts::default(), || Answer::Group(snapshot()));
+    learn(&mut facts, &edit, &[group(), Answer::Done, group(), Answer::Done, group()]);
+    assert!(matches!(decide(&edit, &facts, None), Action::Write(_)));
+    let again = with(edit, json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
+    learn(&mut facts, &again, &[Answer::Done, group(), Answer::Done, group()]);
+    assert!(matches!(decide(&again, &facts, None), Action::Write(_)));
+}
+
+#[test]
+fn a_group_made_anew_in_a_pass_is_recorded_as_such_when_it_must_wait() {
+    let none = || Answer::Refused(404, "ResourceNotExist");
+    let edit = created(edited(json!({"groupInfo": "v2"})));
+    let mut facts = Facts::default();
+    learn(&mut facts, &edit, &[Answer::Group(snapshot()), none(), Answer::Created]);
+    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let status = waiting.status(&edit, None, at(NOW)).unwrap();
+    assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=2");
+    assert_eq!(status.create_time, None, "that of the group before is no longer true");
+}
+
+#[test]
+fn what_a_list_contradicts_is_looked_at() {
+    let (settled, mut facts) = (created(json!({})), Facts::default());
+    assert_eq!(decide(&settled, &facts, None), Action::Nothing);
+    facts.suspect();
+    learn(&mut facts, &settled, &[Answer::Group(info("by hand")), Answer::Done, Answer::Group(snapshot())]);
+    assert!(matches!(decide(&settled, &facts, None), Action::Write(_)));
 }
 
 #[test]
@@ -209,12 +276,32 @@ fn an_origin_of_another_group_counts_for_nothing() {
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
     "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
 )]
+#[case::recovered_and_lost(
+    vec![Answer::Blocked, Answer::Done, Answer::Lost],
+    "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Recovered observed=1"
+)]
+#[case::nothing_to_recover_and_then_there_and_not_there(
+    vec![
+        Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Exists,
+        Answer::Refused(404, "ResourceNotExist"),
+    ],
+    "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1"
+)]
 #[case::recovered_and_not_there(
     vec![Answer::Blocked, Answer::Done, Answer::Refused(404, "ResourceNotExist")],
     "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1"
 )]
 fn a_blocked_id_is_recovered_where_that_is_asked_for(#[case] answers: Vec<Answer>, #[case] expected: &str) {
     assert_eq!(shown(&object(json!({"spec": {"deletedGroupPolicy": "Recover"}})), answers), expected);
+}
+
+#[test]
+fn a_group_that_was_found_deleted_and_recovered_is_not_created() {
+    let asked = created(json!({"spec": {"deletedGroupPolicy": "Recover"}}));
+    let deleted = GroupSnapshot { deleted: true, ..snapshot() };
+    let answers = vec![Answer::Group(deleted), Answer::Done, Answer::Refused(404, "ResourceNotExist")];
+    let expected = "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1";
+    assert_eq!(shown(&with(asked, forced()), answers), expected);
 }
 
 #[rstest]
@@ -263,7 +350,10 @@ fn an_observer_tells_what_it_sees(#[case] answers: Vec<Answer>, #[case] expected
     let observer = object(json!({"spec": {"managementPolicy": "Observe"}}));
     let (end, calls) = play(&observer, Some(&Holder { name: "ns/owner".into() }), answers);
     assert_eq!(operations(&calls), [Operation::Describe]);
-    assert_eq!(line(&end.verdict().unwrap().status(&observer, None, at(NOW)).unwrap()), expected);
+    let status = end.verdict().unwrap().status(&observer, None, at(NOW)).unwrap();
+    assert_eq!(line(&status), expected);
+    let live = status.condition(ConditionType::Ready).unwrap().status == "True";
+    assert_eq!(status.created_at(), live.then(|| at(NOW - 60)), "it was told anyway");
 }
 
 #[test]

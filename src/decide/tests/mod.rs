@@ -3,7 +3,10 @@
 
 mod annotations;
 mod contract;
+mod deletion;
+mod finalizer;
 mod group;
+mod messages;
 mod ownership;
 
 use jiff::Timestamp;
@@ -92,7 +95,7 @@ fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
         (Call::Create(..), Answer::Exists) => Reply::Created(CreateOutcome::AlreadyExists),
         (Call::Create(..), Answer::Blocked) => Reply::Created(CreateOutcome::AlreadyDelete),
         (Call::Describe(_), Answer::Group(group)) => Reply::Group(group.clone()),
-        (Call::Modify(..) | Call::Recover(_), Answer::Done) => Reply::Done,
+        (Call::Modify(..) | Call::Recover(_) | Call::Delete(..), Answer::Done) => Reply::Done,
         (_, Answer::Refused(status, code)) => return Err(refused(*status, code, "request-1")),
         (_, Answer::Lost) => {
             return Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer within 10 s".into() });

@@ -7,7 +7,7 @@ use crate::decide::{Lane, Release, record_before, retained_at_once, triage};
 use crate::live::GroupFields;
 
 /// An object that deletes its group, with a finalizer.
-fn deleting_policy(change: Value) -> LiveMessageGroup {
+pub(super) fn deleting_policy(change: Value) -> LiveMessageGroup {
     let policy = json!({
         "metadata": {"finalizers": ["live.alibabacloud.com/group"]},
         "spec": {"deletionPolicy": "Delete"},
@@ -16,13 +16,13 @@ fn deleting_policy(change: Value) -> LiveMessageGroup {
 }
 
 /// The object after an attempt was recorded at `second`.
-fn attempted(object: LiveMessageGroup, facts: &Facts, second: i64) -> LiveMessageGroup {
+pub(super) fn attempted(object: LiveMessageGroup, facts: &Facts, second: i64) -> LiveMessageGroup {
     let Action::Call(create) = decide(&object, facts, None) else { panic!("it is created") };
     let (status, _) = record_before(&object, facts, &create, at(second), at(second)).unwrap();
     LiveMessageGroup { status: Some(status), ..object }
 }
 
-fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer) -> Call {
+pub(super) fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer) -> Call {
     let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
     let told = answer(&call, told);
     facts.answered(at(second));
@@ -30,16 +30,16 @@ fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer
     call
 }
 
-fn found(info: &str, created: i64) -> Answer {
+pub(super) fn found(info: &str, created: i64) -> Answer {
     Answer::Group(GroupSnapshot { group_info: info.into(), create_time: Some(at(created)), ..snapshot() })
 }
 
-fn end(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupStatus {
+pub(super) fn end(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupStatus {
     let Action::Write(verdict) = decide(object, facts, None) else { panic!("the pass is at its end") };
     verdict.status(object, None, at(NOW)).unwrap_or_else(|| object.status.clone().unwrap())
 }
 
-fn in_deletion(object: LiveMessageGroup, status: LiveMessageGroupStatus) -> LiveMessageGroup {
+pub(super) fn in_deletion(object: LiveMessageGroup, status: LiveMessageGroupStatus) -> LiveMessageGroup {
     let going = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
     with(LiveMessageGroup { status: Some(status), ..object }, going)
 }
@@ -54,6 +54,7 @@ fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
     let Action::Call(modify) = decide(&object, &facts, None) else { panic!("it is changed") };
     let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
     assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, body), ("Adopted", &None, None));
+    assert_eq!(status.created_at(), Some(at(150)));
     // From here on the group is just as it was sent: what is recorded tells.
     let object = LiveMessageGroup { status: Some(status), ..object };
     take(&mut facts, &object, 203, &Answer::Done);
@@ -63,7 +64,7 @@ fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
 
 #[test]
 fn a_lost_create_is_ones_own_where_the_group_is_as_it_was_sent() {
-    for (second, own) in [(98, false), (99, true), (100, true), (200, true), (203, false)] {
+    for (second, own) in [(98, false), (99, true), (100, true), (201, true), (202, false)] {
         let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
         let mut facts = Facts::default();
         take(&mut facts, &object, 200, &Answer::Exists);
@@ -102,13 +103,15 @@ fn a_group_made_anew_by_somebody_else_is_another_one() {
 
 #[test]
 fn what_is_described_after_ones_own_create_may_be_a_later_one() {
-    let mut object = object(json!({}));
-    let mut facts = Facts::default();
-    take(&mut facts, &object, 100, &Answer::Created);
-    // The status could not be written; the spec was edited; somebody made the group anew.
-    object = with(object, edited(json!({"groupInfo": "theirs"})));
-    take(&mut facts, &object, 200, &found("theirs", 150));
-    assert_eq!(end(&object, &facts).origin.unwrap().as_str(), "Adopted");
+    for (second, origin) in [(101, "Created"), (102, "Adopted"), (150, "Adopted")] {
+        let mut object = object(json!({}));
+        let mut facts = Facts::default();
+        take(&mut facts, &object, 100, &Answer::Created);
+        // The status could not be written; the spec was edited; somebody made the group anew.
+        object = with(object, edited(json!({"groupInfo": "theirs"})));
+        take(&mut facts, &object, 200, &found("theirs", second));
+        assert_eq!(end(&object, &facts).origin.unwrap().as_str(), origin, "{second}");
+    }
 }
 
 #[test]
