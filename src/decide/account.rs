@@ -78,10 +78,39 @@ mod tests {
         assert_eq!(words(&first), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
         assert_eq!((first.groups, first.observed_generation), (Some(2), Some(1)));
         assert_eq!(account_status(&first, 1, &missing, None, at(100)), None, "nothing is written twice");
-        let late = account_status(&first, 1, &missing, Some(2), at(121)).unwrap();
+        assert_eq!(account_status(&first, 1, &missing, None, at(119)), None);
+        let late = account_status(&first, 1, &missing, Some(2), at(120)).unwrap();
         assert_eq!(words(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
+        assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "it stays so");
         let there = Finding { reason: Reason::Available, message: "there".into() };
         let healed = account_status(&late, 1, &there, None, at(122)).unwrap();
         assert_eq!((words(&healed), healed.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
+    }
+
+    #[test]
+    fn credentials_that_are_rejected_ask_for_a_person_at_once_and_missing_ones_after_them_get_their_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let told = |before: &LiveAccountStatus, reason, second| {
+            let finding = Finding { reason, message: reason.to_string() };
+            account_status(before, 1, &finding, None, at(second)).unwrap()
+        };
+        let rejected = told(&LiveAccountStatus::default(), Reason::CredentialsRejected, 0);
+        assert_eq!(words(&rejected), ["Ready=False CredentialsRejected", "Stalled=True CredentialsRejected"]);
+        let missing = told(&rejected, Reason::CredentialsMissing, 600);
+        assert_eq!(words(&missing), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
+        assert_eq!(
+            account_status(
+                &missing,
+                1,
+                &Finding { reason: Reason::CredentialsMissing, message: "CredentialsMissing".into() },
+                None,
+                at(719)
+            ),
+            None
+        );
+        assert!(
+            words(&told(&missing, Reason::CredentialsMissing, 720))
+                .contains(&"Stalled=True CredentialsMissing".to_owned())
+        );
     }
 }

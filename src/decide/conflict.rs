@@ -64,6 +64,8 @@ fn is_refusal(reason: Reason) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn claim(created: i64, uid: &str, proven: bool, refused: bool) -> Claim<'_> {
@@ -83,6 +85,49 @@ mod tests {
         // A record comes back when its object stops to observe.
         let calling = Claim { in_flight: true, ..claim(2, "b", false, false) };
         assert_eq!(holder(&[claim(1, "a", true, false), calling]), Some(1));
+    }
+
+    /// An object with this status, of the group `one` of the app `demo` unless `change` says otherwise.
+    fn told(status: Value, change: Value) -> LiveMessageGroup {
+        let recorded = json!({"appId": "demo", "groupId": "one"});
+        let mut object = json!({
+            "metadata": {"name": "room"}, "spec": {"appId": "demo", "groupId": "one"}, "status": recorded,
+        });
+        json_patch::merge(&mut object, &json!({"status": status}));
+        json_patch::merge(&mut object, &change);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ready(reason: &str) -> Value {
+        let time = "2026-01-01T00:00:00Z";
+        json!({"conditions": [
+            {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": time}]})
+    }
+
+    #[test]
+    fn an_answer_that_refuses_counts_and_nothing_else() {
+        let refusals = ["GroupDeleted", "InvalidInput", "QuotaExceeded", "NotAuthorized", "AppNotFound", "Rejected"];
+        for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Conflict) {
+            let object = told(ready(reason.as_str()), json!({}));
+            for before in [false, true] {
+                assert_eq!(is_refused(&object, before), refusals.contains(&reason.as_str()), "{reason}");
+            }
+        }
+        // To be told of a conflict is no answer.
+        for before in [false, true] {
+            assert_eq!(is_refused(&told(ready("Conflict"), json!({})), before), before);
+        }
+        assert!(!is_refused(&told(json!({}), json!({})), true), "it has had no answer");
+    }
+
+    #[test]
+    fn a_refusal_counts_for_this_group_alone_and_for_who_has_no_record() {
+        let refused = |change: Value| is_refused(&told(ready("Rejected"), change), true);
+        assert!(refused(json!({})));
+        assert!(!refused(json!({"status": {"origin": "Adopted"}})));
+        assert!(!refused(json!({"status": {"attempt": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}}})));
+        assert!(!refused(json!({"spec": {"groupId": "two"}})), "told of another group");
+        assert!(!refused(json!({"spec": {"groupId": "no id"}, "status": {"groupId": null}})), "it names no group");
     }
 
     #[test]

@@ -99,3 +99,24 @@ fn same_set(a: &[String], b: &[String]) -> bool {
     };
     sorted(a) == sorted(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_id_is_1_to_64_letters_and_digits() {
+        let named = |id: &str| {
+            let mut object = LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default());
+            object.spec.group_id = Some(id.to_owned());
+            assert_eq!(Identity::of(&object).is_some(), Desired::of(&object).is_ok(), "{id}");
+            Identity::of(&object).map(|identity| identity.group_id)
+        };
+        for id in ["a", "Z9", &"a".repeat(64)] {
+            assert_eq!(named(id).as_deref(), Some(id));
+        }
+        for id in ["", "a-b", "a b", "\u{e9}", &"a".repeat(65)] {
+            assert_eq!(named(id), None, "{id}");
+        }
+    }
+}
