@@ -79,3 +79,101 @@ fn hash_of_set(list: &[String]) -> u64 {
     list.dedup();
     hash_of(&list)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The mark of a settled object whose spec names both fields, otherwise as `change` says.
+    fn mark(change: Value) -> Mark {
+        Mark::of(&object(change), true)
+    }
+
+    fn object(change: Value) -> LiveMessageGroup {
+        let mut object = json!({
+            "metadata": {"name": "room"},
+            "spec": {"appId": "demo", "groupInfo": "v1", "administrators": ["a", "b"]},
+            "status": ready("True", "Created"),
+        });
+        json_patch::merge(&mut object, &change);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ready(status: &str, reason: &str) -> Value {
+        json!({"conditions": [condition("Ready", status, reason)]})
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        let time = "2026-01-01T00:00:00Z";
+        json!({"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": time})
+    }
+
+    fn group(info: &str, administrators: &[&str], deleted: bool) -> GroupSnapshot {
+        let administrators = administrators.iter().map(|id| (*id).to_owned()).collect();
+        GroupSnapshot { group_info: info.into(), administrators, deleted, ..GroupSnapshot::default() }
+    }
+
+    fn as_the_spec_says() -> GroupSnapshot {
+        group("v1", &["b", "a", "a"], false)
+    }
+
+    #[test]
+    fn what_a_list_is_to_show_is_what_the_status_tells() {
+        let expected = |status: &str, reason: &str| mark(json!({"status": ready(status, reason)})).expected;
+        for reason in ["Created", "AlreadyExists", "Recovered", "Observed"] {
+            assert_eq!(expected("True", reason), Expected::Live, "{reason}");
+        }
+        for reason in ["GroupDeleted", "GroupNotFound"] {
+            assert_eq!(expected("False", reason), Expected::Gone, "{reason}");
+        }
+        for (status, reason) in [("Unknown", "Unreachable"), ("False", "NotAuthorized"), ("False", "Conflict")] {
+            assert_eq!(expected(status, reason), Expected::Nothing, "{reason}");
+        }
+        let pause = json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}});
+        assert_eq!(mark(pause).expected, Expected::Nothing);
+        assert_eq!(Mark::of(&object(json!({})), false).expected, Expected::Nothing, "told of another group");
+    }
+
+    #[test]
+    fn a_live_group_is_to_be_there_with_the_fields_of_the_spec() {
+        let managed = mark(json!({}));
+        assert!(!managed.is_contradicted_by(&as_the_spec_says()), "administrators are a set");
+        for other in [group("v2", &["a", "b"], false), group("v1", &["a"], false), group("v1", &["a", "b"], true)] {
+            assert!(managed.is_contradicted_by(&other), "{other:?}");
+        }
+        let bare = mark(json!({"spec": {"groupInfo": null, "administrators": null}}));
+        assert!(!bare.is_contradicted_by(&group("v2", &["c"], false)), "what the spec does not name is not managed");
+        assert!(bare.is_contradicted_by(&group("v2", &["c"], true)));
+    }
+
+    #[test]
+    fn fields_that_are_not_kept_in_sync_contradict_nothing() {
+        let given_up = json!({"status": {"conditions": [
+            condition("Ready", "True", "Created"), condition("InSync", "False", "ChangeNotTaken"),
+        ]}});
+        let [create_only, observe] =
+            ["CreateOnly", "Observe"].map(|policy| json!({"spec": {"managementPolicy": policy}}));
+        for change in [given_up, create_only, observe] {
+            let mark = mark(change);
+            assert!(!mark.is_contradicted_by(&group("v2", &["c"], false)), "{mark:?}");
+            assert!(mark.is_contradicted_by(&group("v1", &["a", "b"], true)), "{mark:?}");
+        }
+        let differs = json!({"status": {"conditions": [
+            condition("Ready", "True", "Created"), condition("InSync", "False", "ImmutableFieldsDiffer"),
+        ]}});
+        assert!(mark(differs).is_contradicted_by(&group("v2", &["a", "b"], false)), "these are still kept");
+    }
+
+    #[test]
+    fn a_group_that_is_gone_is_contradicted_by_a_live_one_alone_and_an_object_at_work_by_none() {
+        let gone = mark(json!({"status": ready("False", "GroupDeleted")}));
+        assert!(gone.is_contradicted_by(&as_the_spec_says()));
+        assert!(!gone.is_contradicted_by(&group("v1", &["a", "b"], true)));
+        let at_work = mark(json!({"status": ready("Unknown", "Unreachable")}));
+        for deleted in [false, true] {
+            assert!(!at_work.is_contradicted_by(&group("v2", &[], deleted)));
+        }
+    }
+}

@@ -41,3 +41,35 @@ impl Standing {
         Self { ready: ConditionStatus::False, reason: Some(Reason::InvalidSpec), has }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_counted_by_its_conditions() {
+        let condition = |kind: ConditionType, status: &str| {
+            json!({"type": kind.as_str(), "status": status, "reason": "Conflict", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let standing = |conditions: Vec<serde_json::Value>| -> Standing {
+            let object = json!({
+                "metadata": {"name": "room"}, "spec": {"appId": "demo"}, "status": {"conditions": conditions},
+            });
+            Standing::of(&serde_json::from_value(object).unwrap())
+        };
+        for (number, (kind, counted)) in COUNTED.into_iter().enumerate() {
+            for status in ["True", "False", "Unknown"] {
+                let counts = status == counted.as_str();
+                let expected: Vec<bool> = (0..COUNTED.len()).map(|other| counts && other == number).collect();
+                assert_eq!(standing(vec![condition(kind, status)]).has[..], expected, "{}={status}", kind.as_str());
+            }
+        }
+        assert_eq!(standing(vec![]).has, [false; COUNTED.len()]);
+        let unreadable = Standing::unreadable();
+        assert_eq!(COUNTED.map(|(kind, _)| kind == ConditionType::Stalled), unreadable.has);
+        assert_eq!(unreadable.has.iter().filter(|has| **has).count(), 1);
+    }
+}

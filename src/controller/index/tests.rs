@@ -329,3 +329,91 @@ fn the_data_center_of_an_app_is_the_one_of_an_object_that_is_live() {
     }
     assert_eq!(observe("right", Some("cn-shanghai"), "True"), Some("cn-shanghai"));
 }
+
+#[test]
+fn an_heir_is_another_one_that_manages_the_group_and_stays() {
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+    let observes = json!({"spec": {"managementPolicy": "Observe"}});
+    for (change, heir) in [(json!({}), true), (observes, false), (going.clone(), false)] {
+        let mut index = Index::default();
+        let (first, object_of_first) = object("first", 1, origin());
+        let (second, object_of_second) = object("second", 2, ready("Conflict"));
+        index.observe(&first, &edited(&object_of_first, going.clone()), 0);
+        assert_eq!(index.other_of(&first), None, "it is alone");
+        index.observe(&second, &edited(&object_of_second, change), 0);
+        assert_eq!(index.other_of(&first), heir.then(|| Holder { name: "ns/second".into() }));
+        assert!(!index.has_lost(&first), "it is not to be told of a conflict");
+    }
+}
+
+#[test]
+fn who_only_observes_is_in_no_conflict_and_claims_nothing() {
+    let mut index = Index::default();
+    let (old, manager) = object("old", 1, origin());
+    let (young, young_object) = object("young", 2, json!({}));
+    let observer = edited(&young_object, json!({"spec": {"managementPolicy": "Observe"}}));
+    index.observe(&old, &manager, 0);
+    index.observe(&young, &observer, 0);
+    assert_eq!((index.other_of(&young), index.other_of(&old)), (None, None));
+    assert_eq!(index.claim(&young), Ok(()));
+    assert_eq!(index.claim(&old), Ok(()), "a look holds nothing");
+}
+
+#[test]
+fn one_with_a_recorded_attempt_holds_and_one_that_is_being_deleted_without_a_record_does_not() {
+    let mut index = Index::default();
+    let (old, old_object) = object("old", 1, json!({}));
+    let attempt = json!({"appId": "demo", "groupId": "one", "attempt": {
+        "startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}});
+    let (young, young_object) = object("young", 2, attempt);
+    index.observe(&old, &old_object, 0);
+    index.observe(&young, &young_object, 0);
+    assert_eq!(index.other_of(&old), Some(Holder { name: "ns/young".into() }));
+    index.remove(&young);
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+    index.observe(&old, &edited(&old_object, going), 0);
+    index.observe(&young, &object("young", 2, json!({})).1, 0);
+    assert_eq!(index.other_of(&young), None);
+}
+
+#[test]
+fn a_list_contradicts_the_objects_of_its_account_that_name_the_group_and_stay() {
+    let live = json!({"status": {"appId": "demo", "groupId": "one", "conditions": [{
+        "type": "Ready", "status": "True", "reason": "Created", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let of = |name: &str, change: serde_json::Value| {
+        let (key, object) = object(name, 1, json!({}));
+        (key, edited(&edited(&object, live.clone()), change))
+    };
+    let mut index = Index::default();
+    let (own, own_object) = of("own", json!({"spec": {"dataCenter": "cn-shanghai"}}));
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+    let team = json!({"spec": {"accountRef": {"name": "team"}}});
+    let working = json!({"spec": {"groupId": "two"}});
+    for (key, object) in [(own.clone(), own_object), of("going", going), of("team", team), of("working", working)] {
+        index.observe(&key, &object, 0);
+    }
+    let app = App::new(&AccountKey::Own, "demo");
+    let listed = |id: &str, deleted| GroupSnapshot { group_id: id.into(), deleted, ..GroupSnapshot::default() };
+    assert_eq!(index.contradicted_by(&app, &listed("one", true)), [(own.clone(), Expected::Live)]);
+    assert_eq!(index.contradicted_by(&app, &listed("one", false)), []);
+    assert_eq!(index.contradicted_by(&app, &listed("other", true)), []);
+    let other = App::new(&AccountKey::Own, "other");
+    assert_eq!(index.contradicted_by(&other, &listed("one", true)), []);
+    // What is known of an app, and of an account.
+    let recorded = |app: &App| {
+        let mut recorded = index.recorded_in(app);
+        recorded.sort_by(|a, b| a.1.cmp(&b.1));
+        recorded.into_iter().map(|(id, key, expected)| (id, key.to_string(), expected)).collect::<Vec<_>>()
+    };
+    let row = |key: &str| ("one".to_owned(), key.to_owned(), Expected::Live);
+    assert_eq!(recorded(&app), [row("ns/going"), row("ns/own")], "one at work has recorded nothing of its new group");
+    assert_eq!((recorded(&other), index.has_recorded(&app), index.has_recorded(&other)), (vec![], true, false));
+    assert_eq!((index.data_center_of(&app), index.data_center_of(&other)), (Some("cn-shanghai"), None));
+    let expects = |name: &str| index.expects(&Key::new("ns", name));
+    assert_eq!(
+        (expects("own"), expects("working"), expects("none")),
+        (Expected::Live, Expected::Nothing, Expected::Nothing)
+    );
+    assert_eq!(index.by_account(), HashMap::from([(Key::new("ns", "team"), 1)]));
+}
