@@ -150,6 +150,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_answered_call_keeps_its_permit_for_a_second() {
+        let budget = Budget::per_second(2);
+        let (one, other) = (budget.permit().await, budget.permit().await);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let answered = Instant::now();
+        for mut permit in [one, other] {
+            permit.sending();
+            permit.done(Fate::Answered);
+        }
+        let _next = budget.permit().await;
+        assert!((1000..1010).contains(&answered.elapsed().as_millis()), "{:?}", answered.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_permit_to_come_back_hears_of_it() {
+        let budget = Budget::per_second(1);
+        let out = budget.permit().await;
+        let waiting = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.permit().await.done(Fate::NotSent) }
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!waiting.is_finished(), "the only permit is out");
+        drop(out);
+        tokio::time::timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_that_is_told_is_the_one_that_is_granted() {
+        assert_eq!(Budget::unlimited().rate(), None);
+        let budget = Budget::per_second(50);
+        assert_eq!(budget.rate(), Some(50.0));
+        for _ in 0..10 {
+            budget.permit().await.done(Fate::Answered);
+        }
+        budget.permit().await.done(Fate::Throttled(None));
+        assert!(budget.rate().is_some_and(|rate| rate < 50.0), "{:?}", budget.rate());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_unused_permit_is_there_for_the_next_at_once() {
         let budget = Budget::per_second(1);
         drop(budget.permit().await);
