@@ -114,6 +114,10 @@ mod tests {
         assert_eq!(wait(&object(-60, 2), &modify()), whole, "the change of generation 1 may come after it");
         assert_eq!(wait(&object(-60, 1), &modify()), None, "every change is the same");
         assert_eq!(wait(&object(1, 2), &modify()), None, "made since: nobody else called for it");
+        assert_eq!(wait(&object(0, 2), &modify()), whole, "made in the very second");
+        let mut undated = object(1, 2);
+        undated.metadata.creation_timestamp = None;
+        assert_eq!(wait(&undated, &modify()), whole, "who knows");
         assert_eq!(wait(&object(-60, 2), &Call::Describe(group())), None, "a look changes nothing");
         let mut deleted = object(-60, 1);
         deleted.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::from_second(1_000).unwrap()));

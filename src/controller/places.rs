@@ -289,4 +289,63 @@ mod tests {
         places.forget(&1);
         assert_eq!(places.fit("app", "b", &2), Fit::Fits);
     }
+    #[test]
+    fn an_app_is_waited_for_while_somebody_waits() {
+        let mut places = Places::new(1);
+        assert!(!places.is_waited_for("app"));
+        places.counted("app", 1, listed(&["there"]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 1, limit: 1 });
+        assert!(places.is_waited_for("app") && !places.is_waited_for("other"));
+        places.forget(&1);
+        assert!(!places.is_waited_for("app"));
+        assert_eq!(places.freed("app", "there"), Vec::<i32>::new(), "who is gone is not woken");
+        assert_eq!(places.limit(), 1);
+    }
+
+    #[test]
+    fn what_was_made_since_the_list_is_there_and_what_failed_is_not() {
+        let mut places = Places::new(2);
+        places.counted("app", 1, listed(&["there"]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+        places.created("app", "a", &1, false);
+        assert_eq!(places.held("app"), Some(1), "its place is free again");
+        assert_eq!(places.fit("app", "b", &2), Fit::Fits);
+        places.created("app", "b", &2, true);
+        assert_eq!(places.held("app"), Some(2));
+        assert_eq!(places.fit("app", "b", &3), Fit::Fits, "it needs no place");
+        assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 2, limit: 2 });
+        // A count alone leaves the list as it was.
+        assert_eq!(places.counted("app", 2, None), Vec::<i32>::new());
+        assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 2, limit: 2 });
+        assert_eq!(places.freed("app", "b"), [1]);
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+        assert!(!places.is_waited_for("app"), "it has its place");
+        assert_eq!(places.fit("app", "c", &4), Fit::Full { used: 2, limit: 2 });
+        assert_eq!(places.counted("app", 3, None), [4], "more than it may: its quota was raised");
+    }
+
+    #[test]
+    fn a_place_that_is_freed_where_none_is_left_wakes_nobody() {
+        let mut places = Places::new(2);
+        places.counted("app", 1, listed(&["there"]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Fits);
+        assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 2, limit: 2 });
+        assert_eq!(places.counted("app", 2, listed(&["there", "other"])), Vec::<i32>::new());
+        assert_eq!(places.freed("app", "there"), Vec::<i32>::new(), "it is the place of the one on its way");
+    }
+
+    #[test]
+    fn everybody_who_waited_for_the_count_asks_again() {
+        let mut places = Places::new(1);
+        for key in [1, 2] {
+            assert_eq!(places.fit("app", "a", &key), Fit::Unknown);
+        }
+        assert_eq!(places.counted("app", 1, None), [1, 2]);
+        for key in [1, 2] {
+            assert_eq!(places.fit("app", "a", &key), Fit::Unlisted);
+        }
+        // An app that was counted and cannot be listed is left to the service, its count kept.
+        assert_eq!(places.uncountable("app"), [1, 2]);
+        assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 1, limit: 1 });
+    }
 }
