@@ -274,6 +274,11 @@ mod tests {
     #[case(502, None, ErrorClass::ServiceError)]
     #[case(200, None, ErrorClass::ServiceError)]
     #[case(418, Some("SomethingNew"), ErrorClass::Rejected)]
+    #[case(408, None, ErrorClass::ServiceError)]
+    #[case(400, Some("ServerError"), ErrorClass::ServiceError)]
+    #[case(400, Some("InternalError"), ErrorClass::ServiceError)]
+    #[case(400, Some("ServiceUnavailable"), ErrorClass::ServiceError)]
+    #[case(403, Some("NoPermission"), ErrorClass::NotAuthorized)]
     #[case(599, Some("SomethingNew"), ErrorClass::ServiceError)]
     fn the_code_decides_and_the_status_only_where_there_is_none(
         #[case] status: u16,
@@ -281,5 +286,34 @@ mod tests {
         #[case] class: ErrorClass,
     ) {
         assert_eq!(classify(status, code), class);
+    }
+    fn refused(code: Option<&str>) -> ApiError {
+        let code = code.map(str::to_owned);
+        ApiError { status: 400, code, message: String::new(), request_id: None, retry_after: None, whole: true }
+    }
+
+    #[test]
+    fn a_parameter_is_missing_where_the_code_names_one() {
+        for code in ["MissingAppId", "MissingParameter"] {
+            assert!(refused(Some(code)).names_missing_parameter(), "{code}");
+        }
+        for code in [None, Some("InputInvalid"), Some("MissingSecurityToken"), Some("ServerError")] {
+            assert!(!refused(code).names_missing_parameter(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_names_every_failure_by_a_word() {
+        let transport = CallError::Transport { delivery: Delivery::Unknown, message: "time-out".into() };
+        for (error, word) in [
+            (CallError::Api(refused(Some("NoAuth"))), "NoAuth"),
+            (CallError::Again(Again::AsQuery, refused(Some("MissingAppId"))), "MissingAppId"),
+            (CallError::Api(refused(None)), "NoCode"),
+            (transport, "Unreachable"),
+            (CallError::Unsendable("long".into()), "Unsendable"),
+            (CallError::NoCredentials("none".into()), "NoCredentials"),
+        ] {
+            assert_eq!(error.code(), word);
+        }
     }
 }

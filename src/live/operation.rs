@@ -242,4 +242,76 @@ mod tests {
         let fields = GroupFields { administrators: Some(vec![]), ..GroupFields::default() };
         assert_eq!(Call::Create(group(), fields).request().encoded_params(), "Administrators=&AppId=demo&GroupId=g1");
     }
+    #[test]
+    fn every_field_is_sent_under_its_name() {
+        let here = || GroupRef { data_center: Some("cn-shanghai".into()), ..group() };
+        let fields = GroupFields {
+            group_name: Some("Room".into()),
+            group_info: Some("info".into()),
+            creator_id: Some("me".into()),
+            administrators: Some(vec!["u1".into()]),
+        };
+        let change = GroupChange { group_info: Some("info".into()), administrators: None };
+        let page = |status| {
+            let (app_id, data_center) = ("demo".to_owned(), Some("cn-shanghai".to_owned()));
+            Call::ListByPage(ListPage { app_id, data_center, status, page_number: 2, page_size: 50 })
+        };
+        let named = "AppId=demo&DataCenter=cn-shanghai";
+        let listed = "PageNumber=2&PageSize=50&SortType=1";
+        for (call, operation, method, writes, params) in [
+            (
+                Call::Create(here(), fields),
+                Operation::Create,
+                Method::Post,
+                true,
+                [
+                    "Administrators=u1&AppId=demo&CreatorId=me&DataCenter=cn-shanghai",
+                    "&GroupId=g1&GroupInfo=info&GroupName=Room",
+                ]
+                .concat(),
+            ),
+            (Call::Describe(here()), Operation::Describe, Method::Post, false, format!("{named}&GroupId=g1")),
+            (
+                Call::Modify(here(), change),
+                Operation::Modify,
+                Method::Post,
+                true,
+                format!("{named}&GroupId=g1&GroupInfo=info&ModifyAdmin=false&ModifyInfo=true"),
+            ),
+            (
+                Call::Delete(here(), Some("me".into())),
+                Operation::Delete,
+                Method::Post,
+                true,
+                format!("{named}&GroupId=g1&OperatorId=me"),
+            ),
+            (Call::Recover(here()), Operation::Recover, Method::Post, true, format!("{named}&GroupId=g1")),
+            (
+                page(GroupStatus::All),
+                Operation::ListByPage,
+                Method::Get,
+                false,
+                format!("{named}&GroupStatus=0&{listed}"),
+            ),
+            (
+                page(GroupStatus::Existing),
+                Operation::ListByPage,
+                Method::Get,
+                false,
+                format!("{named}&GroupStatus=1&{listed}"),
+            ),
+            (
+                page(GroupStatus::Deleted),
+                Operation::ListByPage,
+                Method::Get,
+                false,
+                format!("{named}&GroupStatus=2&{listed}"),
+            ),
+        ] {
+            let request = call.request();
+            assert_eq!(request.encoded_params(), params);
+            assert_eq!((call.operation(), request.method, call.writes()), (operation, method, writes), "{params}");
+            assert_eq!(request.action, operation.as_str());
+        }
+    }
 }
