@@ -220,4 +220,26 @@ mod tests {
         let mut due = Pass { not_before: Some(now), ..pass() };
         assert_eq!(due.early(&tried(1, none), now), None);
     }
+    #[test]
+    fn a_pass_is_one_over_one_object_and_one_group_and_hears_what_is_asked() {
+        let object = |uid: &str, group: &str, asked: Option<&str>| -> LiveMessageGroup {
+            let annotations =
+                asked.map(|asked| serde_json::json!({"live.alibabacloud.com/reconcile-requested-at": asked}));
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "room", "uid": uid, "annotations": annotations},
+                "spec": {"appId": "demo", "groupId": group},
+            }))
+            .unwrap()
+        };
+        let first = object("u1", "one", None);
+        let mut pass = Pass::over(&first);
+        assert_eq!((pass.uid(), pass.identity()), ("u1", Identity::of(&first).as_ref()));
+        assert!(pass.belongs_to(&object("u1", "one", Some("now"))));
+        assert!(!pass.belongs_to(&object("u2", "one", None)), "another object of that name");
+        assert!(!pass.belongs_to(&object("u1", "two", None)), "another group");
+        pass.hear(&object("u1", "one", Some("now")));
+        assert_eq!(pass.asked.as_deref(), Some("now"));
+        pass.hear(&first);
+        assert_eq!(pass.asked, None);
+    }
 }
