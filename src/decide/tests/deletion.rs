@@ -190,7 +190,7 @@ fn it_is_the_recorded_group_that_is_looked_at_in_its_data_center() {
 #[test]
 fn only_what_was_not_told_before_is_told_of_an_object_that_went_at_once() {
     let adopted = with(own(), json!({"status": {"origin": "Adopted"}}));
-    assert!(retained_at_once(&adopted).unwrap().contains("did not create it"));
+    assert!(retained_at_once(&adopted).unwrap().contains("not record that this object created it"));
     let told = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
     assert_eq!(retained_at_once(&with(adopted, told)), None);
 }
