@@ -81,6 +81,8 @@ fn a_failure_that_passes_keeps_an_applied_generation(
     );
     let after_edit = created(edited(json!({"groupInfo": "v2"})));
     assert_eq!(shown(&after_edit, vec![answer.clone()]), format!("{going_on} origin=Created observed=2"));
+    let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
+    assert_eq!(shown(&refused, vec![answer.clone()]), format!("{going_on} observed=1"), "it was never applied");
     let later = vec![Answer::Group(snapshot()), answer.clone()];
     assert_eq!(shown(&after_edit, later), format!("{going_on} origin=Created observed=2"));
     let End::Failed(failure, _) = play(&new, None, vec![answer.clone()]).0 else { panic!("it failed") };

@@ -162,6 +162,20 @@ fn the_moments_of_a_create_are_kept_until_a_create_time_is_told() {
 }
 
 #[test]
+fn a_recorded_create_time_is_that_of_the_groups_life() {
+    let created_at = |object: &LiveMessageGroup, answers| pass(object, answers).unwrap().created_at();
+    let asked = with(own(), json!({"metadata": {"generation": 3}}));
+    let untold = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
+    assert_eq!(created_at(&asked, vec![untold]), Some(at(100)), "what is not told changes nothing");
+    let retains = with(asked, json!({"spec": {"deletionPolicy": "Retain"}}));
+    assert_eq!(created_at(&retains, vec![none(), Answer::Created]), None, "the new group's is not known");
+    let left = pass(&retains, vec![none(), Answer::Lost]).unwrap();
+    assert_eq!((left.created_at(), left.attempt, left.origin), (None, None, None));
+    let moved = with(own(), json!({"metadata": {"generation": 3}, "spec": {"groupId": "room2"}}));
+    assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "that of another group");
+}
+
+#[test]
 fn an_heir_and_a_group_that_is_given_up_cost_no_call() {
     let heir = Holder { name: "ns/heir".into() };
     let handed = Release::HandedOver("ns/heir".into());

@@ -155,7 +155,7 @@ fn every_body_of_a_lost_create_is_remembered() {
         object.status = before(&object, &fields).map(|(status, _)| status);
         let attempt = object.attempt().unwrap();
         assert_eq!(attempt.started_at, at(100).to_string(), "the first one's time stays");
-        assert!(attempt.sent.len() <= 8 && before(&object, &fields).is_none());
+        assert!(attempt.sent.len() == (change + 2).min(8) && before(&object, &fields).is_none());
     }
     assert_eq!(
         record_before(&super::object(json!({})), &Facts::default(), &Call::Describe(group.clone()), at(1), at(1)),
@@ -264,6 +264,7 @@ fn only_a_body_whose_create_went_unheard_proves_anything() {
         (Err(never_sent), "Adopted"),
         (answer_of(&Answer::Lost), "Created"),
         (answer_of(&Answer::Refused(500, "ServerError")), "Created"),
+        (answer_of(&Answer::Refused(400, "SignatureNonceUsed")), "Created"),
     ];
     for (told, origin) in told {
         let (object, mut facts) = attempting();
@@ -309,6 +310,8 @@ fn an_attempt_of_which_nothing_came_ends_with_the_pass() {
     // While the operator goes on by itself it stays too: the next try is under it.
     let waiting = Verdict::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
     assert!(waiting.status(&object, None, at(NOW)).unwrap().attempt.is_some());
+    let stuck = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    assert_eq!(stuck.status(&object, None, at(NOW)).unwrap().attempt, None);
 }
 
 #[test]
