@@ -299,6 +299,12 @@ mod tests {
         places.forget(&1);
         assert!(!places.is_waited_for("app"));
         assert_eq!(places.freed("app", "there"), Vec::<i32>::new(), "who is gone is not woken");
+        places.counted("app", 1, listed(&["there"]));
+        assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 1, limit: 1 });
+        assert_eq!(places.fit("app", "b", &2), Fit::Full { used: 1, limit: 1 });
+        assert_eq!(places.freed("app", "there"), [1]);
+        assert_eq!(places.fit("app", "b", &2), Fit::Fits, "it was faster");
+        assert!(!places.is_waited_for("app"));
         assert_eq!(places.limit(), 1);
     }
 
@@ -344,6 +350,7 @@ mod tests {
         for key in [1, 2] {
             assert_eq!(places.fit("app", "a", &key), Fit::Unlisted);
         }
+        assert_eq!(places.counted("app", 1, None), Vec::<i32>::new(), "they wait for the list");
         // An app that was counted and cannot be listed is left to the service, its count kept.
         assert_eq!(places.uncountable("app"), [1, 2]);
         assert_eq!(places.fit("app", "a", &1), Fit::Full { used: 1, limit: 1 });

@@ -417,3 +417,16 @@ fn a_list_contradicts_the_objects_of_its_account_that_name_the_group_and_stay() 
     );
     assert_eq!(index.by_account(), HashMap::from([(Key::new("ns", "team"), 1)]));
 }
+
+#[test]
+fn one_that_comes_with_an_older_record_tells_who_held_the_group_and_nobody_else() {
+    let mut index = Index::default();
+    let (young, young_object) = object("young", 2, json!({}));
+    assert_eq!(index.observe(&young, &young_object, 0), []);
+    let (younger, younger_object) = object("younger", 3, ready("Conflict"));
+    assert_eq!(index.observe(&younger, &younger_object, 0), [], "who holds the group still does");
+    let (old, old_object) = object("old", 1, origin());
+    assert_eq!(index.observe(&old, &old_object, 0), [young, younger], "each may have to tell of another holder");
+    let app = App::new(&AccountKey::Own, "demo");
+    assert!(!index.has_recorded(&app), "none of them has told how its group is");
+}

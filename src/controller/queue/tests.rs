@@ -25,6 +25,11 @@ fn first_in_first_out_inside_a_lane() {
     for key in 0..100 {
         queue.add(&key, LANES[key as usize % 3]);
     }
+    // Who is told of once more keeps its place.
+    for key in (0..100).rev() {
+        queue.add(&key, LANES[key as usize % 3]);
+    }
+    assert_eq!(queue.waiting(), 100);
     let mut served: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for key in drain(&mut queue) {
         served.entry(key % 3).or_default().push(key);
