@@ -175,4 +175,26 @@ mod tests {
         assert_eq!(window.grant(granted + at(1000)), Grant::NotBefore(granted + at(2000)));
         assert_eq!(window.grant(granted + at(2000)), Grant::Now);
     }
+    #[test]
+    fn beside_a_neighbour_nothing_is_made_up_for() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start);
+        let mut now = start + at(1000);
+        for fate in (0..50).map(|_| Fate::Answered).chain([Fate::Throttled(None)]) {
+            assert_eq!(window.grant(now), Grant::Now);
+            window.give_back(fate, now);
+            now += at(20);
+        }
+        now += at(40);
+        assert!(window.rate(now) < 50.0);
+        assert_eq!(window.grant(now), Grant::Now, "40 ms late");
+        let next = window.grant(now + at(1));
+        assert!(matches!(next, Grant::NotBefore(moment) if moment > now + at(20)), "{next:?}");
+    }
+
+    #[test]
+    fn a_window_has_a_permit_at_least() {
+        let start = Instant::now();
+        assert_eq!(Window::new(0, start).grant(start + SECOND), Grant::Now);
+    }
 }
