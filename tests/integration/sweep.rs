@@ -181,12 +181,14 @@ async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() ->
     let args = ["--sweep-interval=168h", "--groups-per-app=12", "--requests-per-second=1"];
     world.options.args.extend(args.map(str::to_owned));
     world.start()?;
-    // The last of twelve has its place, and waits twelve seconds for its permit.
-    for number in 0..12 {
+    for number in 0..11 {
         world.create(&format!("room{number:02}"), json!({})).await?;
     }
     world.count_of("Created", 1, PATIENCE).await?;
+    // It has the last place, and waits for its permit behind ten others, for ten seconds.
     let waiting = "room11";
+    world.create(waiting, json!({})).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let pause = |pause: Option<&str>| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": pause}}});
     world.patch(waiting, pause(Some("true"))).await?;
     world.count_of("Created", 11, PATIENCE).await?;

@@ -1,7 +1,7 @@
 //! Who waits while credentials are being loaded. To load them may take as long as a call to STS may: no worker waits for
 //! it, or a few accounts whose credentials do not come would hold up all others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::account::Account;
 use super::key::AccountId;
 use crate::controller::key::Key;
+use crate::controller::line::Line;
 use crate::controller::locked::locked;
 
 /// The accounts whose credentials are being loaded, and who waits for them.
@@ -21,7 +22,7 @@ pub struct Loading {
 #[derive(Debug, Default)]
 struct State {
     begun: Vec<Arc<Account>>,
-    waiting: HashMap<AccountId, HashSet<Key>>,
+    waiting: HashMap<AccountId, Line<Key>>,
 }
 
 impl Loading {
@@ -29,7 +30,8 @@ impl Loading {
     pub fn wait(&self, account: &Arc<Account>, object: Option<&Key>) {
         let mut state = locked(&self.state);
         let known = state.waiting.contains_key(&account.id());
-        state.waiting.entry(account.id()).or_default().extend(object.cloned());
+        let waiting = state.waiting.entry(account.id()).or_default();
+        object.into_iter().for_each(|object| waiting.push(object));
         if !known {
             state.begun.push(Arc::clone(account));
             self.bell.notify_one();
@@ -47,8 +49,8 @@ impl Loading {
         }
     }
 
-    /// They are loaded or known to be missing; who waited for them.
-    pub fn end(&self, account: AccountId) -> HashSet<Key> {
-        locked(&self.state).waiting.remove(&account).unwrap_or_default()
+    /// They are loaded or known to be missing; who waited for them, in the order in which they came.
+    pub fn end(&self, account: AccountId) -> Vec<Key> {
+        locked(&self.state).waiting.remove(&account).map_or_else(Vec::new, |mut waiting| waiting.take(usize::MAX))
     }
 }

@@ -24,6 +24,7 @@ pub use limits::{Numbers, Own, Permits, Rate};
 pub use loading::Loading;
 
 use super::key::Key;
+use super::line::Line;
 use super::locked::locked;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
 use crate::live::{ClientOptions, Endpoint};
@@ -97,7 +98,7 @@ struct Entry {
     /// Why calls cannot be made, whatever the credentials.
     invalid: Option<String>,
     /// Objects that wait for it.
-    waiting: HashSet<Key>,
+    waiting: Line<Key>,
     gone: CancellationToken,
     dispatched: bool,
 }
@@ -190,7 +191,7 @@ impl Accounts {
     /// The object waits for this account: it is woken when it can be used.
     pub fn wait(&self, account: &AccountKey, object: &Key) {
         if let AccountKey::Named(key) = account {
-            locked(&self.named).entry(key).waiting.insert(object.clone());
+            locked(&self.named).entry(key).waiting.push(object);
             self.bell.notify_one();
         }
     }
@@ -202,10 +203,10 @@ impl Accounts {
         }
     }
 
-    /// The objects that waited for this account.
+    /// The objects that waited for this account, in the order in which they came.
     pub fn take_waiting(&self, key: &Key) -> Vec<Key> {
         let mut named = locked(&self.named);
-        named.entries.get_mut(key).map_or_else(Vec::new, |entry| entry.waiting.drain().collect())
+        named.entries.get_mut(key).map_or_else(Vec::new, |entry| entry.waiting.take(usize::MAX))
     }
 
     /// Takes in a LiveAccount as seen just now. Whether it is another one than before.
@@ -328,7 +329,7 @@ impl Named {
                 seen: None,
                 account: None,
                 invalid: None,
-                waiting: HashSet::new(),
+                waiting: Line::default(),
                 gone: CancellationToken::new(),
                 dispatched: false,
             }
