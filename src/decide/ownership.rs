@@ -33,7 +33,7 @@ pub(super) fn digest_of_fields(fields: &GroupFields) -> String {
     digest(&text(&fields.group_name), &text(&fields.group_info), &text(&fields.creator_id), &administrators)
 }
 
-fn digest_of_group(group: &GroupSnapshot) -> String {
+pub(super) fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 

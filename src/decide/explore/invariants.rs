@@ -3,7 +3,8 @@
 use super::Explorer;
 use super::index::other_of;
 use super::service::target;
-use super::world::{FOREIGN, Pass, Shown, State, Stored, World};
+use super::world::{FOREIGN, Group, Pass, Shown, State, Stored, World};
+use crate::decide::ownership::digest_of_group;
 use crate::decide::{Facts, Release};
 use crate::live::{Call, Operation};
 use crate::resources::{ConditionStatus, ManagementPolicy, Reason};
@@ -158,7 +159,8 @@ impl Explorer {
     /// Before an object is let go.
     pub fn check_release(&mut self, world: &World, i: usize, read: &Stored, release: &Release) {
         let (slot, group) = (world.slots[i], world.groups[usize::from(read.id)]);
-        let own = slot.told && self.brief(read).proven && group.state == State::Live && group.maker == read.uid;
+        let known = slot.told && self.brief(read).proven || !slot.gone && self.attempted(read, &group);
+        let own = known && group.state == State::Live && group.maker == read.uid;
         let given_up = read.abandoned || slot.given_up;
         let right = match release {
             Release::HandedOver(_) => world.slots[1 - i].record.is_some_and(|heir| heir.id == read.id),
@@ -168,6 +170,15 @@ impl Explorer {
             Release::Gone | Release::Retained(_) => !own || !read.deletes(),
         };
         self.must(Invariant::LetGo, right, || format!("object {} is let go: {release:?}", read.uid));
+    }
+
+    /// Whether an open attempt of this object was begun before the group was made, and sent just what it is.
+    fn attempted(&mut self, read: &Stored, group: &Group) -> bool {
+        let (brief, object, shown) = (self.brief(read), self.library.object(read), group.snapshot(read.id));
+        let attempt = object.attempt().filter(|attempt| attempt.is_open() && brief.recorded == Some(read.id));
+        attempt.is_some_and(|attempt| {
+            attempt.started_at.parse().ok() <= shown.create_time && attempt.sent.contains(&digest_of_group(&shown))
+        })
     }
 
     /// In every world.

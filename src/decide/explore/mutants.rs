@@ -123,6 +123,16 @@ fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Acti
     }
 }
 
+/// Deletes only what is recorded as created: not what an attempt made whose answer was lost.
+fn forgetful(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
+    match decide(object, facts, other) {
+        Action::Call(Call::Delete(..)) if object.origin().is_none() && facts.created_after().is_none() => {
+            Action::Release(Release::Retained("nothing is recorded".to_owned()))
+        }
+        action => action,
+    }
+}
+
 struct Mutant {
     name: &'static str,
     options: Options,
@@ -168,6 +178,7 @@ fn mutants() -> Vec<Mutant> {
         controls("forgets after a failed write", forgets, manage(2), TrueOrigin),
         controls("tells of the newest generation", newest, manage(2), TrueStatus),
         decides("lets every object go at once", lax, delete(2), LetGo),
+        decides("leaves what an unheard create made", forgetful, delete(3), LetGo),
     ]
 }
 
