@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::by_hand::ByHand;
 use crate::support::Result;
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 const NOT_RECORDED: &str = "stays: its status does not record that this object created it (status.origin)";
 
@@ -22,7 +22,7 @@ async fn created() -> Result<(World<'static>, LiveMessageGroup, GroupSnapshot)> 
     let asked = json!({"live.alibabacloud.com/reconcile-requested-at": "before the backup", "team": "video"});
     world.patch("room", json!({"metadata": {"annotations": asked}})).await?;
     let handled = async || Ok(world.api.get("room").await?.status.unwrap().last_handled_reconcile_at.is_some());
-    world.until("the request to be handled", 20, handled).await?;
+    world.until("the request to be handled", PATIENCE, handled).await?;
     let room = world.api.get("room").await?;
     assert_eq!(room.metadata.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
     let group = ByHand::at(&world)?.describe("room").await?;
@@ -65,7 +65,7 @@ async fn adopted_and_retained(world: &World<'_>, group: &GroupSnapshot) -> Resul
     let room = world.ready("room", "True", "AlreadyExists").await?;
     assert_eq!(room.origin(), Some(&Origin::Adopted));
     let released = async || Ok(world.api.get("room").await?.metadata.finalizers.is_none());
-    world.until("the finalizer to go", 20, released).await?;
+    world.until("the finalizer to go", PATIENCE, released).await?;
     let annotations = world.api.get("room").await?.metadata.annotations.unwrap_or_default();
     assert_eq!(annotations.get("team").map(String::as_str), Some("video"));
     assert_eq!(changes(world)?, 0, "taken over without a change");
@@ -78,7 +78,7 @@ async fn retained(world: &World<'_>, group: &GroupSnapshot) -> Result<()> {
     let of = ["get", "events", "-n", &world.namespace, "--field-selector", "reason=Retained"];
     let of = [&of[..], &["-o", "jsonpath={.items[*].message}"]].concat();
     let told = async || Ok(world.control_plane.kubectl(&of)?.ends_with(NOT_RECORDED));
-    world.until("the event of the deletion", 20, told).await?;
+    world.until("the event of the deletion", PATIENCE, told).await?;
     assert_eq!(&ByHand::at(world)?.describe("room").await?, group);
     assert_eq!(changes(world)?, 0);
     Ok(())
@@ -106,7 +106,7 @@ async fn an_object_whose_status_was_wiped_before_its_deletion_goes_and_leaves_it
     write_status(&world, &Value::Null)?;
     world.api.delete("room", &DeleteParams::default()).await?;
     world.start()?;
-    world.until("the object to go", 20, async || Ok(world.api.get_opt("room").await?.is_none())).await?;
+    world.until("the object to go", PATIENCE, async || Ok(world.api.get_opt("room").await?.is_none())).await?;
     retained(&world, &group).await
 }
 

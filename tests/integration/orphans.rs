@@ -5,15 +5,20 @@ use serde_json::json;
 use crate::by_hand::ByHand;
 use crate::metrics::scrape;
 use crate::support::{EmulatorOptions, Result};
-use crate::world::{APP, World, app};
+use crate::world::{APP, PATIENCE, World, app};
 
 const CREATE: &str = "CreateLiveMessageGroup";
 const RECOVER: &str = "RecoverLiveMessageDeletedGroup";
 
-/// Every answer takes its time, so that something can happen before it.
-async fn slow(groups: &[&str]) -> Result<World<'static>> {
+/// A call that is out for long enough.
+const SLOW: &str = "slow=10000,times=1";
+
+/// A world in which calls are answered so.
+async fn world_with(groups: &[&str], faults: &[&str]) -> Result<World<'static>> {
     let groups = groups.iter().map(|group| format!("{APP}/{group}")).collect();
-    let mut world = World::with(EmulatorOptions { groups, args: vec!["--latency-ms=2500".into()], ..app() }).await?;
+    let mut world = World::with(EmulatorOptions { groups, ..app() }).await?;
+    world.options.args.push("--request-timeout=60s".into());
+    world.emulator.faults(faults)?;
     world.start()?;
     Ok(world)
 }
@@ -24,23 +29,34 @@ async fn orphaned(world: &World<'_>) -> Result<f64> {
 
 /// Waits until one orphan is counted, and looks whether its event names the group.
 async fn told(world: &World<'_>, id: &str) -> Result<()> {
-    world.until("the orphan to be counted", 20, async || Ok(orphaned(world).await? == 1.0)).await?;
+    world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(world).await? == 1.0)).await?;
     let note =
         format!("group {id} of app {APP} was made or changed for an identity that the spec no longer names; it stays");
     let of = ["get", "events", "-n", &world.namespace, "--field-selector", "reason=Orphaned,type=Warning"];
     let of = [&of[..], &["-o", "jsonpath={.items[*].message}"]].concat();
     let one = async || Ok(world.control_plane.kubectl(&of)? == note);
-    world.until("the event of the orphan", 20, one).await
+    world.until("the event of the orphan", PATIENCE, one).await
+}
+
+/// The object names another group while this call for the one before is out.
+async fn is_edited_while(world: &World<'_>, operation: &str) -> Result<()> {
+    world.until("the call to be sent", PATIENCE, async || Ok(world.in_flight(operation) == 1)).await?;
+    world.patch("room", json!({"spec": {"groupId": "after"}})).await?;
+    let room = world.ready("room", "True", "Created").await?;
+    assert_eq!(room.status.and_then(|status| status.group_id).as_deref(), Some("after"));
+    told(world, "before").await?;
+    assert!(!ByHand::at(world)?.describe("before").await?.deleted, "it stays");
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_group_that_is_created_for_an_object_that_was_deleted_meanwhile_is_counted() -> Result<()> {
-    let world = slow(&[]).await?;
+    let world = world_with(&[], &[&format!("{CREATE}:{SLOW}")]).await?;
     world.create("room", json!({})).await?;
-    world.until("the create to be sent", 20, async || Ok(world.in_flight(CREATE) == 1)).await?;
+    world.until("the create to be sent", PATIENCE, async || Ok(world.in_flight(CREATE) == 1)).await?;
     assert_eq!(orphaned(&world).await?, 0.0);
-    world.control_plane.kubectl(&["delete", "lmg", "room", "-n", &world.namespace, "--force", "--timeout=5s"])?;
-    world.until("the orphan to be counted", 20, async || Ok(orphaned(&world).await? == 1.0)).await?;
+    world.control_plane.kubectl(&["delete", "lmg", "room", "-n", &world.namespace, "--force", "--timeout=60s"])?;
+    world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(&world).await? == 1.0)).await?;
     assert!(world.log().contains("orphaned: the group was made or changed for an object that is gone"));
     assert!(!ByHand::at(&world)?.describe("room").await?.deleted, "it stays");
     Ok(())
@@ -48,33 +64,21 @@ async fn a_group_that_is_created_for_an_object_that_was_deleted_meanwhile_is_cou
 
 #[tokio::test]
 async fn a_group_that_is_created_for_an_identity_that_was_edited_meanwhile_is_told() -> Result<()> {
-    let world = slow(&[]).await?;
     // Refused at first, it may be edited; and it is while the next try is out.
-    world.emulator.faults(&["CreateLiveMessageGroup:error=400/InputInvalid,times=1"])?;
+    let world = world_with(&[], &[&format!("{CREATE}:error=400/InputInvalid,times=1")]).await?;
     world.create("room", json!({"groupId": "before"})).await?;
     world.ready("room", "False", "InvalidInput").await?;
+    world.emulator.faults(&[&format!("{CREATE}:{SLOW}")])?;
     let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
     world.patch("room", asked).await?;
-    world.until("the create to be sent", 20, async || Ok(world.in_flight(CREATE) == 1)).await?;
-    world.patch("room", json!({"spec": {"groupId": "after"}})).await?;
-    let room = world.ready("room", "True", "Created").await?;
-    assert_eq!(room.status.and_then(|status| status.group_id).as_deref(), Some("after"));
-    told(&world, "before").await?;
-    assert!(!ByHand::at(&world)?.describe("before").await?.deleted, "it stays");
-    Ok(())
+    is_edited_while(&world, CREATE).await
 }
 
 #[tokio::test]
 async fn a_group_that_is_recovered_for_an_identity_that_was_edited_meanwhile_is_told() -> Result<()> {
-    let world = slow(&["before:deleted"]).await?;
+    let world = world_with(&["before:deleted"], &[&format!("{RECOVER}:{SLOW}")]).await?;
     world.create("room", json!({"groupId": "before"})).await?;
     world.ready("room", "False", "GroupDeleted").await?;
     world.patch("room", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
-    world.until("the recovery to be sent", 20, async || Ok(world.in_flight(RECOVER) == 1)).await?;
-    world.patch("room", json!({"spec": {"groupId": "after"}})).await?;
-    let room = world.ready("room", "True", "Created").await?;
-    assert_eq!(room.status.and_then(|status| status.group_id).as_deref(), Some("after"));
-    told(&world, "before").await?;
-    assert!(!ByHand::at(&world)?.describe("before").await?.deleted, "it stays");
-    Ok(())
+    is_edited_while(&world, RECOVER).await
 }

@@ -114,7 +114,8 @@ fn vanished(reconciler: &Reconciler, key: &Key) {
     }
 }
 
-/// Another account under this name, or none: what was known of the old one's credentials, permissions, apps and their places does not hold.
+/// Another account under this name, or none: what was known of the old one's credentials, permissions, apps and their
+/// places does not hold.
 fn changed(reconciler: &Reconciler, key: &Key) {
     let account = AccountKey::Named(key.clone());
     let parked = reconciler.gates().release(&account.scoped(""));
