@@ -310,8 +310,12 @@ async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one()
     account(&world, "team", json!({}))?;
     for (name, reason) in [("first", "Created"), ("second", "QuotaExceeded")] {
         world.create(name, of("team")).await?;
-        world.count_of(reason, 1, 20).await?;
+        world.count_of(reason, 1, PATIENCE).await?;
     }
+    // Or it might be the first to make its group in the other app.
+    world.patch("first", json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})).await?;
+    let paused = async || Ok(condition(&world.api.get("first").await?, ConditionType::Paused)[0] == "True");
+    world.until("the pause to be told", PATIENCE, paused).await?;
     account(&world, "team", json!({"endpoint": other.url()}))?;
     world.ready("second", "True", "Created").await?;
     Ok(())

@@ -14,6 +14,8 @@ use crate::world::{APP, PATIENCE, World, app, condition};
 /// Short enough for a test; the default is ten minutes.
 const INTERVAL: &str = "--sweep-interval=3s";
 
+const LIST: &str = "ListLiveMessageGroupByPage";
+
 #[tokio::test]
 async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Result<()> {
     let mut world = World::new(&[]).await?;
@@ -53,7 +55,9 @@ async fn objects_that_name_the_wrong_data_center_hide_no_change_of_the_others() 
     }
     let hand = ByHand::at(&world)?;
     hand.set_info("right", "theirs").await?;
-    world.until("the change to be corrected", 20, async || Ok(hand.describe("right").await?.group_info == "ours")).await
+    world
+        .until("the change to be corrected", PATIENCE, async || Ok(hand.describe("right").await?.group_info == "ours"))
+        .await
 }
 
 #[tokio::test]
@@ -63,25 +67,22 @@ async fn a_change_that_was_given_up_costs_no_call_and_is_seen_when_it_is_taken_a
     world.start()?;
     world.create("room", json!({"groupInfo": "new"})).await?;
     let room = world.ready("room", "True", "Created").await?;
+    // The emulator takes every change: the record of one that it did not take is written by hand, while nobody looks.
+    world.stop()?;
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
-    // The emulator takes every change: the record of one that it did not take is written by hand.
     let mut conditions = room.status.unwrap_or_default().conditions;
     let sync = conditions.iter_mut().find(|condition| condition.type_ == "InSync").unwrap();
     (sync.status, sync.reason) = ("False".to_owned(), "ChangeNotTaken".to_owned());
     let status = Patch::Merge(json!({"status": {"conditions": conditions}}));
     world.api.patch_status("room", &PatchParams::default(), &status).await?;
-    // It may have been described just before.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
-    world.api.patch_status("room", &PatchParams::default(), &status).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let calls = world.requests()?.len();
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    let (calls, lists) = (world.requests()?.len(), world.called(LIST)?.len());
+    world.start()?;
+    world.until("three sweeps", PATIENCE, async || Ok(world.called(LIST)?.len() >= lists + 3)).await?;
     assert_eq!(world.requests()?.len(), calls, "the list shows what is known");
 
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "new"}))?;
     let in_sync = async || Ok(condition(&world.api.get("room").await?, ConditionType::InSync) == ["True", "InSync"]);
-    world.until("it to be told", 10, in_sync).await?;
+    world.until("it to be told", PATIENCE, in_sync).await?;
     assert_eq!(world.requests()?.len(), calls + 1, "one look");
     Ok(())
 }
@@ -214,7 +215,7 @@ async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result
     let earlier = world.emulator.requests()?.len();
     world.start()?;
     let later = || -> Result<Vec<Request>> { Ok(world.emulator.requests()?.split_off(earlier)) };
-    let is_list = |request: &Request| request.operation == "ListLiveMessageGroupByPage";
+    let is_list = |request: &Request| request.operation == LIST;
     world.until("the sweep to begin", PATIENCE, async || Ok(later()?.iter().any(is_list))).await?;
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
