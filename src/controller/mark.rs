@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use crate::decide::MUTABLE;
 use crate::live::GroupSnapshot;
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason};
 
@@ -26,8 +27,8 @@ pub struct Mark {
     pub data_center: Option<&'static str>,
     info: Option<u64>,
     administrators: Option<u64>,
-    /// The group differs from the spec, and is left so.
-    gave_up: bool,
+    /// Whether the group differs from the spec in these fields, and is left so.
+    gave_up: [bool; 2],
 }
 
 impl Mark {
@@ -48,7 +49,7 @@ impl Mark {
             data_center: object.spec.data_center.map(|center| center.as_str()),
             info: info.map(|info| hash_of(&[info.as_str()])),
             administrators: administrators.map(|list| hash_of_set(list)),
-            gave_up: managed && object.has_given_up(),
+            gave_up: MUTABLE.map(|field| managed && object.has_given_up(field)),
         }
     }
 
@@ -61,7 +62,7 @@ impl Mark {
                 let info = self.info.is_some_and(|info| info != hash_of(&[group.group_info.as_str()]));
                 let list = self.administrators.is_some_and(|list| list != hash_of_set(&group.administrators));
                 // What was given up may have been taken later, or done by somebody else.
-                group.deleted || (info || list) != self.gave_up
+                group.deleted || [info, list] != self.gave_up
             }
         }
     }
@@ -150,9 +151,7 @@ mod tests {
 
     #[test]
     fn fields_that_are_not_kept_in_sync_contradict_nothing() {
-        let given_up = json!({"status": {"conditions": [
-            condition("Ready", "True", "Created"), condition("InSync", "False", "ChangeNotTaken"),
-        ]}});
+        let given_up = given_up("the change of groupInfo and administrators was not taken");
         let [create_only, observe] =
             ["CreateOnly", "Observe"].map(|policy| json!({"spec": {"managementPolicy": policy}}));
         for change in [given_up, create_only, observe] {
@@ -164,6 +163,22 @@ mod tests {
             condition("Ready", "True", "Created"), condition("InSync", "False", "ImmutableFieldsDiffer"),
         ]}});
         assert!(mark(differs).is_contradicted_by(&group("v2", &["a", "b"], false)), "these are still kept");
+    }
+
+    /// A change that the service did not take, told in these words.
+    fn given_up(message: &str) -> Value {
+        let mut sync = condition("InSync", "False", "ChangeNotTaken");
+        sync["message"] = json!(message);
+        json!({"status": {"conditions": [condition("Ready", "True", "Created"), sync]}})
+    }
+
+    #[test]
+    fn a_field_that_was_given_up_is_to_be_as_it_was_and_the_other_one_as_the_spec_says() {
+        let mark = mark(given_up("the change of groupInfo was not taken"));
+        assert!(!mark.is_contradicted_by(&group("v0", &["a", "b"], false)));
+        assert!(mark.is_contradicted_by(&group("v0", &["c"], false)), "the other one is kept");
+        assert!(mark.is_contradicted_by(&group("v1", &["a", "b"], false)), "it was taken after all");
+        assert!(mark.is_contradicted_by(&group("v1", &["c"], false)));
     }
 
     #[test]

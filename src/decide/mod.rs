@@ -36,6 +36,9 @@ use ownership::{attempt_made, is_another_life, may_delete, wants_finalizer};
 /// How often a change is sent before a field that stays as it was is given up: once, and once more.
 const MODIFY_ATTEMPTS: u8 = 2;
 
+/// The fields of a group that the Live API can change.
+pub const MUTABLE: [&str; 2] = ["groupInfo", "administrators"];
+
 /// What to do next for an object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -158,7 +161,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
 /// Where only a person could go on, or a change was given up, that still holds.
 fn owes_a_look(object: &LiveMessageGroup) -> bool {
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    ready == Some(ConditionStatus::True) && !object.has_given_up()
+    ready == Some(ConditionStatus::True) && !MUTABLE.iter().any(|field| object.has_given_up(field))
 }
 
 fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
@@ -221,9 +224,9 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     }
     let change = desired.difference(group);
     let generation = object.metadata.generation.unwrap_or_default();
-    let given_up = object.has_given_up() && is_observed(object) && !object.reconcile_is_requested();
-    if !change.is_empty() && !given_up && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
-        return Action::Call(Call::Modify(desired.group.clone(), change));
+    let untried = untried(object, change.clone());
+    if !untried.is_empty() && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
+        return Action::Call(Call::Modify(desired.group.clone(), untried));
     }
     if !change.is_empty() {
         return live(Some(Sync::NotTaken(changed_fields(&change))));
@@ -232,10 +235,21 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     live(Some(if fields.is_empty() { Sync::Equal } else { Sync::ImmutableDiffer(fields) }))
 }
 
+/// What of a change was not given up.
+fn untried(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
+    let anew = !is_observed(object) || object.reconcile_is_requested();
+    let [info, administrators] = MUTABLE.map(|field| anew || !object.has_given_up(field));
+    GroupChange {
+        group_info: change.group_info.filter(|_| info),
+        administrators: change.administrators.filter(|_| administrators),
+    }
+}
+
 fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
-    let info = change.group_info.as_ref().map(|_| "groupInfo");
-    let admins = change.administrators.as_ref().map(|_| "administrators");
-    info.into_iter().chain(admins).collect()
+    let [info, administrators] = MUTABLE;
+    let info = change.group_info.as_ref().map(|_| info);
+    let administrators = change.administrators.as_ref().map(|_| administrators);
+    info.into_iter().chain(administrators).collect()
 }
 
 /// The origin of the group as the pass knows it: what this pass found out, else what is recorded for this very

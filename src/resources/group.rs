@@ -211,11 +211,13 @@ impl LiveMessageGroup {
         self.condition(ConditionType::Ready)?.reason.parse().ok()
     }
 
-    /// Whether the record says that the Live API did not take a change of this very generation: it is not sent again
-    /// before the spec changes.
-    pub fn has_given_up(&self) -> bool {
+    /// Whether the record says that the Live API did not take a change of this field in this very generation: it is not
+    /// sent again before the spec changes or a reconcile is asked for.
+    pub fn has_given_up(&self, field: &str) -> bool {
         self.condition(ConditionType::InSync).is_some_and(|sync| {
-            sync.reason == Reason::ChangeNotTaken.as_str() && sync.observed_generation == self.metadata.generation
+            sync.reason == Reason::ChangeNotTaken.as_str()
+                && sync.observed_generation == self.metadata.generation
+                && sync.message.contains(field)
         })
     }
 

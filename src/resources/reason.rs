@@ -138,7 +138,7 @@ reasons! {
     ImmutableFieldsDiffer: Ready::Unchanged, Progress::Settled,
         "The adopted group differs in fields that the Live API cannot change; the message names them. Take the group's values into a new object, or live with the difference.";
     ChangeNotTaken: Ready::Unchanged, Progress::Settled,
-        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes, and tells when the group shows the new one after all.";
+        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is asked for, and tells when the group shows the new one after all.";
     Paused: Ready::Unchanged, Progress::Settled,
         "The annotation live.alibabacloud.com/paused is \"true\": no call is made except for a deletion. Remove it to go on.";
 }

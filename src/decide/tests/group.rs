@@ -133,6 +133,12 @@ fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_ch
         verdict.status(&left, None, at(0))
     };
     assert_eq!(look(half.clone()).map(|status| line(&status)), None);
+    // What was taken is kept, and that alone is sent.
+    let mut facts = seen.clone();
+    let drifted = GroupSnapshot { administrators: vec!["theirs".to_owned()], ..half.clone() };
+    learn(&mut facts, &left, &[Answer::Group(drifted)]);
+    let Action::Call(Call::Modify(_, change)) = decide(&left, &facts, None) else { panic!("it is corrected") };
+    assert_eq!((change.group_info, change.administrators.is_some()), (None, true));
     let late = look(GroupSnapshot { group_info: "v2".into(), ..half.clone() });
     let healed = "Ready=True/Created InSync=True/InSync origin=Created observed=2";
     assert_eq!(late.map(|status| line(&status)).as_deref(), Some(healed));

@@ -178,7 +178,7 @@ impl<'a> Writer<'a> {
                 Reason::ChangeNotTaken,
                 format!(
                     "the Live API accepted the change of {} twice, but the group still shows the old value; \
-                     the operator tries again when the spec changes",
+                     the operator tries again when the spec changes or a reconcile is asked for",
                     fields.join(" and ")
                 ),
             ),
