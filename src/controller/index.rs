@@ -355,8 +355,7 @@ impl Index {
         let members = self.groups.get(&identity);
         let suspects = members.into_iter().flatten().filter_map(|key| {
             let record = self.records.get(key)?;
-            let contradicted =
-                record.account == app.account && !record.deleting && record.mark.is_contradicted_by(group);
+            let contradicted = record.account == app.account && record.mark.is_contradicted_by(group);
             contradicted.then(|| (key.clone(), record.mark.expected))
         });
         suspects.collect()

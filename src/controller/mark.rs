@@ -36,7 +36,7 @@ impl Mark {
     pub fn of(object: &LiveMessageGroup, recorded: bool) -> Self {
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let expected = match object.ready_reason() {
-            _ if !recorded || object.is_paused() => Expected::Nothing,
+            _ if !recorded || object.is_paused() || object.is_deleting() => Expected::Nothing,
             Some(Reason::GroupDeleted | Reason::GroupNotFound) => Expected::Gone,
             _ if ready == Some(ConditionStatus::True) => Expected::Live,
             _ => Expected::Nothing,
@@ -179,6 +179,12 @@ mod tests {
         assert!(mark.is_contradicted_by(&group("v0", &["c"], false)), "the other one is kept");
         assert!(mark.is_contradicted_by(&group("v1", &["a", "b"], false)), "it was taken after all");
         assert!(mark.is_contradicted_by(&group("v1", &["c"], false)));
+    }
+
+    #[test]
+    fn an_object_that_is_being_deleted_expects_nothing_of_a_list() {
+        let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+        assert_eq!(mark(going).expected, Expected::Nothing);
     }
 
     #[test]
