@@ -131,10 +131,18 @@ impl Drop for Ended {
     }
 }
 
+/// Lists an app, from the beginning where its account became another one meanwhile.
 async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval: Duration) {
+    while !is_swept(reconciler, app, want, interval).await {}
+}
+
+/// Lists an app, unless there is no need to. Not so where its account became another one before the end: what was listed
+/// is that of another app.
+async fn is_swept(reconciler: &Reconciler, app: &App, want: Option<Want>, interval: Duration) -> bool {
     if want.is_none() && !reconciler.index().has_recorded(app) && !reconciler.places().is_waited_for(&app.scope()) {
         // Nothing that a list could tell anybody.
-        return reconciler.swept.done(app, SystemTime::now());
+        reconciler.swept.done(app, SystemTime::now());
+        return true;
     }
     let gate = gate_of(GateKind::Credentials, &app.account, &app.id, None);
     let account = reconciler.accounts.get(&app.account, false).ok().filter(|account| !account.is_withdrawn());
@@ -142,14 +150,20 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
         // Who asks for an account that is not there says so itself.
         ended(reconciler, want, "skipped");
         let woken = reconciler.places().uncountable(&app.scope());
-        return reconciler.wake_all(woken);
+        reconciler.wake_all(woken);
+        return true;
     };
     if want.is_none() && (reconciler.gates().is_shut(&gate) || account.proof().was_just_rejected()) {
         // One probe a minute is the only call while the credentials are refused.
-        return ended(reconciler, want, "skipped");
+        ended(reconciler, want, "skipped");
+        return true;
     }
     let recorded = reconciler.index().recorded_in(app);
-    match list(reconciler, &account, app, want, interval, recorded.len()).await {
+    let listed = list(reconciler, &account, app, want, interval, recorded.len()).await;
+    if reconciler.accounts.get(&app.account, false).is_ok_and(|now| !Arc::ptr_eq(&now, &account)) {
+        return false;
+    }
+    match listed {
         Ok(Listed::Whole { total, ids }) => {
             // What is recorded as gone and is not listed is gone.
             let live = recorded.iter().filter(|(_, _, expected)| *expected == Expected::Live);
@@ -180,6 +194,7 @@ async fn sweep(reconciler: &Reconciler, app: &App, want: Option<Want>, interval:
             reconciler.wake_all(woken);
         }
     }
+    true
 }
 
 /// Counts a sweep; what somebody waits for is none.
