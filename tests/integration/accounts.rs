@@ -329,7 +329,7 @@ async fn a_key_of_two_lines_is_told_and_not_sent() -> Result<()> {
     account(&world, "team", json!({}))?;
     world.create("room", of("team")).await?;
     let room = world.ready("room", "False", "CredentialsMissing").await?;
-    let expected = "LiveAccount team has no credentials: Secret: the access key id holds a line break or another \
+    let expected = "LiveAccount team has no credentials: Secret team: the access key id holds a line break or another \
                     control character";
     assert_eq!(message(&room), expected);
     account_is(&world, "team", "CredentialsMissing", 1).await?;

@@ -97,7 +97,9 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, Refusal> {
         value.ok_or_else(|| Refusal::NotConfigured(format!("{what} has no value for {key}")))
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
-    Ok(Credentials::of_secrets(&id, &key, token.as_ref()))
+    let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
+    // A fault of the Secret like any other: no older key is called with in its place.
+    credentials.unsendable().map_or(Ok(credentials), |why| Err(Refusal::NotConfigured(format!("{what}: {why}"))))
 }
 
 impl ServiceAccountToken {
@@ -174,6 +176,10 @@ mod tests {
             (secret(&[("accessKeyId", b"LTAI")]), "Secret a has no value for accessKeySecret"),
             (secret(&[("accessKeyId", b" "), ("accessKeySecret", b"hush")]), "Secret a has no value for accessKeyId"),
             (secret(&[("accessKeyId", b"\xff"), ("accessKeySecret", b"hush")]), "accessKeyId is not text"),
+            (
+                secret(&[("accessKeyId", b"LTAI\nLTAI"), ("accessKeySecret", b"hush")]),
+                "Secret a: the access key id holds",
+            ),
             (Secret::default(), "has no value for accessKeyId"),
         ] {
             let Err(Refusal::NotConfigured(why)) = read_key("Secret a", values) else { panic!("{says}") };

@@ -76,8 +76,5 @@ impl Chain {
 /// connection in trouble.
 async fn issue(provider: &dyn Provider) -> Result<Issued, Refusal> {
     let issued = provider.issue().await?;
-    match issued.credentials.unsendable_part() {
-        None => Ok(issued),
-        Some(part) => Err(Refusal::Failed(format!("{part} holds a line break or another control character"))),
-    }
+    issued.credentials.unsendable().map_or(Ok(issued), |why| Err(Refusal::Failed(why)))
 }

@@ -71,8 +71,8 @@ impl Credentials {
             && self.security_token() == other.security_token()
     }
 
-    /// The part that no request can carry, where there is one: two lines, pasted as one value.
-    fn unsendable_part(&self) -> Option<&'static str> {
+    /// Why no request can carry them, where that is so: two lines, pasted as one value.
+    pub fn unsendable(&self) -> Option<String> {
         let parts = [
             ("the access key id", Some(self.access_key_id.as_str())),
             ("the access key secret", Some(self.access_key_secret())),
@@ -81,7 +81,7 @@ impl Credentials {
         parts
             .into_iter()
             .find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)))
-            .map(|(name, _)| name)
+            .map(|(name, _)| format!("{name} holds a line break or another control character"))
     }
 
     /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
