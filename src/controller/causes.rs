@@ -63,7 +63,8 @@ pub(super) fn gate_kind(reason: Reason, message: &str) -> Option<GateKind> {
     match reason {
         Reason::CredentialsRejected => Some(GateKind::Credentials),
         Reason::NotAuthorized => {
-            let operation = Operation::ALL.into_iter().find(|operation| message.contains(operation.as_str()));
+            let operation =
+                Operation::ALL.into_iter().find(|operation| message.contains(&format!("live:{operation} ")));
             Some(GateKind::Authorization(operation.unwrap_or(Operation::Create)))
         }
         Reason::AppNotFound => Some(GateKind::App),
