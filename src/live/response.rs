@@ -149,7 +149,7 @@ pub(super) fn created(value: &Value) -> Result<Reply, String> {
     let outcome = match (boolean(value, "AlreadyExists"), boolean(value, "AlreadyDelete")) {
         (_, Some(true)) => CreateOutcome::AlreadyDelete,
         (Some(true), _) => CreateOutcome::AlreadyExists,
-        (None, None) if text(value, "GroupId").is_none() => {
+        (None, None) if text(value, "GroupId").is_none_or(|id| id.is_empty()) => {
             return Err("the answer has none of GroupId, AlreadyExists, AlreadyDelete".to_owned());
         }
         _ => CreateOutcome::Created,
@@ -240,6 +240,7 @@ mod tests {
         assert_eq!(created(&answer), Ok(Reply::Created(CreateOutcome::AlreadyDelete)));
         assert_eq!(created(&json!({"GroupId": "g"})), Ok(Reply::Created(CreateOutcome::Created)));
         assert!(created(&json!({"RequestId": "r"})).is_err());
+        assert!(created(&json!({"GroupId": ""})).is_err());
         assert!(created(&json!({"GroupId": null, "AlreadyExists": null, "AlreadyDelete": null})).is_err());
     }
 
