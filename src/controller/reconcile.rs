@@ -198,6 +198,9 @@ impl Reconciler {
                 }
                 Err(error) => pass.facts.absorb(&call, generation, Err(error)),
             };
+            if absorbed.is_ok() {
+                pass.at_once = 0;
+            }
             if let Err(failure) = absorbed {
                 let failure = account.whose().iter().fold(failure, |failure, whose| failure.with_credentials_of(whose));
                 return self.failed(key, &object, pass, failure, lane).await;
