@@ -14,17 +14,23 @@ use live_message_operator::resources::{ConditionType, LiveAccount, LiveMessageGr
 use serde_json::{Value, json};
 
 use crate::support::{ACCESS_KEY, Emulator, EmulatorOptions, Result};
-use crate::world::{PATIENCE, World, app, condition};
+use crate::world::{APP, PATIENCE, World, app, condition};
 
 pub const KEY: &str = "LTAIteamKey0001";
 pub const SECRET: &str = "hush-team/secret+1=";
+
+const LIST: &str = "ListLiveMessageGroupByPage";
 
 /// What an operator may do that serves LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
 /// A world whose emulator knows these keys besides the operator's own.
 pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
-    let mut world = World::with(emulator(keys)).await?;
+    world_over(emulator(keys)).await
+}
+
+async fn world_over(emulator: EmulatorOptions) -> Result<World<'static>> {
+    let mut world = World::with(emulator).await?;
     let namespace = world.namespace.clone();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &FLAGS)?;
     Ok(world)
@@ -318,6 +324,26 @@ async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one()
     world.until("the pause to be told", PATIENCE, paused).await?;
     account(&world, "team", json!({"endpoint": other.url()}))?;
     world.ready("second", "True", "Created").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_count_that_was_under_way_when_its_account_became_another_one_is_made_again() -> Result<()> {
+    let full = EmulatorOptions { groups: [format!("{APP}/there")].into(), ..emulator(&[(KEY, SECRET)]) };
+    let mut world = world_over(full).await?;
+    world
+        .options
+        .args
+        .extend(["--sweep-interval=168h", "--groups-per-app=1", "--request-timeout=60s"].map(str::to_owned));
+    world.emulator.faults(&[&format!("{LIST}:slow=10000,times=1")])?;
+    let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
+    world.start()?;
+    secret(&world, "team", (KEY, SECRET))?;
+    account(&world, "team", json!({}))?;
+    world.create("room", of("team")).await?;
+    world.until("the count to be sent", PATIENCE, async || Ok(world.in_flight(LIST) == 1)).await?;
+    account(&world, "team", json!({"endpoint": other.url()}))?;
+    world.ready("room", "True", "Created").await?;
     Ok(())
 }
 
