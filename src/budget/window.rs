@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(window.grant(granted + at(1000)), Grant::NotBefore(granted + at(2000)));
         assert_eq!(window.grant(granted + at(2000)), Grant::Now);
     }
+
     #[test]
     fn beside_a_neighbour_nothing_is_made_up_for() {
         let start = Instant::now();

@@ -200,7 +200,10 @@ mod tests {
         };
         let forced =
             |at: &str| serde_json::json!({"annotations": {"live.alibabacloud.com/reconcile-requested-at": at}});
-        let deleted = |finalizer: &str| serde_json::json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [finalizer]});
+        let deleted = |finalizer: &str| {
+            let since = "2026-01-01T00:00:00Z";
+            serde_json::json!({"deletionTimestamp": since, "finalizers": [finalizer]})
+        };
         let (now, none) = (Instant::now(), serde_json::json!({}));
         let wait = Duration::from_secs(600);
         for (object, expected) in [
@@ -220,6 +223,7 @@ mod tests {
         let mut due = Pass { not_before: Some(now), ..pass() };
         assert_eq!(due.early(&tried(1, none), now), None);
     }
+
     #[test]
     fn a_pass_is_one_over_one_object_and_one_group_and_hears_what_is_asked() {
         let object = |uid: &str, group: &str, asked: Option<&str>| -> LiveMessageGroup {

@@ -289,6 +289,7 @@ mod tests {
         places.forget(&1);
         assert_eq!(places.fit("app", "b", &2), Fit::Fits);
     }
+
     #[test]
     fn an_app_is_waited_for_while_somebody_waits() {
         let mut places = Places::new(1);

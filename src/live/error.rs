@@ -287,6 +287,7 @@ mod tests {
     ) {
         assert_eq!(classify(status, code), class);
     }
+
     fn refused(code: Option<&str>) -> ApiError {
         let code = code.map(str::to_owned);
         ApiError { status: 400, code, message: String::new(), request_id: None, retry_after: None, whole: true }

@@ -242,6 +242,7 @@ mod tests {
         let fields = GroupFields { administrators: Some(vec![]), ..GroupFields::default() };
         assert_eq!(Call::Create(group(), fields).request().encoded_params(), "Administrators=&AppId=demo&GroupId=g1");
     }
+
     #[test]
     fn every_field_is_sent_under_its_name() {
         let here = || GroupRef { data_center: Some("cn-shanghai".into()), ..group() };

@@ -302,6 +302,7 @@ mod tests {
         assert!(described(&json!({"RequestId": "r"})).is_err());
         assert!(listed(&json!({"RequestId": "r"})).is_err());
     }
+
     #[test]
     fn a_value_is_read_in_whatever_type_it_comes() {
         for (value, expected) in [

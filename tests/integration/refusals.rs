@@ -100,8 +100,8 @@ async fn nor_are_those_before_which_an_attempt_was_recorded() -> Result<()> {
 }
 
 async fn refused_for_good(policy: &str) -> Result<()> {
-    // An app of its own for each: permissions and apps are probed per app, once a minute; those rows are the last, so that
-    // the end comes before.
+    // An app of its own for each: apps, and permissions in them, are probed once a minute; those rows are the last, so
+    // that the end comes before.
     let rows = [
         ("error=400/InputInvalid", "InvalidInput", "InputInvalid"),
         ("error=400/MissingParameter", "InvalidInput", "MissingParameter"),
