@@ -103,7 +103,7 @@ fn integer(value: &Value, name: &str) -> Option<i64> {
 fn ids(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::String(text) => {
-            let parts = text.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '"' | '\'' | ','));
+            let parts = text.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '"' | '\'' | '\\' | ','));
             out.extend(parts.filter(|part| !part.is_empty()).map(str::to_owned));
         }
         Value::Array(items) => items.iter().for_each(|item| ids(item, out)),
@@ -270,6 +270,8 @@ mod tests {
         }
         assert_eq!(snapshot(&json!({"AdminList": [format!("[{digits}]")]})).administrators, [digits]);
         assert!(snapshot(&json!({"AdminList": ["[]"]})).administrators.is_empty());
+        let nested = json!(json!([json!(["1001", "1002"]).to_string()]).to_string());
+        assert_eq!(snapshot(&json!({"AdminList": nested})).administrators, ["1001", "1002"]);
     }
 
     #[test]
