@@ -219,9 +219,15 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     }))
 }
 
-/// A text fit for a condition: 500 characters, one line, nothing that steers a terminal.
+/// Whether it shows nothing, and changes the order in which a text is shown or hides a part of it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text fit for a condition: 500 characters, one line, nothing that steers a terminal or the direction of a text.
 pub(super) fn bounded(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let apart = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
+    let words = text.split(apart).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(500) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -287,6 +293,7 @@ mod tests {
     #[test]
     fn nothing_that_an_answer_holds_steers_a_terminal_or_begins_a_line() {
         assert_eq!(bounded("\u{1b}[2J no\r\n such\u{0}thing \u{9b}m "), "[2J no such thing m");
+        assert_eq!(bounded("no\u{202e} group\u{200b}"), "no group");
         for word in ["A\nERROR all is lost", "\u{1b}[31m", "a b", "ü"] {
             assert_eq!(request_id(&json!({"RequestId": word})), None);
             assert!(api_error(400, &json!({"Code": word, "Message": "m"})).is_none());
