@@ -1,0 +1,153 @@
+use super::*;
+use serde_json::json;
+
+#[test]
+fn already_delete_wins_over_already_exists() {
+    let answer = json!({"AlreadyExists": true, "AlreadyDelete": "True", "GroupId": "g"});
+    assert_eq!(created(&answer), Ok(Reply::Created(CreateOutcome::AlreadyDelete)));
+    assert_eq!(created(&json!({"GroupId": "g"})), Ok(Reply::Created(CreateOutcome::Created)));
+    assert!(created(&json!({"RequestId": "r"})).is_err());
+    assert!(created(&json!({"GroupId": ""})).is_err());
+    assert!(created(&json!({"GroupId": null, "AlreadyExists": null, "AlreadyDelete": null})).is_err());
+}
+
+#[test]
+fn administrators_are_found_however_they_are_nested() {
+    for list in
+        [json!(["a", "b"]), json!([["a", "b"]]), json!(["[\"a\",\"b\"]"]), json!("a,b"), json!({"x": ["a", "b"]})]
+    {
+        let group = snapshot(&json!({"GroupId": "g", "AdminList": list}));
+        assert_eq!(group.administrators, ["a", "b"]);
+    }
+}
+
+#[test]
+fn ids_of_digits_are_ids_however_they_are_written() {
+    let digits = "12345678901234567890123";
+    for list in [
+        json!([1001, 1002]),
+        json!([[1001, 1002]]),
+        json!(["[1001,1002]"]),
+        json!("[1001, 1002]"),
+        json!({"x": [1001, "1002"]}),
+    ] {
+        let group = snapshot(&json!({"GroupId": 7, "GroupName": true, "GroupInfo": 12, "AdminList": list}));
+        assert_eq!(group.administrators, ["1001", "1002"]);
+        assert_eq!([group.group_id, group.group_name, group.group_info], ["7", "true", "12"]);
+    }
+    assert_eq!(snapshot(&json!({"AdminList": [format!("[{digits}]")]})).administrators, [digits]);
+    assert!(snapshot(&json!({"AdminList": ["[]"]})).administrators.is_empty());
+    let nested = json!(json!([json!(["1001", "1002"]).to_string()]).to_string());
+    assert_eq!(snapshot(&json!({"AdminList": nested})).administrators, ["1001", "1002"]);
+}
+
+#[test]
+fn a_time_is_read_in_every_unit() {
+    let second = time_of_any_unit(1_767_323_045);
+    assert_eq!(second.map(Timestamp::as_second), Some(1_767_323_045));
+    assert_eq!(time_of_any_unit(1_767_323_045_000), second);
+    assert_eq!(time_of_any_unit(1_767_323_045_000_000), second);
+    assert_eq!(time_of_any_unit(1_767_323_045_000_000_000), second);
+    assert_eq!(time_of_any_unit(0), None);
+}
+
+#[test]
+fn nothing_that_an_answer_holds_steers_a_terminal_or_begins_a_line() {
+    assert_eq!(bounded("\u{1b}[2J no\r\n such\u{0}thing \u{9b}m "), "[2J no such thing m");
+    assert_eq!(bounded("no\u{202e} group\u{200b}"), "no group");
+    for word in ["A\nERROR all is lost", "\u{1b}[31m", "a b", "ü"] {
+        assert_eq!(request_id(&json!({"RequestId": word})), None);
+        assert!(api_error(400, &json!({"Code": word, "Message": "m"})).is_none());
+    }
+    let Some(CallError::Api(error)) = api_error(400, &json!({"Code": "InvalidParameter.A_b-1", "RequestId": "1-A"}))
+    else {
+        panic!("a code")
+    };
+    assert_eq!((error.code.as_deref(), error.request_id.as_deref()), (Some("InvalidParameter.A_b-1"), Some("1-A")));
+}
+
+#[test]
+fn an_answer_that_names_no_group_is_not_an_empty_group() {
+    assert!(described(&json!({"RequestId": "r"})).is_err());
+    assert!(listed(&json!({"RequestId": "r"})).is_err());
+}
+
+#[test]
+fn a_value_is_read_in_whatever_type_it_comes() {
+    for (value, expected) in [
+        (json!(true), Some(true)),
+        (json!("True"), Some(true)),
+        (json!(" 1 "), Some(true)),
+        (json!(1), Some(true)),
+        (json!(false), Some(false)),
+        (json!("FALSE"), Some(false)),
+        (json!("0"), Some(false)),
+        (json!(""), Some(false)),
+        (json!(0), Some(false)),
+        (json!("perhaps"), None),
+        (json!([]), None),
+    ] {
+        assert_eq!(boolean(&json!({"Delete": value}), "Delete"), expected, "{value}");
+    }
+    for (value, expected) in [(json!(7), Some(7)), (json!(" 7 "), Some(7)), (json!("x"), None), (json!(true), None)] {
+        assert_eq!(integer(&json!({"TotalCount": value}), "TotalCount"), expected, "{value}");
+    }
+    assert_eq!(text(&json!({"GroupId": 7}), "GroupId").as_deref(), Some("7"));
+    assert_eq!(text(&json!({"groupid": "g"}), "GroupId").as_deref(), Some("g"), "whatever the case of its name");
+}
+
+#[test]
+fn a_group_is_read_whole() {
+    let answer = json!({
+        "GroupId": "g", "GroupName": "Room", "GroupInfo": "info", "CreatorId": "me", "AdminList": ["a"],
+        "Delete": true, "Createtime": 1_767_323_045,
+    });
+    let group = GroupSnapshot {
+        group_id: "g".into(),
+        group_name: "Room".into(),
+        group_info: "info".into(),
+        creator_id: "me".into(),
+        administrators: vec!["a".into()],
+        deleted: true,
+        create_time: time_of_any_unit(1_767_323_045),
+    };
+    assert_eq!(described(&answer), Ok(Reply::Group(group)));
+    let bare = GroupSnapshot { group_id: "g".into(), ..GroupSnapshot::default() };
+    assert_eq!(described(&json!({"GroupId": "g"})), Ok(Reply::Group(bare)), "what is not told to be deleted is live");
+}
+
+#[test]
+fn a_create_tells_what_it_found() {
+    let exists = json!({"AlreadyExists": true, "AlreadyDelete": false, "GroupId": "g"});
+    assert_eq!(created(&exists), Ok(Reply::Created(CreateOutcome::AlreadyExists)));
+    let new = json!({"AlreadyExists": "false", "AlreadyDelete": "false"});
+    assert_eq!(created(&new), Ok(Reply::Created(CreateOutcome::Created)));
+}
+
+#[test]
+fn a_list_is_read_however_it_is_nested() {
+    let group = |id: &str| json!({"GroupId": id});
+    for (list, ids) in [
+        (json!([group("a"), group("b")]), vec!["a", "b"]),
+        (json!({"GroupList": [group("a"), group("b")]}), vec!["a", "b"]),
+        (json!({"GroupList": group("a")}), vec!["a"]),
+        (json!([]), vec![]),
+    ] {
+        let Ok(Reply::Page(page)) = listed(&json!({"GroupList": list, "TotalCount": "12"})) else { panic!("{list}") };
+        let listed: Vec<&str> = page.groups.iter().map(|group| group.group_id.as_str()).collect();
+        assert_eq!((listed, page.total), (ids, 12));
+    }
+}
+
+#[test]
+fn a_code_is_a_word_and_a_message_for_a_condition_is_short() {
+    let told = |code: &str| api_error(400, &json!({"Code": code, "RequestId": "r"}));
+    for code in ["X", &"X".repeat(100)] {
+        let Some(CallError::Api(error)) = told(code) else { panic!("{code}") };
+        assert_eq!((error.code.as_deref(), error.request_id.as_deref(), error.whole), (Some(code), Some("r"), true));
+    }
+    assert_eq!((told(""), told(&"X".repeat(101))), (None, None));
+    assert_eq!(bounded(" two\n lines "), "two lines");
+    assert_eq!(bounded(&"x".repeat(500)), "x".repeat(500));
+    assert_eq!(bounded(&"\u{e9}".repeat(501)), format!("{}\u{2026}", "\u{e9}".repeat(500)));
+}
