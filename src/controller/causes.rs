@@ -73,6 +73,11 @@ pub(super) fn gate_kind(reason: Reason, message: &str) -> Option<GateKind> {
     }
 }
 
+/// Whether objects with this reason wait behind a gate, of whatever operation.
+pub(super) fn is_gated(reason: Reason) -> bool {
+    gate_kind(reason, "").is_some()
+}
+
 pub(super) fn group_of(call: &Call) -> Option<&GroupRef> {
     match call {
         Call::Create(group, _)

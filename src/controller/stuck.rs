@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::accounts::Slot;
-use super::causes::gate_kind;
+use super::causes::is_gated;
 use super::key::Key;
 use super::pass::{Pass, slowly};
 use super::queue::Next;
@@ -56,7 +56,7 @@ impl Reconciler {
         let since = *pass.stuck_since.get_or_insert_with(Instant::now);
         let left = Waited::by(object, since.elapsed()).left(self.release_after);
         // Behind a gate, or without credentials, a look makes no call; anything else would be refused again.
-        let free = gate_kind(reason, "").is_some() || reason == Reason::CredentialsMissing;
+        let free = is_gated(reason) || reason == Reason::CredentialsMissing;
         let look = if free { LOOK } else { slowly() };
         let look = if left.is_zero() { look } else { look.min(left) };
         match next {
