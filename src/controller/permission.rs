@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::accounts::{Account, AccountKey, Missing, Slot, UNTOLD};
+use super::accounts::{Account, AccountKey, Missing, Slot, untold};
 use super::causes::gates_of;
 use super::gates::Passage;
 use super::index::App;
@@ -96,7 +96,6 @@ impl Reconciler {
         pass: &mut Pass,
         (why, wait): (String, Duration),
     ) -> Permission {
-        let verdict = Verdict::waiting(Reason::CredentialsMissing, why, &pass.facts);
         let name = AccountKey::of(object);
         let next = if name == AccountKey::Own {
             wait.max(Duration::from_secs(1))
@@ -104,8 +103,7 @@ impl Reconciler {
             // One looks for all that wait.
             self.accounts.wait(&name, key);
             let since = *pass.without_since.get_or_insert_with(Instant::now);
-            let left = UNTOLD.saturating_sub(since.elapsed());
-            if !left.is_zero() {
+            if let Some(left) = untold(since) {
                 return Permission::Later(left);
             }
             let stalled = object.condition(ConditionType::Stalled);
@@ -115,6 +113,7 @@ impl Reconciler {
             });
             if told { PARKED } else { GRACE }
         };
+        let verdict = Verdict::waiting(Reason::CredentialsMissing, why, &pass.facts);
         Permission::Waiting(Box::new(verdict), Next::After(jittered(next)))
     }
 

@@ -71,7 +71,12 @@ pub struct Appeared {
 
 /// Who misses a LiveAccount or its Secret for less than this says nothing: one `kubectl apply` brings them and the groups
 /// in any order, and each is seen by a watch or a read of its own.
-pub const UNTOLD: Duration = Duration::from_secs(2);
+const UNTOLD: Duration = Duration::from_secs(2);
+
+/// How much longer nothing is said of what has been missing since then; `None` when that time is over.
+pub fn untold(since: Instant) -> Option<Duration> {
+    Some(UNTOLD.saturating_sub(since.elapsed())).filter(|left| !left.is_zero())
+}
 
 /// A LiveAccount as it was seen last.
 #[derive(Debug, Clone)]

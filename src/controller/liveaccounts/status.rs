@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use crate::controller::accounts::{Account, AccountKey, Missing, Seen, UNTOLD};
+use crate::controller::accounts::{Account, AccountKey, Missing, Seen, untold};
 use crate::controller::events::Kind;
 use crate::controller::key::Key;
 use crate::controller::objects::StoreError;
@@ -79,7 +79,7 @@ fn find(
         if again.is_none() {
             reconciler.accounts.loading.wait(&account, None);
         }
-        let untold = UNTOLD.checked_sub(seen.since.elapsed());
+        let untold = untold(seen.since);
         let told = why.filter(|_| untold.is_none());
         let finding = told.map(|message| Finding { reason: Reason::CredentialsMissing, message });
         let wait = again.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL);
