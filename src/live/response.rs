@@ -57,6 +57,15 @@ pub enum Reply {
     Done,
 }
 
+/// A success, and the request's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The decoded content.
+    pub value: T,
+    /// For support tickets.
+    pub request_id: Option<String>,
+}
+
 /// A value by its name: as documented, else whatever its case (`Hasmore`, `HasMore`).
 pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::super::endpoint::Endpoint;
-use super::super::transport::HttpOptions;
+use super::super::http::HttpOptions;
 use super::Credentials;
 
 /// The metadata service of an ECS instance. Plain HTTP by its nature: it never leaves the machine's own hypervisor.

@@ -4,10 +4,9 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::client::nonce;
 use super::super::encode::canonical_query;
 use super::super::endpoint::Endpoint;
-use super::super::request::{FORM, Method, Placement, RpcRequest};
+use super::super::request::{FORM, Method, Placement, RpcRequest, nonce};
 use super::answer::{self, Page};
 use super::{Credentials, Issued, Refusal, Surroundings};
 
