@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::key::{AccountId, AccountKey};
 use super::limits::{Budgets, Numbers, Permits, Rate};
 use super::proof::Proof;
-use crate::budget::Fate;
+use crate::budget::PermitOutcome;
 use crate::controller::locked::locked;
 use crate::live::credentials::{CredentialSource, CredentialsError, Held, Refusal};
 use crate::live::error::{Again, Delivery};
@@ -191,10 +191,10 @@ impl Account {
     /// Waits for a permit for `operation`: of its own cap first, then of what it shares.
     pub async fn permit(&self, operation: Operation) -> Permits {
         let cap = match &self.cap {
-            Some(cap) => Some(cap.of(operation).permit().await),
+            Some(cap) => Some(cap.of(operation).acquire().await),
             None => None,
         };
-        Permits { cap, shared: self.budgets().of(operation).permit().await }
+        Permits { cap, shared: self.budgets().of(operation).acquire().await }
     }
 
     /// Sends one call with one permit. The only way to the Live API: every call is counted and logged here.
@@ -207,7 +207,7 @@ impl Account {
         let credentials = self.credentials.current().await;
         let credentials = credentials.map_err(|error| CallError::NoCredentials(self.explain(&error)))?;
         let started = Instant::now();
-        permit.sending();
+        permit.mark_sent();
         tracing::debug!(account = %self.key, %operation, "call sent");
         let result = self.client.send(call, &credentials).await;
         let elapsed = started.elapsed();
@@ -217,17 +217,17 @@ impl Account {
         match &result {
             Ok(answer) => {
                 self.proof.prove();
-                permit.done(Fate::Answered);
+                permit.complete(PermitOutcome::Answered);
                 let request_id = answer.request_id.as_deref().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, request_id, "call answered");
             }
             Err(error) => {
                 let class = error.class();
-                permit.done(match error {
-                    CallError::Transport { delivery: Delivery::Unknown, .. } => Fate::Lost,
-                    CallError::Api(api) if class == ErrorClass::Throttled => Fate::Throttled(api.retry_after),
-                    error if error.may_have_arrived() => Fate::Answered,
-                    _ => Fate::NotSent,
+                permit.complete(match error {
+                    CallError::Transport { delivery: Delivery::Unknown, .. } => PermitOutcome::Lost,
+                    CallError::Api(api) if class == ErrorClass::Throttled => PermitOutcome::Throttled(api.retry_after),
+                    error if error.may_have_arrived() => PermitOutcome::Answered,
+                    _ => PermitOutcome::NotSent,
                 });
                 if error.may_have_arrived() {
                     self.proof.learn(class);
