@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use live_message_operator::emulator::request::{Params, Request};
+use live_message_operator::emulator::signature_v1::sign_v1;
 use live_message_operator::emulator::{AccessKey, ApiError, Verifier};
 use live_message_operator::live::request::{Method, Placement, RpcRequest};
-use live_message_operator::live::signature::sign_v1;
 use live_message_operator::live::{Call, Credentials, GroupChange, GroupFields, GroupRef, operation};
 use serde_json::{Map, Value};
 use vector::{Algorithm, Pairs, Vector};
