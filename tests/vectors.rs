@@ -218,7 +218,7 @@ fn typed_operations_send_the_parameters_of_the_sdk() {
 }
 
 /// The typed call for an SDK's input; `None` for operations that are not typed, and for what ours never say: a flag of
-/// Modify without its value, or a value without its flag.
+/// Modify without its value, a value without its flag, or the operator of a Delete.
 fn call(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),
@@ -259,7 +259,7 @@ fn call(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String
             }
             Call::Modify(group()?, change)
         }
-        "DeleteLiveMessageGroup" => Call::Delete(group()?, text("OperatorId")?),
+        "DeleteLiveMessageGroup" if !input.contains_key("OperatorId") => Call::Delete(group()?),
         "RecoverLiveMessageDeletedGroup" => Call::Recover(group()?),
         _ => return Ok(None),
     }))

@@ -51,17 +51,21 @@ impl Credentials {
             && self.security_token() == other.security_token()
     }
 
-    /// Why no request can carry them, where that is so: two lines, pasted as one value.
-    pub fn unsendable(&self) -> Option<String> {
+    /// Whether a request can carry them.
+    ///
+    /// # Errors
+    /// The part that no request can carry: two lines, pasted as one value.
+    pub fn validate(&self) -> Result<(), String> {
         let parts = [
             ("the access key id", Some(self.access_key_id.as_str())),
             ("the access key secret", Some(self.access_key_secret())),
             ("the security token", self.security_token()),
         ];
-        parts
-            .into_iter()
-            .find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)))
-            .map(|(name, _)| format!("{name} holds a line break or another control character"))
+        let broken = parts.into_iter().find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)));
+        match broken {
+            Some((name, _)) => Err(format!("{name} holds a line break or another control character")),
+            None => Ok(()),
+        }
     }
 
     /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::access_key::Credentials;
 use super::endpoint::Endpoint;
-use super::error::{Again, ApiError, CallError, ErrorClass};
+use super::error::{ApiError, CallError, ErrorClass, RetryHint};
 use super::http::HttpOptions;
 use super::operation::Call;
 use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};
-use super::response::{self, Answer, Reply};
+use super::response::{self, Reply, Response};
 use super::service_clock::ServiceClock;
 use super::transport::{self, Exchange};
 
@@ -71,7 +71,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; see [`CallError::class`] for what to do about it.
-    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Answer<Reply>, CallError> {
+    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
         let answer = self.call(call.request(), credentials).await?;
         let decoded = match call {
             Call::Create(..) => response::created(&answer.value),
@@ -80,7 +80,7 @@ impl Client {
             Call::Modify(..) | Call::Delete(..) | Call::Recover(..) => Ok(Reply::Done),
         };
         match decoded {
-            Ok(value) => Ok(Answer { value, request_id: answer.request_id }),
+            Ok(value) => Ok(Response { value, request_id: answer.request_id }),
             Err(what) => Err(transport::unreadable(200, &what, answer.request_id)),
         }
     }
@@ -88,12 +88,12 @@ impl Client {
     /// Sends any RPC request: signed now, once, in the query or, above [`ClientOptions::form_above`], in a form body.
     ///
     /// An endpoint that does not find the parameters in a body (`Missing…`) is remembered: this call fails with
-    /// [`CallError::Again`], and the next one travels in the query.
+    /// [`CallError::Resent`], and the next one travels in the query.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Answer<Value>, CallError> {
-        self.place(&mut request)?;
+    pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
+        self.choose_placement(&mut request)?;
         let trial = self.clock.take_trial();
         let signed = request.sign(self.endpoint.host(), credentials, &self.clock.date(trial), &nonce());
         let started = SystemTime::now();
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Chooses between query and body.
-    fn place(&self, request: &mut RpcRequest) -> Result<(), CallError> {
+    fn choose_placement(&self, request: &mut RpcRequest) -> Result<(), CallError> {
         if request.method != Method::Post {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Client {
             );
         }
         match self.too_long_as_query(&request.encoded_params()) {
-            None => CallError::Again(Again::AsQuery, answer),
+            None => CallError::Resent(RetryHint::AsQuery, answer),
             Some(why) => {
                 answer.message = why;
                 CallError::Api(answer)

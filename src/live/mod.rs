@@ -26,4 +26,4 @@ pub use endpoint::Endpoint;
 pub use error::{CallError, ErrorClass};
 pub use http::{CaBundle, HttpOptions};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};
-pub use response::{Answer, CreateOutcome, GroupSnapshot, Reply};
+pub use response::{CreateOutcome, GroupSnapshot, Reply, Response};

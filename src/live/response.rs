@@ -59,7 +59,7 @@ pub enum Reply {
 
 /// A success, and the request's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<T> {
+pub struct Response<T> {
     /// The decoded content.
     pub value: T,
     /// For support tickets.
@@ -123,7 +123,7 @@ fn ids(value: &Value, out: &mut Vec<String>) {
 
 /// Seconds, milliseconds, microseconds or nanoseconds, told by the magnitude: every unit covers the years 1973 to 5138
 /// before the next one begins.
-pub fn time_of_any_unit(number: i64) -> Option<Timestamp> {
+pub fn parse_epoch(number: i64) -> Option<Timestamp> {
     let time = match number {
         ..=0 => return None,
         1..=99_999_999_999 => Timestamp::from_second(number),
@@ -146,7 +146,7 @@ fn snapshot(value: &Value) -> GroupSnapshot {
         creator_id: text(value, "CreatorId").unwrap_or_default(),
         administrators,
         deleted: boolean(value, "Delete").unwrap_or(false),
-        create_time: integer(value, "Createtime").and_then(time_of_any_unit),
+        create_time: integer(value, "Createtime").and_then(parse_epoch),
     }
 }
 
@@ -224,7 +224,7 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
         message,
         request_id: request_id(value),
         retry_after: None,
-        whole: true,
+        body_complete: true,
     }))
 }
 

@@ -18,23 +18,23 @@ pub(super) struct ServiceClock {
 }
 
 /// No offset is to be tried.
-const NO_TRIAL: i64 = i64::MIN;
+const NO_OFFSET: i64 = i64::MIN;
 
 impl Default for ServiceClock {
     fn default() -> Self {
-        Self { offset_ms: AtomicI64::new(0), trial_ms: AtomicI64::new(NO_TRIAL), server_ahead_ms: AtomicI64::new(0) }
+        Self { offset_ms: AtomicI64::new(0), trial_ms: AtomicI64::new(NO_OFFSET), server_ahead_ms: AtomicI64::new(0) }
     }
 }
 
 impl ServiceClock {
     /// The offset to be tried by the next request; it is given once.
     pub(super) fn take_trial(&self) -> Option<i64> {
-        Some(self.trial_ms.swap(NO_TRIAL, Ordering::Relaxed)).filter(|offset| *offset != NO_TRIAL)
+        Some(self.trial_ms.swap(NO_OFFSET, Ordering::Relaxed)).filter(|offset| *offset != NO_OFFSET)
     }
 
     /// The service refused the time of a request that was sent at `started`: the next one tries the service's.
     pub(super) fn try_next(&self, server_time: Option<SystemTime>, started: SystemTime) {
-        let offset = server_time.map_or(NO_TRIAL, |server| milliseconds_ahead(server, started));
+        let offset = server_time.map_or(NO_OFFSET, |server| milliseconds_ahead(server, started));
         self.trial_ms.store(offset, Ordering::Relaxed);
     }
 

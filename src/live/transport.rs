@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::access_key::Credentials;
 use super::error::{ApiError, CallError, Delivery};
-use super::response::{self, Answer};
+use super::response::{self, Response};
 use super::xml;
 
 /// Answers are read up to this size: a page of 50 groups of 32 KB each is 1.6 MB before its escapes.
@@ -15,7 +15,7 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What became of a request, and the service's time where its answer told it.
 pub(super) struct Exchange {
-    pub outcome: Result<Answer<Value>, CallError>,
+    pub outcome: Result<Response<Value>, CallError>,
     pub server_time: Option<SystemTime>,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body 
     }
 }
 
-fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Value>, CallError> {
+fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Value>, CallError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request_id = Some(header("x-acs-request-id").to_owned()).filter(|id| !id.is_empty());
     let bytes = match body {
@@ -93,7 +93,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Valu
         return Err(with_retry_after(unreadable(status, "the answer tells no error code", request_id), headers));
     }
     let request_id = response::request_id(&value).or(request_id);
-    Ok(Answer { value, request_id })
+    Ok(Response { value, request_id })
 }
 
 /// An answer in which no decoder finds what it looks for.
@@ -104,7 +104,7 @@ pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) ->
         message: what.to_owned(),
         request_id,
         retry_after: None,
-        whole: true,
+        body_complete: true,
     })
 }
 

@@ -11,9 +11,9 @@ use super::limits::{Budgets, Numbers, Permits, Rate};
 use super::proof::Proof;
 use crate::budget::PermitOutcome;
 use crate::controller::locked::locked;
-use crate::live::credentials::{CredentialSource, CredentialsError, Held, Refusal};
-use crate::live::error::{Again, Delivery};
-use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
+use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
+use crate::live::error::{Delivery, RetryHint};
+use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response};
 use crate::telemetry::metrics::Calls;
 
 /// What a call that was answered well is counted as.
@@ -147,11 +147,11 @@ impl Account {
     /// Why no call can be made now; `None` where there are credentials. What `ends` something may use credentials that
     /// are there no longer where they came from.
     pub fn missing_credentials(&self, ends: bool) -> Option<Missing> {
-        let withdrawn = || self.credentials.withdrawn().filter(|_| !ends && self.id != AccountId::OWN);
+        let withdrawn = || self.credentials.source_removed().filter(|_| !ends && self.id != AccountId::OWN);
         let error = match self.credentials.held() {
-            Held::Valid => withdrawn()?,
-            Held::Missing(error) => error,
-            Held::Renewing(before) => {
+            CredentialState::Valid => withdrawn()?,
+            CredentialState::Missing(error) => error,
+            CredentialState::Renewing(before) => {
                 return Some(Missing { why: before.map(|error| self.explain(&error)), again: None });
             }
         };
@@ -165,14 +165,14 @@ impl Account {
 
     /// Whether its credentials are there no longer where they came from: what is held is for deletions alone.
     pub fn is_withdrawn(&self) -> bool {
-        self.id != AccountId::OWN && self.credentials.withdrawn().is_some()
+        self.id != AccountId::OWN && self.credentials.source_removed().is_some()
     }
 
     fn explain(&self, error: &CredentialsError) -> String {
         let AccountKey::Named(key) = &self.key else { return error.to_string() };
         let why = error.tried().iter().map(|(provider, why)| match why {
-            Refusal::NotConfigured(why) => why.clone(),
-            Refusal::Failed(why) => format!("{provider}: {why}"),
+            ProviderError::NotConfigured(why) => why.clone(),
+            ProviderError::Failed(why) => format!("{provider}: {why}"),
         });
         format!("LiveAccount {} has no credentials: {}", key.name(), why.collect::<Vec<_>>().join("; "))
     }
@@ -201,7 +201,7 @@ impl Account {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn send(&self, call: &Call, mut permit: Permits) -> Result<Answer<Reply>, CallError> {
+    pub async fn send(&self, call: &Call, mut permit: Permits) -> Result<Response<Reply>, CallError> {
         let operation = call.operation();
         // Without credentials the permit goes back unused.
         let credentials = self.credentials.current().await;
@@ -244,7 +244,7 @@ impl Account {
         match result {
             Err(CallError::Api(answer)) if answer.class() == ErrorClass::CredentialsRejected => {
                 if self.proof.reload(&self.credentials, used).await {
-                    return Err(CallError::Again(Again::NewCredentials, answer));
+                    return Err(CallError::Resent(RetryHint::NewCredentials, answer));
                 }
                 self.proof.reject(answer.code.as_deref().unwrap_or_default());
                 Err(CallError::Api(answer))

@@ -1,15 +1,15 @@
 //! Credentials and where they come from: the official chain of providers, and the store that keeps what they give.
 
-mod answer;
 mod chain;
 mod environment;
+mod http_reply;
 mod ini;
 mod lease;
 mod metadata;
 mod oidc;
 mod profile;
+mod profile_source;
 mod provider;
-mod recipe;
 mod store;
 mod sts;
 mod uri;
@@ -21,42 +21,45 @@ use super::access_key::Credentials;
 
 pub use chain::Chain;
 pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
-pub use provider::{Issued, Provider, Refusal, Surroundings};
-pub use store::{CredentialSource, Held};
+pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
+pub use store::{CredentialSource, CredentialState};
 
 /// Why there are no credentials: what was tried, in order. Cheap to clone; shown in conditions, so it holds no secret and
 /// is the same at every try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
-    tried: Arc<[(&'static str, Refusal)]>,
+    tried: Arc<[(&'static str, ProviderError)]>,
 }
 
 impl CredentialsError {
-    fn of(tried: Vec<(&'static str, Refusal)>) -> Self {
+    fn of(tried: Vec<(&'static str, ProviderError)>) -> Self {
         Self { tried: tried.into() }
     }
 
     fn panicked() -> Self {
-        Self::of(vec![("credentials", Refusal::failed("a provider panicked: this is a defect, please report it"))])
+        Self::of(vec![(
+            "credentials",
+            ProviderError::failed("a provider panicked: this is a defect, please report it"),
+        )])
     }
 
     /// Every provider that was tried, in order, and why it gave nothing.
-    pub fn tried(&self) -> &[(&'static str, Refusal)] {
+    pub fn tried(&self) -> &[(&'static str, ProviderError)] {
         &self.tried
     }
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failed = self.tried.iter().find(|(_, why)| matches!(why, Refusal::Failed(_)));
-        if let Some((provider, Refusal::Failed(why))) = failed {
+        let failed = self.tried.iter().find(|(_, why)| matches!(why, ProviderError::Failed(_)));
+        if let Some((provider, ProviderError::Failed(why))) = failed {
             write!(f, "no credentials from {provider}: {why}")?;
         } else {
             f.write_str("no credentials are configured")?;
         }
         let mut separator = "; not configured: ";
         for (provider, why) in self.tried.iter() {
-            if let Refusal::NotConfigured(why) = why {
+            if let ProviderError::NotConfigured(why) = why {
                 write!(f, "{separator}{provider} ({why})")?;
                 separator = ", ";
             }
