@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::CommandFactory as _;
 use live_message_operator::cli::Cli;
-use live_message_operator::resources::{Progress, Ready, Reason, crds};
+use live_message_operator::resources::{NextActor, ReadyEffect, Reason, crds};
 use live_message_operator::telemetry::Metrics;
 
 const DOCUMENTS: &[&str] = &[
@@ -58,16 +58,16 @@ fn every_reason_is_explained() {
         String::from("| reason | `Ready` | who acts | what it means, and what to do |\n| --- | --- | --- | --- |\n");
     for reason in Reason::ALL {
         let ready = match reason.ready() {
-            Ready::True => "True",
-            Ready::False => "False",
-            Ready::Unknown => "Unknown",
-            Ready::Unchanged => "as before",
+            ReadyEffect::True => "True",
+            ReadyEffect::False => "False",
+            ReadyEffect::Unknown => "Unknown",
+            ReadyEffect::Unchanged => "as before",
         };
-        let who = match reason.progress() {
-            Progress::Settled => "nobody".to_owned(),
-            Progress::Reconciling => "the operator".to_owned(),
-            Progress::Stalled => "you".to_owned(),
-            Progress::StalledAfter(grace) => format!("you, after {} minutes", grace.as_secs() / 60),
+        let who = match reason.next_actor() {
+            NextActor::None => "nobody".to_owned(),
+            NextActor::Operator => "the operator".to_owned(),
+            NextActor::User => "you".to_owned(),
+            NextActor::UserAfter(grace) => format!("you, after {} minutes", grace.as_secs() / 60),
         };
         table.push_str(&format!("| `{reason}` | {ready} | {who} | {} |\n", reason.doc()));
     }

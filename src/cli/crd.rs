@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::Outcome;
+use super::CommandResult;
 use crate::resources;
 
 /// Arguments of `crd`.
@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 /// Runs the command: one stream of YAML documents, ready for `kubectl apply --server-side -f -`.
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: Args) -> CommandResult {
     match args.dir {
         None => std::io::stdout().lock().write_all(resources::crds_yaml()?.as_bytes())?,
         Some(dir) => {

@@ -53,19 +53,19 @@ pub fn main(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// What a command can fail with: any error, shown to the user as it is.
-pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Arguments that can be parsed and make no sense: the same will fail again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Misuse(String);
+struct UsageError(String);
 
-fn in_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+fn in_runtime(command: impl Future<Output = CommandResult>) -> CommandResult {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }

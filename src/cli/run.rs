@@ -12,105 +12,107 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Misuse, Outcome, cluster};
-use crate::controller::{self, Account, Common, Config, Limits, Progress, Rate};
+use super::{CommandResult, UsageError, cluster};
+use crate::controller::{self, Account, AccountDefaults, Config, Limits, Rate, Readiness};
 use crate::live::credentials::{Chain, CredentialSource, ProviderEnv, ROLE_ARN};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
 use crate::telemetry::{LogFormat, Metrics, serve, start_logs};
 
-/// Where the probes and the metrics are served unless the user says otherwise.
-const DEFAULT_PROBES: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
+/// The default address of probes and metrics.
+const DEFAULT_HEALTH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
 
 /// Arguments of `run`.
 ///
-/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, in a pod its ServiceAccount.
+/// The operator connects to the cluster of KUBECONFIG or ~/.kube/config; in a pod it uses its ServiceAccount.
 ///
-/// The credentials of the Live API are looked for where the official SDKs look, in their order: ALIBABA_CLOUD_ACCESS_KEY_ID,
+/// It looks for credentials of the Live API in the places and the order of the official SDKs: ALIBABA_CLOUD_ACCESS_KEY_ID,
 /// ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key, ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK
 /// (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json;
-/// ~/.alibabacloud/credentials.ini; the ECS instance's RAM role; ALIBABA_CLOUD_CREDENTIALS_URI. Proxies are taken from
-/// HTTPS_PROXY and NO_PROXY.
+/// ~/.alibabacloud/credentials.ini; the RAM role of the ECS instance; ALIBABA_CLOUD_CREDENTIALS_URI. It uses the proxies
+/// in HTTPS_PROXY and NO_PROXY.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address of the Live API, https://HOST[:PORT]; point it at an emulator for tests.
+    /// Address of the Live API, https://HOST[:PORT]. For tests, the address of an emulator.
     #[arg(long, env = "LMO_ENDPOINT", value_name = "URL", default_value = endpoint::DEFAULT_ENDPOINT)]
     endpoint: String,
 
-    /// Allow an endpoint of plain http: an emulator on loopback, never the service.
+    /// Allow an http endpoint. Use it only for an emulator on loopback, never for the service.
     #[arg(long, env = "LMO_ALLOW_HTTP")]
     allow_http: bool,
 
-    /// Calls a second to each operation, 1 to 50 (the account's documented limit). `unlimited` is for benchmarks
-    /// against the emulator only.
+    /// Calls per second to each operation, 1 to 50 (the documented limit of an account). `unlimited` is only for
+    /// benchmarks against the emulator.
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
-    /// The number of the Alibaba Cloud account that the operator's own credentials belong to: LiveAccounts of the same
-    /// number share its calls a second. Absent = the number in ALIBABA_CLOUD_ROLE_ARN, if that is set.
+    /// Number of the Alibaba Cloud account of the operator's own credentials. LiveAccounts of the same number share its
+    /// rate limit. Defaults to the number in ALIBABA_CLOUD_ROLE_ARN, if that is set.
     #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_number)]
     account_id: Option<String>,
 
-    /// How often each app is swept: one paged list finds groups that were changed or deleted elsewhere. A number of
-    /// seconds, or with a unit: 90s, 10m, 1h.
-    #[arg(long, env = "LMO_SWEEP_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
-    sweep_interval: Duration,
+    /// Time between two drift checks of an app. A drift check is one paged list that finds groups that other clients
+    /// changed or deleted. A number of seconds, or a number with a unit: 90s, 10m, 1h.
+    #[arg(long, env = "LMO_DRIFT_CHECK_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    drift_check_interval: Duration,
 
-    /// How many groups an app may hold: objects that cannot fit wait without a call. To be given where Alibaba Cloud has
-    /// raised the quota.
-    #[arg(long, env = "LMO_GROUPS_PER_APP", value_name = "N", default_value_t = controller::GROUPS_PER_APP,
+    /// Maximum number of groups per app. Objects that do not fit wait without a call. Set it if Alibaba Cloud raised the
+    /// quota of your apps.
+    #[arg(long, env = "LMO_MAX_GROUPS_PER_APP", value_name = "N", default_value_t = controller::DEFAULT_MAX_GROUPS,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    groups_per_app: u64,
+    max_groups_per_app: u64,
 
-    /// In a namespace that is being deleted, an object whose group could not be deleted for this long, for want of usable
-    /// credentials or because the call was refused, is let go; the group stays: 90s, 10m, 1h.
-    #[arg(long, env = "LMO_RELEASE_AFTER", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
-    release_after: Duration,
+    /// In a terminating namespace, remove the finalizer of an object when the deletion of its group has failed for this
+    /// time because credentials are missing or the call is refused. The group is retained. For example 90s, 10m, 1h.
+    #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    finalizer_timeout: Duration,
 
-    /// How long a connection to the Live API or STS may take, TLS included: 3s, 500ms.
+    /// Time-out for a connection to the Live API or STS, including TLS. For example 3s, 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
 
-    /// How long a whole call may take, connecting included.
+    /// Time-out for a call, including the connection.
     #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     request_timeout: Duration,
 
-    /// Calls whose query would be longer than this many bytes send their parameters in a form body.
-    #[arg(long, env = "LMO_FORM_ABOVE", value_name = "BYTES", default_value_t = 8192)]
-    form_above: usize,
+    /// Calls whose query is longer than this number of bytes send their parameters in a form body.
+    #[arg(long, env = "LMO_FORM_BODY_THRESHOLD", value_name = "BYTES", default_value_t = 8192)]
+    form_body_threshold: usize,
 
-    /// PEM certificates to trust besides the machine's own, for the Live API and STS: those of a proxy that looks into
-    /// TLS, for example.
+    /// PEM file with CA certificates to trust in addition to those of the system, for the Live API and STS. For example
+    /// those of a proxy that inspects TLS.
     #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 
-    /// Watch this namespace only; repeatable (in the environment: a list with commas). Absent = all namespaces.
-    #[arg(long = "namespace", env = "LMO_NAMESPACE", value_name = "NS", value_delimiter = ',', value_parser = parse_namespace)]
+    /// Namespace to watch. Repeat the flag, or separate namespaces with commas, to watch several. Defaults to all
+    /// namespaces.
+    #[arg(long = "watch-namespace", env = "LMO_WATCH_NAMESPACE", value_name = "NS", value_delimiter = ',', value_parser = parse_namespace)]
     namespaces: Vec<String>,
 
-    /// Format of the log on stderr; its level is set by RUST_LOG (default info).
+    /// Format of the log on stderr. RUST_LOG sets its level (default: info).
     #[arg(long, env = "LMO_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Where /healthz, /readyz and /metrics are served (port 0 = a free one). Absent = 0.0.0.0:8081, or nowhere if that is
-    /// taken.
-    #[arg(long, env = "LMO_PROBE_LISTEN", value_name = "ADDR:PORT", value_parser = parse_address)]
-    probe_listen: Option<SocketAddr>,
+    /// Address of /healthz, /readyz and /metrics; port 0 selects a free port. Defaults to 0.0.0.0:8081, or to none if that
+    /// address is in use.
+    #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
+    health_bind_address: Option<SocketAddr>,
 }
 
 impl Args {
-    /// The endpoint, with all that can be wrong with several arguments together.
-    fn checked_endpoint(&self) -> Result<Endpoint, Misuse> {
-        let endpoint = Endpoint::parse(&self.endpoint, self.allow_http).map_err(|error| Misuse(error.to_string()))?;
+    /// The endpoint, after the checks that concern several arguments together.
+    fn checked_endpoint(&self) -> Result<Endpoint, UsageError> {
+        let endpoint =
+            Endpoint::parse(&self.endpoint, self.allow_http).map_err(|error| UsageError(error.to_string()))?;
         if self.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
             let only = "--requests-per-second unlimited is for benchmarks against the emulator only";
-            return Err(Misuse(format!(
+            return Err(UsageError(format!(
                 "{only}: give a number from 1 to 50, or the emulator's address with --endpoint"
             )));
         }
         if self.connect_timeout > self.request_timeout {
             let (part, whole) = (self.connect_timeout, self.request_timeout);
-            return Err(Misuse(format!(
+            return Err(UsageError(format!(
                 "--connect-timeout {part:?} is longer than --request-timeout {whole:?}, of which it is a part: \
                  shorten the one, or lengthen the other"
             )));
@@ -169,7 +171,7 @@ fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
-pub async fn run(args: Args) -> Outcome {
+pub async fn run(args: Args) -> CommandResult {
     start_logs(args.log_format);
     let endpoint = args.checked_endpoint()?;
     let http = HttpOptions {
@@ -180,9 +182,9 @@ pub async fn run(args: Args) -> Outcome {
     let lookup = |name: &str| std::env::var(name).ok();
     let provider_env = ProviderEnv::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::default_chain(&provider_env));
-    let options = ClientOptions { http, form_above: args.form_above };
+    let options = ClientOptions { http, form_body_threshold: args.form_body_threshold };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let common = Common {
+    let defaults = AccountDefaults {
         options: options.clone(),
         endpoint: endpoint.clone(),
         allow_http: args.allow_http,
@@ -206,10 +208,10 @@ pub async fn run(args: Args) -> Outcome {
     config.default_retry = false;
     let client = ClientBuilder::try_from(config)?.with_layer(&metrics.count_requests()).build();
     let stop = CancellationToken::new();
-    let progress = Arc::new(Progress::default());
-    if let Some(listener) = probe_listener(args.probe_listen).await? {
+    let readiness = Arc::new(Readiness::default());
+    if let Some(listener) = probe_listener(args.health_bind_address).await? {
         tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-        let (watched, metrics) = (Arc::clone(&progress), Arc::clone(&metrics));
+        let (watched, metrics) = (Arc::clone(&readiness), Arc::clone(&metrics));
         tokio::spawn(serve(listener, metrics, move || watched.waits_for().map_or(Ok(()), Err)));
     }
     tokio::spawn(stop_on_signal(stop.clone())?);
@@ -220,12 +222,12 @@ pub async fn run(args: Args) -> Outcome {
     controller::run(Config {
         client,
         account,
-        common,
+        defaults,
         namespaces: args.namespaces,
-        sweep_interval: args.sweep_interval,
-        limits: Limits { groups_per_app: args.groups_per_app, release_after: args.release_after },
+        drift_check_interval: args.drift_check_interval,
+        limits: Limits { max_groups_per_app: args.max_groups_per_app, finalizer_timeout: args.finalizer_timeout },
         metrics,
-        progress,
+        readiness,
         stop,
     })
     .await;
@@ -236,15 +238,15 @@ pub async fn run(args: Args) -> Outcome {
 /// Listens for the kubelet and for Prometheus; without an address of the user's own, a second operator on one machine does
 /// without.
 async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
-    let address = asked.unwrap_or(DEFAULT_PROBES);
+    let address = asked.unwrap_or(DEFAULT_HEALTH_ADDRESS);
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if asked.is_none() && error.kind() == ErrorKind::AddrInUse => {
-            tracing::warn!(%address, "another program listens there: neither probes nor metrics are served; see --probe-listen");
+            tracing::warn!(%address, "another program listens there: neither probes nor metrics are served; see --health-bind-address");
             Ok(None)
         }
         Err(error) => Err(format!(
-            "cannot listen on {address} for the probes: {error}: give another --probe-listen (port 0 = a free one)"
+            "cannot listen on {address} for the probes: {error}: give another --health-bind-address (port 0 = a free one)"
         )),
     }
 }

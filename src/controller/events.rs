@@ -1,89 +1,76 @@
-//! Kubernetes events: on transitions only, never one a pass.
+//! Kubernetes events: one per transition, never one per pass.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
 
-use super::objects::FIELD_MANAGER;
+use super::api::FIELD_MANAGER;
+use super::keys::ObjectKey;
+use super::pass::{EventDraft, EventType};
+use crate::resources::{LiveAccount, LiveMessageGroup, LiveMessageGroupSpec};
 
-/// More than this many that wait to be sent are dropped: events are for people, and people read fewer.
+/// Events that wait to be sent; more are dropped.
 const BUFFER: usize = 1024;
 
-/// An event's note ends here (the apiserver's bound is 1 KiB).
+/// The longest note, in bytes; the apiserver accepts 1 KiB.
 const NOTE_BYTES: usize = 1000;
 
-/// The apiserver's bound of a name.
+/// The longest name that the apiserver accepts.
 const NAME_BYTES: usize = 253;
 
 const WARNING: &str = "Warning";
 
-/// The cause by which the apiserver refuses to make anything in a namespace that goes away.
+/// The cause with which the apiserver refuses new objects in a terminating namespace.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// Who hears of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing to worry about.
-    Normal,
-    /// Something to look at.
-    Warning,
-}
-
-/// Where events are handed in; sending them never holds up a reconcile.
+/// Accepts events; sending them never delays a reconcile.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub struct EventSender {
     sender: mpsc::Sender<Event>,
-    reporter: String,
+    instance: String,
 }
 
-impl Events {
-    /// Starts the task that sends them.
+impl EventSender {
+    /// Starts the task that sends events.
     pub fn start(client: Client) -> Self {
         let (sender, mut events) = mpsc::channel::<Event>(BUFFER);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if send(&client, &event).await
-                    && let Some(event) = of_its_namespace(event)
+                    && let Some(event) = namespace_event(event)
                 {
                     send(&client, &event).await;
                 }
             }
         });
-        let reporter = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-        Self { sender, reporter: reporter.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
+        let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        Self { sender, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
     }
 
-    /// Tells of a transition of `object`.
-    pub fn publish<K: kube::Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        kind: Kind,
-        reason: &str,
-        action: &str,
-        note: &str,
-    ) {
+    /// Sends an event.
+    pub fn publish(&self, draft: EventDraft) {
+        let EventDraft { regarding, action, event_type, reason, note } = draft;
         let now = jiff::Timestamp::now();
-        let reference: ObjectReference = object.object_ref(&());
-        let name = object.meta().name.as_deref().unwrap_or_default();
+        let name = regarding.name.as_deref().unwrap_or_default();
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(name_of(name, &format!(".{:x}{:04x}", now.as_microsecond(), fastrand::u16(..)))),
-                namespace: object.meta().namespace.clone(),
+                namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
-            type_: Some(if kind == Kind::Normal { "Normal" } else { WARNING }.to_owned()),
+            type_: Some(if event_type == EventType::Normal { "Normal" } else { WARNING }.to_owned()),
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
-            note: Some(bounded(note.to_owned())),
-            regarding: Some(reference),
+            note: Some(bounded(note)),
+            regarding: Some(regarding),
             reporting_controller: Some(format!("live.alibabacloud.com/{FIELD_MANAGER}")),
-            reporting_instance: Some(self.reporter.clone()),
+            reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
         if self.sender.try_send(event).is_err() {
@@ -92,14 +79,27 @@ impl Events {
     }
 }
 
-/// Sends an event; whether it was refused because its namespace goes away.
+/// The reference to a LiveMessageGroup of which only the name and the uid are known.
+pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
+    let mut object = LiveMessageGroup::new(key.name(), LiveMessageGroupSpec::default());
+    object.metadata.namespace = Some(key.namespace().to_owned());
+    object.metadata.uid = Some(uid.to_owned());
+    object.object_ref(&())
+}
+
+/// The reference to a LiveAccount.
+pub fn account_reference(account: &LiveAccount) -> ObjectReference {
+    account.object_ref(&())
+}
+
+/// Sends an event. Returns whether it was refused because its namespace is terminating.
 async fn send(client: &Client, event: &Event) -> bool {
     let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     match tokio::time::timeout(Duration::from_secs(5), api.create(&PostParams::default(), event)).await {
         Ok(Ok(_)) => false,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "an event was not taken");
+            tracing::debug!(%error, "an event was refused");
             matches!(error, kube::Error::Api(refusal) if is_terminating(&refusal))
         }
         Err(_) => {
@@ -109,15 +109,15 @@ async fn send(client: &Client, event: &Event) -> bool {
     }
 }
 
-/// Whether nothing can be made in a namespace any more. Missing rights are a 403 too, and told apart by the cause.
+/// Whether the namespace accepts no new objects. A missing permission is a 403 too, with another cause.
 fn is_terminating(refusal: &kube::core::Status) -> bool {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
 }
 
-/// A warning of an object whose namespace goes away, as one of the namespace itself: those stand in `default`, and stay
-/// when it is gone.
-fn of_its_namespace(event: Event) -> Option<Event> {
+/// The warning of an object in a terminating namespace as an event of the namespace itself. It is stored in `default` and
+/// outlives the namespace.
+fn namespace_event(event: Event) -> Option<Event> {
     let object = event.regarding.filter(|_| event.type_.as_deref() == Some(WARNING))?;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
     let note = format!("{kind} {name}: {}", event.note.unwrap_or_default());
@@ -136,14 +136,14 @@ fn of_its_namespace(event: Event) -> Option<Event> {
     })
 }
 
-/// The name of an event: that of its object, as far as there is room for it, and what makes it one of its own.
+/// The name of an event: the name of its object, cut if necessary, and a unique ending.
 fn name_of(object: &str, ending: &str) -> String {
     let room = NAME_BYTES.saturating_sub(ending.len());
     let kept = object.get(..room).unwrap_or(object).trim_end_matches(['.', '-']);
     format!("{kept}{ending}")
 }
 
-/// A note that the apiserver takes.
+/// A note that the apiserver accepts.
 fn bounded(mut note: String) -> String {
     if note.len() > NOTE_BYTES {
         let end = (0..=NOTE_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn a_warning_outlives_its_namespace_and_nothing_else_does() {
-        let told = of_its_namespace(event(WARNING)).unwrap();
+        let told = namespace_event(event(WARNING)).unwrap();
         let regarding = told.regarding.unwrap();
         assert_eq!((regarding.kind.as_deref(), regarding.name.as_deref()), (Some("Namespace"), Some("team")));
         assert_eq!((told.metadata.namespace.as_deref(), regarding.namespace), (Some("default"), None));
         assert_eq!(told.related.and_then(|object| object.name).as_deref(), Some("room"));
         let note = told.note.unwrap();
         assert!(note.starts_with("LiveMessageGroup room: ü") && note.len() <= NOTE_BYTES + 3, "{note}");
-        assert!(of_its_namespace(event("Normal")).is_none());
+        assert!(namespace_event(event("Normal")).is_none());
     }
 
     #[test]

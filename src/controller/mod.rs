@@ -1,44 +1,31 @@
-//! Watch, queue, reconcile, status: the loop that turns objects into groups.
+//! The loop that turns LiveMessageGroups into groups of the Live API.
 //!
-//! Events become keys in the `queue`; a worker reads the object and decides; what needs a call waits for a permit of
-//! its operation; when one is granted the best waiting object is read and decided again, and only then called for.
+//! This file is the wiring: it starts the tasks and imports every module; no module imports it. The modules, in the order
+//! of their imports:
 //!
-//! This file ties the others together and is imported by none of them; none imports one that imports it. What all steps
-//! share is the `reconciler`; a step is `reconcile`, which asks for `permission`, is `sending`, and comes to an `outcome` or
-//! the end of a `lifetime`; `watch`, `liveaccounts` and `sweep` bring the work.
+//! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
+//! - `pass`: one reconcile pass, a pure state machine.
+//! - `scheduler`: who may go next; all waiting state, pure, behind one lock in `shared`.
+//! - `api`, `events`: every request to the apiserver.
+//! - `accounts`: credentials, LiveAccounts, budgets.
+//! - `context`: what the tasks share.
+//! - `reconcile`: the driver of passes.
+//! - `watch`: events of the apiserver become observations of the scheduler.
+//! - `background`: drift checks, the status of LiveAccounts, metrics.
 
 mod accounts;
-mod causes;
+mod api;
+mod background;
+mod context;
 mod events;
-mod gates;
-mod holds;
-mod index;
-mod key;
-mod lifetime;
-mod line;
-mod liveaccounts;
-mod locked;
-mod mark;
-mod objects;
-mod outcome;
+mod keys;
 mod pass;
-mod permission;
-mod places;
-mod queue;
 mod reconcile;
-mod reconciler;
-mod scrape;
-mod sending;
-mod standing;
-mod stuck;
-mod sweep;
-mod swept;
-mod tell;
+mod scheduler;
+mod shared;
 #[cfg(test)]
 mod tests;
-mod wanted;
 mod watch;
-mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,31 +33,33 @@ use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Semaphore, watch as signal};
-use tokio::time::Instant;
+use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use accounts::{Account, Accounts, Common, Rate};
-pub use places::GROUPS_PER_APP;
-pub use reconciler::Limits;
-pub use watch::Progress;
+pub use accounts::{Account, AccountDefaults, Accounts, Rate};
+pub use context::Limits;
+pub use scheduler::DEFAULT_MAX_GROUPS;
+pub use watch::Readiness;
 
-use crate::decide::Lane;
+use crate::live::Operation;
 use crate::telemetry::Metrics;
-use accounts::{Appeared, Granted, Slot};
-use events::Events;
-use objects::Objects;
-use reconciler::Reconciler;
-use work::{OPERATIONS, bell_or};
+use accounts::AccountStarted;
+use api::ApiStore;
+use background::{account_status, drift_check, metrics as state_metrics};
+use context::Context;
+use events::EventSender;
+use keys::{AccountKey, BudgetKey};
+use watch::Scope;
 
-/// How many objects are read and decided at once: 50 calls a second of 0.2 s each keep 10 busy.
+/// Objects that are read and decided at the same time: 50 calls per second of 0.2 s each keep 10 busy.
 const WORKERS: usize = 16;
 
-/// How many calls of one operation are out at once, where no budget bounds them.
-const IN_FLIGHT: usize = 64;
+/// The operations for which objects wait for permits.
+const OPERATIONS: [Operation; 5] =
+    [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
-/// How long a stop waits for what is under way: a call's time-out, and the write of its outcome.
+/// How long a shutdown waits for steps in progress: the time-out of a call, and the write of its outcome.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// What a controller needs.
@@ -80,74 +69,104 @@ pub struct Config {
     /// The operator's own account.
     pub account: Account,
     /// What all LiveAccounts have in common.
-    pub common: Common,
-    /// The namespaces to watch; empty = all.
+    pub defaults: AccountDefaults,
+    /// The namespaces to watch; empty for all.
     pub namespaces: Vec<String>,
-    /// How often each app is swept.
-    pub sweep_interval: Duration,
-    /// Its bounds.
+    /// The time between two drift checks of an app.
+    pub drift_check_interval: Duration,
+    /// Bounds that the user sets.
     pub limits: Limits,
-    /// Where what happens is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// How far the watch is, for probes.
-    pub progress: Arc<Progress>,
+    /// The state of the watches, for probes.
+    pub readiness: Arc<Readiness>,
     /// Cancelled when the process is to end.
     pub stop: CancellationToken,
 }
 
-/// Runs until `stop` is cancelled, then lets what is under way end.
+/// Runs until `stop` is cancelled, then lets the steps in progress end.
 pub async fn run(config: Config) {
-    let Config { client, account, common, namespaces, sweep_interval, limits, metrics, progress, stop } = config;
-    scrape::prepare(&metrics);
-    let events = Events::start(client.clone());
-    let (accounts, appeared) = Accounts::new(account, common, client.clone());
-    let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, metrics, limits));
+    let Config { client, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
+        config;
+    state_metrics::preregister(&metrics);
+    let events = EventSender::start(client.clone());
+    let (accounts, account_events) = Accounts::new(account, defaults, client.clone());
+    let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, metrics, limits));
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
+    let mut listed = start_watches(&context, namespaces, &readiness, &stop);
+    // Nothing is decided before every object is known: who owns a group is a question about all of them.
+    tokio::select! {
+        () = stop.cancelled() => return,
+        _ = listed.wait_for(|listed| *listed) => {}
+    }
+    let objects = context.scheduler.with(|scheduler, _| scheduler.len());
+    tracing::info!(objects, "listed, starting to reconcile");
+    // Not before: alerts must not see half a list.
+    state_metrics::register_collector(&context, drift_check_interval);
     let tasks = TaskTracker::new();
+    for _ in 0..WORKERS {
+        tasks.spawn(until(stop.clone(), reconcile::work(Arc::clone(&context), tasks.clone())));
+    }
+    let dispatchers = start_dispatchers(Arc::clone(&context), account_events.started, stop.clone(), tasks.clone());
+    tasks.spawn(until(stop.clone(), dispatchers));
+    tasks.spawn(until(stop.clone(), account_status::run(Arc::clone(&context))));
+    tasks.spawn(until(stop.clone(), account_status::watch_loads(Arc::clone(&context), account_events.loads)));
+    let timed = Arc::clone(&context);
+    tasks.spawn(until(stop.clone(), async move { timed.scheduler.run_timer().await }));
+    tokio::spawn(until(stop.clone(), drift_check::run(Arc::clone(&context), drift_check_interval)));
+    stop.cancelled().await;
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("stopping with steps in progress, they are repeated after the next start");
+    }
+}
+
+/// Starts the watches of both kinds in every namespace. The receiver becomes true when all are listed: an object that is
+/// seen before its LiveAccount would report that there is none.
+fn start_watches(
+    context: &Arc<Context>,
+    namespaces: Vec<String>,
+    readiness: &Arc<Readiness>,
+    stop: &CancellationToken,
+) -> signal::Receiver<bool> {
     let (listed, is_listed) = signal::channel(false);
-    let scopes: Vec<Option<String>> =
+    let namespaces: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
-    let several = scopes.len() > 1;
-    let missing = Arc::new(AtomicUsize::new(scopes.len() * 2));
-    for scope in scopes {
-        let (missing, listed, progress) = (Arc::clone(&missing), listed.clone(), Arc::clone(&progress));
-        let done = {
-            let progress = Arc::clone(&progress);
-            // Both kinds are to be listed: an object that comes before its LiveAccount would say that there is none.
+    let is_one_of_several = namespaces.len() > 1;
+    let missing = Arc::new(AtomicUsize::new(namespaces.len() * 2));
+    for namespace in namespaces {
+        let (missing, listed, readiness) = (Arc::clone(&missing), listed.clone(), Arc::clone(readiness));
+        let on_listed = {
+            let readiness = Arc::clone(&readiness);
             move || {
                 if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    progress.set_listed();
+                    readiness.set_listed();
                     listed.send_replace(true);
                 }
             }
         };
-        let accounts = liveaccounts::watch(Arc::clone(&reconciler), scope.clone(), done.clone());
+        let accounts = watch::watch_accounts(Arc::clone(context), namespace.clone(), on_listed.clone());
         tokio::spawn(until(stop.clone(), accounts));
-        let watching = watch::watch(Arc::clone(&reconciler), (scope, several), progress, done);
-        tokio::spawn(until(stop.clone(), watching));
+        let scope = Scope { namespace, is_one_of_several };
+        let groups = watch::watch_groups(Arc::clone(context), scope, readiness, on_listed);
+        tokio::spawn(until(stop.clone(), groups));
     }
-    // Nothing is decided before every object is known: who holds a group is a question about all of them.
-    let mut ready = is_listed.clone();
-    tokio::select! {
-        () = stop.cancelled() => return,
-        _ = ready.wait_for(|listed| *listed) => {}
-    }
-    tracing::info!(objects = reconciler.index().len(), "listed: working");
-    // Not before: the objects of half a list are no number to alert on.
-    scrape::observe(&reconciler, sweep_interval);
-    for _ in 0..WORKERS {
-        tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
-    }
-    tasks.spawn(until(stop.clone(), dispatch_all(Arc::clone(&reconciler), appeared, stop.clone(), tasks.clone())));
-    tasks.spawn(until(stop.clone(), liveaccounts::keep_statuses(Arc::clone(&reconciler))));
-    tasks.spawn(until(stop.clone(), liveaccounts::end_loads(Arc::clone(&reconciler))));
-    let releasing = Arc::clone(&reconciler);
-    tasks.spawn(until(stop.clone(), async move { releasing.work.release_delayed().await }));
-    tasks.spawn(until(stop.clone(), probe_gates(Arc::clone(&reconciler))));
-    tokio::spawn(until(stop.clone(), sweep::run(Arc::clone(&reconciler), sweep_interval)));
-    stop.cancelled().await;
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        tracing::warn!("stopping with work under way: it is taken up again at the next start");
+    is_listed
+}
+
+/// Starts a dispatcher for every operation of every account; they end with the account.
+async fn start_dispatchers(
+    context: Arc<Context>,
+    mut started: UnboundedReceiver<AccountStarted>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    while let Some(AccountStarted { key, ended }) = started.recv().await {
+        for operation in OPERATIONS {
+            let budget = BudgetKey { account: key.clone(), operation };
+            let dispatcher = reconcile::dispatch(Arc::clone(&context), budget, tasks.clone());
+            tasks.spawn(until(stop.clone(), until(ended.clone(), dispatcher)));
+        }
     }
 }
 
@@ -155,70 +174,5 @@ async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = task => {}
-    }
-}
-
-/// A worker: one object at a time. What it has begun it ends, even when the process is to stop.
-async fn work_on(reconciler: Arc<Reconciler>, tasks: TaskTracker) {
-    loop {
-        let (key, lane) = reconciler.work.next().await;
-        let step = tasks.spawn(Arc::clone(&reconciler).run(key, lane, None));
-        if step.await.is_err() {
-            tracing::error!("a worker's task failed");
-        }
-    }
-}
-
-/// Starts dispatchers for every account that appears; they end when it goes.
-async fn dispatch_all(
-    reconciler: Arc<Reconciler>,
-    mut appeared: UnboundedReceiver<Appeared>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
-    while let Some(Appeared { id, gone }) = appeared.recv().await {
-        for operation in OPERATIONS {
-            let dispatching = dispatch(Arc::clone(&reconciler), Slot { account: id, operation }, tasks.clone());
-            tasks.spawn(until(stop.clone(), until(gone.clone(), dispatching)));
-        }
-        let reconciler = Arc::clone(&reconciler);
-        tokio::spawn(async move {
-            gone.cancelled().await;
-            reconciler.work.end_account(id);
-        });
-    }
-}
-
-/// Grants permits of one operation of an account, each to the best object that waits at that moment.
-async fn dispatch(reconciler: Arc<Reconciler>, slot: Slot, tasks: TaskTracker) {
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-    loop {
-        reconciler.work.someone_ready(slot).await;
-        let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        let Some(account) = reconciler.accounts.by_id(slot.account) else { return };
-        let turn = account.proof().turn().await;
-        let permits = account.permit(slot.operation).await;
-        let Some((key, lane)) = reconciler.work.take_ready(slot) else { continue };
-        let granted = Granted { account, operation: slot.operation, permits, proven: turn.is_free() };
-        let run = Arc::clone(&reconciler).run(key, lane, Some(granted));
-        tasks.spawn(async move {
-            run.await;
-            drop((turn, place));
-        });
-    }
-}
-
-/// Wakes the probers of shut gates when their time comes.
-async fn probe_gates(reconciler: Arc<Reconciler>) {
-    loop {
-        let bell = reconciler.gate_bell.notified();
-        let (probers, next) = {
-            let mut gates = reconciler.gates();
-            (gates.due(Instant::now().into_std()), gates.next_due())
-        };
-        for key in probers {
-            reconciler.work.wake(&key, Lane::Retry);
-        }
-        bell_or(bell, next).await;
     }
 }

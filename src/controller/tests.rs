@@ -1,4 +1,4 @@
-//! The controller over an apiserver that answers as a test says, without a socket: what a real one never does.
+//! The controller over an apiserver without a socket, whose answers a test chooses.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -8,10 +8,11 @@ use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::accounts::AccountId;
-use super::key::Key;
-use super::pass::Pass;
+use super::accounts::GrantedPermit;
+use super::keys::{AppKey, ObjectKey};
+use super::scheduler::{RecordedState, Seen};
 use super::*;
 use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, ProviderEnv, ProviderError};
 use crate::live::loopback::install_tls;
@@ -19,8 +20,8 @@ use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::metrics::Calls;
 
-/// A client whose requests are answered so: by a status and a document.
-pub(super) fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
+/// A client whose requests are answered with a status and a document.
+fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
 {
@@ -38,18 +39,18 @@ where
     Client::new(service, "default")
 }
 
-/// A reconciler over such a client, with credentials of the operator's own and a Live API that nobody answers for.
-pub(super) fn reconciler(client: Client) -> Arc<Reconciler> {
-    reconciler_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
+/// A context over such a client, with credentials of the operator and a Live API that does not answer.
+fn context(client: Client) -> Arc<Context> {
+    context_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
 }
 
-fn reconciler_with(client: Client, credentials: CredentialSource) -> Arc<Reconciler> {
+fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     install_tls();
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
     let live = crate::live::Client::new(endpoint.clone(), ClientOptions::default()).unwrap();
     let account = Account::new(live, credentials, Rate::Unlimited);
     let options = ClientOptions::default();
-    let common = Common {
+    let defaults = AccountDefaults {
         provider_env: ProviderEnv::new(|_| None, None, options.http.clone(), true),
         options,
         endpoint,
@@ -58,20 +59,38 @@ fn reconciler_with(client: Client, credentials: CredentialSource) -> Arc<Reconci
         number: None,
         calls: Calls::default(),
     };
-    let (accounts, _) = Accounts::new(account, common, client.clone());
-    let limits = Limits { groups_per_app: GROUPS_PER_APP, release_after: Duration::from_secs(600) };
-    let events = Events::start(client.clone());
-    Arc::new(Reconciler::new(Objects::new(client), accounts, events, Arc::default(), limits))
+    let (accounts, events_of_accounts) = Accounts::new(account, defaults, client.clone());
+    let limits = Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) };
+    let events = EventSender::start(client.clone());
+    let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, Arc::default(), limits));
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
+    tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
+    context
 }
 
-/// What a scrape shows for this name, labels included.
-pub(super) fn shown(reconciler: &Reconciler, name: &str) -> Option<f64> {
-    let text = reconciler.metrics.render(true).unwrap();
+/// Lets the watch show an object.
+fn observe(context: &Context, object: &LiveMessageGroup) -> ObjectKey {
+    let key = ObjectKey::of(&object.metadata).unwrap();
+    let seen = Seen { list: 0, is_initial: false };
+    context.scheduler.with(|scheduler, now| scheduler.observe(&key, object, seen, now));
+    key
+}
+
+/// Starts one worker and the timer.
+fn start(context: &Arc<Context>) -> [tokio::task::JoinHandle<()>; 2] {
+    let timed = Arc::clone(context);
+    let worker = tokio::spawn(reconcile::work(Arc::clone(context), TaskTracker::new()));
+    [worker, tokio::spawn(async move { timed.scheduler.run_timer().await })]
+}
+
+/// The value of a metric; `name` includes its labels.
+fn metric_value(context: &Context, name: &str) -> Option<f64> {
+    let text = context.metrics.render(true).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("live_message_operator_")?.strip_prefix(name));
     line.and_then(|value| value.trim().parse().ok())
 }
 
-/// An object that no call is made for: its name is no group id.
+/// An object for which no call is made: its name is not a valid group ID.
 fn object(name: &str) -> Value {
     json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
@@ -81,7 +100,7 @@ fn object(name: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reconcile_that_panics_is_counted_and_neither_the_others_nor_its_next_try_suffer() {
+async fn panicking_reconcile_is_one_failed_object() {
     let written: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let (log, reads) = (Arc::clone(&written), Arc::new(AtomicUsize::new(0)));
     let client = apiserver(move |method, path, _| {
@@ -96,34 +115,33 @@ async fn a_reconcile_that_panics_is_counted_and_neither_the_others_nor_its_next_
             (200, object(&name))
         }
     });
-    let reconciler = reconciler(client);
+    let context = context(client);
     let keys = ["bad-one", "good-one"].map(|name| {
         let object: LiveMessageGroup = serde_json::from_value(object(name)).unwrap();
-        let key = Key::of(&object.metadata).unwrap();
-        reconciler.index().observe(&key, &object, 0);
-        reconciler.work.add(&key, Lane::Change);
-        key
+        observe(&context, &object)
     });
-    let start = Instant::now();
-    let at = |key: &Key| written.lock().unwrap().get(key.name()).map(|at| at.duration_since(start));
-    tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
-    let releasing = Arc::clone(&reconciler);
-    tokio::spawn(async move { releasing.work.release_delayed().await });
+    let start_of_test = Instant::now();
+    let at = |key: &ObjectKey| written.lock().unwrap().get(key.name()).map(|at| at.duration_since(start_of_test));
+    start(&context);
 
     tokio::time::sleep(Duration::from_secs(59)).await;
-    assert_eq!((at(&keys[0]), at(&keys[1])), (None, Some(Duration::ZERO)), "the one worker went on with the other one");
-    assert_eq!(shown(&reconciler, "reconcile_panics_total"), Some(1.0));
-    assert_eq!(shown(&reconciler, "reconciles_total{lane=\"change\",result=\"panicked\"}"), Some(1.0));
-    assert_eq!(shown(&reconciler, "reconciles_total{lane=\"change\",result=\"settled\"}"), Some(1.0));
+    assert_eq!(
+        (at(&keys[0]), at(&keys[1])),
+        (None, Some(Duration::ZERO)),
+        "the worker continues with the other object"
+    );
+    assert_eq!(metric_value(&context, "reconcile_panics_total"), Some(1.0));
+    assert_eq!(metric_value(&context, "reconciles_total{lane=\"change\",result=\"panicked\"}"), Some(1.0));
+    assert_eq!(metric_value(&context, "reconciles_total{lane=\"change\",result=\"success\"}"), Some(1.0));
 
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(at(&keys[0]), Some(Duration::from_secs(60)), "and was looked at again");
-    assert_eq!(shown(&reconciler, "reconcile_panics_total"), Some(1.0));
+    assert_eq!(at(&keys[0]), Some(Duration::from_secs(60)), "it is reconciled again");
+    assert_eq!(metric_value(&context, "reconcile_panics_total"), Some(1.0));
 }
 
-/// When an object is let go, counted from a start of the operator, whose deletion is said to have waited for its
-/// LiveAccount for so long.
-async fn let_go_after(waited: Duration) -> Duration {
+/// The time from a start of the operator until it removes the finalizer of an object whose deletion, according to its
+/// status, has waited for its LiveAccount for `waited`.
+async fn released_after(waited: Duration) -> Duration {
     let ago = |ago: Duration| (jiff::Timestamp::now() - ago).to_string();
     let mut deleted = object("room");
     let condition = |kind: &str, status: &str| {
@@ -143,7 +161,7 @@ async fn let_go_after(waited: Duration) -> Duration {
     );
     let (stored, released) = (deleted.clone(), Arc::new(Notify::new()));
     let releasing = Arc::clone(&released);
-    let reconciler = reconciler(apiserver(move |method, path, body| {
+    let context = context(apiserver(move |method, path, body| {
         let answer = match path.as_str() {
             "/api/v1/namespaces/ns" => {
                 json!({"kind": "Namespace", "metadata": {"name": "ns", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
@@ -156,30 +174,26 @@ async fn let_go_after(waited: Duration) -> Duration {
         std::future::ready((200, answer))
     }));
     let of: LiveMessageGroup = serde_json::from_value(deleted).unwrap();
-    let key = Key::of(&of.metadata).unwrap();
-    reconciler.index().observe(&key, &of, 0);
-    reconciler.work.add(&key, Lane::Change);
-    let start = Instant::now();
-    let working = tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
-    let delays = tokio::spawn(async move { reconciler.work.release_delayed().await });
+    observe(&context, &of);
+    let started = Instant::now();
+    let tasks = start(&context);
     released.notified().await;
-    working.abort();
-    delays.abort();
-    start.elapsed()
+    tasks.into_iter().for_each(|task| task.abort());
+    started.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_that_restarts_goes_on_counting_how_long_a_deletion_has_no_credentials() {
+async fn restarted_operator_counts_on_how_long_a_deletion_waits() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     for (waited, expected) in [(minutes(0), minutes(10)), (minutes(11), minutes(1)), (minutes(1000), minutes(1))] {
-        let after = let_go_after(waited).await;
-        // Two seconds pass in which it is not missing yet.
+        let after = released_after(waited).await;
+        // A missing LiveAccount is not reported in the first two seconds.
         let expected = expected..=expected + Duration::from_secs(4);
         assert!(expected.contains(&after), "{waited:?}: {after:?}");
     }
 }
 
-/// Gives a key for five seconds, then none, then one again.
+/// Issues a key for five seconds, then none, then one again.
 #[derive(Debug, Default)]
 struct Fading(AtomicUsize);
 
@@ -200,7 +214,7 @@ impl Provider for Fading {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_credentials_at_the_moment_of_sending_goes_on_when_they_are_there() {
+async fn object_without_credentials_when_sending_goes_on_when_they_exist() {
     let mut new = object("room");
     json_patch::merge(&mut new, &json!({"spec": {"groupId": "room", "deletionPolicy": "Delete"}}));
     new["metadata"]["finalizers"] = json!([crate::resources::FINALIZER]);
@@ -210,8 +224,8 @@ async fn who_has_no_credentials_at_the_moment_of_sending_goes_on_when_they_are_t
         async move {
             if method == Method::PATCH && path.ends_with("/status") {
                 let status = body.as_array().and_then(|body| body.last()).map(|last| last["value"].clone());
-                if status.as_ref().is_some_and(|status| !status["attempt"].is_null()) {
-                    // The attempt is recorded, and by then the key is good no longer.
+                if status.as_ref().is_some_and(|status| !status["createIntent"].is_null()) {
+                    // The intent is recorded, and by then the key has expired.
                     tokio::time::sleep(Duration::from_secs(8)).await;
                 }
                 stored.lock().unwrap()["status"] = status.unwrap_or_default();
@@ -219,51 +233,45 @@ async fn who_has_no_credentials_at_the_moment_of_sending_goes_on_when_they_are_t
             (200, stored.lock().unwrap().clone())
         }
     });
-    let reconciler = reconciler_with(client, CredentialSource::new(Chain::of(vec![Box::new(Fading::default())])));
-    let account = reconciler.accounts.by_id(AccountId::OWN).unwrap();
-    account.loaded().await;
-    reconciler.places().counted("demo", 0, Some(HashSet::new()));
+    let context = context_with(client, CredentialSource::new(Chain::of(vec![Box::new(Fading::default())])));
+    let account = context.accounts.current(&AccountKey::Operator).unwrap();
+    account.wait_loaded().await;
     let of: LiveMessageGroup = serde_json::from_value(new).unwrap();
-    let key = Key::of(&of.metadata).unwrap();
-    reconciler.index().observe(&key, &of, 0);
-    // It has failed for a while: its next try would be half a minute away.
-    let mut pass = Pass::over(&of);
-    pass.failures = 10;
-    reconciler.keep_pass(&key, pass);
-    reconciler.work.add(&key, Lane::Change);
-    let (key, lane) = reconciler.work.next().await;
-    let (operation, start) = (Operation::Create, Instant::now());
-    let permits = account.permit(operation).await;
-    let granted = Granted { account: Arc::clone(&account), operation, permits, proven: false };
-    Arc::clone(&reconciler).run(key, lane, Some(granted)).await;
-    assert_eq!(start.elapsed(), Duration::from_secs(8));
-    assert_eq!(shown(&reconciler, "reconcile_failures_total{reason=\"CredentialsMissing\"}"), Some(1.0));
+    let key = observe(&context, &of);
+    let app = AppKey::new(&AccountKey::Operator, "demo");
+    context.scheduler.with(|scheduler, _| scheduler.usage_known(&app, 0, Some(HashSet::new())));
+    let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+    let started = Instant::now();
+    let work = context.scheduler.next().await;
+    let permits = account.permit(budget.operation).await;
+    let permit = GrantedPermit { account: Arc::clone(&account), operation: budget.operation, permits };
+    reconcile::run(Arc::clone(&context), work, Some(permit)).await;
+    assert_eq!(started.elapsed(), Duration::from_secs(8));
+    assert_eq!(metric_value(&context, "reconcile_failures_total{reason=\"CredentialsMissing\"}"), Some(1.0));
 
-    tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
-    tokio::spawn(liveaccounts::end_loads(Arc::clone(&reconciler)));
-    let releasing = Arc::clone(&reconciler);
-    tokio::spawn(async move { releasing.work.release_delayed().await });
-    reconciler.work.someone_ready(Slot { account: AccountId::OWN, operation }).await;
-    assert!(start.elapsed() < Duration::from_secs(11), "it waits for a permit again after {:?}", start.elapsed());
+    start(&context);
+    context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget)).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(11),
+        "{key} waits for a permit again after {:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_may_not_be_read_is_not_asked_for_over_and_over() {
+async fn forbidden_object_is_read_rarely() {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
-    let reconciler = reconciler(apiserver(move |_, path, _| {
+    let context = context(apiserver(move |_, path, _| {
         counted.fetch_add(1, Ordering::Relaxed);
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
             "reason": "Forbidden", "message": format!("{path} is forbidden")});
         std::future::ready((403, status))
     }));
     let of: LiveMessageGroup = serde_json::from_value(object("room")).unwrap();
-    let key = Key::of(&of.metadata).unwrap();
-    reconciler.index().observe(&key, &of, 0);
-    // A sweep has found its group changed.
-    reconciler.suspect(&key, reconciler.index().expects(&key));
-    tokio::spawn(work_on(Arc::clone(&reconciler), TaskTracker::new()));
-    tokio::spawn(async move { reconciler.work.release_delayed().await });
+    let key = observe(&context, &of);
+    context.scheduler.with(|scheduler, _| scheduler.mark_drift(&key, RecordedState::None));
+    start(&context);
     tokio::time::sleep(Duration::from_secs(600)).await;
     let reads = reads.load(Ordering::Relaxed);
     assert!((15..=28).contains(&reads), "{reads} in ten minutes");

@@ -1,6 +1,6 @@
 //! Which of several objects with one identity holds the group.
 
-use super::{Identity, recorded_identity};
+use super::{GroupKey, recorded_group};
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// What is known of an object that names a group.
@@ -34,8 +34,8 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
 /// was known of this object and this group before: to be told of a conflict is no answer, and an object that forgot
 /// its refusal by it would take the group from the one that it was just told to leave it to.
 pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
-    let identity = Identity::of(object);
-    if identity.is_none() || recorded_identity(object) != identity || has_record(object) {
+    let identity = GroupKey::of(object);
+    if identity.is_none() || recorded_group(object) != identity || has_record(object) {
         return false;
     }
     match object.ready_reason() {
@@ -47,7 +47,7 @@ pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
 
 /// Whether the object has an origin or an attempt.
 pub(super) fn has_record(object: &LiveMessageGroup) -> bool {
-    object.origin().is_some() || object.attempt().is_some()
+    object.origin().is_some() || object.create_intent().is_some()
 }
 
 fn is_refusal(reason: Reason) -> bool {
@@ -125,7 +125,7 @@ mod tests {
         let refused = |change: Value| is_refused(&told(ready("Rejected"), change), true);
         assert!(refused(json!({})));
         assert!(!refused(json!({"status": {"origin": "Adopted"}})));
-        assert!(!refused(json!({"status": {"attempt": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}}})));
+        assert!(!refused(json!({"status": {"createIntent": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}}})));
         assert!(!refused(json!({"spec": {"groupId": "two"}})), "told of another group");
         assert!(!refused(json!({"spec": {"groupId": "no id"}, "status": {"groupId": null}})), "it names no group");
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ownership::{may_delete, owns};
-use super::{Action, Desired, Facts, Holder, Release, Remote, recorded_identity};
+use super::{Action, DeletionOutcome, Desired, Facts, Holder, Remote, recorded_group};
 use crate::live::{Call, GroupRef};
 use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
 
@@ -18,23 +18,23 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
     }
     if !may_delete(object) {
         let why = if asks_for_deletion(object) { ONLY_OBSERVES } else { NOT_ASKED };
-        return Action::Release(Release::Retained(why.to_owned()));
+        return Action::FinishDeletion(DeletionOutcome::Retained(why.to_owned()));
     }
     // Nothing is recorded of an object that still waited for its turn.
-    let Some(group) = recorded_group(object) else {
-        return Action::Release(Release::Retained(NOT_OWN.to_owned()));
+    let Some(group) = group_ref(object) else {
+        return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     };
     if facts.has_deleted() {
-        return Action::Release(Release::Deleted);
+        return Action::FinishDeletion(DeletionOutcome::Deleted);
     }
     if object.is_abandoned() || facts.is_abandoned() {
-        return Action::Release(Release::Abandoned);
+        return Action::FinishDeletion(DeletionOutcome::Abandoned);
     }
-    if object.attempt().is_none() && object.origin() != Some(&Origin::Created) {
-        return Action::Release(Release::Retained(NOT_OWN.to_owned()));
+    if object.create_intent().is_none() && object.origin() != Some(&Origin::Created) {
+        return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     }
     if let Some(heir) = heir {
-        return Action::Release(Release::HandedOver(heir.name.clone()));
+        return Action::FinishDeletion(DeletionOutcome::HandedOver(heir.name.clone()));
     }
     // What was seen before the deletion may be long ago, where a status could not be written; to delete raises the
     // generation.
@@ -42,9 +42,9 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
     match facts.remote() {
         _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
         Remote::Unknown => Action::Call(Call::Describe(group)),
-        Remote::Absent | Remote::Deleted => Action::Release(Release::Gone),
+        Remote::Absent | Remote::Deleted => Action::FinishDeletion(DeletionOutcome::Gone),
         Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group)),
-        Remote::Live(_) => Action::Release(Release::Retained(
+        Remote::Live(_) => Action::FinishDeletion(DeletionOutcome::Retained(
             "it is another one than this object created (its create time)".to_owned(),
         )),
     }
@@ -77,9 +77,9 @@ fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
 }
 
 /// The group that the status tells about: the spec may name another one already.
-fn recorded_group(object: &LiveMessageGroup) -> Option<GroupRef> {
-    let identity = recorded_identity(object)?;
-    let spec = Desired::of(object).ok().filter(|desired| desired.identity() == identity);
+fn group_ref(object: &LiveMessageGroup) -> Option<GroupRef> {
+    let identity = recorded_group(object)?;
+    let spec = Desired::of(object).ok().filter(|desired| desired.group_key() == identity);
     let recorded = object.status.as_ref().and_then(|status| status.data_center.clone());
     Some(GroupRef {
         app_id: identity.app_id,

@@ -5,7 +5,7 @@ use crate::resources::LiveMessageGroup;
 
 /// What names a group: two objects of one identity mean one group. The data center is not part of it: an app has one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity {
+pub struct GroupKey {
     /// The app.
     pub app_id: String,
     /// The group's id.
@@ -21,12 +21,18 @@ pub struct Desired {
     pub fields: GroupFields,
 }
 
-impl Identity {
+impl GroupKey {
     /// What an object's spec names, or `None` where that can be no group's id. Unlike [`Desired::of`] it copies no field
     /// but these two: this is asked of every object that is seen.
     pub fn of(object: &LiveMessageGroup) -> Option<Self> {
         let group_id = object.group_id().filter(|id| is_id(id))?;
         Some(Self { app_id: object.spec.app_id.clone(), group_id: group_id.to_owned() })
+    }
+}
+
+impl From<&GroupRef> for GroupKey {
+    fn from(group: &GroupRef) -> Self {
+        Self { app_id: group.app_id.clone(), group_id: group.group_id.clone() }
     }
 }
 
@@ -60,8 +66,8 @@ impl Desired {
     }
 
     /// What names the group.
-    pub fn identity(&self) -> Identity {
-        Identity { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
+    pub fn group_key(&self) -> GroupKey {
+        GroupKey { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
     }
 
     /// The mutable fields of the spec that the group does not show. Administrators are compared as a set.
@@ -81,9 +87,9 @@ impl Desired {
 }
 
 /// The identity that an object's status tells about.
-pub fn recorded_identity(object: &LiveMessageGroup) -> Option<Identity> {
+pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
     let status = object.status.as_ref()?;
-    Some(Identity { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
+    Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
 }
 
 fn is_id(text: &str) -> bool {
@@ -109,8 +115,8 @@ mod tests {
         let named = |id: &str| {
             let mut object = LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default());
             object.spec.group_id = Some(id.to_owned());
-            assert_eq!(Identity::of(&object).is_some(), Desired::of(&object).is_ok(), "{id}");
-            Identity::of(&object).map(|identity| identity.group_id)
+            assert_eq!(GroupKey::of(&object).is_some(), Desired::of(&object).is_ok(), "{id}");
+            GroupKey::of(&object).map(|identity| identity.group_id)
         };
         for id in ["a", "Z9", &"a".repeat(64)] {
             assert_eq!(named(id).as_deref(), Some(id));

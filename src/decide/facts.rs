@@ -33,7 +33,7 @@ pub struct Facts {
     recovered: Option<bool>,
     deleted: bool,
     abandoned: bool,
-    idle: Vec<String>,
+    disproved_intents: Vec<String>,
     suspect: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
@@ -46,7 +46,7 @@ pub struct Facts {
 impl Facts {
     /// Whether nothing has been learned of the group.
     pub fn is_empty(&self) -> bool {
-        Self { idle: Vec::new(), ..self.clone() } == Self::default()
+        Self { disproved_intents: Vec::new(), ..self.clone() } == Self::default()
     }
 
     /// What the last answer told.
@@ -66,7 +66,7 @@ impl Facts {
 
     /// Whether the group was seen absent or deleted and not created since: its recorded origin holds no longer, for
     /// whatever is alive later is another life of it.
-    pub fn has_ended(&self) -> bool {
+    pub fn group_ended(&self) -> bool {
         self.ended
     }
 
@@ -106,7 +106,7 @@ impl Facts {
     }
 
     /// A list of the app's groups contradicts the record: the pass is to look.
-    pub fn suspect(&mut self) {
+    pub fn mark_drift(&mut self) {
         self.suspect = true;
     }
 
@@ -117,19 +117,19 @@ impl Facts {
 
     /// The digests of the recorded bodies that certainly made no group: this process has recorded them, and has heard of
     /// every create with them that it made none. Only a create whose answer was lost can have made one.
-    pub fn idle(&self) -> &[String] {
-        &self.idle
+    pub fn disproved_intents(&self) -> &[String] {
+        &self.disproved_intents
     }
 
     /// A body is being recorded before its create is sent. To be told before the write: where that has an effect but no
     /// answer, nothing was sent all the same.
-    pub fn attempted(&mut self, body: Option<String>) {
-        self.idle.extend(body.filter(|body| !self.idle.contains(body)));
+    pub fn intent_recorded(&mut self, body: Option<String>) {
+        self.disproved_intents.extend(body.filter(|body| !self.disproved_intents.contains(body)));
     }
 
     /// What is left when everything learned has been recorded.
     pub fn recorded(self) -> Self {
-        Self { idle: self.idle, ..Self::default() }
+        Self { disproved_intents: self.disproved_intents, ..Self::default() }
     }
 
     /// When this pass's create was answered, by the service's clock; where it made none, its last call.
@@ -148,12 +148,12 @@ impl Facts {
     }
 
     /// A call is sent at this moment of the service's clock.
-    pub fn sending(&mut self, at: Timestamp) {
+    pub fn mark_sent(&mut self, at: Timestamp) {
         self.sent_at = Some(at);
     }
 
     /// An answer came at this moment of the service's clock.
-    pub fn answered(&mut self, at: Timestamp) {
+    pub fn mark_answered(&mut self, at: Timestamp) {
         self.answered_at = Some(at);
     }
 
@@ -176,20 +176,25 @@ impl Facts {
     ///
     /// # Errors
     /// The failure that ends the pass, where the answer is one.
-    pub fn absorb(
+    pub fn record(
         &mut self,
         call: &Call,
         generation: i64,
         result: Result<(Reply, Option<String>), &CallError>,
+        account: Option<&str>,
     ) -> Result<(), Failure> {
         self.just_created = matches!(result, Ok((Reply::Created(CreateOutcome::Created), _)));
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
-                self.see(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
+                self.set_remote(if outcome == CreateOutcome::AlreadyDelete {
+                    Remote::Deleted
+                } else {
+                    Remote::Unknown
+                });
                 if outcome == CreateOutcome::Created {
-                    self.idle.clear();
+                    self.disproved_intents.clear();
                     self.ended = false;
-                    self.wrote(request_id);
+                    self.record_write(request_id);
                 }
                 self.created = Some((outcome, fields.clone()));
                 (self.create_sent_at, self.create_answered_at) = (self.sent_at, self.answered_at);
@@ -201,38 +206,38 @@ impl Facts {
                 self.remote = Remote::Unknown;
                 self.ended = false;
                 self.recovered = Some(true);
-                self.wrote(request_id);
+                self.record_write(request_id);
                 Ok(())
             }
             (Call::Recover(_), Err(error)) if error.class() == ErrorClass::NotFound => {
-                self.see(Remote::Absent);
+                self.set_remote(Remote::Absent);
                 self.recovered = Some(false);
                 Ok(())
             }
-            (Call::Delete(..), Ok((_, request_id))) => {
-                self.see(Remote::Deleted);
+            (Call::Delete(_), Ok((_, request_id))) => {
+                self.set_remote(Remote::Deleted);
                 self.deleted = true;
-                self.wrote(request_id);
+                self.record_write(request_id);
                 Ok(())
             }
             (Call::Describe(_), Ok((Reply::Group(group), _))) => {
-                self.doubt(&group);
+                self.check_create_time(&group);
                 self.described_for = Some(generation);
                 self.create_time = group.create_time;
-                self.see(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
+                self.set_remote(if group.deleted { Remote::Deleted } else { Remote::Live(group) });
                 Ok(())
             }
             (Call::Modify(..), Ok((_, request_id))) => {
                 self.remote = Remote::Unknown;
                 self.modifies = Some((generation, self.modifies_of(generation) + 1));
-                self.wrote(request_id);
+                self.record_write(request_id);
                 Ok(())
             }
-            (Call::Describe(_) | Call::Modify(..) | Call::Delete(..), Err(error))
+            (Call::Describe(_) | Call::Modify(..) | Call::Delete(_), Err(error))
                 if error.class() == ErrorClass::NotFound =>
             {
                 self.described_for = Some(generation);
-                self.see(Remote::Absent);
+                self.set_remote(Remote::Absent);
                 Ok(())
             }
             (_, Ok(_)) => Err(Failure::contradiction()),
@@ -243,15 +248,15 @@ impl Facts {
                     && !was_refused(error)
                 {
                     let lost = digest_of_fields(fields);
-                    self.idle.retain(|idle| *idle != lost);
+                    self.disproved_intents.retain(|disproved_intents| *disproved_intents != lost);
                 }
-                Err(Failure::of(call, error))
+                Err(Failure::of(call, error, account))
             }
         }
     }
 
     /// A group that was made after this pass's create was answered is not the one it made.
-    fn doubt(&mut self, group: &GroupSnapshot) {
+    fn check_create_time(&mut self, group: &GroupSnapshot) {
         if let (Some((outcome, _)), Some(answered), Some(made)) =
             (&mut self.created, self.create_answered_at, group.create_time)
             && answered.duration_until(made) > TOLERANCE
@@ -260,12 +265,12 @@ impl Facts {
         }
     }
 
-    fn see(&mut self, remote: Remote) {
+    fn set_remote(&mut self, remote: Remote) {
         self.ended |= matches!(remote, Remote::Absent | Remote::Deleted);
         self.remote = remote;
     }
 
-    fn wrote(&mut self, request_id: Option<String>) {
+    fn record_write(&mut self, request_id: Option<String>) {
         self.last_write = Some(request_id.unwrap_or_default());
     }
 }

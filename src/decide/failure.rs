@@ -1,26 +1,26 @@
 //! A failed call: the reason users see, and when to try again.
 
 use crate::live::{Call, CallError, ErrorClass, Operation};
-use crate::resources::Reason;
+use crate::resources::{LastFailure, LiveMessageGroup, Reason};
 
 /// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Not before the spec changes.
     Never,
-    /// At once.
-    AtOnce,
+    /// Immediately.
+    Immediate,
     /// After a delay that doubles with every failure, with jitter, up to a bound.
     Backoff,
-    /// After minutes: nobody has told us what the refusal means.
-    Slowly,
-    /// When a probe has found the common cause gone.
-    Behind(GateKind),
+    /// After minutes: the meaning of the refusal is unknown.
+    Slow,
+    /// When a probe has found that the common cause is gone.
+    OnBreaker(FailureDomain),
 }
 
 /// A cause that many objects share: one of them probes it, the others wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GateKind {
+pub enum FailureDomain {
     /// The account's credentials.
     Credentials,
     /// The account's permission for this operation on this app.
@@ -29,6 +29,22 @@ pub enum GateKind {
     App,
     /// The app's free places.
     Quota,
+}
+
+impl FailureDomain {
+    /// The cause that keeps this object from its work, as its status records it.
+    pub fn recorded_in(object: &LiveMessageGroup) -> Option<Self> {
+        match object.ready_reason()? {
+            Reason::CredentialsRejected => Some(Self::Credentials),
+            Reason::NotAuthorized => {
+                let operation = object.status.as_ref()?.last_failure.as_ref()?.operation.as_deref()?;
+                Operation::ALL.into_iter().find(|known| known.as_str() == operation).map(Self::Authorization)
+            }
+            Reason::AppNotFound => Some(Self::App),
+            Reason::QuotaExceeded => Some(Self::Quota),
+            _ => None,
+        }
+    }
 }
 
 /// Why a pass could not go on.
@@ -40,35 +56,45 @@ pub struct Failure {
     pub message: String,
     /// When to try again.
     pub retry: Retry,
+    /// The operation, if the cause depends on it, and the error code: what `status.lastFailure` records.
+    pub record: LastFailure,
 }
 
 impl Failure {
-    /// A failure of `call`.
-    pub fn of(call: &Call, error: &CallError) -> Self {
+    /// The failure of a call that used the credentials of the LiveAccount `account`; `None` for the operator's own.
+    pub fn of(call: &Call, error: &CallError, account: Option<&str>) -> Self {
         let class = error.class();
         let (reason, retry) = match class {
             ErrorClass::InvalidInput => (Reason::InvalidInput, Retry::Never),
-            ErrorClass::QuotaExceeded => (Reason::QuotaExceeded, Retry::Behind(GateKind::Quota)),
+            ErrorClass::QuotaExceeded => (Reason::QuotaExceeded, Retry::OnBreaker(FailureDomain::Quota)),
             ErrorClass::NotAuthorized => {
-                (Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(call.operation())))
+                (Reason::NotAuthorized, Retry::OnBreaker(FailureDomain::Authorization(call.operation())))
             }
-            ErrorClass::NotFound => (Reason::AppNotFound, Retry::Behind(GateKind::App)),
-            ErrorClass::CredentialsRejected => (Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials)),
-            ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::AtOnce),
+            ErrorClass::NotFound => (Reason::AppNotFound, Retry::OnBreaker(FailureDomain::App)),
+            ErrorClass::CredentialsRejected => {
+                (Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))
+            }
+            ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::Immediate),
             // Nothing was sent, and the next step waits where their coming is noticed.
-            ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::AtOnce),
-            ErrorClass::Resent | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::AtOnce),
-            ErrorClass::Throttled => (Reason::Throttled, Retry::AtOnce),
+            ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::Immediate),
+            ErrorClass::Resent | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::Immediate),
+            ErrorClass::Throttled => (Reason::Throttled, Retry::Immediate),
             ErrorClass::ServiceError => (Reason::ServiceError, Retry::Backoff),
             ErrorClass::Unreachable => (Reason::Unreachable, Retry::Backoff),
-            ErrorClass::Rejected => (Reason::Rejected, Retry::Slowly),
+            ErrorClass::Rejected => (Reason::Rejected, Retry::Slow),
         };
-        Self { reason, message: message(call, error, class), retry }
-    }
-
-    /// The same failure, of a call that was made with somebody else's credentials than the operator's own.
-    pub fn with_credentials_of(self, whose: &str) -> Self {
-        Self { message: self.message.replace(OWN, whose), ..self }
+        // Causes that every operation meets are recorded alike, or objects that share one would write different statuses.
+        let is_shared = matches!(
+            class,
+            ErrorClass::CredentialsRejected
+                | ErrorClass::NotFound
+                | ErrorClass::QuotaExceeded
+                | ErrorClass::Throttled
+                | ErrorClass::ClockSkew
+        );
+        let operation = (!is_shared).then(|| call.operation().as_str());
+        let record = LastFailure::new(operation, error.code());
+        Self { reason, message: message(call, error, account), retry, record }
     }
 
     /// Answers that cannot both be true.
@@ -77,21 +103,26 @@ impl Failure {
             reason: Reason::ServiceError,
             message: "the Live API contradicts itself about this group; the operator tries again".to_owned(),
             retry: Retry::Backoff,
+            record: LastFailure::new(None, "Contradiction"),
         }
     }
 }
 
-/// How messages name the operator's own credentials.
-const OWN: &str = "the operator's credentials";
+/// The name of the credentials in messages.
+fn credentials_of(account: Option<&str>) -> String {
+    account.map_or_else(
+        || "the operator's credentials".to_owned(),
+        |name| format!("the credentials of LiveAccount {name}"),
+    )
+}
 
-fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
-    let operation = call.operation();
-    let code = error.code();
+fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
+    let (operation, code, credentials) = (call.operation(), error.code(), credentials_of(account));
     let (app, data_center) = app_of(call);
-    match class {
+    match error.class() {
         // The service's own message holds the signed text, with a time and a nonce.
         ErrorClass::CredentialsRejected => {
-            format!("Alibaba Cloud rejected {OWN} ({code}): renew the access key or its token")
+            format!("Alibaba Cloud rejected {credentials} ({code}): renew the access key or its token")
         }
         ErrorClass::ClockSkew => {
             format!("the request's time was refused ({code}): the operator's clock and the service's differ")
@@ -108,7 +139,7 @@ fn message(call: &Call, error: &CallError, class: ErrorClass) -> String {
             format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
         }
         ErrorClass::NotAuthorized => {
-            format!("{OWN} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
+            format!("{credentials} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
         }
         ErrorClass::InvalidInput => {
             format!("{operation} refuses a value of the spec, correct it: {}", without_request_id(error))
@@ -158,7 +189,7 @@ mod tests {
         let told = |data_center: Option<&str>| {
             let data_center = data_center.map(str::to_owned);
             let call = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center });
-            Failure::of(&call, &CallError::Api(answer.clone())).message
+            Failure::of(&call, &CallError::Api(answer.clone()), None).message
         };
         let plain = "app \"demo\" does not exist in this account: create it, or correct spec.appId";
         assert_eq!(told(None), plain);
@@ -180,11 +211,11 @@ mod tests {
             body_complete: true,
         };
         for again in [RetryHint::AsQuery, RetryHint::NewCredentials] {
-            assert_eq!(Failure::of(&call, &CallError::Resent(again, answer.clone())).retry, Retry::AtOnce);
+            assert_eq!(Failure::of(&call, &CallError::Resent(again, answer.clone()), None).retry, Retry::Immediate);
         }
-        let missing = Failure::of(&call, &CallError::NoCredentials("none".into()));
-        assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::AtOnce));
-        let unsendable = Failure::of(&call, &CallError::Unsendable("too long".into()));
+        let missing = Failure::of(&call, &CallError::NoCredentials("none".into()), None);
+        assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::Immediate));
+        let unsendable = Failure::of(&call, &CallError::Unsendable("too long".into()), None);
         assert_eq!((unsendable.reason, unsendable.retry), (Reason::InvalidInput, Retry::Never));
         assert!(unsendable.message.contains("too long"));
     }

@@ -2,7 +2,7 @@
 //!
 //! A *pass* works on one object until there is a status to write. It alternates between [`decide`], which says what to
 //! do next from the object as read just now and from the [`Facts`] the pass has gathered, and a call whose answer
-//! becomes a fact. [`Verdict`] turns the end of a pass into the status.
+//! becomes a fact. [`PassOutcome`] turns the end of a pass into the status.
 
 mod account;
 mod conflict;
@@ -18,20 +18,20 @@ mod explore;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Finding, account_status};
+pub use account::{AccountCondition, account_status};
 pub use conflict::{Claim, holder, is_refused};
 pub use deletion::{retained_at_once, without_credentials_since};
-pub use desired::{Desired, Identity, recorded_identity};
+pub use desired::{Desired, GroupKey, recorded_group};
 pub use facts::{Facts, Remote};
-pub use failure::{Failure, GateKind, Retry};
+pub use failure::{Failure, FailureDomain, Retry};
 pub use ownership::record_before;
-pub use verdict::{Sync, Verdict, unreadable_status};
+pub use verdict::{PassOutcome, SyncState, unreadable_status};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{
     ConditionStatus, ConditionType, DeletedGroupPolicy, LiveMessageGroup, ManagementPolicy, Origin, Reason,
 };
-use ownership::{attempt_made, is_another_life, may_delete, wants_finalizer};
+use ownership::{intent_proves, may_delete, wants_finalizer, was_recreated};
 
 /// How often a change is sent before a field that stays as it was is given up: once, and once more.
 const MODIFY_ATTEMPTS: u8 = 2;
@@ -51,16 +51,16 @@ pub enum Action {
     /// Take the finalizer away from an object that is not being deleted, then go on.
     DropFinalizer,
     /// Take the finalizer away from an object that is being deleted: this is what became of its group.
-    Release(Release),
+    FinishDeletion(DeletionOutcome),
     /// End the pass with this status.
-    Write(Verdict),
+    Write(PassOutcome),
     /// End the pass with this status and try again.
     Fail(Failure),
 }
 
 /// What became of the group of an object that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Release {
+pub enum DeletionOutcome {
     /// It was deleted.
     Deleted,
     /// It was gone already.
@@ -80,42 +80,53 @@ pub struct Holder {
     pub name: String,
 }
 
-/// How urgent an object's work is. Ordered: a greater lane goes first.
+/// How urgent the work of an object is. Ordered: a greater priority is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// A look at something that was settled.
-    Sweep,
+pub enum Priority {
+    /// A look at a settled object.
+    Resync,
     /// Another try after a failure.
     Retry,
-    /// Something a user did: a new object, a generation not observed, a forced reconcile.
+    /// A change by a user: a new object, a generation that was not observed, a forced reconcile.
     Change,
 }
 
+impl Priority {
+    /// The value of the metric label `priority`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resync => "resync",
+            Self::Retry => "retry",
+            Self::Change => "change",
+        }
+    }
+}
+
 /// The lane of the work an object has, or `None` where it has none: what its events are sorted by.
-pub fn triage(object: &LiveMessageGroup) -> Option<Lane> {
+pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
 
 /// The same after a try that failed and that has heard of this forced reconcile: it is no news any more.
-pub fn triage_after(object: &LiveMessageGroup, heard: Option<&str>) -> Option<Lane> {
+pub fn triage_after(object: &LiveMessageGroup, heard: Option<&str>) -> Option<Priority> {
     let forced = object.reconcile_is_requested() && (heard.is_none() || object.reconcile_requested_at() != heard);
     if object.is_deleting() {
         // A try that failed waits for its time: the status it has written is no news.
         let tried = is_observed(object) && !object.is_abandoned() && !forced;
-        return object.has_finalizer().then_some(if tried { Lane::Retry } else { Lane::Change });
+        return object.has_finalizer().then_some(if tried { Priority::Retry } else { Priority::Change });
     }
     let paused = object.is_paused();
     if paused != has_condition(object, ConditionType::Paused) {
-        return Some(Lane::Change);
+        return Some(Priority::Change);
     }
     if paused {
-        return finalizer_is_wrong(object).then_some(Lane::Change);
+        return finalizer_is_wrong(object).then_some(Priority::Change);
     }
     if !is_observed(object) || forced {
-        return Some(Lane::Change);
+        return Some(Priority::Change);
     }
     let owed = !is_settled(object) || object.reconcile_is_requested() || finalizer_is_wrong(object);
-    owed.then_some(Lane::Retry)
+    owed.then_some(Priority::Retry)
 }
 
 /// Whether the object carries a finalizer that it should not, or lacks one that it should.
@@ -132,16 +143,16 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
         return deletion::decide(object, facts, other);
     }
     if object.is_paused() {
-        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(Verdict::paused(facts)));
+        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(PassOutcome::paused(facts)));
     }
     let desired = match Desired::of(object) {
         Ok(desired) => desired,
-        Err(what) => return Action::Write(Verdict::waiting(Reason::InvalidInput, what, facts)),
+        Err(what) => return Action::Write(PassOutcome::waiting(Reason::InvalidInput, what, facts)),
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
         return finalizer_in_step(object)
-            .unwrap_or_else(|| Action::Write(Verdict::conflict(object, &desired, holder, facts)));
+            .unwrap_or_else(|| Action::Write(PassOutcome::conflict(object, &desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
         if let Some(step) = finalizer_in_step(object) {
@@ -150,8 +161,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
         if !has_condition(object, ConditionType::Paused) {
             return Action::Nothing;
         }
-        if observes || !owes_a_look(object) {
-            return Action::Write(Verdict::Resumed);
+        if observes || !needs_observation(object) {
+            return Action::Write(PassOutcome::Resumed);
         }
     }
     if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
@@ -159,9 +170,9 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
 
 /// Whether a settled object is to be looked at when its pause ends: what sweeps would have put right meanwhile was left.
 /// Where only a person could go on, or a change was given up, that still holds.
-fn owes_a_look(object: &LiveMessageGroup) -> bool {
+fn needs_observation(object: &LiveMessageGroup) -> bool {
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    ready == Some(ConditionStatus::True) && !MUTABLE.iter().any(|field| object.has_given_up(field))
+    ready == Some(ConditionStatus::True) && !MUTABLE.iter().any(|field| object.is_ignored(field))
 }
 
 fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
@@ -176,10 +187,10 @@ fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Live(group) => {
             // What the pass did before the object was told to observe only is recorded all the same.
             let origin = if facts.has_effect() { origin(object, desired, facts, Some(group)) } else { None };
-            Action::Write(Verdict::observed(desired, origin, facts, group))
+            Action::Write(PassOutcome::observed(desired, origin, facts, group))
         }
-        Remote::Absent => Action::Write(Verdict::not_found(desired, facts)),
-        Remote::Deleted => Action::Write(Verdict::deleted(desired, true, facts)),
+        Remote::Absent => Action::Write(PassOutcome::not_found(desired, facts)),
+        Remote::Deleted => Action::Write(PassOutcome::deleted(desired, true, facts)),
     }
 }
 
@@ -191,7 +202,7 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
             None => create(object, desired, facts),
             // A create that sent just what the spec says has left nothing to compare.
             Some(origin) if facts.created_as(&desired.fields) => {
-                Action::Write(Verdict::live(desired, origin, facts, None, Some(Sync::Equal)))
+                Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
             Some(_) => Action::Call(Call::Describe(desired.group.clone())),
         },
@@ -213,32 +224,32 @@ fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
     if object.deleted_group_policy() == DeletedGroupPolicy::Recover && facts.recovered().is_none() {
         return Action::Call(Call::Recover(desired.group.clone()));
     }
-    Action::Write(Verdict::deleted(desired, false, facts))
+    Action::Write(PassOutcome::deleted(desired, false, facts))
 }
 
 fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &GroupSnapshot) -> Action {
     let origin = origin(object, desired, facts, Some(group)).unwrap_or(Origin::Adopted);
-    let live = |sync| Action::Write(Verdict::live(desired, origin.clone(), facts, group.create_time, sync));
+    let live = |sync| Action::Write(PassOutcome::live(desired, origin.clone(), facts, group.create_time, sync));
     if object.management_policy() == ManagementPolicy::CreateOnly {
         return live(None);
     }
     let change = desired.difference(group);
     let generation = object.metadata.generation.unwrap_or_default();
-    let untried = untried(object, change.clone());
-    if !untried.is_empty() && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
-        return Action::Call(Call::Modify(desired.group.clone(), untried));
+    let retryable_changes = retryable_changes(object, change.clone());
+    if !retryable_changes.is_empty() && facts.modifies_of(generation) < MODIFY_ATTEMPTS {
+        return Action::Call(Call::Modify(desired.group.clone(), retryable_changes));
     }
     if !change.is_empty() {
-        return live(Some(Sync::NotTaken(changed_fields(&change))));
+        return live(Some(SyncState::Ignored(changed_fields(&change))));
     }
     let fields = desired.immutable_difference(group);
-    live(Some(if fields.is_empty() { Sync::Equal } else { Sync::ImmutableDiffer(fields) }))
+    live(Some(if fields.is_empty() { SyncState::Equal } else { SyncState::ImmutableDiffer(fields) }))
 }
 
 /// What of a change was not given up.
-fn untried(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
+fn retryable_changes(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
     let anew = !is_observed(object) || object.reconcile_is_requested();
-    let [info, administrators] = MUTABLE.map(|field| anew || !object.has_given_up(field));
+    let [info, administrators] = MUTABLE.map(|field| anew || !object.is_ignored(field));
     GroupChange {
         group_info: change.group_info.filter(|_| info),
         administrators: change.administrators.filter(|_| administrators),
@@ -263,17 +274,17 @@ fn origin(
     if facts.recovered() == Some(true) {
         return Some(Origin::Recovered);
     }
-    let recorded = recorded_identity(object).as_ref() == Some(&desired.identity());
-    let known = object.origin().filter(|_| recorded && !facts.has_ended()).map(|origin| {
+    let recorded = recorded_group(object).as_ref() == Some(&desired.group_key());
+    let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
         // Where it went and somebody made it anew while nobody looked, the record tells of another one.
-        let another = group.is_some_and(|group| is_another_life(object, group));
+        let another = group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });
     match facts.create_outcome() {
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
-            let attempt = object.attempt().filter(|attempt| recorded && attempt.is_open());
-            let own = attempt.zip(group).is_some_and(|(attempt, group)| attempt_made(attempt, group, facts));
+            let attempt = object.create_intent().filter(|attempt| recorded && attempt.is_open());
+            let own = attempt.zip(group).is_some_and(|(attempt, group)| intent_proves(attempt, group, facts));
             Some(if own { Origin::Created } else { Origin::Adopted })
         }),
         Some(CreateOutcome::AlreadyDelete) => None,

@@ -3,10 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::verdict::{attempting_status, judged_status};
-use super::{Desired, Facts, Identity, Remote, recorded_identity};
+use super::verdict::{intent_status, ownership_status};
+use super::{Desired, Facts, GroupKey, Remote, recorded_group};
 use crate::live::{Call, GroupFields, GroupSnapshot};
-use crate::resources::{Attempt, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin};
+use crate::resources::{
+    CreateIntent, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin,
+};
 
 /// Two readings of the service's clock that differ by less than this tell the same moment.
 pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
@@ -39,15 +41,15 @@ pub(super) fn digest_of_group(group: &GroupSnapshot) -> String {
 
 /// Whether the recorded attempt made this group: created between attempt and answer, and just as a create sent it whose
 /// answer was lost.
-pub(super) fn attempt_made(attempt: &Attempt, group: &GroupSnapshot, facts: &Facts) -> bool {
+pub(super) fn intent_proves(attempt: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
     let digest = digest_of_group(group);
     created_within(attempt, group, facts.answered_at())
         && attempt.sent.contains(&digest)
-        && !facts.idle().contains(&digest)
+        && !facts.disproved_intents().contains(&digest)
 }
 
 /// Whether the group was created between attempt and answer.
-fn created_within(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+fn created_within(attempt: &CreateIntent, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
     let Some(created) = group.create_time else { return false };
     let Ok(started) = attempt.started_at.parse::<Timestamp>() else { return false };
     let answered = attempt.answered_at.as_deref().and_then(|at| at.parse().ok()).or(answered_at);
@@ -56,10 +58,10 @@ fn created_within(attempt: &Attempt, group: &GroupSnapshot, answered_at: Option<
 }
 
 /// Whether this is not the group that the record tells about, but one that was made later under its id.
-pub(super) fn is_another_life(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
+pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
     let Some(created) = group.create_time else { return false };
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
-    match (recorded, object.attempt().filter(|attempt| !attempt.is_open())) {
+    match (recorded, object.create_intent().filter(|attempt| !attempt.is_open())) {
         (Some(recorded), _) => recorded.duration_until(created).abs() > TOLERANCE,
         (None, Some(attempt)) => !created_within(attempt, group, None),
         (None, None) => false,
@@ -69,23 +71,23 @@ pub(super) fn is_another_life(object: &LiveMessageGroup, group: &GroupSnapshot) 
 /// Whether a deletion may delete this group: it is the one whose creation is recorded.
 pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
     // Its own create was answered, and what was described since is no later one: only the status could not be written.
-    if facts.created_after().is_some() && !facts.has_ended() {
+    if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();
     }
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
-    match (recorded, object.attempt(), object.origin()) {
+    match (recorded, object.create_intent(), object.origin()) {
         (Some(recorded), _, Some(Origin::Created)) => {
             group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
         }
         (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, None),
-        (_, Some(attempt), None) => attempt_made(attempt, group, facts),
+        (_, Some(attempt), None) => intent_proves(attempt, group, facts),
         _ => false,
     }
 }
 
 /// Whether the object is to carry the finalizer.
 pub(super) fn wants_finalizer(object: &LiveMessageGroup) -> bool {
-    may_delete(object) && (object.origin() == Some(&Origin::Created) || object.attempt().is_some())
+    may_delete(object) && (object.origin() == Some(&Origin::Created) || object.create_intent().is_some())
 }
 
 /// Whether a deletion of the object may delete a group.
@@ -107,39 +109,39 @@ pub fn record_before(
 ) -> Option<(LiveMessageGroupStatus, Option<String>)> {
     match call {
         Call::Create(_, fields) => {
-            let attempt = attempt_before(object, facts, fields, service_now)?;
-            Some((attempting_status(object, facts, attempt, now), Some(digest_of_fields(fields))))
+            let attempt = intent_before(object, facts, fields, service_now)?;
+            Some((intent_status(object, facts, attempt, now), Some(digest_of_fields(fields))))
         }
         Call::Modify(..) => {
             let desired = Desired::of(object).ok()?;
-            let (Remote::Live(group), Some(_)) = (facts.remote(), open_attempt(object)) else { return None };
+            let (Remote::Live(group), Some(_)) = (facts.remote(), open_intent(object)) else { return None };
             let origin = super::origin(object, &desired, facts, Some(group)).unwrap_or(Origin::Adopted);
-            Some((judged_status(object, &origin, group, facts.answered_at(), now), None))
+            Some((ownership_status(object, &origin, group, facts.answered_at(), now), None))
         }
         _ => None,
     }
 }
 
 /// The recorded attempt, while its answer is open and for the group that the spec names.
-fn open_attempt(object: &LiveMessageGroup) -> Option<&Attempt> {
-    let identity = Identity::of(object);
-    object.attempt().filter(|attempt| attempt.is_open() && recorded_identity(object) == identity)
+fn open_intent(object: &LiveMessageGroup) -> Option<&CreateIntent> {
+    let identity = GroupKey::of(object);
+    object.create_intent().filter(|attempt| attempt.is_open() && recorded_group(object) == identity)
 }
 
 /// The attempt to be recorded before a create with these fields is sent, or `None` where it needs none: objects whose
 /// group is never deleted, and bodies that are recorded already. Where the pass saw the recorded group gone, the
 /// attempt is one of its own: an older one must not stand for a group that somebody else made since.
-fn attempt_before(
+fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,
     fields: &GroupFields,
     service_now: Timestamp,
-) -> Option<Attempt> {
+) -> Option<CreateIntent> {
     if !may_delete(object) {
         return None;
     }
     let sent = digest_of_fields(fields);
-    match open_attempt(object).filter(|_| !facts.has_ended()) {
+    match open_intent(object).filter(|_| !facts.group_ended()) {
         Some(attempt) if attempt.sent.contains(&sent) => None,
         Some(attempt) => {
             let mut attempt = attempt.clone();
@@ -149,6 +151,6 @@ fn attempt_before(
             attempt.sent.push(sent);
             Some(attempt)
         }
-        None => Some(Attempt { started_at: service_now.to_string(), answered_at: None, sent: vec![sent] }),
+        None => Some(CreateIntent { started_at: service_now.to_string(), answered_at: None, sent: vec![sent] }),
     }
 }

@@ -5,36 +5,36 @@ mod status;
 use jiff::Timestamp;
 
 pub use status::unreadable_status;
-pub(super) use status::{attempting_status, judged_status};
+pub(super) use status::{intent_status, ownership_status};
 
 use super::conflict::has_record;
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
 use crate::resources::{
-    LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+    LastFailure, LiveMessageGroup, LiveMessageGroupStatus, NextActor, Origin, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
 use status::Writer;
 
 /// How the fields of a live group compare with the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sync {
+pub enum SyncState {
     /// Every field present in the spec is so in the group.
     Equal,
     /// These fields differ and cannot be changed by the API.
     ImmutableDiffer(Vec<&'static str>),
     /// These fields were changed, and changed again, and stayed as they were.
-    NotTaken(Vec<&'static str>),
+    Ignored(Vec<&'static str>),
 }
 
 /// What a pass ends with.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum PassOutcome {
     /// The group is live.
     Live(Live),
     /// The pass ended without a live group, or did not end yet.
-    Other(Other),
+    NotLive(NotLive),
     /// The object is paused: the condition `Paused` is set, and what was done before is recorded.
-    Paused(Learned),
+    Paused(RecordUpdate),
     /// It is no longer: the condition is taken away, and nothing else was to do.
     Resumed,
 }
@@ -49,30 +49,32 @@ pub struct Live {
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
-    sync: Option<Sync>,
+    sync: Option<SyncState>,
     /// See [`Facts::created_after`].
     sent_at: Option<Timestamp>,
     /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
-    /// See [`Learned`].
-    idle: Vec<String>,
+    /// See [`RecordUpdate`].
+    disproved_intents: Vec<String>,
     message: String,
 }
 
 /// Everything that is not a live group.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Other {
+pub struct NotLive {
     reason: Reason,
     message: String,
-    learned: Learned,
+    learned: RecordUpdate,
+    /// What the status records of a failed call.
+    failure: Option<LastFailure>,
 }
 
 /// What a pass that has not come to a live group leaves in the record.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Learned {
+pub struct RecordUpdate {
     origin: OriginChange,
-    /// See [`Facts::idle`]: what goes out of the recorded attempt.
-    idle: Vec<String>,
+    /// See [`Facts::disproved_intents`]: what goes out of the recorded attempt.
+    disproved_intents: Vec<String>,
     sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
@@ -87,11 +89,11 @@ enum OriginChange {
     Set(Origin),
 }
 
-impl Learned {
+impl RecordUpdate {
     fn by(facts: &Facts) -> Self {
-        let origin = if facts.recovered() == Some(true) && !facts.has_ended() {
+        let origin = if facts.recovered() == Some(true) && !facts.group_ended() {
             OriginChange::Set(Origin::Recovered)
-        } else if facts.has_ended() {
+        } else if facts.group_ended() {
             OriginChange::Clear
         } else if facts.create_outcome() == Some(CreateOutcome::Created) {
             OriginChange::Set(Origin::Created)
@@ -101,7 +103,7 @@ impl Learned {
         let (answered_at, create_time) = (facts.answered_at(), facts.create_time());
         Self {
             origin,
-            idle: facts.idle().to_vec(),
+            disproved_intents: facts.disproved_intents().to_vec(),
             sent_at: facts.created_after(),
             answered_at,
             create_time,
@@ -110,13 +112,13 @@ impl Learned {
     }
 }
 
-impl Verdict {
+impl PassOutcome {
     pub(super) fn live(
         desired: &Desired,
         origin: Origin,
         facts: &Facts,
         create_time: Option<Timestamp>,
-        sync: Option<Sync>,
+        sync: Option<SyncState>,
     ) -> Self {
         // Created or adopted just now: what is recorded of an earlier life does not hold.
         let new = facts.create_outcome().is_some();
@@ -131,7 +133,7 @@ impl Verdict {
             reason,
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
-            idle: facts.idle().to_vec(),
+            disproved_intents: facts.disproved_intents().to_vec(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
             sync,
@@ -148,7 +150,7 @@ impl Verdict {
             sync: None,
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
-            idle: facts.idle().to_vec(),
+            disproved_intents: facts.disproved_intents().to_vec(),
             message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
         })
     }
@@ -171,7 +173,7 @@ impl Verdict {
             (false, Some(_)) => (", could not be brought back", format!(", or {ask}")),
             (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {ask}")),
         };
-        Self::Other(Other {
+        Self::NotLive(NotLive {
             reason: Reason::GroupDeleted,
             // Nobody writes it again when the time is over: it is to be true then too.
             message: format!(
@@ -179,16 +181,17 @@ impl Verdict {
                  edit spec.groupId (every field may be edited now){else_what}",
                 desired.group.group_id, desired.group.app_id
             ),
-            learned: Learned::by(facts),
+            learned: RecordUpdate::by(facts),
+            failure: None,
         })
     }
 
     pub(super) fn paused(facts: &Facts) -> Self {
-        Self::Paused(Learned::by(facts))
+        Self::Paused(RecordUpdate::by(facts))
     }
 
     pub(super) fn conflict(object: &LiveMessageGroup, desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
-        let had_it = match Learned::by(facts).origin {
+        let had_it = match RecordUpdate::by(facts).origin {
             OriginChange::Keep => has_record(object),
             OriginChange::Clear => false,
             OriginChange::Set(_) => true,
@@ -208,25 +211,33 @@ impl Verdict {
 
     /// The status of a pass that failed. What the pass did before is recorded with it.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
-        Self::waiting(failure.reason, failure.message.clone(), facts)
+        Self::blocked(failure.reason, failure.message.clone(), Some(failure.record.clone()), facts)
+    }
+
+    /// The status of an object that waits because of a failure, its own or that of another object.
+    pub fn blocked(reason: Reason, message: String, failure: Option<LastFailure>, facts: &Facts) -> Self {
+        match Self::waiting(reason, message, facts) {
+            Self::NotLive(outcome) => Self::NotLive(NotLive { failure, ..outcome }),
+            other => other,
+        }
     }
 
     /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
     /// did before is recorded with it.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
-        let mut learned = Learned::by(facts);
+        let mut learned = RecordUpdate::by(facts);
         // Soon there is another try: its attempt is this one.
-        if reason.progress() == Progress::Reconciling {
-            learned.idle.clear();
+        if reason.next_actor() == NextActor::Operator {
+            learned.disproved_intents.clear();
         }
-        Self::Other(Other { reason, message, learned })
+        Self::NotLive(NotLive { reason, message, learned, failure: None })
     }
 
     /// The reason a verdict puts into the conditions.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Live(live) => live.reason,
-            Self::Other(other) => other.reason,
+            Self::NotLive(other) => other.reason,
             Self::Paused(_) | Self::Resumed => Reason::Paused,
         }
     }
@@ -243,7 +254,7 @@ impl Verdict {
         let writer = Writer::of(object, before.clone(), asked, now);
         let after = match self {
             Self::Live(live) => writer.live(live),
-            Self::Other(other) => writer.other(other),
+            Self::NotLive(other) => writer.other(other),
             Self::Paused(learned) => writer.paused(learned),
             Self::Resumed => writer.resumed(),
         };

@@ -27,12 +27,12 @@ pub struct ClientOptions {
     pub http: HttpOptions,
     /// Above this many bytes of query the parameters travel in a form body. Default 8 KiB: proxies refuse longer
     /// request lines. Whatever is given here, no query is sent that makes the URL 65,534 bytes or longer.
-    pub form_above: usize,
+    pub form_body_threshold: usize,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { http: HttpOptions::default(), form_above: 8 * 1024 }
+        Self { http: HttpOptions::default(), form_body_threshold: 8 * 1024 }
     }
 }
 
@@ -41,7 +41,7 @@ impl Default for ClientOptions {
 pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
-    form_above: usize,
+    form_body_threshold: usize,
     /// The endpoint has refused parameters in a body. The service's documents promise only the query.
     query_only: AtomicBool,
     clock: ServiceClock,
@@ -56,7 +56,7 @@ impl Client {
         Ok(Self {
             http: options.http.client()?,
             endpoint,
-            form_above: options.form_above,
+            form_body_threshold: options.form_body_threshold,
             query_only: AtomicBool::new(false),
             clock: ServiceClock::default(),
         })
@@ -85,7 +85,7 @@ impl Client {
         }
     }
 
-    /// Sends any RPC request: signed now, once, in the query or, above [`ClientOptions::form_above`], in a form body.
+    /// Sends any RPC request: signed now, once, in the query or, above [`ClientOptions::form_body_threshold`], in a form body.
     ///
     /// An endpoint that does not find the parameters in a body (`Missing…`) is remembered: this call fails with
     /// [`CallError::Resent`], and the next one travels in the query.
@@ -127,7 +127,7 @@ impl Client {
         }
         let query = request.encoded_params();
         let too_long = self.too_long_as_query(&query);
-        if query.len() <= self.form_above && too_long.is_none() {
+        if query.len() <= self.form_body_threshold && too_long.is_none() {
             return Ok(());
         }
         if !self.query_only.load(Ordering::Relaxed) {

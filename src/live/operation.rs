@@ -120,6 +120,18 @@ pub enum Call {
 }
 
 impl Call {
+    /// The group that the call is about; `None` for a list.
+    pub fn group(&self) -> Option<&GroupRef> {
+        match self {
+            Self::Create(group, _)
+            | Self::Describe(group)
+            | Self::Modify(group, _)
+            | Self::Delete(group)
+            | Self::Recover(group) => Some(group),
+            Self::ListByPage(_) => None,
+        }
+    }
+
     /// The operation.
     pub fn operation(&self) -> Operation {
         match self {

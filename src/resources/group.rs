@@ -15,7 +15,7 @@ use super::{
     ABANDON_ANNOTATION, ConditionType, FINALIZER, NameRef, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
 use super::{rules, schema};
-pub use status::{Attempt, LiveMessageGroupStatus, Origin};
+pub use status::{CreateIntent, LastFailure, LiveMessageGroupStatus, Origin};
 
 /// The longest value of `status.lastHandledReconcileAt`, in characters.
 pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
@@ -211,14 +211,14 @@ impl LiveMessageGroup {
         self.condition(ConditionType::Ready)?.reason.parse().ok()
     }
 
-    /// Whether the record says that the Live API did not take a change of this field in this very generation: it is not
-    /// sent again before the spec changes or a reconcile is asked for.
-    pub fn has_given_up(&self, field: &str) -> bool {
-        self.condition(ConditionType::InSync).is_some_and(|sync| {
-            sync.reason == Reason::ChangeNotTaken.as_str()
-                && sync.observed_generation == self.metadata.generation
-                && sync.message.contains(field)
-        })
+    /// Whether the Live API ignored a change of this field in this very generation: it is not sent again before the spec
+    /// changes or a reconcile is requested.
+    pub fn is_ignored(&self, field: &str) -> bool {
+        let is_recorded = self.condition(ConditionType::InSync).is_some_and(|sync| {
+            sync.reason == Reason::UpdateIgnored.as_str() && sync.observed_generation == self.metadata.generation
+        });
+        let failure = self.status.as_ref().and_then(|status| status.last_failure.as_ref());
+        is_recorded && failure.is_some_and(|failure| failure.fields.iter().any(|ignored| ignored == field))
     }
 
     /// The recorded origin.
@@ -253,8 +253,8 @@ impl LiveMessageGroup {
     }
 
     /// The recorded attempt.
-    pub fn attempt(&self) -> Option<&Attempt> {
-        self.status.as_ref()?.attempt.as_ref()
+    pub fn create_intent(&self) -> Option<&CreateIntent> {
+        self.status.as_ref()?.create_intent.as_ref()
     }
 
     /// Whether the object carries the operator's finalizer.

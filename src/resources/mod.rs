@@ -16,9 +16,11 @@ pub use account::{
 };
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};
-pub use group::{Attempt, DataCenter, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin};
+pub use group::{
+    CreateIntent, DataCenter, LastFailure, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin,
+};
 pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
-pub use reason::{Progress, Ready, Reason, UnknownReason};
+pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
 
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";

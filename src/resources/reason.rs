@@ -9,7 +9,7 @@ const CREDENTIALS_GRACE: Duration = Duration::from_secs(120);
 
 /// What a reason says about the `Ready` condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
+pub enum ReadyEffect {
     /// `Ready=True`.
     True,
     /// `Ready=False`.
@@ -21,17 +21,17 @@ pub enum Ready {
     Unchanged,
 }
 
-/// Who is going to act next. `Reconciling` and `Stalled` are never true together and are removed otherwise.
+/// Who has to act next. `Reconciling` and `Stalled` are never true together and are removed otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Nobody: neither `Reconciling` nor `Stalled`.
-    Settled,
-    /// The operator goes on by itself: `Reconciling=True`.
-    Reconciling,
-    /// A person must act: `Stalled=True`.
-    Stalled,
-    /// `Reconciling=True` for this long since the reason first held, `Stalled=True` afterwards.
-    StalledAfter(Duration),
+pub enum NextActor {
+    /// Nothing is to be done: neither `Reconciling` nor `Stalled`.
+    None,
+    /// The operator, automatically: `Reconciling=True`.
+    Operator,
+    /// The user; manual intervention is required: `Stalled=True`.
+    User,
+    /// The operator for this time since the reason first held, then the user.
+    UserAfter(Duration),
 }
 
 /// Text that is not a [`Reason`] of this version.
@@ -58,12 +58,12 @@ macro_rules! reasons {
             }
 
             /// What it says about the `Ready` condition.
-            pub const fn ready(self) -> Ready {
+            pub const fn ready(self) -> ReadyEffect {
                 match self { $(Reason::$name => $ready,)+ }
             }
 
             /// Who is going to act next.
-            pub const fn progress(self) -> Progress {
+            pub const fn next_actor(self) -> NextActor {
                 match self { $(Reason::$name => $progress,)+ }
             }
 
@@ -87,59 +87,59 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Pending: Ready::Unknown, Progress::Reconciling,
+    Pending: ReadyEffect::Unknown, NextActor::Operator,
         "The operator has not looked at the object yet. If it stays so, check that the operator runs and watches this namespace.";
-    Queued: Ready::Unchanged, Progress::Reconciling,
+    Queued: ReadyEffect::Unchanged, NextActor::Operator,
         "The object waits for its turn: the Live API takes 50 calls a second per account and operation. Nothing to do.";
-    Applying: Ready::Unchanged, Progress::Reconciling,
+    Applying: ReadyEffect::Unchanged, NextActor::Operator,
         "A change of the spec was sent to the Live API, which has not answered yet. Nothing to do.";
-    Created: Ready::True, Progress::Settled,
+    Created: ReadyEffect::True, NextActor::None,
         "The operator created the group.";
-    AlreadyExists: Ready::True, Progress::Settled,
+    AlreadyExists: ReadyEffect::True, NextActor::None,
         "The group was there already and has been adopted; what can be changed in it is now as the spec says.";
-    Recovered: Ready::True, Progress::Settled,
+    Recovered: ReadyEffect::True, NextActor::None,
         "The group had been deleted and was brought back within its 30 days.";
-    Observed: Ready::True, Progress::Settled,
+    Observed: ReadyEffect::True, NextActor::None,
         "The group exists; the operator only watches it and never writes.";
-    Available: Ready::True, Progress::Settled,
+    Available: ReadyEffect::True, NextActor::None,
         "Of a LiveAccount: its credentials are there, and Alibaba Cloud has not rejected them.";
-    GroupDeleted: Ready::False, Progress::Stalled,
+    GroupDeleted: ReadyEffect::False, NextActor::User,
         "The group was deleted, and the Live API keeps its id blocked until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the id is free again, a reconcile that is asked for creates the group anew.";
-    GroupNotFound: Ready::False, Progress::Stalled,
+    GroupNotFound: ReadyEffect::False, NextActor::User,
         "There is no such group, and the operator may not create it because it only observes.";
-    InvalidInput: Ready::False, Progress::Stalled,
+    InvalidInput: ReadyEffect::False, NextActor::User,
         "A value of the spec is refused; the message names it, or the answer of the Live API. Correct the spec (every field may be edited as long as no group was made).";
-    InvalidSpec: Ready::False, Progress::Stalled,
+    InvalidSpec: ReadyEffect::False, NextActor::User,
         "The stored object cannot be read by this version of the operator. Update the operator or correct the object.";
-    QuotaExceeded: Ready::False, Progress::Stalled,
+    QuotaExceeded: ReadyEffect::False, NextActor::User,
         "The app holds as many groups as it may. Delete groups that are not needed or ask Alibaba Cloud for a higher quota; the operator probes slowly and goes on by itself.";
-    NotAuthorized: Ready::False, Progress::Stalled,
+    NotAuthorized: ReadyEffect::False, NextActor::User,
         "The credentials are valid but lack the permission for this call. Grant the RAM action that the message names.";
-    AppNotFound: Ready::False, Progress::Stalled,
+    AppNotFound: ReadyEffect::False, NextActor::User,
         "The account has no app with this appId (in this dataCenter). Create the app or correct spec.appId (every field may be edited as long as no group was made).";
-    CredentialsRejected: Ready::False, Progress::Stalled,
+    CredentialsRejected: ReadyEffect::False, NextActor::User,
         "Alibaba Cloud rejected the access key, its secret or its security token. Renew the credentials; the operator reads them again by itself.";
-    CredentialsMissing: Ready::False, Progress::StalledAfter(CREDENTIALS_GRACE),
+    CredentialsMissing: ReadyEffect::False, NextActor::UserAfter(CREDENTIALS_GRACE),
         "The credentials that the object asks for do not exist (yet). Create what the message names; within 2 minutes this is not counted as a fault.";
-    ClockSkew: Ready::Unchanged, Progress::Reconciling,
+    ClockSkew: ReadyEffect::Unchanged, NextActor::Operator,
         "The operator's clock differs from Alibaba Cloud's; it corrects itself from the answer and tries again. If it lasts, repair the node's time service.";
-    Throttled: Ready::Unchanged, Progress::Reconciling,
+    Throttled: ReadyEffect::Unchanged, NextActor::Operator,
         "The Live API asked for fewer calls; the operator slows down and goes on by itself. Other programs that use the same account share its limit.";
-    ServiceError: Ready::Unchanged, Progress::Reconciling,
+    ServiceError: ReadyEffect::Unchanged, NextActor::Operator,
         "The Live API failed (its own error, or an answer that makes no sense); the operator tries again, ever more slowly.";
-    Unreachable: Ready::Unchanged, Progress::Reconciling,
+    Unreachable: ReadyEffect::Unchanged, NextActor::Operator,
         "No answer from the Live API: time-out, connection, TLS or DNS. The operator tries again; check egress, proxy and endpoint if it lasts.";
-    Rejected: Ready::False, Progress::Stalled,
+    Rejected: ReadyEffect::False, NextActor::User,
         "The Live API refused the call for a reason this version does not know; the message names its answer. The operator tries again slowly.";
-    Conflict: Ready::False, Progress::Stalled,
+    Conflict: ReadyEffect::False, NextActor::User,
         "Another object already manages this group (same appId and group id); the message names it. Delete one of the two, or edit this one: every field, unless it has had a group of its own; then set its managementPolicy to Observe.";
-    InSync: Ready::Unchanged, Progress::Settled,
+    InSync: ReadyEffect::Unchanged, NextActor::None,
         "Every field that the spec names is so in the group.";
-    ImmutableFieldsDiffer: Ready::Unchanged, Progress::Settled,
+    ImmutableFieldsDiffer: ReadyEffect::Unchanged, NextActor::None,
         "The adopted group differs in fields that the Live API cannot change; the message names them. Take the group's values into a new object, or live with the difference.";
-    ChangeNotTaken: Ready::Unchanged, Progress::Settled,
+    UpdateIgnored: ReadyEffect::Unchanged, NextActor::None,
         "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is asked for, and tells when the group shows the new one after all.";
-    Paused: Ready::Unchanged, Progress::Settled,
+    Paused: ReadyEffect::Unchanged, NextActor::None,
         "The annotation live.alibabacloud.com/paused is \"true\": no call is made except for a deletion. Remove it to go on.";
 }
 
@@ -173,9 +173,11 @@ mod tests {
     fn a_failure_always_says_who_acts_and_success_never_does() {
         for reason in Reason::ALL {
             match reason.ready() {
-                Ready::True => assert_eq!(reason.progress(), Progress::Settled, "{reason}"),
-                Ready::False | Ready::Unknown => assert_ne!(reason.progress(), Progress::Settled, "{reason}"),
-                Ready::Unchanged => {}
+                ReadyEffect::True => assert_eq!(reason.next_actor(), NextActor::None, "{reason}"),
+                ReadyEffect::False | ReadyEffect::Unknown => {
+                    assert_ne!(reason.next_actor(), NextActor::None, "{reason}")
+                }
+                ReadyEffect::Unchanged => {}
             }
         }
     }
@@ -184,7 +186,11 @@ mod tests {
     fn passing_failures_are_never_stalled() {
         for reason in [Reason::Throttled, Reason::ServiceError, Reason::Unreachable, Reason::ClockSkew, Reason::Queued]
         {
-            assert_eq!((reason.ready(), reason.progress()), (Ready::Unchanged, Progress::Reconciling), "{reason}");
+            assert_eq!(
+                (reason.ready(), reason.next_actor()),
+                (ReadyEffect::Unchanged, NextActor::Operator),
+                "{reason}"
+            );
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn fixed(field: &str) -> Rule {
          && (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})) \
          || (has(oldSelf.status) && has(oldSelf.status.conditions) \
          && oldSelf.status.conditions.exists(c, c.type == 'Ready' && (c.reason == '{gone}' \
-         || (c.reason in [{refused}] && !has(oldSelf.status.origin) && !has(oldSelf.status.attempt)))))"
+         || (c.reason in [{refused}] && !has(oldSelf.status.origin) && !has(oldSelf.status.createIntent)))))"
     ))
     .message(Message::Message(format!(
         "spec.{field} can be neither changed, added nor removed while the group may exist: \

@@ -19,7 +19,7 @@ async fn delete_deletes_the_group_it_created() -> Result<()> {
     let object = world.ready("mine", "True", "Created").await?;
     assert!(has_finalizer(&object));
     let status = object.status.unwrap();
-    assert!(status.attempt.is_some_and(|attempt| !attempt.is_open()) || status.create_time.is_some());
+    assert!(status.create_intent.is_some_and(|attempt| !attempt.is_open()) || status.create_time.is_some());
     world.delete("mine").await?;
     assert!(ByHand::at(&world)?.describe("mine").await?.deleted);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "mine")?, 1);
@@ -36,7 +36,7 @@ async fn delete_retains_what_it_did_not_create() -> Result<()> {
         .until("the finalizer to be dropped", PATIENCE, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
         .await?;
     let object = world.api.get("theirs").await?;
-    assert_eq!(object.status.as_ref().unwrap().attempt, None);
+    assert_eq!(object.status.as_ref().unwrap().create_intent, None);
     world.delete("theirs").await?;
     assert!(!ByHand::at(&world)?.describe("theirs").await?.deleted);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "theirs")?, 0);
@@ -71,7 +71,8 @@ async fn a_group_made_anew_by_somebody_else_is_not_deleted() -> Result<()> {
     let hand = ByHand::at(&world)?;
     // Deleted and recovered keeps the create time; so the operator's own record is made to tell another one.
     world.operator.as_mut().unwrap().process.sigkill()?;
-    let patch = kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "attempt": null}}));
+    let patch =
+        kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "createIntent": null}}));
     world.api.patch_status("room", &kube::api::PatchParams::default(), &patch).await?;
     world.start()?;
     world.delete("room").await?;
@@ -158,7 +159,7 @@ async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
             Ok(world.emulator.get("/state")?["apps"][0]["groups"].as_array().is_some_and(|groups| !groups.is_empty()))
         })
         .await?;
-    let recorded = world.api.get("lost").await?.status.and_then(|status| status.attempt);
+    let recorded = world.api.get("lost").await?.status.and_then(|status| status.create_intent);
     assert!(recorded.is_some_and(|attempt| attempt.is_open()), "recorded before it was sent, and not answered");
     world.kill()?;
     world.start()?;

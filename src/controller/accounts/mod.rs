@@ -1,304 +1,261 @@
 //! The accounts that calls are made with: the operator's own, and one for every LiveAccount.
+//!
+//! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `api`, `live` and `budget`. Its
+//! invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
 
 mod account;
-mod granted;
-mod key;
-mod limits;
-mod loading;
-mod proof;
+mod budgets;
+mod permit;
 mod sources;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::{Notify, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use account::{Account, Missing, OK};
-pub use granted::Granted;
-pub use key::{AccountId, AccountKey, Slot};
-pub use limits::{Numbers, Own, Permits, Rate};
-pub use loading::Loading;
+pub use account::{Account, OK, Unavailable};
+pub use budgets::{BudgetRegistry, OperatorAccount, Rate};
+pub use permit::GrantedPermit;
 
-use super::key::Key;
-use super::line::Line;
-use super::locked::locked;
+use super::keys::{AccountKey, ObjectKey};
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
 use crate::live::{ClientOptions, Endpoint};
-use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
+use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
 use crate::telemetry::metrics::Calls;
-use account::Share;
+use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
 
-/// A Secret that is missing is looked for this often while something waits for it (with the jitter: 30 s at most).
-const LONGEST_WAIT: Duration = Duration::from_secs(24);
-
-fn no_account(key: &Key) -> String {
-    let (name, namespace) = (key.name(), key.namespace());
-    format!("there is no LiveAccount {name} in namespace {namespace}: create it, or correct spec.accountRef")
-}
+/// A missing Secret is looked for this often while an object waits for it (with the jitter: at most every 30 s).
+const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 
 /// What all LiveAccounts have in common.
 #[derive(Debug)]
-pub struct Common {
-    /// How clients of the Live API behave.
+pub struct AccountDefaults {
+    /// The options of clients of the Live API.
     pub options: ClientOptions,
-    /// The endpoint where a LiveAccount names none: the operator's own.
+    /// The endpoint of a LiveAccount that names none: the operator's own.
     pub endpoint: Endpoint,
-    /// Whether an endpoint may be plain http.
+    /// Whether an endpoint may use plain http.
     pub allow_http: bool,
-    /// What exchanges with STS see of the world.
+    /// The environment of exchanges with STS.
     pub provider_env: ProviderEnv,
-    /// Calls a second of a number.
+    /// Calls per second of an account number.
     pub rate: Rate,
-    /// The number of the operator's own account, where that is known.
+    /// The number of the operator's own account, if it is known.
     pub number: Option<String>,
-    /// Where calls are counted.
+    /// Counts calls.
     pub calls: Calls,
 }
 
 /// A dispatcher for each operation of this account is to run until the token is cancelled.
 #[derive(Debug)]
-pub struct Appeared {
+pub struct AccountStarted {
     /// The account.
-    pub id: AccountId,
+    pub key: AccountKey,
     /// Cancelled when the account is forgotten.
-    pub gone: CancellationToken,
+    pub ended: CancellationToken,
 }
 
-/// Who misses a LiveAccount or its Secret for less than this says nothing: one `kubectl apply` brings them and the groups
-/// in any order, and each is seen by a watch or a read of its own.
-const UNTOLD: Duration = Duration::from_secs(2);
-
-/// How much longer nothing is said of what has been missing since then; `None` when that time is over.
-pub fn untold(since: Instant) -> Option<Duration> {
-    Some(UNTOLD.saturating_sub(since.elapsed())).filter(|left| !left.is_zero())
+/// What [`Accounts`] asks its tasks to do.
+#[derive(Debug)]
+pub struct AccountEvents {
+    /// Accounts that start.
+    pub started: mpsc::UnboundedReceiver<AccountStarted>,
+    /// Accounts whose credentials are being loaded while objects wait for them.
+    pub loads: mpsc::UnboundedReceiver<Arc<Account>>,
 }
 
-/// A LiveAccount as it was seen last.
+/// A LiveAccount as the watch showed it last.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// Its uid.
+pub struct ObservedAccount {
+    /// `metadata.uid`.
     pub uid: String,
-    /// Its generation.
+    /// `metadata.generation`.
     pub generation: i64,
-    /// When this generation of it was seen first.
+    /// When this generation was seen first.
     pub since: Instant,
     /// Its status.
     pub status: LiveAccountStatus,
-    /// Itself.
+    /// The object.
     pub object: Arc<LiveAccount>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
-    id: AccountId,
-    /// `None` where there is no such LiveAccount (any more).
-    seen: Option<Seen>,
+    /// `None` if there is no such LiveAccount (any more).
+    observed: Option<ObservedAccount>,
     /// What calls are made with. It outlives its LiveAccount while deletions may need it.
     account: Option<Arc<Account>>,
     /// Why calls cannot be made, whatever the credentials.
     invalid: Option<String>,
-    /// Objects that wait for it.
-    waiting: Line<Key>,
-    gone: CancellationToken,
-    dispatched: bool,
+    ended: CancellationToken,
+    is_started: bool,
 }
 
-#[derive(Debug, Default)]
-struct Named {
-    entries: HashMap<Key, Entry>,
-    keys: HashMap<AccountId, Key>,
-    last: u32,
-}
-
-/// All accounts.
+/// See the module's documentation.
 pub struct Accounts {
-    own: Arc<Account>,
-    common: Common,
-    numbers: Arc<Numbers>,
+    operator: Arc<Account>,
+    defaults: AccountDefaults,
+    budgets: Arc<BudgetRegistry>,
     kube: Client,
-    named: Mutex<Named>,
-    appeared: mpsc::UnboundedSender<Appeared>,
-    /// Who waits while credentials are being loaded.
-    pub loading: Loading,
-    /// Rung when a status may have to be written.
-    pub bell: Arc<Notify>,
+    entries: Mutex<HashMap<ObjectKey, Entry>>,
+    started: mpsc::UnboundedSender<AccountStarted>,
+    loads: mpsc::UnboundedSender<Arc<Account>>,
 }
 
 impl Accounts {
-    /// With the operator's own account; what appears is told by the receiver.
-    pub fn new(own: Account, common: Common, kube: Client) -> (Self, mpsc::UnboundedReceiver<Appeared>) {
-        let (appeared, receiver) = mpsc::unbounded_channel();
-        let rate = match common.rate {
+    /// Starts with the operator's own account.
+    pub fn new(operator: Account, defaults: AccountDefaults, kube: Client) -> (Self, AccountEvents) {
+        let (started, started_events) = mpsc::unbounded_channel();
+        let (loads, load_events) = mpsc::unbounded_channel();
+        let rate = match defaults.rate {
             Rate::Unlimited => Rate::Unlimited,
             Rate::PerSecond(_) => Rate::PerSecond(crate::budget::DOCUMENTED_LIMIT),
         };
-        let numbers = Arc::new(Numbers::new(
-            rate,
-            Some(Own {
-                budgets: own.budgets(),
-                credentials: own.credentials().clone(),
-                number: common.number.clone(),
-                endpoint: common.endpoint.to_string(),
-            }),
-        ));
-        // The receiver is there: this cannot fail.
-        let _ = appeared.send(Appeared { id: AccountId::OWN, gone: CancellationToken::new() });
-        let (named, loading, bell) = (Mutex::default(), Loading::default(), Arc::default());
-        (Self { own: Arc::new(own), common, numbers, kube, named, appeared, loading, bell }, receiver)
-    }
-
-    /// The account of this number.
-    pub fn by_id(&self, id: AccountId) -> Option<Arc<Account>> {
-        if id == AccountId::OWN {
-            return Some(Arc::clone(&self.own));
-        }
-        let named = locked(&self.named);
-        named.entries.get(named.keys.get(&id)?)?.account.clone()
-    }
-
-    /// Every account that there is, with the reason that its status tells, for metrics.
-    pub fn standings(&self) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
-        let own = match self.own.proof().rejection() {
-            Some(_) => Reason::CredentialsRejected,
-            None if self.own.key_id().is_none() => Reason::CredentialsMissing,
-            None => Reason::Available,
+        let shared = OperatorAccount {
+            budgets: operator.budgets(),
+            credentials: operator.credentials().clone(),
+            number: defaults.number.clone(),
+            endpoint: defaults.endpoint.to_string(),
         };
-        let named = locked(&self.named);
-        let told = named.entries.iter().filter_map(|(key, entry)| {
-            let ready = entry.seen.as_ref()?.status.condition(ConditionType::Ready);
-            let reason = ready.and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::Pending);
-            Some((AccountKey::Named(key.clone()), reason, entry.account.clone()))
-        });
-        std::iter::once((AccountKey::Own, own, Some(Arc::clone(&self.own)))).chain(told).collect()
+        let budgets = Arc::new(BudgetRegistry::new(rate, Some(shared)));
+        // The receiver is there: this cannot fail.
+        let _ = started.send(AccountStarted { key: AccountKey::Operator, ended: CancellationToken::new() });
+        let accounts =
+            Self { operator: Arc::new(operator), defaults, budgets, kube, entries: Mutex::default(), started, loads };
+        (accounts, AccountEvents { started: started_events, loads: load_events })
     }
 
-    /// The account of this name. What `ends` something, a deletion, may use one whose LiveAccount is gone.
+    /// The account as it is now.
+    pub fn current(&self, key: &AccountKey) -> Option<Arc<Account>> {
+        match key {
+            AccountKey::Operator => Some(Arc::clone(&self.operator)),
+            AccountKey::LiveAccount(key) => self.entries.lock().get(key)?.account.clone(),
+        }
+    }
+
+    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret is gone.
+    ///
+    /// # Errors
+    /// Why no call can be made. While credentials are being loaded, a message on [`AccountEvents::loads`] leads to the
+    /// end of the wait.
+    pub fn usable(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, Unavailable> {
+        let account = self.find(key, for_deletion);
+        let account = account.map_err(|why| Unavailable { why: Some(why), retry_after: None })?;
+        let Some(unavailable) = account.unavailable(for_deletion) else { return Ok(account) };
+        if unavailable.retry_after.is_none() && account.watch_load() {
+            let _ = self.loads.send(account);
+        }
+        Err(unavailable)
+    }
+
+    /// The account, whether it has credentials or not.
     ///
     /// # Errors
     /// Why there is none, for a condition.
-    pub fn get(&self, key: &AccountKey, ends: bool) -> Result<Arc<Account>, String> {
-        let AccountKey::Named(key) = key else { return Ok(Arc::clone(&self.own)) };
-        let named = locked(&self.named);
-        let entry = named.entries.get(key);
+    pub fn find(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, String> {
+        let AccountKey::LiveAccount(key) = key else { return Ok(Arc::clone(&self.operator)) };
+        let entries = self.entries.lock();
+        let entry = entries.get(key);
         let account = entry.and_then(|entry| entry.account.clone());
-        match entry.and_then(|entry| entry.seen.as_ref().map(|_| entry.invalid.as_deref())) {
+        match entry.and_then(|entry| entry.observed.as_ref().map(|_| entry.invalid.as_deref())) {
             Some(Some(why)) => Err(format!("LiveAccount {} cannot be used: {why}", key.name())),
             Some(None) => account.ok_or_else(|| format!("LiveAccount {} is not ready yet", key.name())),
-            None => account.filter(|_| ends).ok_or_else(|| no_account(key)),
+            None => account.filter(|_| for_deletion).ok_or_else(|| no_account(key)),
         }
     }
 
-    /// The object waits for this account: it is woken when it can be used.
-    pub fn wait(&self, account: &AccountKey, object: &Key) {
-        if let AccountKey::Named(key) = account {
-            locked(&self.named).entry(key).waiting.push(object);
-            self.bell.notify_one();
-        }
-    }
-
-    /// The object is gone: it waits for no account.
-    pub fn leave(&self, object: &Key) {
-        for entry in locked(&self.named).entries.values_mut() {
-            entry.waiting.remove(object);
-        }
-    }
-
-    /// The objects that waited for this account, in the order in which they came.
-    pub fn take_waiting(&self, key: &Key) -> Vec<Key> {
-        let mut named = locked(&self.named);
-        named.entries.get_mut(key).map_or_else(Vec::new, |entry| entry.waiting.take(usize::MAX))
-    }
-
-    /// Takes in a LiveAccount as seen just now. Whether it is another one than before.
-    pub fn observe(&self, key: &Key, object: LiveAccount) -> bool {
+    /// The watch showed a LiveAccount. Returns whether its uid or generation is new.
+    pub fn observe(&self, key: &ObjectKey, object: LiveAccount) -> bool {
         let uid = object.metadata.uid.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = object.status.clone().unwrap_or_default();
-        let mut named = locked(&self.named);
-        let entry = named.entry(key);
-        if let Some(seen) = &mut entry.seen
-            && seen.uid == uid
-            && seen.generation == generation
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key.clone()).or_default();
+        if let Some(observed) = &mut entry.observed
+            && observed.uid == uid
+            && observed.generation == generation
         {
-            seen.status = status;
+            observed.status = status;
             return false;
         }
-        match self.build(entry.id, key, &object.spec) {
+        match self.build(key, &object.spec) {
             Ok(account) => {
                 entry.account = Some(Arc::new(account));
                 entry.invalid = None;
             }
             Err(why) => entry.invalid = Some(why),
         }
-        entry.seen = Some(Seen { uid, generation, since: Instant::now(), status, object: Arc::new(object) });
-        if entry.account.is_some() && !std::mem::replace(&mut entry.dispatched, true) {
-            let _ = self.appeared.send(Appeared { id: entry.id, gone: entry.gone.clone() });
+        entry.observed =
+            Some(ObservedAccount { uid, generation, since: Instant::now(), status, object: Arc::new(object) });
+        if entry.account.is_some() && !std::mem::replace(&mut entry.is_started, true) {
+            let started = AccountStarted { key: AccountKey::LiveAccount(key.clone()), ended: entry.ended.clone() };
+            let _ = self.started.send(started);
         }
-        self.bell.notify_one();
         true
     }
 
-    /// The LiveAccount is gone; what calls were made with stays while something may need it. Whether there was one.
-    pub fn vanish(&self, key: &Key) -> bool {
-        let seen = locked(&self.named).entries.get_mut(key).and_then(|entry| {
+    /// The LiveAccount is gone; what calls were made with stays while deletions may need it. Returns whether there was
+    /// one.
+    pub fn remove(&self, key: &ObjectKey) -> bool {
+        let removed = self.entries.lock().get_mut(key).and_then(|entry| {
             entry.invalid = None;
-            entry.seen.take()
+            entry.observed.take()
         });
-        self.bell.notify_one();
-        seen.is_some()
+        removed.is_some()
     }
 
-    /// The LiveAccounts of this namespace (all, where absent) that are none of these.
-    pub fn others_than(&self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
-        let named = locked(&self.named);
-        let of = |key: &&Key| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
-        named.entries.keys().filter(of).cloned().collect()
+    /// The known LiveAccounts of `namespace` (`None`: all) that are not in `listed`.
+    pub fn unlisted(&self, namespace: Option<&str>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+        let entries = self.entries.lock();
+        let is_unlisted =
+            |key: &&ObjectKey| namespace.is_none_or(|name| key.namespace() == name) && !listed.contains(*key);
+        entries.keys().filter(is_unlisted).cloned().collect()
     }
 
-    /// Every LiveAccount that there is, and what calls are made with or why none can be.
-    pub fn seen(&self) -> Vec<(Key, Seen, Result<Arc<Account>, String>)> {
-        let named = locked(&self.named);
-        let of = |entry: &Entry| match (&entry.invalid, &entry.account) {
+    /// Every LiveAccount, with the account or why calls cannot be made with it.
+    pub fn observed(&self) -> Vec<(ObjectKey, ObservedAccount, Result<Arc<Account>, String>)> {
+        let entries = self.entries.lock();
+        let account = |entry: &Entry| match (&entry.invalid, &entry.account) {
             (Some(why), _) => Err(why.clone()),
             (None, Some(account)) => Ok(Arc::clone(account)),
             (None, None) => Err("it is not ready yet".to_owned()),
         };
-        let seen = named.entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.seen.clone()?, of(entry))));
-        seen.collect()
+        let observed =
+            entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.observed.clone()?, account(entry))));
+        observed.collect()
     }
 
-    /// This status was written to the LiveAccount with this uid.
-    pub fn written(&self, key: &Key, uid: &str, status: LiveAccountStatus) {
-        if let Some(now) = locked(&self.named).entries.get_mut(key).and_then(|entry| entry.seen.as_mut())
-            && now.uid == uid
+    /// The operator wrote this status to the LiveAccount with this uid.
+    pub fn status_written(&self, key: &ObjectKey, uid: &str, status: LiveAccountStatus) {
+        if let Some(observed) = self.entries.lock().get_mut(key).and_then(|entry| entry.observed.as_mut())
+            && observed.uid == uid
         {
-            now.status = status;
+            observed.status = status;
         }
     }
 
-    /// Forgets accounts that are gone and that nobody names any more.
-    pub fn forget_unused(&self, used: impl Fn(&Key) -> bool) {
-        let mut named = locked(&self.named);
-        let Named { entries, keys, .. } = &mut *named;
-        entries.retain(|key, entry| {
-            let keep = entry.seen.is_some() || used(key);
-            if !keep {
-                keys.remove(&entry.id);
-                entry.gone.cancel();
-            }
-            keep
+    /// Forgets LiveAccounts that are gone and that no object names; returns them.
+    pub fn forget_unused(&self, is_used: impl Fn(&ObjectKey) -> bool) -> Vec<AccountKey> {
+        let mut entries = self.entries.lock();
+        let unused = entries.extract_if(|key, entry| entry.observed.is_none() && !is_used(key));
+        let forgotten = unused.map(|(key, entry)| {
+            entry.ended.cancel();
+            AccountKey::LiveAccount(key)
         });
+        forgotten.collect()
     }
 
-    fn build(&self, id: AccountId, key: &Key, spec: &LiveAccountSpec) -> Result<Account, String> {
+    fn build(&self, key: &ObjectKey, spec: &LiveAccountSpec) -> Result<Account, String> {
+        let defaults = &self.defaults;
         let endpoint = match &spec.endpoint {
-            Some(text) => Endpoint::parse(text, self.common.allow_http).map_err(|error| error.to_string())?,
-            None => self.common.endpoint.clone(),
+            Some(text) => Endpoint::parse(text, defaults.allow_http).map_err(|error| error.to_string())?,
+            None => defaults.endpoint.clone(),
         };
         let (namespace, credentials) = (key.namespace(), &spec.credentials);
         let provider: Box<dyn Provider> = match (&credentials.secret_ref, &credentials.oidc) {
@@ -306,38 +263,25 @@ impl Accounts {
             (None, Some(oidc)) => {
                 let tokens = ServiceAccountToken::new(&self.kube, namespace, &oidc.service_account_ref.name);
                 let arn = &oidc.oidc_provider_arn;
-                Box::new(AssumedRole::new(&self.common.provider_env, &oidc.role_arn, arn, tokens))
+                Box::new(AssumedRole::new(&defaults.provider_env, &oidc.role_arn, arn, tokens))
             }
             _ => return Err("spec.credentials must have exactly one of secretRef and oidc".to_owned()),
         };
-        let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), LONGEST_WAIT);
-        let shown = endpoint.to_string();
-        let client = crate::live::Client::new(endpoint, self.common.options.clone());
+        let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), SECRET_RETRY_MAX);
+        let shared = SharedBudget {
+            registry: Arc::clone(&self.budgets),
+            number: spec.number().map(str::to_owned),
+            endpoint: endpoint.to_string(),
+        };
+        let client = crate::live::Client::new(endpoint, defaults.options.clone());
         let client = client.map_err(|error| format!("the client cannot be built: {error}"))?;
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
-        let number = spec.number().map(str::to_owned);
-        let share = Share { numbers: Arc::clone(&self.numbers), number, endpoint: shown };
-        let account = Account::named(id, AccountKey::Named(key.clone()), client, source, share);
-        Ok(account.with_cap(cap).with_bell(&self.bell).counted_by(&self.common.calls))
+        let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
+        Ok(account.with_cap(cap).counted_by(&defaults.calls))
     }
 }
 
-impl Named {
-    fn entry(&mut self, key: &Key) -> &mut Entry {
-        let Self { entries, keys, last } = self;
-        entries.entry(key.clone()).or_insert_with(|| {
-            *last += 1;
-            let id = AccountId(*last);
-            keys.insert(id, key.clone());
-            Entry {
-                id,
-                seen: None,
-                account: None,
-                invalid: None,
-                waiting: Line::default(),
-                gone: CancellationToken::new(),
-                dispatched: false,
-            }
-        })
-    }
+fn no_account(key: &ObjectKey) -> String {
+    let (name, namespace) = (key.name(), key.namespace());
+    format!("LiveAccount {name} does not exist in namespace {namespace}. Create it, or correct spec.accountRef.")
 }

@@ -1,4 +1,4 @@
-//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by their name, and always in the
+//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by name, and always in the
 //! namespace of the LiveAccount.
 
 use std::fmt;
@@ -11,21 +11,21 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use secrecy::SecretString;
 
-use crate::controller::objects::API_TIMEOUT;
+use crate::controller::api::API_TIMEOUT;
 use crate::live::Credentials;
 use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
-/// A Secret in use is read again after this long: it may have been rotated.
-const LOOK_AGAIN: Duration = Duration::from_secs(120);
+/// A Secret in use is read again after this time: it may have been rotated.
+const REFRESH_AFTER: Duration = Duration::from_secs(120);
 
-/// For whom the token is.
+/// The audience of tokens.
 const AUDIENCE: &str = "sts.aliyuncs.com";
 
-/// Seconds; the least that the apiserver gives. The token is used at once, and once.
+/// In seconds, the shortest that the apiserver accepts. A token is used immediately, and once.
 const TOKEN_SECONDS: i64 = 600;
 
-/// An object of a namespace.
-struct Place {
+/// A namespaced object.
+struct ObjectRef {
     client: Client,
     namespace: String,
     name: String,
@@ -33,36 +33,36 @@ struct Place {
 
 /// An access key in a Secret.
 #[derive(Debug)]
-pub struct SecretKey(Place);
+pub struct SecretKey(ObjectRef);
 
 /// Tokens of a ServiceAccount.
 #[derive(Debug)]
-pub struct ServiceAccountToken(Place);
+pub struct ServiceAccountToken(ObjectRef);
 
-impl fmt::Debug for Place {
+impl fmt::Debug for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
-impl Place {
+impl ObjectRef {
     fn new(client: &Client, namespace: &str, name: &str) -> Self {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// The name becomes part of a path: whatever admission let through, it must not lead elsewhere.
+    /// The name becomes part of a URL path: it must not lead elsewhere, even if admission let it through.
     fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
         fits.then_some(self.name.as_str())
-            .ok_or_else(|| ProviderError::Failed("its name is none of an object".to_owned()))
+            .ok_or_else(|| ProviderError::Failed("its name is not a valid object name".to_owned()))
     }
 }
 
 impl SecretKey {
-    /// The key in this Secret.
+    /// Reads this Secret.
     pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
-        Self(Place::new(client, namespace, name))
+        Self(ObjectRef::new(client, namespace, name))
     }
 }
 
@@ -76,11 +76,11 @@ impl Provider for SecretKey {
             let name = self.0.checked()?;
             let api: Api<Secret> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
             let what = format!("Secret {name}");
-            let found = in_time(&what, "the chart's value rbac.secrets allows it", api.get_opt(name)).await?;
+            let found = with_timeout(&what, "the chart's value rbac.secrets allows it", api.get_opt(name)).await?;
             let secret =
                 found.ok_or_else(|| ProviderError::NotConfigured(format!("there is no {what} in this namespace")))?;
             let credentials = read_key(&what, secret)?;
-            Ok(Issued::refreshable(credentials, LOOK_AGAIN))
+            Ok(Issued::refreshable(credentials, REFRESH_AFTER))
         })
     }
 }
@@ -99,15 +99,15 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
     let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
-    // A fault of the Secret like any other: no older key is called with in its place.
+    // An invalid Secret: an older key is not used in its place.
     credentials.validate().map_err(|why| ProviderError::NotConfigured(format!("{what}: {why}")))?;
     Ok(credentials)
 }
 
 impl ServiceAccountToken {
-    /// Tokens of this ServiceAccount.
+    /// Requests tokens of this ServiceAccount.
     pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
-        Self(Place::new(client, namespace, name))
+        Self(ObjectRef::new(client, namespace, name))
     }
 }
 
@@ -133,7 +133,7 @@ impl TokenSource for ServiceAccountToken {
                     Err(error) => Err(error),
                 }
             };
-            let answer = in_time(&what, "the chart's value rbac.serviceAccountTokens allows it", asking).await?;
+            let answer = with_timeout(&what, "the chart's value rbac.serviceAccountTokens allows it", asking).await?;
             let gone = || ProviderError::NotConfigured(format!("there is no ServiceAccount {name} in this namespace"));
             let status = answer.ok_or_else(gone)?.status;
             let token = status.map(|status| SecretString::from(status.token));
@@ -142,8 +142,8 @@ impl TokenSource for ServiceAccountToken {
     }
 }
 
-/// Refusals are shown in conditions: the same text at every try.
-async fn in_time<T>(
+/// Errors appear in conditions: the text is the same at every try.
+async fn with_timeout<T>(
     what: &str,
     allowed_by: &str,
     call: impl Future<Output = kube::Result<Option<T>>>,

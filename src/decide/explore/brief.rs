@@ -2,13 +2,13 @@
 
 use super::Explorer;
 use super::world::{Stored, id_text, number_in};
-use crate::decide::{Lane, finalizer_is_wrong, is_refused, recorded_identity, triage};
-use crate::resources::{Attempt, ConditionStatus, ConditionType, LiveMessageGroup, Origin, Reason};
+use crate::decide::{Priority, finalizer_is_wrong, is_refused, recorded_group, triage};
+use crate::resources::{ConditionStatus, ConditionType, CreateIntent, LiveMessageGroup, Origin, Reason};
 
 /// What a stored object says, in short.
 #[derive(Debug, Clone, Copy)]
 pub struct Brief {
-    pub lane: Option<Lane>,
+    pub lane: Option<Priority>,
     pub finalizer_is_wrong: bool,
     pub ready: ConditionStatus,
     pub reason: Option<Reason>,
@@ -35,7 +35,7 @@ impl Brief {
         let holds = |kind| object.condition(kind).map(ConditionStatus::of) == Some(ConditionStatus::True);
         let in_sync = object.condition(ConditionType::InSync);
         let sync = |reason: Reason| in_sync.is_some_and(|condition| condition.reason == reason.as_str());
-        let recorded = recorded_identity(object).map(|identity| number_in(&identity.group_id));
+        let recorded = recorded_group(object).map(|identity| number_in(&identity.group_id));
         let same = recorded.map(id_text) == object.spec.group_id;
         Self {
             lane: triage(object),
@@ -44,7 +44,7 @@ impl Brief {
             reason: object.ready_reason(),
             going_on: holds(ConditionType::Reconciling),
             stalled: holds(ConditionType::Stalled),
-            not_taken: sync(Reason::ChangeNotTaken),
+            not_taken: sync(Reason::UpdateIgnored),
             differs: sync(Reason::ImmutableFieldsDiffer),
             told_paused: holds(ConditionType::Paused),
             observed: status.observed_generation.unwrap_or_default(),
@@ -53,10 +53,10 @@ impl Brief {
             is_new: status.last_request_id.is_none()
                 && status.create_time.is_none()
                 && object.origin().is_none()
-                && object.attempt().is_none(),
-            attempts: object.attempt().is_some_and(Attempt::is_open),
-            has_record: object.origin().is_some() || object.attempt().is_some(),
-            proven: same && (object.origin().is_some() || object.attempt().is_some()),
+                && object.create_intent().is_none(),
+            attempts: object.create_intent().is_some_and(CreateIntent::is_open),
+            has_record: object.origin().is_some() || object.create_intent().is_some(),
+            proven: same && (object.origin().is_some() || object.create_intent().is_some()),
             recorded,
             refused: is_refused(object, false),
             refused_after_refusal: is_refused(object, true),

@@ -5,7 +5,7 @@ use super::index::{observe_gone, other_of, release};
 use super::service::{Told, target};
 use super::world::{Group, Pass, Shown, State, Stored, World, moment};
 use super::{Explorer, Recorded};
-use crate::decide::{Action, Facts, Holder, Retry, Verdict, record_before};
+use crate::decide::{Action, Facts, Holder, PassOutcome, Retry, record_before};
 use crate::live::Call;
 use crate::resources::{ConditionStatus, Reason};
 
@@ -58,7 +58,7 @@ impl Explorer {
         }
         if std::mem::take(&mut world.slots[i].suspect) {
             pass.suspects = true;
-            self.change(&mut pass, Facts::suspect);
+            self.change(&mut pass, Facts::mark_drift);
         }
         self.go_on(world, i, read, pass, false, "looks");
     }
@@ -131,10 +131,10 @@ impl Explorer {
             Action::Call(call) => Act::Call(self.library.calls.number(call)),
             Action::AddFinalizer => Act::Finalizer(true),
             Action::DropFinalizer => Act::Finalizer(false),
-            Action::Release(release) => Act::Release(self.library.releases.number(release)),
+            Action::FinishDeletion(release) => Act::Release(self.library.releases.number(release)),
             Action::Write(verdict) => Act::Write(self.library.verdicts.number(verdict)),
             Action::Fail(failure) => {
-                let verdict = self.library.verdicts.number(Verdict::failed(&failure, &known));
+                let verdict = self.library.verdicts.number(PassOutcome::failed(&failure, &known));
                 Act::Fail(verdict, failure.retry == Retry::Never)
             }
         };
@@ -211,7 +211,7 @@ impl Explorer {
         self.check_call(&world, i, &read, &pass, &call);
         if let Some(cheaper) = world.cheaper() {
             let facts = self.library.facts.get(pass.facts);
-            let waiting = Verdict::waiting(Reason::NotAuthorized, "a gate is shut".to_owned(), facts);
+            let waiting = PassOutcome::waiting(Reason::NotAuthorized, "a gate is shut".to_owned(), facts);
             let waiting = self.library.verdicts.number(waiting);
             self.conclude(cheaper, i, read, pass, waiting, false, "waits behind a gate");
         }
@@ -222,13 +222,13 @@ impl Explorer {
             if world.slots[i].stored != Some(read) {
                 return self.not_written(world, i, pass);
             }
-            self.change(&mut pass, |facts| facts.attempted(body));
+            self.change(&mut pass, |facts| facts.intent_recorded(body));
             if let Some(cheaper) = world.cheaper() {
                 self.not_written(cheaper, i, pass);
             }
             let before = read;
             read.status = status;
-            let fresh = !self.brief(&before).attempts || self.library.facts.get(pass.facts).has_ended();
+            let fresh = !self.brief(&before).attempts || self.library.facts.get(pass.facts).group_ended();
             let slot = &mut world.slots[i];
             if fresh {
                 (slot.sent, slot.unheard) = (0, 0);
@@ -283,7 +283,7 @@ impl Explorer {
         let brief = self.brief(read);
         let stale = brief.observed != i64::from(read.generation) && brief.ready == ConditionStatus::True;
         let mut world = world.cheaper().filter(|_| stale)?;
-        let waiting = Verdict::waiting(Reason::Applying, "it takes its time".to_owned(), &Facts::default());
+        let waiting = PassOutcome::waiting(Reason::Applying, "it takes its time".to_owned(), &Facts::default());
         let status = waiting.status(&self.library.object(read), None, moment(0))?;
         let told = Stored { status: self.library.statuses.number(status), ..*read };
         if let Some(stored) = &mut world.slots[i].stored

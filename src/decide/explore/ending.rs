@@ -4,7 +4,7 @@ use super::Explorer;
 use super::index::{has_lost, release};
 use super::service::Told;
 use super::world::{Pass, Shown, State, Stored, World, moment};
-use crate::decide::{Lane, Retry, Verdict};
+use crate::decide::{PassOutcome, Priority, Retry};
 use crate::live::Call;
 
 impl Explorer {
@@ -63,7 +63,7 @@ impl Explorer {
         let (facts, failure) = if let Some(known) = self.memo.absorbed.get(&key) {
             *known
         } else {
-            let absorbed = self.absorb(&pass, call, &read, told, clocks);
+            let absorbed = self.record(&pass, call, &read, told, clocks);
             self.memo.absorbed.insert(key, absorbed);
             absorbed
         };
@@ -85,7 +85,7 @@ impl Explorer {
         }
     }
 
-    fn absorb(
+    fn record(
         &mut self,
         pass: &Pass,
         call: u16,
@@ -95,14 +95,14 @@ impl Explorer {
     ) -> (u16, Option<(u16, bool)>) {
         let call = self.library.calls.get(call).clone();
         let mut facts = self.library.facts.get(pass.facts).clone();
-        facts.sending(moment(sent));
-        facts.answered(moment(clock));
+        facts.mark_sent(moment(sent));
+        facts.mark_answered(moment(clock));
         let result = told.result(pass.id);
         let request = Some("request".to_owned());
         let result = result.as_ref().map(|reply| (reply.clone(), request));
-        let failure = facts.absorb(&call, i64::from(read.generation), result).err();
+        let failure = facts.record(&call, i64::from(read.generation), result, None).err();
         let failure = failure.map(|failure| {
-            let verdict = Verdict::failed(&failure, &facts);
+            let verdict = PassOutcome::failed(&failure, &facts);
             (self.library.verdicts.number(verdict), failure.retry == Retry::Never)
         });
         (self.library.facts.number(facts), failure)
@@ -152,7 +152,7 @@ impl Explorer {
             done &= !self.brief(&stored).finalizer_is_wrong;
         }
         // A pause writes nothing of what was seen.
-        let recorded = !matches!(self.library.verdicts.get(verdict), Verdict::Paused(_) | Verdict::Resumed);
+        let recorded = !matches!(self.library.verdicts.get(verdict), PassOutcome::Paused(_) | PassOutcome::Resumed);
         let slot = &mut world.slots[i];
         slot.queued |= !done;
         slot.drifted &= !(pass.knows && recorded);
@@ -174,7 +174,7 @@ impl Explorer {
         if let Some(status) = late {
             self.write(&mut world, i, read, status, &pass);
         }
-        let lasting = !matches!(self.library.verdicts.get(end.0), Verdict::Paused(_) | Verdict::Resumed);
+        let lasting = !matches!(self.library.verdicts.get(end.0), PassOutcome::Paused(_) | PassOutcome::Resumed);
         pass.unwritten = lasting.then_some((read.generation, end.0, end.1));
         if !self.options.keeps_facts {
             pass = self.pass_over(read);
@@ -198,7 +198,7 @@ impl Explorer {
         }
         self.observe(world, i, &after);
         // The event of the write: a change marks the entry dirty, anything less is left to the pass that goes on.
-        world.slots[i].queued |= self.brief(&after).lane == Some(Lane::Change);
+        world.slots[i].queued |= self.brief(&after).lane == Some(Priority::Change);
     }
 
     /// The process ends at this point, and a new one begins. It takes longer than a lost call does to arrive.

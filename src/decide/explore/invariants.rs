@@ -5,7 +5,7 @@ use super::index::other_of;
 use super::service::target;
 use super::world::{FOREIGN, Group, Pass, Shown, State, Stored, World};
 use crate::decide::ownership::digest_of_group;
-use crate::decide::{Facts, Release};
+use crate::decide::{DeletionOutcome, Facts};
 use crate::live::{Call, Operation};
 use crate::resources::{ConditionStatus, ManagementPolicy, Reason};
 
@@ -63,7 +63,7 @@ impl Explorer {
         self.must(Invariant::Counted, right, || format!("one more {} in one pass", call.operation()));
         let allowed = match read.policies.management {
             _ if read.paused && !read.deleting => false,
-            _ if matches!(call, Call::Delete(..)) => read.deleting && read.deletes(),
+            _ if matches!(call, Call::Delete(_)) => read.deleting && read.deletes(),
             ManagementPolicy::Manage => true,
             ManagementPolicy::CreateOnly => !matches!(call, Call::Modify(..)),
             ManagementPolicy::Observe => !call.is_mutating(),
@@ -77,7 +77,7 @@ impl Explorer {
 
     /// Before a delete is sent: whose group is it? The one known exception is counted.
     fn check_delete(&mut self, world: &World, i: usize, uid: u8, call: &Call) {
-        let (Call::Delete(..), Some(id)) = (call, target(call)) else { return };
+        let (Call::Delete(_), Some(id)) = (call, target(call)) else { return };
         let group = world.groups[id];
         if group.state != State::Live {
             return;
@@ -92,7 +92,7 @@ impl Explorer {
 
     /// When a call takes effect, perhaps long after it was sent.
     pub fn check_effect(&mut self, world: &World, call: &Call, uid: u8) {
-        let (Call::Delete(..), Some(id)) = (call, target(call)) else { return };
+        let (Call::Delete(_), Some(id)) = (call, target(call)) else { return };
         let group = world.groups[id];
         let right = group.state != State::Live || group.maker == uid || group.twin_of == uid;
         self.must(Invariant::OnlyOwn, right, || format!("a delete of object {uid} hits a group that it did not make"));
@@ -157,17 +157,17 @@ impl Explorer {
     }
 
     /// Before an object is let go.
-    pub fn check_release(&mut self, world: &World, i: usize, read: &Stored, release: &Release) {
+    pub fn check_release(&mut self, world: &World, i: usize, read: &Stored, release: &DeletionOutcome) {
         let (slot, group) = (world.slots[i], world.groups[usize::from(read.id)]);
         let known = slot.told && self.brief(read).proven || !slot.gone && self.attempted(read, &group);
         let own = known && group.state == State::Live && group.maker == read.uid;
         let given_up = read.abandoned || slot.given_up;
         let right = match release {
-            Release::HandedOver(_) => world.slots[1 - i].record.is_some_and(|heir| heir.id == read.id),
-            Release::Abandoned => given_up,
+            DeletionOutcome::HandedOver(_) => world.slots[1 - i].record.is_some_and(|heir| heir.id == read.id),
+            DeletionOutcome::Abandoned => given_up,
             // Somebody may have recovered it since.
-            Release::Deleted => true,
-            Release::Gone | Release::Retained(_) => !own || !read.deletes(),
+            DeletionOutcome::Deleted => true,
+            DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !own || !read.deletes(),
         };
         self.must(Invariant::LetGo, right, || format!("object {} is let go: {release:?}", read.uid));
     }
@@ -175,7 +175,7 @@ impl Explorer {
     /// Whether an open attempt of this object was begun before the group was made, and sent just what it is.
     fn attempted(&mut self, read: &Stored, group: &Group) -> bool {
         let (brief, object, shown) = (self.brief(read), self.library.object(read), group.snapshot(read.id));
-        let attempt = object.attempt().filter(|attempt| attempt.is_open() && brief.recorded == Some(read.id));
+        let attempt = object.create_intent().filter(|attempt| attempt.is_open() && brief.recorded == Some(read.id));
         attempt.is_some_and(|attempt| {
             attempt.started_at.parse().ok() <= shown.create_time && attempt.sent.contains(&digest_of_group(&shown))
         })

@@ -1,6 +1,6 @@
 //! A small world, explored exhaustively: one or two objects, two group ids, and a service, a cluster, a process and
 //! people that do anything at any moment, a bounded number of times. What decides is the real code: `decide`,
-//! `Facts::absorb`, `Verdict::status`, `triage`, `holder`; around it stands a model of the controller's steps.
+//! `Facts::record`, `PassOutcome::status`, `triage`, `holder`; around it stands a model of the controller's steps.
 //!
 //! Explored: specs that name a field or leave it out, edits of every mutable field and of the immutable ones where the
 //! admission rules let them be, all three policies of each object and their switch at any moment, forced reconciles,

@@ -8,7 +8,9 @@ use super::world::{FULL, Policies};
 use super::worlds::{DELETE, absent, lives, one, only, two};
 use super::{Explorer, Options, REAL, Start};
 use crate::decide::ownership::owns;
-use crate::decide::{Action, CreateOutcome, Desired, Facts, Holder, Origin, Release, Remote, Sync, Verdict, decide};
+use crate::decide::{
+    Action, CreateOutcome, DeletionOutcome, Desired, Facts, Holder, Origin, PassOutcome, Remote, SyncState, decide,
+};
 use crate::live::{Call, GroupRef};
 use crate::resources::{LiveMessageGroup, ManagementPolicy};
 
@@ -23,7 +25,7 @@ fn group(object: &LiveMessageGroup) -> GroupRef {
 }
 
 fn live(object: &LiveMessageGroup, facts: &Facts, origin: Origin) -> Action {
-    Action::Write(Verdict::live(&Desired::of(object).unwrap(), origin, facts, None, Some(Sync::Equal)))
+    Action::Write(PassOutcome::live(&Desired::of(object).unwrap(), origin, facts, None, Some(SyncState::Equal)))
 }
 
 /// Takes a create's AlreadyExists for a proof that the group is as the spec says.
@@ -37,7 +39,7 @@ fn trusting(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
 /// Deletes whatever is alive under its id.
 fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
-        Action::Release(Release::Retained(why)) if why.contains("another one") => {
+        Action::FinishDeletion(DeletionOutcome::Retained(why)) if why.contains("another one") => {
             Action::Call(Call::Delete(group(object)))
         }
         action => action,
@@ -118,7 +120,9 @@ fn greedy(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> A
 /// Lets every object go at once.
 fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
-        Action::Call(Call::Delete(..)) => Action::Release(Release::Retained("to delete is too much work".to_owned())),
+        Action::Call(Call::Delete(_)) => {
+            Action::FinishDeletion(DeletionOutcome::Retained("to delete is too much work".to_owned()))
+        }
         action => action,
     }
 }
@@ -126,8 +130,8 @@ fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Acti
 /// Deletes only what is recorded as created: not what an attempt made whose answer was lost.
 fn forgetful(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
-        Action::Call(Call::Delete(..)) if object.origin().is_none() && facts.created_after().is_none() => {
-            Action::Release(Release::Retained("nothing is recorded".to_owned()))
+        Action::Call(Call::Delete(_)) if object.origin().is_none() && facts.created_after().is_none() => {
+            Action::FinishDeletion(DeletionOutcome::Retained("nothing is recorded".to_owned()))
         }
         action => action,
     }

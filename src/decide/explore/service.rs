@@ -124,7 +124,7 @@ impl World {
                     change.administrators.as_ref().map_or(*admins, |people| of(people.first().map(String::as_str)));
                 Told::Done
             }
-            (Call::Delete(..), State::Live) => {
+            (Call::Delete(_), State::Live) => {
                 group.state = State::Deleted;
                 Told::Done
             }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use crate::decide::{Facts, Release, Verdict};
+use crate::decide::{DeletionOutcome, Facts, PassOutcome};
 use crate::live::{Call, GroupSnapshot};
 use crate::resources::{
     ABANDON_ANNOTATION, DeletedGroupPolicy, DeletionPolicy, FINALIZER, LiveMessageGroup, LiveMessageGroupStatus,
@@ -288,9 +288,9 @@ impl Hasher for FastHasher {
 pub struct Library {
     pub statuses: Shelf<LiveMessageGroupStatus>,
     pub facts: Shelf<Facts>,
-    pub verdicts: Shelf<Verdict>,
+    pub verdicts: Shelf<PassOutcome>,
     pub calls: Shelf<Call>,
-    pub releases: Shelf<Release>,
+    pub releases: Shelf<DeletionOutcome>,
 }
 
 /// Values by number, equal ones once.

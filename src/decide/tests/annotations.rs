@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Lane, triage};
+use crate::decide::{Priority, triage};
 
 fn paused() -> Value {
     json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})
@@ -24,7 +24,7 @@ fn handled(object: &LiveMessageGroup) -> Option<&str> {
 #[test]
 fn a_pause_is_told_and_changes_nothing_else() {
     let settled = created(paused());
-    assert_eq!(triage(&settled), Some(Lane::Change));
+    assert_eq!(triage(&settled), Some(Priority::Change));
     let settled = after(settled, vec![], json!({}));
     assert_eq!(
         line(settled.status.as_ref().unwrap()),
@@ -40,14 +40,14 @@ fn a_pause_is_told_and_changes_nothing_else() {
 #[test]
 fn at_the_end_of_a_pause_a_live_group_is_looked_at_once() {
     let settled = after(created(paused()), vec![], resumed());
-    assert_eq!(triage(&settled), Some(Lane::Change));
+    assert_eq!(triage(&settled), Some(Priority::Change));
     let looked = "Ready=True/Created InSync=True/InSync origin=Created observed=1";
     assert_eq!(shown(&settled, vec![Answer::Group(snapshot())]), looked);
     let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
     assert_eq!(shown(&settled, vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())]), looked);
     // A look that fails is owed still.
     let failed = after(settled.clone(), vec![Answer::Lost], json!({}));
-    assert_eq!(triage(&failed), Some(Lane::Retry));
+    assert_eq!(triage(&failed), Some(Priority::Retry));
 
     let edited = with(settled, edited(json!({"groupInfo": "v2"})));
     let (_, calls) = play(
@@ -77,7 +77,7 @@ fn the_end_of_a_pause_costs_no_call_where_nothing_is_kept_or_only_a_person_can_g
     for object in [deleted, observing, left] {
         let before = line(object.status.as_ref().unwrap());
         let waiting = after(object, vec![], resumed());
-        assert!(has_paused(&waiting) && triage(&waiting) == Some(Lane::Change));
+        assert!(has_paused(&waiting) && triage(&waiting) == Some(Priority::Change));
         let went_on = after(waiting, vec![], json!({}));
         assert_eq!((has_paused(&went_on), line(went_on.status.as_ref().unwrap())), (false, before));
     }
@@ -90,7 +90,7 @@ fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
     let mut facts = Facts::default();
     let Action::Call(call) = decide(&new, &facts, None) else { panic!("it is created") };
     let reply = Reply::Created(CreateOutcome::Created);
-    facts.absorb(&call, 1, Ok((reply, Some("request-1".into())))).unwrap();
+    facts.record(&call, 1, Ok((reply, Some("request-1".into()))), None).unwrap();
     let paused = with(with(new, edited(json!({"groupInfo": "v2"}))), paused());
     let Action::Write(verdict) = decide(&paused, &facts, None) else { panic!("no call while it is paused") };
     let status = verdict.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
@@ -127,7 +127,7 @@ fn a_paused_object_does_not_go_on_and_goes_on_after_the_pause() {
 #[test]
 fn a_forced_reconcile_looks_and_is_acknowledged_once() {
     let asked = created(forced());
-    assert_eq!(triage(&asked), Some(Lane::Change));
+    assert_eq!(triage(&asked), Some(Priority::Change));
     let (_, calls) = play(&asked, None, vec![Answer::Group(snapshot())]);
     assert_eq!(operations(&calls), [Operation::Describe]);
     let done = after(asked, vec![Answer::Group(snapshot())], json!({}));
@@ -153,7 +153,7 @@ fn a_forced_reconcile_that_goes_on_is_not_acknowledged_yet() {
 #[test]
 fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
     let deleted = after(object(json!({})), vec![Answer::Blocked], forced());
-    assert_eq!(triage(&deleted), Some(Lane::Change));
+    assert_eq!(triage(&deleted), Some(Priority::Change));
     let still = after(deleted.clone(), vec![Answer::Blocked], json!({}));
     assert_eq!((handled(&still), triage(&still)), (Some("again"), None));
     // Recovered by hand in the console: alive again is adopted.

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::decide::{GateKind, Retry, record_before, triage, unreadable_status};
+use crate::decide::{FailureDomain, Retry, record_before, triage, unreadable_status};
 use crate::live::Operation;
 use crate::resources::Reason;
 
@@ -32,14 +32,14 @@ fn an_answer_to_a_new_object(#[case] answers: Vec<Answer>, #[case] status: &str)
 #[case(400, "InputInvalid", Reason::InvalidInput, Retry::Never)]
 #[case(400, "MissingGroupId", Reason::InvalidInput, Retry::Never)]
 #[case(400, "InvalidParameter.Info", Reason::InvalidInput, Retry::Never)]
-#[case(400, "ErrorTooManyGroups", Reason::QuotaExceeded, Retry::Behind(GateKind::Quota))]
-#[case(403, "NoAuth", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(Operation::Create)))]
-#[case(403, "Forbidden.RAM", Reason::NotAuthorized, Retry::Behind(GateKind::Authorization(Operation::Create)))]
-#[case(400, "SignatureDoesNotMatch", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]
-#[case(404, "InvalidAccessKeyId.NotFound", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]
-#[case(400, "InvalidSecurityToken.Expired", Reason::CredentialsRejected, Retry::Behind(GateKind::Credentials))]
-#[case(418, "NobodyKnows", Reason::Rejected, Retry::Slowly)]
-#[case(404, "", Reason::Rejected, Retry::Slowly)]
+#[case(400, "ErrorTooManyGroups", Reason::QuotaExceeded, Retry::OnBreaker(FailureDomain::Quota))]
+#[case(403, "NoAuth", Reason::NotAuthorized, Retry::OnBreaker(FailureDomain::Authorization(Operation::Create)))]
+#[case(403, "Forbidden.RAM", Reason::NotAuthorized, Retry::OnBreaker(FailureDomain::Authorization(Operation::Create)))]
+#[case(400, "SignatureDoesNotMatch", Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))]
+#[case(404, "InvalidAccessKeyId.NotFound", Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))]
+#[case(400, "InvalidSecurityToken.Expired", Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))]
+#[case(418, "NobodyKnows", Reason::Rejected, Retry::Slow)]
+#[case(404, "", Reason::Rejected, Retry::Slow)]
 fn a_refusal_stalls(#[case] status: u16, #[case] code: &'static str, #[case] reason: Reason, #[case] retry: Retry) {
     let new = object(json!({}));
     let stuck = format!("Ready=False/{reason} Stalled=True/{reason}");
@@ -57,10 +57,10 @@ fn a_refusal_stalls(#[case] status: u16, #[case] code: &'static str, #[case] rea
 
 /// A failure that passes by itself: `Ready` stays while this very generation was applied, else it is unknown.
 #[rstest]
-#[case(Answer::Refused(400, "InvalidTimeStamp.Expired"), Reason::ClockSkew, Retry::AtOnce)]
-#[case(Answer::Refused(400, "SignatureNonceUsed"), Reason::ServiceError, Retry::AtOnce)]
-#[case(Answer::Refused(400, "Throttling.User"), Reason::Throttled, Retry::AtOnce)]
-#[case(Answer::Refused(503, "Throttling"), Reason::Throttled, Retry::AtOnce)]
+#[case(Answer::Refused(400, "InvalidTimeStamp.Expired"), Reason::ClockSkew, Retry::Immediate)]
+#[case(Answer::Refused(400, "SignatureNonceUsed"), Reason::ServiceError, Retry::Immediate)]
+#[case(Answer::Refused(400, "Throttling.User"), Reason::Throttled, Retry::Immediate)]
+#[case(Answer::Refused(503, "Throttling"), Reason::Throttled, Retry::Immediate)]
 #[case(Answer::Refused(500, "ServerError"), Reason::ServiceError, Retry::Backoff)]
 #[case(Answer::Refused(500, "InternalError"), Reason::ServiceError, Retry::Backoff)]
 #[case(Answer::Refused(503, "ServiceUnavailable"), Reason::ServiceError, Retry::Backoff)]
@@ -138,7 +138,7 @@ fn another_holder_means_conflict_and_no_call() {
 #[test]
 fn missing_credentials_are_a_fault_only_after_two_minutes() {
     let missing =
-        Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
+        PassOutcome::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let mut waiting = object(json!({}));
     let mut seen = Vec::new();
     for seconds in [0, 60, 119, 120, 600] {
@@ -154,7 +154,7 @@ fn missing_credentials_are_a_fault_only_after_two_minutes() {
 #[test]
 fn the_two_minutes_begin_with_the_reason_and_not_with_an_older_failure() {
     let missing =
-        Verdict::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
+        PassOutcome::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
     // Ready is False since the one, Reconciling True since the other.
     let unreachable = after(object(json!({})), vec![Answer::Lost], json!({}));
@@ -192,10 +192,10 @@ fn a_failure_like_the_last_one_is_no_new_status(#[case] status: u16, #[case] cod
     let mut object = object(json!({}));
     let Action::Call(call) = decide(&object, &Facts::default(), None) else { panic!("it is created") };
     let mut fail = |request: &str, now: i64| {
-        let failure = Facts::default().absorb(&call, 1, Err(&refused(status, code, request))).unwrap_err();
+        let failure = Facts::default().record(&call, 1, Err(&refused(status, code, request)), None).unwrap_err();
         assert!(!failure.message.contains(request), "{}", failure.message);
         let status =
-            Verdict::failed(&failure, &Facts::default()).status(&object, object.reconcile_requested_at(), at(now));
+            PassOutcome::failed(&failure, &Facts::default()).status(&object, object.reconcile_requested_at(), at(now));
         object.status = status.clone().or(object.status.take());
         status
     };
@@ -266,7 +266,7 @@ fn what_is_told_of_an_older_generation_goes_with_the_next_write() {
     assert_eq!(again, None, "nothing is written twice");
     let mut facts = Facts::default();
     let Action::Call(look) = decide(&edited, &facts, None) else { panic!("it is looked at") };
-    facts.absorb(&look, 2, Err(&refused(404, "ResourceNotExist", "request-1"))).unwrap();
+    facts.record(&look, 2, Err(&refused(404, "ResourceNotExist", "request-1")), None).unwrap();
     let edited = with(edited, json!({"metadata": {"finalizers": ["live.alibabacloud.com/group"]}}));
     let Action::Call(create) = decide(&edited, &facts, None) else { panic!("it is created again") };
     let (attempting, _) = record_before(&edited, &facts, &create, at(NOW), at(NOW)).unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::ownership::{attempted, deleting_policy, end, found, in_deletion, take};
 use super::*;
 use crate::decide::ownership::digest_of_fields;
-use crate::decide::{Release, record_before, retained_at_once};
+use crate::decide::{DeletionOutcome, record_before, retained_at_once};
 use crate::live::GroupFields;
 
 /// An object whose group was made at second 100 and described since; its policy asks for a deletion.
@@ -37,12 +37,12 @@ fn let_go(
     facts: &mut Facts,
     heir: Option<&Holder>,
     answers: &[Answer],
-) -> (Release, Vec<Call>) {
+) -> (DeletionOutcome, Vec<Call>) {
     let mut calls = Vec::new();
     for told in answers {
         calls.push(take(facts, object, 300, told));
     }
-    let Action::Release(release) = decide(object, facts, heir) else { panic!("it stays after {calls:?}") };
+    let Action::FinishDeletion(release) = decide(object, facts, heir) else { panic!("it stays after {calls:?}") };
     (release, calls)
 }
 
@@ -51,11 +51,11 @@ fn none() -> Answer {
 }
 
 #[rstest]
-#[case::deleted(&[found("v1", 100), Answer::Done], Release::Deleted)]
-#[case::absent(&[none()], Release::Gone)]
-#[case::deleted_by_somebody(&[Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })], Release::Gone)]
-#[case::deleted_meanwhile(&[found("v1", 100), none()], Release::Gone)]
-fn what_became_of_an_own_group_is_told(#[case] answers: &[Answer], #[case] expected: Release) {
+#[case::deleted(&[found("v1", 100), Answer::Done], DeletionOutcome::Deleted)]
+#[case::absent(&[none()], DeletionOutcome::Gone)]
+#[case::deleted_by_somebody(&[Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })], DeletionOutcome::Gone)]
+#[case::deleted_meanwhile(&[found("v1", 100), none()], DeletionOutcome::Gone)]
+fn what_became_of_an_own_group_is_told(#[case] answers: &[Answer], #[case] expected: DeletionOutcome) {
     let (release, calls) = let_go(&going(), &mut Facts::default(), None, answers);
     assert_eq!(release, expected);
     let made = [Operation::Describe, Operation::Delete];
@@ -68,14 +68,16 @@ fn an_own_group_is_known_by_its_create_time_to_the_second() {
         let (going, mut facts) = (going(), Facts::default());
         take(&mut facts, &going, 300, &found("v1", second));
         match decide(&going, &facts, None) {
-            Action::Call(Call::Delete(..)) => assert!(own, "{second}"),
-            Action::Release(Release::Retained(why)) => assert!(!own && why.contains("another one"), "{second}: {why}"),
+            Action::Call(Call::Delete(_)) => assert!(own, "{second}"),
+            Action::FinishDeletion(DeletionOutcome::Retained(why)) => {
+                assert!(!own && why.contains("another one"), "{second}: {why}")
+            }
             other => panic!("{other:?}"),
         }
     }
     let untold = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
     let (release, _) = let_go(&going(), &mut Facts::default(), None, &[untold]);
-    assert!(matches!(release, Release::Retained(_)), "{release:?}");
+    assert!(matches!(release, DeletionOutcome::Retained(_)), "{release:?}");
 }
 
 #[test]
@@ -94,7 +96,7 @@ fn a_deletion_that_failed_looks_again() {
     take(&mut facts, &going, 300, &found("v1", 100));
     let Action::Call(delete) = decide(&going, &facts, None) else { panic!("it is deleted") };
     let lost = answer(&delete, &Answer::Lost).unwrap_err();
-    facts.absorb(&delete, 2, Err(&lost)).unwrap_err();
+    facts.record(&delete, 2, Err(&lost), None).unwrap_err();
     assert!(matches!(decide(&going, &facts, None), Action::Call(Call::Describe(_))));
 }
 
@@ -105,7 +107,7 @@ fn an_open_attempt_is_looked_into_and_its_own_group_deleted() {
         let status = object.status.clone().unwrap();
         let (going, mut facts) = (in_deletion(object, status), Facts::default());
         take(&mut facts, &going, 200, &found(info, 150));
-        let deleted = matches!(decide(&going, &facts, None), Action::Call(Call::Delete(..)));
+        let deleted = matches!(decide(&going, &facts, None), Action::Call(Call::Delete(_)));
         assert_eq!(deleted, own, "{info}");
     }
 }
@@ -113,7 +115,7 @@ fn an_open_attempt_is_looked_into_and_its_own_group_deleted() {
 #[test]
 fn a_group_made_anew_after_ones_own_was_seen_gone_is_another_one() {
     let (object, mut facts) = (attempted(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
-    facts.sending(at(100));
+    facts.mark_sent(at(100));
     take(&mut facts, &object, 101, &Answer::Created);
     // The status could not be written; the edit finds no group.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
@@ -121,7 +123,7 @@ fn a_group_made_anew_after_ones_own_was_seen_gone_is_another_one() {
     let status = edited.status.clone().unwrap();
     let going = with(in_deletion(edited, status), json!({"metadata": {"generation": 3}}));
     take(&mut facts, &going, 300, &found("theirs", 101));
-    assert!(matches!(decide(&going, &facts, None), Action::Release(Release::Retained(_))));
+    assert!(matches!(decide(&going, &facts, None), Action::FinishDeletion(DeletionOutcome::Retained(_))));
 }
 
 #[test]
@@ -142,11 +144,11 @@ fn an_attempt_is_recorded_of_the_group_that_the_spec_names_and_only_where_a_dele
     assert_eq!(before(&object(json!({}))), None, "its group is never deleted");
     let attempted = attempted(deleting_policy(json!({})), &Facts::default(), 100);
     let moved = with(attempted.clone(), edited(json!({"groupId": "room2"})));
-    let attempt = before(&moved).unwrap().attempt.unwrap();
+    let attempt = before(&moved).unwrap().create_intent.unwrap();
     assert_eq!((attempt.started_at, attempt.sent.len()), (at(500).to_string(), 1));
     // What the first pass over the other group comes to is no attempt for it.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
-    assert_eq!((failed.attempt, failed.group_id.as_deref()), (None, Some("room2")));
+    assert_eq!((failed.create_intent, failed.group_id.as_deref()), (None, Some("room2")));
 }
 
 #[test]
@@ -155,10 +157,10 @@ fn the_moments_of_a_create_are_kept_until_a_create_time_is_told() {
     let object = attempted(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
     let made = LiveMessageGroup { status: Some(end(&object, &facts)), ..object };
-    assert!(made.attempt().is_some());
+    assert!(made.create_intent().is_some());
     let (asked, mut facts) = (with(made.clone(), forced()), Facts::default());
     take(&mut facts, &asked, 200, &Answer::Group(GroupSnapshot { create_time: None, ..snapshot() }));
-    assert_eq!(end(&asked, &facts).attempt.as_ref(), made.attempt());
+    assert_eq!(end(&asked, &facts).create_intent.as_ref(), made.create_intent());
 }
 
 #[test]
@@ -170,7 +172,7 @@ fn a_recorded_create_time_is_that_of_the_groups_life() {
     let retains = with(asked, json!({"spec": {"deletionPolicy": "Retain"}}));
     assert_eq!(created_at(&retains, vec![none(), Answer::Created]), None, "the new group's is not known");
     let left = pass(&retains, vec![none(), Answer::Lost]).unwrap();
-    assert_eq!((left.created_at(), left.attempt, left.origin), (None, None, None));
+    assert_eq!((left.created_at(), left.create_intent, left.origin), (None, None, None));
     let moved = with(own(), json!({"metadata": {"generation": 3}, "spec": {"groupId": "room2"}}));
     assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "that of another group");
 }
@@ -178,10 +180,10 @@ fn a_recorded_create_time_is_that_of_the_groups_life() {
 #[test]
 fn an_heir_and_a_group_that_is_given_up_cost_no_call() {
     let heir = Holder { name: "ns/heir".into() };
-    let handed = Release::HandedOver("ns/heir".into());
+    let handed = DeletionOutcome::HandedOver("ns/heir".into());
     assert_eq!(let_go(&going(), &mut Facts::default(), Some(&heir), &[]), (handed, vec![]));
     let annotation = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
-    let abandoned = (Release::Abandoned, vec![]);
+    let abandoned = (DeletionOutcome::Abandoned, vec![]);
     assert_eq!(let_go(&with(going(), annotation), &mut Facts::default(), None, &[]), abandoned);
     let mut facts = Facts::default();
     facts.abandon();

@@ -40,7 +40,7 @@ fn a_look_leaves_the_id_of_the_last_change() {
     assert_eq!(status.last_request_id.as_deref(), Some("request-0"));
     let (new, mut facts) = (object(json!({})), Facts::default());
     let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
-    facts.absorb(&create, 1, Ok((Reply::Created(CreateOutcome::Created), None))).unwrap();
+    facts.record(&create, 1, Ok((Reply::Created(CreateOutcome::Created), None)), None).unwrap();
     let Action::Write(verdict) = decide(&new, &facts, None) else { panic!("the pass is at its end") };
     assert_eq!(verdict.status(&new, None, at(NOW)).unwrap().last_request_id, None, "the service told none");
 }
@@ -117,18 +117,18 @@ fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_ch
     ];
     let left = after(edit, answers, json!({}));
     let status = left.status.clone().unwrap();
-    assert_eq!(line(&status), "Ready=True/Created InSync=False/ChangeNotTaken origin=Created observed=2");
+    assert_eq!(line(&status), "Ready=True/Created InSync=False/UpdateIgnored origin=Created observed=2");
     let told = message(&status, ConditionType::InSync);
     assert!(told.contains("groupInfo") && !told.contains("administrators"), "{told}");
     assert_eq!(shown(&left, vec![]), "unchanged");
     // A sweep looks where the group seems to show it by now, and where it lists nothing.
     let mut seen = Facts::default();
-    seen.suspect();
+    seen.mark_drift();
     assert!(matches!(decide(&left, &seen, None), Action::Call(Call::Describe(_))));
     let look = |group: GroupSnapshot| {
         let mut facts = seen.clone();
         let describe = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "room".into(), data_center: None });
-        facts.absorb(&describe, 2, Ok((Reply::Group(group), None))).unwrap();
+        facts.record(&describe, 2, Ok((Reply::Group(group), None)), None).unwrap();
         let Action::Write(verdict) = decide(&left, &facts, None) else { panic!("it is not sent again") };
         verdict.status(&left, None, at(0))
     };
@@ -156,7 +156,7 @@ fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
         let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
         let told = answer(&call, told);
         let generation = object.metadata.generation.unwrap();
-        facts.absorb(&call, generation, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+        facts.record(&call, generation, told.as_ref().map(|reply| (reply.clone(), None)), None).unwrap();
     }
 }
 
@@ -177,7 +177,7 @@ fn a_group_made_anew_in_a_pass_is_recorded_as_such_when_it_must_wait() {
     let edit = created(edited(json!({"groupInfo": "v2"})));
     let mut facts = Facts::default();
     learn(&mut facts, &edit, &[Answer::Group(snapshot()), none(), Answer::Created]);
-    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&edit, None, at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=2");
     assert_eq!(status.create_time, None, "that of the group before is no longer true");
@@ -187,7 +187,7 @@ fn a_group_made_anew_in_a_pass_is_recorded_as_such_when_it_must_wait() {
 fn what_a_list_contradicts_is_looked_at() {
     let (settled, mut facts) = (created(json!({})), Facts::default());
     assert_eq!(decide(&settled, &facts, None), Action::Nothing);
-    facts.suspect();
+    facts.mark_drift();
     learn(&mut facts, &settled, &[Answer::Group(info("by hand")), Answer::Done, Answer::Group(snapshot())]);
     assert!(matches!(decide(&settled, &facts, None), Action::Write(_)));
 }
@@ -224,8 +224,8 @@ fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
     let mut facts = Facts::default();
     let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
     let reply = Reply::Created(CreateOutcome::Created);
-    facts.absorb(&create, 1, Ok((reply, Some("request-1".into())))).unwrap();
-    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    facts.record(&create, 1, Ok((reply, Some("request-1".into()))), None).unwrap();
+    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::decide::{GateKind, Retry};
+use crate::decide::{FailureDomain, Retry};
 
 fn failure(answer: Answer) -> Failure {
     let End::Failed(failure, _) = play(&object(json!({})), None, vec![answer]).0 else { panic!("it failed") };
@@ -25,24 +25,30 @@ fn a_refusal_says_what_to_do(#[case] status: u16, #[case] code: &'static str, #[
 }
 
 #[test]
-fn whose_credentials_were_refused_is_told() {
-    let refused = failure(Answer::Refused(403, "NoAuth"));
-    assert!(refused.message.starts_with("the operator's credentials"), "{}", refused.message);
-    let named = refused.with_credentials_of("the credentials of LiveAccount ns/team");
-    assert!(named.message.starts_with("the credentials of LiveAccount ns/team may not call"), "{}", named.message);
+fn refusal_names_the_credentials() {
+    let object = object(json!({}));
+    let Action::Call(call) = decide(&object, &Facts::default(), None) else { panic!("it is created") };
+    for (account, credentials) in
+        [(None, "the operator's credentials"), (Some("team"), "the credentials of LiveAccount team")]
+    {
+        let failure = Failure::of(&call, &refused(403, "NoAuth", ""), account);
+        assert!(failure.message.starts_with(&format!("{credentials} may not call")), "{}", failure.message);
+        assert_eq!(failure.record.operation.as_deref(), Some("CreateLiveMessageGroup"));
+        assert_eq!(failure.record.code, "NoAuth");
+    }
 }
 
 #[test]
 fn an_answer_without_a_request_id_is_told_as_it_is() {
     let object = object(json!({}));
     let Action::Call(call) = decide(&object, &Facts::default(), None) else { panic!("it is created") };
-    let failure = Failure::of(&call, &refused(400, "InputInvalid", ""));
+    let failure = Failure::of(&call, &refused(400, "InputInvalid", ""), None);
     assert!(!failure.message.contains('\u{2026}'), "{}", failure.message);
 }
 
 #[test]
 fn an_app_that_is_not_there_is_probed_by_one_and_a_contradiction_tried_again_soon() {
-    assert_eq!(failure(Answer::Refused(404, "ResourceNotExist")).retry, Retry::Behind(GateKind::App));
+    assert_eq!(failure(Answer::Refused(404, "ResourceNotExist")).retry, Retry::OnBreaker(FailureDomain::App));
     assert_eq!(Failure::contradiction().retry, Retry::Backoff);
 }
 
@@ -58,7 +64,7 @@ fn one_that_lost_its_group_in_this_very_pass_is_told_the_way_out_that_is_left() 
         let mut facts = Facts::default();
         let Action::Call(call) = decide(object, &facts, None) else { panic!("a call is next") };
         let told = answer(&call, answer_);
-        facts.absorb(&call, 1, told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+        facts.record(&call, 1, told.as_ref().map(|reply| (reply.clone(), None)), None).unwrap();
         facts
     };
     let new = object(json!({}));

@@ -12,7 +12,7 @@ mod ownership;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Action, Facts, Failure, Holder, Verdict, decide};
+use super::{Action, Facts, Failure, Holder, PassOutcome, decide};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, GroupSnapshot, Operation, Reply};
 use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus};
@@ -95,7 +95,7 @@ fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
         (Call::Create(..), Answer::Exists) => Reply::Created(CreateOutcome::AlreadyExists),
         (Call::Create(..), Answer::Blocked) => Reply::Created(CreateOutcome::AlreadyDelete),
         (Call::Describe(_), Answer::Group(group)) => Reply::Group(group.clone()),
-        (Call::Modify(..) | Call::Recover(_) | Call::Delete(..), Answer::Done) => Reply::Done,
+        (Call::Modify(..) | Call::Recover(_) | Call::Delete(_), Answer::Done) => Reply::Done,
         (_, Answer::Refused(status, code)) => return Err(refused(*status, code, "request-1")),
         (_, Answer::Lost) => {
             return Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer within 10 s".into() });
@@ -121,8 +121,8 @@ fn refused(status: u16, code: &str, request: &str) -> CallError {
 #[derive(Debug)]
 enum End {
     Nothing,
-    Status(Verdict),
-    Failed(Failure, Verdict),
+    Status(PassOutcome),
+    Failed(Failure, PassOutcome),
 }
 
 /// Plays a pass; every answer must be asked for. Also the calls it made.
@@ -134,7 +134,7 @@ fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>
             Action::Nothing => break End::Nothing,
             Action::Write(verdict) => break End::Status(verdict),
             Action::Fail(failure) => {
-                let verdict = Verdict::failed(&failure, &facts);
+                let verdict = PassOutcome::failed(&failure, &facts);
                 break End::Failed(failure, verdict);
             }
             Action::Call(call) => call,
@@ -142,10 +142,10 @@ fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>
         };
         let told = answer(&call, &answers.next().unwrap_or_else(|| panic!("no answer for {call:?}")));
         let request = Some(format!("request-{}", calls.len()));
-        let absorbed = facts.absorb(&call, generation, told.as_ref().map(|reply| (reply.clone(), request)));
+        let absorbed = facts.record(&call, generation, told.as_ref().map(|reply| (reply.clone(), request)), None);
         calls.push(call);
         if let Err(failure) = absorbed {
-            let verdict = Verdict::failed(&failure, &facts);
+            let verdict = PassOutcome::failed(&failure, &facts);
             break End::Failed(failure, verdict);
         }
     };
@@ -154,7 +154,7 @@ fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>
 }
 
 impl End {
-    fn verdict(&self) -> Option<&Verdict> {
+    fn verdict(&self) -> Option<&PassOutcome> {
         match self {
             Self::Nothing => None,
             Self::Status(verdict) | Self::Failed(_, verdict) => Some(verdict),

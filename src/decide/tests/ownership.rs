@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Lane, Release, record_before, retained_at_once, triage};
+use crate::decide::{DeletionOutcome, Priority, record_before, retained_at_once, triage};
 use crate::live::GroupFields;
 
 /// An object that deletes its group, with a finalizer.
@@ -25,8 +25,10 @@ pub(super) fn attempted(object: LiveMessageGroup, facts: &Facts, second: i64) ->
 pub(super) fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, told: &Answer) -> Call {
     let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
     let told = answer(&call, told);
-    facts.answered(at(second));
-    facts.absorb(&call, object.metadata.generation.unwrap(), told.as_ref().map(|reply| (reply.clone(), None))).unwrap();
+    facts.mark_answered(at(second));
+    facts
+        .record(&call, object.metadata.generation.unwrap(), told.as_ref().map(|reply| (reply.clone(), None)), None)
+        .unwrap();
     call
 }
 
@@ -53,7 +55,7 @@ fn a_foreign_group_does_not_become_ones_own_by_being_changed() {
     take(&mut facts, &object, 201, &found("theirs", 150));
     let Action::Call(modify) = decide(&object, &facts, None) else { panic!("it is changed") };
     let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
-    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.attempt, body), ("Adopted", &None, None));
+    assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.create_intent, body), ("Adopted", &None, None));
     assert_eq!(status.created_at(), Some(at(150)));
     // From here on the group is just as it was sent: what is recorded tells.
     let object = LiveMessageGroup { status: Some(status), ..object };
@@ -71,7 +73,7 @@ fn a_lost_create_is_ones_own_where_the_group_is_as_it_was_sent() {
         take(&mut facts, &object, 201, &found("v1", second));
         let status = end(&object, &facts);
         assert_eq!(status.origin.as_ref().unwrap().as_str(), if own { "Created" } else { "Adopted" }, "{second}");
-        assert_eq!(status.attempt, None);
+        assert_eq!(status.create_intent, None);
     }
 }
 
@@ -95,8 +97,8 @@ fn a_group_made_anew_by_somebody_else_is_another_one() {
             assert!(matches!(call, Call::Describe(_)));
             object.status = Some(status);
         } else {
-            let Action::Release(release) = decide(&gone, &Facts::default(), None) else { panic!("it stays") };
-            assert!(matches!(release, Release::Retained(_)), "{release:?}");
+            let Action::FinishDeletion(release) = decide(&gone, &Facts::default(), None) else { panic!("it stays") };
+            assert!(matches!(release, DeletionOutcome::Retained(_)), "{release:?}");
         }
     }
 }
@@ -120,7 +122,7 @@ fn to_look_does_not_change_whose_group_it_is() {
     let mut object = attempted(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
     let mut status = end(&object, &facts);
-    (status.create_time, status.attempt) = (Some(at(100).to_string()), None);
+    (status.create_time, status.create_intent) = (Some(at(100).to_string()), None);
     object = with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({"managementPolicy": "Observe"})));
     let mut facts = Facts::default();
     take(&mut facts, &object, 300, &found("v1", 250));
@@ -138,7 +140,10 @@ fn a_new_attempt_ends_the_record_of_the_life_before() {
     let mut facts = Facts::default();
     take(&mut facts, &object, 300, &Answer::Refused(404, "ResourceNotExist"));
     let object = attempted(object, &facts, 301);
-    assert_eq!((object.origin(), object.attempt().unwrap().started_at.as_str()), (None, at(301).to_string().as_str()));
+    assert_eq!(
+        (object.origin(), object.create_intent().unwrap().started_at.as_str()),
+        (None, at(301).to_string().as_str())
+    );
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn every_body_of_a_lost_create_is_remembered() {
     for change in 0..20 {
         let fields = GroupFields { group_info: Some(change.to_string()), ..fields.clone() };
         object.status = before(&object, &fields).map(|(status, _)| status);
-        let attempt = object.attempt().unwrap();
+        let attempt = object.create_intent().unwrap();
         assert_eq!(attempt.started_at, at(100).to_string(), "the first one's time stays");
         assert!(attempt.sent.len() == (change + 2).min(8) && before(&object, &fields).is_none());
     }
@@ -178,13 +183,13 @@ fn a_deletion_that_has_failed_waits_for_its_time_unless_somebody_asks() {
     let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
     let status = object.status.clone().unwrap();
     let going = in_deletion(object, status);
-    assert_eq!(triage(&going), Some(Lane::Change));
+    assert_eq!(triage(&going), Some(Priority::Change));
     let failed = pass(&going, vec![Answer::Refused(500, "ServerError")]).unwrap();
     let tried = LiveMessageGroup { status: Some(failed), ..going };
-    assert_eq!(triage(&tried), Some(Lane::Retry), "the status it wrote is no news");
+    assert_eq!(triage(&tried), Some(Priority::Retry), "the status it wrote is no news");
     let abandon = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
     for asks in [abandon, forced(), json!({"metadata": {"generation": 3}})] {
-        assert_eq!(triage(&with(tried.clone(), asks)), Some(Lane::Change));
+        assert_eq!(triage(&with(tried.clone(), asks)), Some(Priority::Change));
     }
     let gone = with(tried, json!({"metadata": {"finalizers": null}}));
     assert_eq!(triage(&gone), None);
@@ -195,15 +200,15 @@ fn the_attempt_ends_with_its_answer_whatever_the_pass_comes_to() {
     let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
     let mut facts = Facts::default();
     take(&mut facts, &object, 101, &Answer::Created);
-    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&object, None, at(NOW)).unwrap();
-    assert_eq!(status.attempt.as_ref().unwrap().answered_at, Some(at(101).to_string()));
+    assert_eq!(status.create_intent.as_ref().unwrap().answered_at, Some(at(101).to_string()));
     // A group that somebody made after that is another one.
     for (second, own) in [(101, true), (150, false)] {
         let gone = in_deletion(object.clone(), status.clone());
         let mut facts = Facts::default();
         take(&mut facts, &gone, 200, &found("v1", second));
-        let deleted = matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(..)));
+        let deleted = matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(_)));
         assert_eq!(deleted, own, "{second}");
     }
 }
@@ -215,7 +220,7 @@ fn a_create_time_that_was_told_outlives_the_failure_of_the_pass() {
     take(&mut facts, &object, 101, &Answer::Created);
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
     take(&mut facts, &edited, 102, &found("v1", 100));
-    let waiting = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     assert_eq!(waiting.status(&edited, None, at(NOW)).unwrap().created_at(), Some(at(100)));
 }
 
@@ -237,10 +242,10 @@ fn what_was_made_before_a_switch_to_observe_is_recorded() {
 fn a_group_made_without_a_recorded_attempt_is_known_by_the_moments_of_its_create() {
     let mut facts = Facts::default();
     let mut object = object(json!({}));
-    facts.sending(at(100));
+    facts.mark_sent(at(100));
     take(&mut facts, &object, 101, &Answer::Created);
     object.status = Some(end(&object, &facts));
-    let attempt = object.attempt().unwrap();
+    let attempt = object.create_intent().unwrap();
     assert_eq!(
         (attempt.started_at.clone(), attempt.answered_at.clone()),
         (at(100).to_string(), Some(at(101).to_string()))
@@ -270,7 +275,7 @@ fn only_a_body_whose_create_went_unheard_proves_anything() {
         let (object, mut facts) = attempting();
         let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
         let told = told.map(|reply| (reply, None));
-        facts.absorb(&create, 1, told.as_ref().cloned()).unwrap_err();
+        facts.record(&create, 1, told.as_ref().cloned(), None).unwrap_err();
         let mut facts = facts.recorded();
         // Somebody makes the very group.
         take(&mut facts, &object, 200, &Answer::Exists);
@@ -288,7 +293,7 @@ fn a_body_that_was_never_sent_before_proves_nothing() {
         let mut facts = Facts::default();
         let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
         let (status, body) = record_before(&object, &facts, &create, at(160), at(160)).unwrap();
-        facts.attempted(body);
+        facts.intent_recorded(body);
         let object = LiveMessageGroup { status: Some(status), ..object };
         take(&mut facts, &object, 200, &Answer::Exists);
         take(&mut facts, &object, 201, &found(info, 150));
@@ -304,25 +309,25 @@ fn a_body_that_was_never_sent_before_proves_nothing() {
 fn an_attempt_of_which_nothing_came_ends_with_the_pass() {
     let (object, facts) = attempting();
     let paused = with(object.clone(), json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}}));
-    assert_eq!(end(&paused, &facts).attempt, None);
+    assert_eq!(end(&paused, &facts).create_intent, None);
     // One that may have made a group stays.
-    assert!(end(&paused, &Facts::default()).attempt.is_some());
+    assert!(end(&paused, &Facts::default()).create_intent.is_some());
     // While the operator goes on by itself it stays too: the next try is under it.
-    let waiting = Verdict::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
-    assert!(waiting.status(&object, None, at(NOW)).unwrap().attempt.is_some());
-    let stuck = Verdict::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
-    assert_eq!(stuck.status(&object, None, at(NOW)).unwrap().attempt, None);
+    let waiting = PassOutcome::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
+    assert!(waiting.status(&object, None, at(NOW)).unwrap().create_intent.is_some());
+    let stuck = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    assert_eq!(stuck.status(&object, None, at(NOW)).unwrap().create_intent, None);
 }
 
 #[test]
 fn a_create_that_was_answered_proves_the_group_though_somebody_has_edited_it() {
     let (object, mut facts) = attempting();
-    facts.sending(at(100));
+    facts.mark_sent(at(100));
     take(&mut facts, &object, 101, &Answer::Created);
     // The status could not be written.
     let gone = in_deletion(object.clone(), object.status.clone().unwrap());
     take(&mut facts, &gone, 200, &found("theirs", 100));
-    assert!(matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(..))));
+    assert!(matches!(decide(&gone, &facts, None), Action::Call(Call::Delete(_))));
 }
 
 #[test]
@@ -340,7 +345,7 @@ fn a_deletion_looks_at_the_group_itself() {
     let gone = with(edited, json!({"metadata": {"generation": 3, "deletionTimestamp": "2027-01-01T00:00:00Z"}}));
     let call = take(&mut facts, &gone, 300, &found("v2", 250));
     assert!(matches!(call, Call::Describe(_)));
-    assert!(matches!(decide(&gone, &facts, None), Action::Release(Release::Retained(_))));
+    assert!(matches!(decide(&gone, &facts, None), Action::FinishDeletion(DeletionOutcome::Retained(_))));
 }
 
 #[test]
@@ -350,7 +355,7 @@ fn a_create_shows_the_group_only_while_its_answer_is_the_last() {
     assert!(matches!(decide(&object, &facts, None), Action::Write(_)));
     let Call::Create(name, _) = create else { panic!("it was created") };
     let lost = answer_of(&Answer::Lost).unwrap_err();
-    facts.absorb(&Call::Describe(name), 2, Err(&lost)).unwrap_err();
+    facts.record(&Call::Describe(name), 2, Err(&lost), None).unwrap_err();
     assert!(matches!(decide(&object, &facts, None), Action::Call(Call::Describe(_))));
 }
 
@@ -359,7 +364,7 @@ fn attempting() -> (LiveMessageGroup, Facts) {
     let (object, mut facts) = (deleting_policy(json!({})), Facts::default());
     let Action::Call(create) = decide(&object, &facts, None) else { panic!("it is created") };
     let (status, body) = record_before(&object, &facts, &create, at(100), at(100)).unwrap();
-    facts.attempted(body);
+    facts.intent_recorded(body);
     (LiveMessageGroup { status: Some(status), ..object }, facts)
 }
 
@@ -372,15 +377,15 @@ fn answer_of(told: &Answer) -> Result<Reply, CallError> {
 fn a_record_that_fails_over_and_over_is_remembered_once() {
     let mut facts = Facts::default();
     for body in ["one", "one", "other", "one"] {
-        facts.attempted(Some(body.to_owned()));
+        facts.intent_recorded(Some(body.to_owned()));
     }
-    assert_eq!(facts.idle(), ["one", "other"]);
+    assert_eq!(facts.disproved_intents(), ["one", "other"]);
 }
 
 #[test]
 fn an_object_that_goes_without_a_deletion_is_told_why() {
     let why = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
-        Action::Release(Release::Retained(why)) => why,
+        Action::FinishDeletion(DeletionOutcome::Retained(why)) => why,
         other => panic!("{other:?}"),
     };
     let going = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});

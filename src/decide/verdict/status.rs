@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::super::{Facts, Identity, recorded_identity};
-use super::{Learned, Live, OriginChange, Other, Sync};
-use crate::live::GroupSnapshot;
+use super::super::{Facts, GroupKey, recorded_group};
+use super::{Live, NotLive, OriginChange, RecordUpdate, SyncState};
+use crate::live::{GroupSnapshot, Operation};
 use crate::resources::{
-    Attempt, ConditionStatus, ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Origin, Progress, Ready, Reason,
-    remove_condition, set_condition,
+    ConditionStatus, ConditionType, CreateIntent, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, NextActor,
+    Origin, ReadyEffect, Reason, get_condition, remove_condition, set_condition,
 };
 
 /// Makes the new status out of the old one.
@@ -31,14 +32,14 @@ impl<'a> Writer<'a> {
         now: Timestamp,
     ) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
-        let identity = Identity::of(object);
-        let same = identity.is_some() && recorded_identity(object) == identity;
+        let identity = GroupKey::of(object);
+        let same = identity.is_some() && recorded_group(object) == identity;
         if !same {
             // Another group: its record starts anew.
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
-            status.attempt = None;
+            status.create_intent = None;
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
@@ -65,13 +66,13 @@ impl<'a> Writer<'a> {
         self.status.data_center = spec.data_center.map(|data_center| data_center.as_str().to_owned());
     }
 
-    fn learn(&mut self, learned: &Learned) {
+    fn learn(&mut self, learned: &RecordUpdate) {
         match &learned.origin {
             OriginChange::Keep => {}
             OriginChange::Clear => {
                 self.status.origin = None;
                 self.status.create_time = None;
-                self.status.attempt = None;
+                self.status.create_intent = None;
             }
             OriginChange::Set(origin) => {
                 // An attempt that stayed open would prove whatever is made later under this id.
@@ -79,18 +80,18 @@ impl<'a> Writer<'a> {
                 self.identify();
             }
         }
-        self.forget_idle(&learned.idle);
+        self.forget_idle(&learned.disproved_intents);
         if learned.request_id.is_some() {
             self.status.last_request_id = bounded(learned.request_id.as_deref());
         }
     }
 
     /// Takes bodies out of an open attempt that certainly made no group; without any it is none.
-    fn forget_idle(&mut self, idle: &[String]) {
-        if let Some(attempt) = self.status.attempt.as_mut().filter(|attempt| attempt.is_open()) {
-            attempt.sent.retain(|sent| !idle.contains(sent));
+    fn forget_idle(&mut self, disproved_intents: &[String]) {
+        if let Some(attempt) = self.status.create_intent.as_mut().filter(|attempt| attempt.is_open()) {
+            attempt.sent.retain(|sent| !disproved_intents.contains(sent));
             if attempt.sent.is_empty() {
-                self.status.attempt = None;
+                self.status.create_intent = None;
             }
         }
     }
@@ -114,6 +115,7 @@ impl<'a> Writer<'a> {
         for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
             remove_condition(&mut self.status.conditions, gone);
         }
+        self.status.last_failure = None;
         if let Some(sync) = &live.sync {
             self.sync(sync);
         } else {
@@ -125,7 +127,7 @@ impl<'a> Writer<'a> {
             // Beside an origin it is the proof of whose group it was: what is only looked at proves nothing.
             self.status.create_time = told.map(|time| time.to_string());
         }
-        self.forget_idle(&live.idle);
+        self.forget_idle(&live.disproved_intents);
         if live.request_id.is_some() {
             self.status.last_request_id = bounded(live.request_id.as_deref());
         }
@@ -142,29 +144,29 @@ impl<'a> Writer<'a> {
         }
         if self.status.create_time.is_some() {
             // From here on the group is known by its create time.
-            self.status.attempt = None;
+            self.status.create_intent = None;
         }
     }
 
     fn close_attempt(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
-        match (&mut self.status.attempt, origin, sent_at) {
+        match (&mut self.status.create_intent, origin, sent_at) {
             (Some(attempt), Origin::Created, _) if attempt.is_open() => {
                 attempt.answered_at = answered_at.map(|at| at.to_string());
             }
             // None was recorded before. When a deletion is asked for one day, somebody else may have made the group anew.
             (attempt, Origin::Created, Some(sent_at)) => {
                 let answered_at = answered_at.map(|at| at.to_string());
-                *attempt = Some(Attempt { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
+                *attempt = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
             }
             (Some(_), Origin::Created, None) | (None, ..) => {}
-            _ => self.status.attempt = None,
+            _ => self.status.create_intent = None,
         }
     }
 
-    fn sync(&mut self, sync: &Sync) {
+    fn sync(&mut self, sync: &SyncState) {
         let (status, reason, message) = match sync {
-            Sync::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
-            Sync::ImmutableDiffer(fields) => (
+            SyncState::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
+            SyncState::ImmutableDiffer(fields) => (
                 ConditionStatus::False,
                 Reason::ImmutableFieldsDiffer,
                 format!(
@@ -173,9 +175,9 @@ impl<'a> Writer<'a> {
                     fields.join(" and ")
                 ),
             ),
-            Sync::NotTaken(fields) => (
+            SyncState::Ignored(fields) => (
                 ConditionStatus::False,
-                Reason::ChangeNotTaken,
+                Reason::UpdateIgnored,
                 format!(
                     "the Live API accepted the change of {} twice, but the group still shows the old value; \
                      the operator tries again when the spec changes or a reconcile is asked for",
@@ -184,16 +186,35 @@ impl<'a> Writer<'a> {
             ),
         };
         self.set(ConditionType::InSync, status, reason, &message);
+        if let SyncState::Ignored(fields) = sync {
+            let modify = Operation::Modify.as_str();
+            let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+            self.status.last_failure = Some(LastFailure { fields, ..LastFailure::new(Some(modify), reason.as_str()) });
+        }
     }
 
-    pub(super) fn other(mut self, other: &Other) -> LiveMessageGroupStatus {
+    /// Records a failed call. Fields whose change was ignored stay recorded as long as the condition InSync says so.
+    fn record_failure(&mut self, failure: Option<&LastFailure>) {
+        let is_ignored = |sync: &Condition| sync.reason == Reason::UpdateIgnored.as_str();
+        let ignored = get_condition(&self.status.conditions, ConditionType::InSync).is_some_and(is_ignored);
+        let before = self.status.last_failure.take();
+        self.status.last_failure = match (failure, ignored) {
+            (None, true) => before,
+            (failure, _) => failure.map(|failure| {
+                let fields = before.filter(|_| ignored).map(|before| before.fields).unwrap_or_default();
+                LastFailure { fields, ..failure.clone() }
+            }),
+        };
+    }
+
+    pub(super) fn other(mut self, other: &NotLive) -> LiveMessageGroupStatus {
         let (reason, message) = (other.reason, other.message.as_str());
         let ready = match reason.ready() {
-            Ready::True => Some(ConditionStatus::True),
-            Ready::False => Some(ConditionStatus::False),
-            Ready::Unknown => Some(ConditionStatus::Unknown),
+            ReadyEffect::True => Some(ConditionStatus::True),
+            ReadyEffect::False => Some(ConditionStatus::False),
+            ReadyEffect::Unknown => Some(ConditionStatus::Unknown),
             // What was applied to a group that is no more is applied no longer.
-            Ready::Unchanged => {
+            ReadyEffect::Unchanged => {
                 (!self.applied || other.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
             }
         };
@@ -201,11 +222,11 @@ impl<'a> Writer<'a> {
             self.set(ConditionType::Ready, ready, reason, message);
             remove_condition(&mut self.status.conditions, ConditionType::InSync);
         }
-        let (going_on, stuck) = match reason.progress() {
-            Progress::Settled => (false, false),
-            Progress::Reconciling => (true, false),
-            Progress::Stalled => (false, true),
-            Progress::StalledAfter(grace) => {
+        let (going_on, stuck) = match reason.next_actor() {
+            NextActor::None => (false, false),
+            NextActor::Operator => (true, false),
+            NextActor::User => (false, true),
+            NextActor::UserAfter(grace) => {
                 let late = self.is_late(reason, grace);
                 (!late, late)
             }
@@ -215,6 +236,7 @@ impl<'a> Writer<'a> {
         if ready.is_some() {
             self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
         }
+        self.record_failure(other.failure.as_ref());
         self.learn(&other.learned);
         if stuck {
             self.acknowledge();
@@ -234,7 +256,7 @@ impl<'a> Writer<'a> {
             || first.is_some_and(|first| self.now.duration_since(first).as_secs() >= grace.as_secs().cast_signed())
     }
 
-    pub(super) fn paused(mut self, learned: &Learned) -> LiveMessageGroupStatus {
+    pub(super) fn paused(mut self, learned: &RecordUpdate) -> LiveMessageGroupStatus {
         self.learn(learned);
         // The operator does not go on before the end of the pause; Ready, the generations and the annotation tell it then
         // what is open.
@@ -255,7 +277,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The status in which it is recorded whose group was found under an open attempt.
-pub fn judged_status(
+pub fn ownership_status(
     object: &LiveMessageGroup,
     origin: &Origin,
     group: &GroupSnapshot,
@@ -268,21 +290,22 @@ pub fn judged_status(
 }
 
 /// The status in which an attempt is recorded before its create is sent.
-pub fn attempting_status(
+pub fn intent_status(
     object: &LiveMessageGroup,
     facts: &Facts,
-    attempt: Attempt,
+    attempt: CreateIntent,
     now: Timestamp,
 ) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
-    writer.learn(&Learned::by(facts));
+    writer.learn(&RecordUpdate::by(facts));
     let message = "the group is being created";
     writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
     writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
     for gone in [ConditionType::Stalled, ConditionType::Degraded, ConditionType::InSync] {
         remove_condition(&mut writer.status.conditions, gone);
     }
-    writer.status.attempt = Some(attempt);
+    writer.status.last_failure = None;
+    writer.status.create_intent = Some(attempt);
     writer.observed()
 }
 

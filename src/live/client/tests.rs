@@ -170,7 +170,7 @@ async fn a_wrong_clock_is_corrected_from_the_answer_and_said_once() {
 #[tokio::test]
 async fn parameters_move_to_a_body_above_the_option() {
     let server = Loopback::script(vec![answer(200, CREATED)]).await;
-    let client = client_with(&server, |options| options.form_above = 100);
+    let client = client_with(&server, |options| options.form_body_threshold = 100);
     client.send(&create(10), &credentials()).await.unwrap();
     client.send(&create(100), &credentials()).await.unwrap();
     let seen = server.seen();
@@ -182,7 +182,7 @@ async fn parameters_move_to_a_body_above_the_option() {
 #[tokio::test]
 async fn whatever_the_option_says_no_query_is_sent_that_is_too_long() {
     let server = Loopback::script(vec![answer(200, CREATED)]).await;
-    let client = client_with(&server, |options| options.form_above = 1_000_000);
+    let client = client_with(&server, |options| options.form_body_threshold = 1_000_000);
     client.send(&create(65_600), &credentials()).await.unwrap();
     client.send(&create(65_000), &credentials()).await.unwrap();
     let targets: Vec<usize> = server.seen().iter().map(|seen| seen.target().len()).collect();

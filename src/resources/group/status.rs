@@ -53,7 +53,11 @@ pub struct LiveMessageGroupStatus {
     /// is made later under its id. With deletionPolicy Delete it is recorded before the create is sent, and proves
     /// whether a group was created by this object even when the answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<Attempt>,
+    pub create_intent: Option<CreateIntent>,
+
+    /// The last failed call. Absent after a pass that succeeded, unless the Live API ignored a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
 
     /// The RequestId of the last call that changed something in the Live API: name it in a ticket to Alibaba
     /// Cloud.
@@ -68,10 +72,38 @@ pub struct LiveMessageGroupStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
+/// A failed call: what later decisions need to know of it, also after a restart of the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// The operation of the Live API, for example ModifyLiveMessageGroup. Absent if the failure does not depend on the
+    /// operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub operation: Option<String>,
+
+    /// The error code of the Live API, for example Forbidden.RAM, or the kind of failure if there was no answer.
+    #[schemars(length(max = 128))]
+    pub code: String,
+
+    /// The fields whose change the Live API accepted but did not apply, for example groupInfo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), inner(length(max = 64)))]
+    pub fields: Vec<String>,
+}
+
+impl LastFailure {
+    /// A failed call; `code` is cut to the length that the CRD allows.
+    pub fn new(operation: Option<&str>, code: &str) -> Self {
+        let code = code.chars().take(128).collect();
+        Self { operation: operation.map(str::to_owned), code, fields: Vec::new() }
+    }
+}
+
 /// A recorded create.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Attempt {
+pub struct CreateIntent {
     /// When the first create was sent, by the Live API's clock (RFC 3339, UTC).
     #[schemars(schema_with = "schema::date_time")]
     pub started_at: String,
@@ -87,7 +119,7 @@ pub struct Attempt {
     pub sent: Vec<String>,
 }
 
-impl Attempt {
+impl CreateIntent {
     /// Whether its answer is not known.
     pub fn is_open(&self) -> bool {
         self.answered_at.is_none()

@@ -83,6 +83,8 @@ pub struct State {
     pub queued: Gauges<LaneLabels>,
     /// Objects that wait for a moment.
     pub delayed: Number,
+    /// Objects that are blocked on a cause.
+    pub blocked: Number,
     /// Objects that are being worked on.
     pub active: Number,
     /// Gates that are shut.
@@ -118,7 +120,7 @@ impl Calls {
                 "live_api_requests",
                 "Calls to the Live API; `code` is OK or the class of the error: Throttled, CredentialsRejected, \
                  NotAuthorized, NotFound, QuotaExceeded, InvalidInput, ServiceError, Unreachable, ClockSkew, NonceUsed, \
-                 Rejected, Resent",
+                 Rejected, TryAgain",
             ),
             duration: register.histogram(
                 "live_api_request_duration_seconds",
@@ -179,6 +181,11 @@ impl State {
             delayed: register.one_gauge(
                 "queue_delayed",
                 "LiveMessageGroups that wait for a moment: to be tried again, or for a cause that they share",
+            ),
+            blocked: register.one_gauge(
+                "queue_blocked",
+                "LiveMessageGroups that are blocked on a cause that they share: an account, the owner of their group, a \
+                 circuit breaker, or the quota of their app",
             ),
             active: register.one_gauge("queue_active", "LiveMessageGroups that are being worked on"),
             gates: register.fresh(
@@ -246,7 +253,7 @@ impl Metrics {
                 "finalizers_released",
                 "LiveMessageGroups with a finalizer that were deleted, by what became of the group: Deleted, \
                  AlreadyGone, Retained, HandedOver; it stays without anybody's intent: Abandoned (by annotation), \
-                 GivenUp (in a namespace that goes away, after --release-after)",
+                 GivenUp (in a namespace that goes away, after --finalizer-timeout)",
             ),
             orphaned: register.one_counter(
                 "groups_orphaned",

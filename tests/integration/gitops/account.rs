@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use live_message_operator::decide::{Finding, account_status};
+use live_message_operator::decide::{AccountCondition, account_status};
 use live_message_operator::resources::{ConditionType, LiveAccount, Reason};
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
     /// What the operator writes of an account that has lacked this for two minutes.
     async fn late(&mut self, title: &str, spec: Value, message: &str) -> Result<()> {
         let name = self.add(title, spec, json!({})).await?;
-        let missing = Finding { reason: Reason::CredentialsMissing, message: message.to_owned() };
+        let missing = AccountCondition { reason: Reason::CredentialsMissing, message: message.to_owned() };
         let start = Timestamp::now();
         for second in [0, 60, 120] {
             let account = self.api.get(&name).await?;

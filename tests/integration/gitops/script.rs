@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams};
-use live_message_operator::decide::{Action, Desired, Facts, Verdict, decide, record_before, unreadable_status};
+use live_message_operator::decide::{Action, Desired, Facts, PassOutcome, decide, record_before, unreadable_status};
 use live_message_operator::live::error::ApiError;
 use live_message_operator::live::{Call, CallError, CreateOutcome, GroupSnapshot, Reply};
 use live_message_operator::resources::{
@@ -115,7 +115,7 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
         }
         Step::Pass(answers) => pass(&object, answers.into(), start)?,
         Step::Says(reason, second) => {
-            let verdict = Verdict::waiting(reason, reason.doc().to_owned(), &Facts::default());
+            let verdict = PassOutcome::waiting(reason, reason.doc().to_owned(), &Facts::default());
             verdict.status(&object, None, start + SignedDuration::from_secs(second))
         }
         Step::Attempts => {
@@ -154,13 +154,13 @@ fn pass(
             Action::Call(call) => {
                 let answer = answers.pop_front().context(format_args!("no answer to {call:?}"))?;
                 let answer = answer.as_ref().map(|reply| (reply.clone(), Some(REQUEST_ID.to_owned())));
-                match facts.absorb(&call, generation, answer) {
+                match facts.record(&call, generation, answer, None) {
                     Ok(()) => continue,
                     Err(failure) => failure,
                 }
             }
             other => return Err(Error::new(format!("no script for {other:?}"))),
         };
-        return Ok(Verdict::failed(&failure, &facts).status(object, asked, now));
+        return Ok(PassOutcome::failed(&failure, &facts).status(object, asked, now));
     }
 }

@@ -78,7 +78,7 @@ fn status(status: &Value) -> String {
         parts.extend(status[field].as_str().map(|value| format!("{field}={value}")));
     }
     parts.extend(status["createTime"].as_str().map(|_| "createTime".to_owned()));
-    if let Some(attempt) = status["attempt"].as_object() {
+    if let Some(attempt) = status["createIntent"].as_object() {
         let open = !attempt.contains_key("answeredAt");
         parts.push(if open { "attempt=open" } else { "attempt=answered" }.to_owned());
     }

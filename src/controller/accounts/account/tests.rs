@@ -1,17 +1,17 @@
-//! What an account does about its credentials.
+//! Credentials of an account: reload, rejection, and the budgets they share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::controller::accounts::{Granted, Own};
-use crate::controller::key::Key;
+use crate::controller::accounts::OperatorAccount;
+use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, GroupRef};
 
-/// Gives the keys `key0`, `key1`, …, the last of them for ever; none at all if it has none.
+/// Issues the keys `key0`, `key1`, …, and then always the last one; an error if `count` is 0.
 #[derive(Debug)]
 struct Keys {
     count: usize,
@@ -31,7 +31,7 @@ impl Provider for Keys {
     }
 }
 
-/// A service that knows one key.
+/// A service that accepts one key.
 async fn service(known: &'static str) -> Loopback {
     let act = move |seen: &Seen| {
         let good = seen.header("authorization").is_some_and(|header| header.contains(&format!("Credential={known},")));
@@ -53,23 +53,33 @@ fn account(server: &Loopback, keys: usize) -> Account {
 
 async fn call(account: &Account) -> Result<Response<Reply>, CallError> {
     let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
-    account.send(&call, account.permit(Operation::Recover).await).await
+    account.reload_if_rejected(account.send(&call, account.permit(Operation::Recover).await).await).await
 }
 
 #[tokio::test]
-async fn rejected_credentials_are_loaded_again_and_the_next_call_is_made_with_the_new_ones() {
+async fn rejected_credentials_are_reloaded_before_the_next_call() {
     let server = service("key1").await;
     let account = account(&server, 2);
     let error = call(&account).await.unwrap_err();
     assert!(matches!(error, CallError::Resent(RetryHint::NewCredentials, _)), "{error:?}");
     assert_eq!(server.seen().len(), 1, "one permit, one request");
-    assert!(!account.proof().turn().await.is_free(), "the new ones are not proven");
     call(&account).await.unwrap();
-    assert!(account.proof().turn().await.is_free());
 }
 
 #[tokio::test]
-async fn credentials_that_are_rejected_again_are_reported() {
+async fn rejection_is_known_before_the_reload() {
+    let server = service("key1").await;
+    let account = account(&server, 2);
+    let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
+    let sent = account.send(&recover, account.permit(Operation::Recover).await).await;
+    assert!(sent.is_rejected());
+    assert_eq!(account.access_key_id().as_deref(), Some("key0"));
+    assert!(account.reload_if_rejected(sent).await.is_err());
+    assert_eq!(account.access_key_id().as_deref(), Some("key1"));
+}
+
+#[tokio::test]
+async fn credentials_rejected_twice_are_reported() {
     let server = service("unknown").await;
     let account = account(&server, 9);
     assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::Resent);
@@ -79,7 +89,7 @@ async fn credentials_that_are_rejected_again_are_reported() {
 }
 
 #[tokio::test]
-async fn the_same_credentials_once_more_are_reported() {
+async fn unchanged_credentials_are_reported() {
     let server = service("unknown").await;
     let account = account(&server, 1);
     assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::CredentialsRejected);
@@ -87,54 +97,38 @@ async fn the_same_credentials_once_more_are_reported() {
 }
 
 #[tokio::test]
-async fn without_credentials_nothing_is_sent_and_no_permit_is_used() {
+async fn account_without_credentials_sends_nothing() {
     let server = service("key0").await;
     let account = account(&server, 0);
     let error = call(&account).await.unwrap_err();
     assert_eq!((error.class(), error.may_have_arrived()), (ErrorClass::CredentialsMissing, false));
-    let missing = account.missing_credentials(false).unwrap();
-    assert_eq!(missing.why.as_deref(), Some("no credentials from keys: none left"));
-    assert!(missing.again > Some(Duration::ZERO));
+    let unavailable = account.unavailable(false).unwrap();
+    assert_eq!(unavailable.why.as_deref(), Some("no credentials from keys: none left"));
+    assert!(unavailable.retry_after > Some(Duration::ZERO));
     assert!(server.seen().is_empty());
 }
 
 #[tokio::test]
-async fn a_rejection_is_told_until_a_call_succeeds() {
-    let server = service("key1").await;
-    let keys = Keys { count: 2, given: AtomicUsize::new(0) };
-    let source = CredentialSource::new(Chain::of(vec![Box::new(keys)]));
-    let wrong = service("other").await;
-    let account = account(&wrong, 1);
-    assert_eq!(account.proof().rejection(), None);
-    call(&account).await.unwrap_err();
-    assert!(account.proof().rejection().unwrap().contains("(InvalidAccessKeyId.NotFound)"));
-    assert!(account.proof().was_just_rejected() && !account.proof().is_proven());
-
-    let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-    let healed = Account::new(client, source, Rate::Unlimited);
-    call(&healed).await.unwrap_err();
-    call(&healed).await.unwrap();
-    assert_eq!((healed.proof().rejection(), healed.proof().is_proven()), (None, true));
-}
-
-#[tokio::test]
-async fn whoever_is_of_the_operators_own_account_shares_its_budget() {
+async fn live_account_of_the_operators_number_shares_its_budget() {
     let server = service("key0").await;
     let own = account(&server, 1);
     let (number, endpoint) = (Some("42".to_owned()), "e".to_owned());
     let (budgets, credentials) = (own.budgets(), own.credentials().clone());
-    let numbers = Arc::new(Numbers::new(Rate::Unlimited, Some(Own { budgets, credentials, number, endpoint })));
+    let registry = Arc::new(BudgetRegistry::new(
+        Rate::Unlimited,
+        Some(OperatorAccount { budgets, credentials, number, endpoint }),
+    ));
     let named = |number: Option<&str>, endpoint: &str| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: 1, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-        let (numbers, number, endpoint) = (Arc::clone(&numbers), number.map(str::to_owned), endpoint.to_owned());
-        let key = AccountKey::Named(Key::new("ns", "name"));
-        Account::named(AccountId(1), key, client, source, Share { numbers, number, endpoint })
+        let (registry, number, endpoint) = (Arc::clone(&registry), number.map(str::to_owned), endpoint.to_owned());
+        let key = AccountKey::LiveAccount(ObjectKey::new("ns", "name"));
+        Account::of_live_account(key, client, source, SharedBudget { registry, number, endpoint })
     };
     let shares = |account: &Account| Arc::ptr_eq(&account.budgets(), &own.budgets());
     assert!(shares(&named(Some("42"), "e")));
     assert!(!shares(&named(Some("43"), "e")));
-    assert!(!shares(&named(Some("42"), "elsewhere")), "its answers may be anybody's");
+    assert!(!shares(&named(Some("42"), "elsewhere")), "another endpoint is another service");
     // By the key, whichever of the two is known first.
     let by_key = named(None, "e");
     call(&by_key).await.unwrap();
@@ -144,16 +138,15 @@ async fn whoever_is_of_the_operators_own_account_shares_its_budget() {
 }
 
 #[tokio::test]
-async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
+async fn accounts_of_one_key_share_a_budget() {
     let server = service("key0").await;
-    let numbers = Arc::new(Numbers::new(Rate::Unlimited, None));
+    let registry = Arc::new(BudgetRegistry::new(Rate::Unlimited, None));
     let named = |name: &str, keys: usize, number: Option<&str>| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-        let key = AccountKey::Named(Key::new("ns", name));
-        let share =
-            Share { numbers: Arc::clone(&numbers), number: number.map(str::to_owned), endpoint: "e".to_owned() };
-        Account::named(AccountId(1), key, client, source, share)
+        let key = AccountKey::LiveAccount(ObjectKey::new("ns", name));
+        let (registry, number) = (Arc::clone(&registry), number.map(str::to_owned));
+        Account::of_live_account(key, client, source, SharedBudget { registry, number, endpoint: "e".to_owned() })
     };
     let (one, two, other, none) =
         (named("one", 1, None), named("two", 1, None), named("o", 1, Some("42")), named("n", 0, None));
@@ -162,27 +155,9 @@ async fn accounts_of_one_key_share_a_budget_and_messages_name_the_account() {
     }
     assert!(Arc::ptr_eq(&one.budgets(), &two.budgets()), "the access key id stands for the number");
     assert!(!Arc::ptr_eq(&one.budgets(), &other.budgets()));
-    assert_eq!(none.missing_credentials(false), Some(Missing { why: None, again: None }), "nobody has loaded them yet");
-    none.loaded().await;
-    let why = none.missing_credentials(false).unwrap().why;
+    let loading = Unavailable { why: None, retry_after: None };
+    assert_eq!(none.unavailable(false), Some(loading), "they are loaded for the first time");
+    none.wait_loaded().await;
+    let why = none.unavailable(false).unwrap().why;
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
-}
-
-#[tokio::test]
-async fn a_permit_of_before_a_rejection_goes_back_unless_it_is_to_prove_the_credentials() {
-    let server = service("key0").await;
-    let account = Arc::new(account(&server, 1));
-    let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
-    let granted = async || {
-        let (operation, proven) = (Operation::Recover, account.proof().turn().await.is_free());
-        let permits = account.permit(operation).await;
-        Granted { account: Arc::clone(&account), operation, permits, proven }
-    };
-    assert!(granted().await.for_call(&recover, &account).is_some(), "the one that proves them");
-    call(&account).await.unwrap();
-    let of_before = granted().await;
-    assert!(granted().await.for_call(&recover, &account).is_some());
-    account.proof().learn(ErrorClass::CredentialsRejected);
-    assert!(of_before.for_call(&recover, &account).is_none());
-    assert!(granted().await.for_call(&recover, &account).is_some(), "and the one that proves them again");
 }

@@ -1,0 +1,135 @@
+//! Budgets by operation, the accounts that share them, and permits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::budget::{Budget, Permit, PermitOutcome};
+use crate::live::Operation;
+use crate::live::credentials::CredentialSource;
+
+/// Calls per second and operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// 1 to 50.
+    PerSecond(u32),
+    /// For benchmarks against the emulator only.
+    Unlimited,
+}
+
+/// A budget for every operation, in the order of [`Operation::ALL`].
+#[derive(Debug)]
+pub struct Budgets([Budget; Operation::ALL.len()]);
+
+impl Budgets {
+    /// Budgets that start now.
+    pub fn new(rate: Rate) -> Arc<Self> {
+        Arc::new(Self(Operation::ALL.map(|_| match rate {
+            Rate::PerSecond(calls) => Budget::per_second(calls),
+            Rate::Unlimited => Budget::unlimited(),
+        })))
+    }
+
+    /// The budget of an operation.
+    pub fn of(&self, operation: Operation) -> &Budget {
+        &self.0[operation as usize]
+    }
+}
+
+/// What shares one budget: an account number (or what stands for it) at an endpoint. A number is free text: calls to
+/// another endpoint must not slow down those to this one.
+type NumberAtEndpoint = (String, String);
+
+/// The operator's own account, whose budgets LiveAccounts of its number share.
+#[derive(Debug)]
+pub struct OperatorAccount {
+    /// Its budgets.
+    pub budgets: Arc<Budgets>,
+    /// The source of its credentials.
+    pub credentials: CredentialSource,
+    /// Its account number, if it is known.
+    pub number: Option<String>,
+    /// Its endpoint.
+    pub endpoint: String,
+}
+
+impl OperatorAccount {
+    /// Whether it has this number, or uses the access key that stands for it.
+    fn is(&self, number: &str, endpoint: &str) -> bool {
+        let is_known = self.number.as_deref() == Some(number);
+        endpoint == self.endpoint && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
+    }
+}
+
+/// The budgets of all account numbers.
+#[derive(Debug)]
+pub struct BudgetRegistry {
+    rate: Rate,
+    operator: Option<OperatorAccount>,
+    known: Mutex<HashMap<NumberAtEndpoint, Weak<Budgets>>>,
+}
+
+impl BudgetRegistry {
+    /// Gives each account number `rate`; the number of the operator's own account shares that account's budgets.
+    pub fn new(rate: Rate, operator: Option<OperatorAccount>) -> Self {
+        Self { rate, operator, known: Mutex::default() }
+    }
+
+    /// The budgets of an account number at an endpoint. They end with the last account that holds them: new ones start
+    /// with every permit taken.
+    pub fn get(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
+        if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, endpoint)) {
+            return Arc::clone(&operator.budgets);
+        }
+        let mut known = self.known.lock();
+        let name = (number.to_owned(), endpoint.to_owned());
+        if let Some(budgets) = known.get(&name).and_then(Weak::upgrade) {
+            return budgets;
+        }
+        known.retain(|_, budgets| budgets.strong_count() > 0);
+        let budgets = Budgets::new(self.rate);
+        known.insert(name, Arc::downgrade(&budgets));
+        budgets
+    }
+}
+
+/// Permits of an account's own cap and of the shared budget.
+#[derive(Debug)]
+#[must_use]
+pub struct Permits {
+    pub(in crate::controller) cap: Option<Permit>,
+    pub(in crate::controller) shared: Permit,
+}
+
+impl Permits {
+    /// See [`Permit::mark_sent`].
+    pub fn mark_sent(&mut self) {
+        self.shared.mark_sent();
+        if let Some(cap) = &mut self.cap {
+            cap.mark_sent();
+        }
+    }
+
+    /// See [`Permit::complete`]. A throttling answer slows down the shared budget, not the cap.
+    pub fn complete(self, fate: PermitOutcome) {
+        self.shared.complete(fate);
+        if let Some(cap) = self.cap {
+            cap.complete(if matches!(fate, PermitOutcome::Throttled(_)) { PermitOutcome::Answered } else { fate });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_of_one_number_share_a_budget_at_one_endpoint_only() {
+        let registry = BudgetRegistry::new(Rate::PerSecond(50), None);
+        let one = registry.get("42", "https://a");
+        assert!(Arc::ptr_eq(&one, &registry.get("42", "https://a")));
+        assert!(!Arc::ptr_eq(&one, &registry.get("42", "https://b")));
+        assert!(!Arc::ptr_eq(&one, &registry.get("43", "https://a")));
+    }
+}

@@ -1,0 +1,268 @@
+//! Every request to the apiserver that reads or writes an object, each with a time-out: the client has none.
+//!
+//! Imports `keys` and `resources`. A write is always tied to a uid, so that an object that was recreated under the same
+//! name inherits nothing.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, DeserializeGuard};
+use serde_json::json;
+
+use super::keys::ObjectKey;
+use crate::resources::{FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus};
+
+/// The field manager of the operator's writes.
+pub const FIELD_MANAGER: &str = "live-message-operator";
+
+/// The time-out of a request to the apiserver.
+pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to do when the operator may not do what it may everywhere else.
+pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects with \
+     a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
+
+/// The HTTP status of a patch whose test fails.
+const UNPROCESSABLE: u16 = 422;
+
+/// The result of a read.
+#[derive(Debug)]
+pub enum GetResult {
+    /// The object.
+    Object(Box<LiveMessageGroup>),
+    /// The object is stored in a form that this version cannot read.
+    Unreadable {
+        /// `metadata.uid`.
+        uid: String,
+        /// `metadata.generation`.
+        generation: i64,
+        /// The part of its status that can be read.
+        status: Box<LiveMessageGroupStatus>,
+        /// What cannot be read.
+        error: String,
+    },
+    /// There is no such object.
+    Gone,
+}
+
+/// Why a request to the apiserver failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is no object of this uid: it was deleted, or recreated under the same name.
+    #[error("the object is gone or was replaced")]
+    Gone,
+    /// No answer within [`API_TIMEOUT`].
+    #[error("the apiserver did not answer within {} s", API_TIMEOUT.as_secs())]
+    Timeout,
+    /// Anything else.
+    #[error("{}", api_message(.0))]
+    Kube(Box<kube::Error>),
+}
+
+impl ApiError {
+    /// Whether the operator lacks the permission for the request.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Kube(error) if matches!(&**error, kube::Error::Api(status) if status.is_forbidden()))
+    }
+}
+
+/// The message of the apiserver without the rest of its answer, which the library appends.
+fn api_message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> Self {
+        match &error {
+            kube::Error::Api(status) if status.is_not_found() => Self::Gone,
+            _ => Self::Kube(Box::new(error)),
+        }
+    }
+}
+
+/// The objects as the apiserver stores them.
+#[derive(Clone)]
+pub struct ApiStore {
+    client: Client,
+}
+
+impl ApiStore {
+    /// Uses `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads an object as it is now (a quorum read, never a cache).
+    ///
+    /// # Errors
+    /// [`ApiError::Timeout`] or [`ApiError::Kube`].
+    pub async fn get(&self, key: &ObjectKey) -> Result<GetResult, ApiError> {
+        let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
+        match with_timeout(api.get_opt(key.name())).await? {
+            None => Ok(GetResult::Gone),
+            Some(DeserializeGuard(Ok(object))) => Ok(GetResult::Object(Box::new(object))),
+            Some(DeserializeGuard(Err(invalid))) => {
+                let resource = ApiResource::erase::<LiveMessageGroup>(&());
+                let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), key.namespace(), &resource);
+                let Some(raw) = with_timeout(api.get_opt(key.name())).await? else { return Ok(GetResult::Gone) };
+                let status = raw.data.get("status").cloned().unwrap_or_default();
+                Ok(GetResult::Unreadable {
+                    uid: raw.metadata.uid.unwrap_or_default(),
+                    generation: raw.metadata.generation.unwrap_or_default(),
+                    status: Box::new(serde_json::from_value(status).unwrap_or_default()),
+                    error: invalid.error,
+                })
+            }
+        }
+    }
+
+    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion: other finalizers are neither lost
+    /// nor restored.
+    ///
+    /// # Errors
+    /// [`ApiError::Gone`] if the object is gone; [`ApiError::Kube`] if it changed meanwhile: repeat the step.
+    pub async fn set_finalizer(
+        &self,
+        key: &ObjectKey,
+        object: &LiveMessageGroup,
+        wanted: bool,
+    ) -> Result<LiveMessageGroup, ApiError> {
+        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != FINALIZER);
+        if wanted {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]);
+        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        let written = with_timeout(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+    }
+
+    /// The apiserver answers a failed test like an invalid object: finds out whether the uid was what failed.
+    async fn resolve_unprocessable<T>(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        written: Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        if let Err(ApiError::Kube(error)) = &written
+            && matches!(&**error, kube::Error::Api(refusal) if refusal.code == UNPROCESSABLE)
+        {
+            let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
+            let now = with_timeout(api.get_metadata_opt(key.name())).await?;
+            if now.and_then(|object| object.metadata.uid).as_deref() != Some(uid) {
+                return Err(ApiError::Gone);
+            }
+        }
+        written
+    }
+
+    /// Writes a status that holds only for the object as it was read: of two operators that write at once, one fails.
+    ///
+    /// # Errors
+    /// As [`ApiStore::set_finalizer`].
+    pub async fn update_status_if_unchanged(
+        &self,
+        key: &ObjectKey,
+        object: &LiveMessageGroup,
+        status: &LiveMessageGroupStatus,
+    ) -> Result<LiveMessageGroup, ApiError> {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        let written =
+            with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+    }
+
+    /// Replaces the status of the LiveAccount with this uid; see [`ApiStore::write_status`].
+    ///
+    /// # Errors
+    /// [`ApiError::Gone`] if the object is gone, or another one has its name.
+    pub async fn write_account_status(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        status: &LiveAccountStatus,
+    ) -> Result<(), ApiError> {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let api: Api<DeserializeGuard<LiveAccount>> = Api::namespaced(self.client.clone(), key.namespace());
+        with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?)))
+            .await
+            .map(drop)
+    }
+
+    /// Whether a namespace is terminating, or does not exist.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
+        let found = self.namespace(namespace).await?;
+        Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// Reads a namespace.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        with_timeout(api.get_opt(name)).await
+    }
+
+    /// Replaces the status of the object with this uid, whatever else changed: the operator is the only writer. A JSON
+    /// patch tests the uid; the apiserver accepts a foreign uid in any other form of patch.
+    ///
+    /// # Errors
+    /// [`ApiError::Gone`] if the object is gone.
+    pub async fn write_status(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        status: &LiveMessageGroupStatus,
+    ) -> Result<DeserializeGuard<LiveMessageGroup>, ApiError> {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
+        let written =
+            with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.resolve_unprocessable(key, uid, written).await
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn json_patch(operations: serde_json::Value) -> Result<json_patch::Patch, ApiError> {
+    serde_json::from_value(operations).map_err(|error| ApiError::from(kube::Error::SerdeError(error)))
+}
+
+async fn with_timeout<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(API_TIMEOUT, call).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ApiError::Timeout),
+    }
+}

@@ -1,0 +1,165 @@
+//! The status of every LiveAccount, and the end of the wait for its credentials.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep};
+
+use crate::controller::accounts::{Account, ObservedAccount, Unavailable};
+use crate::controller::api::ApiError;
+use crate::controller::context::Context;
+use crate::controller::events::account_reference;
+use crate::controller::keys::{AccountKey, Cause, ObjectKey};
+use crate::controller::pass::{EventDraft, EventType, MISSING_GRACE};
+use crate::decide::{AccountCondition, account_status};
+use crate::resources::{ConditionType, LiveAccountStatus, ReadyEffect, Reason};
+
+/// How often every LiveAccount is looked at without a notification, and how often a number of groups is written at most.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Notifications within this time are one.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// LiveAccounts whose status is written at the same time.
+const CONCURRENT_WRITES: usize = 8;
+
+/// What one look at a LiveAccount found.
+struct Finding {
+    /// `None` if it is too early to report anything.
+    condition: Option<AccountCondition>,
+    /// When to look again.
+    next_look: Duration,
+}
+
+/// Keeps the statuses up to date; never returns.
+pub async fn run(context: Arc<Context>) {
+    let mut counted: HashMap<ObjectKey, Instant> = HashMap::new();
+    loop {
+        let notified = context.scheduler.accounts.notified();
+        let next = look(&context, &mut counted).await;
+        tokio::select! {
+            () = notified => sleep(GATHER).await,
+            () = sleep(next) => {}
+        }
+    }
+}
+
+/// Unblocks the objects that wait while credentials are being loaded; never returns.
+pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc<Account>>) {
+    while let Some(account) = loads.recv().await {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move {
+            account.wait_loaded().await;
+            account.load_ended();
+            let cause = Cause::Account(account.key().clone());
+            context.scheduler.with(|scheduler, _| scheduler.unblock(&cause));
+            context.scheduler.accounts.notify_one();
+        });
+    }
+}
+
+/// Looks at every account; returns when to look again.
+async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> Duration {
+    let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
+    for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {
+        context.scheduler.with(|scheduler, _| scheduler.account_removed(&account));
+        context.scheduler.forget_budgets(&account);
+    }
+    if context.accounts.usable(&AccountKey::Operator, false).is_ok() {
+        context.scheduler.with(|scheduler, _| scheduler.unblock(&Cause::Account(AccountKey::Operator)));
+    }
+    let all = context.accounts.observed();
+    counted.retain(|key, _| all.iter().any(|(known, ..)| known == key));
+    let now = Instant::now();
+    let looks = all.into_iter().map(|(key, observed, account)| {
+        let number = groups.get(&key).copied().unwrap_or_default();
+        // A change of the number alone waits for its time, unless there is none yet.
+        let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
+        let number = i64::try_from(number).ok().filter(|_| is_due);
+        async move {
+            let Finding { condition, next_look } = examine(context, &key, &observed, account);
+            let Some(condition) = condition else { return (None, next_look) };
+            let is_counted = number.is_some_and(|number| observed.status.groups != Some(number));
+            write(context, &key, &observed, &condition, number).await;
+            (is_counted.then_some(key), next_look)
+        }
+    });
+    let looked: Vec<(Option<ObjectKey>, Duration)> =
+        futures::stream::iter(looks).buffer_unordered(CONCURRENT_WRITES).collect().await;
+    counted.extend(looked.iter().filter_map(|(key, _)| Some((key.clone()?, now))));
+    looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
+}
+
+/// Finds the condition of an account, and unblocks the objects that wait for its credentials if they are there.
+fn examine(
+    context: &Context,
+    key: &ObjectKey,
+    observed: &ObservedAccount,
+    account: Result<Arc<Account>, String>,
+) -> Finding {
+    let report =
+        |reason, message| Finding { condition: Some(AccountCondition { reason, message }), next_look: INTERVAL };
+    if let Err(message) = account {
+        return report(Reason::InvalidInput, message);
+    }
+    let account_key = AccountKey::LiveAccount(key.clone());
+    if let Err(Unavailable { why, retry_after }) = context.accounts.usable(&account_key, false) {
+        let grace = MISSING_GRACE.saturating_sub(observed.since.elapsed());
+        let message = why.filter(|_| grace.is_zero());
+        let next_look = retry_after.unwrap_or(INTERVAL).clamp(Duration::from_secs(1), INTERVAL);
+        return Finding {
+            condition: message.map(|message| AccountCondition { reason: Reason::CredentialsMissing, message }),
+            next_look: if grace.is_zero() { next_look } else { next_look.min(grace) },
+        };
+    }
+    let (failure, is_proven) = context.scheduler.with(|scheduler, _| {
+        scheduler.unblock(&Cause::Account(account_key.clone()));
+        (scheduler.credentials_failure(&account_key).cloned(), scheduler.is_proven(&account_key))
+    });
+    if let Some(failure) = failure {
+        return report(Reason::CredentialsRejected, failure.message);
+    }
+    let ready = observed.status.condition(ConditionType::Ready);
+    let rejected = ready.filter(|ready| {
+        ready.reason == Reason::CredentialsRejected.as_str() && ready.observed_generation == Some(observed.generation)
+    });
+    if let Some(rejected) = rejected.filter(|_| !is_proven) {
+        // The credentials were rejected in an earlier process, and no call has been made since.
+        return report(Reason::CredentialsRejected, rejected.message.clone());
+    }
+    report(Reason::Available, "The credentials exist and have not been rejected.".to_owned())
+}
+
+async fn write(
+    context: &Context,
+    key: &ObjectKey,
+    observed: &ObservedAccount,
+    condition: &AccountCondition,
+    groups: Option<i64>,
+) {
+    let now = jiff::Timestamp::now();
+    let Some(status) = account_status(&observed.status, observed.generation, condition, groups, now) else { return };
+    match context.api.write_account_status(key, &observed.uid, &status).await {
+        Ok(()) => {}
+        // The watch shows it.
+        Err(ApiError::Gone) => return,
+        Err(error) => {
+            tracing::warn!(account = %key, %error, "the status of a LiveAccount could not be written");
+            return;
+        }
+    }
+    let reason_of =
+        |status: &LiveAccountStatus| status.condition(ConditionType::Ready).map(|ready| ready.reason.clone());
+    if reason_of(&observed.status) != reason_of(&status) {
+        let is_ready = condition.reason.ready() == ReadyEffect::True;
+        let event_type = if is_ready { EventType::Normal } else { EventType::Warning };
+        let (reason, note) = (condition.reason.as_str(), condition.message.clone());
+        tracing::info!(account = %key, reason, text = note, "the condition of a LiveAccount changed");
+        let regarding = account_reference(&observed.object);
+        context.events.publish(EventDraft { regarding, action: "Reconcile", event_type, reason, note });
+    }
+    context.accounts.status_written(key, &observed.uid, status);
+}

@@ -1,0 +1,334 @@
+//! The drift check: one paged list per app finds external changes and counts the groups of the app.
+//!
+//! The time of an app's check is a hash of the app on the wall clock, so that it needs no memory: a restart neither
+//! skips a check nor adds one. Only groups that a list contradicts are described.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use crate::controller::accounts::Account;
+use crate::controller::context::Context;
+use crate::controller::keys::{AppKey, BudgetKey};
+use crate::controller::pass::Explanation;
+use crate::controller::scheduler::{RecordedState, UsageQuery};
+use crate::decide::Failure;
+use crate::live::operation::ListRequest;
+use crate::live::response::GroupPage;
+use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
+use crate::telemetry::metrics::SweepLabels;
+
+/// Groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
+const PAGE_SIZE: u32 = 50;
+
+/// The longest time between two pages of one check.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a page is requested before the check is given up until the next one.
+const TRIES: u32 = 3;
+
+/// How often new apps are looked for.
+const APPS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A list in progress: a scheduled check (`None`) or the answer to a request, which does not wait for the pauses of a
+/// check.
+type Task = (AppKey, Option<UsageQuery>);
+
+/// The time from `now` until the check of this app is due: more than zero, at most `interval`.
+fn until_due(app: &AppKey, interval: Duration, now: SystemTime) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    app.hash(&mut hasher);
+    let interval = interval.as_millis().max(1);
+    let phase = u128::from(hasher.finish()) % interval;
+    let into = (millis(now) + interval - phase) % interval;
+    Duration::from_millis(u64::try_from(interval - into).unwrap_or(u64::MAX))
+}
+
+/// Whether the check of this app was due after `after`, and not after `until`.
+fn was_due(app: &AppKey, interval: Duration, after: SystemTime, until: SystemTime) -> bool {
+    until_due(app, interval, after).as_millis() <= millis(until).saturating_sub(millis(after))
+}
+
+fn millis(moment: SystemTime) -> u128 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
+/// Checks every app once per interval, and answers requests for usage at once; never returns.
+pub async fn run(context: Arc<Context>, interval: Duration) {
+    let checks = DriftChecks { context, interval, in_progress: Arc::default() };
+    tokio::join!(checks.serve_requests(), checks.run_schedule());
+}
+
+struct DriftChecks {
+    context: Arc<Context>,
+    interval: Duration,
+    in_progress: Arc<Mutex<HashSet<Task>>>,
+}
+
+impl DriftChecks {
+    /// Objects that wait for the usage of an app do not wait for its scheduled check.
+    async fn serve_requests(&self) {
+        loop {
+            let notified = self.context.scheduler.usage.notified();
+            for (app, query) in self.context.scheduler.with(|scheduler, _| scheduler.usage_requests()) {
+                self.start(app, Some(query));
+            }
+            notified.await;
+        }
+    }
+
+    /// Starts the check of each app when it is due, also if several are due at once or this task was late.
+    async fn run_schedule(&self) {
+        let longest = APPS_INTERVAL.min(self.interval);
+        let mut looked = SystemTime::now();
+        loop {
+            let apps = |context: &Context| -> Vec<AppKey> {
+                context.scheduler.with(|scheduler, _| scheduler.apps().map(|(app, _)| app.clone()).collect())
+            };
+            let next = apps(&self.context).iter().map(|app| until_due(app, self.interval, looked)).min();
+            tokio::time::sleep(next.map_or(longest, |next| next.min(longest))).await;
+            let now = SystemTime::now();
+            self.context.scheduler.with(|scheduler, _| scheduler.retain_apps(now));
+            for app in apps(&self.context) {
+                if was_due(&app, self.interval, looked, now) {
+                    self.start(app, None);
+                }
+            }
+            looked = now;
+        }
+    }
+
+    fn start(&self, app: AppKey, query: Option<UsageQuery>) {
+        let check = Check { context: Arc::clone(&self.context), app: app.clone(), query, interval: self.interval };
+        let context = Arc::clone(&self.context);
+        start(&self.in_progress, (app, query), async move {
+            check.run().await;
+            // A request may have come after the list was answered.
+            context.scheduler.usage.notify_one();
+        });
+    }
+}
+
+/// Starts a task, unless it is in progress.
+fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
+    if in_progress.lock().insert(task.clone()) {
+        let guard = InProgressGuard { task, in_progress: Arc::clone(in_progress) };
+        tokio::spawn(async move {
+            let _guard = guard;
+            work.await;
+        });
+    }
+}
+
+/// Ends a task, also after a panic: the app is checked again then.
+struct InProgressGuard {
+    task: Task,
+    in_progress: Arc<Mutex<HashSet<Task>>>,
+}
+
+impl Drop for InProgressGuard {
+    fn drop(&mut self) {
+        self.in_progress.lock().remove(&self.task);
+    }
+}
+
+/// One list of one app.
+struct Check {
+    context: Arc<Context>,
+    app: AppKey,
+    /// What objects wait for; `None` for a scheduled check.
+    query: Option<UsageQuery>,
+    interval: Duration,
+}
+
+/// What a list showed.
+enum Listed {
+    Complete { total: u64, ids: HashSet<Box<str>> },
+    Counted { total: u64 },
+}
+
+/// Why a list ended early.
+enum ListError {
+    /// No call can be made with the account.
+    NoCredentials,
+    /// A call failed.
+    Call(CallError),
+}
+
+impl Check {
+    /// Lists the app; from the beginning if its account became another one meanwhile.
+    async fn run(&self) {
+        while !self.try_run().await {}
+    }
+
+    /// Returns `false` if the account became another one: what was listed is another app.
+    async fn try_run(&self) -> bool {
+        let (scheduler, app) = (&self.context.scheduler, &self.app);
+        if self.query.is_none() && !scheduler.with(|scheduler, _| scheduler.is_worth_checking(app)) {
+            scheduler.with(|scheduler, _| scheduler.drift_check_completed(app, SystemTime::now()));
+            return true;
+        }
+        let account = self.context.accounts.find(&app.account, false).ok();
+        let rejected = scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
+        let Some(account) = account.filter(|account| !account.source_removed() && !rejected) else {
+            self.count_result("skipped");
+            scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
+            return true;
+        };
+        let recorded = scheduler.with(|scheduler, _| scheduler.recorded_in(app));
+        let listed = self.list(&account, recorded.len()).await;
+        if self.context.accounts.find(&app.account, false).is_ok_and(|now| !Arc::ptr_eq(&now, &account)) {
+            return false;
+        }
+        match listed {
+            Ok(Listed::Complete { total, ids }) => {
+                // A group that is recorded as gone and is not listed is gone.
+                let live = recorded.iter().filter(|recorded| recorded.state == RecordedState::Live);
+                for missing in live.filter(|recorded| !ids.contains(&*recorded.group_id)) {
+                    tracing::info!(object = %missing.object, group = missing.group_id, "the drift check does not find the group");
+                    self.context.metrics.drifted();
+                    scheduler.with(|scheduler, _| scheduler.mark_drift(&missing.object, RecordedState::Live));
+                }
+                scheduler.with(|scheduler, _| scheduler.usage_known(app, total, Some(ids)));
+                self.completed();
+            }
+            Ok(Listed::Counted { total }) => {
+                scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
+                if self.query.is_none() {
+                    // Fewer objects than pages: each is described instead, also one whose group is recorded as gone.
+                    for recorded in &recorded {
+                        scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
+                    }
+                    self.completed();
+                }
+            }
+            Err(ListError::NoCredentials) => {
+                self.count_result("skipped");
+                scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
+            }
+            Err(ListError::Call(error)) => {
+                tracing::warn!(app = %app, %error, "the drift check failed, settled objects keep their status");
+                self.count_result("failure");
+                scheduler.with(|scheduler, _| scheduler.usage_unavailable(app));
+            }
+        }
+        true
+    }
+
+    fn completed(&self) {
+        self.context.scheduler.with(|scheduler, _| scheduler.drift_check_completed(&self.app, SystemTime::now()));
+        self.count_result("success");
+    }
+
+    /// Counts a scheduled check.
+    fn count_result(&self, result: &'static str) {
+        if self.query.is_none() {
+            self.context.metrics.sweeps.get_or_create(&SweepLabels { result }).inc();
+        }
+    }
+
+    async fn list(&self, account: &Arc<Account>, objects: usize) -> Result<Listed, ListError> {
+        let data_center = self.context.scheduler.with(|scheduler, _| scheduler.data_center_of(&self.app));
+        let mut ids = HashSet::new();
+        let mut number = 1;
+        loop {
+            let request = ListRequest {
+                app_id: self.app.app_id.to_string(),
+                data_center: data_center.map(str::to_owned),
+                page_number: number,
+                page_size: PAGE_SIZE,
+            };
+            let page = self.fetch_page(account, &Call::ListByPage(request)).await?;
+            let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
+            for group in &page.groups {
+                self.context.scheduler.with(|scheduler, _| {
+                    for (key, recorded) in scheduler.contradicted_by(&self.app, group) {
+                        self.context.metrics.drifted();
+                        scheduler.mark_drift(&key, recorded);
+                    }
+                });
+                ids.insert(group.group_id.as_str().into());
+            }
+            if u64::from(number) >= pages || page.groups.is_empty() {
+                return Ok(Listed::Complete { total: page.total, ids });
+            }
+            let is_enough = match self.query {
+                Some(query) => query == UsageQuery::Count,
+                None => (objects as u64) < pages,
+            };
+            if is_enough && number == 1 {
+                return Ok(Listed::Counted { total: page.total });
+            }
+            if self.query.is_none() {
+                let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+                tokio::time::sleep((self.interval / 2 / pages).min(LONGEST_PAUSE)).await;
+            }
+            number += 1;
+        }
+    }
+
+    async fn fetch_page(&self, account: &Arc<Account>, call: &Call) -> Result<GroupPage, ListError> {
+        let mut tries = 0;
+        loop {
+            match self.send(account, call).await? {
+                Ok(Reply::Page(page)) => return Ok(page),
+                Ok(other) => tracing::error!(?other, "a list has an answer of another kind"),
+                Err(error) => {
+                    tries += 1;
+                    if error.class() == ErrorClass::Resent && tries < TRIES {
+                        continue;
+                    }
+                    let is_passing = matches!(
+                        error.class(),
+                        ErrorClass::Throttled
+                            | ErrorClass::ServiceError
+                            | ErrorClass::Unreachable
+                            | ErrorClass::NonceUsed
+                    );
+                    // While objects wait, the service itself reports to them what is wrong.
+                    if self.query.is_some() || !is_passing || tries == TRIES {
+                        return Err(ListError::Call(error));
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1) * 2_u32.pow(tries)).await;
+        }
+    }
+
+    /// Sends one list call, when no other call is proving the credentials of the account.
+    async fn send(&self, account: &Arc<Account>, call: &Call) -> Result<Result<Reply, CallError>, ListError> {
+        let (scheduler, app) = (&self.context.scheduler, &self.app);
+        let permit = account.permit(Operation::ListByPage).await;
+        let budget = BudgetKey { account: app.account.clone(), operation: Operation::ListByPage };
+        scheduler
+            .wait_for(&budget, |scheduler, now| {
+                scheduler.credentials_failure(&app.account).is_some() || scheduler.may_list(app, now)
+            })
+            .await;
+        if scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some()) {
+            return Err(ListError::NoCredentials);
+        }
+        let sent = account.send(call, permit).await;
+        if sent.is_rejected() {
+            scheduler.with(|scheduler, now| scheduler.suspend_credentials_for_list(app, now));
+        }
+        let result = account.reload_if_rejected(sent).await;
+        let class = result.as_ref().err().map(CallError::class);
+        let rejected = result.as_ref().err().filter(|error| error.class() == ErrorClass::CredentialsRejected);
+        let rejected = rejected.map(|error| {
+            let Failure { reason, message, record, .. } = Failure::of(call, error, app.account.live_account_name());
+            Explanation { reason, message, failure: Some(record) }
+        });
+        scheduler.with(|scheduler, now| scheduler.list_answered(app, class, rejected, now));
+        match result {
+            Err(CallError::NoCredentials(_)) => Err(ListError::NoCredentials),
+            result => Ok(result.map(|answer| answer.value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

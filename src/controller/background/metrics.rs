@@ -1,0 +1,228 @@
+//! Metrics of the controller's state, collected from the state itself at every scrape.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use crate::controller::accounts::{Account, OK};
+use crate::controller::context::Context;
+use crate::controller::keys::{AccountKey, AppKey};
+use crate::controller::pass::TIMED_OUT;
+use crate::controller::reconcile::CHANGES;
+use crate::controller::scheduler::COUNTED;
+use crate::controller::watch::{ACCOUNTS, GROUPS};
+use crate::decide::Priority;
+use crate::live::{ErrorClass, Operation};
+use crate::resources::{ConditionStatus, ConditionType, ReadyEffect, Reason};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{
+    AccountLabels, AppLabels, BudgetLabels, ChangeLabels, ConditionLabels, GroupLabels, LaneLabels, OutcomeLabels,
+    ReasonLabels, ReconcileLabels, State, SweepLabels,
+};
+
+/// The number of apps with a series of their own, the fullest first: any user who can create a LiveAccount may name an
+/// endpoint that returns any number of apps.
+const MAX_APPS: usize = 100;
+
+/// What becomes of the group of a deleted object.
+const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT];
+
+/// The reasons of failed passes.
+const FAILURES: [Reason; 11] = [
+    Reason::InvalidInput,
+    Reason::QuotaExceeded,
+    Reason::NotAuthorized,
+    Reason::AppNotFound,
+    Reason::CredentialsRejected,
+    Reason::CredentialsMissing,
+    Reason::ClockSkew,
+    Reason::Throttled,
+    Reason::ServiceError,
+    Reason::Unreachable,
+    Reason::Rejected,
+];
+
+/// The reasons of open circuit breakers.
+const BREAKERS: [Reason; 4] =
+    [Reason::CredentialsRejected, Reason::NotAuthorized, Reason::AppNotFound, Reason::QuotaExceeded];
+
+const PRIORITIES: [Priority; 3] = [Priority::Resync, Priority::Retry, Priority::Change];
+
+/// The results of a step.
+const RESULTS: [&str; 5] = ["success", "requeue_after", "awaiting_permit", "blocked", "panicked"];
+
+/// The status of `Ready` with this reason; `None` if a LiveMessageGroup's `Ready` never has it.
+fn ready_status_of(reason: Reason) -> Option<ConditionStatus> {
+    match (reason, reason.ready()) {
+        (Reason::Available | Reason::Paused | Reason::InSync, _)
+        | (Reason::ImmutableFieldsDiffer | Reason::UpdateIgnored, _) => None,
+        (_, ReadyEffect::True) => Some(ConditionStatus::True),
+        (_, ReadyEffect::False) => Some(ConditionStatus::False),
+        (_, ReadyEffect::Unknown | ReadyEffect::Unchanged) => Some(ConditionStatus::Unknown),
+    }
+}
+
+/// Initializes counters to zero, so that `rate()` sees the first increment.
+pub fn preregister(metrics: &Metrics) {
+    for operation in Operation::ALL {
+        let codes = ErrorClass::ALL.iter().filter(|class| **class != ErrorClass::CredentialsMissing);
+        metrics.calls.expect(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
+    }
+    for result in RESULTS {
+        for priority in PRIORITIES {
+            let lane = priority.as_str();
+            drop(metrics.reconciles.get_or_create(&ReconcileLabels { lane, result }));
+        }
+    }
+    for reason in FAILURES {
+        drop(metrics.failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
+    }
+    for change in CHANGES {
+        drop(metrics.changes.get_or_create(&ChangeLabels { change }));
+    }
+    for outcome in OUTCOMES {
+        drop(metrics.released.get_or_create(&OutcomeLabels { outcome }));
+    }
+    for result in ["success", "failure", "skipped"] {
+        drop(metrics.sweeps.get_or_create(&SweepLabels { result }));
+    }
+    for resource in [GROUPS, ACCOUNTS] {
+        drop(metrics.lists.get_or_create(&resource));
+        drop(metrics.watch_errors.get_or_create(&resource));
+    }
+}
+
+/// Registers the collection of the state's metrics.
+pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration) {
+    let collected: Weak<Context> = Arc::downgrade(context);
+    context.metrics.at_scrape(move |state| {
+        if let Some(context) = collected.upgrade() {
+            collect_objects(&context, state);
+            collect_queue(&context, state);
+            collect_accounts(&context, state);
+            collect_apps(&context, state);
+            state.sweep_interval.set(drift_check_interval.as_secs_f64());
+        }
+    });
+}
+
+fn collect_objects(context: &Context, state: &State) {
+    let mut ready: Vec<(GroupLabels, usize)> = Vec::new();
+    for (status, reason) in Reason::ALL.iter().filter_map(|reason| Some((ready_status_of(*reason)?, *reason))) {
+        ready.push((GroupLabels { ready: status.as_str(), reason: reason.as_str() }, 0));
+    }
+    let mut totals = [0; COUNTED.len()];
+    let summaries = context.scheduler.with(|scheduler, _| scheduler.summaries().clone());
+    for (summary, count) in summaries {
+        let reason = summary.reason.map_or("Other", Reason::as_str);
+        let labels = GroupLabels { ready: summary.ready.as_str(), reason };
+        match ready.iter_mut().find(|(known, _)| *known == labels) {
+            Some((_, total)) => *total += count,
+            None => ready.push((labels, count)),
+        }
+        for (total, _) in totals.iter_mut().zip(summary.counted).filter(|(_, is_counted)| *is_counted) {
+            *total += count;
+        }
+    }
+    ready.iter().for_each(|(labels, count)| state.groups.set(labels, *count as f64));
+    for ((kind, status), count) in COUNTED.iter().zip(totals) {
+        let labels = ConditionLabels { condition: kind.as_str(), status: status.as_str() };
+        state.conditions.set(&labels, count as f64);
+    }
+}
+
+fn collect_queue(context: &Context, state: &State) {
+    let (depths, candidates) =
+        context.scheduler.with(|scheduler, _| (scheduler.depths(), scheduler.drift_candidates()));
+    for priority in PRIORITIES {
+        state.queued.set(&LaneLabels { lane: priority.as_str() }, depths.ready[priority as usize] as f64);
+    }
+    state.delayed.set(depths.delayed as f64);
+    state.blocked.set(depths.blocked as f64);
+    state.active.set(depths.active as f64);
+    for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::ListByPage) {
+        let account = AccountKey::OPERATOR_LABEL.to_owned();
+        state.waiting_calls.set(&BudgetLabels { account, operation: operation.as_str() }, 0.0);
+    }
+    for (budget, count) in depths.permits {
+        let labels = BudgetLabels { account: budget.account.label(), operation: budget.operation.as_str() };
+        state.waiting_calls.set(&labels, count as f64);
+    }
+    state.suspects.set(candidates as f64);
+}
+
+fn collect_accounts(context: &Context, state: &State) {
+    // An operator that works for LiveAccounts only needs no credentials of its own.
+    let uses_own = context.scheduler.with(|scheduler, _| {
+        let mut apps = scheduler.apps();
+        apps.any(|(app, _)| app.account == AccountKey::Operator)
+    });
+    for (key, reason, account) in account_reasons(context) {
+        if key == AccountKey::Operator && reason == Reason::CredentialsMissing && !uses_own {
+            continue;
+        }
+        let is_ready = if reason.ready() == ReadyEffect::True { 1.0 } else { 0.0 };
+        state.accounts.set(&AccountLabels { account: key.label(), reason: reason.as_str() }, is_ready);
+        for operation in Operation::ALL {
+            if let Some(rate) = account.as_ref().and_then(|account| account.rate(operation)) {
+                state.rates.set(&BudgetLabels { account: key.label(), operation: operation.as_str() }, rate);
+            }
+        }
+    }
+    let open = context.scheduler.with(|scheduler, _| scheduler.open_breakers());
+    for reason in BREAKERS {
+        let count = open.get(&reason).copied().unwrap_or_default();
+        state.gates.set(&ReasonLabels { reason: reason.as_str() }, count as f64);
+    }
+}
+
+/// Every account, with the reason that its status says.
+fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
+    let operator = context.accounts.current(&AccountKey::Operator);
+    let is_rejected =
+        context.scheduler.with(|scheduler, _| scheduler.credentials_failure(&AccountKey::Operator).is_some());
+    let reason = match &operator {
+        _ if is_rejected => Reason::CredentialsRejected,
+        Some(account) if account.access_key_id().is_some() => Reason::Available,
+        _ => Reason::CredentialsMissing,
+    };
+    let live_accounts = context.accounts.observed().into_iter().map(|(key, observed, account)| {
+        let ready = observed.status.condition(ConditionType::Ready);
+        let reason = ready.and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::Pending);
+        (AccountKey::LiveAccount(key), reason, account.ok())
+    });
+    std::iter::once((AccountKey::Operator, reason, operator)).chain(live_accounts).collect()
+}
+
+fn collect_apps(context: &Context, state: &State) {
+    let (mut usages, oldest, limit) = context.scheduler.with(|scheduler, _| {
+        let usages = scheduler.apps().filter_map(|(app, state)| Some((state.usage()?, app.clone())));
+        let oldest = scheduler.apps().filter_map(|(_, state)| state.last_check).min();
+        (usages.collect::<Vec<(u64, AppKey)>>(), oldest, scheduler.max_groups())
+    });
+    usages.sort_unstable_by(|one, other| other.cmp(one));
+    for (groups, app) in usages.into_iter().take(MAX_APPS) {
+        let labels = AppLabels { account: app.account.label(), app: app.app_id.to_string() };
+        state.app_groups.set(&labels, groups as f64);
+    }
+    state.app_limit.set(limit as f64);
+    let oldest = oldest.unwrap_or_else(SystemTime::now);
+    state.oldest_sweep.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_labeled_counter_starts_at_zero() {
+        let metrics = Metrics::default();
+        preregister(&metrics);
+        let series = metrics.render(true).unwrap();
+        for change in CHANGES {
+            assert!(series.contains(&format!("group_changes_total{{change=\"{change}\"}} 0\n")), "{change}");
+        }
+        let calls = series.lines().filter(|line| line.contains("live_api_requests_total{")).count();
+        // Without credentials nothing is sent.
+        assert_eq!(calls, Operation::ALL.len() * ErrorClass::ALL.len());
+    }
+}

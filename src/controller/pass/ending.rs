@@ -1,0 +1,241 @@
+//! How a pass ends: its status, and what follows.
+
+use std::time::Duration;
+
+use super::backoff::slow;
+use super::events::{TIMED_OUT, deletion_event, transition_events};
+use super::stall::stalls;
+use super::{Effect, Explanation, NoCredentials, Pass, Report, Stage, StepContext, WriteFailure};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
+use crate::decide::{DeletionOutcome, Failure, FailureDomain, PassOutcome, Retry, finalizer_is_wrong};
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
+
+/// How often a failure is retried at once before it counts as a failure of the service.
+const MAX_IMMEDIATE_RETRIES: u32 = 2;
+
+/// How long missing credentials are not reported: one `kubectl apply` brings a LiveAccount, its Secret and the groups
+/// in any order, and each is seen by a watch or a read of its own.
+pub const MISSING_GRACE: Duration = Duration::from_secs(2);
+
+/// An object that waits for a LiveAccount or its Secret looks once more by then: `Reconciling` has become `Stalled`.
+const STALLED_CHECK: Duration = Duration::from_secs(160);
+
+/// The shortest time between two looks for the operator's own credentials.
+const OPERATOR_RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// What a pass ends with.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// What the status says.
+    pub outcome: PassOutcome,
+    /// What follows.
+    pub requeue: Requeue,
+}
+
+/// An outcome whose write failed. The write is repeated, never the call.
+#[derive(Debug, Clone)]
+pub struct PendingWrite {
+    /// The generation that it was decided for.
+    pub generation: i64,
+    /// The outcome.
+    pub end: End,
+}
+
+impl End {
+    /// The same, followed by one more look: a forced reconcile or a pause may have come meanwhile without a new
+    /// generation, and brought the object back only to this write.
+    pub fn looking_again(self) -> Self {
+        let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
+        Self { requeue, ..self }
+    }
+}
+
+impl Pass {
+    /// How a pass ends that failed; `None` if the call is repeated at once and the status stays as it is.
+    pub(super) fn failed(&mut self, failure: &Failure, context: &StepContext) -> Option<End> {
+        let Failure { reason, message, record, .. } = failure.clone();
+        let explanation = Explanation { reason, message, failure: Some(record) };
+        self.reports.push(Report::Failed(explanation.clone()));
+        let requeue = match failure.retry {
+            Retry::Never => Requeue::Done,
+            Retry::Immediate if self.immediate_retries < MAX_IMMEDIATE_RETRIES => {
+                self.immediate_retries += 1;
+                if failure.reason != Reason::Throttled {
+                    return None;
+                }
+                Requeue::After(Duration::ZERO)
+            }
+            Retry::Immediate | Retry::Backoff => self.retry_after(Self::backoff, context),
+            Retry::Slow => self.retry_after(|_, context| slow(context), context),
+            Retry::OnBreaker(domain) => {
+                self.immediate_retries = 0;
+                let breaker = self.breaker(domain)?;
+                self.reports.push(Report::Tripped { breaker: breaker.clone(), explanation });
+                Requeue::blocked(Cause::Breaker(breaker))
+            }
+        };
+        Some(End { outcome: PassOutcome::failed(failure, &self.facts), requeue })
+    }
+
+    fn retry_after(
+        &mut self,
+        delay: impl FnOnce(&mut Self, &StepContext) -> Duration,
+        context: &StepContext,
+    ) -> Requeue {
+        let delay = delay(self, context);
+        self.not_before = Some(context.now + delay);
+        Requeue::After(delay)
+    }
+
+    fn breaker(&self, domain: FailureDomain) -> Option<BreakerKey> {
+        let object = self.object.as_deref()?;
+        let app = AppKey::new(&AccountKey::of(object), &object.spec.app_id);
+        Some(BreakerKey::new(domain, app, object.spec.data_center.map(|center| center.as_str())))
+    }
+
+    /// Ends a pass that could not look at the group: a forced reconcile is still to come.
+    pub(super) fn wait(&mut self, end: End, context: &StepContext) -> Effect {
+        self.requested_at = None;
+        self.conclude(end, context)
+    }
+
+    /// Writes the status that the pass ends with, if it differs from the recorded one.
+    pub(super) fn conclude(&mut self, mut end: End, context: &StepContext) -> Effect {
+        let Some(object) = self.object.take() else { return self.gone() };
+        if object.is_deleting() {
+            end.requeue = self.schedule_recheck(&object, end.outcome.reason(), end.requeue, context);
+        }
+        let status = end.outcome.status(&object, self.requested_at.as_deref(), context.wall);
+        self.object = Some(object);
+        match status {
+            None => self.end(end),
+            Some(status) => self.enter(Stage::Writing(end), Effect::WriteStatus(Box::new(status))),
+        }
+    }
+
+    /// The status is recorded.
+    fn end(&mut self, end: End) -> Effect {
+        self.claimed = false;
+        let is_done = end.requeue == Requeue::Done;
+        self.forget_recorded();
+        self.finish(end.requeue, !is_done)
+    }
+
+    pub(super) fn status_written(
+        &mut self,
+        mut end: End,
+        result: Result<Option<Box<LiveMessageGroup>>, WriteFailure>,
+        context: &StepContext,
+    ) -> Effect {
+        match result {
+            Ok(Some(written)) => {
+                let is_wrong = finalizer_is_wrong(&written);
+                let before = self.object.replace(written.clone());
+                self.report_transitions(before.as_deref(), end.outcome.reason());
+                if !self.belongs_to(&written) {
+                    // What is recorded belongs to a group that the next pass knows nothing of.
+                    self.report_orphan(Some(&written));
+                }
+                if end.requeue == Requeue::Done && is_wrong {
+                    end.requeue = Requeue::After(Duration::ZERO);
+                }
+                self.end(end)
+            }
+            Ok(None) => self.end(end),
+            Err(WriteFailure::Gone) => self.gone(),
+            Err(WriteFailure::Failed) => {
+                let delay = self.write_backoff(context);
+                let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
+                // A pause may be over by then, and costs no call to decide again.
+                let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
+                self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
+                self.finish(Requeue::After(delay), false)
+            }
+        }
+    }
+
+    /// A write before a call failed: nothing was sent, and the step is repeated.
+    pub(super) fn not_written(&mut self, failure: WriteFailure, context: &StepContext) -> Effect {
+        if failure == WriteFailure::Gone {
+            return self.gone();
+        }
+        // The effect of an earlier call is recorded later: until then the object keeps its claim.
+        self.claimed &= self.facts.has_effect();
+        let delay = self.write_backoff(context);
+        self.finish(Requeue::After(delay), false)
+    }
+
+    /// The finalizer is removed from an object that was being deleted.
+    pub(super) fn released(&mut self, outcome: &DeletionOutcome, context: &StepContext) -> Effect {
+        let Some(object) = self.object.take() else { return self.gone() };
+        let event = deletion_event(&object, outcome, self.facts.last_write(), context.finalizer_timeout);
+        let timed_out = *outcome == DeletionOutcome::Abandoned && !object.is_abandoned();
+        self.reports.push(Report::Released { outcome: if timed_out { TIMED_OUT } else { event.reason } });
+        self.reports.push(Report::Event(event));
+        self.facts = crate::decide::Facts::default();
+        self.settled()
+    }
+
+    /// The object waits for an account without credentials.
+    pub(super) fn without_credentials(&mut self, missing: NoCredentials, context: &StepContext) -> Effect {
+        let NoCredentials { account, why, retry_after } = missing;
+        let blocked = |deadline| Requeue::Blocked { on: Cause::Account(account.clone()), deadline };
+        let Some(why) = why else { return self.finish(blocked(None), false) };
+        let deadline = if account == AccountKey::Operator {
+            retry_after.map(|delay| delay.max(OPERATOR_RETRY_MIN).mul_f64(context.jitter))
+        } else {
+            let since = *self.without_credentials_since.get_or_insert(context.now);
+            let grace = (since + MISSING_GRACE).saturating_duration_since(context.now);
+            if !grace.is_zero() {
+                return self.finish(blocked(Some(context.now + grace)), false);
+            }
+            let is_stalled = self.object.as_deref().is_some_and(reports_missing_credentials);
+            (!is_stalled).then(|| STALLED_CHECK.mul_f64(context.jitter))
+        };
+        let requeue = blocked(deadline.map(|delay| context.now + delay));
+        let outcome = PassOutcome::waiting(Reason::CredentialsMissing, why, &self.facts);
+        self.wait(End { outcome, requeue }, context)
+    }
+
+    /// Reports by events what the pass did and what went wrong, each transition once.
+    pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
+        let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
+        // The status that is recorded before a call takes Ready back.
+        self.was_applied |= super::events::is_applied(before);
+        let change = super::events::Change { before, after, facts: &self.facts, reason, was_applied: self.was_applied };
+        let events = transition_events(&change, &mut self.reported);
+        self.reports.extend(events.into_iter().map(Report::Event));
+    }
+
+    /// When the deletion of an object is looked at again. Without a person's action it may be stuck, and its namespace
+    /// may be terminating.
+    fn schedule_recheck(
+        &mut self,
+        object: &LiveMessageGroup,
+        reason: Reason,
+        requeue: Requeue,
+        context: &StepContext,
+    ) -> Requeue {
+        if !stalls(reason) {
+            self.stalled_since = None;
+            return requeue;
+        }
+        let recheck = self.recheck_after(object, reason, context);
+        let by = context.now + recheck;
+        self.not_before = self.not_before.map(|until| until.min(by));
+        match requeue {
+            Requeue::After(delay) => Requeue::After(delay.min(recheck)),
+            Requeue::Blocked { on, deadline } => {
+                Requeue::Blocked { on, deadline: Some(deadline.map_or(by, |deadline| deadline.min(by))) }
+            }
+            Requeue::Done | Requeue::Permit(_) => Requeue::After(recheck),
+        }
+    }
+}
+
+/// Whether the status says `Stalled=True` because credentials are missing.
+fn reports_missing_credentials(object: &LiveMessageGroup) -> bool {
+    object.condition(ConditionType::Stalled).is_some_and(|stalled| {
+        ConditionStatus::of(stalled) == ConditionStatus::True && stalled.reason == Reason::CredentialsMissing.as_str()
+    })
+}

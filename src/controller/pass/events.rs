@@ -1,0 +1,211 @@
+//! The events of a pass: each transition once, sent after the write that records it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource as _;
+
+use crate::controller::keys::GroupKey;
+use crate::decide::{DeletionOutcome, Facts, retained_at_once};
+use crate::live::CreateOutcome;
+use crate::resources::{
+    ABANDON_ANNOTATION, ConditionStatus, ConditionType, LiveMessageGroup, Origin, ReadyEffect, Reason,
+};
+
+/// The metric label of a finalizer that was removed because the deletion timed out in a terminating namespace.
+pub const TIMED_OUT: &str = "TimedOut";
+
+/// The type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// Something was done.
+    Normal,
+    /// Something needs attention.
+    Warning,
+}
+
+/// An event that is to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventDraft {
+    /// The object.
+    pub regarding: ObjectReference,
+    /// `Reconcile` or `Delete`.
+    pub action: &'static str,
+    /// The type.
+    pub event_type: EventType,
+    /// The reason.
+    pub reason: &'static str,
+    /// The note.
+    pub note: String,
+}
+
+/// What a pass changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The object as the pass read it.
+    pub before: &'a LiveMessageGroup,
+    /// The object with its new status.
+    pub after: &'a LiveMessageGroup,
+    /// What the pass learned.
+    pub facts: &'a Facts,
+    /// The reason that the pass ends with.
+    pub reason: Reason,
+    /// Whether this generation was applied when the pass began.
+    pub was_applied: bool,
+}
+
+/// The events of a change. `reported` are the faults that were reported since the pass began.
+pub fn transition_events(change: &Change<'_>, reported: &mut Vec<Reason>) -> Vec<EventDraft> {
+    let done = change_event(change);
+    let fault = fault_event(change, done.is_some(), reported);
+    done.into_iter().chain(fault).chain(out_of_sync_event(change)).collect()
+}
+
+/// The event for an object that is deleted without a finalizer although its policy asks for a deletion of the group.
+pub fn retained_event(object: &LiveMessageGroup) -> Option<EventDraft> {
+    let why = retained_at_once(object)?;
+    let (app, group) = (&object.spec.app_id, object.group_id().unwrap_or_default());
+    let note = format!("Group {group} of app {app} is retained: {why}");
+    Some(draft(object, "Delete", EventType::Normal, "Retained", note))
+}
+
+/// The event for an object whose finalizer is removed.
+pub fn deletion_event(
+    object: &LiveMessageGroup,
+    outcome: &DeletionOutcome,
+    request_id: Option<&str>,
+    finalizer_timeout: Duration,
+) -> EventDraft {
+    let status = object.status.as_ref();
+    let group = status.and_then(|status| status.group_id.as_deref()).or(object.group_id()).unwrap_or_default();
+    let app = status.and_then(|status| status.app_id.as_deref()).unwrap_or(&object.spec.app_id);
+    let (event_type, reason, what) = match outcome {
+        DeletionOutcome::Deleted => {
+            let id = request_id.unwrap_or_default();
+            (EventType::Normal, "Deleted", format!("was deleted (RequestId {id})"))
+        }
+        DeletionOutcome::Gone => (EventType::Normal, "AlreadyGone", "was already deleted".to_owned()),
+        DeletionOutcome::Retained(why) => (EventType::Normal, "Retained", format!("is retained: {why}")),
+        DeletionOutcome::HandedOver(to) => {
+            (EventType::Normal, "HandedOver", format!("is retained for LiveMessageGroup {to}"))
+        }
+        DeletionOutcome::Abandoned => {
+            let why = why_abandoned(object, finalizer_timeout);
+            (EventType::Warning, "Abandoned", format!("is retained: {why}"))
+        }
+    };
+    draft(object, "Delete", event_type, reason, format!("Group {group} of app {app} {what}"))
+}
+
+/// The event for an object whose spec names another group than the one that a call was made for.
+pub fn orphaned_event(object: &LiveMessageGroup, group: &GroupKey) -> EventDraft {
+    let GroupKey { app_id, group_id } = group;
+    let note = format!(
+        "Group {group_id} of app {app_id} was created or changed, but the spec no longer names it; it is retained. Delete \
+         it if it is not needed."
+    );
+    draft(object, "Reconcile", EventType::Warning, "Orphaned", note)
+}
+
+fn why_abandoned(object: &LiveMessageGroup, finalizer_timeout: Duration) -> String {
+    if object.is_abandoned() {
+        return format!("the annotation {ABANDON_ANNOTATION} is \"true\"");
+    }
+    let why = object.condition(ConditionType::Ready).map_or("", |ready| &ready.message);
+    format!("its namespace is terminating, and it could not be deleted for {} s: {why}", finalizer_timeout.as_secs())
+}
+
+fn draft(
+    object: &LiveMessageGroup,
+    action: &'static str,
+    event_type: EventType,
+    reason: &'static str,
+    note: String,
+) -> EventDraft {
+    EventDraft { regarding: object.object_ref(&()), action, event_type, reason, note }
+}
+
+/// What was done to the group.
+fn change_event(change: &Change<'_>) -> Option<EventDraft> {
+    let Change { before, after, facts, was_applied, .. } = change;
+    let is_new = facts.create_outcome() == Some(CreateOutcome::Created) || facts.recovered() == Some(true);
+    let is_new = is_new && !facts.group_ended();
+    let origin = after.origin().filter(|origin| is_new || before.origin() != Some(*origin));
+    let (reason, what) = match origin {
+        Some(Origin::Created) if *was_applied => ("DriftCorrected", "did not exist any more and was recreated"),
+        Some(Origin::Created) => ("Created", "was created"),
+        Some(Origin::Recovered) => ("Recovered", "was recovered"),
+        Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "already existed and was adopted"),
+        // Reported with the origin, when it is recorded.
+        None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
+        None if !facts.has_modified() || update_was_ignored(after) => return None,
+        None if *was_applied => ("DriftCorrected", "was changed by another client and matches the spec again"),
+        None => ("Modified", "was changed to match the spec"),
+    };
+    // As the pass read it: by now the spec may name another group.
+    let (app, group) = (&before.spec.app_id, before.group_id().unwrap_or_default());
+    let mut note = format!("Group {group} of app {app} {what}");
+    if let Some(id) = facts.last_write().filter(|id| !id.is_empty()) {
+        note += &format!(" (RequestId {id})");
+    }
+    Some(draft(after, "Reconcile", EventType::Normal, reason, note))
+}
+
+/// A new fault, or the end of one that no other event reports.
+fn fault_event(change: &Change<'_>, is_changed: bool, reported: &mut Vec<Reason>) -> Option<EventDraft> {
+    let Change { before, after, reason, .. } = *change;
+    let former = current_condition(before).map_or("", |condition| condition.reason.as_str());
+    let current = current_condition(after)?;
+    if former == current.reason {
+        return None;
+    }
+    let note = current.message.clone();
+    if is_fault(reason) {
+        if reported.contains(&reason) {
+            return None;
+        }
+        reported.push(reason);
+        return Some(draft(after, "Reconcile", EventType::Warning, reason.as_str(), note));
+    }
+    let has_ended = former.parse().is_ok_and(is_fault);
+    let reason = match reason {
+        Reason::Observed => reason.as_str(),
+        _ if reason.ready() == ReadyEffect::True && has_ended && !is_changed => ConditionType::Ready.as_str(),
+        _ => return None,
+    };
+    Some(draft(after, "Reconcile", EventType::Normal, reason, note))
+}
+
+/// Fields that cannot be made to match the spec.
+fn out_of_sync_event(change: &Change<'_>) -> Option<EventDraft> {
+    let reason_of = |object| failed_sync(object).and_then(|sync| sync.reason.parse::<Reason>().ok());
+    let reason = reason_of(change.after).filter(|reason| reason_of(change.before) != Some(*reason))?;
+    let note = failed_sync(change.after)?.message.clone();
+    Some(draft(change.after, "Reconcile", EventType::Warning, reason.as_str(), note))
+}
+
+fn failed_sync(object: &LiveMessageGroup) -> Option<&Condition> {
+    object.condition(ConditionType::InSync).filter(|sync| ConditionStatus::of(sync) == ConditionStatus::False)
+}
+
+fn update_was_ignored(object: &LiveMessageGroup) -> bool {
+    failed_sync(object).is_some_and(|sync| sync.reason == Reason::UpdateIgnored.as_str())
+}
+
+/// `Reconciling` while it holds, else `Ready`.
+fn current_condition(object: &LiveMessageGroup) -> Option<&Condition> {
+    object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready))
+}
+
+fn is_fault(reason: Reason) -> bool {
+    let is_waiting = matches!(reason, Reason::Pending | Reason::Paused | Reason::Queued | Reason::Applying);
+    reason.ready() != ReadyEffect::True && !is_waiting
+}
+
+/// Whether this generation was applied before.
+pub fn is_applied(object: &LiveMessageGroup) -> bool {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+    observed == object.metadata.generation && ready == Some(ConditionStatus::True)
+}

@@ -1,0 +1,402 @@
+//! One reconcile pass over one object, as a pure state machine.
+//!
+//! The module owns the state of a pass: what it has learned, its retries, and which step it waits for. It may import
+//! `keys`, `decide`, `resources` and plain types of `live`. Its invariant: [`Pass::next`] is the only place that moves a
+//! pass, and what was done to a group is never forgotten before it is recorded.
+//!
+//! The steps: load → decide → preflight → (permit) → call → record → write the status. The driver in `reconcile` executes
+//! them; the exploration in `explore` executes them against every world.
+
+mod backoff;
+mod effect;
+mod ending;
+mod events;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+pub use effect::{
+    Blocked, Effect, Explanation, Finish, Input, NoCredentials, Preflight, Report, StepContext, WriteFailure,
+};
+pub use ending::MISSING_GRACE;
+use events::orphaned_event;
+pub use events::{EventDraft, EventType, TIMED_OUT, retained_event};
+
+use super::keys::{AccountKey, GroupKey, Requeue};
+use crate::decide::{
+    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, decide, record_before, triage_after,
+};
+use crate::live::{Call, CallError, Reply, Response};
+use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Reason};
+use ending::{End, PendingWrite};
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    uid: String,
+    group: Option<GroupKey>,
+    /// The object as last read or written; only during a step.
+    object: Option<Box<LiveMessageGroup>>,
+    stage: Stage,
+    /// What the pass has learned of the group.
+    facts: Facts,
+    /// The forced reconcile that was requested before the last look at the group.
+    requested_at: Option<String>,
+    /// Failures in a row.
+    failures: u32,
+    /// When a failed try is repeated.
+    not_before: Option<Instant>,
+    /// Immediate retries in a row.
+    immediate_retries: u32,
+    /// The faults that events have reported since the pass began: two that alternate are reported once each.
+    reported: Vec<Reason>,
+    /// Whether this generation was applied when the pass began.
+    was_applied: bool,
+    /// Since when a deletion has been waiting for a person.
+    stalled_since: Option<Instant>,
+    /// Since when the LiveAccount has had no credentials.
+    without_credentials_since: Option<Instant>,
+    /// An outcome whose write failed.
+    pending_write: Option<PendingWrite>,
+    /// A call is out, or its effect is not recorded yet.
+    claimed: bool,
+    reports: Vec<Report>,
+}
+
+/// What a pass waits for.
+#[derive(Debug, Clone, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Loading,
+    CheckingNamespace {
+        has_drifted: bool,
+    },
+    ChangingFinalizer,
+    Releasing(DeletionOutcome),
+    Preflight(Call),
+    PersistingIntent(Call),
+    Sending(Call),
+    Writing(End),
+}
+
+impl Pass {
+    /// A pass that has not begun, over the object that is going to be read.
+    pub fn new() -> Self {
+        Self {
+            uid: String::new(),
+            group: None,
+            object: None,
+            stage: Stage::Idle,
+            facts: Facts::default(),
+            requested_at: None,
+            failures: 0,
+            not_before: None,
+            immediate_retries: 0,
+            reported: Vec::new(),
+            was_applied: false,
+            stalled_since: None,
+            without_credentials_since: None,
+            pending_write: None,
+            claimed: false,
+            reports: Vec::new(),
+        }
+    }
+
+    /// Moves the pass: takes the answer to the last effect, and returns the next one.
+    pub fn next(&mut self, input: Input, context: &StepContext) -> Effect {
+        match (std::mem::take(&mut self.stage), input) {
+            (_, Input::Start) => self.enter(Stage::Loading, Effect::Load),
+            (Stage::Loading, Input::Read { object, has_drifted }) => self.loaded(object, has_drifted, context),
+            (Stage::Loading, Input::ReadFailed { is_forbidden }) => self.read_failed(is_forbidden, context),
+            (Stage::CheckingNamespace { has_drifted }, Input::Namespace { is_terminating }) => {
+                if is_terminating {
+                    self.facts.abandon();
+                }
+                self.begin(has_drifted, context)
+            }
+            (Stage::ChangingFinalizer, Input::Patched(Ok(object))) => {
+                self.object = Some(object);
+                self.decide(context)
+            }
+            (Stage::Releasing(outcome), Input::Patched(Ok(_) | Err(WriteFailure::Gone))) => {
+                self.released(&outcome, context)
+            }
+            (Stage::Preflight(call), Input::Preflight(answer)) => self.preflight_answered(call, answer, context),
+            (Stage::PersistingIntent(call), Input::Patched(Ok(object))) => {
+                let before = self.object.replace(object);
+                self.report_transitions(before.as_deref(), Reason::Applying);
+                self.send(call, context)
+            }
+            (Stage::Sending(call), Input::Response { result, progress }) => {
+                if let (Some(object), Some(status)) = (&mut self.object, progress) {
+                    object.status = Some(*status);
+                }
+                self.answered(&call, &result, context)
+            }
+            (_, Input::Patched(Err(failure))) => self.not_written(failure, context),
+            (Stage::Writing(end), Input::StatusWritten(result)) => self.status_written(end, result, context),
+            // `Gone`, and answers that belong to no effect: the object is read again.
+            (_, _) => self.gone(),
+        }
+    }
+
+    /// Takes what the last step has to make known.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Whether the object keeps its claim to its group: a call is out, or its effect is not recorded yet.
+    pub fn holds_claim(&self) -> bool {
+        self.claimed
+    }
+
+    /// Whether the pass has read its object.
+    pub fn is_begun(&self) -> bool {
+        !self.uid.is_empty()
+    }
+
+    /// The object during a step.
+    pub fn object(&self) -> Option<&LiveMessageGroup> {
+        self.object.as_deref()
+    }
+
+    /// The uid of the object.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The group that the pass has created or changed without recording it, when its object turns out to be gone.
+    pub fn unrecorded_group(&self) -> Option<&GroupKey> {
+        self.group.as_ref().filter(|_| self.facts.has_effect())
+    }
+
+    /// The status that reports a wait or a long call, where `Ready=True` of an older generation stands in the status.
+    pub fn progress_status(
+        &self,
+        reason: Reason,
+        message: &str,
+        wall: jiff::Timestamp,
+    ) -> Option<Box<LiveMessageGroupStatus>> {
+        let object = self.object.as_deref().filter(|object| is_stale(object))?;
+        let outcome = PassOutcome::waiting(reason, message.to_owned(), &Facts::default());
+        outcome.status(object, None, wall).map(Box::new)
+    }
+
+    fn enter(&mut self, stage: Stage, effect: Effect) -> Effect {
+        self.stage = stage;
+        effect
+    }
+
+    fn finish(&mut self, requeue: Requeue, is_retry: bool) -> Effect {
+        self.object = None;
+        Effect::Finish(Finish { requeue, is_retry })
+    }
+
+    fn gone(&mut self) -> Effect {
+        self.report_orphan(None);
+        self.facts = Facts::default();
+        self.claimed = false;
+        self.finish(Requeue::Done, false)
+    }
+
+    fn read_failed(&mut self, is_forbidden: bool, context: &StepContext) -> Effect {
+        let delay = if is_forbidden { backoff::forbidden(context) } else { self.write_backoff(context) };
+        self.finish(Requeue::After(delay), false)
+    }
+
+    /// The object was read: the pass goes on, or a new one begins if it is another object or names another group.
+    fn loaded(&mut self, object: Box<LiveMessageGroup>, has_drifted: bool, context: &StepContext) -> Effect {
+        if !self.belongs_to(&object) {
+            // Another object of that name has nothing to report about the former one.
+            let is_same_object = object.metadata.uid.as_deref() == Some(&self.uid);
+            self.report_orphan(Some(&*object).filter(|_| is_same_object));
+            let reports = self.take_reports();
+            *self = Self {
+                uid: object.metadata.uid.clone().unwrap_or_default(),
+                group: GroupKey::of(&object),
+                reports,
+                ..Self::new()
+            };
+        }
+        let generation = object.metadata.generation;
+        self.object = Some(object);
+        if let Some(PendingWrite { generation: decided, end }) = self.pending_write.take() {
+            if generation == Some(decided) {
+                return self.conclude(end.looking_again(), context);
+            }
+            if !self.facts.has_effect() {
+                // What was only seen for an older generation says nothing about this one.
+                self.forget_recorded();
+            }
+        }
+        if let Some(wait) = self.remaining_backoff(context) {
+            return self.finish(Requeue::After(wait), true);
+        }
+        if self.has_timed_out(context) {
+            return self.enter(Stage::CheckingNamespace { has_drifted }, Effect::CheckNamespace);
+        }
+        self.begin(has_drifted, context)
+    }
+
+    fn begin(&mut self, has_drifted: bool, context: &StepContext) -> Effect {
+        if self.facts.is_empty() {
+            self.capture_request();
+        }
+        if has_drifted {
+            self.facts.mark_drift();
+        }
+        self.decide(context)
+    }
+
+    fn decide(&mut self, context: &StepContext) -> Effect {
+        let Some(object) = self.object.as_deref() else { return self.gone() };
+        match decide(object, &self.facts, context.owner.as_ref()) {
+            Action::Nothing => self.settled(),
+            Action::Write(outcome) => {
+                let requeue = self.requeue_of_owner(&outcome);
+                self.conclude(End { outcome, requeue }, context)
+            }
+            Action::AddFinalizer => self.enter(Stage::ChangingFinalizer, Effect::SetFinalizer(true)),
+            Action::DropFinalizer => self.enter(Stage::ChangingFinalizer, Effect::SetFinalizer(false)),
+            Action::FinishDeletion(outcome) => self.enter(Stage::Releasing(outcome), Effect::ReleaseFinalizer),
+            Action::Fail(failure) => self.fail(failure, context),
+            Action::Call(call) => self.enter(Stage::Preflight(call.clone()), Effect::Preflight(call)),
+        }
+    }
+
+    /// An object in conflict waits for the owner of its group.
+    fn requeue_of_owner(&self, outcome: &PassOutcome) -> Requeue {
+        match &self.group {
+            Some(group) if outcome.reason() == Reason::Conflict => {
+                Requeue::blocked(super::keys::Cause::Owner(std::sync::Arc::new(group.clone())))
+            }
+            _ => Requeue::Done,
+        }
+    }
+
+    fn settled(&mut self) -> Effect {
+        self.claimed = false;
+        self.finish(Requeue::Done, false)
+    }
+
+    fn preflight_answered(&mut self, call: Call, answer: Preflight, context: &StepContext) -> Effect {
+        match answer {
+            Preflight::Cleared { budget, has_permit: false } => {
+                self.without_credentials_since = None;
+                self.finish(Requeue::Permit(budget), false)
+            }
+            Preflight::Cleared { has_permit: true, .. } => {
+                self.without_credentials_since = None;
+                self.claimed = true;
+                self.persist_intent(call, context)
+            }
+            Preflight::Delayed(delay) => self.finish(Requeue::After(delay), false),
+            Preflight::OwnerChanged => self.decide(context),
+            Preflight::NoCredentials(missing) => self.without_credentials(missing, context),
+            Preflight::Blocked(Blocked { on, explanation }) => match explanation {
+                None => self.finish(Requeue::blocked(on), false),
+                Some(Explanation { reason, message, failure }) => {
+                    let outcome = PassOutcome::blocked(reason, message, failure, &self.facts);
+                    self.wait(End { outcome, requeue: Requeue::blocked(on) }, context)
+                }
+            },
+        }
+    }
+
+    /// Records what a deletion may later rest on, if it could not be found out after the call.
+    fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
+        let Some(object) = self.object.as_deref() else { return self.gone() };
+        match record_before(object, &self.facts, &call, context.service, context.wall) {
+            None => self.send(call, context),
+            Some((status, body)) => {
+                self.facts.intent_recorded(body);
+                self.enter(Stage::PersistingIntent(call), Effect::PersistIntent(Box::new(status)))
+            }
+        }
+    }
+
+    fn send(&mut self, call: Call, context: &StepContext) -> Effect {
+        self.capture_request();
+        self.facts.mark_sent(context.service);
+        self.enter(Stage::Sending(call.clone()), Effect::Send(call))
+    }
+
+    fn answered(&mut self, call: &Call, result: &Result<Response<Reply>, CallError>, context: &StepContext) -> Effect {
+        self.facts.mark_answered(context.service);
+        let Some(object) = self.object.as_deref() else { return self.gone() };
+        let generation = object.metadata.generation.unwrap_or_default();
+        let account = AccountKey::of(object);
+        let answer = match result {
+            Ok(response) => Ok((response.value.clone(), response.request_id.clone())),
+            Err(error) => Err(error),
+        };
+        match self.facts.record(call, generation, answer, account.live_account_name()) {
+            Ok(()) => {
+                self.immediate_retries = 0;
+                self.decide(context)
+            }
+            Err(failure) => self.fail(failure, context),
+        }
+    }
+
+    /// Takes in the forced reconcile that the object requests, before a look at its group.
+    fn capture_request(&mut self) {
+        self.requested_at = self.object.as_ref().and_then(|object| object.reconcile_requested_at().map(str::to_owned));
+    }
+
+    /// Whether this is a pass over this very object and the group that it names.
+    fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
+        object.metadata.uid.as_deref() == Some(&self.uid) && GroupKey::of(object) == self.group
+    }
+
+    /// What is left when everything learned is recorded: the counters.
+    fn forget_recorded(&mut self) {
+        self.facts = std::mem::take(&mut self.facts).recorded();
+        self.was_applied = false;
+        self.pending_write = None;
+    }
+
+    /// The backoff that is left when a late event brought an unchanged object back.
+    fn remaining_backoff(&mut self, context: &StepContext) -> Option<std::time::Duration> {
+        let until = self.not_before.take().filter(|until| *until > context.now)?;
+        let object = self.object.as_deref()?;
+        let is_unchanged = triage_after(object, self.requested_at.as_deref()) == Some(Priority::Retry);
+        is_unchanged.then(|| {
+            self.not_before = Some(until);
+            until - context.now
+        })
+    }
+
+    fn report_orphan(&mut self, object: Option<&LiveMessageGroup>) {
+        if let Some(group) = self.unrecorded_group().cloned() {
+            let event = object.map(|object| orphaned_event(object, &group));
+            self.reports.push(Report::Orphaned { group, event });
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, context: &StepContext) -> Effect {
+        let end = self.failed(&failure, context);
+        match end {
+            Some(end) => self.conclude(end, context),
+            // Repeated at once, and nothing is written.
+            None => self.finish(Requeue::After(std::time::Duration::ZERO), false),
+        }
+    }
+}
+
+impl Default for Pass {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether the status says `Ready=True` for an older generation.
+fn is_stale(object: &LiveMessageGroup) -> bool {
+    use crate::resources::{ConditionStatus, ConditionType};
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+    observed != object.metadata.generation && ready == Some(ConditionStatus::True)
+}

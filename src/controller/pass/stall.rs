@@ -1,0 +1,58 @@
+//! Deletions that wait for a person, and how long they do in a terminating namespace.
+
+use std::time::Duration;
+
+use super::backoff::slow;
+use super::{Pass, StepContext};
+use crate::decide::without_credentials_since;
+use crate::resources::{LiveMessageGroup, NextActor, Reason};
+
+/// How often a stalled deletion is looked at if a look makes no call: its namespace may be terminating by now.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether an object with this reason waits for a person.
+pub fn stalls(reason: Reason) -> bool {
+    matches!(reason.next_actor(), NextActor::User | NextActor::UserAfter(_))
+}
+
+/// Whether a look at an object with this reason makes no call: it is behind a circuit breaker, or has no credentials.
+fn is_free_to_check(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::CredentialsRejected
+            | Reason::NotAuthorized
+            | Reason::AppNotFound
+            | Reason::QuotaExceeded
+            | Reason::CredentialsMissing
+    )
+}
+
+impl Pass {
+    /// The time until a stalled deletion is looked at again.
+    pub(super) fn recheck_after(
+        &mut self,
+        object: &LiveMessageGroup,
+        reason: Reason,
+        context: &StepContext,
+    ) -> Duration {
+        let since = *self.stalled_since.get_or_insert(context.now);
+        let left = time_left(object, context.now.saturating_duration_since(since), context);
+        let interval = if is_free_to_check(reason) { RECHECK_INTERVAL } else { slow(context) };
+        if left.is_zero() { interval } else { interval.min(left) }
+    }
+
+    /// Whether a deletion has been stalled for as long as it may be in a terminating namespace.
+    pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
+        let (Some(object), Some(since)) = (self.object.as_deref(), self.stalled_since) else { return false };
+        object.is_deleting() && time_left(object, context.now.saturating_duration_since(since), context).is_zero()
+    }
+}
+
+/// How much longer a deletion waits that has been stalled for `here` in this process. What the status records of an
+/// earlier process counts when this one has found the same for a while: it may have been corrected since.
+fn time_left(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
+    let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
+    let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();
+    let by_record = context.finalizer_timeout.saturating_sub(recorded).max(RECHECK_INTERVAL.saturating_sub(here));
+    by_record.min(context.finalizer_timeout.saturating_sub(here))
+}

@@ -1,0 +1,1 @@
+//! The machine itself: retries, backoff, and what outlives a step.

@@ -1,0 +1,80 @@
+//! Preflight and sending of the call of a pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Reconcile;
+use crate::controller::accounts::Unavailable;
+use crate::controller::keys::AccountKey;
+use crate::controller::pass::{Input, NoCredentials, Preflight};
+use crate::controller::scheduler::CallRequest;
+use crate::live::Call;
+use crate::resources::Reason;
+
+/// A change without an answer after this time is reported: `Ready=True` of an older generation must not stand in the
+/// status as if nothing were open.
+const REPORT_AFTER: Duration = Duration::from_secs(2);
+
+/// An object behind more than this many others reports that it waits for the rate limit.
+const REPORT_BEHIND: usize = 100;
+
+impl Reconcile {
+    pub(super) async fn preflight(&mut self, call: &Call) -> Input {
+        let Some(object) = self.pass.object() else { return Input::Gone };
+        let account_key = AccountKey::of(object);
+        let account = match self.context.accounts.usable(&account_key, object.is_deleting()) {
+            Ok(account) => account,
+            Err(Unavailable { why, retry_after }) => {
+                return Input::Preflight(Preflight::NoCredentials(NoCredentials {
+                    account: account_key,
+                    why,
+                    retry_after,
+                }));
+            }
+        };
+        let span = tracing::Span::current();
+        span.record("account", tracing::field::display(&account_key));
+        span.record("operation", call.operation().as_str());
+        // A permit for another call, or of an account that was replaced, goes back unused.
+        self.permit = self.permit.take().filter(|permit| permit.fits(call, &account));
+        let has_permit = self.permit.is_some();
+        let request = CallRequest { object, call, account: &account_key, has_permit };
+        let answer = self.context.scheduler.with(|scheduler, now| scheduler.preflight(&self.key, request, now));
+        self.account = Some(account);
+        if let Preflight::Cleared { budget, has_permit: false } = &answer {
+            self.permit = None;
+            if self.context.scheduler.with(|scheduler, _| scheduler.awaiting_permit(budget)) > REPORT_BEHIND {
+                self.write_progress(Reason::Queued, "The change waits for the API rate limit. No action is needed.")
+                    .await;
+            }
+        }
+        Input::Preflight(answer)
+    }
+
+    /// Sends the call; if the answer takes its time, the status says so meanwhile.
+    pub(super) async fn send(&mut self, call: &Call) -> Input {
+        let (Some(account), Some(permit)) = (self.account.as_ref().map(Arc::clone), self.permit.take()) else {
+            return Input::Gone;
+        };
+        let mut sending = Box::pin(account.send(call, permit.permits));
+        let (sent, progress) = match timeout(REPORT_AFTER, &mut sending).await {
+            Ok(sent) => (sent, None),
+            Err(_) => {
+                let text = format!("{} was sent and has not been answered yet. No action is needed.", call.operation());
+                tokio::join!(sending, self.write_progress(Reason::Applying, &text))
+            }
+        };
+        if sent.is_rejected() {
+            // No other call goes out with these credentials before it is known whether there are new ones.
+            let key = account.key();
+            self.context.scheduler.with(|scheduler, now| scheduler.suspend_credentials(&self.key, key, now));
+        }
+        let result = account.reload_if_rejected(sent).await;
+        self.context
+            .scheduler
+            .with(|scheduler, now| scheduler.record_answer(&self.key, call, account.key(), &result, now));
+        Input::Response { result, progress }
+    }
+}

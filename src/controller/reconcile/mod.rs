@@ -1,0 +1,177 @@
+//! The driver: executes what a [`Pass`] asks for, and hands the object back to the scheduler.
+//!
+//! The module owns nothing but the step in progress. It may import everything of the controller but `watch` and
+//! `background`. Its invariant: each arm of [`Reconcile::step`] does one thing, and nothing here decides.
+
+mod call;
+mod read;
+mod report;
+mod write;
+
+pub use report::CHANGES;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use super::accounts::{Account, GrantedPermit};
+use super::context::Context;
+use super::keys::{BudgetKey, ObjectKey, Requeue};
+use super::pass::{Effect, Finish, Input, Pass, StepContext};
+use super::scheduler::Work;
+use crate::decide::Priority;
+
+/// Calls of one operation that are out at once, where no budget bounds them.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// The delay after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
+
+/// One step over one object: from a worker or a permit to the next wait.
+struct Reconcile {
+    context: Arc<Context>,
+    key: ObjectKey,
+    priority: Priority,
+    pass: Box<Pass>,
+    /// The account of the call that passed preflight.
+    account: Option<Arc<Account>>,
+    permit: Option<GrantedPermit>,
+}
+
+/// A worker: one object at a time. It ends what it began, even when the process is to stop.
+pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
+    loop {
+        let work = context.scheduler.next().await;
+        let step = tasks.spawn(run(Arc::clone(&context), work, None));
+        if step.await.is_err() {
+            tracing::error!("a worker's task failed");
+        }
+    }
+}
+
+/// Grants permits of one budget, each to the object that is next at that moment.
+pub async fn dispatch(context: Arc<Context>, budget: BudgetKey, tasks: TaskTracker) {
+    let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    loop {
+        context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget)).await;
+        let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        let Some(account) = context.accounts.current(&budget.account) else { return };
+        let permits = account.permit(budget.operation).await;
+        let Some(work) = context.scheduler.with(|scheduler, _| scheduler.grant(&budget)) else { continue };
+        let permit = GrantedPermit { account, operation: budget.operation, permits };
+        let step = run(Arc::clone(&context), work, Some(permit));
+        tasks.spawn(async move {
+            step.await;
+            drop(place);
+        });
+    }
+}
+
+/// Takes one step over an object. A panic is one failed object.
+pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit>) {
+    let Work { key, priority, pass } = work;
+    let (started, metrics) = (Instant::now(), Arc::clone(&context.metrics));
+    let empty = tracing::field::Empty;
+    let span = tracing::info_span!("reconcile", object = %key, account = empty, operation = empty);
+    let pass = pass.unwrap_or_default();
+    let reconcile =
+        Reconcile { context: Arc::clone(&context), key: key.clone(), priority, pass, account: None, permit };
+    let step = tokio::spawn(reconcile.step().instrument(span.clone()));
+    let result = match step.await {
+        Ok(result) => result,
+        Err(error) => {
+            let _entered = span.entered();
+            tracing::error!(%error, "a reconcile panicked: this is a defect, please report it");
+            metrics.panicked();
+            let requeue = Requeue::After(AFTER_PANIC);
+            context.scheduler.with(|scheduler, now| scheduler.finish(&key, Priority::Retry, requeue, None, now));
+            "panicked"
+        }
+    };
+    metrics.stepped(priority.as_str(), result, started.elapsed());
+}
+
+impl Reconcile {
+    /// Returns the result for the metrics.
+    async fn step(mut self) -> &'static str {
+        let mut input = Input::Start;
+        loop {
+            let effect = self.pass.next(input, &self.step_context());
+            self.report();
+            input = match effect {
+                Effect::Load => match self.load().await {
+                    Some(input) => input,
+                    None => return self.leave(Requeue::Done),
+                },
+                Effect::CheckNamespace => self.check_namespace().await,
+                Effect::SetFinalizer(wanted) => self.set_finalizer(wanted).await,
+                Effect::ReleaseFinalizer => self.set_finalizer(false).await,
+                Effect::Preflight(call) => self.preflight(&call).await,
+                Effect::PersistIntent(status) => self.persist_intent(&status).await,
+                Effect::Send(call) => self.send(&call).await,
+                Effect::WriteStatus(status) => self.write_status(&status).await,
+                Effect::Finish(finish) => return self.finish(finish),
+            };
+        }
+    }
+
+    fn step_context(&self) -> StepContext {
+        let (owner, delayed, now) = self
+            .context
+            .scheduler
+            .with(|scheduler, now| (scheduler.other_claimant(&self.key), scheduler.delayed(), now));
+        let wall = jiff::Timestamp::now();
+        StepContext {
+            now,
+            wall,
+            service: self.account.as_ref().map_or(wall, |account| account.server_now()),
+            owner,
+            delayed,
+            jitter: 0.75 + fastrand::f64() / 2.0,
+            finalizer_timeout: self.context.finalizer_timeout,
+        }
+    }
+
+    fn finish(mut self, finish: Finish) -> &'static str {
+        if finish.is_retry {
+            self.priority = Priority::Retry;
+        }
+        if finish.requeue == Requeue::Done {
+            self.pass = Box::default();
+        }
+        self.leave(finish.requeue)
+    }
+
+    /// Hands the object and its pass back to the scheduler.
+    fn leave(self, requeue: Requeue) -> &'static str {
+        let Self { context, key, priority, pass, .. } = self;
+        let result = result_label(&requeue);
+        let kept = pass.is_begun().then_some(pass);
+        let orphan = context.scheduler.with(|scheduler, now| scheduler.finish(&key, priority, requeue, kept, now));
+        if let Some(pass) = orphan {
+            report::orphaned(&context, &key, &pass);
+        }
+        result
+    }
+}
+
+/// The metric label of a step's result.
+fn result_label(requeue: &Requeue) -> &'static str {
+    match requeue {
+        Requeue::Done => "success",
+        Requeue::After(_) => "requeue_after",
+        Requeue::Permit(_) => "awaiting_permit",
+        Requeue::Blocked { .. } => "blocked",
+    }
+}
+
+/// Reports the unrecorded effect of a pass whose object the watch showed to be gone.
+pub fn report_removed(context: &Context, key: &ObjectKey, pass: Option<&Pass>) {
+    if let Some(pass) = pass {
+        report::orphaned(context, key, pass);
+    }
+}

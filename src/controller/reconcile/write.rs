@@ -1,0 +1,69 @@
+//! Writing the object of a pass: its finalizer, its create intent and its status.
+
+use kube::core::DeserializeGuard;
+
+use super::Reconcile;
+use crate::controller::api::ApiError;
+use crate::controller::pass::{Input, WriteFailure};
+use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Reason};
+
+impl Reconcile {
+    pub(super) async fn set_finalizer(&self, wanted: bool) -> Input {
+        let Some(object) = self.pass.object() else { return Input::Gone };
+        let result = self.context.api.set_finalizer(&self.key, object, wanted).await;
+        self.patched(result)
+    }
+
+    pub(super) async fn persist_intent(&self, status: &LiveMessageGroupStatus) -> Input {
+        let Some(object) = self.pass.object() else { return Input::Gone };
+        let result = self.context.api.update_status_if_unchanged(&self.key, object, status).await;
+        self.patched(result)
+    }
+
+    fn patched(&self, result: Result<LiveMessageGroup, ApiError>) -> Input {
+        Input::Patched(match result {
+            Ok(object) => {
+                self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, &object));
+                Ok(Box::new(object))
+            }
+            Err(error) => Err(write_failure(&error, "the object could not be written, the step is repeated")),
+        })
+    }
+
+    pub(super) async fn write_status(&self, status: &LiveMessageGroupStatus) -> Input {
+        Input::StatusWritten(match self.context.api.write_status(&self.key, self.pass.uid(), status).await {
+            Ok(DeserializeGuard(Ok(written))) => {
+                self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, &written));
+                let ready = written.condition(ConditionType::Ready);
+                let (reason, text) = ready.map(|ready| (&*ready.reason, &*ready.message)).unzip();
+                tracing::info!(reason, text, "status written");
+                Ok(Some(Box::new(written)))
+            }
+            Ok(DeserializeGuard(Err(_))) => Ok(None),
+            Err(error) => Err(write_failure(&error, "the status could not be written, the write is repeated")),
+        })
+    }
+
+    /// Writes that a change is not applied yet, where the status still says `Ready=True` for an older generation.
+    pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroupStatus>> {
+        let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
+        match self.context.api.write_status(&self.key, self.pass.uid(), &status).await {
+            // The generation stays the one that the call is made for: a newer one is another pass.
+            Ok(_) => Some(status),
+            Err(error) => {
+                tracing::warn!(%error, "the progress could not be written");
+                None
+            }
+        }
+    }
+}
+
+fn write_failure(error: &ApiError, what: &'static str) -> WriteFailure {
+    match error {
+        ApiError::Gone => WriteFailure::Gone,
+        error => {
+            tracing::warn!(%error, "{what}");
+            WriteFailure::Failed
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! One pass of one object: whether its next call may go out, what the answer means for others, and what follows.
+
+use std::time::{Duration, Instant};
+
+use super::apps::Fit;
+use super::breakers::{BreakerEffect, Prober, breakers_for, effect_of};
+use super::{Scheduler, UsageQuery, Work};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, ObjectKey, Requeue};
+use crate::controller::pass::{Blocked, Explanation, Pass, Preflight};
+use crate::decide::{Priority, is_observed};
+use crate::live::error::Delivery;
+use crate::live::{Call, CallError, CreateOutcome, ErrorClass, Reply, Response};
+use crate::resources::{LiveMessageGroup, Reason};
+
+/// A call that an object wants to make.
+#[derive(Debug, Clone, Copy)]
+pub struct CallRequest<'a> {
+    /// The object as read now.
+    pub object: &'a LiveMessageGroup,
+    /// The call.
+    pub call: &'a Call,
+    /// The account whose credentials it uses; they are there.
+    pub account: &'a AccountKey,
+    /// Whether a permit is at hand, so that the call is sent at once.
+    pub has_permit: bool,
+}
+
+impl Scheduler {
+    /// The next object that waits for a permit of `budget`; `None` also while another call proves the credentials.
+    pub fn grant(&mut self, budget: &BudgetKey) -> Option<Work> {
+        if !self.breakers.may_grant(&budget.account) {
+            return None;
+        }
+        let (key, priority) = self.queue.grant(budget)?;
+        Some(self.work(key, priority))
+    }
+
+    /// Whether [`Scheduler::grant`] has an object for a permit of `budget`.
+    pub fn can_grant(&self, budget: &BudgetKey) -> bool {
+        self.queue.awaiting_permit(budget) > 0 && self.breakers.may_grant(&budget.account)
+    }
+
+    /// The number of objects that wait for a permit of `budget`.
+    pub fn awaiting_permit(&self, budget: &BudgetKey) -> usize {
+        self.queue.awaiting_permit(budget)
+    }
+
+    /// A worker has read the object. Returns whether a drift check contradicts its status; `None` if the watch has not
+    /// shown the object yet, or has shown its end.
+    pub fn loaded(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> Option<bool> {
+        self.refresh(key, object).then(|| self.take_drift(key))
+    }
+
+    /// Whether the call of an object may go out now, as far as it is not for the budget to say.
+    pub fn preflight(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Preflight {
+        let group = self.record(key).and_then(|record| record.group.clone());
+        if let Some(wait) = self.fences.remaining(group.as_deref(), request.object, request.call, now) {
+            return Preflight::Delayed(wait);
+        }
+        if let Err(blocked) = self.pass_breakers(key, request, now).and_then(|()| self.reserve_place(key, request)) {
+            return Preflight::Blocked(blocked);
+        }
+        let budget = BudgetKey { account: request.account.clone(), operation: request.call.operation() };
+        if request.has_permit && !self.claim(key) {
+            return Preflight::OwnerChanged;
+        }
+        // A permit is void while another call proves the credentials.
+        let has_permit = request.has_permit && self.prove_credentials(key, request.account, now);
+        Preflight::Cleared { budget, has_permit }
+    }
+
+    fn prove_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) -> bool {
+        let may_send = self.breakers.may_send(account, &Prober::Object(key.clone()), now);
+        if may_send && !self.breakers.is_proven(account) {
+            self.add_probe(key, BreakerKey::Credentials(account.clone()));
+        }
+        may_send
+    }
+
+    fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Result<(), Blocked> {
+        let mut breakers = breakers_for(request.call, request.account);
+        // The object's work ends at the permission that it waits for; whatever it calls before is in vain. After an edit
+        // the work may be another one.
+        if is_observed(request.object) {
+            breakers.extend(
+                self.permissions_ahead(key).into_iter().filter(|ahead| !breakers.contains(ahead)).collect::<Vec<_>>(),
+            );
+        }
+        if request.object.reconcile_is_requested() {
+            self.breakers.expedite(&breakers, key);
+            self.queue.wakeups.timer = true;
+        }
+        match self.breakers.admit(&breakers, key, now) {
+            Ok(probes) => {
+                self.release_probes(key, now, |probe| !breakers.contains(probe));
+                probes.into_iter().for_each(|probe| self.add_probe(key, probe));
+                Ok(())
+            }
+            Err(breaker) => {
+                let explanation = self.breakers.failure(&breaker).cloned();
+                Err(Blocked { on: Cause::Breaker(breaker), explanation })
+            }
+        }
+    }
+
+    /// The breakers of permissions that the object is blocked on or probes.
+    fn permissions_ahead(&self, key: &ObjectKey) -> Vec<BreakerKey> {
+        let probes = self.objects.get(key).into_iter().flat_map(|state| &state.probes);
+        let blocked = match self.queue.blocked_before(key) {
+            Some(Cause::Breaker(breaker)) => Some(breaker),
+            _ => None,
+        };
+        let is_open = |breaker: &&BreakerKey| {
+            matches!(breaker, BreakerKey::Permission(..)) && self.breakers.failure(breaker).is_some()
+        };
+        probes.chain(blocked).filter(is_open).cloned().collect()
+    }
+
+    /// A create needs a free place in its app.
+    fn reserve_place(&mut self, key: &ObjectKey, request: CallRequest<'_>) -> Result<(), Blocked> {
+        let Call::Create(group, _) = request.call else { return Ok(()) };
+        let app = AppKey::new(request.account, &group.app_id);
+        let state = self.apps.entry(app.clone()).or_default();
+        let (query, explanation) = match state.try_reserve(key, &group.group_id, self.max_groups) {
+            Fit::Fits => {
+                if let Some(object) = self.objects.get_mut(key) {
+                    object.reservation = Some(app);
+                }
+                return Ok(());
+            }
+            Fit::Unknown(query) => (Some(query), None),
+            Fit::Full { used, limit } => {
+                // The user may have deleted groups: count again, without waiting for the next drift check.
+                let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
+                let message = format!(
+                    "app {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator creates this \
+                     one when the next drift check finds a free place. If the quota of the app was raised, set \
+                     --max-groups-per-app.",
+                    group.app_id
+                );
+                (query, Some(Explanation { reason: Reason::QuotaExceeded, message, failure: None }))
+            }
+        };
+        if let Some(query) = query {
+            self.request_usage(&app, query);
+        }
+        Err(Blocked { on: Cause::Quota(app), explanation })
+    }
+
+    /// The call of an object was answered, or failed.
+    pub fn record_answer(
+        &mut self,
+        key: &ObjectKey,
+        call: &Call,
+        account: &AccountKey,
+        result: &Result<Response<Reply>, CallError>,
+        now: Instant,
+    ) {
+        self.record_groups(key, call, account, result, now);
+        let class = match result {
+            Ok(_) => None,
+            // The next call of this object decides.
+            Err(CallError::Resent(..)) => return,
+            // It was not sent.
+            Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
+            Err(error) => Some(error.class()),
+        };
+        let prober = Prober::Object(key.clone());
+        for breaker in breakers_for(call, account) {
+            self.learn_from(&breaker, &prober, class, now);
+        }
+    }
+
+    /// The service rejected the credentials of this call: no other call goes out with them before it is known whether
+    /// there are new ones.
+    pub fn suspend_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) {
+        self.breakers.suspend(account, &Prober::Object(key.clone()), now);
+        self.add_probe(key, BreakerKey::Credentials(account.clone()));
+    }
+
+    /// Late arrivals and the usage of the app.
+    fn record_groups(
+        &mut self,
+        key: &ObjectKey,
+        call: &Call,
+        account: &AccountKey,
+        result: &Result<Response<Reply>, CallError>,
+        now: Instant,
+    ) {
+        let Some(group) = call.group() else { return };
+        if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
+            && call.is_mutating()
+        {
+            self.fences.answer_lost(group.into(), now);
+        }
+        let app = AppKey::new(account, &group.app_id);
+        let Some(state) = self.apps.get_mut(&app) else { return };
+        match (call, result) {
+            (Call::Create(..), _) => {
+                let is_new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
+                state.on_create(key, &group.group_id, is_new);
+                if let Some(object) = self.objects.get_mut(key) {
+                    object.reservation = None;
+                }
+                // The place of a failed create is free again.
+                self.fill_free_places(&app);
+            }
+            (Call::Delete(_), Ok(_)) => {
+                state.on_delete(&group.group_id);
+                self.fill_free_places(&app);
+            }
+            _ => {}
+        }
+    }
+
+    /// Applies what a result says to one breaker.
+    pub(super) fn learn_from(
+        &mut self,
+        breaker: &BreakerKey,
+        prober: &Prober,
+        class: Option<ErrorClass>,
+        now: Instant,
+    ) {
+        match effect_of(breaker.domain(), class) {
+            BreakerEffect::Trip => {}
+            BreakerEffect::Inconclusive => self.breakers.inconclusive(breaker, prober, now),
+            BreakerEffect::Close => {
+                let cause = Cause::Breaker(breaker.clone());
+                let has_blocked = self.queue.blocked(&cause) > 0;
+                if self.breakers.close(breaker, has_blocked, now) {
+                    self.unblock(&cause);
+                    if let BreakerKey::Credentials(account) = breaker {
+                        self.ring_budgets(account);
+                    }
+                }
+            }
+        }
+        self.queue.wakeups.timer = true;
+    }
+
+    /// A pass failed for a cause that others share: the breaker opens.
+    pub fn trip_breaker(&mut self, key: &ObjectKey, breaker: &BreakerKey, failure: Explanation, now: Instant) {
+        self.trip(breaker, &Prober::Object(key.clone()), failure, now);
+    }
+
+    pub(super) fn trip(&mut self, breaker: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) {
+        if self.breakers.trip(breaker, prober, failure, now) {
+            // They report the cause instead of running into it one after the other.
+            let account = breaker.account();
+            self.queue.recheck(|budget| budget.account == *account);
+            self.queue.wakeups.accounts = true;
+        }
+        self.queue.wakeups.timer = true;
+    }
+
+    /// The pass of an active object ended or pauses. Returns the pass if the object is gone.
+    pub fn finish(
+        &mut self,
+        key: &ObjectKey,
+        priority: Priority,
+        requeue: Requeue,
+        pass: Option<Box<Pass>>,
+        now: Instant,
+    ) -> Option<Box<Pass>> {
+        self.set_in_flight(key, pass.as_ref().is_some_and(|pass| pass.holds_claim()));
+        match &requeue {
+            Requeue::Done | Requeue::Blocked { .. } => self.release_waits(key, now),
+            Requeue::After(_) | Requeue::Permit(_) => self.release_unproven(key, now),
+        }
+        let requeue = if self.still_holds(key, &requeue) { requeue } else { Requeue::After(Duration::ZERO) };
+        let Some(state) = self.objects.get_mut(key) else {
+            self.queue.finish_forgotten(key);
+            return pass;
+        };
+        state.pass = pass;
+        self.queue.finish(key, priority, &requeue, now);
+        None
+    }
+
+    /// Whether what a pass found still holds: the cause may have ended while the status was written.
+    fn still_holds(&self, key: &ObjectKey, requeue: &Requeue) -> bool {
+        let Requeue::Blocked { on, .. } = requeue else { return true };
+        match on {
+            // The account's own task looks again when an object begins to wait.
+            Cause::Account(_) => true,
+            Cause::Owner(_) => self.other_claimant(key).is_some(),
+            Cause::Breaker(breaker) => self.breakers.failure(breaker).is_some(),
+            Cause::Quota(app) => self.waits_for_quota(app),
+        }
+    }
+
+    /// A blocked or finished object holds neither a probe nor a reservation.
+    pub(super) fn release_waits(&mut self, key: &ObjectKey, now: Instant) {
+        self.release_probes(key, now, |_| true);
+        let reservation = self.objects.get_mut(key).and_then(|state| state.reservation.take());
+        if let Some(app) = reservation
+            && let Some(state) = self.apps.get_mut(&app)
+        {
+            state.release(key);
+            self.fill_free_places(&app);
+        }
+    }
+
+    /// While credentials are only unproven, the next call of any object may prove them.
+    fn release_unproven(&mut self, key: &ObjectKey, now: Instant) {
+        let probes = self.objects.get(key).map(|state| state.probes.clone()).unwrap_or_default();
+        let unproven: Vec<BreakerKey> =
+            probes.into_iter().filter(|probe| self.breakers.failure(probe).is_none()).collect();
+        self.release_probes(key, now, |probe| unproven.contains(probe));
+    }
+
+    fn release_probes(&mut self, key: &ObjectKey, now: Instant, is_released: impl Fn(&BreakerKey) -> bool) {
+        let Some(state) = self.objects.get_mut(key) else { return };
+        let released: Vec<BreakerKey> = state.probes.extract_if(.., |probe| is_released(probe)).collect();
+        for probe in released {
+            self.breakers.release_probe(&probe, &Prober::Object(key.clone()), now);
+            if let BreakerKey::Credentials(account) = &probe {
+                self.ring_budgets(account);
+            }
+            self.queue.wakeups.timer = true;
+        }
+    }
+
+    fn add_probe(&mut self, key: &ObjectKey, probe: BreakerKey) {
+        if let Some(state) = self.objects.get_mut(key)
+            && !state.probes.contains(&probe)
+        {
+            state.probes.push(probe);
+        }
+    }
+
+    /// Moves on what waited for a time: delays, deadlines and probes that are due.
+    pub fn tick(&mut self, now: Instant) {
+        self.queue.expire(now);
+        let queue = &self.queue;
+        let due = self.breakers.due_probes(now, |breaker| queue.blocked(&Cause::Breaker(breaker.clone())) > 0);
+        for (breaker, expedited) in due {
+            let cause = Cause::Breaker(breaker.clone());
+            let expedited = expedited.filter(|key| self.queue.unblock_object(&cause, key));
+            if let Some(key) = expedited.or_else(|| self.queue.unblock(&cause, 1).pop()) {
+                self.breakers.start_probe(&breaker, &key, now);
+                self.add_probe(&key, breaker);
+            }
+        }
+    }
+
+    /// When [`Scheduler::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let queue = &self.queue;
+        let probe = self.breakers.next_due(|breaker| queue.blocked(&Cause::Breaker(breaker.clone())) > 0);
+        self.queue.next_deadline().into_iter().chain(probe).min()
+    }
+}

@@ -1,0 +1,362 @@
+//! Circuit breakers: a cause of failure that many objects share is probed by one of them while the others are blocked.
+//!
+//! *Closed* (not in the map): calls go out. *Open*: the failure is known, and no call goes out before the next probe is
+//! due. *Half-open*: one call is out, and its answer closes the breaker or opens it again. The credentials of an account
+//! start half-open: until the service has accepted them, one call is out at a time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, ObjectKey};
+use crate::controller::pass::Explanation;
+use crate::decide::FailureDomain;
+use crate::live::{Call, ErrorClass};
+use crate::resources::Reason;
+
+/// The time between two probes: for credentials and permissions at most one a minute.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest time between two probes of an app, whose cause may last for days. The interval doubles up to it.
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A probe without a result is given up after this time.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// The caller whose call decides about a half-open breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prober {
+    /// An object.
+    Object(ObjectKey),
+    /// The drift check of an app.
+    List(AppKey),
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Open { next_probe: Instant },
+    HalfOpen { probe: Option<Probe> },
+}
+
+#[derive(Debug, Clone)]
+struct Probe {
+    by: Prober,
+    timeout: Instant,
+}
+
+#[derive(Debug)]
+struct Breaker {
+    /// `None` while credentials are only unproven.
+    failure: Option<Explanation>,
+    state: State,
+    /// When a probe last had a result.
+    last_probe: Option<Instant>,
+    interval: Duration,
+    /// The object that a forced reconcile puts first.
+    expedited: Option<ObjectKey>,
+}
+
+/// What an answer says about a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerEffect {
+    /// The cause is gone.
+    Close,
+    /// The cause holds.
+    Trip,
+    /// Nothing.
+    Inconclusive,
+}
+
+/// What a call with this result says about a breaker of `domain`; `None` is a success.
+pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEffect {
+    let own = match domain {
+        FailureDomain::Credentials => ErrorClass::CredentialsRejected,
+        FailureDomain::Authorization(_) => ErrorClass::NotAuthorized,
+        FailureDomain::App => ErrorClass::NotFound,
+        FailureDomain::Quota => ErrorClass::QuotaExceeded,
+    };
+    match class {
+        None => BreakerEffect::Close,
+        Some(class) if class == own => BreakerEffect::Trip,
+        // The service checks the credentials first, then the permission, the app, and its quota last.
+        Some(ErrorClass::NotAuthorized) if domain == FailureDomain::Credentials => BreakerEffect::Close,
+        Some(ErrorClass::NotFound)
+            if matches!(domain, FailureDomain::Credentials | FailureDomain::Authorization(_)) =>
+        {
+            BreakerEffect::Close
+        }
+        Some(ErrorClass::QuotaExceeded) => BreakerEffect::Close,
+        Some(ErrorClass::InvalidInput) if domain == FailureDomain::Credentials => BreakerEffect::Close,
+        Some(_) => BreakerEffect::Inconclusive,
+    }
+}
+
+/// The breakers that a call passes, in the order in which the service checks their causes.
+pub fn breakers_for(call: &Call, account: &AccountKey) -> Vec<BreakerKey> {
+    let Some(group) = call.group() else { return Vec::new() };
+    let more: &[FailureDomain] = match call {
+        Call::Create(..) => &[FailureDomain::App, FailureDomain::Quota],
+        Call::Recover(_) => &[FailureDomain::Quota],
+        _ => &[],
+    };
+    let first = [FailureDomain::Credentials, FailureDomain::Authorization(call.operation())];
+    let app = AppKey::new(account, &group.app_id);
+    let domains = first.into_iter().chain(more.iter().copied());
+    domains.map(|domain| BreakerKey::new(domain, app.clone(), group.data_center.as_deref())).collect()
+}
+
+/// All breakers that are not closed.
+#[derive(Debug, Default)]
+pub struct Breakers {
+    breakers: HashMap<BreakerKey, Breaker>,
+}
+
+impl Breakers {
+    /// The credentials of an account are new: no call has shown that the service accepts them.
+    pub fn credentials_unproven(&mut self, account: AccountKey) {
+        self.breakers.insert(BreakerKey::Credentials(account), Breaker::unproven());
+    }
+
+    /// Lets `object` pass these breakers, as the probe of those that are due; else the first one that blocks it.
+    pub fn admit(
+        &mut self,
+        keys: &[BreakerKey],
+        object: &ObjectKey,
+        now: Instant,
+    ) -> Result<Vec<BreakerKey>, BreakerKey> {
+        let blocking = keys.iter().find(|key| {
+            self.breakers.get_mut(key).is_some_and(|breaker| {
+                breaker.expire_probe(now);
+                !breaker.admits(object, now)
+            })
+        });
+        if let Some(key) = blocking {
+            return Err(key.clone());
+        }
+        let mut probed = Vec::new();
+        for key in keys {
+            if let Some(breaker) = self.breakers.get_mut(key)
+                && breaker.failure.is_some()
+            {
+                breaker.start_probe(Prober::Object(object.clone()), now);
+                probed.push(key.clone());
+            }
+        }
+        Ok(probed)
+    }
+
+    /// Whether a call of `account` may be granted: not while the one call is out that proves its credentials.
+    pub fn may_grant(&self, account: &AccountKey) -> bool {
+        let breaker = self.breakers.get(&BreakerKey::Credentials(account.clone()));
+        breaker.is_none_or(|breaker| breaker.failure.is_some() || !breaker.is_probed())
+    }
+
+    /// The object is about to call with these credentials: it proves them where no call has. `false` if another call is
+    /// doing that.
+    pub fn may_send(&mut self, account: &AccountKey, prober: &Prober, now: Instant) -> bool {
+        let Some(breaker) = self.breakers.get_mut(&BreakerKey::Credentials(account.clone())) else { return true };
+        breaker.expire_probe(now);
+        match (&breaker.state, &breaker.failure) {
+            (State::HalfOpen { probe: Some(probe) }, _) => probe.by == *prober,
+            (State::HalfOpen { probe: None }, None) => {
+                breaker.start_probe(prober.clone(), now);
+                true
+            }
+            (State::HalfOpen { probe: None } | State::Open { .. }, _) => false,
+        }
+    }
+
+    /// A call failed for the cause of this breaker: it opens. Returns whether it was closed, or unproven.
+    pub fn trip(&mut self, key: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) -> bool {
+        let is_lasting = matches!(key, BreakerKey::App(..) | BreakerKey::Quota(..));
+        let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
+        let is_new = breaker.failure.replace(failure).is_none();
+        if is_new || breaker.is_by(prober) {
+            breaker.last_probe = Some(now);
+            breaker.state = State::Open { next_probe: now + breaker.interval };
+            if is_lasting {
+                breaker.interval = (breaker.interval * 2).min(MAX_PROBE_INTERVAL);
+            }
+        }
+        is_new
+    }
+
+    /// A recorded status says that this breaker was open when the last process ended: one object probes it at once.
+    pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
+        let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
+        if breaker.failure.is_none() {
+            breaker.failure = Some(failure);
+            breaker.state = State::Open { next_probe: now };
+        }
+    }
+
+    /// A call has shown that the cause is gone. Returns whether all blocked objects may continue. One success shows one
+    /// free place of an app: a quota breaker with objects behind it lets the next one probe at once.
+    pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
+        if matches!(key, BreakerKey::Quota(..))
+            && has_blocked
+            && let Some(breaker) = self.breakers.get_mut(key)
+        {
+            breaker.state = State::Open { next_probe: now };
+            breaker.interval = PROBE_INTERVAL;
+            return false;
+        }
+        self.breakers.remove(key).is_some()
+    }
+
+    /// The answer to the probe said nothing about the cause (a time-out, throttling): the next one is due in a minute.
+    pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
+        let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
+        if breaker.failure.is_none() {
+            breaker.state = State::HalfOpen { probe: None };
+            return;
+        }
+        breaker.last_probe = Some(now);
+        breaker.state = State::Open { next_probe: now + PROBE_INTERVAL };
+    }
+
+    /// The prober has another result to wait for, or none: another object may probe.
+    pub fn release_probe(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
+        if let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) {
+            breaker.end_probe(now);
+        }
+    }
+
+    /// The service rejected credentials that may have been renewed meanwhile: no further call goes out before `prober`
+    /// has found out.
+    pub fn suspend(&mut self, account: &AccountKey, prober: &Prober, now: Instant) {
+        let key = BreakerKey::Credentials(account.clone());
+        let breaker = self.breakers.entry(key).or_insert_with(Breaker::unproven);
+        if breaker.failure.is_none() && !breaker.is_probed() {
+            breaker.start_probe(prober.clone(), now);
+        }
+    }
+
+    /// A forced reconcile: `object` is the next probe of those of its breakers that are open, as soon as one probe a
+    /// minute allows.
+    pub fn expedite(&mut self, keys: &[BreakerKey], object: &ObjectKey) {
+        for key in keys {
+            if let Some(breaker) = self.breakers.get_mut(key)
+                && let State::Open { next_probe } = &mut breaker.state
+            {
+                breaker.expedited = Some(object.clone());
+                if let Some(last) = breaker.last_probe {
+                    *next_probe = (*next_probe).min(last + PROBE_INTERVAL);
+                }
+            }
+        }
+    }
+
+    /// The breakers that are due for a probe, with the object that a forced reconcile put first. A breaker behind which
+    /// nothing waits closes when it is due, not before, or each new object would be a probe of its own; that of
+    /// credentials stays open until a call is accepted.
+    pub fn due_probes(
+        &mut self,
+        now: Instant,
+        is_waited_for: impl Fn(&BreakerKey) -> bool,
+    ) -> Vec<(BreakerKey, Option<ObjectKey>)> {
+        let mut due = Vec::new();
+        self.breakers.retain(|key, breaker| {
+            breaker.expire_probe(now);
+            let State::Open { next_probe } = breaker.state else { return true };
+            if next_probe > now {
+                return true;
+            }
+            if is_waited_for(key) {
+                due.push((key.clone(), breaker.expedited.take()));
+                return true;
+            }
+            matches!(key, BreakerKey::Credentials(_))
+        });
+        due
+    }
+
+    /// `object` probes this breaker.
+    pub fn start_probe(&mut self, key: &BreakerKey, object: &ObjectKey, now: Instant) {
+        if let Some(breaker) = self.breakers.get_mut(key) {
+            breaker.start_probe(Prober::Object(object.clone()), now);
+        }
+    }
+
+    /// When [`Breakers::due_probes`] has something to do next.
+    pub fn next_due(&self, is_waited_for: impl Fn(&BreakerKey) -> bool) -> Option<Instant> {
+        let waited_for = self.breakers.iter().filter(|(key, _)| is_waited_for(key));
+        waited_for.filter_map(|(_, breaker)| breaker.next_event()).min()
+    }
+
+    /// Removes the breakers of an account, which became another one or is gone.
+    pub fn remove_account(&mut self, account: &AccountKey) -> Vec<BreakerKey> {
+        self.breakers.extract_if(|key, _| key.account() == account).map(|(key, _)| key).collect()
+    }
+
+    /// Why the breaker blocks.
+    pub fn failure(&self, key: &BreakerKey) -> Option<&Explanation> {
+        self.breakers.get(key)?.failure.as_ref()
+    }
+
+    /// Whether a call has shown that the service accepts the credentials of this account, and none since that it does
+    /// not.
+    pub fn is_proven(&self, account: &AccountKey) -> bool {
+        !self.breakers.contains_key(&BreakerKey::Credentials(account.clone()))
+    }
+
+    /// The reasons of all open breakers.
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> {
+        self.breakers.values().filter_map(|breaker| breaker.failure.as_ref()).map(|failure| failure.reason)
+    }
+}
+
+impl Breaker {
+    fn unproven() -> Self {
+        let state = State::HalfOpen { probe: None };
+        Self { failure: None, state, last_probe: None, interval: PROBE_INTERVAL, expedited: None }
+    }
+
+    /// Whether `object` may pass: as the probe, or because one is due. Unproven credentials block nothing here; they
+    /// limit what is granted.
+    fn admits(&self, object: &ObjectKey, now: Instant) -> bool {
+        match &self.state {
+            _ if self.failure.is_none() => true,
+            State::Open { next_probe } => *next_probe <= now,
+            State::HalfOpen { probe: None } => true,
+            State::HalfOpen { .. } => self.is_probed_by(object),
+        }
+    }
+
+    fn start_probe(&mut self, by: Prober, now: Instant) {
+        if !self.is_by(&by) {
+            self.state = State::HalfOpen { probe: Some(Probe { by, timeout: now + PROBE_TIMEOUT }) };
+        }
+    }
+
+    fn end_probe(&mut self, now: Instant) {
+        self.state = match self.failure {
+            Some(_) => State::Open { next_probe: now },
+            None => State::HalfOpen { probe: None },
+        };
+    }
+
+    fn expire_probe(&mut self, now: Instant) {
+        if matches!(&self.state, State::HalfOpen { probe: Some(probe) } if probe.timeout <= now) {
+            self.end_probe(now);
+        }
+    }
+
+    fn is_probed(&self) -> bool {
+        matches!(self.state, State::HalfOpen { probe: Some(_) })
+    }
+
+    fn is_probed_by(&self, object: &ObjectKey) -> bool {
+        matches!(&self.state, State::HalfOpen { probe: Some(Probe { by: Prober::Object(by), .. }) } if by == object)
+    }
+
+    fn is_by(&self, prober: &Prober) -> bool {
+        matches!(&self.state, State::HalfOpen { probe: Some(probe) } if probe.by == *prober)
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open { next_probe } => Some(*next_probe),
+            State::HalfOpen { probe } => probe.as_ref().map(|probe| probe.timeout),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The order in which objects are served: by priority, namespaces in turn, first in, first out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::controller::keys::ObjectKey;
+use crate::decide::Priority;
+
+/// One of this many that are served comes from a lower priority, the lowest and the middle one in turn, so that no
+/// priority starves.
+const LOWER_PRIORITY_SHARE: u64 = 10;
+
+/// A place in a [`FairQueue`], which an object keeps while it is decided again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The turn of its namespace when the object left; it counts only if no other object of the namespace waits.
+    turn: u64,
+    /// The order within the namespace.
+    sequence: u64,
+}
+
+impl Position {
+    /// The last place: `sequence` is larger than any before.
+    pub fn last(sequence: u64) -> Self {
+        Self { turn: sequence, sequence }
+    }
+}
+
+/// Objects that wait for the same thing.
+#[derive(Debug, Default)]
+pub struct FairQueue {
+    levels: [Level; 3],
+    served: u64,
+    len: usize,
+}
+
+/// The objects of one priority.
+#[derive(Debug, Default)]
+struct Level {
+    namespaces: HashMap<Box<str>, Namespace>,
+    turns: BTreeMap<u64, Box<str>>,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    turn: u64,
+    keys: BTreeMap<u64, ObjectKey>,
+}
+
+impl FairQueue {
+    /// Adds an object that does not wait here yet.
+    pub fn insert(&mut self, key: ObjectKey, priority: Priority, position: Position) {
+        self.levels[priority as usize].insert(key, position);
+        self.len += 1;
+    }
+
+    /// Takes an object out; returns the position that it may come back to.
+    pub fn remove(&mut self, key: &ObjectKey, priority: Priority, position: Position) -> Position {
+        let turn = self.levels[priority as usize].remove(key, position.sequence);
+        self.len -= usize::from(turn.is_some());
+        Position { turn: turn.unwrap_or(position.turn), sequence: position.sequence }
+    }
+
+    /// Takes the next object; its namespace gets the turn `next_turn`, which is larger than any before.
+    pub fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {
+        self.served += 1;
+        let lower = self.served.is_multiple_of(LOWER_PRIORITY_SHARE);
+        let order: [usize; 3] = match (lower, (self.served / LOWER_PRIORITY_SHARE).is_multiple_of(2)) {
+            (false, _) => [2, 1, 0],
+            (true, false) => [0, 1, 2],
+            (true, true) => [1, 0, 2],
+        };
+        let key = order.into_iter().find_map(|level| self.levels[level].pop(next_turn))?;
+        self.len -= 1;
+        Some(key)
+    }
+
+    /// The number of objects.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no object waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All objects, higher priorities first, of each namespace the longest waiting first.
+    pub fn in_order(&self) -> Vec<ObjectKey> {
+        let levels = self.levels.iter().rev();
+        let namespaces = levels.flat_map(|level| level.turns.values().filter_map(|name| level.namespaces.get(name)));
+        namespaces.flat_map(|namespace| namespace.keys.values().cloned()).collect()
+    }
+
+    /// The number of objects of each priority, lowest first.
+    pub fn by_priority(&self) -> [usize; 3] {
+        self.levels.each_ref().map(|level| level.namespaces.values().map(|namespace| namespace.keys.len()).sum())
+    }
+}
+
+impl Level {
+    fn insert(&mut self, key: ObjectKey, position: Position) {
+        if let Some(namespace) = self.namespaces.get_mut(key.namespace()) {
+            namespace.keys.insert(position.sequence, key);
+            return;
+        }
+        let name: Box<str> = key.namespace().into();
+        self.turns.insert(position.turn, name.clone());
+        let keys = BTreeMap::from([(position.sequence, key)]);
+        self.namespaces.insert(name, Namespace { turn: position.turn, keys });
+    }
+
+    /// Returns the turn of the namespace, if the object waited here.
+    fn remove(&mut self, key: &ObjectKey, sequence: u64) -> Option<u64> {
+        let namespace = self.namespaces.get_mut(key.namespace())?;
+        namespace.keys.remove(&sequence)?;
+        let turn = namespace.turn;
+        if namespace.keys.is_empty() {
+            self.turns.remove(&turn);
+            self.namespaces.remove(key.namespace());
+        }
+        Some(turn)
+    }
+
+    fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {
+        let (_, name) = self.turns.pop_first()?;
+        let namespace = self.namespaces.get_mut(&name)?;
+        let (_, key) = namespace.keys.pop_first()?;
+        if namespace.keys.is_empty() {
+            self.namespaces.remove(&name);
+        } else {
+            namespace.turn = next_turn;
+            self.turns.insert(next_turn, name);
+        }
+        Some(key)
+    }
+}

@@ -1,0 +1,61 @@
+//! Late-arrival fences: no call for a group overtakes an earlier one that may still arrive.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::budget::LATE_ARRIVAL;
+use crate::decide::GroupKey;
+use crate::live::Call;
+use crate::resources::LiveMessageGroup;
+
+/// Until when no call for a group may be sent.
+#[derive(Debug)]
+pub struct LateArrivals {
+    /// When this process started, on the monotonic clock and on the wall clock.
+    started: Instant,
+    started_at: jiff::Timestamp,
+    until: HashMap<GroupKey, Instant>,
+}
+
+impl LateArrivals {
+    /// The fences of a process that starts now.
+    pub fn new(now: Instant, wall: jiff::Timestamp) -> Self {
+        Self { started: now, started_at: wall, until: HashMap::new() }
+    }
+
+    /// The answer to a call that changes this group was lost: the call may arrive within [`LATE_ARRIVAL`].
+    pub fn answer_lost(&mut self, group: GroupKey, now: Instant) {
+        self.until.retain(|_, until| *until > now);
+        self.until.insert(group, now + LATE_ARRIVAL);
+    }
+
+    /// How long `call`, made for `object`, has to wait; `None` if no earlier call can still arrive.
+    pub fn remaining(
+        &self,
+        group: Option<&GroupKey>,
+        object: &LiveMessageGroup,
+        call: &Call,
+        now: Instant,
+    ) -> Option<Duration> {
+        let lost = group.and_then(|group| self.until.get(group)).copied();
+        let predecessor = (self.is_older(object) && could_be_overtaken(object, call)).then_some(self.fenced_start());
+        lost.max(predecessor).filter(|until| *until > now).map(|until| until - now)
+    }
+
+    fn fenced_start(&self) -> Instant {
+        self.started + LATE_ARRIVAL
+    }
+
+    /// Whether the object existed before this process: an earlier process may have been killed during a call for it.
+    /// Creation timestamps are whole seconds, rounded down.
+    fn is_older(&self, object: &LiveMessageGroup) -> bool {
+        object.metadata.creation_timestamp.as_ref().is_none_or(|created| created.0 <= self.started_at)
+    }
+}
+
+/// Whether a call of an earlier process could undo `call` by arriving later: a create after a delete, or the change of
+/// an older generation after that of a newer one. Before the first edit every change is the same.
+fn could_be_overtaken(object: &LiveMessageGroup, call: &Call) -> bool {
+    let edited = object.metadata.generation.unwrap_or_default() > 1;
+    object.is_deleting() || (edited && matches!(call, Call::Modify(..)))
+}

@@ -1,0 +1,225 @@
+//! Objects come, change and go: watch events, lists, and responses to the operator's own writes.
+
+use std::time::Instant;
+
+use super::record::Record;
+use super::{ObjectState, RecordedState, Scheduler};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
+use crate::controller::pass::{Explanation, Pass};
+use crate::decide::{FailureDomain, GroupKey, Priority, triage};
+use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy};
+
+/// How the watch showed an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The number of the list that the event belongs to.
+    pub list: u64,
+    /// Whether it is an item of the list rather than a later change.
+    pub is_initial: bool,
+}
+
+/// An object for a worker.
+#[derive(Debug)]
+pub struct Work {
+    /// The object.
+    pub key: ObjectKey,
+    /// The priority in which it was served.
+    pub priority: Priority,
+    /// The pass that goes on, if one was interrupted.
+    pub pass: Option<Box<Pass>>,
+}
+
+impl Scheduler {
+    /// The watch showed this object.
+    pub fn observe(&mut self, key: &ObjectKey, object: &LiveMessageGroup, seen: Seen, now: Instant) {
+        let before = self.objects.get(key).map(|state| &state.record);
+        let is_new = before.is_none();
+        let record = Record::of(object, before, seen.list);
+        self.replace(key, record);
+        let lost = || self.has_lost_group(key).then_some(Priority::Retry);
+        let Some(priority) = triage(object).or_else(lost) else { return };
+        if priority == Priority::Change {
+            self.request_usage_for(key, object);
+        } else if is_new
+            && seen.is_initial
+            && !object.is_deleting()
+            && let Some(breaker) = self.restore_breaker(object, now)
+        {
+            // It was behind this breaker when the last process ended, and nothing changed since.
+            return self.queue.block(key, priority, Cause::Breaker(breaker));
+        }
+        self.queue.add(key, priority);
+    }
+
+    /// The watch showed an object that this version cannot read.
+    pub fn observe_unreadable(&mut self, key: &ObjectKey, uid: &str, generation: i64, list: u64) {
+        let before = self.objects.get(key).map(|state| &state.record);
+        let is_known = before.is_some_and(|before| &*before.uid == uid && before.generation == generation);
+        self.replace(key, Record::unreadable(uid, generation, list));
+        if !is_known {
+            self.queue.add(key, Priority::Change);
+        }
+    }
+
+    /// The operator read or wrote this object. Returns `false` and changes nothing if the watch has not shown an object
+    /// of this uid: one that is gone would own its group for ever.
+    pub fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
+        let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
+        if object.metadata.uid.as_deref() != Some(&*before.uid) {
+            return false;
+        }
+        let record = Record::of(object, Some(before), 0);
+        self.replace(key, record);
+        true
+    }
+
+    /// The object is gone. Returns its interrupted pass, whose effect may be recorded nowhere.
+    pub fn remove(&mut self, key: &ObjectKey, now: Instant) -> Option<Box<Pass>> {
+        self.queue.forget(key);
+        self.release_waits(key, now);
+        self.take_drift(key);
+        let pass = self.objects.get_mut(key).and_then(|state| state.pass.take());
+        self.detach(key);
+        pass
+    }
+
+    /// Removes the objects of `namespace` (`None`: all) that list number `list` did not contain: they were deleted while
+    /// there was no watch. Returns them with their interrupted passes.
+    pub fn remove_unseen(
+        &mut self,
+        namespace: Option<&str>,
+        list: u64,
+        now: Instant,
+    ) -> Vec<(ObjectKey, Option<Box<Pass>>)> {
+        let is_unseen = |(key, state): &(&ObjectKey, &ObjectState)| {
+            state.record.seen_in < list && namespace.is_none_or(|name| key.namespace() == name)
+        };
+        let gone: Vec<ObjectKey> = self.objects.iter().filter(is_unseen).map(|(key, _)| key.clone()).collect();
+        gone.into_iter().map(|key| (key.clone(), self.remove(&key, now))).collect()
+    }
+
+    /// A drift check contradicts what the status of this object recorded: it is looked at in the lowest priority.
+    pub fn mark_drift(&mut self, key: &ObjectKey, recorded: RecordedState) {
+        let Some(state) = self.objects.get_mut(key) else { return };
+        if state.drift.replace(recorded).is_none() {
+            self.drift_candidates += 1;
+        }
+        self.queue.add(key, Priority::Resync);
+    }
+
+    /// Takes the mark of a drift check; returns whether the status still records what was contradicted. If not, it was
+    /// written after another look, and the list is older.
+    pub(super) fn take_drift(&mut self, key: &ObjectKey) -> bool {
+        let Some(state) = self.objects.get_mut(key) else { return false };
+        let Some(contradicted) = state.drift.take() else { return false };
+        let is_current = state.record.fingerprint.state == contradicted;
+        self.drift_candidates -= 1;
+        is_current
+    }
+
+    /// The next object for a worker.
+    pub fn next(&mut self) -> Option<Work> {
+        let (key, priority) = self.queue.pop()?;
+        Some(self.work(key, priority))
+    }
+
+    /// Whether an object waits for a worker.
+    pub fn has_ready(&self) -> bool {
+        self.queue.has_ready()
+    }
+
+    pub(super) fn work(&mut self, key: ObjectKey, priority: Priority) -> Work {
+        let pass = self.objects.get_mut(&key).and_then(|state| state.pass.take());
+        Work { key, priority, pass }
+    }
+
+    /// Puts a record in the place of the object's former one.
+    fn replace(&mut self, key: &ObjectKey, record: Record) {
+        let former = self.objects.get(key).map(|state| state.record.clone());
+        *self.summaries.entry(record.summary).or_default() += 1;
+        self.enter_app(key, &record);
+        match self.objects.get_mut(key) {
+            Some(state) => state.record = record.clone(),
+            None => {
+                let (pass, probes, reservation, drift) = (None, Vec::new(), None, None);
+                let state = ObjectState { record: record.clone(), pass, probes, reservation, drift };
+                self.objects.insert(key.clone(), state);
+            }
+        }
+        if let Some(former) = &former {
+            self.forget_summary(former);
+            self.leave_app(key, former, Some(&record));
+            if former.group != record.group {
+                self.leave_group(key, former.group.as_ref());
+            }
+        }
+        self.enter_group(key, record.group.as_ref());
+    }
+
+    /// Removes every trace of the object.
+    fn detach(&mut self, key: &ObjectKey) {
+        let Some(ObjectState { record, .. }) = self.objects.remove(key) else { return };
+        self.forget_summary(&record);
+        self.leave_app(key, &record, None);
+        self.leave_group(key, record.group.as_ref());
+    }
+
+    fn forget_summary(&mut self, record: &Record) {
+        if let Some(count) = self.summaries.get_mut(&record.summary) {
+            *count -= 1;
+            if *count == 0 {
+                self.summaries.remove(&record.summary);
+            }
+        }
+    }
+
+    fn enter_app(&mut self, key: &ObjectKey, record: &Record) {
+        if let Some(app) = app_of(record) {
+            self.apps.entry(app).or_default().objects.insert(key.clone());
+        }
+    }
+
+    fn leave_app(&mut self, key: &ObjectKey, record: &Record, next: Option<&Record>) {
+        let Some(app) = app_of(record) else { return };
+        if next.and_then(app_of).as_ref() != Some(&app)
+            && let Some(state) = self.apps.get_mut(&app)
+        {
+            state.objects.remove(key);
+        }
+    }
+
+    /// An object that may need a create lets its app be counted while it waits for its turn.
+    fn request_usage_for(&mut self, key: &ObjectKey, object: &LiveMessageGroup) {
+        let Some(record) = self.objects.get(key).map(|state| &state.record) else { return };
+        let may_create = !record.is_proven
+            && !record.is_deleting
+            && !object.is_paused()
+            && object.management_policy() != ManagementPolicy::Observe;
+        if may_create
+            && let Some(app) = app_of(record)
+            && self.apps.get(&app).is_some_and(super::AppState::needs_count)
+        {
+            self.request_usage(&app, super::UsageQuery::Count);
+        }
+    }
+
+    /// Opens the breaker that the recorded status of an unchanged object names. The quota of an app is not restored: the
+    /// app is counted before anything is created.
+    fn restore_breaker(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<BreakerKey> {
+        let (reason, ready) = (object.ready_reason()?, object.condition(ConditionType::Ready)?);
+        let domain = FailureDomain::recorded_in(object).filter(|domain| *domain != FailureDomain::Quota)?;
+        let group = GroupKey::of(object)?;
+        let app = AppKey::new(&AccountKey::of(object), &group.app_id);
+        let breaker = BreakerKey::new(domain, app, object.spec.data_center.map(|center| center.as_str()));
+        let failure = object.status.as_ref().and_then(|status| status.last_failure.clone());
+        let failure = Explanation { reason, message: ready.message.clone(), failure };
+        self.breakers.restore(&breaker, failure, now);
+        self.queue.wakeups.timer = true;
+        Some(breaker)
+    }
+}
+
+/// The app that the spec of a recorded object names.
+pub(super) fn app_of(record: &Record) -> Option<AppKey> {
+    Some(AppKey::new(&record.account, &record.group.as_ref()?.app_id))
+}

@@ -1,0 +1,131 @@
+//! Which of the objects that name one group owns it.
+
+use std::sync::Arc;
+
+use super::record::Record;
+use super::{ObjectState, Scheduler};
+use crate::controller::keys::{Cause, GroupKey, ObjectKey};
+use crate::decide::{Claim, Holder, Priority, holder};
+
+/// The objects that name one group.
+#[derive(Debug, Default)]
+pub struct Group {
+    members: Vec<ObjectKey>,
+    owner: Option<ObjectKey>,
+    /// Whether the status of the owner records an origin.
+    is_recorded: bool,
+}
+
+impl Group {
+    /// The objects that name the group.
+    pub fn members(&self) -> &[ObjectKey] {
+        &self.members
+    }
+}
+
+impl Scheduler {
+    /// Another object that names this one's group: its owner; for an object that is being deleted, the object that
+    /// would take the group over.
+    pub fn other_claimant(&self, key: &ObjectKey) -> Option<Holder> {
+        let record = self.record(key)?;
+        let group = self.groups.get(record.group.as_ref()?)?;
+        if group.members.len() < 2 || record.observes {
+            return None;
+        }
+        let other = if record.is_deleting { self.heir(key, group)? } else { group.owner.as_ref()? };
+        (other != key).then(|| Holder { name: other.to_string() })
+    }
+
+    /// Whether another object owns this one's group and its status does not say so. A refused object has nothing to
+    /// lose as long as the owner has not succeeded either: both would only take turns in being refused.
+    pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
+        let Some(record) = self.record(key) else { return false };
+        if record.is_deleting || record.is_conflict || record.observes {
+            return false;
+        }
+        let group = record.group.as_ref().and_then(|group| self.groups.get(group));
+        group.is_some_and(|group| {
+            group.owner.as_ref().is_some_and(|owner| owner != key) && (group.is_recorded || !record.is_refused)
+        })
+    }
+
+    /// Claims the group of an object whose call is about to be sent. `false` if another object owns it.
+    pub(super) fn claim(&mut self, key: &ObjectKey) -> bool {
+        if self.other_claimant(key).is_some() {
+            return false;
+        }
+        let observes = self.record(key).is_some_and(|record| record.observes);
+        self.set_in_flight(key, !observes);
+        true
+    }
+
+    /// Whether a call of the object is out, or its effect is not recorded yet.
+    pub(super) fn set_in_flight(&mut self, key: &ObjectKey, in_flight: bool) {
+        let Some(state) = self.objects.get_mut(key) else { return };
+        if std::mem::replace(&mut state.record.in_flight, in_flight) != in_flight {
+            let group = state.record.group.clone();
+            self.settle_owner(group.as_ref());
+        }
+    }
+
+    pub(super) fn enter_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupKey>>) {
+        let Some(group) = group else { return };
+        let members = &mut self.groups.entry(Arc::clone(group)).or_default().members;
+        if !members.contains(key) {
+            members.push(key.clone());
+        }
+        self.settle_owner(Some(group));
+    }
+
+    pub(super) fn leave_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupKey>>) {
+        let Some(group) = group else { return };
+        if let Some(state) = self.groups.get_mut(group) {
+            state.members.retain(|member| member != key);
+        }
+        self.settle_owner(Some(group));
+        if self.groups.get(group).is_some_and(|state| state.members.is_empty()) {
+            self.groups.remove(group);
+        }
+    }
+
+    /// Finds the owner of a group anew. If it is another one, the objects that wait for it are decided again, and those
+    /// whose status does not say yet that they lost the group.
+    fn settle_owner(&mut self, group: Option<&Arc<GroupKey>>) {
+        let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
+        let key = Arc::clone(key);
+        let rivals: Vec<&ObjectKey> =
+            state.members.iter().filter(|member| self.record(member).is_some_and(Record::is_rival)).collect();
+        let claims: Vec<Claim<'_>> = rivals.iter().filter_map(|rival| Some(self.record(rival)?.claim())).collect();
+        let owner = holder(&claims).map(|index| rivals[index].clone());
+        let is_recorded = owner.as_ref().and_then(|owner| self.record(owner)).is_some_and(|record| record.has_origin);
+        let (is_other, is_news) = (owner != state.owner, is_recorded != state.is_recorded);
+        let mut members = if is_other || is_news { state.members.clone() } else { Vec::new() };
+        members.retain(|member| owner.as_ref() != Some(member));
+        if let Some(state) = self.groups.get_mut(&key) {
+            (state.owner, state.is_recorded) = (owner, is_recorded);
+        }
+        if is_other {
+            self.queue.unblock(&Cause::Owner(Arc::clone(&key)), usize::MAX);
+        }
+        for member in members {
+            let in_conflict = is_other && self.record(&member).is_some_and(|record| record.is_conflict);
+            if in_conflict || self.has_lost_group(&member) {
+                self.queue.wake(&member, Priority::Change);
+            }
+        }
+    }
+
+    /// Of the other members, the one that would own the group without this object.
+    fn heir<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
+        let is_heir = |record: &Record| !record.observes && !record.is_deleting;
+        let heirs: Vec<&ObjectKey> =
+            group.members.iter().filter(|member| *member != key && self.record(member).is_some_and(is_heir)).collect();
+        let claims: Vec<Claim<'_>> = heirs.iter().filter_map(|heir| Some(self.record(heir)?.claim())).collect();
+        // If all were refused, none owns it yet: any of them may be the next.
+        heirs.get(holder(&claims).unwrap_or_default()).copied()
+    }
+
+    pub(super) fn record(&self, key: &ObjectKey) -> Option<&Record> {
+        self.objects.get(key).map(|ObjectState { record, .. }| record)
+    }
+}

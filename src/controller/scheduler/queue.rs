@@ -1,0 +1,380 @@
+//! The work queue: the only place where an object waits. One entry per object, never two workers on one object.
+//!
+//! An entry waits for a worker, for a time, for a permit of a budget, or for a [`Cause`]; or a worker has it. Wherever
+//! several objects wait for the same thing, the order is that of [`FairQueue`]. Pure: the caller passes the time.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use super::fair_queue::{FairQueue, Position};
+use crate::controller::keys::{BudgetKey, Cause, ObjectKey, Requeue};
+use crate::decide::Priority;
+
+/// What several objects can wait for together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Wait {
+    Permit(BudgetKey),
+    Cause(Cause),
+}
+
+/// The position of an object that left a wait to be decided again. It returns there if it waits for the same thing in
+/// the same priority.
+#[derive(Debug, Clone)]
+struct Kept {
+    on: Wait,
+    priority: Priority,
+    position: Position,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waits for a worker.
+    Ready { position: Position, kept: Option<Kept> },
+    /// Waits for a time.
+    Delayed { until: Instant },
+    /// Waits for a permit, or for a cause to go away; a blocked object may have a deadline.
+    Waiting { on: Wait, position: Position, deadline: Option<Instant> },
+    /// A worker has it. `dirty`: it changed meanwhile and is to be decided again.
+    Active { dirty: Option<Priority>, kept: Option<Kept> },
+}
+
+#[derive(Debug)]
+struct Entry {
+    priority: Priority,
+    state: State,
+}
+
+/// What became possible since the shell asked last: which of its tasks to notify.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wakeups {
+    /// An object waits for a worker.
+    pub workers: bool,
+    /// Objects wait for permits of these budgets, or may be granted one again.
+    pub budgets: Vec<BudgetKey>,
+    /// The next deadline may be an earlier one.
+    pub timer: bool,
+    /// An object waits for an account, or the state of an account's credentials changed.
+    pub accounts: bool,
+    /// The usage of an app is requested.
+    pub usage: bool,
+}
+
+/// The number of objects in each state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depths {
+    /// Waiting for a worker, by priority, lowest first.
+    pub ready: [usize; 3],
+    /// Waiting for a time.
+    pub delayed: usize,
+    /// Waiting for a cause to go away.
+    pub blocked: usize,
+    /// Waiting for a permit, by budget.
+    pub permits: Vec<(BudgetKey, usize)>,
+    /// In the hands of a worker.
+    pub active: usize,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Queue {
+    entries: HashMap<ObjectKey, Entry>,
+    ready: FairQueue,
+    waiting: HashMap<Wait, FairQueue>,
+    /// Of delayed and of blocked objects.
+    deadlines: BTreeSet<(Instant, ObjectKey)>,
+    delayed: usize,
+    sequence: u64,
+    /// What the shell has to be told.
+    pub wakeups: Wakeups,
+}
+
+impl Queue {
+    /// The object has work. [`Priority::Change`] ends a delay or a block and marks an active object dirty; a lower
+    /// priority does not, because the object's own retry is scheduled. An object that waits for a permit is decided
+    /// again in any case: it may not need the call any more.
+    pub fn add(&mut self, key: &ObjectKey, priority: Priority) {
+        let urgent = match self.entries.get(key).map(|entry| &entry.state) {
+            Some(State::Waiting { on: Wait::Permit(_), .. } | State::Ready { .. }) | None => true,
+            Some(State::Delayed { .. } | State::Waiting { .. } | State::Active { .. }) => priority == Priority::Change,
+        };
+        if urgent {
+            self.wake(key, priority);
+        }
+    }
+
+    /// The object is decided again as soon as a worker is free, whatever it waits for.
+    pub fn wake(&mut self, key: &ObjectKey, priority: Priority) {
+        self.wakeups.workers = true;
+        let Some(entry) = self.entries.get_mut(key) else {
+            return self.make_ready(key.clone(), priority, None);
+        };
+        if let State::Active { dirty, .. } = &mut entry.state {
+            *dirty = Some(dirty.map_or(priority, |before| before.max(priority)));
+            return;
+        }
+        if matches!(entry.state, State::Ready { .. }) && priority <= entry.priority {
+            return;
+        }
+        let priority = priority.max(entry.priority);
+        let kept = self.detach(key);
+        self.make_ready(key.clone(), priority, kept);
+    }
+
+    /// Puts an object that is not in the queue straight behind `cause`.
+    pub fn block(&mut self, key: &ObjectKey, priority: Priority, cause: Cause) {
+        if !self.entries.contains_key(key) {
+            self.wait(key, priority, Wait::Cause(cause), None, None);
+        }
+    }
+
+    /// The next object for a worker; it is active until [`Queue::finish`].
+    pub fn pop(&mut self) -> Option<(ObjectKey, Priority)> {
+        let turn = self.next_sequence();
+        let key = self.ready.pop(turn)?;
+        let entry = self.entries.get_mut(&key)?;
+        let kept = if let State::Ready { kept, .. } = &mut entry.state { kept.take() } else { None };
+        entry.state = State::Active { dirty: None, kept };
+        Some((key, entry.priority))
+    }
+
+    /// The next object that waits for a permit of `budget`; it is active until [`Queue::finish`].
+    pub fn grant(&mut self, budget: &BudgetKey) -> Option<(ObjectKey, Priority)> {
+        let key = self.pop_waiting(&Wait::Permit(budget.clone()))?;
+        let entry = self.entries.get_mut(&key)?;
+        entry.state = State::Active { dirty: None, kept: None };
+        Some((key, entry.priority))
+    }
+
+    /// A worker is done with an active object. If it changed meanwhile, it is decided again first.
+    pub fn finish(&mut self, key: &ObjectKey, priority: Priority, requeue: &Requeue, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let State::Active { dirty, kept } = &mut entry.state else { return };
+        let (dirty, kept) = (dirty.take(), kept.take());
+        if let Some(dirty) = dirty {
+            // An unfinished pass does not fall to a lower priority because something less urgent woke the object.
+            let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
+            let kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
+            return self.make_ready(key.clone(), priority, kept);
+        }
+        match requeue {
+            Requeue::Done => drop(self.entries.remove(key)),
+            Requeue::After(delay) => {
+                let until = now + *delay;
+                self.entries.insert(key.clone(), Entry { priority, state: State::Delayed { until } });
+                self.delayed += 1;
+                self.set_deadline(key, until);
+            }
+            Requeue::Permit(budget) => self.wait(key, priority, Wait::Permit(budget.clone()), None, kept),
+            Requeue::Blocked { on, deadline } => {
+                self.wait(key, priority, Wait::Cause(on.clone()), *deadline, kept);
+            }
+        }
+    }
+
+    /// Lets up to `count` of the objects that are blocked on `cause` be decided again; returns them in order.
+    pub fn unblock(&mut self, cause: &Cause, count: usize) -> Vec<ObjectKey> {
+        let on = Wait::Cause(cause.clone());
+        let mut released = Vec::new();
+        while released.len() < count
+            && let Some(key) = self.pop_waiting(&on)
+        {
+            let Some(entry) = self.entries.remove(&key) else { break };
+            if let State::Waiting { deadline: Some(deadline), .. } = entry.state {
+                self.deadlines.remove(&(deadline, key.clone()));
+            }
+            self.make_ready(key.clone(), entry.priority, None);
+            released.push(key);
+        }
+        released
+    }
+
+    /// The same for one object, if it is blocked on `cause`.
+    pub fn unblock_object(&mut self, cause: &Cause, key: &ObjectKey) -> bool {
+        let blocked = self.is_blocked(key, cause);
+        if blocked {
+            let priority = self.entries.get(key).map_or(Priority::Retry, |entry| entry.priority);
+            self.wake(key, priority);
+        }
+        blocked
+    }
+
+    /// Lets every object be decided again that waits for a permit of a budget of which `concerns` is true.
+    pub fn recheck(&mut self, concerns: impl Fn(&BudgetKey) -> bool) {
+        let waits = self.waiting.keys().filter(|wait| matches!(wait, Wait::Permit(budget) if concerns(budget)));
+        for wait in waits.cloned().collect::<Vec<_>>() {
+            for key in self.in_order(&wait) {
+                let priority = self.entries.get(&key).map_or(Priority::Retry, |entry| entry.priority);
+                self.wake(&key, priority);
+            }
+        }
+    }
+
+    /// Lets the objects be decided again whose time or deadline has come.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((until, key)) = self.deadlines.first().cloned()
+            && until <= now
+        {
+            let priority = self.entries.get(&key).map_or(Priority::Retry, |entry| entry.priority);
+            let kept = self.detach(&key);
+            self.make_ready(key, priority, kept);
+        }
+    }
+
+    /// When [`Queue::expire`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(until, _)| *until)
+    }
+
+    /// Removes an object. An active one ends with its worker, which finds that it is gone.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        if self.entries.get(key).is_some_and(|entry| !matches!(entry.state, State::Active { .. })) {
+            self.detach(key);
+            self.entries.remove(key);
+        }
+    }
+
+    /// A worker is done with an active object that is gone.
+    pub fn finish_forgotten(&mut self, key: &ObjectKey) {
+        if self.entries.get(key).is_some_and(|entry| matches!(entry.state, State::Active { .. })) {
+            self.entries.remove(key);
+        }
+    }
+
+    /// Whether the object is blocked on `cause`.
+    pub fn is_blocked(&self, key: &ObjectKey, cause: &Cause) -> bool {
+        let state = self.entries.get(key).map(|entry| &entry.state);
+        matches!(state, Some(State::Waiting { on: Wait::Cause(on), .. }) if on == cause)
+    }
+
+    /// The cause that an active object was blocked on before it was woken.
+    pub fn blocked_before(&self, key: &ObjectKey) -> Option<&Cause> {
+        match &self.entries.get(key)?.state {
+            State::Active { kept: Some(Kept { on: Wait::Cause(cause), .. }), .. } => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// The number of objects that are blocked on `cause`.
+    pub fn blocked(&self, cause: &Cause) -> usize {
+        self.waiting.get(&Wait::Cause(cause.clone())).map_or(0, FairQueue::len)
+    }
+
+    /// The number of objects that wait for a permit of `budget`.
+    pub fn awaiting_permit(&self, budget: &BudgetKey) -> usize {
+        self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
+    }
+
+    /// The number of objects that wait for a time.
+    pub fn delayed(&self) -> usize {
+        self.delayed
+    }
+
+    /// Whether an object waits for a worker.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The number of objects in each state.
+    pub fn depths(&self) -> Depths {
+        let (mut permits, mut blocked) = (Vec::new(), 0);
+        for (wait, objects) in &self.waiting {
+            match wait {
+                Wait::Permit(budget) => permits.push((budget.clone(), objects.len())),
+                Wait::Cause(_) => blocked += objects.len(),
+            }
+        }
+        let waiting = permits.iter().map(|(_, count)| count).sum::<usize>() + blocked;
+        let active = self.entries.len().saturating_sub(self.ready.len() + self.delayed + waiting);
+        Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active }
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    fn set_deadline(&mut self, key: &ObjectKey, until: Instant) {
+        self.wakeups.timer |= self.deadlines.first().is_none_or(|(first, _)| until < *first);
+        self.deadlines.insert((until, key.clone()));
+    }
+
+    fn make_ready(&mut self, key: ObjectKey, priority: Priority, kept: Option<Kept>) {
+        let position = Position::last(self.next_sequence());
+        self.wakeups.workers = true;
+        self.ready.insert(key.clone(), priority, position);
+        self.entries.insert(key, Entry { priority, state: State::Ready { position, kept } });
+    }
+
+    fn wait(&mut self, key: &ObjectKey, priority: Priority, on: Wait, deadline: Option<Instant>, kept: Option<Kept>) {
+        let last = Position::last(self.next_sequence());
+        let kept = kept.filter(|kept| kept.on == on && kept.priority == priority);
+        let position = kept.map_or(last, |kept| kept.position);
+        match &on {
+            Wait::Permit(budget) => self.wakeups.budgets.push(budget.clone()),
+            Wait::Cause(Cause::Account(_)) => self.wakeups.accounts = true,
+            // A probe becomes due only while an object is blocked.
+            Wait::Cause(Cause::Breaker(_)) => self.wakeups.timer = true,
+            Wait::Cause(Cause::Owner(_) | Cause::Quota(_)) => {}
+        }
+        self.waiting.entry(on.clone()).or_default().insert(key.clone(), priority, position);
+        if let Some(deadline) = deadline {
+            self.set_deadline(key, deadline);
+        }
+        self.entries.insert(key.clone(), Entry { priority, state: State::Waiting { on, position, deadline } });
+    }
+
+    fn pop_waiting(&mut self, wait: &Wait) -> Option<ObjectKey> {
+        let turn = self.next_sequence();
+        let objects = self.waiting.get_mut(wait)?;
+        let key = objects.pop(turn);
+        if objects.is_empty() {
+            self.waiting.remove(wait);
+        }
+        key
+    }
+
+    /// Takes an object out of whatever it waits in, and leaves its entry to the caller. Returns its position.
+    fn detach(&mut self, key: &ObjectKey) -> Option<Kept> {
+        let Entry { priority, state } = self.entries.get_mut(key)?;
+        let priority = *priority;
+        match state {
+            State::Ready { position, kept } => {
+                self.ready.remove(key, priority, *position);
+                kept.take()
+            }
+            State::Delayed { until } => {
+                self.deadlines.remove(&(*until, key.clone()));
+                self.delayed -= 1;
+                None
+            }
+            State::Waiting { on, position, deadline } => {
+                if let Some(deadline) = deadline {
+                    self.deadlines.remove(&(*deadline, key.clone()));
+                }
+                let objects = self.waiting.get_mut(on)?;
+                let position = objects.remove(key, priority, *position);
+                if objects.is_empty() {
+                    self.waiting.remove(on);
+                }
+                Some(Kept { on: on.clone(), priority, position })
+            }
+            State::Active { .. } => None,
+        }
+    }
+
+    /// The objects of a wait in the order in which they would be served without the share of lower priorities.
+    fn in_order(&self, wait: &Wait) -> Vec<ObjectKey> {
+        self.waiting.get(wait).map_or_else(Vec::new, FairQueue::in_order)
+    }
+}
+
+fn wait_of(requeue: &Requeue) -> Option<Wait> {
+    match requeue {
+        Requeue::Permit(budget) => Some(Wait::Permit(budget.clone())),
+        Requeue::Blocked { on, .. } => Some(Wait::Cause(on.clone())),
+        Requeue::Done | Requeue::After(_) => None,
+    }
+}

@@ -1,0 +1,230 @@
+//! What is kept of every object: a small record, never its spec.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use crate::controller::keys::AccountKey;
+use crate::decide::{Claim, GroupKey, MUTABLE, is_refused, recorded_group};
+use crate::live::GroupSnapshot;
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason};
+
+/// What the operator knows of an object that it is not working on.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.creationTimestamp` in seconds since 1970.
+    pub created: i64,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The group that the spec names; `None` if the object cannot be read or names none.
+    pub group: Option<Arc<GroupKey>>,
+    /// The account that the spec names.
+    pub account: AccountKey,
+    /// The status records an origin for this very group.
+    pub has_origin: bool,
+    /// The status records an origin or a create intent for this very group.
+    pub is_proven: bool,
+    /// The status records neither, and the object's own last answer was a refusal.
+    pub is_refused: bool,
+    /// A call is out, or its effect is not recorded yet.
+    pub in_flight: bool,
+    /// The object only observes: it neither owns a group nor conflicts.
+    pub observes: bool,
+    /// The object is being deleted.
+    pub is_deleting: bool,
+    /// The status says `Conflict`.
+    pub is_conflict: bool,
+    /// What a list of the app's groups is compared with.
+    pub fingerprint: Fingerprint,
+    /// What metrics count.
+    pub summary: ConditionSummary,
+    /// The number of the list that last contained the object.
+    pub seen_in: u64,
+}
+
+impl Record {
+    /// The record of an object as read now; `before` is the record that it replaces.
+    pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64) -> Self {
+        let metadata = &object.metadata;
+        let group = GroupKey::of(object);
+        let is_same = group.is_some() && recorded_group(object) == group;
+        // Released, whatever other finalizer keeps it: the operator does nothing more for it.
+        let is_released = object.is_deleting() && !object.has_finalizer();
+        let has_origin = is_same && !is_released && object.origin().is_some();
+        let has_intent = is_same && !is_released && object.create_intent().is_some();
+        let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let seen_in = list.max(before.map_or(0, |before| before.seen_in));
+        // Nothing is inherited from another object of that name, or from another group.
+        let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
+        Self {
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+            generation: metadata.generation.unwrap_or_default(),
+            has_origin,
+            is_proven: has_origin || has_intent,
+            is_refused: is_refused(object, before.is_some_and(|before| before.is_refused)) || object.is_deleting(),
+            in_flight: before.is_some_and(|before| before.in_flight),
+            observes: object.management_policy() == ManagementPolicy::Observe,
+            is_deleting: object.is_deleting(),
+            is_conflict: object.ready_reason() == Some(Reason::Conflict),
+            fingerprint: Fingerprint::of(object, is_same),
+            summary: ConditionSummary::of(object),
+            group: before.and_then(|before| before.group.clone()).or_else(|| group.map(Arc::new)),
+            account: AccountKey::of(object),
+            seen_in,
+            uid,
+        }
+    }
+
+    /// The record of an object that this version cannot read.
+    pub fn unreadable(uid: &str, generation: i64, list: u64) -> Self {
+        Self {
+            uid: uid.into(),
+            created: 0,
+            generation,
+            group: None,
+            account: AccountKey::Operator,
+            has_origin: false,
+            is_proven: false,
+            is_refused: true,
+            in_flight: false,
+            observes: false,
+            is_deleting: false,
+            is_conflict: false,
+            fingerprint: Fingerprint::default(),
+            summary: ConditionSummary::unreadable(),
+            seen_in: list,
+        }
+    }
+
+    /// The object's claim to its group.
+    pub fn claim(&self) -> Claim<'_> {
+        Claim {
+            created: self.created,
+            uid: &self.uid,
+            in_flight: self.in_flight,
+            proven: self.is_proven,
+            refused: self.is_refused,
+        }
+    }
+
+    /// Whether the object competes for its group.
+    pub fn is_rival(&self) -> bool {
+        // A call that was sent before a switch to Observe still counts until its effect is recorded.
+        !self.observes || self.in_flight
+    }
+}
+
+/// What the status records of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordedState {
+    /// Nothing that a list could contradict: the object has work to do.
+    #[default]
+    None,
+    /// The group is live.
+    Live,
+    /// The group is deleted or does not exist.
+    Gone,
+}
+
+/// What is kept of a spec to compare it with a listed group: hashes of the mutable fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fingerprint {
+    /// What the status records of the group.
+    pub state: RecordedState,
+    /// `spec.dataCenter`.
+    pub data_center: Option<&'static str>,
+    info: Option<u64>,
+    administrators: Option<u64>,
+    /// Whether the Live API ignored the last change of each mutable field, so that the group differs from the spec.
+    ignored_fields: [bool; 2],
+}
+
+impl Fingerprint {
+    /// The fingerprint of an object; `is_recorded` if its status describes the group that its spec names.
+    pub fn of(object: &LiveMessageGroup, is_recorded: bool) -> Self {
+        let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
+        let state = match object.ready_reason() {
+            _ if !is_recorded || object.is_paused() || object.is_deleting() => RecordedState::None,
+            Some(Reason::GroupDeleted | Reason::GroupNotFound) => RecordedState::Gone,
+            _ if ready == Some(ConditionStatus::True) => RecordedState::Live,
+            _ => RecordedState::None,
+        };
+        let is_managed = object.management_policy() == ManagementPolicy::Manage;
+        let info = object.spec.group_info.as_ref().filter(|_| is_managed);
+        let administrators = object.spec.administrators.as_ref().filter(|_| is_managed);
+        Self {
+            state,
+            data_center: object.spec.data_center.map(|center| center.as_str()),
+            info: info.map(|info| hash_of(&[info.as_str()])),
+            administrators: administrators.map(|list| hash_of_set(list)),
+            ignored_fields: MUTABLE.map(|field| is_managed && object.is_ignored(field)),
+        }
+    }
+
+    /// Whether a listed group contradicts the record.
+    pub fn is_contradicted_by(&self, group: &GroupSnapshot) -> bool {
+        match self.state {
+            RecordedState::None => false,
+            RecordedState::Gone => !group.deleted,
+            RecordedState::Live => {
+                let info = self.info.is_some_and(|info| info != hash_of(&[group.group_info.as_str()]));
+                let list = self.administrators.is_some_and(|list| list != hash_of_set(&group.administrators));
+                // An ignored change may have been applied late, or by another client.
+                group.deleted || [info, list] != self.ignored_fields
+            }
+        }
+    }
+}
+
+fn hash_of(parts: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn hash_of_set(list: &[String]) -> u64 {
+    let mut list: Vec<&str> = list.iter().map(String::as_str).collect();
+    list.sort_unstable();
+    list.dedup();
+    hash_of(&list)
+}
+
+/// The conditions that are counted besides `Ready`, each with the status that is counted.
+pub const COUNTED: [(ConditionType, ConditionStatus); 5] = [
+    (ConditionType::Reconciling, ConditionStatus::True),
+    (ConditionType::Stalled, ConditionStatus::True),
+    (ConditionType::Degraded, ConditionStatus::True),
+    (ConditionType::Paused, ConditionStatus::True),
+    (ConditionType::InSync, ConditionStatus::False),
+];
+
+/// The conditions of an object in a few bytes, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConditionSummary {
+    /// The status of `Ready`.
+    pub ready: ConditionStatus,
+    /// The reason of `Ready`; `None` for one of another version.
+    pub reason: Option<Reason>,
+    /// Which of [`COUNTED`] the object has.
+    pub counted: [bool; COUNTED.len()],
+}
+
+impl ConditionSummary {
+    /// The summary of an object.
+    pub fn of(object: &LiveMessageGroup) -> Self {
+        let status = |kind| object.condition(kind).map(ConditionStatus::of);
+        let ready = object.condition(ConditionType::Ready);
+        Self {
+            ready: status(ConditionType::Ready).unwrap_or(ConditionStatus::Unknown),
+            reason: ready.map_or(Some(Reason::Pending), |ready| ready.reason.parse().ok()),
+            counted: COUNTED.map(|(kind, counted)| status(kind) == Some(counted)),
+        }
+    }
+
+    /// The summary of an object that cannot be read: what its status is going to be.
+    pub fn unreadable() -> Self {
+        let counted = COUNTED.map(|(kind, _)| kind == ConditionType::Stalled);
+        Self { ready: ConditionStatus::False, reason: Some(Reason::InvalidSpec), counted }
+    }
+}

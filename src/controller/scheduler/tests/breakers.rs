@@ -1,0 +1,361 @@
+use super::*;
+use crate::controller::scheduler::breakers::{BreakerEffect, PROBE_INTERVAL, effect_of};
+use crate::live::ErrorClass;
+
+fn app() -> AppKey {
+    AppKey::new(&AccountKey::Operator, "demo")
+}
+
+fn permission(operation: Operation) -> BreakerKey {
+    BreakerKey::Permission(app(), operation)
+}
+
+/// A world in which these objects were observed and are active, each with a group of its own.
+fn world_of(names: &[&str]) -> (World, Vec<LiveMessageGroup>) {
+    let mut world = World::new(10_000);
+    let objects: Vec<LiveMessageGroup> = names.iter().map(|name| single(name)).collect();
+    objects.iter().for_each(|object| world.observe(object));
+    world.scheduler.usage_known(&app(), 0, None);
+    assert_eq!(world.served().len(), names.len());
+    (world, objects)
+}
+
+fn blocked_on(world: &mut World, object: &LiveMessageGroup, call: &Call) -> Option<Cause> {
+    match world.preflight(object, call, false) {
+        Preflight::Blocked(Blocked { on, .. }) => Some(on),
+        _ => None,
+    }
+}
+
+/// Lets each probe fail that is due within `time`; returns when, in minutes.
+fn probe_minutes(
+    world: &mut World,
+    breaker: &BreakerKey,
+    call: fn(&LiveMessageGroup) -> Call,
+    minutes: u64,
+) -> Vec<u64> {
+    let mut probes = Vec::new();
+    for second in 1..=minutes * 60 {
+        for name in world.later(Duration::from_secs(1)).served() {
+            let object = single(&name);
+            assert!(world.is_cleared(&object, &call(&object)), "the probe is admitted");
+            probes.push(second / 60);
+            world.trip(&name, breaker, Reason::NotAuthorized);
+        }
+    }
+    probes
+}
+
+#[test]
+fn hundred_objects_make_one_probe_a_minute() {
+    let names: Vec<String> = (0..100).map(|number| format!("o{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut world, objects) = world_of(&names);
+    let breaker = permission(Operation::Create);
+    world.trip("o0", &breaker, Reason::NotAuthorized);
+    for (object, name) in objects.iter().zip(&names).skip(1) {
+        let on = blocked_on(&mut world, object, &create(object)).unwrap();
+        assert_eq!(on, Cause::Breaker(breaker.clone()));
+        world.finish(name, Requeue::blocked(on));
+    }
+    assert_eq!(probe_minutes(&mut world, &breaker, create, 5), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn app_breaker_is_probed_ever_more_slowly() {
+    for breaker in [BreakerKey::App(app(), None), BreakerKey::Quota(app(), None)] {
+        let (mut world, _) = world_of(&["a"]);
+        world.trip("a", &breaker, Reason::AppNotFound);
+        assert_eq!(probe_minutes(&mut world, &breaker, create, 60), [1, 3, 7, 15, 25, 35, 45, 55]);
+    }
+}
+
+#[test]
+fn success_unblocks_all_in_order() {
+    let (mut world, objects) = world_of(&["c", "a", "b"]);
+    let breaker = permission(Operation::Create);
+    for name in ["c", "a", "b"] {
+        world.trip(name, &breaker, Reason::NotAuthorized);
+    }
+    assert_eq!(world.later(MINUTE).served(), ["c"], "one probe");
+    assert!(!world.is_cleared(&objects[1], &create(&objects[1])));
+    world.answered(&objects[0], &create(&objects[0]), &created());
+    assert_eq!(world.served(), ["a", "b"]);
+    assert!(world.is_cleared(&objects[1], &create(&objects[1])));
+    assert!(world.scheduler.open_breakers().is_empty());
+}
+
+#[test]
+fn silent_probe_is_replaced() {
+    let (mut world, _) = world_of(&["a", "b"]);
+    let breaker = permission(Operation::Create);
+    world.trip("a", &breaker, Reason::NotAuthorized);
+    world.trip("b", &breaker, Reason::NotAuthorized);
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    assert_eq!(world.later(Duration::from_secs(44)).served(), Vec::<String>::new());
+    assert_eq!(world.later(Duration::from_secs(1)).served(), ["b"]);
+}
+
+#[test]
+fn inconclusive_probe_is_repeated_after_a_minute() {
+    let (mut world, objects) = world_of(&["a"]);
+    let breaker = permission(Operation::Create);
+    world.trip("a", &breaker, Reason::NotAuthorized);
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    world.answered(&objects[0], &create(&objects[0]), &lost());
+    world.finish("a", Requeue::blocked(Cause::Breaker(breaker)));
+    assert_eq!(world.later(MINUTE - Duration::from_secs(1)).served(), Vec::<String>::new());
+    assert_eq!(world.later(Duration::from_secs(1)).served(), ["a"]);
+}
+
+#[test]
+fn forced_reconcile_probes_next_once_a_minute() {
+    let (mut world, objects) = world_of(&["a", "b", "c"]);
+    let breaker = BreakerKey::App(app(), None);
+    for name in ["a", "b", "c"] {
+        world.trip(name, &breaker, Reason::AppNotFound);
+    }
+    probe_minutes(&mut world, &breaker, create, 10);
+    let annotations = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    let forced = edited(&objects[2], annotations);
+    world.observe(&forced);
+    assert_eq!(world.served(), ["c"]);
+    assert!(world.is_cleared(&forced, &create(&forced)), "the last probe was three minutes ago");
+    world.trip("c", &breaker, Reason::AppNotFound);
+    world.observe(&forced);
+    assert_eq!(world.served(), ["c"]);
+    let on = blocked_on(&mut world, &forced, &create(&forced)).unwrap();
+    world.finish("c", Requeue::blocked(on));
+    assert_eq!(world.later(MINUTE - Duration::from_secs(1)).served(), Vec::<String>::new());
+    assert_eq!(world.later(Duration::from_secs(1)).served(), ["c"], "before a and b");
+}
+
+#[test]
+fn free_places_are_probed_one_by_one() {
+    let (mut world, objects) = world_of(&["a", "b", "c"]);
+    let breaker = BreakerKey::Quota(app(), None);
+    for name in ["a", "b", "c"] {
+        world.trip(name, &breaker, Reason::QuotaExceeded);
+    }
+    world.later(MINUTE);
+    for (number, name) in ["a", "b"].iter().enumerate() {
+        assert_eq!(world.served(), [*name]);
+        world.answered(&objects[number], &create(&objects[number]), &created());
+        world.finish(name, Requeue::Done);
+        world.later(Duration::ZERO);
+    }
+    assert_eq!(world.served(), ["c"]);
+    world.answered(&objects[2], &create(&objects[2]), &created());
+    world.finish("c", Requeue::Done);
+    assert!(world.scheduler.open_breakers().is_empty(), "nothing waits for a place");
+}
+
+#[test]
+fn restored_breaker_blocks_all_but_one() {
+    let mut world = World::new(10_000);
+    for name in ["a", "b", "c"] {
+        let mut status = ready("NotAuthorized");
+        status["groupId"] = json!(name);
+        status["lastFailure"] = json!({"operation": "ModifyLiveMessageGroup", "code": "Forbidden.RAM"});
+        let object = edited(&single(name), json!({"status": status}));
+        world.observe_in(&object, Seen { list: 1, is_initial: true });
+    }
+    assert_eq!(world.served(), Vec::<String>::new());
+    assert_eq!(world.later(Duration::ZERO).served(), ["a"]);
+    let failure = world.scheduler.breakers.failure(&permission(Operation::Modify)).unwrap();
+    assert_eq!((failure.reason, failure.message.as_str()), (Reason::NotAuthorized, "recorded"));
+    let a = edited(&single("a"), json!({"status": {"observedGeneration": 1}}));
+    assert!(world.is_cleared(&a, &Call::Describe(group_of(&a))), "the calls before are the probe's too");
+}
+
+#[test]
+fn repeated_list_restores_no_closed_breaker() {
+    let mut world = World::new(10_000);
+    let seen = |list| Seen { list, is_initial: true };
+    let object = edited(&single("a"), json!({"status": {"groupId": "a"}}));
+    world.observe_in(&object, seen(1));
+    assert_eq!(world.served(), ["a"]);
+    world.finish("a", Requeue::Done);
+    let mut status = ready("AppNotFound");
+    status["groupId"] = json!("a");
+    world.observe_in(&edited(&object, json!({"status": status})), seen(2));
+    assert!(world.scheduler.open_breakers().is_empty());
+    assert_eq!(world.served(), ["a"]);
+}
+
+#[test]
+fn object_blocked_by_one_breaker_probes_no_other() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    let (credentials, missing) = (BreakerKey::Credentials(AccountKey::Operator), BreakerKey::App(app(), None));
+    world.trip("a", &missing, Reason::AppNotFound);
+    world.trip("b", &missing, Reason::AppNotFound);
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    world.scheduler.trip_breaker(&key("x"), &credentials, explanation(Reason::CredentialsRejected), world.now);
+    let on = blocked_on(&mut world, &objects[0], &create(&objects[0])).unwrap();
+    assert_eq!(on, Cause::Breaker(credentials.clone()));
+    world.finish("a", Requeue::blocked(on));
+    assert_eq!(world.later(Duration::ZERO).served(), ["b"], "the app is probed by another object");
+    let on = blocked_on(&mut world, &objects[1], &create(&objects[1])).unwrap();
+    world.finish("b", Requeue::blocked(on));
+    assert_eq!(world.later(MINUTE).served(), ["a"], "the credentials are probed when they are due");
+}
+
+#[test]
+fn edited_probe_leaves_its_breaker_to_another() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    let breaker = BreakerKey::App(app(), None);
+    world.trip("a", &breaker, Reason::AppNotFound);
+    world.trip("b", &breaker, Reason::AppNotFound);
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    let moved = edited(&objects[0], json!({"metadata": {"generation": 2}, "spec": {"appId": "other"}}));
+    world.observe(&moved);
+    world.preflight(&moved, &create(&moved), false);
+    assert_eq!(world.later(Duration::ZERO).served(), ["b"]);
+}
+
+#[test]
+fn removed_probe_is_replaced_and_idle_breaker_closes_when_due() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    let breaker = permission(Operation::Create);
+    world.trip("a", &breaker, Reason::NotAuthorized);
+    world.trip("b", &breaker, Reason::NotAuthorized);
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    world.scheduler.remove(&key("a"), world.now);
+    assert_eq!(world.later(Duration::ZERO).served(), ["b"]);
+    world.trip("b", &breaker, Reason::NotAuthorized);
+    world.scheduler.remove(&key("b"), world.now);
+    world.later(MINUTE / 2);
+    world.observe(&objects[0]);
+    assert!(!world.is_cleared(&objects[0], &create(&objects[0])), "new objects are no reason for a probe");
+    world.later(MINUTE);
+    assert!(world.scheduler.open_breakers().is_empty(), "nothing is kept for ever");
+}
+
+#[test]
+fn waiting_for_a_permission_blocks_the_calls_before_it() {
+    let (mut world, objects) = world_of(&["a", "b", "c"]);
+    let observed = |object: &LiveMessageGroup| edited(object, json!({"status": {"observedGeneration": 1}}));
+    let [a, b, c] = [&objects[0], &objects[1], &objects[2]].map(observed);
+    world.trip("a", &permission(Operation::Modify), Reason::NotAuthorized);
+    let on = blocked_on(&mut world, &b, &modify(&b)).unwrap();
+    world.finish("b", Requeue::blocked(on));
+    let describe = |object: &LiveMessageGroup| Call::Describe(group_of(object));
+    assert!(world.is_cleared(&c, &describe(&c)), "its work may end elsewhere");
+    world.observe(&edited(&b, json!({"metadata": {"annotations": {"a": "b"}}})));
+    world.scheduler.queue.wake(&key("b"), Priority::Retry);
+    assert_eq!(world.served(), ["b"]);
+    assert!(!world.is_cleared(&b, &describe(&b)));
+    world.finish("b", Requeue::blocked(Cause::Breaker(permission(Operation::Modify))));
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    assert!(world.is_cleared(&a, &describe(&a)), "the probe makes them");
+}
+
+#[test]
+fn unproven_credentials_let_one_call_out() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    world.scheduler.account_changed(&AccountKey::Operator);
+    world.scheduler.usage_known(&app(), 0, None);
+    let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+    for (object, name) in objects.iter().zip(["a", "b"]) {
+        assert!(world.is_cleared(object, &create(object)), "unproven credentials block nothing");
+        world.finish(name, Requeue::Permit(budget.clone()));
+    }
+    assert!(world.scheduler.grant(&budget).is_some());
+    let sent = world.preflight(&objects[0], &create(&objects[0]), true);
+    assert_eq!(sent, Preflight::Cleared { budget: budget.clone(), has_permit: true });
+    assert!(!world.scheduler.can_grant(&budget) && world.scheduler.grant(&budget).is_none());
+    assert!(!world.scheduler.may_list(&app(), world.now));
+    world.answered(&objects[0], &create(&objects[0]), &created());
+    assert!(world.scheduler.can_grant(&budget) && world.scheduler.is_proven(&AccountKey::Operator));
+    assert!(world.scheduler.may_list(&app(), world.now));
+}
+
+#[test]
+fn failed_proof_lets_the_next_object_try() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    world.scheduler.account_changed(&AccountKey::Operator);
+    world.scheduler.usage_known(&app(), 0, None);
+    let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+    world.finish("b", Requeue::Permit(budget.clone()));
+    world.preflight(&objects[0], &create(&objects[0]), true);
+    assert!(!world.scheduler.can_grant(&budget));
+    world.answered(&objects[0], &create(&objects[0]), &lost());
+    world.finish("a", Requeue::After(MINUTE));
+    assert!(world.scheduler.can_grant(&budget));
+}
+
+#[test]
+fn rejected_credentials_stop_calls_before_the_reload() {
+    let (mut world, objects) = world_of(&["a", "b", "c"]);
+    let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+    world.finish("c", Requeue::Permit(budget.clone()));
+    world.scheduler.suspend_credentials(&key("a"), &AccountKey::Operator, world.now);
+    assert!(!world.scheduler.can_grant(&budget), "nothing more is granted");
+    let granted_before = world.preflight(&objects[1], &create(&objects[1]), true);
+    assert_eq!(granted_before, Preflight::Cleared { budget: budget.clone(), has_permit: false });
+    let renewed = Err(CallError::Resent(
+        crate::live::error::RetryHint::NewCredentials,
+        match refused("x") {
+            Err(CallError::Api(error)) => error,
+            _ => unreachable!(),
+        },
+    ));
+    world.answered(&objects[0], &create(&objects[0]), &renewed);
+    world.finish("a", Requeue::After(Duration::ZERO));
+    assert!(world.scheduler.can_grant(&budget), "the next call proves the new ones");
+}
+
+#[test]
+fn tripped_breaker_recalls_waiting_objects_of_its_account_only() {
+    let (mut world, _) = world_of(&["a", "b"]);
+    let team = AccountKey::LiveAccount(key("team"));
+    let permit = |account: AccountKey| Requeue::Permit(BudgetKey { account, operation: Operation::Create });
+    world.finish("a", permit(AccountKey::Operator));
+    world.finish("b", permit(team.clone()));
+    let breaker = BreakerKey::Credentials(team);
+    world.scheduler.trip_breaker(&key("x"), &breaker, explanation(Reason::CredentialsRejected), world.now);
+    assert_eq!(world.served(), ["b"]);
+}
+
+#[test]
+fn changed_account_closes_its_breakers() {
+    let (mut world, _) = world_of(&["a"]);
+    world.trip("a", &permission(Operation::Create), Reason::NotAuthorized);
+    world.scheduler.account_changed(&AccountKey::LiveAccount(key("team")));
+    assert_eq!(world.served(), Vec::<String>::new());
+    world.scheduler.account_changed(&AccountKey::Operator);
+    assert_eq!(world.served(), ["a"]);
+    assert!(!world.scheduler.is_proven(&AccountKey::Operator));
+}
+
+#[test]
+fn cause_that_ends_during_the_write_does_not_block() {
+    let (mut world, objects) = world_of(&["a", "b"]);
+    let breaker = permission(Operation::Create);
+    world.trip("a", &breaker, Reason::NotAuthorized);
+    let on = blocked_on(&mut world, &objects[1], &create(&objects[1])).unwrap();
+    assert_eq!(world.later(MINUTE).served(), ["a"]);
+    world.answered(&objects[0], &create(&objects[0]), &created());
+    world.finish("b", Requeue::blocked(on));
+    assert_eq!(world.later(Duration::ZERO).served(), ["b"]);
+}
+
+#[test]
+fn answers_say_what_the_service_checked() {
+    use BreakerEffect::{Close, Inconclusive, Trip};
+    use FailureDomain::{App, Authorization, Credentials, Quota};
+    let permission = Authorization(Operation::Create);
+    for (class, expected) in [
+        (None, [Close; 4]),
+        (Some(ErrorClass::CredentialsRejected), [Trip, Inconclusive, Inconclusive, Inconclusive]),
+        (Some(ErrorClass::NotAuthorized), [Close, Trip, Inconclusive, Inconclusive]),
+        (Some(ErrorClass::NotFound), [Close, Close, Trip, Inconclusive]),
+        (Some(ErrorClass::QuotaExceeded), [Close, Close, Close, Trip]),
+        (Some(ErrorClass::InvalidInput), [Close, Inconclusive, Inconclusive, Inconclusive]),
+        (Some(ErrorClass::Throttled), [Inconclusive; 4]),
+        (Some(ErrorClass::Unreachable), [Inconclusive; 4]),
+    ] {
+        assert_eq!([Credentials, permission, App, Quota].map(|domain| effect_of(domain, class)), expected, "{class:?}");
+    }
+    assert_eq!(PROBE_INTERVAL, MINUTE);
+}

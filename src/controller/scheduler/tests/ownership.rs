@@ -1,0 +1,225 @@
+use super::*;
+use crate::resources::FINALIZER;
+
+fn owner_of(world: &World, name: &str) -> Option<String> {
+    world.scheduler.other_claimant(&key(name)).map(|holder| holder.name)
+}
+
+fn claims(world: &mut World, name: &str) -> bool {
+    world.scheduler.claim(&key(name))
+}
+
+/// An older object and a younger one of one group, with these statuses; both were served once and rest.
+fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
+    let mut world = World::new(10);
+    let both = [object("old", 1, old), object("young", 2, young)];
+    both.iter().for_each(|object| world.observe(object));
+    rest(&mut world);
+    (world, both)
+}
+
+/// Lets every waiting object be served, and rest: in conflict, or with nothing to do.
+fn rest(world: &mut World) {
+    while let Some(work) = world.scheduler.next() {
+        let record = world.scheduler.record(&work.key).cloned();
+        let in_conflict = record.as_ref().is_some_and(|record| record.is_conflict);
+        let group = record.and_then(|record| record.group).filter(|_| in_conflict);
+        let requeue = group.map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(group)));
+        if in_conflict && world.scheduler.other_claimant(&work.key).is_none() {
+            world.scheduler.finish(&work.key, work.priority, Requeue::Done, None, world.now);
+        } else {
+            world.scheduler.finish(&work.key, work.priority, requeue, None, world.now);
+        }
+    }
+}
+
+fn created_status() -> Value {
+    json!({"appId": "demo", "groupId": "one", "origin": "Created"})
+}
+
+fn intent() -> Value {
+    json!({"appId": "demo", "groupId": "one", "createIntent": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}})
+}
+
+#[test]
+fn older_object_owns_a_group_that_nothing_proves() {
+    let (mut world, _) = rivals(json!({}), json!({}));
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, Some("ns/old".into())));
+    assert!(!claims(&mut world, "young") && claims(&mut world, "old"));
+}
+
+#[test]
+fn waiting_object_is_decided_again_when_the_owner_ends() {
+    let (mut world, _) = rivals(json!({}), ready("Conflict"));
+    world.scheduler.refresh(&key("old"), &object("old", 1, ready("GroupDeleted")));
+    assert_eq!(world.served(), ["young"], "the owner was refused");
+    assert_eq!(owner_of(&world, "young"), None);
+    let (mut world, _) = rivals(json!({}), ready("Conflict"));
+    world.scheduler.remove(&key("old"), world.now);
+    assert_eq!(world.served(), ["young"], "the owner is gone");
+    let (mut world, _) = rivals(json!({}), ready("Conflict"));
+    world.scheduler.observe_unreadable(&key("old"), "old", 2, 0);
+    assert!(world.served().contains(&"young".to_owned()), "the owner cannot be read");
+    let (mut world, [old, _]) = rivals(json!({}), ready("Conflict"));
+    world.scheduler.refresh(&key("old"), &edited(&old, json!({"spec": {"groupId": "two"}})));
+    assert_eq!(world.served(), ["young"], "the owner names another group");
+}
+
+#[test]
+fn patches_of_the_owner_wake_no_waiting_object() {
+    let (mut world, [old, _]) = rivals(json!({}), ready("Conflict"));
+    let finalizer = edited(&old, json!({"metadata": {"finalizers": [FINALIZER]}}));
+    for patched in [finalizer, object("old", 1, intent()), object("old", 1, ready("ServiceError"))] {
+        world.scheduler.refresh(&key("old"), &patched);
+        assert_eq!(world.served(), Vec::<String>::new());
+    }
+    assert!(claims(&mut world, "old"));
+    world.scheduler.set_in_flight(&key("old"), false);
+    assert_eq!(world.served(), Vec::<String>::new());
+}
+
+#[test]
+fn refused_object_does_not_wake_for_an_intent() {
+    let (mut world, _) = rivals(ready("GroupDeleted"), ready("Conflict"));
+    world.scheduler.refresh(&key("young"), &object("young", 2, intent()));
+    assert_eq!(world.served(), Vec::<String>::new(), "the refused object has nothing to lose");
+    world.scheduler.refresh(&key("young"), &object("young", 2, ready("GroupDeleted")));
+    assert_eq!(world.served(), Vec::<String>::new(), "both rest");
+    let created = object("young", 2, created_status());
+    world.scheduler.refresh(&key("young"), &created);
+    assert_eq!(world.served(), ["old"], "the group is owned now, and its status has to say so");
+}
+
+#[test]
+fn call_in_flight_keeps_the_claim_through_events() {
+    let mut world = World::new(10);
+    world.observe(&object("young", 2, json!({})));
+    assert!(claims(&mut world, "young"));
+    world.observe(&object("old", 1, ready("Conflict")));
+    for status in [json!({}), ready("Unreachable")] {
+        world.observe(&object("young", 2, status));
+        assert_eq!(owner_of(&world, "old"), Some("ns/young".into()));
+    }
+    world.served();
+    let group = world.scheduler.record(&key("old")).and_then(|record| record.group.clone()).unwrap();
+    world.finish("old", Requeue::blocked(Cause::Owner(group)));
+    world.scheduler.set_in_flight(&key("young"), false);
+    assert_eq!(world.served(), ["old"]);
+    assert!(claims(&mut world, "old"));
+}
+
+#[test]
+fn claim_belongs_to_one_group_and_one_object() {
+    let (mut world, [old, _]) = rivals(json!({}), json!({}));
+    assert!(claims(&mut world, "old"));
+    let theirs =
+        json!({"spec": {"groupId": "two"}, "status": {"groupId": "two", "appId": "demo", "origin": "Created"}});
+    world.observe(&edited(&object("young", 2, json!({})), theirs));
+    world.observe(&edited(&old, json!({"spec": {"groupId": "two"}})));
+    assert_eq!((owner_of(&world, "young"), owner_of(&world, "old")), (None, Some("ns/young".into())));
+    let (mut world, _) = rivals(created_status(), ready("Conflict"));
+    let again = edited(&object("old", 3, json!({})), json!({"metadata": {"uid": "again"}}));
+    world.observe(&again);
+    assert!(world.served().contains(&"young".to_owned()));
+    assert_eq!(owner_of(&world, "young"), None, "a recreated object inherits nothing");
+}
+
+#[test]
+fn conflict_is_no_answer_that_ends_a_refusal() {
+    let (mut world, _) = rivals(ready("QuotaExceeded"), ready("ServiceError"));
+    assert_eq!(owner_of(&world, "old"), Some("ns/young".into()));
+    world.observe(&object("old", 1, ready("Conflict")));
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));
+    rest(&mut world);
+    world.observe(&object("young", 2, ready("AppNotFound")));
+    assert!(world.served().contains(&"old".to_owned()), "when the other one is refused too, it may try again");
+    assert_eq!(owner_of(&world, "old"), None);
+}
+
+#[test]
+fn stale_read_brings_no_claim_back() {
+    let (mut world, [old, _]) = rivals(created_status(), ready("Conflict"));
+    assert!(world.scheduler.refresh(&key("old"), &old));
+    world.scheduler.remove(&key("old"), world.now);
+    assert!(!world.scheduler.refresh(&key("old"), &old));
+    world.observe(&edited(&object("old", 3, json!({})), json!({"metadata": {"uid": "again"}})));
+    assert!(!world.scheduler.refresh(&key("old"), &old));
+    assert!(claims(&mut world, "young"));
+}
+
+#[test]
+fn objects_missing_from_a_list_are_removed() {
+    let mut world = World::new(10);
+    let in_list = |list| Seen { list, is_initial: true };
+    world.observe_in(&object("old", 1, json!({})), in_list(1));
+    world.observe_in(&object("young", 2, ready("Conflict")), in_list(2));
+    rest(&mut world);
+    assert!(world.scheduler.remove_unseen(Some("other"), 2, world.now).is_empty());
+    let gone = world.scheduler.remove_unseen(Some("ns"), 2, world.now);
+    assert_eq!(gone.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("old")]);
+    assert_eq!((world.served(), world.scheduler.len()), (vec!["young".to_owned()], 1));
+    world.scheduler.remove_unseen(None, 3, world.now);
+    assert!(world.scheduler.objects.is_empty() && world.scheduler.groups.is_empty());
+    assert!(world.scheduler.summaries.is_empty());
+}
+
+#[test]
+fn observer_neither_owns_nor_conflicts() {
+    let observes = json!({"spec": {"managementPolicy": "Observe"}});
+    let (mut world, [_, young]) = rivals(created_status(), json!({}));
+    world.observe(&edited(&young, observes.clone()));
+    assert_eq!((owner_of(&world, "young"), owner_of(&world, "old")), (None, None));
+    assert!(claims(&mut world, "young") && claims(&mut world, "old"), "a look claims nothing");
+    let (mut world, [old, _]) = rivals(json!({}), ready("Conflict"));
+    assert!(claims(&mut world, "old"));
+    world.observe(&edited(&old, observes));
+    assert_eq!(owner_of(&world, "young"), Some("ns/old".into()), "its call is still out");
+    world.scheduler.set_in_flight(&key("old"), false);
+    assert!(claims(&mut world, "young"));
+}
+
+#[test]
+fn owner_that_loses_to_an_older_record_is_woken() {
+    let observes = json!({"spec": {"managementPolicy": "Observe"}});
+    let (mut world, [old, young]) = rivals(created_status(), created_status());
+    world.observe(&edited(&old, observes));
+    rest(&mut world);
+    assert!(!world.scheduler.has_lost_group(&key("young")));
+    world.observe(&old);
+    assert!(world.served().contains(&"young".to_owned()));
+    assert!(world.scheduler.has_lost_group(&key("young")) && !world.scheduler.has_lost_group(&key("old")));
+    world.observe(&edited(&young, json!({"status": ready("Conflict")})));
+    assert!(!world.scheduler.has_lost_group(&key("young")), "its status says so");
+}
+
+#[test]
+fn released_object_owns_nothing() {
+    let (mut world, [old, _]) = rivals(created_status(), ready("Conflict"));
+    let deleting = |finalizers: &[&str]| {
+        let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers});
+        edited(&old, json!({"metadata": metadata}))
+    };
+    world.observe(&deleting(&["example.com/other", FINALIZER]));
+    assert_eq!(owner_of(&world, "young").as_deref(), Some("ns/old"), "it may delete the group");
+    world.observe(&deleting(&["example.com/other"]));
+    assert!(world.served().contains(&"young".to_owned()));
+    assert_eq!(owner_of(&world, "young"), None);
+}
+
+#[test]
+fn deleted_object_hands_over_to_the_next_owner() {
+    let mut world = World::new(10);
+    let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]});
+    world.observe(&edited(&object("old", 1, created_status()), json!({"metadata": metadata.clone()})));
+    assert_eq!(owner_of(&world, "old"), None, "it is alone");
+    world.observe(&edited(&object("observer", 2, json!({})), json!({"spec": {"managementPolicy": "Observe"}})));
+    world.observe(&edited(&object("going", 2, json!({})), json!({"metadata": metadata})));
+    assert_eq!(owner_of(&world, "old"), None, "neither stays and manages");
+    world.observe(&object("refused", 3, ready("InvalidInput")));
+    assert_eq!(owner_of(&world, "old").as_deref(), Some("ns/refused"));
+    for (name, created) in [("young", 9), ("middle", 4), ("late", 7)] {
+        world.observe(&object(name, created, ready("Conflict")));
+    }
+    assert_eq!(owner_of(&world, "old").as_deref(), Some("ns/middle"));
+    assert!(!world.scheduler.has_lost_group(&key("old")));
+}

@@ -1,0 +1,321 @@
+//! Random histories of the whole scheduler: objects that come and go, calls that fail for every shared cause, accounts
+//! that change. After every step nothing is blocked without a cause; when all faults end, every object comes to rest.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::controller::scheduler::queue::Wakeups;
+use crate::resources::FINALIZER;
+
+const LIMIT: u64 = 3;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Observe { object: usize, status: usize },
+    Remove(usize),
+    Serve,
+    Finish { object: usize, end: End },
+    Call { object: usize, code: usize },
+    Usage(u64),
+    UsageUnavailable,
+    Drift(usize),
+    AccountChanged,
+    AccountUsable,
+    Pass(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Done,
+    After(u64),
+    Owner,
+    Account,
+    Trip(usize),
+    Preflight,
+}
+
+/// Twelve objects in three namespaces; two of them name each group.
+fn objects() -> Vec<LiveMessageGroup> {
+    let build = |number: i64| {
+        let (namespace, name) = (format!("ns{}", number % 3), format!("o{number}"));
+        let change = json!({"metadata": {"namespace": namespace, "finalizers": [FINALIZER]},
+            "spec": {"groupId": format!("g{}", number / 2)}});
+        edited(&object(&name, number, json!({})), change)
+    };
+    (0..12).map(build).collect()
+}
+
+fn statuses(object: &LiveMessageGroup) -> Vec<LiveMessageGroup> {
+    let group = object.group_id().unwrap();
+    let with = |mut status: Value| {
+        status["groupId"] = json!(group);
+        edited(object, json!({"status": status}))
+    };
+    let origin = json!({"appId": "demo", "origin": "Created"});
+    let mut all = vec![object.clone(), with(origin)];
+    all.extend(["Conflict", "GroupDeleted", "ServiceError"].map(|reason| with(ready(reason))));
+    all
+}
+
+const CODES: [Option<&str>; 6] = [
+    None,
+    Some("ErrorTooManyGroups"),
+    Some("ResourceNotExist"),
+    Some("Forbidden.RAM"),
+    Some("ServerError"),
+    Some("InvalidAccessKeyId.NotFound"),
+];
+
+fn breakers() -> Vec<BreakerKey> {
+    let app = AppKey::new(&AccountKey::Operator, "demo");
+    vec![
+        BreakerKey::Credentials(AccountKey::Operator),
+        BreakerKey::Permission(app.clone(), Operation::Create),
+        BreakerKey::App(app.clone(), None),
+        BreakerKey::Quota(app, None),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let object = 0..12_usize;
+    let end = prop_oneof![
+        Just(End::Done),
+        (0..100_u64).prop_map(End::After),
+        Just(End::Owner),
+        Just(End::Account),
+        (0..4_usize).prop_map(End::Trip),
+        Just(End::Preflight),
+    ];
+    let step = prop_oneof![
+        4 => (object.clone(), 0..5_usize).prop_map(|(object, status)| Step::Observe { object, status }),
+        1 => object.clone().prop_map(Step::Remove),
+        6 => Just(Step::Serve),
+        6 => (object.clone(), end).prop_map(|(object, end)| Step::Finish { object, end }),
+        3 => (object.clone(), 0..CODES.len()).prop_map(|(object, code)| Step::Call { object, code }),
+        1 => (0..5_u64).prop_map(Step::Usage),
+        1 => Just(Step::UsageUnavailable),
+        1 => object.prop_map(Step::Drift),
+        1 => Just(Step::AccountChanged),
+        1 => Just(Step::AccountUsable),
+        2 => (0..100_u64).prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+struct History {
+    world: World,
+    objects: Vec<LiveMessageGroup>,
+    active: BTreeSet<ObjectKey>,
+}
+
+impl History {
+    fn key(&self, number: usize) -> ObjectKey {
+        ObjectKey::of(&self.objects[number].metadata).unwrap()
+    }
+
+    fn take(&mut self, work: Option<Work>) -> Result<(), TestCaseError> {
+        if let Some(work) = work {
+            prop_assert!(self.active.insert(work.key.clone()), "two workers on {}", work.key);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, key: &ObjectKey, requeue: Requeue) {
+        if self.active.remove(key) {
+            self.world.scheduler.finish(key, Priority::Retry, requeue, None, self.world.now);
+        }
+    }
+
+    fn preflight(&mut self, number: usize, has_permit: bool) -> Requeue {
+        let object = self.objects[number].clone();
+        match self.world.preflight(&object, &create(&object), has_permit) {
+            Preflight::Cleared { budget, .. } => Requeue::Permit(budget),
+            Preflight::Delayed(delay) => Requeue::After(delay),
+            Preflight::Blocked(Blocked { on, .. }) => Requeue::blocked(on),
+            Preflight::OwnerChanged | Preflight::NoCredentials(_) => Requeue::After(Duration::ZERO),
+        }
+    }
+
+    fn end(&mut self, number: usize, end: End) {
+        let key = self.key(number);
+        if !self.active.contains(&key) {
+            return;
+        }
+        let requeue = match end {
+            End::Done => Requeue::Done,
+            End::After(seconds) => Requeue::After(Duration::from_secs(seconds)),
+            End::Owner => {
+                let group = self.world.scheduler.record(&key).and_then(|record| record.group.clone());
+                group.map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(group)))
+            }
+            End::Account => Requeue::blocked(Cause::Account(AccountKey::Operator)),
+            End::Trip(breaker) => {
+                let breaker = breakers()[breaker].clone();
+                let failure = explanation(Reason::Rejected);
+                self.world.scheduler.trip_breaker(&key, &breaker, failure, self.world.now);
+                Requeue::blocked(Cause::Breaker(breaker))
+            }
+            End::Preflight => self.preflight(number, false),
+        };
+        self.finish(&key, requeue);
+    }
+
+    fn apply(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let app = AppKey::new(&AccountKey::Operator, "demo");
+        match step {
+            Step::Observe { object, status } => {
+                let object = statuses(&self.objects[object])[status].clone();
+                self.world.observe(&object);
+            }
+            Step::Remove(number) => {
+                let key = self.key(number);
+                self.world.scheduler.remove(&key, self.world.now);
+            }
+            Step::Serve => {
+                let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+                let work = self.world.scheduler.next().or_else(|| self.world.scheduler.grant(&budget));
+                self.take(work)?;
+            }
+            Step::Finish { object, end } => self.end(object, end),
+            Step::Call { object, code } => {
+                if self.active.contains(&self.key(object)) && self.preflight(object, true) != Requeue::Done {
+                    let result = CODES[code].map_or_else(created, refused);
+                    let object = self.objects[object].clone();
+                    self.world.answered(&object, &create(&object), &result);
+                }
+            }
+            Step::Usage(used) => self.world.scheduler.usage_known(&app, used, Some(Default::default())),
+            Step::UsageUnavailable => self.world.scheduler.usage_unavailable(&app),
+            Step::Drift(number) => {
+                let key = self.key(number);
+                self.world.scheduler.mark_drift(&key, RecordedState::Live);
+            }
+            Step::AccountChanged => self.world.scheduler.account_changed(&AccountKey::Operator),
+            Step::AccountUsable => self.world.scheduler.unblock(&Cause::Account(AccountKey::Operator)),
+            Step::Pass(seconds) => drop(self.world.later(Duration::from_secs(seconds))),
+        }
+        Ok(())
+    }
+
+    /// What holds after every step.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let scheduler = &self.world.scheduler;
+        for (key, state) in &scheduler.objects {
+            for cause in causes_of(scheduler, key) {
+                let holds = match &cause {
+                    Cause::Account(_) => true,
+                    Cause::Owner(_) => scheduler.other_claimant(key).is_some(),
+                    Cause::Breaker(breaker) => scheduler.breakers.failure(breaker).is_some(),
+                    Cause::Quota(app) => scheduler.waits_for_quota(app),
+                };
+                prop_assert!(holds, "{} is blocked on {:?}, which is gone", key, cause);
+                prop_assert!(state.probes.is_empty(), "{} is blocked and probes {:?}", key, state.probes);
+                prop_assert!(state.reservation.is_none(), "{} is blocked and has a reservation", key);
+            }
+        }
+        let depths = scheduler.depths();
+        prop_assert_eq!(depths.active, self.active.len());
+        let waits_for_probe =
+            breakers().iter().any(|breaker| scheduler.queue.blocked(&Cause::Breaker(breaker.clone())) > 0);
+        prop_assert!(!waits_for_probe || scheduler.next_deadline().is_some(), "no probe is going to be made");
+        let Wakeups { workers, .. } = self.world.scheduler.take_wakeups();
+        // A notification that was taken earlier may still be at work: workers pass it on.
+        prop_assert!(!workers || self.world.scheduler.has_ready() || !self.active.is_empty() || depths.active == 0);
+        Ok(())
+    }
+
+    /// All faults end: every call succeeds, the usage is known, the account is usable.
+    fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
+        let app = AppKey::new(&AccountKey::Operator, "demo");
+        self.world.scheduler.retain_apps(std::time::SystemTime::now());
+        for _ in 0..400 {
+            for key in std::mem::take(&mut self.active) {
+                self.world.scheduler.finish(&key, Priority::Retry, Requeue::Done, None, self.world.now);
+            }
+            self.world.scheduler.usage_known(&app, 0, Some(Default::default()));
+            self.world.scheduler.unblock(&Cause::Account(AccountKey::Operator));
+            let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+            while let Some(work) = self.world.scheduler.next().or_else(|| self.world.scheduler.grant(&budget)) {
+                self.active.insert(work.key.clone());
+                let number = self.objects.iter().position(|of| ObjectKey::of(&of.metadata).as_ref() == Some(&work.key));
+                let object = self.objects[number.unwrap()].clone();
+                let requeue = if self.world.scheduler.other_claimant(&work.key).is_some() {
+                    Requeue::Done
+                } else if let Preflight::Cleared { .. } = self.world.preflight(&object, &create(&object), true) {
+                    self.world.answered(&object, &create(&object), &created());
+                    self.world.scheduler.refresh(&work.key, &statuses(&object)[1]);
+                    Requeue::Done
+                } else {
+                    self.preflight(number.unwrap(), false)
+                };
+                self.finish(&work.key, requeue);
+            }
+            // Objects that wait for the owner of their group rest too.
+            let depths = self.world.scheduler.queue.depths();
+            let owned: usize = self
+                .world
+                .scheduler
+                .groups
+                .keys()
+                .map(|group| self.world.scheduler.queue.blocked(&Cause::Owner(Arc::clone(group))))
+                .sum();
+            if depths == (Depths { blocked: owned, ..empty() }) {
+                return Ok(());
+            }
+            self.world.later(Duration::from_secs(60));
+        }
+        let left = self.world.scheduler.queue.depths();
+        prop_assert!(false, "left after all faults ended: {:?}", left);
+        Ok(())
+    }
+}
+
+fn empty() -> Depths {
+    Depths { ready: [0; 3], delayed: 0, blocked: 0, permits: vec![], active: 0 }
+}
+
+/// The cause that an object is blocked on.
+fn causes_of(scheduler: &Scheduler, key: &ObjectKey) -> Vec<Cause> {
+    let app = AppKey::new(&AccountKey::Operator, "demo");
+    let mut causes: Vec<Cause> = breakers().into_iter().map(Cause::Breaker).collect();
+    causes.extend([Cause::Account(AccountKey::Operator), Cause::Quota(app)]);
+    causes.extend(scheduler.groups.keys().map(|group| Cause::Owner(Arc::clone(group))));
+    causes.retain(|cause| scheduler.queue.is_blocked(key, cause));
+    causes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_blocked_without_a_cause(steps in steps()) {
+        let mut history = History { world: World::new(LIMIT), objects: objects(), active: BTreeSet::new() };
+        for step in steps {
+            history.apply(step)?;
+            history.check()?;
+        }
+        history.come_to_rest()?;
+    }
+
+    #[test]
+    fn removed_objects_leave_no_trace(steps in steps()) {
+        let mut history = History { world: World::new(LIMIT), objects: objects(), active: BTreeSet::new() };
+        for step in steps {
+            history.apply(step)?;
+        }
+        for number in 0..history.objects.len() {
+            let key = history.key(number);
+            history.world.scheduler.remove(&key, history.world.now);
+        }
+        for key in std::mem::take(&mut history.active) {
+            history.world.scheduler.finish(&key, Priority::Retry, Requeue::Done, None, history.world.now);
+        }
+        let scheduler = &mut history.world.scheduler;
+        scheduler.retain_apps(std::time::SystemTime::now());
+        prop_assert_eq!(scheduler.depths(), empty());
+        prop_assert!(scheduler.objects.is_empty() && scheduler.groups.is_empty() && scheduler.apps.is_empty());
+        prop_assert!(scheduler.summaries.is_empty() && scheduler.drift_candidates() == 0);
+    }
+}

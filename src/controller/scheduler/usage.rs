@@ -1,0 +1,246 @@
+//! Apps: their usage, the objects that wait for a free place, and what a drift check compares.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Instant, SystemTime};
+
+use super::breakers::Prober;
+use super::objects::app_of;
+use super::{AppState, RecordedState, Scheduler, UsageQuery};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupKey, ObjectKey};
+use crate::controller::pass::Explanation;
+use crate::live::{ErrorClass, GroupSnapshot, Operation};
+use crate::resources::Reason;
+
+/// An object whose status records the state of a group of an app.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The object.
+    pub object: ObjectKey,
+    /// The ID of its group.
+    pub group_id: String,
+    /// What the status records.
+    pub state: RecordedState,
+}
+
+impl Scheduler {
+    /// Requests the usage of an app. Several requests are answered by one list.
+    pub fn request_usage(&mut self, app: &AppKey, query: UsageQuery) {
+        let state = self.apps.entry(app.clone()).or_default();
+        if state.requested < Some(query) {
+            state.requested = Some(query);
+        }
+        self.queue.wakeups.usage = true;
+    }
+
+    /// The requests that are open.
+    pub fn usage_requests(&self) -> Vec<(AppKey, UsageQuery)> {
+        self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()
+    }
+
+    /// The service returned the number of groups of an app, and their IDs if the list was complete.
+    pub fn usage_known(&mut self, app: &AppKey, used: u64, group_ids: Option<HashSet<Box<str>>>) {
+        let answered = if group_ids.is_some() { UsageQuery::List } else { UsageQuery::Count };
+        let state = self.apps.entry(app.clone()).or_default();
+        state.requested = state.requested.filter(|requested| *requested > answered);
+        if state.on_usage(used, group_ids) {
+            self.unblock(&Cause::Quota(app.clone()));
+        } else {
+            self.fill_free_places(app);
+        }
+    }
+
+    /// The groups of an app cannot be counted now: the service itself refuses what does not fit.
+    pub fn usage_unavailable(&mut self, app: &AppKey) {
+        let state = self.apps.entry(app.clone()).or_default();
+        state.requested = None;
+        state.on_usage_unavailable();
+        self.unblock(&Cause::Quota(app.clone()));
+    }
+
+    /// No list can be made, because the account has no usable credentials. Objects that can call request it again.
+    pub fn usage_postponed(&mut self, app: &AppKey) {
+        if let Some(state) = self.apps.get_mut(app) {
+            state.requested = None;
+        }
+        self.unblock(&Cause::Quota(app.clone()));
+    }
+
+    /// Hands free places to objects that wait for one, in order.
+    pub(super) fn fill_free_places(&mut self, app: &AppKey) {
+        let Some(state) = self.apps.get(app) else { return };
+        let Some(free) = state.free(self.max_groups) else { return };
+        for key in self.queue.unblock(&Cause::Quota(app.clone()), usize::try_from(free).unwrap_or(usize::MAX)) {
+            self.reserve(app, &key);
+        }
+    }
+
+    fn reserve(&mut self, app: &AppKey, key: &ObjectKey) {
+        if let (Some(app_state), Some(object)) = (self.apps.get_mut(app), self.objects.get_mut(key)) {
+            app_state.reserve(key);
+            object.reservation = Some(app.clone());
+        }
+    }
+
+    /// Whether an object that waits for the usage of this app, or for a free place, still has to.
+    pub(super) fn waits_for_quota(&self, app: &AppKey) -> bool {
+        self.apps.get(app).is_some_and(|state| match state.free(self.max_groups) {
+            None => state.requested.is_some(),
+            Some(free) => free == 0,
+        })
+    }
+
+    /// The account became another one, or is gone: nothing that was known of its credentials, permissions and apps
+    /// holds.
+    pub fn account_changed(&mut self, account: &AccountKey) {
+        for breaker in self.breakers.remove_account(account) {
+            self.unblock(&Cause::Breaker(breaker));
+        }
+        self.breakers.credentials_unproven(account.clone());
+        let apps: Vec<AppKey> = self.apps.keys().filter(|app| app.account == *account).cloned().collect();
+        for app in apps {
+            if let Some(state) = self.apps.get_mut(&app) {
+                state.reset();
+            }
+            self.unblock(&Cause::Quota(app));
+        }
+        self.unblock(&Cause::Account(account.clone()));
+        self.queue.recheck(|budget| budget.account == *account);
+        self.ring_budgets(account);
+    }
+
+    /// An account is gone and no object names it.
+    pub fn account_removed(&mut self, account: &AccountKey) {
+        self.account_changed(account);
+        self.breakers.remove_account(account);
+    }
+
+    pub(super) fn ring_budgets(&mut self, account: &AccountKey) {
+        let budgets = Operation::ALL.map(|operation| BudgetKey { account: account.clone(), operation });
+        self.queue.wakeups.budgets.extend(budgets);
+        self.queue.wakeups.accounts = true;
+        self.queue.wakeups.timer = true;
+    }
+
+    /// How the service rejects the credentials of an account, while it does.
+    pub fn credentials_failure(&self, account: &AccountKey) -> Option<&Explanation> {
+        self.breakers.failure(&BreakerKey::Credentials(account.clone()))
+    }
+
+    /// Whether a call has shown that the service accepts the credentials of an account.
+    pub fn is_proven(&self, account: &AccountKey) -> bool {
+        self.breakers.is_proven(account)
+    }
+
+    /// Whether the drift check of an app may send a list call now: not while another call proves the credentials.
+    pub fn may_list(&mut self, app: &AppKey, now: Instant) -> bool {
+        self.breakers.may_send(&app.account, &Prober::List(app.clone()), now)
+    }
+
+    /// The service rejected the credentials of a list call; see [`Scheduler::suspend_credentials`].
+    pub fn suspend_credentials_for_list(&mut self, app: &AppKey, now: Instant) {
+        self.breakers.suspend(&app.account, &Prober::List(app.clone()), now);
+    }
+
+    /// A list call was answered, or failed with `class`. `failure` is what rejected credentials report.
+    pub fn list_answered(
+        &mut self,
+        app: &AppKey,
+        class: Option<ErrorClass>,
+        rejected: Option<Explanation>,
+        now: Instant,
+    ) {
+        let (key, prober) = (BreakerKey::Credentials(app.account.clone()), Prober::List(app.clone()));
+        if let Some(failure) = rejected {
+            return self.trip(&key, &prober, failure, now);
+        }
+        self.learn_from(&key, &prober, class, now);
+        self.breakers.release_probe(&key, &prober, now);
+        self.ring_budgets(&app.account);
+    }
+
+    /// The apps that objects name, each with its state.
+    pub fn apps(&self) -> impl Iterator<Item = (&AppKey, &AppState)> {
+        self.apps.iter().filter(|(_, state)| !state.objects.is_empty())
+    }
+
+    /// Groups that an app may have.
+    pub fn max_groups(&self) -> u64 {
+        self.max_groups
+    }
+
+    /// Forgets the apps that no object names, and dates those that are new.
+    pub fn retain_apps(&mut self, now: SystemTime) {
+        self.apps.retain(|_, state| !state.objects.is_empty());
+        for state in self.apps.values_mut() {
+            state.last_check.get_or_insert(now);
+        }
+    }
+
+    /// A drift check found out all there is to find out about an app.
+    pub fn drift_check_completed(&mut self, app: &AppKey, now: SystemTime) {
+        if let Some(state) = self.apps.get_mut(app) {
+            state.last_check = Some(now);
+        }
+    }
+
+    /// Whether a list of this app could show anything: an object records the state of a group, or waits for a place.
+    pub fn is_worth_checking(&self, app: &AppKey) -> bool {
+        let has_blocked = self.queue.blocked(&Cause::Quota(app.clone())) > 0;
+        has_blocked || self.recorded_objects(app).next().is_some()
+    }
+
+    /// The objects of this app whose status records the state of their group.
+    pub fn recorded_in(&self, app: &AppKey) -> Vec<Recorded> {
+        let recorded = self.recorded_objects(app).filter_map(|(key, record)| {
+            let group_id = record.group.as_ref()?.group_id.clone();
+            Some(Recorded { object: key.clone(), group_id, state: record.fingerprint.state })
+        });
+        recorded.collect()
+    }
+
+    fn recorded_objects(&self, app: &AppKey) -> impl Iterator<Item = (&ObjectKey, &super::Record)> {
+        let objects = self.apps.get(app).into_iter().flat_map(|state| &state.objects);
+        let records = objects.filter_map(|key| Some((key, self.record(key)?)));
+        records.filter(|(_, record)| record.fingerprint.state != RecordedState::None)
+    }
+
+    /// The data center of an app, as its objects name it. An object whose group is live names the right one.
+    pub fn data_center_of(&self, app: &AppKey) -> Option<&'static str> {
+        let objects = self.apps.get(app)?.objects.iter();
+        let fingerprints = objects.filter_map(|key| Some(self.record(key)?.fingerprint));
+        let is_live = |state| state == RecordedState::Live;
+        fingerprints.max_by_key(|fingerprint| (is_live(fingerprint.state), fingerprint.data_center))?.data_center
+    }
+
+    /// The objects of this app whose record a listed group contradicts, and what they record.
+    pub fn contradicted_by(&self, app: &AppKey, group: &GroupSnapshot) -> Vec<(ObjectKey, RecordedState)> {
+        let group_key = GroupKey { app_id: app.app_id.to_string(), group_id: group.group_id.clone() };
+        let members = self.groups.get(&group_key).into_iter().flat_map(|group| group.members());
+        let contradicted = members.filter_map(|key| {
+            let record = self.record(key).filter(|record| app_of(record).as_ref() == Some(app))?;
+            let fingerprint = record.fingerprint;
+            fingerprint.is_contradicted_by(group).then(|| (key.clone(), fingerprint.state))
+        });
+        contradicted.collect()
+    }
+
+    /// The number of objects that name each LiveAccount.
+    pub fn objects_by_account(&self) -> HashMap<ObjectKey, usize> {
+        let mut counts = HashMap::new();
+        for (app, state) in self.apps() {
+            if let AccountKey::LiveAccount(key) = &app.account {
+                *counts.entry(key.clone()).or_default() += state.objects.len();
+            }
+        }
+        counts
+    }
+
+    /// The number of open breakers by their reason.
+    pub fn open_breakers(&self) -> HashMap<Reason, usize> {
+        let mut counts = HashMap::new();
+        for reason in self.breakers.reasons() {
+            *counts.entry(reason).or_default() += 1;
+        }
+        counts
+    }
+}

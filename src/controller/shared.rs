@@ -1,0 +1,114 @@
+//! The scheduler as the tasks share it: its lock, and who is notified.
+//!
+//! Every access goes through [`SharedScheduler::with`], which notifies whatever the access made possible. A caller cannot
+//! forget to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+use super::keys::{AccountKey, BudgetKey};
+use super::scheduler::{Scheduler, Wakeups, Work};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct SharedScheduler {
+    state: Mutex<State>,
+    workers: Notify,
+    timer: Notify,
+    /// Notified when the status of an account may have to be written, or an object waits for one.
+    pub accounts: Notify,
+    /// Notified when the usage of an app is requested.
+    pub usage: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    scheduler: Scheduler,
+    budgets: HashMap<BudgetKey, Arc<Notify>>,
+}
+
+impl SharedScheduler {
+    /// Shares a scheduler.
+    pub fn new(scheduler: Scheduler) -> Self {
+        let state = Mutex::new(State { scheduler, budgets: HashMap::new() });
+        let (workers, timer, accounts, usage) = (Notify::new(), Notify::new(), Notify::new(), Notify::new());
+        Self { state, workers, timer, accounts, usage }
+    }
+
+    /// Accesses the scheduler. `access` takes microseconds and never waits.
+    pub fn with<T>(&self, access: impl FnOnce(&mut Scheduler, Instant) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = access(&mut state.scheduler, tokio::time::Instant::now().into_std());
+        let Wakeups { workers, budgets, timer, accounts, usage } = state.scheduler.take_wakeups();
+        for budget in budgets {
+            if let Some(notify) = state.budgets.get(&budget) {
+                // Several drift checks may wait for the list budget of an account.
+                notify.notify_waiters();
+            }
+        }
+        drop(state);
+        for (notify, is_due) in
+            [(&self.workers, workers), (&self.timer, timer), (&self.accounts, accounts), (&self.usage, usage)]
+        {
+            if is_due {
+                notify.notify_one();
+            }
+        }
+        result
+    }
+
+    /// Waits for an object to work on.
+    pub async fn next(&self) -> Work {
+        loop {
+            let notified = self.workers.notified();
+            let (next, has_more) = self.with(|scheduler, _| (scheduler.next(), scheduler.has_ready()));
+            if has_more {
+                self.workers.notify_one();
+            }
+            if let Some(work) = next {
+                return work;
+            }
+            notified.await;
+        }
+    }
+
+    /// Waits until `is_possible` for a call of this budget; it is asked again when something changed.
+    pub async fn wait_for(&self, budget: &BudgetKey, is_possible: impl Fn(&mut Scheduler, Instant) -> bool) {
+        let notify = Arc::clone(self.state.lock().budgets.entry(budget.clone()).or_default());
+        loop {
+            let notified = notify.notified();
+            if self.with(&is_possible) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Forgets the budgets of an account that is gone.
+    pub fn forget_budgets(&self, account: &AccountKey) {
+        self.state.lock().budgets.retain(|budget, _| budget.account != *account);
+    }
+
+    /// Moves on what waited for a time; never returns.
+    pub async fn run_timer(&self) {
+        loop {
+            let notified = self.timer.notified();
+            let next = self.with(|scheduler, now| {
+                scheduler.tick(now);
+                scheduler.next_deadline()
+            });
+            match next {
+                None => notified.await,
+                Some(next) => tokio::select! {
+                    () = notified => {}
+                    () = sleep_until(next.into()) => {}
+                },
+            }
+        }
+    }
+}

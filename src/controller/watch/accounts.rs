@@ -1,0 +1,120 @@
+//! The watch of LiveAccounts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+
+use super::backoff::WatchBackoff;
+use super::{ACCOUNTS, WATCH_SECONDS, error_chain};
+use crate::controller::context::Context;
+use crate::controller::keys::{AccountKey, ObjectKey};
+use crate::resources::LiveAccount;
+
+/// Watches the LiveAccounts of one namespace, or of all (`None`), until the process ends; `on_listed` is called after
+/// the first complete list, or when there can be none.
+pub async fn watch(context: Arc<Context>, namespace: Option<String>, on_listed: impl FnOnce()) {
+    let client = context.api.client().clone();
+    let api: Api<DeserializeGuard<LiveAccount>> = match &namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher(api, config).backoff(WatchBackoff::default());
+    follow(&context, namespace.as_deref(), events, on_listed).await;
+}
+
+async fn follow(
+    context: &Context,
+    namespace: Option<&str>,
+    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveAccount>>>>,
+    on_listed: impl FnOnce(),
+) {
+    let mut events = std::pin::pin!(events);
+    let (mut on_listed, mut has_failed) = (Some(on_listed), false);
+    let mut listed = HashSet::new();
+    while let Some(event) = events.next().await {
+        // The start of a list does not count: it may fail a moment later.
+        if has_failed && matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
+            tracing::info!(namespace, "watching LiveAccounts again");
+            has_failed = false;
+        }
+        match event {
+            Ok(Event::Init) => {
+                context.metrics.lists.get_or_create(&ACCOUNTS).inc();
+                listed.clear();
+            }
+            Ok(Event::InitApply(object)) => listed.extend(handle_apply(context, object)),
+            Ok(Event::Apply(object)) => drop(handle_apply(context, object)),
+            Ok(Event::Delete(object)) => {
+                if let Some(key) = key_of(&object) {
+                    handle_delete(context, &key);
+                }
+            }
+            Ok(Event::InitDone) => {
+                for key in context.accounts.unlisted(namespace, &listed) {
+                    handle_delete(context, &key);
+                }
+                if let Some(on_listed) = on_listed.take() {
+                    on_listed();
+                }
+            }
+            Err(error) => {
+                context.metrics.watch_errors.get_or_create(&ACCOUNTS).inc();
+                if !std::mem::replace(&mut has_failed, true) {
+                    let error_text = error_chain(&error);
+                    tracing::warn!(namespace, error = error_text, "LiveAccounts cannot be watched");
+                }
+                // Objects that name no LiveAccount do not wait for a missing definition or permission.
+                if is_refused(&error)
+                    && let Some(on_listed) = on_listed.take()
+                {
+                    on_listed();
+                }
+            }
+        }
+    }
+}
+
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 403 | 404),
+        _ => false,
+    }
+}
+
+fn key_of(object: &DeserializeGuard<LiveAccount>) -> Option<ObjectKey> {
+    ObjectKey::of(object.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| &object.metadata))
+}
+
+fn handle_apply(context: &Context, object: DeserializeGuard<LiveAccount>) -> Option<ObjectKey> {
+    let key = key_of(&object)?;
+    match object.0 {
+        Ok(object) => {
+            if context.accounts.observe(&key, object) {
+                changed(context, &key);
+            }
+        }
+        Err(invalid) => {
+            tracing::warn!(account = %key, error = invalid.error, "a LiveAccount cannot be read, it counts as missing");
+            handle_delete(context, &key);
+        }
+    }
+    Some(key)
+}
+
+fn handle_delete(context: &Context, key: &ObjectKey) {
+    if context.accounts.remove(key) {
+        changed(context, key);
+    }
+}
+
+fn changed(context: &Context, key: &ObjectKey) {
+    let account = AccountKey::LiveAccount(key.clone());
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&account));
+}

@@ -1,0 +1,224 @@
+//! The watch of LiveMessageGroups.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use kube::api::{Api, ObjectMeta};
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::Instant;
+
+use super::backoff::WatchBackoff;
+use super::readiness::Readiness;
+use super::{GROUPS, WATCH_SECONDS, error_chain};
+use crate::controller::api::RBAC_HINT;
+use crate::controller::context::Context;
+use crate::controller::keys::ObjectKey;
+use crate::controller::pass::retained_event;
+use crate::controller::reconcile::report_removed;
+use crate::controller::scheduler::Seen;
+use crate::resources::LiveMessageGroup;
+
+/// An operator of several namespaces starts to work without one that it may not list after this time.
+const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
+
+/// What is watched.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// Whether there are other namespaces, which do not wait for ever for one that may not be listed.
+    pub is_one_of_several: bool,
+}
+
+/// Watches the LiveMessageGroups of a scope until the process ends; `on_listed` is called after the first complete list.
+pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
+    let client = context.api.client().clone();
+    let api: Api<DeserializeGuard<LiveMessageGroup>> = match &scope.namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher(api, config).backoff(WatchBackoff::default());
+    let mut follower = Follower {
+        context: &context,
+        scope: &scope,
+        readiness: &readiness,
+        on_listed: Some(on_listed),
+        list: 0,
+        failure: WatchFailure::default(),
+    };
+    tokio::join!(follower.follow(events), warn_if_missing(&context, scope.namespace.as_deref()));
+}
+
+/// A namespace that does not exist can be watched like an empty one: a mistake in its name would look like no work.
+async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
+    let Some(namespace) = namespace else { return };
+    if matches!(context.api.namespace(namespace).await, Ok(None)) {
+        tracing::warn!(namespace, "the namespace does not exist yet, check --watch-namespace");
+    }
+}
+
+/// Turns the events of one watch into observations of the scheduler.
+struct Follower<'a, F> {
+    context: &'a Context,
+    scope: &'a Scope,
+    readiness: &'a Readiness,
+    on_listed: Option<F>,
+    /// The number of the last list.
+    list: u64,
+    failure: WatchFailure,
+}
+
+impl<F: FnOnce()> Follower<'_, F> {
+    async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.handle(event),
+                Err(error) => self.handle_error(&error),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event<DeserializeGuard<LiveMessageGroup>>) {
+        if !matches!(event, Event::Init) {
+            self.failure.end(self.scope.namespace.as_deref(), self.readiness);
+        }
+        match event {
+            Event::Init => {
+                self.list = self.readiness.next_list();
+                self.context.metrics.lists.get_or_create(&GROUPS).inc();
+            }
+            Event::InitApply(object) => self.handle_apply(object, true),
+            Event::Apply(object) => self.handle_apply(object, false),
+            Event::Delete(object) => self.handle_delete(object),
+            Event::InitDone => {
+                let (namespace, list) = (self.scope.namespace.as_deref(), self.list);
+                let gone = self.context.scheduler.with(|scheduler, now| scheduler.remove_unseen(namespace, list, now));
+                for (key, pass) in gone {
+                    report_removed(self.context, &key, pass.as_deref());
+                }
+                self.listed();
+            }
+        }
+    }
+
+    fn handle_apply(&self, object: DeserializeGuard<LiveMessageGroup>, is_initial: bool) {
+        let Some(key) = ObjectKey::of(metadata(&object)) else { return };
+        let list = self.list;
+        self.context.scheduler.with(|scheduler, now| match object.0 {
+            Ok(object) => scheduler.observe(&key, &object, Seen { list, is_initial }, now),
+            Err(invalid) => {
+                let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
+                let generation = invalid.metadata.generation.unwrap_or_default();
+                scheduler.observe_unreadable(&key, uid, generation, list);
+            }
+        });
+    }
+
+    fn handle_delete(&self, object: DeserializeGuard<LiveMessageGroup>) {
+        let Some(key) = ObjectKey::of(metadata(&object)) else { return };
+        if let Some(event) = object.0.ok().as_ref().and_then(retained_event) {
+            self.context.events.publish(event);
+        }
+        let pass = self.context.scheduler.with(|scheduler, now| scheduler.remove(&key, now));
+        report_removed(self.context, &key, pass.as_deref());
+    }
+
+    fn handle_error(&mut self, error: &watcher::Error) {
+        self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
+        if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
+            let namespace = self.scope.namespace.as_deref();
+            tracing::warn!(namespace, "working without this namespace until it may be listed");
+            self.listed();
+        }
+    }
+
+    fn listed(&mut self) {
+        if let Some(on_listed) = self.on_listed.take() {
+            on_listed();
+        }
+    }
+}
+
+/// The current failure of one watch; others may work.
+#[derive(Default)]
+struct WatchFailure {
+    text: Option<String>,
+    forbidden_since: Option<Instant>,
+}
+
+impl WatchFailure {
+    /// Reports a failure if it is a new one. Returns whether one of several namespaces has been forbidden for too long.
+    fn report(&mut self, error: &watcher::Error, scope: &Scope, readiness: &Readiness) -> bool {
+        let text = explain(error, scope.is_one_of_several);
+        if self.text.as_ref() != Some(&text) {
+            tracing::warn!(namespace = scope.namespace.as_deref(), "{text}");
+            self.text = Some(text.clone());
+        }
+        readiness.set_failure(text, is_undefined(error));
+        if !scope.is_one_of_several || !is_forbidden(error) {
+            return false;
+        }
+        self.forbidden_since.get_or_insert_with(Instant::now).elapsed() >= FORBIDDEN_GRACE
+    }
+
+    fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) {
+        if self.text.is_some() {
+            tracing::info!(namespace, "watching again");
+            *self = Self::default();
+            readiness.clear_failure();
+        }
+    }
+}
+
+fn metadata(object: &DeserializeGuard<LiveMessageGroup>) -> &ObjectMeta {
+    match &object.0 {
+        Ok(object) => &object.metadata,
+        Err(invalid) => &invalid.metadata,
+    }
+}
+
+/// What failed, and what to do.
+fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
+    let Some(cause) = cause_of(error) else {
+        return format!("the watch of LiveMessageGroups is interrupted: {}", error_chain(error));
+    };
+    match cause {
+        _ if is_undefined(error) => {
+            "waiting for the CustomResourceDefinition livemessagegroups.live.alibabacloud.com: install it with \
+             `live-message-operator crd | kubectl apply -f -` or with the chart"
+                .to_owned()
+        }
+        kube::Error::Api(status) if status.is_forbidden() => {
+            let hint = if is_one_of_several { format!("; {RBAC_HINT}") } else { String::new() };
+            format!("the operator may not list LiveMessageGroups: {}; the chart's roles allow it{hint}", status.message)
+        }
+        kube::Error::Api(status) if status.code == 401 => {
+            "the apiserver does not accept the operator's credentials: renew its kubeconfig, or the token of its ServiceAccount"
+                .to_owned()
+        }
+        other => format!("waiting for the apiserver: {}", error_chain(other)),
+    }
+}
+
+fn cause_of(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(error),
+        _ => None,
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
+}
+
+/// Whether the kind is not served. If nothing of the API group is, the answer has no reason.
+fn is_undefined(error: &watcher::Error) -> bool {
+    matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
+}
