@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use live_message_operator::budget::{Fate, Grant, Settings, Window};
+use live_message_operator::budget::{AcquireResult, PermitOutcome, Settings, Window};
 
 const SECOND: u64 = 1_000_000;
 /// One way, in microseconds.
@@ -85,14 +85,16 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
         // Whatever is due happens in its order: the neighbour's calls and ours meet at the receiver.
         let due = events.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
         let other = others.front().copied().unwrap_or(u64::MAX);
-        let wanted = match window.grant(at(now)) {
-            Grant::Now => {
+        let wanted = match window.try_acquire(at(now)) {
+            AcquireResult::Now => {
                 let delay = random.u64(scene.delay / 2..=scene.delay * 3 / 2);
                 events.push(Reverse((now + delay, Event::Arrival)));
                 continue;
             }
-            Grant::NotBefore(moment) => u64::try_from((moment - start).as_micros()).unwrap_or(u64::MAX).max(now + 1),
-            Grant::AfterReturn => u64::MAX,
+            AcquireResult::NotBefore(moment) => {
+                u64::try_from((moment - start).as_micros()).unwrap_or(u64::MAX).max(now + 1)
+            }
+            AcquireResult::AfterReturn => u64::MAX,
         };
         let next = wanted.min(due).min(other);
         now = next.max(now);
@@ -117,8 +119,8 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
                     }
                     events.push(Reverse((back, if taken { Event::Accepted } else { Event::Refused })));
                 }
-                Event::Accepted => window.give_back(Fate::Answered, at(time)),
-                Event::Refused => window.give_back(Fate::Throttled(None), at(time)),
+                Event::Accepted => window.return_permit(PermitOutcome::Answered, at(time)),
+                Event::Refused => window.return_permit(PermitOutcome::Throttled(None), at(time)),
             }
         }
     }

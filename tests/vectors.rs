@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use live_message_operator::emulator::request::{Params, Request};
+use live_message_operator::emulator::signature_v1::sign_v1;
 use live_message_operator::emulator::{AccessKey, ApiError, Verifier};
 use live_message_operator::live::request::{Method, Placement, RpcRequest};
-use live_message_operator::live::signature::sign_v1;
 use live_message_operator::live::{Call, Credentials, GroupChange, GroupFields, GroupRef, operation};
 use serde_json::{Map, Value};
 use vector::{Algorithm, Pairs, Vector};
@@ -220,7 +220,7 @@ fn typed_operations_send_the_sdk_parameters() {
 }
 
 /// The typed call for an SDK's input. `None` for operations without a type, and for input that the operator never sends: a
-/// flag of Modify without its value, or a value without its flag.
+/// flag of Modify without its value, a value without its flag, or the operator of a Delete.
 fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),
@@ -261,7 +261,7 @@ fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Ca
             }
             Call::Modify(group()?, change)
         }
-        "DeleteLiveMessageGroup" => Call::Delete(group()?, text("OperatorId")?),
+        "DeleteLiveMessageGroup" if !input.contains_key("OperatorId") => Call::Delete(group()?),
         "RecoverLiveMessageDeletedGroup" => Call::Recover(group()?),
         _ => return Ok(None),
     }))

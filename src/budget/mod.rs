@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 pub use adaptive::{Adaptive, Settings};
-pub use window::{DOCUMENTED_LIMIT, Fate, Grant, LATE_ARRIVAL, Window};
+pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, Window};
 
 /// The budget of one (account, operation), shared by all that call it.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ struct Shared {
     window: Mutex<Window>,
     returned: Notify,
     /// Whoever waits, waits here in a row: several that share a budget take turns.
-    row: tokio::sync::Mutex<()>,
+    turn_lock: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -39,8 +39,8 @@ impl Budget {
     /// A budget of so many calls a second; the first is granted a second from now.
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
-        let row = tokio::sync::Mutex::new(());
-        Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), row })) }
+        let turn_lock = tokio::sync::Mutex::new(());
+        Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), turn_lock })) }
     }
 
     /// No limit at all: for benchmarks against the emulator.
@@ -54,21 +54,23 @@ impl Budget {
     }
 
     /// Waits for a permit: first come, first served. Dropped, the future has taken none.
-    pub async fn permit(&self) -> Permit {
-        let Some(shared) = &self.shared else { return Permit { shared: None, fate: Fate::NotSent } };
-        let _turn = shared.row.lock().await;
+    pub async fn acquire(&self) -> Permit {
+        let Some(shared) = &self.shared else { return Permit { shared: None, outcome: PermitOutcome::NotSent } };
+        let _turn = shared.turn_lock.lock().await;
         loop {
             let returned = shared.returned.notified();
-            let grant = shared.window().grant(Instant::now().into_std());
+            let grant = shared.window().try_acquire(Instant::now().into_std());
             match grant {
-                Grant::Now => return Permit { shared: Some(Arc::clone(shared)), fate: Fate::NotSent },
-                Grant::NotBefore(at) => {
+                AcquireResult::Now => {
+                    return Permit { shared: Some(Arc::clone(shared)), outcome: PermitOutcome::NotSent };
+                }
+                AcquireResult::NotBefore(at) => {
                     tokio::select! {
                         () = sleep_until(Instant::from_std(at)) => {}
                         () = returned => {}
                     }
                 }
-                Grant::AfterReturn => returned.await,
+                AcquireResult::AfterReturn => returned.await,
             }
         }
     }
@@ -79,25 +81,25 @@ impl Budget {
 #[must_use]
 pub struct Permit {
     shared: Option<Arc<Shared>>,
-    fate: Fate,
+    outcome: PermitOutcome,
 }
 
 impl Permit {
     /// To be called before the request is sent: from here on a dropped permit counts as a lost answer.
-    pub fn sending(&mut self) {
-        self.fate = Fate::Lost;
+    pub fn mark_sent(&mut self) {
+        self.outcome = PermitOutcome::Lost;
     }
 
     /// Gives the permit back.
-    pub fn done(mut self, fate: Fate) {
-        self.fate = fate;
+    pub fn complete(mut self, outcome: PermitOutcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.window().give_back(self.fate, Instant::now().into_std());
+            shared.window().return_permit(self.outcome, Instant::now().into_std());
             shared.returned.notify_one();
         }
     }
@@ -114,9 +116,9 @@ mod tests {
         let budget = Budget::per_second(50);
         let mut times = Vec::new();
         for _ in 0..500 {
-            let permit = budget.permit().await;
+            let permit = budget.acquire().await;
             times.push(Instant::now());
-            permit.done(Fate::Answered);
+            permit.complete(PermitOutcome::Answered);
         }
         let whole = times[499] - times[0];
         assert!(whole >= Duration::from_millis(9980) && whole < Duration::from_millis(10_100), "{whole:?}");
@@ -129,7 +131,7 @@ mod tests {
         let caller = async || {
             let mut calls = 0_usize;
             while Instant::now() < end {
-                budget.permit().await.done(Fate::Answered);
+                budget.acquire().await.complete(PermitOutcome::Answered);
                 calls += 1;
             }
             calls
@@ -141,35 +143,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_permit_dropped_while_its_request_is_out_counts_as_lost() {
         let budget = Budget::per_second(1);
-        let mut permit = budget.permit().await;
+        let mut permit = budget.acquire().await;
         let granted = Instant::now();
-        permit.sending();
+        permit.mark_sent();
         drop(permit);
-        let _next = budget.permit().await;
+        let _next = budget.acquire().await;
         assert!(granted.elapsed() >= LATE_ARRIVAL + Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answered_call_keeps_its_permit_for_a_second() {
         let budget = Budget::per_second(2);
-        let (one, other) = (budget.permit().await, budget.permit().await);
+        let (one, other) = (budget.acquire().await, budget.acquire().await);
         tokio::time::sleep(Duration::from_secs(5)).await;
         let answered = Instant::now();
         for mut permit in [one, other] {
-            permit.sending();
-            permit.done(Fate::Answered);
+            permit.mark_sent();
+            permit.complete(PermitOutcome::Answered);
         }
-        let _next = budget.permit().await;
+        let _next = budget.acquire().await;
         assert!((1000..1010).contains(&answered.elapsed().as_millis()), "{:?}", answered.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_permit_to_come_back_hears_of_it() {
         let budget = Budget::per_second(1);
-        let out = budget.permit().await;
+        let out = budget.acquire().await;
         let waiting = tokio::spawn({
             let budget = budget.clone();
-            async move { budget.permit().await.done(Fate::NotSent) }
+            async move { budget.acquire().await.complete(PermitOutcome::NotSent) }
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!waiting.is_finished(), "the only permit is out");
@@ -183,18 +185,18 @@ mod tests {
         let budget = Budget::per_second(50);
         assert_eq!(budget.rate(), Some(50.0));
         for _ in 0..10 {
-            budget.permit().await.done(Fate::Answered);
+            budget.acquire().await.complete(PermitOutcome::Answered);
         }
-        budget.permit().await.done(Fate::Throttled(None));
+        budget.acquire().await.complete(PermitOutcome::Throttled(None));
         assert!(budget.rate().is_some_and(|rate| rate < 50.0), "{:?}", budget.rate());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_permit_is_there_for_the_next_at_once() {
         let budget = Budget::per_second(1);
-        drop(budget.permit().await);
+        drop(budget.acquire().await);
         let before = Instant::now();
-        let _next = budget.permit().await;
+        let _next = budget.acquire().await;
         assert!(before.elapsed() <= Duration::from_millis(1001), "{:?}", before.elapsed());
     }
 }

@@ -4,23 +4,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::window::{DOCUMENTED_LIMIT, Fate, Grant, LATE_ARRIVAL, Window};
+use super::window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, Window};
 
 const CALLS: usize = 200_000;
 const TIMEOUT_US: u64 = 10_000_000;
 
 /// What paces the simulated caller.
 trait Limiter {
-    fn grant(&mut self, now: Instant) -> Grant;
-    fn give_back(&mut self, fate: Fate, now: Instant);
+    fn try_acquire(&mut self, now: Instant) -> AcquireResult;
+    fn return_permit(&mut self, outcome: PermitOutcome, now: Instant);
 }
 
 impl Limiter for Window {
-    fn grant(&mut self, now: Instant) -> Grant {
-        Self::grant(self, now)
+    fn try_acquire(&mut self, now: Instant) -> AcquireResult {
+        Self::try_acquire(self, now)
     }
-    fn give_back(&mut self, fate: Fate, now: Instant) {
-        Self::give_back(self, fate, now);
+    fn return_permit(&mut self, outcome: PermitOutcome, now: Instant) {
+        Self::return_permit(self, outcome, now);
     }
 }
 
@@ -30,14 +30,14 @@ struct PaceAlone {
 }
 
 impl Limiter for PaceAlone {
-    fn grant(&mut self, now: Instant) -> Grant {
+    fn try_acquire(&mut self, now: Instant) -> AcquireResult {
         if now < self.next {
-            return Grant::NotBefore(self.next);
+            return AcquireResult::NotBefore(self.next);
         }
         self.next = now + Duration::from_millis(20);
-        Grant::Now
+        AcquireResult::Now
     }
-    fn give_back(&mut self, _: Fate, _: Instant) {}
+    fn return_permit(&mut self, _: PermitOutcome, _: Instant) {}
 }
 
 /// How a run of the simulation is coloured.
@@ -66,20 +66,20 @@ fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: 
         if random.u32(0..20) == 0 { typical * random.u64(1..=50) } else { typical }
     };
     while made < calls {
-        while let Some(Reverse((due, fate))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
+        while let Some(Reverse((due, outcome))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             returns.pop();
-            let fate = [Fate::NotSent, Fate::Answered, Fate::Lost][usize::from(fate)];
+            let outcome = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost][usize::from(outcome)];
             // The process learns of it when it runs: never before it happened, after a stall later.
-            limiter.give_back(fate, at(now.max(due)));
+            limiter.return_permit(outcome, at(now.max(due)));
         }
-        match limiter.grant(at(now)) {
-            Grant::Now => {}
-            Grant::NotBefore(moment) => {
+        match limiter.try_acquire(at(now)) {
+            AcquireResult::Now => {}
+            AcquireResult::NotBefore(moment) => {
                 let due = u64::try_from((moment - start).as_micros()).unwrap().max(now + 1);
                 now = returns.peek().map_or(due, |Reverse((back, _))| due.min((*back).max(now + 1)));
                 continue;
             }
-            Grant::AfterReturn => {
+            AcquireResult::AfterReturn => {
                 let Reverse((back, _)) = *returns.peek().unwrap();
                 now = back.max(now + 1);
                 continue;

@@ -26,7 +26,7 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// What became of a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum PermitOutcome {
     /// No request was sent with it, or its connection was never made: it comes back at once.
     NotSent,
     /// A complete answer: it comes back after a second.
@@ -40,7 +40,7 @@ pub enum Fate {
 
 /// The answer to a request for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grant {
+pub enum AcquireResult {
     /// Granted.
     Now,
     /// Not before this moment; it may take longer.
@@ -73,7 +73,7 @@ impl Window {
     }
 
     /// Asks for a permit.
-    pub fn grant(&mut self, now: Instant) -> Grant {
+    pub fn try_acquire(&mut self, now: Instant) -> AcquireResult {
         while self.returns.peek().is_some_and(|Reverse(at)| *at <= now) {
             self.returns.pop();
             self.free += 1;
@@ -82,33 +82,33 @@ impl Window {
             return self
                 .returns
                 .peek()
-                .map_or(Grant::AfterReturn, |Reverse(at)| Grant::NotBefore((*at).max(self.next)));
+                .map_or(AcquireResult::AfterReturn, |Reverse(at)| AcquireResult::NotBefore((*at).max(self.next)));
         }
         if now < self.next {
-            return Grant::NotBefore(self.next);
+            return AcquireResult::NotBefore(self.next);
         }
         self.free -= 1;
         let rate = self.rate.rate(now);
         // Beside a neighbour, what is made up for would be refused: only the full limit is made use of to the last.
         let in_time = !self.rate.is_reduced() && now.saturating_duration_since(self.next) <= CATCH_UP;
         self.next = if in_time { self.next } else { now } + SECOND.div_f64(rate);
-        Grant::Now
+        AcquireResult::Now
     }
 
     /// Gives a permit back.
-    pub fn give_back(&mut self, fate: Fate, now: Instant) {
-        match fate {
-            Fate::Answered => self.rate.accepted(now),
-            Fate::Throttled(asked) => {
+    pub fn return_permit(&mut self, outcome: PermitOutcome, now: Instant) {
+        match outcome {
+            PermitOutcome::Answered => self.rate.accepted(now),
+            PermitOutcome::Throttled(asked) => {
                 self.rate.throttled(now);
                 self.next = self.next.max(now + asked.unwrap_or_default());
             }
-            Fate::NotSent | Fate::Lost => {}
+            PermitOutcome::NotSent | PermitOutcome::Lost => {}
         }
-        let after = match fate {
-            Fate::NotSent => Duration::ZERO,
-            Fate::Answered | Fate::Throttled(_) => SECOND,
-            Fate::Lost => LATE_ARRIVAL + SECOND,
+        let after = match outcome {
+            PermitOutcome::NotSent => Duration::ZERO,
+            PermitOutcome::Answered | PermitOutcome::Throttled(_) => SECOND,
+            PermitOutcome::Lost => LATE_ARRIVAL + SECOND,
         };
         self.returns.push(Reverse(now + after));
     }
@@ -131,37 +131,39 @@ mod tests {
     fn a_new_window_grants_nothing_for_a_second_and_then_one_every_20_ms() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        assert_eq!(window.grant(start), Grant::NotBefore(start + SECOND));
-        assert_eq!(window.grant(start + at(1000)), Grant::Now);
-        assert_eq!(window.grant(start + at(1000)), Grant::NotBefore(start + at(1020)));
-        assert_eq!(window.grant(start + at(1020)), Grant::Now);
+        assert_eq!(window.try_acquire(start), AcquireResult::NotBefore(start + SECOND));
+        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::NotBefore(start + at(1020)));
+        assert_eq!(window.try_acquire(start + at(1020)), AcquireResult::Now);
     }
 
     #[test]
     fn a_late_timer_slows_nothing_down_and_a_break_saves_nothing_up() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        assert_eq!(window.grant(start + at(1000)), Grant::Now);
-        assert_eq!(window.grant(start + at(1023)), Grant::Now, "3 ms late");
-        assert_eq!(window.grant(start + at(1040)), Grant::Now);
-        assert_eq!(window.grant(start + at(1200)), Grant::Now, "after a break");
-        assert_eq!(window.grant(start + at(1219)), Grant::NotBefore(start + at(1220)));
+        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(1023)), AcquireResult::Now, "3 ms late");
+        assert_eq!(window.try_acquire(start + at(1040)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(1200)), AcquireResult::Now, "after a break");
+        assert_eq!(window.try_acquire(start + at(1219)), AcquireResult::NotBefore(start + at(1220)));
     }
 
     #[test]
     fn a_permit_comes_back_by_its_fate() {
         let start = Instant::now();
-        for (fate, back) in [(Fate::NotSent, 0), (Fate::Answered, 1000), (Fate::Lost, 6000)] {
+        for (outcome, back) in
+            [(PermitOutcome::NotSent, 0), (PermitOutcome::Answered, 1000), (PermitOutcome::Lost, 6000)]
+        {
             let mut window = Window::new(1, start);
             let granted = start + at(1000);
-            assert_eq!(window.grant(granted), Grant::Now);
-            assert_eq!(window.grant(granted + at(5000)), Grant::AfterReturn);
-            window.give_back(fate, granted + at(5000));
+            assert_eq!(window.try_acquire(granted), AcquireResult::Now);
+            assert_eq!(window.try_acquire(granted + at(5000)), AcquireResult::AfterReturn);
+            window.return_permit(outcome, granted + at(5000));
             let due = granted + at(5000 + back);
             if back > 0 {
-                assert_eq!(window.grant(due - at(1)), Grant::NotBefore(due));
+                assert_eq!(window.try_acquire(due - at(1)), AcquireResult::NotBefore(due));
             }
-            assert_eq!(window.grant(due), Grant::Now, "{fate:?}");
+            assert_eq!(window.try_acquire(due), AcquireResult::Now, "{outcome:?}");
         }
     }
 
@@ -170,10 +172,10 @@ mod tests {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         let granted = start + at(1000);
-        assert_eq!(window.grant(granted), Grant::Now);
-        window.give_back(Fate::Throttled(Some(at(2000))), granted);
-        assert_eq!(window.grant(granted + at(1000)), Grant::NotBefore(granted + at(2000)));
-        assert_eq!(window.grant(granted + at(2000)), Grant::Now);
+        assert_eq!(window.try_acquire(granted), AcquireResult::Now);
+        window.return_permit(PermitOutcome::Throttled(Some(at(2000))), granted);
+        assert_eq!(window.try_acquire(granted + at(1000)), AcquireResult::NotBefore(granted + at(2000)));
+        assert_eq!(window.try_acquire(granted + at(2000)), AcquireResult::Now);
     }
 
     #[test]
@@ -181,21 +183,21 @@ mod tests {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         let mut now = start + at(1000);
-        for fate in (0..50).map(|_| Fate::Answered).chain([Fate::Throttled(None)]) {
-            assert_eq!(window.grant(now), Grant::Now);
-            window.give_back(fate, now);
+        for outcome in (0..50).map(|_| PermitOutcome::Answered).chain([PermitOutcome::Throttled(None)]) {
+            assert_eq!(window.try_acquire(now), AcquireResult::Now);
+            window.return_permit(outcome, now);
             now += at(20);
         }
         now += at(40);
         assert!(window.rate(now) < 50.0);
-        assert_eq!(window.grant(now), Grant::Now, "40 ms late");
-        let next = window.grant(now + at(1));
-        assert!(matches!(next, Grant::NotBefore(moment) if moment > now + at(20)), "{next:?}");
+        assert_eq!(window.try_acquire(now), AcquireResult::Now, "40 ms late");
+        let next = window.try_acquire(now + at(1));
+        assert!(matches!(next, AcquireResult::NotBefore(moment) if moment > now + at(20)), "{next:?}");
     }
 
     #[test]
     fn a_window_has_a_permit_at_least() {
         let start = Instant::now();
-        assert_eq!(Window::new(0, start).grant(start + SECOND), Grant::Now);
+        assert_eq!(Window::new(0, start).try_acquire(start + SECOND), AcquireResult::Now);
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Misuse, Outcome, cluster};
 use crate::controller::{self, Account, Common, Config, Limits, Progress, Rate};
-use crate::live::credentials::{Chain, CredentialSource, ROLE_ARN, Surroundings};
+use crate::live::credentials::{Chain, CredentialSource, ProviderEnv, ROLE_ARN};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
 use crate::telemetry::{LogFormat, Metrics, serve, start_logs};
@@ -178,8 +178,8 @@ pub async fn run(args: Args) -> Outcome {
         ca_bundle: args.ca_bundle.as_deref().map(CaBundle::read).transpose()?,
     };
     let lookup = |name: &str| std::env::var(name).ok();
-    let surroundings = Surroundings::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
-    let credentials = CredentialSource::new(Chain::official(&surroundings));
+    let provider_env = ProviderEnv::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
+    let credentials = CredentialSource::new(Chain::default_chain(&provider_env));
     let options = ClientOptions { http, form_above: args.form_above };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let common = Common {
@@ -187,7 +187,7 @@ pub async fn run(args: Args) -> Outcome {
         endpoint: endpoint.clone(),
         allow_http: args.allow_http,
         number: args.account_id.or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
-        surroundings,
+        provider_env,
         rate: args.requests_per_second,
         calls: metrics.calls.clone(),
     };

@@ -83,7 +83,7 @@ pub(super) fn group_of(call: &Call) -> Option<&GroupRef> {
         Call::Create(group, _)
         | Call::Describe(group)
         | Call::Modify(group, _)
-        | Call::Delete(group, _)
+        | Call::Delete(group)
         | Call::Recover(group) => Some(group),
         Call::ListByPage(_) => None,
     }
@@ -113,7 +113,7 @@ mod tests {
             (Some(ErrorClass::Unreachable), [Nothing; 4]),
             (Some(ErrorClass::ClockSkew), [Nothing; 4]),
             (Some(ErrorClass::NonceUsed), [Nothing; 4]),
-            (Some(ErrorClass::TryAgain), [Nothing; 4]),
+            (Some(ErrorClass::Resent), [Nothing; 4]),
             (Some(ErrorClass::CredentialsMissing), [Nothing; 4]),
             (Some(ErrorClass::Rejected), [Nothing; 4]),
         ];
@@ -131,7 +131,7 @@ mod tests {
             (Call::Recover(group()), vec![Credentials, Authorization(Operation::Recover), Quota]),
             (Call::Describe(group()), vec![Credentials, Authorization(Operation::Describe)]),
             (Call::Modify(group(), GroupChange::default()), vec![Credentials, Authorization(Operation::Modify)]),
-            (Call::Delete(group(), None), vec![Credentials, Authorization(Operation::Delete)]),
+            (Call::Delete(group()), vec![Credentials, Authorization(Operation::Delete)]),
         ] {
             let gates = gates_of(&call, &AccountKey::Own);
             assert_eq!(gates.iter().map(|gate| gate.kind).collect::<Vec<_>>(), expected, "{call:?}");

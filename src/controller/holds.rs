@@ -97,7 +97,7 @@ mod tests {
         let mut holds = holds(now);
         let new = object(1, 1);
         holds.lost(identity(), now);
-        for call in [Call::Describe(group()), modify(), Call::Delete(group(), None)] {
+        for call in [Call::Describe(group()), modify(), Call::Delete(group())] {
             assert_eq!(holds.wait(Some(&identity()), &new, &call, now + SECOND), Some(LATE_ARRIVAL - SECOND));
             let other = Identity { group_id: "other".to_owned(), ..identity() };
             assert_eq!(holds.wait(Some(&other), &new, &call, now + SECOND), None);
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(wait(&object(-60, 2), &Call::Describe(group())), None, "a look changes nothing");
         let mut deleted = object(-60, 1);
         deleted.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::from_second(1_000).unwrap()));
-        for call in [Call::Describe(group()), Call::Delete(group(), None)] {
+        for call in [Call::Describe(group()), Call::Delete(group())] {
             assert_eq!(wait(&deleted, &call), whole, "a create may come after it");
         }
         assert_eq!(holds.wait(None, &deleted, &modify(), now + LATE_ARRIVAL), None);

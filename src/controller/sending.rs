@@ -10,7 +10,7 @@ use super::key::Key;
 use super::reconciler::Reconciler;
 use crate::decide::{Facts, Identity, Lane, Verdict};
 use crate::live::error::Delivery;
-use crate::live::{Answer, Call, CallError, CreateOutcome, ErrorClass, Reply};
+use crate::live::{Call, CallError, CreateOutcome, ErrorClass, Reply, Response};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
 /// A change that is not through after this long is told in the status: `Ready` of an older generation must not stand
@@ -26,7 +26,7 @@ impl Reconciler {
         object: &mut LiveMessageGroup,
         (call, account): (&Call, &Account),
         permits: Permits,
-    ) -> Result<Answer<Reply>, CallError> {
+    ) -> Result<Response<Reply>, CallError> {
         let mut sending = Box::pin(account.send(call, permits));
         if let Ok(result) = timeout(PATIENCE, &mut sending).await {
             return result;
@@ -60,11 +60,11 @@ impl Reconciler {
         key: &Key,
         call: &Call,
         account: &AccountKey,
-        result: &Result<Answer<Reply>, CallError>,
+        result: &Result<Response<Reply>, CallError>,
     ) {
         let now = Instant::now();
         if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
-            && call.writes()
+            && call.is_mutating()
             && let Some(group) = group_of(call)
         {
             let identity = Identity { app_id: group.app_id.clone(), group_id: group.group_id.clone() };
@@ -74,14 +74,14 @@ impl Reconciler {
             let new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
             self.places().created(&account.scoped(&group.app_id), &group.group_id, key, new);
         }
-        if let (Call::Delete(group, _), Ok(_)) = (call, result) {
+        if let (Call::Delete(group), Ok(_)) = (call, result) {
             let next = self.places().freed(&account.scoped(&group.app_id), &group.group_id);
             self.wake_all(next);
         }
         let class = match result {
             Ok(_) => None,
             // The next call of this object tells: a prober stays one.
-            Err(CallError::Again(..)) => return,
+            Err(CallError::Resent(..)) => return,
             // Nobody has judged it.
             Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
             Err(error) => Some(error.class()),

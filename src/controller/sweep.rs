@@ -16,7 +16,7 @@ use super::mark::Expected;
 use super::reconciler::Reconciler;
 use super::wanted::Want;
 use crate::decide::GateKind;
-use crate::live::operation::{GroupStatus, ListPage};
+use crate::live::operation::ListRequest;
 use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
 use crate::telemetry::metrics::SweepLabels;
@@ -221,10 +221,9 @@ async fn list(
     let mut ids = HashSet::new();
     let mut number = 1;
     loop {
-        let of = ListPage {
+        let of = ListRequest {
             app_id: app.id.clone(),
             data_center: data_center.map(str::to_owned),
-            status: GroupStatus::Existing,
             page_number: number,
             page_size: PAGE_SIZE,
         };
@@ -275,7 +274,7 @@ async fn page(account: &Account, call: Call, urgent: bool) -> Result<GroupPage, 
                     error.class(),
                     ErrorClass::Throttled | ErrorClass::ServiceError | ErrorClass::Unreachable | ErrorClass::NonceUsed
                 );
-                if error.class() == ErrorClass::TryAgain && tries < TRIES {
+                if error.class() == ErrorClass::Resent && tries < TRIES {
                     continue;
                 }
                 // Somebody waits for it: the service itself will tell what is wrong, to the object.

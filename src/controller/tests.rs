@@ -13,7 +13,7 @@ use super::accounts::AccountId;
 use super::key::Key;
 use super::pass::Pass;
 use super::*;
-use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, Refusal, Surroundings};
+use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, ProviderEnv, ProviderError};
 use crate::live::loopback::install_tls;
 use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
 use crate::resources::LiveMessageGroup;
@@ -50,7 +50,7 @@ fn reconciler_with(client: Client, credentials: CredentialSource) -> Arc<Reconci
     let account = Account::new(live, credentials, Rate::Unlimited);
     let options = ClientOptions::default();
     let common = Common {
-        surroundings: Surroundings::new(|_| None, None, options.http.clone(), true),
+        provider_env: ProviderEnv::new(|_| None, None, options.http.clone(), true),
         options,
         endpoint,
         allow_http: true,
@@ -188,13 +188,13 @@ impl Provider for Fading {
         "fading"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         let issued = Issued {
             lifetime: Some(Duration::from_secs(5)),
-            ..Issued::lasting(Credentials::new("id", "secret", None))
+            ..Issued::non_expiring(Credentials::new("id", "secret", None))
         };
         let none = self.0.fetch_add(1, Ordering::Relaxed) == 1;
-        let issued = if none { Err(Refusal::Failed("none for a moment".to_owned())) } else { Ok(issued) };
+        let issued = if none { Err(ProviderError::Failed("none for a moment".to_owned())) } else { Ok(issued) };
         Box::pin(std::future::ready(issued))
     }
 }

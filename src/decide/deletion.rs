@@ -43,7 +43,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
         _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
         Remote::Unknown => Action::Call(Call::Describe(group)),
         Remote::Absent | Remote::Deleted => Action::Release(Release::Gone),
-        Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group, None)),
+        Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group)),
         Remote::Live(_) => Action::Release(Release::Retained(
             "it is another one than this object created (its create time)".to_owned(),
         )),

@@ -57,7 +57,7 @@ impl Failure {
             ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::AtOnce),
             // Nothing was sent, and the next step waits where their coming is noticed.
             ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::AtOnce),
-            ErrorClass::TryAgain | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::AtOnce),
+            ErrorClass::Resent | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::AtOnce),
             ErrorClass::Throttled => (Reason::Throttled, Retry::AtOnce),
             ErrorClass::ServiceError => (Reason::ServiceError, Retry::Backoff),
             ErrorClass::Unreachable => (Reason::Unreachable, Retry::Backoff),
@@ -133,7 +133,7 @@ fn app_of(call: &Call) -> (&str, Option<&str>) {
         Call::Create(group, _)
         | Call::Describe(group)
         | Call::Modify(group, _)
-        | Call::Delete(group, _)
+        | Call::Delete(group)
         | Call::Recover(group) => (&group.app_id, group.data_center.as_deref()),
         Call::ListByPage(page) => (&page.app_id, page.data_center.as_deref()),
     }
@@ -143,7 +143,7 @@ fn app_of(call: &Call) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
     use crate::live::GroupRef;
-    use crate::live::error::{Again, ApiError};
+    use crate::live::error::{ApiError, RetryHint};
 
     #[test]
     fn an_app_that_is_not_there_is_told_by_what_the_spec_says_of_it() {
@@ -153,7 +153,7 @@ mod tests {
             message: String::new(),
             request_id: None,
             retry_after: None,
-            whole: true,
+            body_complete: true,
         };
         let told = |data_center: Option<&str>| {
             let data_center = data_center.map(str::to_owned);
@@ -177,10 +177,10 @@ mod tests {
             message: String::new(),
             request_id: None,
             retry_after: None,
-            whole: true,
+            body_complete: true,
         };
-        for again in [Again::AsQuery, Again::NewCredentials] {
-            assert_eq!(Failure::of(&call, &CallError::Again(again, answer.clone())).retry, Retry::AtOnce);
+        for again in [RetryHint::AsQuery, RetryHint::NewCredentials] {
+            assert_eq!(Failure::of(&call, &CallError::Resent(again, answer.clone())).retry, Retry::AtOnce);
         }
         let missing = Failure::of(&call, &CallError::NoCredentials("none".into()));
         assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::AtOnce));

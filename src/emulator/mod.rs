@@ -33,6 +33,7 @@ mod reply;
 pub mod request;
 pub mod server;
 mod service;
+pub mod signature_v1;
 mod spec;
 pub mod state;
 pub mod sts;

@@ -10,7 +10,8 @@ use super::error::ApiError;
 pub use super::key::AccessKey;
 use super::payload::Format;
 use super::request::{Params, Request};
-use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v1, sign_v3};
+use super::signature_v1::sign_v1;
+use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v3};
 
 /// The maximum difference between the time of a request and the server's time: 15 minutes in the documents.
 pub const TIME_WINDOW: SignedDuration = SignedDuration::from_mins(15);

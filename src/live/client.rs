@@ -1,19 +1,21 @@
 //! Sending calls: one permit, one request on the wire. Redirects and hidden retries are off.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use reqwest::header::ACCEPT;
 use serde_json::Value;
 
-use super::credentials::Credentials;
+use super::access_key::Credentials;
 use super::endpoint::Endpoint;
-use super::error::{Again, ApiError, CallError, ErrorClass};
+use super::error::{ApiError, CallError, ErrorClass, RetryHint};
+use super::http::HttpOptions;
 use super::operation::Call;
-use super::request::{Method, Placement, RpcRequest, SignedRequest};
-use super::response::{self, Reply};
-use super::transport::{self, Exchange, HttpOptions};
+use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};
+use super::response::{self, Reply, Response};
+use super::service_clock::ServiceClock;
+use super::transport::{self, Exchange};
 
 /// A URL must be shorter than this: a URI of Rust's `http` crate ends there.
 const MAX_URL_BYTES: usize = 65_534;
@@ -34,15 +36,6 @@ impl Default for ClientOptions {
     }
 }
 
-/// A success, and the request's id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<T> {
-    /// The decoded content.
-    pub value: T,
-    /// For support tickets.
-    pub request_id: Option<String>,
-}
-
 /// A client of one endpoint. Connections are reused; one whose request timed out is dropped.
 #[derive(Debug)]
 pub struct Client {
@@ -51,17 +44,8 @@ pub struct Client {
     form_above: usize,
     /// The endpoint has refused parameters in a body. The service's documents promise only the query.
     query_only: AtomicBool,
-    /// Milliseconds the service's clock is ahead of this machine's; 0 until the service refused a request's time.
-    clock_offset_ms: AtomicI64,
-    /// Another such offset, told by the last refusal: tried by one request, and kept when it helps. One answer of a
-    /// gateway whose own clock is wrong must not date everybody's requests.
-    clock_trial_ms: AtomicI64,
-    /// Milliseconds the `Date` of the last answer was ahead of this machine's clock; 0 within its resolution.
-    server_ahead_ms: AtomicI64,
+    clock: ServiceClock,
 }
-
-/// No offset is to be tried.
-const NO_TRIAL: i64 = i64::MIN;
 
 impl Client {
     /// A client of `endpoint`.
@@ -74,9 +58,7 @@ impl Client {
             endpoint,
             form_above: options.form_above,
             query_only: AtomicBool::new(false),
-            clock_offset_ms: AtomicI64::new(0),
-            clock_trial_ms: AtomicI64::new(NO_TRIAL),
-            server_ahead_ms: AtomicI64::new(0),
+            clock: ServiceClock::default(),
         })
     }
 
@@ -89,7 +71,7 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`]; see [`CallError::class`] for what to do about it.
-    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Answer<Reply>, CallError> {
+    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
         let answer = self.call(call.request(), credentials).await?;
         let decoded = match call {
             Call::Create(..) => response::created(&answer.value),
@@ -98,7 +80,7 @@ impl Client {
             Call::Modify(..) | Call::Delete(..) | Call::Recover(..) => Ok(Reply::Done),
         };
         match decoded {
-            Ok(value) => Ok(Answer { value, request_id: answer.request_id }),
+            Ok(value) => Ok(Response { value, request_id: answer.request_id }),
             Err(what) => Err(transport::unreadable(200, &what, answer.request_id)),
         }
     }
@@ -106,32 +88,29 @@ impl Client {
     /// Sends any RPC request: signed now, once, in the query or, above [`ClientOptions::form_above`], in a form body.
     ///
     /// An endpoint that does not find the parameters in a body (`Missing…`) is remembered: this call fails with
-    /// [`CallError::Again`], and the next one travels in the query.
+    /// [`CallError::Resent`], and the next one travels in the query.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Answer<Value>, CallError> {
-        self.place(&mut request)?;
-        let trial = Some(self.clock_trial_ms.swap(NO_TRIAL, Ordering::Relaxed)).filter(|offset| *offset != NO_TRIAL);
-        let signed = request.sign(self.endpoint.host(), credentials, &self.date(trial), &nonce());
+    pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
+        self.choose_placement(&mut request)?;
+        let trial = self.clock.take_trial();
+        let signed = request.sign(self.endpoint.host(), credentials, &self.clock.date(trial), &nonce());
         let started = SystemTime::now();
         let Exchange { outcome, server_time } = self.transmit(signed).await;
-        self.observe_date(server_time);
+        self.clock.observe_date(server_time);
         let error = match outcome {
             Ok(answer) => {
-                self.keep_clock(trial);
+                self.clock.keep(trial);
                 return Ok(answer);
             }
             Err(error) => transport::without_secrets(error, credentials),
         };
         match error.class() {
-            ErrorClass::ClockSkew => {
-                let offset = server_time.map_or(NO_TRIAL, |server| milliseconds_ahead(server, started));
-                self.clock_trial_ms.store(offset, Ordering::Relaxed);
-            }
+            ErrorClass::ClockSkew => self.clock.try_next(server_time, started),
             // Nobody has looked at the request's time.
             ErrorClass::Unreachable | ErrorClass::ServiceError => {}
-            _ => self.keep_clock(trial),
+            _ => self.clock.keep(trial),
         }
         match error {
             CallError::Api(answer) if request.placement == Placement::Form && answer.names_missing_parameter() => {
@@ -142,7 +121,7 @@ impl Client {
     }
 
     /// Chooses between query and body.
-    fn place(&self, request: &mut RpcRequest) -> Result<(), CallError> {
+    fn choose_placement(&self, request: &mut RpcRequest) -> Result<(), CallError> {
         if request.method != Method::Post {
             return Ok(());
         }
@@ -178,7 +157,7 @@ impl Client {
             );
         }
         match self.too_long_as_query(&request.encoded_params()) {
-            None => CallError::Again(Again::AsQuery, answer),
+            None => CallError::Resent(RetryHint::AsQuery, answer),
             Some(why) => {
                 answer.message = why;
                 CallError::Api(answer)
@@ -188,36 +167,7 @@ impl Client {
 
     /// Now, by the service's clock as its last answer told it; this machine's before the first answer.
     pub fn server_now(&self) -> Timestamp {
-        let ahead = jiff::SignedDuration::from_millis(self.server_ahead_ms.load(Ordering::Relaxed));
-        Timestamp::now().checked_add(ahead).unwrap_or_else(|_| Timestamp::now())
-    }
-
-    fn observe_date(&self, server_time: Option<SystemTime>) {
-        if let Some(ahead) = server_time.map(|server| milliseconds_ahead(server, SystemTime::now())) {
-            // The header counts whole seconds, and the answer took its way.
-            let ahead = if ahead.abs() < 2_000 { 0 } else { ahead };
-            self.server_ahead_ms.store(ahead, Ordering::Relaxed);
-        }
-    }
-
-    /// The request's time, on the service's clock as far as it is known.
-    fn date(&self, trial: Option<i64>) -> String {
-        let offset = trial.unwrap_or_else(|| self.clock_offset_ms.load(Ordering::Relaxed));
-        let now = Timestamp::now();
-        let dated = now.checked_add(jiff::SignedDuration::from_millis(offset)).unwrap_or(now);
-        dated.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    }
-
-    /// A request was taken: the offset it tried, if it tried one, is the right one.
-    fn keep_clock(&self, trial: Option<i64>) {
-        let Some(offset) = trial else { return };
-        let before = self.clock_offset_ms.swap(offset, Ordering::Relaxed);
-        if before.abs_diff(offset) > 60_000 {
-            tracing::warn!(
-                offset_seconds = offset / 1000,
-                "this machine's clock differs from the service's: requests are dated by the service's from now on"
-            );
-        }
+        self.clock.now()
     }
 
     async fn transmit(&self, signed: SignedRequest) -> Exchange {
@@ -232,18 +182,6 @@ impl Client {
         }
         transport::exchange(request).await
     }
-}
-
-fn milliseconds_ahead(server: SystemTime, here: SystemTime) -> i64 {
-    match server.duration_since(here) {
-        Ok(ahead) => i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX),
-        Err(behind) => -i64::try_from(behind.duration().as_millis()).unwrap_or(i64::MAX),
-    }
-}
-
-/// Unique for every request: 128 random bits.
-pub(super) fn nonce() -> String {
-    format!("{:032x}", fastrand::u128(..))
 }
 
 #[cfg(test)]

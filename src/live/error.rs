@@ -30,7 +30,7 @@ pub enum ErrorClass {
     /// There are no credentials to sign with.
     CredentialsMissing,
     /// To be sent again at once: the client has changed what the refusal was about.
-    TryAgain,
+    Resent,
 }
 
 impl ErrorClass {
@@ -48,7 +48,7 @@ impl ErrorClass {
         Self::Unreachable,
         Self::Rejected,
         Self::CredentialsMissing,
-        Self::TryAgain,
+        Self::Resent,
     ];
 
     /// Its name: one of few words, whatever the service says.
@@ -66,14 +66,14 @@ impl ErrorClass {
             Self::Unreachable => "Unreachable",
             Self::Rejected => "Rejected",
             Self::CredentialsMissing => "CredentialsMissing",
-            Self::TryAgain => "TryAgain",
+            Self::Resent => "Resent",
         }
     }
 }
 
 /// What was changed after a refusal, so that the same call may go through the next time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryHint {
     /// The parameters were not found in the body: they travel in the query.
     AsQuery,
     /// The credentials were rejected, and others were loaded.
@@ -95,7 +95,7 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Whether the body is one: it neither broke off nor was empty, too long, or no JSON in spite of its type. What the
     /// service said in another one is not known.
-    pub whole: bool,
+    pub body_complete: bool,
 }
 
 /// How a call without a complete answer ended.
@@ -121,12 +121,12 @@ pub enum CallError {
         /// What happened, without addresses of one moment (ports, times): it is shown in conditions.
         message: String,
     },
-    /// The service refused the request, and the next one will be another: see [`Again`].
+    /// The service refused the request, and the next one will be another: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
-        Again::AsQuery => "the parameters are sent in the query instead",
-        Again::NewCredentials => "other credentials were loaded",
+        RetryHint::AsQuery => "the parameters are sent in the query instead",
+        RetryHint::NewCredentials => "other credentials were loaded",
     })]
-    Again(Again, ApiError),
+    Resent(RetryHint, ApiError),
     /// The request cannot be put on the wire at all; nothing was sent.
     #[error("{0}")]
     Unsendable(String),
@@ -138,14 +138,14 @@ pub enum CallError {
 impl ApiError {
     /// The same, of a body that is none.
     pub(super) fn broken(self) -> Self {
-        Self { whole: false, ..self }
+        Self { body_complete: false, ..self }
     }
 
     /// The class.
     pub fn class(&self) -> ErrorClass {
         match classify(self.status, self.code.as_deref()) {
             // The code that would have told is lost.
-            ErrorClass::Rejected if !self.whole && self.status >= 400 => ErrorClass::ServiceError,
+            ErrorClass::Rejected if !self.body_complete && self.status >= 400 => ErrorClass::ServiceError,
             class => class,
         }
     }
@@ -169,7 +169,7 @@ impl CallError {
         match self {
             Self::Api(error) => error.class(),
             Self::Transport { .. } => ErrorClass::Unreachable,
-            Self::Again(..) => ErrorClass::TryAgain,
+            Self::Resent(..) => ErrorClass::Resent,
             Self::Unsendable(_) => ErrorClass::InvalidInput,
             Self::NoCredentials(_) => ErrorClass::CredentialsMissing,
         }
@@ -178,7 +178,7 @@ impl CallError {
     /// The request's id, where the service told it.
     pub fn request_id(&self) -> Option<&str> {
         match self {
-            Self::Api(error) | Self::Again(_, error) => error.request_id.as_deref(),
+            Self::Api(error) | Self::Resent(_, error) => error.request_id.as_deref(),
             Self::Transport { .. } | Self::Unsendable(_) | Self::NoCredentials(_) => None,
         }
     }
@@ -186,7 +186,7 @@ impl CallError {
     /// Whether a request was put on the wire and may have arrived.
     pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Api(_) | Self::Again(..) => true,
+            Self::Api(_) | Self::Resent(..) => true,
             Self::Transport { delivery, .. } => *delivery == Delivery::Unknown,
             Self::Unsendable(_) | Self::NoCredentials(_) => false,
         }
@@ -195,7 +195,7 @@ impl CallError {
     /// The service's code, for logs. It may be any text: what is counted is the [class](Self::class).
     pub fn code(&self) -> &str {
         match self {
-            Self::Api(error) | Self::Again(_, error) => error.code.as_deref().unwrap_or("NoCode"),
+            Self::Api(error) | Self::Resent(_, error) => error.code.as_deref().unwrap_or("NoCode"),
             Self::Transport { .. } => "Unreachable",
             Self::Unsendable(_) => "Unsendable",
             Self::NoCredentials(_) => "NoCredentials",
@@ -290,7 +290,7 @@ mod tests {
 
     fn refused(code: Option<&str>) -> ApiError {
         let code = code.map(str::to_owned);
-        ApiError { status: 400, code, message: String::new(), request_id: None, retry_after: None, whole: true }
+        ApiError { status: 400, code, message: String::new(), request_id: None, retry_after: None, body_complete: true }
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         let transport = CallError::Transport { delivery: Delivery::Unknown, message: "time-out".into() };
         for (error, word) in [
             (CallError::Api(refused(Some("NoAuth"))), "NoAuth"),
-            (CallError::Again(Again::AsQuery, refused(Some("MissingAppId"))), "MissingAppId"),
+            (CallError::Resent(RetryHint::AsQuery, refused(Some("MissingAppId"))), "MissingAppId"),
             (CallError::Api(refused(None)), "NoCode"),
             (transport, "Unreachable"),
             (CallError::Unsendable("long".into()), "Unsendable"),

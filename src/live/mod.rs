@@ -1,13 +1,16 @@
 //! The client of the Live OpenAPI (version 2016-11-01). It knows nothing of Kubernetes.
 
+pub mod access_key;
 pub mod client;
 pub mod credentials;
 pub mod encode;
 pub mod endpoint;
 pub mod error;
+pub mod http;
 pub mod operation;
 pub mod request;
 pub mod response;
+mod service_clock;
 pub mod signature;
 pub mod transport;
 pub mod xml;
@@ -17,10 +20,10 @@ pub(crate) mod logged;
 #[cfg(test)]
 pub(crate) mod loopback;
 
-pub use client::{Answer, Client, ClientOptions};
-pub use credentials::Credentials;
+pub use access_key::Credentials;
+pub use client::{Client, ClientOptions};
 pub use endpoint::Endpoint;
 pub use error::{CallError, ErrorClass};
+pub use http::{CaBundle, HttpOptions};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};
-pub use response::{CreateOutcome, GroupSnapshot, Reply};
-pub use transport::{CaBundle, HttpOptions};
+pub use response::{CreateOutcome, GroupSnapshot, Reply, Response};

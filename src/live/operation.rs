@@ -5,6 +5,9 @@ use super::request::{Method, Placement, RpcRequest};
 /// The API's version.
 pub const VERSION: &str = "2016-11-01";
 
+/// The `GroupStatus` of a list: groups that are not deleted.
+const EXISTING: &str = "1";
+
 /// The operations this client knows. Each has a limit of its own: 50 calls a second and account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
@@ -88,28 +91,15 @@ impl GroupChange {
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPage {
+pub struct ListRequest {
     /// The app.
     pub app_id: String,
     /// See [`GroupRef::data_center`].
     pub data_center: Option<String>,
-    /// Existing, deleted or all groups.
-    pub status: GroupStatus,
     /// 1 to 10,000.
     pub page_number: u32,
     /// 1 to 50.
     pub page_size: u32,
-}
-
-/// The filter of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupStatus {
-    /// All groups.
-    All,
-    /// Existing ones.
-    Existing,
-    /// Deleted ones that have not been removed yet.
-    Deleted,
 }
 
 /// One typed call.
@@ -121,12 +111,12 @@ pub enum Call {
     Describe(GroupRef),
     /// `ModifyLiveMessageGroup`.
     Modify(GroupRef, GroupChange),
-    /// `DeleteLiveMessageGroup`; the second value is the optional `OperatorId`, recorded as `Deletor`.
-    Delete(GroupRef, Option<String>),
+    /// `DeleteLiveMessageGroup`.
+    Delete(GroupRef),
     /// `RecoverLiveMessageDeletedGroup`.
     Recover(GroupRef),
     /// `ListLiveMessageGroupByPage`, oldest first.
-    ListByPage(ListPage),
+    ListByPage(ListRequest),
 }
 
 impl Call {
@@ -143,7 +133,7 @@ impl Call {
     }
 
     /// Whether a repetition after a lost answer could follow an effect.
-    pub fn writes(&self) -> bool {
+    pub fn is_mutating(&self) -> bool {
         !matches!(self, Self::Describe(..) | Self::ListByPage(..))
     }
 
@@ -159,7 +149,7 @@ impl Call {
                 params.optional("GroupInfo", fields.group_info.as_deref());
                 params.optional("GroupName", fields.group_name.as_deref());
             }
-            Self::Describe(group) | Self::Recover(group) => params.group(group),
+            Self::Describe(group) | Self::Delete(group) | Self::Recover(group) => params.group(group),
             Self::Modify(group, change) => {
                 params.group(group);
                 params.list("AdminList", change.administrators.as_deref());
@@ -167,19 +157,10 @@ impl Call {
                 params.flag("ModifyAdmin", change.administrators.is_some());
                 params.flag("ModifyInfo", change.group_info.is_some());
             }
-            Self::Delete(group, operator) => {
-                params.group(group);
-                params.optional("OperatorId", operator.as_deref());
-            }
             Self::ListByPage(page) => {
                 params.optional("AppId", Some(&page.app_id));
                 params.optional("DataCenter", page.data_center.as_deref());
-                let status = match page.status {
-                    GroupStatus::All => "0",
-                    GroupStatus::Existing => "1",
-                    GroupStatus::Deleted => "2",
-                };
-                params.optional("GroupStatus", Some(status));
+                params.optional("GroupStatus", Some(EXISTING));
                 params.optional("PageNumber", Some(&page.page_number.to_string()));
                 params.optional("PageSize", Some(&page.page_size.to_string()));
                 params.optional("SortType", Some("1"));
@@ -253,9 +234,11 @@ mod tests {
             administrators: Some(vec!["u1".into()]),
         };
         let change = GroupChange { group_info: Some("info".into()), administrators: None };
-        let page = |status| {
-            let (app_id, data_center) = ("demo".to_owned(), Some("cn-shanghai".to_owned()));
-            Call::ListByPage(ListPage { app_id, data_center, status, page_number: 2, page_size: 50 })
+        let list = ListRequest {
+            app_id: "demo".into(),
+            data_center: Some("cn-shanghai".into()),
+            page_number: 2,
+            page_size: 50,
         };
         let named = "AppId=demo&DataCenter=cn-shanghai";
         let listed = "PageNumber=2&PageSize=50&SortType=1";
@@ -279,39 +262,19 @@ mod tests {
                 true,
                 format!("{named}&GroupId=g1&GroupInfo=info&ModifyAdmin=false&ModifyInfo=true"),
             ),
-            (
-                Call::Delete(here(), Some("me".into())),
-                Operation::Delete,
-                Method::Post,
-                true,
-                format!("{named}&GroupId=g1&OperatorId=me"),
-            ),
+            (Call::Delete(here()), Operation::Delete, Method::Post, true, format!("{named}&GroupId=g1")),
             (Call::Recover(here()), Operation::Recover, Method::Post, true, format!("{named}&GroupId=g1")),
             (
-                page(GroupStatus::All),
-                Operation::ListByPage,
-                Method::Get,
-                false,
-                format!("{named}&GroupStatus=0&{listed}"),
-            ),
-            (
-                page(GroupStatus::Existing),
+                Call::ListByPage(list),
                 Operation::ListByPage,
                 Method::Get,
                 false,
                 format!("{named}&GroupStatus=1&{listed}"),
             ),
-            (
-                page(GroupStatus::Deleted),
-                Operation::ListByPage,
-                Method::Get,
-                false,
-                format!("{named}&GroupStatus=2&{listed}"),
-            ),
         ] {
             let request = call.request();
             assert_eq!(request.encoded_params(), params);
-            assert_eq!((call.operation(), request.method, call.writes()), (operation, method, writes), "{params}");
+            assert_eq!((call.operation(), request.method, call.is_mutating()), (operation, method, writes), "{params}");
             assert_eq!(request.action, operation.as_str());
         }
     }

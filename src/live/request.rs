@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::credentials::Credentials;
+use super::access_key::Credentials;
 use super::encode::canonical_query;
 use super::signature::{V3Request, V3Signature, sha256_hex, sign_v3};
 
@@ -136,6 +136,11 @@ impl RpcRequest {
         headers.push(("authorization".to_owned(), signature.authorization(credentials.access_key_id())));
         SignedRequest { method: self.method, host: host.to_owned(), query, headers, body, signature }
     }
+}
+
+/// Unique for every request: 128 random bits.
+pub(super) fn nonce() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 fn encode(params: &[(String, String)]) -> String {

@@ -57,6 +57,15 @@ pub enum Reply {
     Done,
 }
 
+/// A success, and the request's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response<T> {
+    /// The decoded content.
+    pub value: T,
+    /// For support tickets.
+    pub request_id: Option<String>,
+}
+
 /// A value by its name: as documented, else whatever its case (`Hasmore`, `HasMore`).
 pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
@@ -114,7 +123,7 @@ fn ids(value: &Value, out: &mut Vec<String>) {
 
 /// Seconds, milliseconds, microseconds or nanoseconds, told by the magnitude: every unit covers the years 1973 to 5138
 /// before the next one begins.
-pub fn time_of_any_unit(number: i64) -> Option<Timestamp> {
+pub fn parse_epoch(number: i64) -> Option<Timestamp> {
     let time = match number {
         ..=0 => return None,
         1..=99_999_999_999 => Timestamp::from_second(number),
@@ -137,7 +146,7 @@ fn snapshot(value: &Value) -> GroupSnapshot {
         creator_id: text(value, "CreatorId").unwrap_or_default(),
         administrators,
         deleted: boolean(value, "Delete").unwrap_or(false),
-        create_time: integer(value, "Createtime").and_then(time_of_any_unit),
+        create_time: integer(value, "Createtime").and_then(parse_epoch),
     }
 }
 
@@ -215,7 +224,7 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
         message,
         request_id: request_id(value),
         retry_after: None,
-        whole: true,
+        body_complete: true,
     }))
 }
 

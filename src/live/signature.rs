@@ -1,18 +1,10 @@
-//! The two signature versions of Alibaba Cloud's RPC gateway.
-//!
-//! V3 (`ACS3-HMAC-SHA256`) is what this client sends. V1 (HMAC-SHA1) is legacy: no request of ours uses it, the
-//! emulator verifies it for older SDKs. Both are written after the public documents "Request syntax and signature
-//! method V3" and "RPC signature".
+//! Signature V3 (`ACS3-HMAC-SHA256`) of Alibaba Cloud's RPC gateway, written after the public document "Request syntax
+//! and signature method V3".
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use sha2::{Digest, Sha256};
-
-use super::encode::{canonical_query, percent_encode};
 
 /// The name of signature V3, first word of its `Authorization` header and first line of its string to sign.
 pub const V3_ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -29,7 +21,7 @@ pub struct V3Request<'a> {
     pub method: &'a str,
     /// The path; `/` for every RPC operation.
     pub path: &'a str,
-    /// The canonical query: see [`canonical_query`].
+    /// The canonical query: see [`canonical_query`](super::encode::canonical_query).
     pub query: &'a str,
     /// The headers to sign: names in lower case, sorted, values as sent.
     pub headers: &'a [(String, String)],
@@ -88,29 +80,13 @@ pub fn sign_v3(request: V3Request<'_>, secret: &str) -> V3Signature {
         request.method, request.path, request.query, request.body_sha256
     );
     let string_to_sign = format!("{V3_ALGORITHM}\n{}", sha256_hex(canonical_request.as_bytes()));
-    let signature = hex::encode(mac::<Hmac<Sha256>>(secret.as_bytes(), string_to_sign.as_bytes()));
+    let signature = hex::encode(hmac_sha256(secret.as_bytes(), string_to_sign.as_bytes()));
     V3Signature { canonical_request, string_to_sign, signed_headers, signature }
 }
 
-/// What signing with V1 makes of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct V1Signature {
-    /// `METHOD&%2F&` and the encoded canonical query.
-    pub string_to_sign: String,
-    /// Base64.
-    pub signature: String,
-}
-
-/// Signs a request with V1. `params` are the decoded parameters of query *and* form body, without `Signature`.
-pub fn sign_v1<'a>(method: &str, params: impl IntoIterator<Item = (&'a str, &'a str)>, secret: &str) -> V1Signature {
-    let string_to_sign = format!("{method}&%2F&{}", percent_encode(&canonical_query(params)));
-    let signature = STANDARD.encode(mac::<Hmac<Sha1>>(format!("{secret}&").as_bytes(), string_to_sign.as_bytes()));
-    V1Signature { string_to_sign, signature }
-}
-
-fn mac<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> Vec<u8> {
+fn hmac_sha256(key: &[u8], data: &[u8]) -> Vec<u8> {
     // HMAC takes a key of any length: the error of `new_from_slice` cannot occur for it.
-    let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Vec::new() };
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { return Vec::new() };
     mac.update(data);
     mac.finalize().into_bytes().to_vec()
 }
@@ -142,20 +118,5 @@ mod tests {
             "YourAccessKeySecret",
         );
         assert_eq!(signed.signature, "06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0");
-    }
-
-    #[test]
-    fn v1_of_the_public_document() {
-        let params = [
-            ("AccessKeyId", "testid"),
-            ("Action", "DescribeRegions"),
-            ("Format", "XML"),
-            ("SignatureMethod", "HMAC-SHA1"),
-            ("SignatureNonce", "3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf"),
-            ("SignatureVersion", "1.0"),
-            ("Timestamp", "2016-02-23T12:46:24Z"),
-            ("Version", "2014-05-26"),
-        ];
-        assert_eq!(sign_v1("GET", params, "testsecret").signature, "OLeaidS1JvxuMvnyHOwuJ+uX5qY=");
     }
 }

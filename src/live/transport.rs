@@ -1,116 +1,21 @@
-//! HTTP below the calls: how a client is built, and what an answer, or the lack of one, means.
+//! HTTP below the calls: what an answer, or the lack of one, means.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde_json::Value;
 
-use super::client::Answer;
-use super::credentials::Credentials;
+use super::access_key::Credentials;
 use super::error::{ApiError, CallError, Delivery};
-use super::response;
+use super::response::{self, Response};
 use super::xml;
-
-/// How HTTP is done, for the Live API and for what gives credentials.
-#[derive(Debug, Clone)]
-pub struct HttpOptions {
-    /// To connect, TLS included. Default 3 s.
-    pub connect_timeout: Duration,
-    /// The whole request, connecting included. Default 10 s.
-    pub request_timeout: Duration,
-    /// Trusted besides the machine's own certificates.
-    pub ca_bundle: Option<CaBundle>,
-}
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(3), request_timeout: Duration::from_secs(10), ca_bundle: None }
-    }
-}
-
-impl HttpOptions {
-    /// A client that keeps connections, and takes its proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY`. One call is one request: redirects and hidden retries are off.
-    ///
-    /// # Errors
-    /// When the TLS client cannot be built (no CA certificates on this machine, for example).
-    pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
-        self.builder().build()
-    }
-
-    /// A client for an address of this very machine: no proxy can reach it.
-    ///
-    /// # Errors
-    /// As [`HttpOptions::client`].
-    pub(super) fn direct_client(&self) -> Result<reqwest::Client, reqwest::Error> {
-        self.builder().no_proxy().build()
-    }
-
-    /// A client for plain HTTP to this machine's own surroundings: no proxy, no trusted certificate at all.
-    ///
-    /// # Errors
-    /// As [`HttpOptions::client`].
-    pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-        let options = Self { connect_timeout: timeout, request_timeout: timeout, ca_bundle: None };
-        options.builder().tls_certs_only([]).no_proxy().build()
-    }
-
-    fn builder(&self) -> reqwest::ClientBuilder {
-        let certificates = self.ca_bundle.iter().flat_map(|bundle| bundle.certificates.iter().cloned());
-        reqwest::Client::builder()
-            .user_agent(concat!("live-message-operator/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.connect_timeout)
-            .timeout(self.request_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .http1_only()
-            .tls_certs_merge(certificates)
-    }
-}
-
-/// Certificates of authorities, read from a PEM file: those of a proxy that looks into TLS, for example.
-#[derive(Debug, Clone)]
-pub struct CaBundle {
-    certificates: Vec<reqwest::Certificate>,
-}
-
-/// Why a CA bundle is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum CaBundleError {
-    /// The file cannot be read.
-    #[error("cannot read the CA bundle {path:?}: {error}")]
-    Unreadable {
-        /// As given.
-        path: PathBuf,
-        /// Of the system.
-        error: std::io::Error,
-    },
-    /// The file holds no certificate, or a malformed one.
-    #[error("the CA bundle {0:?} is not a list of PEM certificates")]
-    Malformed(PathBuf),
-}
-
-impl CaBundle {
-    /// Reads a PEM file of one or more certificates.
-    ///
-    /// # Errors
-    /// [`CaBundleError`], which names the file.
-    pub fn read(path: &Path) -> Result<Self, CaBundleError> {
-        let bytes = std::fs::read(path).map_err(|error| CaBundleError::Unreadable { path: path.to_owned(), error })?;
-        match reqwest::Certificate::from_pem_bundle(&bytes) {
-            Ok(certificates) if !certificates.is_empty() => Ok(Self { certificates }),
-            _ => Err(CaBundleError::Malformed(path.to_owned())),
-        }
-    }
-}
 
 /// Answers are read up to this size: a page of 50 groups of 32 KB each is 1.6 MB before its escapes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What became of a request, and the service's time where its answer told it.
 pub(super) struct Exchange {
-    pub outcome: Result<Answer<Value>, CallError>,
+    pub outcome: Result<Response<Value>, CallError>,
     pub server_time: Option<SystemTime>,
 }
 
@@ -159,7 +64,7 @@ pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body 
     }
 }
 
-fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Value>, CallError> {
+fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Value>, CallError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request_id = Some(header("x-acs-request-id").to_owned()).filter(|id| !id.is_empty());
     let bytes = match body {
@@ -188,7 +93,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Answer<Valu
         return Err(with_retry_after(unreadable(status, "the answer tells no error code", request_id), headers));
     }
     let request_id = response::request_id(&value).or(request_id);
-    Ok(Answer { value, request_id })
+    Ok(Response { value, request_id })
 }
 
 /// An answer in which no decoder finds what it looks for.
@@ -199,7 +104,7 @@ pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) ->
         message: what.to_owned(),
         request_id,
         retry_after: None,
-        whole: true,
+        body_complete: true,
     })
 }
 

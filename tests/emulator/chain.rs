@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use live_message_operator::emulator::{Emulator, Handle, Imds};
-use live_message_operator::live::credentials::{Chain, Surroundings};
+use live_message_operator::live::credentials::{Chain, ProviderEnv};
 use live_message_operator::live::{Call, Client, ClientOptions, Endpoint, GroupRef, HttpOptions};
 
 use crate::sts::{ROLE, token};
@@ -20,8 +20,8 @@ async fn issuing_provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'st
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = Endpoint::parse(&emulator.base_url(), true).unwrap();
     let values: HashMap<String, String> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-    let surroundings = Surroundings::new(move |name| values.get(name).cloned(), None, HttpOptions::default(), true);
-    let (issued, provider) = Chain::official(&surroundings.with_metadata(&endpoint)).issue().await.unwrap();
+    let env = ProviderEnv::new(move |name| values.get(name).cloned(), None, HttpOptions::default(), true);
+    let (issued, provider) = Chain::default_chain(&env.with_metadata(&endpoint)).issue().await.unwrap();
     assert!(issued.lifetime.is_some_and(|left| left > Duration::from_secs(1800)), "{:?}", issued.lifetime);
     let client = Client::new(endpoint, ClientOptions::default()).unwrap();
     let group = GroupRef { app_id: "demo".to_owned(), group_id: "g1".to_owned(), data_center: None };

@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use live_message_operator::emulator::signature_v1::sign_v1;
 use live_message_operator::live::encode::canonical_query;
-use live_message_operator::live::signature::{V3Request, sha256_hex, sign_v1, sign_v3};
+use live_message_operator::live::signature::{V3Request, sha256_hex, sign_v3};
 use serde_json::Value;
 
 /// The parts of a request that tests vary.

@@ -106,7 +106,7 @@ async fn a_fault_is_told_once_and_again_after_a_success() -> Result<()> {
     all.extend(["Warning ServiceError", "Normal Modified"]);
     told(&world, "room", &all).await?;
 
-    ByHand::at(&world)?.call(Call::Delete(group("room"), None)).await?;
+    ByHand::at(&world)?.call(Call::Delete(group("room"))).await?;
     for value in ["gone", "still gone"] {
         force(&world, "room", value).await?;
     }

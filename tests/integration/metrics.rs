@@ -245,7 +245,7 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
 
     let hand = ByHand::at(&world)?;
     hand.set_info("edited", "theirs").await?;
-    hand.call(Call::Delete(group("deleted"), None)).await?;
+    hand.call(Call::Delete(group("deleted"))).await?;
     let corrected = ("live_message_operator_group_changes_total", [("change", "DriftCorrected")]);
     let gone = [("ready", "False"), ("reason", "GroupDeleted")];
     let shown = until(&world, "the drift to be found", |shown| {

@@ -29,7 +29,7 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
     let hand = ByHand::at(&world)?;
     hand.set_info("edited", "theirs").await?;
     hand.set_info("unmanaged", "theirs").await?;
-    hand.call(Call::Delete(group("deleted"), None)).await?;
+    hand.call(Call::Delete(group("deleted"))).await?;
     world
         .until("the edit to be corrected", PATIENCE, async || Ok(hand.describe("edited").await?.group_info == "ours"))
         .await?;
@@ -99,7 +99,7 @@ async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects(
     world.ready("watched", "False", "GroupNotFound").await?;
     world.ready("deleted", "True", "Created").await?;
     let hand = ByHand::at(&world)?;
-    hand.call(Call::Delete(group("deleted"), None)).await?;
+    hand.call(Call::Delete(group("deleted"))).await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
     // Both are on the fourth page, and the first one only is listed.
     hand.call(Call::Create(group("watched"), GroupFields::default())).await?;
@@ -130,7 +130,7 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
     assert_eq!(calls, (11, 0), "a create for each that fits and for the adopted one, none refused");
     let hand = ByHand::at(&world)?;
     for id in ["there1", "there2"] {
-        hand.call(Call::Delete(group(id), None)).await?;
+        hand.call(Call::Delete(group(id))).await?;
     }
     world.count_of("Created", 12, PATIENCE).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -168,7 +168,7 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
         let object = objects.iter().find(|object| crate::world::is(object, reason));
         object.and_then(|object| object.metadata.name.clone()).unwrap_or_default()
     };
-    ByHand::at(&world)?.call(Call::Delete(group(&of("Created")), None)).await?;
+    ByHand::at(&world)?.call(Call::Delete(group(&of("Created")))).await?;
     let parked = of("QuotaExceeded");
     let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
     world.patch(&parked, asked).await?;

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::key::{AccountId, AccountKey};
 use super::limits::{Budgets, Numbers, Permits, Rate};
 use super::proof::Proof;
-use crate::budget::Fate;
+use crate::budget::PermitOutcome;
 use crate::controller::locked::locked;
-use crate::live::credentials::{CredentialSource, CredentialsError, Held, Refusal};
-use crate::live::error::{Again, Delivery};
-use crate::live::{Answer, Call, CallError, Client, Credentials, ErrorClass, Operation, Reply};
+use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
+use crate::live::error::{Delivery, RetryHint};
+use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response};
 use crate::telemetry::metrics::Calls;
 
 /// What a call that was answered well is counted as.
@@ -147,11 +147,11 @@ impl Account {
     /// Why no call can be made now; `None` where there are credentials. What `ends` something may use credentials that
     /// are there no longer where they came from.
     pub fn missing_credentials(&self, ends: bool) -> Option<Missing> {
-        let withdrawn = || self.credentials.withdrawn().filter(|_| !ends && self.id != AccountId::OWN);
+        let withdrawn = || self.credentials.source_removed().filter(|_| !ends && self.id != AccountId::OWN);
         let error = match self.credentials.held() {
-            Held::Valid => withdrawn()?,
-            Held::Missing(error) => error,
-            Held::Renewing(before) => {
+            CredentialState::Valid => withdrawn()?,
+            CredentialState::Missing(error) => error,
+            CredentialState::Renewing(before) => {
                 return Some(Missing { why: before.map(|error| self.explain(&error)), again: None });
             }
         };
@@ -165,14 +165,14 @@ impl Account {
 
     /// Whether its credentials are there no longer where they came from: what is held is for deletions alone.
     pub fn is_withdrawn(&self) -> bool {
-        self.id != AccountId::OWN && self.credentials.withdrawn().is_some()
+        self.id != AccountId::OWN && self.credentials.source_removed().is_some()
     }
 
     fn explain(&self, error: &CredentialsError) -> String {
         let AccountKey::Named(key) = &self.key else { return error.to_string() };
         let why = error.tried().iter().map(|(provider, why)| match why {
-            Refusal::NotConfigured(why) => why.clone(),
-            Refusal::Failed(why) => format!("{provider}: {why}"),
+            ProviderError::NotConfigured(why) => why.clone(),
+            ProviderError::Failed(why) => format!("{provider}: {why}"),
         });
         format!("LiveAccount {} has no credentials: {}", key.name(), why.collect::<Vec<_>>().join("; "))
     }
@@ -191,23 +191,23 @@ impl Account {
     /// Waits for a permit for `operation`: of its own cap first, then of what it shares.
     pub async fn permit(&self, operation: Operation) -> Permits {
         let cap = match &self.cap {
-            Some(cap) => Some(cap.of(operation).permit().await),
+            Some(cap) => Some(cap.of(operation).acquire().await),
             None => None,
         };
-        Permits { cap, shared: self.budgets().of(operation).permit().await }
+        Permits { cap, shared: self.budgets().of(operation).acquire().await }
     }
 
     /// Sends one call with one permit. The only way to the Live API: every call is counted and logged here.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn send(&self, call: &Call, mut permit: Permits) -> Result<Answer<Reply>, CallError> {
+    pub async fn send(&self, call: &Call, mut permit: Permits) -> Result<Response<Reply>, CallError> {
         let operation = call.operation();
         // Without credentials the permit goes back unused.
         let credentials = self.credentials.current().await;
         let credentials = credentials.map_err(|error| CallError::NoCredentials(self.explain(&error)))?;
         let started = Instant::now();
-        permit.sending();
+        permit.mark_sent();
         tracing::debug!(account = %self.key, %operation, "call sent");
         let result = self.client.send(call, &credentials).await;
         let elapsed = started.elapsed();
@@ -217,17 +217,17 @@ impl Account {
         match &result {
             Ok(answer) => {
                 self.proof.prove();
-                permit.done(Fate::Answered);
+                permit.complete(PermitOutcome::Answered);
                 let request_id = answer.request_id.as_deref().unwrap_or_default();
                 tracing::debug!(%operation, took_ms = took, request_id, "call answered");
             }
             Err(error) => {
                 let class = error.class();
-                permit.done(match error {
-                    CallError::Transport { delivery: Delivery::Unknown, .. } => Fate::Lost,
-                    CallError::Api(api) if class == ErrorClass::Throttled => Fate::Throttled(api.retry_after),
-                    error if error.may_have_arrived() => Fate::Answered,
-                    _ => Fate::NotSent,
+                permit.complete(match error {
+                    CallError::Transport { delivery: Delivery::Unknown, .. } => PermitOutcome::Lost,
+                    CallError::Api(api) if class == ErrorClass::Throttled => PermitOutcome::Throttled(api.retry_after),
+                    error if error.may_have_arrived() => PermitOutcome::Answered,
+                    _ => PermitOutcome::NotSent,
                 });
                 if error.may_have_arrived() {
                     self.proof.learn(class);
@@ -244,7 +244,7 @@ impl Account {
         match result {
             Err(CallError::Api(answer)) if answer.class() == ErrorClass::CredentialsRejected => {
                 if self.proof.reload(&self.credentials, used).await {
-                    return Err(CallError::Again(Again::NewCredentials, answer));
+                    return Err(CallError::Resent(RetryHint::NewCredentials, answer));
                 }
                 self.proof.reject(answer.code.as_deref().unwrap_or_default());
                 Err(CallError::Api(answer))

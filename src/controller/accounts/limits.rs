@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::budget::{Budget, Fate, Permit};
+use crate::budget::{Budget, Permit, PermitOutcome};
 use crate::controller::locked::locked;
 use crate::live::Operation;
 use crate::live::credentials::CredentialSource;
@@ -102,19 +102,23 @@ pub struct Permits {
 }
 
 impl Permits {
-    /// See [`Permit::sending`].
-    pub fn sending(&mut self) {
-        self.shared.sending();
+    /// See [`Permit::mark_sent`].
+    pub fn mark_sent(&mut self) {
+        self.shared.mark_sent();
         if let Some(cap) = &mut self.cap {
-            cap.sending();
+            cap.mark_sent();
         }
     }
 
-    /// See [`Permit::done`]. A throttling answer slows down what is shared; a cap stays what it is.
-    pub fn done(self, fate: Fate) {
-        self.shared.done(fate);
+    /// See [`Permit::complete`]. A throttling answer slows down what is shared; a cap stays what it is.
+    pub fn complete(self, outcome: PermitOutcome) {
+        self.shared.complete(outcome);
         if let Some(cap) = self.cap {
-            cap.done(if matches!(fate, Fate::Throttled(_)) { Fate::Answered } else { fate });
+            cap.complete(if matches!(outcome, PermitOutcome::Throttled(_)) {
+                PermitOutcome::Answered
+            } else {
+                outcome
+            });
         }
     }
 }

@@ -26,7 +26,7 @@ pub use loading::Loading;
 use super::key::Key;
 use super::line::Line;
 use super::locked::locked;
-use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, Surroundings};
+use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
 use crate::live::{ClientOptions, Endpoint};
 use crate::resources::{ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus, Reason};
 use crate::telemetry::metrics::Calls;
@@ -51,7 +51,7 @@ pub struct Common {
     /// Whether an endpoint may be plain http.
     pub allow_http: bool,
     /// What exchanges with STS see of the world.
-    pub surroundings: Surroundings,
+    pub provider_env: ProviderEnv,
     /// Calls a second of a number.
     pub rate: Rate,
     /// The number of the operator's own account, where that is known.
@@ -306,7 +306,7 @@ impl Accounts {
             (None, Some(oidc)) => {
                 let tokens = ServiceAccountToken::new(&self.kube, namespace, &oidc.service_account_ref.name);
                 let arn = &oidc.oidc_provider_arn;
-                Box::new(AssumedRole::new(&self.common.surroundings, &oidc.role_arn, arn, tokens))
+                Box::new(AssumedRole::new(&self.common.provider_env, &oidc.role_arn, arn, tokens))
             }
             _ => return Err("spec.credentials must have exactly one of secretRef and oidc".to_owned()),
         };

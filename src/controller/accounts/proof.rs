@@ -102,7 +102,7 @@ impl Proof {
             | ErrorClass::ClockSkew
             | ErrorClass::NonceUsed
             | ErrorClass::CredentialsMissing
-            | ErrorClass::TryAgain
+            | ErrorClass::Resent
             | ErrorClass::Rejected => {}
             ErrorClass::InvalidInput | ErrorClass::QuotaExceeded | ErrorClass::NotAuthorized | ErrorClass::NotFound => {
                 self.prove();

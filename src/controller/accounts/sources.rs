@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use crate::controller::objects::API_TIMEOUT;
 use crate::live::Credentials;
-use crate::live::credentials::{Issued, Provider, Refusal, TokenSource};
+use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
 /// A Secret in use is read again after this long: it may have been rotated.
 const LOOK_AGAIN: Duration = Duration::from_secs(120);
@@ -51,10 +51,11 @@ impl Place {
     }
 
     /// The name becomes part of a path: whatever admission let through, it must not lead elsewhere.
-    fn checked(&self) -> Result<&str, Refusal> {
+    fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        fits.then_some(self.name.as_str()).ok_or_else(|| Refusal::Failed("its name is none of an object".to_owned()))
+        fits.then_some(self.name.as_str())
+            .ok_or_else(|| ProviderError::Failed("its name is none of an object".to_owned()))
     }
 }
 
@@ -70,36 +71,37 @@ impl Provider for SecretKey {
         "Secret"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
             let name = self.0.checked()?;
             let api: Api<Secret> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
             let what = format!("Secret {name}");
             let found = in_time(&what, "the chart's value rbac.secrets allows it", api.get_opt(name)).await?;
             let secret =
-                found.ok_or_else(|| Refusal::NotConfigured(format!("there is no {what} in this namespace")))?;
+                found.ok_or_else(|| ProviderError::NotConfigured(format!("there is no {what} in this namespace")))?;
             let credentials = read_key(&what, secret)?;
-            Ok(Issued::rotated(credentials, LOOK_AGAIN))
+            Ok(Issued::refreshable(credentials, LOOK_AGAIN))
         })
     }
 }
 
-fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, Refusal> {
+fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError> {
     let mut data = secret.data.take().unwrap_or_default();
-    let mut value = |key: &str| -> Result<Option<SecretString>, Refusal> {
+    let mut value = |key: &str| -> Result<Option<SecretString>, ProviderError> {
         let Some(bytes) = data.remove(key) else { return Ok(None) };
         let text = String::from_utf8(bytes.0);
-        let text = text.map_err(|_| Refusal::NotConfigured(format!("{what}: the value of {key} is not text")))?;
+        let text = text.map_err(|_| ProviderError::NotConfigured(format!("{what}: the value of {key} is not text")))?;
         Ok((!text.trim().is_empty()).then(|| SecretString::from(text)))
     };
     let (id, key, token) = (value("accessKeyId")?, value("accessKeySecret")?, value("securityToken")?);
     let needed = |value: Option<SecretString>, key: &str| {
-        value.ok_or_else(|| Refusal::NotConfigured(format!("{what} has no value for {key}")))
+        value.ok_or_else(|| ProviderError::NotConfigured(format!("{what} has no value for {key}")))
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
     let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
     // A fault of the Secret like any other: no older key is called with in its place.
-    credentials.unsendable().map_or(Ok(credentials), |why| Err(Refusal::NotConfigured(format!("{what}: {why}"))))
+    credentials.validate().map_err(|why| ProviderError::NotConfigured(format!("{what}: {why}")))?;
+    Ok(credentials)
 }
 
 impl ServiceAccountToken {
@@ -110,7 +112,7 @@ impl ServiceAccountToken {
 }
 
 impl TokenSource for ServiceAccountToken {
-    fn token(&self) -> BoxFuture<'_, Result<SecretString, Refusal>> {
+    fn token(&self) -> BoxFuture<'_, Result<SecretString, ProviderError>> {
         Box::pin(async {
             let name = self.0.checked()?;
             let api: Api<ServiceAccount> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
@@ -132,10 +134,10 @@ impl TokenSource for ServiceAccountToken {
                 }
             };
             let answer = in_time(&what, "the chart's value rbac.serviceAccountTokens allows it", asking).await?;
-            let gone = || Refusal::NotConfigured(format!("there is no ServiceAccount {name} in this namespace"));
+            let gone = || ProviderError::NotConfigured(format!("there is no ServiceAccount {name} in this namespace"));
             let status = answer.ok_or_else(gone)?.status;
             let token = status.map(|status| SecretString::from(status.token));
-            token.ok_or_else(|| Refusal::Failed(format!("{what}: the apiserver gave none")))
+            token.ok_or_else(|| ProviderError::Failed(format!("{what}: the apiserver gave none")))
         })
     }
 }
@@ -145,8 +147,8 @@ async fn in_time<T>(
     what: &str,
     allowed_by: &str,
     call: impl Future<Output = kube::Result<Option<T>>>,
-) -> Result<Option<T>, Refusal> {
-    let failed = |why: &str| Refusal::Failed(format!("{what} could not be had: {why}"));
+) -> Result<Option<T>, ProviderError> {
+    let failed = |why: &str| ProviderError::Failed(format!("{what} could not be had: {why}"));
     match tokio::time::timeout(API_TIMEOUT, call).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
@@ -182,7 +184,7 @@ mod tests {
             ),
             (Secret::default(), "has no value for accessKeyId"),
         ] {
-            let Err(Refusal::NotConfigured(why)) = read_key("Secret a", values) else { panic!("{says}") };
+            let Err(ProviderError::NotConfigured(why)) = read_key("Secret a", values) else { panic!("{says}") };
             assert!(why.contains(says) && !why.contains("hush"), "{why}");
         }
     }

@@ -88,13 +88,7 @@ async fn a_list_that_hangs_with_unproven_credentials_holds_the_others_up_for_its
     let client = Client::new(server.endpoint(), options).unwrap();
     let credentials = CredentialSource::fixed(Credentials::new("id", "secret", None));
     let account = Arc::new(Account::new(client, credentials, Rate::Unlimited));
-    let of = ListPage {
-        app_id: "demo".into(),
-        data_center: None,
-        status: GroupStatus::Existing,
-        page_number: 1,
-        page_size: PAGE_SIZE,
-    };
+    let of = ListRequest { app_id: "demo".into(), data_center: None, page_number: 1, page_size: PAGE_SIZE };
     let lister = Arc::clone(&account);
     let listing = tokio::spawn(async move { page(&lister, Call::ListByPage(of), false).await });
     while server.seen().is_empty() {

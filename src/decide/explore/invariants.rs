@@ -66,7 +66,7 @@ impl Explorer {
             _ if matches!(call, Call::Delete(..)) => read.deleting && read.deletes(),
             ManagementPolicy::Manage => true,
             ManagementPolicy::CreateOnly => !matches!(call, Call::Modify(..)),
-            ManagementPolicy::Observe => !call.writes(),
+            ManagementPolicy::Observe => !call.is_mutating(),
         };
         self.must(Invariant::Allowed, allowed, || format!("the policies, or a pause, forbid {call:?}"));
         let recovers = read.policies.deleted == crate::resources::DeletedGroupPolicy::Recover;

@@ -38,7 +38,7 @@ fn trusting(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
 fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
         Action::Release(Release::Retained(why)) if why.contains("another one") => {
-            Action::Call(Call::Delete(group(object), None))
+            Action::Call(Call::Delete(group(object)))
         }
         action => action,
     }
@@ -50,7 +50,7 @@ fn hurried(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> 
         (Action::Call(Call::Describe(name)), Remote::Live(seen))
             if object.is_deleting() && owns(object, seen, facts) =>
         {
-            Action::Call(Call::Delete(name, None))
+            Action::Call(Call::Delete(name))
         }
         (action, _) => action,
     }

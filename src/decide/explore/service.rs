@@ -39,7 +39,14 @@ impl Told {
     pub fn result(self, id: u8) -> Result<Reply, CallError> {
         let refused = |status, code: &str| {
             let (code, message) = (Some(code.to_owned()), "no".to_owned());
-            Err(CallError::Api(ApiError { status, code, message, request_id: None, retry_after: None, whole: true }))
+            Err(CallError::Api(ApiError {
+                status,
+                code,
+                message,
+                request_id: None,
+                retry_after: None,
+                body_complete: true,
+            }))
         };
         match self {
             Self::Created => Ok(Reply::Created(CreateOutcome::Created)),
@@ -89,7 +96,7 @@ impl World {
         let (Call::Create(name, _)
         | Call::Describe(name)
         | Call::Modify(name, _)
-        | Call::Delete(name, _)
+        | Call::Delete(name)
         | Call::Recover(name)) = call
         else {
             return Told::ServerError;
@@ -158,7 +165,7 @@ impl Explorer {
         if matches!(call, Call::Modify(..)) {
             ends.push((cheaper, Told::Done, "calls, and the change is not taken"));
         }
-        if call.writes()
+        if call.is_mutating()
             && let Some(id) = target(call)
         {
             let mut late = cheaper;
@@ -185,7 +192,7 @@ pub fn target(call: &Call) -> Option<usize> {
     match call {
         Call::Create(name, _)
         | Call::Modify(name, _)
-        | Call::Delete(name, _)
+        | Call::Delete(name)
         | Call::Recover(name)
         | Call::Describe(name) => Some(usize::from(number_in(&name.group_id))),
         Call::ListByPage(_) => None,

@@ -113,7 +113,7 @@ fn refused(status: u16, code: &str, request: &str) -> CallError {
         message: format!("what the service says. RequestId: {request}"),
         request_id: Some(request.to_owned()),
         retry_after: None,
-        whole: true,
+        body_complete: true,
     })
 }
 

@@ -18,10 +18,10 @@ use crate::live::{CaBundle, GroupRef};
 const DONE: &str = r#"{"RequestId":"r"}"#;
 
 fn delete() -> Call {
-    Call::Delete(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None }, None)
+    Call::Delete(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None })
 }
 
-async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Answer<Reply>, CallError> {
+async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Response<Reply>, CallError> {
     install_tls();
     let mut options = ClientOptions::default();
     options.http.ca_bundle = ca_bundle;

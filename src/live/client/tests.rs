@@ -31,7 +31,7 @@ fn create(info_bytes: usize) -> Call {
 const CREATED: &str = r#"{"GroupId":"g1","AlreadyExists":false,"AlreadyDelete":false,"RequestId":"r1"}"#;
 const MISSING: &str = r#"{"Code":"MissingAppId","Message":"AppId is mandatory for this action.","RequestId":"r2"}"#;
 
-async fn one_call(act: Act) -> Result<Answer<Reply>, CallError> {
+async fn one_call(act: Act) -> Result<Response<Reply>, CallError> {
     let server = Loopback::script(vec![act]).await;
     client(&server).send(&create(1), &credentials()).await
 }
@@ -196,7 +196,7 @@ async fn a_refused_body_is_a_query_the_next_time_and_ever_after() {
     let client = client(&server);
     let log = logged();
     let error = client.send(&create(10_000), &credentials()).await.unwrap_err();
-    assert_eq!((error.class(), error.request_id()), (ErrorClass::TryAgain, Some("r2")));
+    assert_eq!((error.class(), error.request_id()), (ErrorClass::Resent, Some("r2")));
     assert_eq!(server.seen().len(), 1, "one call is one request");
     client.send(&create(10_000), &credentials()).await.unwrap();
     client.send(&create(10_001), &credentials()).await.unwrap();

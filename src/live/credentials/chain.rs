@@ -8,7 +8,7 @@ use super::metadata::Metadata;
 use super::oidc::Oidc;
 use super::profile::Profiles;
 use super::uri::CredentialsUri;
-use super::{CredentialsError, Issued, Provider, Refusal, Surroundings};
+use super::{CredentialsError, Issued, Provider, ProviderEnv, ProviderError};
 
 const NONE: usize = usize::MAX;
 
@@ -23,8 +23,8 @@ pub struct Chain {
 impl Chain {
     /// The order of the official SDKs: environment, OIDC, profile of the command line, credentials file, ECS RAM role,
     /// credentials URI.
-    pub fn official(surroundings: &Surroundings) -> Self {
-        let around = || surroundings.clone();
+    pub fn default_chain(env: &ProviderEnv) -> Self {
+        let around = || env.clone();
         Self::of(vec![
             Box::new(Environment(around())),
             Box::new(Oidc(around())),
@@ -48,8 +48,8 @@ impl Chain {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
             match issue(kept.as_ref()).await {
                 Ok(issued) => return Ok((issued, kept.name())),
-                Err(why @ Refusal::Failed(_)) => return Err(CredentialsError::of(vec![(kept.name(), why)])),
-                Err(Refusal::NotConfigured(_)) => self.kept.store(NONE, Ordering::Relaxed),
+                Err(why @ ProviderError::Failed(_)) => return Err(CredentialsError::of(vec![(kept.name(), why)])),
+                Err(ProviderError::NotConfigured(_)) => self.kept.store(NONE, Ordering::Relaxed),
             }
         }
         let mut tried = Vec::new();
@@ -60,7 +60,7 @@ impl Chain {
                     return Ok((issued, provider.name()));
                 }
                 Err(why) => {
-                    let failed = matches!(why, Refusal::Failed(_));
+                    let failed = matches!(why, ProviderError::Failed(_));
                     tried.push((provider.name(), why));
                     if failed {
                         break;
@@ -74,7 +74,8 @@ impl Chain {
 
 /// Asks a provider. What it gives is refused where no request could carry it: every call would fail, and look like a
 /// connection in trouble.
-async fn issue(provider: &dyn Provider) -> Result<Issued, Refusal> {
+async fn issue(provider: &dyn Provider) -> Result<Issued, ProviderError> {
     let issued = provider.issue().await?;
-    issued.credentials.unsendable().map_or(Ok(issued), |why| Err(Refusal::Failed(why)))
+    issued.credentials.validate().map_err(ProviderError::Failed)?;
+    Ok(issued)
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 
+use super::profile_source::ProfileSource;
 use super::provider::read_text;
-use super::recipe::Recipe;
 use super::sts::Role;
-use super::{Issued, Provider, Refusal, Surroundings};
+use super::{Issued, Provider, ProviderEnv, ProviderError};
 
 const FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
@@ -19,49 +19,50 @@ const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/cred
 /// The section that `ALIBABA_CLOUD_PROFILE` names, or `default`, of the file that `ALIBABA_CLOUD_CREDENTIALS_FILE`
 /// names.
 #[derive(Debug)]
-pub(super) struct IniFile(pub Surroundings);
+pub(super) struct IniFile(pub ProviderEnv);
 
 impl Provider for IniFile {
     fn name(&self) -> &'static str {
         "credentials file"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
-            let recipe = recipe(&self.0)?;
-            recipe.issue(&self.0).await
+            let source = source(&self.0)?;
+            source.issue(&self.0).await
         })
     }
 }
 
-fn recipe(surroundings: &Surroundings) -> Result<Recipe, Refusal> {
-    let section = surroundings.value(PROFILE).unwrap_or_else(|| "default".to_owned());
-    if let Some(path) = surroundings.value(FILE).map(PathBuf::from) {
+fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
+    let section = env.value(PROFILE).unwrap_or_else(|| "default".to_owned());
+    if let Some(path) = env.value(FILE).map(PathBuf::from) {
         let text = read_text(&path)?;
-        let text = text.ok_or_else(|| Refusal::Failed(format!("there is no file {}", path.display())))?;
+        let text = text.ok_or_else(|| ProviderError::Failed(format!("there is no file {}", path.display())))?;
         return parse(&text, &section);
     }
-    for path in AT_HOME.iter().filter_map(|path| surroundings.at_home(path)) {
+    for path in AT_HOME.iter().filter_map(|path| env.home_path(path)) {
         if let Some(text) = read_text(&path)? {
             return parse(&text, &section);
         }
     }
-    Err(Refusal::NotConfigured(format!("there is no file ~/{} and no ~/{}", AT_HOME[0], AT_HOME[1])))
+    Err(ProviderError::NotConfigured(format!("there is no file ~/{} and no ~/{}", AT_HOME[0], AT_HOME[1])))
 }
 
 /// The recipe of a section. The file's content is in no message.
-fn parse(text: &str, section: &str) -> Result<Recipe, Refusal> {
+fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
     let Some(values) = values_of(text, section) else {
-        return Err(Refusal::NotConfigured(format!("the file has no section [{section}]")));
+        return Err(ProviderError::NotConfigured(format!("the file has no section [{section}]")));
     };
     let value = |key: &str| values.get(key).copied().filter(|value| !value.is_empty());
     let owned = |key: &str| value(key).map(str::to_owned);
-    let needed = |key: &str| owned(key).ok_or_else(|| Refusal::Failed(format!("section [{section}] has no {key}")));
+    let needed =
+        |key: &str| owned(key).ok_or_else(|| ProviderError::Failed(format!("section [{section}] has no {key}")));
     let key = |token: Option<&str>| {
         let of = |key: &str| value(key).unwrap_or_default();
-        Recipe::key(section, of("access_key_id"), of("access_key_secret"), token)
+        ProfileSource::key(section, of("access_key_id"), of("access_key_secret"), token)
     };
-    let role = || -> Result<Role, Refusal> {
+    let role = || -> Result<Role, ProviderError> {
         Ok(Role {
             arn: needed("role_arn")?,
             session_name: owned("role_session_name"),
@@ -72,21 +73,21 @@ fn parse(text: &str, section: &str) -> Result<Recipe, Refusal> {
     match value("type") {
         Some("access_key") => key(None),
         Some("sts") => key(Some(&needed("security_token")?)),
-        Some("ecs_ram_role") => Ok(Recipe::EcsRamRole(owned("role_name"))),
+        Some("ecs_ram_role") => Ok(ProfileSource::EcsRamRole(owned("role_name"))),
         Some("ram_role_arn") => {
-            let source = key(None).map_err(Refusal::asked_for)?;
-            Ok(Recipe::Assume { role: role()?, source: Box::new(source) })
+            let source = key(None).map_err(ProviderError::into_failed)?;
+            Ok(ProfileSource::Assume { role: role()?, source: Box::new(source) })
         }
-        Some("oidc_role_arn") => Ok(Recipe::Oidc {
+        Some("oidc_role_arn") => Ok(ProfileSource::Oidc {
             role: role()?,
             provider_arn: needed("oidc_provider_arn")?,
             token_file: owned("oidc_token_file_path").map_or_else(|| needed("oidc_token_file"), Ok)?.into(),
         }),
-        Some(other) => Err(Refusal::Failed(format!(
+        Some(other) => Err(ProviderError::Failed(format!(
             "section [{section}] has the type {other:?}: use access_key, sts, ram_role_arn, ecs_ram_role or \
              oidc_role_arn"
         ))),
-        None => Err(Refusal::Failed(format!("section [{section}] has no type"))),
+        None => Err(ProviderError::Failed(format!("section [{section}] has no type"))),
     }
 }
 

@@ -3,8 +3,8 @@
 use futures::future::BoxFuture;
 
 use super::super::encode::percent_encode;
-use super::answer::{self, Page};
-use super::{Issued, Provider, Refusal, Surroundings};
+use super::http_reply::{self, HttpReply};
+use super::{Issued, Provider, ProviderEnv, ProviderError};
 
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
@@ -17,28 +17,28 @@ const TOKEN_TTL: &str = "21600";
 
 /// The role of the instance this runs on; `ALIBABA_CLOUD_ECS_METADATA` names it, else the metadata service does.
 #[derive(Debug)]
-pub(super) struct Metadata(pub Surroundings);
+pub(super) struct Metadata(pub ProviderEnv);
 
 impl Provider for Metadata {
     fn name(&self) -> &'static str {
         "ECS RAM role"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
             if self.0.flag(DISABLED) {
-                return Err(Refusal::NotConfigured(format!("{DISABLED} is true")));
+                return Err(ProviderError::NotConfigured(format!("{DISABLED} is true")));
             }
             let role = self.0.value(ROLE);
             let result = of_instance(&self.0, role.as_deref()).await;
-            if role.is_some() { result.map_err(Refusal::asked_for) } else { result }
+            if role.is_some() { result.map_err(ProviderError::into_failed) } else { result }
         })
     }
 }
 
 /// Asks the metadata service for the credentials of `role`, or of the instance's only one.
-pub(super) async fn of_instance(surroundings: &Surroundings, role: Option<&str>) -> Result<Issued, Refusal> {
-    let service = Service { http: surroundings.metadata()?, surroundings };
+pub(super) async fn of_instance(env: &ProviderEnv, role: Option<&str>) -> Result<Issued, ProviderError> {
+    let service = Service { http: env.metadata()?, env };
     let token = service.session_token().await?;
     let role = match role {
         Some(role) => role.to_owned(),
@@ -47,32 +47,32 @@ pub(super) async fn of_instance(surroundings: &Surroundings, role: Option<&str>)
             match String::from_utf8_lossy(&page.body).lines().next().map(str::trim) {
                 Some(role) if page.is_success() && !role.is_empty() => role.to_owned(),
                 _ if page.is_success() || page.status == 404 => {
-                    return Err(Refusal::not_configured("this instance has no RAM role"));
+                    return Err(ProviderError::not_configured("this instance has no RAM role"));
                 }
-                _ => return Err(Refusal::Failed(format!("listing the instance's roles: HTTP {}", page.status))),
+                _ => return Err(ProviderError::Failed(format!("listing the instance's roles: HTTP {}", page.status))),
             }
         }
     };
     let page = service.get(&format!("{CREDENTIALS}{}", percent_encode(&role)), token.as_deref()).await?;
     if page.status == 404 {
-        return Err(Refusal::Failed(format!("this instance has no RAM role {role:?}")));
+        return Err(ProviderError::Failed(format!("this instance has no RAM role {role:?}")));
     }
-    page.credentials(None).map_err(|why| Refusal::Failed(format!("role {role:?}: {why}")))
+    page.credentials(None).map_err(|why| ProviderError::Failed(format!("role {role:?}: {why}")))
 }
 
 struct Service<'a> {
     http: reqwest::Client,
-    surroundings: &'a Surroundings,
+    env: &'a ProviderEnv,
 }
 
 impl Service<'_> {
     /// The token of version 2; `None` where the service knows version 1 only.
-    async fn session_token(&self) -> Result<Option<String>, Refusal> {
+    async fn session_token(&self) -> Result<Option<String>, ProviderError> {
         let request = self
             .http
-            .put(self.surroundings.metadata_url("/latest/api/token"))
+            .put(self.env.metadata_url("/latest/api/token"))
             .header("X-aliyun-ecs-metadata-token-ttl-seconds", TOKEN_TTL);
-        let why = match answer::fetch(request).await {
+        let why = match http_reply::fetch(request).await {
             Ok(page) if page.status == 200 => {
                 let token = String::from_utf8_lossy(&page.body).trim().to_owned();
                 if !token.is_empty() {
@@ -84,23 +84,27 @@ impl Service<'_> {
             Err(error) if error.unreachable => return Err(unreachable()),
             Err(error) => format!("no session token: {}", error.why),
         };
-        if self.surroundings.flag(V1_DISABLED) {
-            return Err(Refusal::Failed(format!("{why}, and {V1_DISABLED} is true")));
+        if self.env.flag(V1_DISABLED) {
+            return Err(ProviderError::Failed(format!("{why}, and {V1_DISABLED} is true")));
         }
         Ok(None)
     }
 
-    async fn get(&self, path: &str, token: Option<&str>) -> Result<Page, Refusal> {
-        let mut request = self.http.get(self.surroundings.metadata_url(path));
+    async fn get(&self, path: &str, token: Option<&str>) -> Result<HttpReply, ProviderError> {
+        let mut request = self.http.get(self.env.metadata_url(path));
         if let Some(token) = token {
             request = request.header("X-aliyun-ecs-metadata-token", token);
         }
-        answer::fetch(request).await.map_err(|error| {
-            if error.unreachable { unreachable() } else { Refusal::Failed(format!("metadata service: {}", error.why)) }
+        http_reply::fetch(request).await.map_err(|error| {
+            if error.unreachable {
+                unreachable()
+            } else {
+                ProviderError::Failed(format!("metadata service: {}", error.why))
+            }
         })
     }
 }
 
-fn unreachable() -> Refusal {
-    Refusal::not_configured("the metadata service cannot be reached: this is no ECS instance")
+fn unreachable() -> ProviderError {
+    ProviderError::not_configured("the metadata service cannot be reached: this is no ECS instance")
 }

@@ -1,15 +1,15 @@
 //! Credentials and where they come from: the official chain of providers, and the store that keeps what they give.
 
-mod answer;
 mod chain;
 mod environment;
+mod http_reply;
 mod ini;
 mod lease;
 mod metadata;
 mod oidc;
 mod profile;
+mod profile_source;
 mod provider;
-mod recipe;
 mod store;
 mod sts;
 mod uri;
@@ -17,137 +17,49 @@ mod uri;
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use secrecy::{ExposeSecret as _, SecretString};
-
-use super::encode::percent_encode;
+use super::access_key::Credentials;
 
 pub use chain::Chain;
 pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
-pub use provider::{Issued, Provider, Refusal, Surroundings};
-pub use store::{CredentialSource, Held};
-
-/// An access key, with a security token where it is a temporary one. Neither `Debug` nor any message shows a secret.
-#[derive(Clone)]
-pub struct Credentials {
-    access_key_id: String,
-    access_key_secret: SecretString,
-    security_token: Option<SecretString>,
-}
-
-impl Credentials {
-    /// Credentials of the given parts; surrounding white space (a new line at the end of a Secret's value) is dropped.
-    pub fn new(access_key_id: &str, access_key_secret: &str, security_token: Option<&str>) -> Self {
-        Self {
-            access_key_id: access_key_id.trim().to_owned(),
-            access_key_secret: SecretString::from(access_key_secret.trim()),
-            security_token: security_token.map(str::trim).filter(|t| !t.is_empty()).map(SecretString::from),
-        }
-    }
-
-    /// The same from parts that are secrets already.
-    pub fn of_secrets(id: &SecretString, secret: &SecretString, token: Option<&SecretString>) -> Self {
-        Self::new(id.expose_secret(), secret.expose_secret(), token.map(|token| token.expose_secret()))
-    }
-
-    /// The id of the access key: not secret, but named in logs only where it helps.
-    pub fn access_key_id(&self) -> &str {
-        &self.access_key_id
-    }
-
-    pub(super) fn access_key_secret(&self) -> &str {
-        self.access_key_secret.expose_secret()
-    }
-
-    pub(super) fn security_token(&self) -> Option<&str> {
-        self.security_token.as_ref().map(|token| token.expose_secret())
-    }
-
-    /// Whether both are one key with one token.
-    fn same_as(&self, other: &Self) -> bool {
-        self.access_key_id == other.access_key_id
-            && self.access_key_secret() == other.access_key_secret()
-            && self.security_token() == other.security_token()
-    }
-
-    /// Why no request can carry them, where that is so: two lines, pasted as one value.
-    pub fn unsendable(&self) -> Option<String> {
-        let parts = [
-            ("the access key id", Some(self.access_key_id.as_str())),
-            ("the access key secret", Some(self.access_key_secret())),
-            ("the security token", self.security_token()),
-        ];
-        parts
-            .into_iter()
-            .find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)))
-            .map(|(name, _)| format!("{name} holds a line break or another control character"))
-    }
-
-    /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
-    pub(super) fn redact(&self, text: &str) -> String {
-        let secrets = [Some(self.access_key_secret()), self.security_token()];
-        secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))
-    }
-}
-
-/// `text` with `…` wherever it holds `secret`, also percent-encoded or in base64.
-fn redact(text: &str, secret: &str) -> String {
-    // Shorter ones exist in tests only, and stand in half the words.
-    if secret.len() < 6 {
-        return text.to_owned();
-    }
-    let encoded = percent_encode(secret);
-    let forms = [
-        encoded.replace("%20", "+"),
-        encoded.to_lowercase(),
-        encoded,
-        STANDARD.encode(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-        secret.to_owned(),
-    ];
-    forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "…"))
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
-    }
-}
+pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
+pub use store::{CredentialSource, CredentialState};
 
 /// Why there are no credentials: what was tried, in order. Cheap to clone; shown in conditions, so it holds no secret and
 /// is the same at every try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
-    tried: Arc<[(&'static str, Refusal)]>,
+    tried: Arc<[(&'static str, ProviderError)]>,
 }
 
 impl CredentialsError {
-    fn of(tried: Vec<(&'static str, Refusal)>) -> Self {
+    fn of(tried: Vec<(&'static str, ProviderError)>) -> Self {
         Self { tried: tried.into() }
     }
 
     fn panicked() -> Self {
-        Self::of(vec![("credentials", Refusal::failed("a provider panicked: this is a defect, please report it"))])
+        Self::of(vec![(
+            "credentials",
+            ProviderError::failed("a provider panicked: this is a defect, please report it"),
+        )])
     }
 
     /// Every provider that was tried, in order, and why it gave nothing.
-    pub fn tried(&self) -> &[(&'static str, Refusal)] {
+    pub fn tried(&self) -> &[(&'static str, ProviderError)] {
         &self.tried
     }
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failed = self.tried.iter().find(|(_, why)| matches!(why, Refusal::Failed(_)));
-        if let Some((provider, Refusal::Failed(why))) = failed {
+        let failed = self.tried.iter().find(|(_, why)| matches!(why, ProviderError::Failed(_)));
+        if let Some((provider, ProviderError::Failed(why))) = failed {
             write!(f, "no credentials from {provider}: {why}")?;
         } else {
             f.write_str("no credentials are configured")?;
         }
         let mut separator = "; not configured: ";
         for (provider, why) in self.tried.iter() {
-            if let Refusal::NotConfigured(why) = why {
+            if let ProviderError::NotConfigured(why) = why {
                 write!(f, "{separator}{provider} ({why})")?;
                 separator = ", ";
             }

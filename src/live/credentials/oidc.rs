@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::provider::read_text;
 use super::sts::{self, Role};
-use super::{Issued, Provider, Refusal, Surroundings};
+use super::{Issued, Provider, ProviderEnv, ProviderError};
 
 /// The role that is assumed with the token.
 pub const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
@@ -22,17 +22,18 @@ const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
 
 /// The variables that the webhook of ACK sets: all three, or this provider is not configured.
 #[derive(Debug)]
-pub(super) struct Oidc(pub Surroundings);
+pub(super) struct Oidc(pub ProviderEnv);
 
 impl Provider for Oidc {
     fn name(&self) -> &'static str {
         "OIDC (RRSA)"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
-            let needed =
-                |name: &str| self.0.value(name).ok_or_else(|| Refusal::NotConfigured(format!("{name} is not set")));
+            let needed = |name: &str| {
+                self.0.value(name).ok_or_else(|| ProviderError::NotConfigured(format!("{name} is not set")))
+            };
             let role = Role { arn: needed(ROLE_ARN)?, session_name: self.0.value(SESSION_NAME), ..Role::default() };
             let (provider_arn, token_file) = (needed(PROVIDER)?, PathBuf::from(needed(TOKEN_FILE)?));
             exchange(&self.0, &role, &provider_arn, &token_file).await
@@ -43,13 +44,13 @@ impl Provider for Oidc {
 /// Where the token of an OIDC provider comes from.
 pub trait TokenSource: fmt::Debug + Send + Sync {
     /// A token, anew at every call.
-    fn token(&self) -> BoxFuture<'_, Result<SecretString, Refusal>>;
+    fn token(&self) -> BoxFuture<'_, Result<SecretString, ProviderError>>;
 }
 
 /// A role that is assumed with tokens of any source.
 #[derive(Debug)]
 pub struct AssumedRole {
-    surroundings: Surroundings,
+    env: ProviderEnv,
     role: Role,
     provider_arn: String,
     tokens: Box<dyn TokenSource>,
@@ -57,19 +58,9 @@ pub struct AssumedRole {
 
 impl AssumedRole {
     /// The role, the OIDC provider that RAM knows, and its tokens.
-    pub fn new(
-        surroundings: &Surroundings,
-        role_arn: &str,
-        provider_arn: &str,
-        tokens: impl TokenSource + 'static,
-    ) -> Self {
+    pub fn new(env: &ProviderEnv, role_arn: &str, provider_arn: &str, tokens: impl TokenSource + 'static) -> Self {
         let role = Role { arn: role_arn.to_owned(), ..Role::default() };
-        Self {
-            surroundings: surroundings.clone(),
-            role,
-            provider_arn: provider_arn.to_owned(),
-            tokens: Box::new(tokens),
-        }
+        Self { env: env.clone(), role, provider_arn: provider_arn.to_owned(), tokens: Box::new(tokens) }
     }
 }
 
@@ -78,29 +69,30 @@ impl Provider for AssumedRole {
         "OIDC"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
             let token = self.tokens.token().await?;
             if !TOKEN_LENGTH.contains(&token.expose_secret().chars().count()) {
-                return Err(Refusal::failed("the token is none that STS takes"));
+                return Err(ProviderError::failed("the token is none that STS takes"));
             }
-            sts::assume_with_oidc(&self.surroundings, &self.role, &self.provider_arn, &token).await
+            sts::assume_with_oidc(&self.env, &self.role, &self.provider_arn, &token).await
         })
     }
 }
 
 /// Reads the token file, which is rotated, and exchanges the token.
 pub(super) async fn exchange(
-    surroundings: &Surroundings,
+    env: &ProviderEnv,
     role: &Role,
     provider_arn: &str,
     token_file: &Path,
-) -> Result<Issued, Refusal> {
+) -> Result<Issued, ProviderError> {
     let shown = token_file.display();
-    let text = read_text(token_file)?.ok_or_else(|| Refusal::Failed(format!("there is no token file {shown}")))?;
+    let text =
+        read_text(token_file)?.ok_or_else(|| ProviderError::Failed(format!("there is no token file {shown}")))?;
     let token = text.trim();
     if !TOKEN_LENGTH.contains(&token.chars().count()) {
-        return Err(Refusal::Failed(format!("the token file {shown} holds no token")));
+        return Err(ProviderError::Failed(format!("the token file {shown} holds no token")));
     }
-    sts::assume_with_oidc(surroundings, role, provider_arn, &SecretString::from(token)).await
+    sts::assume_with_oidc(env, role, provider_arn, &SecretString::from(token)).await
 }

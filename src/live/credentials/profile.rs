@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use super::profile_source::ProfileSource;
 use super::provider::read_text;
-use super::recipe::Recipe;
 use super::sts::Role;
-use super::{Issued, Provider, Refusal, Surroundings};
+use super::{Issued, Provider, ProviderEnv, ProviderError};
 
 const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 const FILE: &str = "ALIBABA_CLOUD_CONFIG_FILE";
@@ -19,55 +19,55 @@ const DEEPEST: usize = 5;
 
 /// The profile that `ALIBABA_CLOUD_PROFILE` names, or the file's current one.
 #[derive(Debug)]
-pub(super) struct Profiles(pub Surroundings);
+pub(super) struct Profiles(pub ProviderEnv);
 
 impl Provider for Profiles {
     fn name(&self) -> &'static str {
         "profile of the aliyun command line"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
-            let recipe = recipe(&self.0)?;
-            recipe.issue(&self.0).await
+            let source = source(&self.0)?;
+            source.issue(&self.0).await
         })
     }
 }
 
-fn recipe(surroundings: &Surroundings) -> Result<Recipe, Refusal> {
-    if surroundings.flag(DISABLED) {
-        return Err(Refusal::NotConfigured(format!("{DISABLED} is true")));
+fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
+    if env.flag(DISABLED) {
+        return Err(ProviderError::NotConfigured(format!("{DISABLED} is true")));
     }
-    let named = surroundings.value(FILE).map(PathBuf::from);
+    let named = env.value(FILE).map(PathBuf::from);
     let asked_for = named.is_some();
-    let Some(path) = named.or_else(|| surroundings.at_home(".aliyun/config.json")) else {
-        return Err(Refusal::not_configured("there is no home folder"));
+    let Some(path) = named.or_else(|| env.home_path(".aliyun/config.json")) else {
+        return Err(ProviderError::not_configured("there is no home folder"));
     };
     let shown = path.display();
     let Some(text) = read_text(&path)? else {
-        let missing = Refusal::NotConfigured(format!("there is no file {shown}"));
-        return Err(if asked_for { missing.asked_for() } else { missing });
+        let missing = ProviderError::NotConfigured(format!("there is no file {shown}"));
+        return Err(if asked_for { missing.into_failed() } else { missing });
     };
-    let file: Value = serde_json::from_str(&text).map_err(|_| Refusal::Failed(format!("{shown} is not JSON")))?;
+    let file: Value = serde_json::from_str(&text).map_err(|_| ProviderError::Failed(format!("{shown} is not JSON")))?;
     let current = file.get("current").and_then(Value::as_str).unwrap_or("default").to_owned();
-    parse(&file, &surroundings.value(PROFILE).unwrap_or(current), 0)
+    parse(&file, &env.value(PROFILE).unwrap_or(current), 0)
 }
 
 /// A profile of a file. Its content is in no message.
-fn parse(file: &Value, name: &str, depth: usize) -> Result<Recipe, Refusal> {
+fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, ProviderError> {
     let profiles = file.get("profiles").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let Some(profile) = profiles.iter().find(|profile| profile.get("name").and_then(Value::as_str) == Some(name))
     else {
-        return Err(Refusal::NotConfigured(format!("there is no profile {name:?}")));
+        return Err(ProviderError::NotConfigured(format!("there is no profile {name:?}")));
     };
     let text = |key: &str| profile.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let owned = |key: &str| text(key).map(str::to_owned);
-    let needed = |key: &str| owned(key).ok_or_else(|| Refusal::Failed(format!("profile {name:?} has no {key}")));
+    let needed = |key: &str| owned(key).ok_or_else(|| ProviderError::Failed(format!("profile {name:?} has no {key}")));
     let key = |token: Option<&str>| {
         let of = |key: &str| text(key).unwrap_or_default();
-        Recipe::key(name, of("access_key_id"), of("access_key_secret"), token)
+        ProfileSource::key(name, of("access_key_id"), of("access_key_secret"), token)
     };
-    let role = || -> Result<Role, Refusal> {
+    let role = || -> Result<Role, ProviderError> {
         Ok(Role {
             arn: needed("ram_role_arn")?,
             session_name: owned("ram_session_name"),
@@ -81,24 +81,24 @@ fn parse(file: &Value, name: &str, depth: usize) -> Result<Recipe, Refusal> {
     match text("mode").unwrap_or("AK") {
         "AK" => key(None),
         "StsToken" => key(Some(&needed("sts_token")?)),
-        "EcsRamRole" => Ok(Recipe::EcsRamRole(owned("ram_role_name"))),
+        "EcsRamRole" => Ok(ProfileSource::EcsRamRole(owned("ram_role_name"))),
         "RamRoleArn" => {
-            let source = key(text("sts_token")).map_err(Refusal::asked_for)?;
-            Ok(Recipe::Assume { role: role()?, source: Box::new(source) })
+            let source = key(text("sts_token")).map_err(ProviderError::into_failed)?;
+            Ok(ProfileSource::Assume { role: role()?, source: Box::new(source) })
         }
-        "OIDC" => Ok(Recipe::Oidc {
+        "OIDC" => Ok(ProfileSource::Oidc {
             role: role()?,
             provider_arn: needed("oidc_provider_arn")?,
             token_file: needed("oidc_token_file")?.into(),
         }),
         "ChainableRamRoleArn" if depth == DEEPEST => {
-            Err(Refusal::Failed(format!("profile {name:?}: more than {DEEPEST} source profiles in a row")))
+            Err(ProviderError::Failed(format!("profile {name:?}: more than {DEEPEST} source profiles in a row")))
         }
         "ChainableRamRoleArn" => {
-            let source = parse(file, &needed("source_profile")?, depth + 1).map_err(Refusal::asked_for)?;
-            Ok(Recipe::Assume { role: role()?, source: Box::new(source) })
+            let source = parse(file, &needed("source_profile")?, depth + 1).map_err(ProviderError::into_failed)?;
+            Ok(ProfileSource::Assume { role: role()?, source: Box::new(source) })
         }
-        mode => Err(Refusal::Failed(format!(
+        mode => Err(ProviderError::Failed(format!(
             "profile {name:?} has the mode {mode:?}, which needs a person or a program: use AK, StsToken, RamRoleArn, \
              ChainableRamRoleArn, EcsRamRole or OIDC"
         ))),

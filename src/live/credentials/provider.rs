@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::super::endpoint::Endpoint;
-use super::super::transport::HttpOptions;
+use super::super::http::HttpOptions;
 use super::Credentials;
 
 /// The metadata service of an ECS instance. Plain HTTP by its nature: it never leaves the machine's own hypervisor.
@@ -25,31 +25,31 @@ pub struct Issued {
     /// From the moment they were issued, by the issuer's clock; `None` = they do not expire.
     pub lifetime: Option<Duration>,
     /// When they are to be asked for again though they have not expired: a place that is rotated by others.
-    pub look_again: Option<Duration>,
+    pub refresh_after: Option<Duration>,
 }
 
 impl Issued {
     /// Credentials that do not expire.
-    pub fn lasting(credentials: Credentials) -> Self {
-        Self { credentials, lifetime: None, look_again: None }
+    pub fn non_expiring(credentials: Credentials) -> Self {
+        Self { credentials, lifetime: None, refresh_after: None }
     }
 
     /// Credentials that do not expire, but may be replaced where they come from.
-    pub fn rotated(credentials: Credentials, look_again: Duration) -> Self {
-        Self { look_again: Some(look_again), ..Self::lasting(credentials) }
+    pub fn refreshable(credentials: Credentials, refresh_after: Duration) -> Self {
+        Self { refresh_after: Some(refresh_after), ..Self::non_expiring(credentials) }
     }
 }
 
 /// Why a provider gave nothing. Both texts are shown in conditions: without secrets, and the same at every try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ProviderError {
     /// Nobody asked for this provider: the next one is tried.
     NotConfigured(String),
     /// It was asked for and failed. The next one is not tried: it would call with somebody else's rights.
     Failed(String),
 }
 
-impl Refusal {
+impl ProviderError {
     pub(super) fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into())
     }
@@ -59,7 +59,7 @@ impl Refusal {
     }
 
     /// The same, but what is not there was asked for.
-    pub(super) fn asked_for(self) -> Self {
+    pub(super) fn into_failed(self) -> Self {
         match self {
             Self::NotConfigured(why) | Self::Failed(why) => Self::Failed(why),
         }
@@ -72,12 +72,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Reads or asks for credentials, anew at every call.
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>>;
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>>;
 }
 
 /// Everything the official providers see of the world.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ProviderEnv {
     lookup: Arc<Lookup>,
     home: Option<PathBuf>,
     allow_http: bool,
@@ -88,7 +88,7 @@ pub struct Surroundings {
 
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-impl Surroundings {
+impl ProviderEnv {
     /// `lookup` reads an environment variable, `home` is the folder of `.aliyun` and `.alibabacloud`, `http` are the
     /// time-outs and the trust towards STS, and `allow_http` lets `ALIBABA_CLOUD_STS_ENDPOINT` be an `http://` one.
     pub fn new(
@@ -118,7 +118,7 @@ impl Surroundings {
     }
 
     /// A path in the home folder.
-    pub(super) fn at_home(&self, path: &str) -> Option<PathBuf> {
+    pub(super) fn home_path(&self, path: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(path))
     }
 
@@ -127,17 +127,17 @@ impl Surroundings {
     }
 
     /// A client for one exchange: it takes the usual proxies. Exchanges are an hour apart; nothing is kept between them.
-    pub(super) fn web(&self) -> Result<reqwest::Client, Refusal> {
+    pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.client())
     }
 
     /// A client for addresses of this machine, which no proxy reaches.
-    pub(super) fn local(&self) -> Result<reqwest::Client, Refusal> {
+    pub(super) fn direct_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.direct_client())
     }
 
     /// A client for the metadata service: impatient, without proxies and without TLS.
-    pub(super) fn metadata(&self) -> Result<reqwest::Client, Refusal> {
+    pub(super) fn metadata(&self) -> Result<reqwest::Client, ProviderError> {
         built(HttpOptions::plain_client(self.metadata_timeout))
     }
 
@@ -147,24 +147,24 @@ impl Surroundings {
     }
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for ProviderEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("ProviderEnv").field("home", &self.home).finish_non_exhaustive()
     }
 }
 
-fn built(client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, Refusal> {
-    client.map_err(|error| Refusal::Failed(format!("the HTTP client cannot be built: {error}")))
+fn built(client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, ProviderError> {
+    client.map_err(|error| ProviderError::Failed(format!("the HTTP client cannot be built: {error}")))
 }
 
 /// A file's text; `None` where there is no such file.
 ///
 /// # Errors
 /// What the system says, with the path.
-pub(super) fn read_text(path: &Path) -> Result<Option<String>, Refusal> {
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, ProviderError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Refusal::Failed(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => Err(ProviderError::Failed(format!("cannot read {}: {error}", path.display()))),
     }
 }

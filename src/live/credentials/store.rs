@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::lease::{LONGEST_WAIT, Lease, Step, backoff, step};
-use super::{Chain, Credentials, CredentialsError, Issued, Provider, Refusal};
+use super::{Chain, Credentials, CredentialsError, Issued, Provider, ProviderError};
 
 /// Rejected credentials are not loaded again sooner than this: a key that STS gives anew each time would be, for ever.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
@@ -35,14 +35,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     held: Option<(Credentials, Lease)>,
-    trouble: Option<Trouble>,
+    failure: Option<RenewalFailure>,
     renewing: bool,
     reloaded: Option<Instant>,
 }
 
 /// The last renewal failed.
 #[derive(Debug)]
-struct Trouble {
+struct RenewalFailure {
     error: CredentialsError,
     failures: u32,
     next_try: Instant,
@@ -56,7 +56,7 @@ enum Look {
 
 /// What there is to sign with at a moment.
 #[derive(Debug)]
-pub enum Held {
+pub enum CredentialState {
     /// Credentials.
     Valid,
     /// None: the last renewal failed, and the next one is not due.
@@ -73,8 +73,8 @@ impl Provider for Fixed {
         "fixed"
     }
 
-    fn issue(&self) -> futures::future::BoxFuture<'_, Result<Issued, Refusal>> {
-        Box::pin(std::future::ready(Ok(Issued::lasting(self.0.clone()))))
+    fn issue(&self) -> futures::future::BoxFuture<'_, Result<Issued, ProviderError>> {
+        Box::pin(std::future::ready(Ok(Issued::non_expiring(self.0.clone()))))
     }
 }
 
@@ -112,11 +112,13 @@ impl CredentialSource {
     }
 
     /// Whether there are credentials, without waiting for a renewal; one that is due begins.
-    pub fn held(&self) -> Held {
+    pub fn held(&self) -> CredentialState {
         match self.look() {
-            Look::Have(_) => Held::Valid,
-            Look::Failed(error) => Held::Missing(error),
-            Look::Wait => Held::Renewing(self.shared.state().trouble.as_ref().map(|trouble| trouble.error.clone())),
+            Look::Have(_) => CredentialState::Valid,
+            Look::Failed(error) => CredentialState::Missing(error),
+            Look::Wait => {
+                CredentialState::Renewing(self.shared.state().failure.as_ref().map(|failure| failure.error.clone()))
+            }
         }
     }
 
@@ -146,7 +148,7 @@ impl CredentialSource {
     /// How long [`CredentialSource::current`] repeats its error; zero where there is none.
     pub fn next_try(&self) -> Duration {
         let state = self.shared.state();
-        state.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.next_try - Instant::now())
+        state.failure.as_ref().map_or(Duration::ZERO, |failure| failure.next_try - Instant::now())
     }
 
     /// The id of the access key that is held now.
@@ -156,23 +158,23 @@ impl CredentialSource {
 
     /// Why the place the held credentials came from has none any more. They may still be valid: whoever has something
     /// to end with them may do so, and nobody should begin anything.
-    pub fn withdrawn(&self) -> Option<CredentialsError> {
+    pub fn source_removed(&self) -> Option<CredentialsError> {
         let state = self.shared.state();
-        let error = state.trouble.as_ref().map(|trouble| &trouble.error)?;
-        error.tried.iter().all(|(_, why)| matches!(why, Refusal::NotConfigured(_))).then(|| error.clone())
+        let error = state.failure.as_ref().map(|failure| &failure.error)?;
+        error.tried.iter().all(|(_, why)| matches!(why, ProviderError::NotConfigured(_))).then(|| error.clone())
     }
 
     fn look(&self) -> Look {
         let mut state = self.shared.state();
         let now = Instant::now();
-        let next_try = state.trouble.as_ref().map(|trouble| trouble.next_try);
+        let next_try = state.failure.as_ref().map(|failure| failure.next_try);
         let step = step(now, state.held.as_ref().map(|(_, lease)| lease), next_try);
         if matches!(step, Step::UseAndRenew | Step::Renew) {
             self.start(&mut state);
         }
-        match (step, &state.held, &state.trouble) {
+        match (step, &state.held, &state.failure) {
             (Step::Use | Step::UseAndRenew, Some((credentials, _)), _) => Look::Have(credentials.clone()),
-            (Step::GiveUp, _, Some(trouble)) => Look::Failed(trouble.error.clone()),
+            (Step::GiveUp, _, Some(failure)) => Look::Failed(failure.error.clone()),
             _ => Look::Wait,
         }
     }
@@ -216,11 +218,11 @@ impl State {
     }
 
     fn take(&mut self, issued: Issued, provider: &'static str, now: Instant) {
-        let lease = Lease::new(now, issued.lifetime, fastrand::f64()).looked_at_again(now, issued.look_again);
+        let lease = Lease::new(now, issued.lifetime, fastrand::f64()).looked_at_again(now, issued.refresh_after);
         let seconds = issued.lifetime.map(|lifetime| lifetime.as_secs());
-        let first = self.held.is_none() || self.trouble.is_some();
+        let first = self.held.is_none() || self.failure.is_some();
         self.held = Some((issued.credentials, lease));
-        self.trouble = None;
+        self.failure = None;
         if first {
             tracing::info!(provider, expire_in_seconds = seconds, "credentials loaded");
         } else {
@@ -229,7 +231,7 @@ impl State {
     }
 
     fn fail(&mut self, error: CredentialsError, now: Instant, longest_wait: Duration) {
-        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+        let failures = self.failure.as_ref().map_or(0, |failure| failure.failures);
         let wait = backoff(failures, fastrand::f64()).min(longest_wait);
         match &self.held {
             Some((_, lease)) if !lease.has_ended(now) => tracing::warn!(
@@ -239,7 +241,7 @@ impl State {
             ),
             _ => tracing::warn!(%error, "no credentials: objects wait with the reason CredentialsMissing"),
         }
-        self.trouble = Some(Trouble { error, failures: failures.saturating_add(1), next_try: now + wait });
+        self.failure = Some(RenewalFailure { error, failures: failures.saturating_add(1), next_try: now + wait });
     }
 }
 

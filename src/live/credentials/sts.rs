@@ -4,12 +4,11 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::client::nonce;
 use super::super::encode::canonical_query;
 use super::super::endpoint::Endpoint;
-use super::super::request::{FORM, Method, Placement, RpcRequest};
-use super::answer::{self, Page};
-use super::{Credentials, Issued, Refusal, Surroundings};
+use super::super::request::{FORM, Method, Placement, RpcRequest, nonce};
+use super::http_reply::{self, HttpReply};
+use super::{Credentials, Issued, ProviderEnv, ProviderError};
 
 const VERSION: &str = "2015-04-01";
 
@@ -46,46 +45,46 @@ impl Role {
 
 /// `ALIBABA_CLOUD_STS_ENDPOINT`; else the STS of the role's region, or of `ALIBABA_CLOUD_STS_REGION`, inside the VPC if
 /// `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` is `true`; else the global one.
-pub(super) fn endpoint(surroundings: &Surroundings, role: &Role) -> Result<Endpoint, Refusal> {
-    let given = surroundings.value("ALIBABA_CLOUD_STS_ENDPOINT");
-    let region = role.region.clone().or_else(|| surroundings.value("ALIBABA_CLOUD_STS_REGION"));
-    let vpc = role.vpc || surroundings.flag("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, ProviderError> {
+    let given = env.value("ALIBABA_CLOUD_STS_ENDPOINT");
+    let region = role.region.clone().or_else(|| env.value("ALIBABA_CLOUD_STS_REGION"));
+    let vpc = role.vpc || env.flag("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
     let host = match (given, region) {
         (Some(given), _) => given,
         (None, Some(region)) if vpc => format!("sts-vpc.{region}.aliyuncs.com"),
         (None, Some(region)) => format!("sts.{region}.aliyuncs.com"),
         (None, None) => "sts.aliyuncs.com".to_owned(),
     };
-    Endpoint::parse(&host, surroundings.allows_http()).map_err(|error| Refusal::Failed(format!("STS: {error}")))
+    Endpoint::parse(&host, env.allows_http()).map_err(|error| ProviderError::Failed(format!("STS: {error}")))
 }
 
 /// `AssumeRoleWithOIDC`: not signed; the token travels in the body, never in an address that a proxy would log.
 pub(super) async fn assume_with_oidc(
-    surroundings: &Surroundings,
+    env: &ProviderEnv,
     role: &Role,
     provider_arn: &str,
     token: &SecretString,
-) -> Result<Issued, Refusal> {
+) -> Result<Issued, ProviderError> {
     const ACTION: &str = "AssumeRoleWithOIDC";
-    let endpoint = endpoint(surroundings, role)?;
+    let endpoint = endpoint(env, role)?;
     let now = timestamp();
     let query = canonical_query([("Action", ACTION), ("Format", "JSON"), ("Timestamp", &now), ("Version", VERSION)]);
     let mut params = role.params();
     params.push(("OIDCProviderArn".to_owned(), provider_arn.to_owned()));
     params.push(("OIDCToken".to_owned(), token.expose_secret().to_owned()));
-    let request = surroundings
-        .web()?
+    let request = env
+        .http_client()?
         .post(endpoint.url(&query))
         .header("content-type", FORM)
         .header("accept", "application/json")
         .body(canonical_query(params));
-    outcome(ACTION, answer::fetch(request).await)
+    outcome(ACTION, http_reply::fetch(request).await)
 }
 
 /// `AssumeRole`, signed (V3) with the credentials of whoever may assume the role.
-pub(super) async fn assume(surroundings: &Surroundings, role: &Role, source: &Credentials) -> Result<Issued, Refusal> {
+pub(super) async fn assume(env: &ProviderEnv, role: &Role, source: &Credentials) -> Result<Issued, ProviderError> {
     const ACTION: &str = "AssumeRole";
-    let endpoint = endpoint(surroundings, role)?;
+    let endpoint = endpoint(env, role)?;
     let mut params = role.params();
     params.extend(role.external_id.clone().map(|id| ("ExternalId".to_owned(), id)));
     let request = RpcRequest {
@@ -96,18 +95,18 @@ pub(super) async fn assume(surroundings: &Surroundings, role: &Role, source: &Cr
         placement: Placement::Query,
     };
     let signed = request.sign(endpoint.host(), source, &timestamp(), &nonce());
-    let mut request = surroundings.web()?.post(endpoint.url(&signed.query)).header("accept", "application/json");
+    let mut request = env.http_client()?.post(endpoint.url(&signed.query)).header("accept", "application/json");
     for (name, value) in &signed.headers {
         request = request.header(name, value);
     }
-    outcome(ACTION, answer::fetch(request).await)
+    outcome(ACTION, http_reply::fetch(request).await)
 }
 
-fn outcome(action: &str, answer: Result<Page, answer::NoAnswer>) -> Result<Issued, Refusal> {
-    let page = answer.map_err(|error| Refusal::Failed(format!("{action}: {}", error.why)))?;
+fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> Result<Issued, ProviderError> {
+    let page = answer.map_err(|error| ProviderError::Failed(format!("{action}: {}", error.why)))?;
     page.credentials(Some("Credentials")).map_err(|why| {
         let hint = page.code().as_deref().and_then(hint).map(|hint| format!(": {hint}")).unwrap_or_default();
-        Refusal::Failed(format!("{action}: {why}{hint}"))
+        ProviderError::Failed(format!("{action}: {why}{hint}"))
     })
 }
 

@@ -2,29 +2,29 @@
 
 use futures::future::BoxFuture;
 
-use super::{Issued, Provider, Refusal, Surroundings, answer};
+use super::{Issued, Provider, ProviderEnv, ProviderError, http_reply};
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 /// `ALIBABA_CLOUD_CREDENTIALS_URI`. The address may hold a key of its own: it is never shown.
 #[derive(Debug)]
-pub(super) struct CredentialsUri(pub Surroundings);
+pub(super) struct CredentialsUri(pub ProviderEnv);
 
 impl Provider for CredentialsUri {
     fn name(&self) -> &'static str {
         "credentials URI"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
-            let uri = self.0.value(URI).ok_or_else(|| Refusal::NotConfigured(format!("{URI} is not set")))?;
+            let uri = self.0.value(URI).ok_or_else(|| ProviderError::NotConfigured(format!("{URI} is not set")))?;
             let url = reqwest::Url::parse(&uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let url = url.ok_or_else(|| Refusal::Failed(format!("{URI} is not an http or https address")))?;
+            let url = url.ok_or_else(|| ProviderError::Failed(format!("{URI} is not an http or https address")))?;
             let here = matches!(url.host_str(), Some("localhost" | "[::1]"))
                 || url.host_str().is_some_and(|host| host.starts_with("127."));
-            let client = if here { self.0.local()? } else { self.0.web()? };
-            let page = answer::fetch(client.get(url)).await.map_err(|error| Refusal::Failed(error.why))?;
-            page.credentials(None).map_err(Refusal::Failed)
+            let client = if here { self.0.direct_client()? } else { self.0.http_client()? };
+            let page = http_reply::fetch(client.get(url)).await.map_err(|error| ProviderError::Failed(error.why))?;
+            page.credentials(None).map_err(ProviderError::Failed)
         })
     }
 }

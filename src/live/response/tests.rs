@@ -43,12 +43,12 @@ fn ids_of_digits_are_ids_however_they_are_written() {
 
 #[test]
 fn a_time_is_read_in_every_unit() {
-    let second = time_of_any_unit(1_767_323_045);
+    let second = parse_epoch(1_767_323_045);
     assert_eq!(second.map(Timestamp::as_second), Some(1_767_323_045));
-    assert_eq!(time_of_any_unit(1_767_323_045_000), second);
-    assert_eq!(time_of_any_unit(1_767_323_045_000_000), second);
-    assert_eq!(time_of_any_unit(1_767_323_045_000_000_000), second);
-    assert_eq!(time_of_any_unit(0), None);
+    assert_eq!(parse_epoch(1_767_323_045_000), second);
+    assert_eq!(parse_epoch(1_767_323_045_000_000), second);
+    assert_eq!(parse_epoch(1_767_323_045_000_000_000), second);
+    assert_eq!(parse_epoch(0), None);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_group_is_read_whole() {
         creator_id: "me".into(),
         administrators: vec!["a".into()],
         deleted: true,
-        create_time: time_of_any_unit(1_767_323_045),
+        create_time: parse_epoch(1_767_323_045),
     };
     assert_eq!(described(&answer), Ok(Reply::Group(group)));
     let bare = GroupSnapshot { group_id: "g".into(), ..GroupSnapshot::default() };
@@ -144,7 +144,10 @@ fn a_code_is_a_word_and_a_message_for_a_condition_is_short() {
     let told = |code: &str| api_error(400, &json!({"Code": code, "RequestId": "r"}));
     for code in ["X", &"X".repeat(100)] {
         let Some(CallError::Api(error)) = told(code) else { panic!("{code}") };
-        assert_eq!((error.code.as_deref(), error.request_id.as_deref(), error.whole), (Some(code), Some("r"), true));
+        assert_eq!(
+            (error.code.as_deref(), error.request_id.as_deref(), error.body_complete),
+            (Some(code), Some("r"), true)
+        );
     }
     assert_eq!((told(""), told(&"X".repeat(101))), (None, None));
     assert_eq!(bounded(" two\n lines "), "two lines");

@@ -118,7 +118,7 @@ impl Calls {
                 "live_api_requests",
                 "Calls to the Live API; `code` is OK or the class of the error: Throttled, CredentialsRejected, \
                  NotAuthorized, NotFound, QuotaExceeded, InvalidInput, ServiceError, Unreachable, ClockSkew, NonceUsed, \
-                 Rejected, TryAgain",
+                 Rejected, Resent",
             ),
             duration: register.histogram(
                 "live_api_request_duration_seconds",

@@ -87,7 +87,7 @@ fn refused(status: u16, code: &str) -> Vec<Answer> {
         message: format!("The request {REQUEST_ID} was refused."),
         request_id: Some(REQUEST_ID.to_owned()),
         retry_after: None,
-        whole: true,
+        body_complete: true,
     }))]
 }
 

@@ -139,7 +139,7 @@ impl Story<'_> {
         let again =
             |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
         self.sweep("the sweep corrects it", "room", again).await?;
-        hand.call(Call::Delete(group("room"), None)).await?;
+        hand.call(Call::Delete(group("room"))).await?;
         self.tell("deleted by hand").await?;
         self.sweep("the sweep reports it", "room", |object| is(object, "GroupDeleted")).await?;
         self.days_pass(31)?;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::*;
 use crate::controller::accounts::{Granted, Own};
 use crate::controller::key::Key;
-use crate::live::credentials::{Chain, Issued, Provider, Refusal};
+use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, GroupRef};
 
@@ -23,10 +23,10 @@ impl Provider for Keys {
         "keys"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         let number = self.given.fetch_add(1, Ordering::Relaxed).min(self.count.saturating_sub(1));
-        let key = Issued::lasting(Credentials::new(&format!("key{number}"), "secret", None));
-        let issued = if self.count == 0 { Err(Refusal::Failed("none left".to_owned())) } else { Ok(key) };
+        let key = Issued::non_expiring(Credentials::new(&format!("key{number}"), "secret", None));
+        let issued = if self.count == 0 { Err(ProviderError::Failed("none left".to_owned())) } else { Ok(key) };
         Box::pin(std::future::ready(issued))
     }
 }
@@ -51,7 +51,7 @@ fn account(server: &Loopback, keys: usize) -> Account {
     Account::new(client, source, Rate::Unlimited)
 }
 
-async fn call(account: &Account) -> Result<Answer<Reply>, CallError> {
+async fn call(account: &Account) -> Result<Response<Reply>, CallError> {
     let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
     account.send(&call, account.permit(Operation::Recover).await).await
 }
@@ -61,7 +61,7 @@ async fn rejected_credentials_are_loaded_again_and_the_next_call_is_made_with_th
     let server = service("key1").await;
     let account = account(&server, 2);
     let error = call(&account).await.unwrap_err();
-    assert!(matches!(error, CallError::Again(Again::NewCredentials, _)), "{error:?}");
+    assert!(matches!(error, CallError::Resent(RetryHint::NewCredentials, _)), "{error:?}");
     assert_eq!(server.seen().len(), 1, "one permit, one request");
     assert!(!account.proof().turn().await.is_free(), "the new ones are not proven");
     call(&account).await.unwrap();
@@ -72,7 +72,7 @@ async fn rejected_credentials_are_loaded_again_and_the_next_call_is_made_with_th
 async fn credentials_that_are_rejected_again_are_reported() {
     let server = service("unknown").await;
     let account = account(&server, 9);
-    assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::TryAgain);
+    assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::Resent);
     for _ in 0..3 {
         assert_eq!(call(&account).await.unwrap_err().class(), ErrorClass::CredentialsRejected);
     }

@@ -30,17 +30,17 @@ impl Provider for Handle {
         "sts"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
             let number = self.0.asked.fetch_add(1, Ordering::Relaxed);
             sleep(Duration::from_secs(1)).await;
             assert!(!self.0.panics, "a defect");
             if number < self.0.fails_until || self.0.fails_from.is_some_and(|from| number >= from) {
-                return Err(Refusal::failed("down"));
+                return Err(ProviderError::failed("down"));
             }
             let id = if self.0.same { "key".to_owned() } else { format!("key{number}") };
             let lifetime = (!self.0.lasting).then_some(HOUR);
-            Ok(Issued { lifetime, ..Issued::lasting(Credentials::new(&id, "s", Some("t"))) })
+            Ok(Issued { lifetime, ..Issued::non_expiring(Credentials::new(&id, "s", Some("t"))) })
         })
     }
 }
@@ -183,10 +183,10 @@ impl Provider for Emptied {
         "place"
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         let empty = self.0.load(Ordering::Relaxed);
-        let issued = Issued::rotated(Credentials::new("id", "s", None), Duration::from_secs(120));
-        Box::pin(std::future::ready(if empty { Err(Refusal::not_configured("it is empty")) } else { Ok(issued) }))
+        let issued = Issued::refreshable(Credentials::new("id", "s", None), Duration::from_secs(120));
+        Box::pin(std::future::ready(if empty { Err(ProviderError::not_configured("it is empty")) } else { Ok(issued) }))
     }
 }
 
@@ -198,14 +198,14 @@ async fn what_was_withdrawn_and_rejected_is_looked_for_again_soon() {
     let rejected = source.current().await.unwrap();
     empty.store(true, Ordering::Relaxed);
     assert!(!source.reload(&rejected).await);
-    assert!(source.withdrawn().is_some());
+    assert!(source.source_removed().is_some());
     // It comes back long before it would have been looked at again.
     empty.store(false, Ordering::Relaxed);
     for _ in 0..3 {
         sleep(source.next_try() + Duration::from_secs(1)).await;
         source.current().await.unwrap();
     }
-    assert!(source.withdrawn().is_none());
+    assert!(source.source_removed().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,13 +215,13 @@ async fn what_is_withdrawn_can_still_be_used_by_who_knows() {
     let source = CredentialSource::with_longest_wait(chain, Duration::from_secs(24));
     assert_eq!(source.held_key_id(), None);
     source.current().await.unwrap();
-    assert_eq!((source.held_key_id().as_deref(), source.withdrawn()), (Some("id"), None));
+    assert_eq!((source.held_key_id().as_deref(), source.source_removed()), (Some("id"), None));
     empty.store(true, Ordering::Relaxed);
     sleep(Duration::from_secs(121)).await;
     source.current().await.unwrap();
     tokio::task::yield_now().await;
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(source.withdrawn().unwrap().tried()[0].1, Refusal::not_configured("it is empty"));
+    assert_eq!(source.source_removed().unwrap().tried()[0].1, ProviderError::not_configured("it is empty"));
     assert_eq!(source.current().await.unwrap().access_key_id(), "id", "for what is to be ended");
     for _ in 0..10 {
         sleep(Duration::from_secs(30)).await;

@@ -62,7 +62,7 @@ async fn the_error_names_everything_that_was_tried_in_the_official_order() {
 #[derive(Debug, Clone)]
 struct Scripted {
     name: &'static str,
-    answers: Vec<Result<&'static str, Refusal>>,
+    answers: Vec<Result<&'static str, ProviderError>>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -71,14 +71,14 @@ impl Provider for Scripted {
         self.name
     }
 
-    fn issue(&self) -> BoxFuture<'_, Result<Issued, Refusal>> {
+    fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         let at = self.asked.fetch_add(1, Ordering::Relaxed).min(self.answers.len() - 1);
-        let answer = self.answers[at].clone().map(|id| Issued::lasting(Credentials::new(id, "s", None)));
+        let answer = self.answers[at].clone().map(|id| Issued::non_expiring(Credentials::new(id, "s", None)));
         Box::pin(std::future::ready(answer))
     }
 }
 
-fn scripted(name: &'static str, answers: &[Result<&'static str, Refusal>]) -> Scripted {
+fn scripted(name: &'static str, answers: &[Result<&'static str, ProviderError>]) -> Scripted {
     Scripted { name, answers: answers.to_vec(), asked: Arc::default() }
 }
 
@@ -86,12 +86,12 @@ fn chain(providers: &[&Scripted]) -> Chain {
     Chain::of(providers.iter().map(|provider| Box::new((*provider).clone()) as Box<dyn Provider>).collect())
 }
 
-fn absent() -> Result<&'static str, Refusal> {
-    Err(Refusal::not_configured("absent"))
+fn absent() -> Result<&'static str, ProviderError> {
+    Err(ProviderError::not_configured("absent"))
 }
 
-fn broken() -> Result<&'static str, Refusal> {
-    Err(Refusal::failed("broken"))
+fn broken() -> Result<&'static str, ProviderError> {
+    Err(ProviderError::failed("broken"))
 }
 
 #[tokio::test]

@@ -48,18 +48,18 @@ impl Place {
         path.display().to_string()
     }
 
-    pub fn surroundings(&self) -> Surroundings {
+    pub fn env(&self) -> ProviderEnv {
         loopback::install_tls();
         let variables = self.variables.clone();
         let lookup = move |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let http = HttpOptions { request_timeout: Duration::from_secs(5), ..HttpOptions::default() };
         let metadata = self.metadata.clone().unwrap_or_else(|| Endpoint::parse("http://127.0.0.1:1", true).unwrap());
         let home = Some(self.home.path().to_owned());
-        Surroundings::new(lookup, home, http, true).with_metadata(&metadata)
+        ProviderEnv::new(lookup, home, http, true).with_metadata(&metadata)
     }
 
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
-        Chain::official(&self.surroundings()).issue().await
+        Chain::default_chain(&self.env()).issue().await
     }
 
     /// The id of the key that the chain gives, and the provider's name.

@@ -41,7 +41,7 @@ async fn the_token_travels_in_the_body_and_nothing_is_signed() {
 async fn the_token_file_is_read_at_every_exchange() {
     let sts = Loopback::script(vec![of_sts(3600)]).await;
     let place = rrsa(&sts.origin).set("ALIBABA_CLOUD_ROLE_SESSION_NAME", "mine");
-    let chain = Chain::official(&place.surroundings());
+    let chain = Chain::default_chain(&place.env());
     chain.issue().await.unwrap();
     place.file("token", "rotated-token");
     chain.issue().await.unwrap();
@@ -111,17 +111,17 @@ async fn a_refusal_of_sts_is_told_without_its_text(#[case] act: Act, #[case] exp
 #[case(&[("ALIBABA_CLOUD_STS_ENDPOINT", " "), ("ALIBABA_CLOUD_STS_REGION", "")], "sts.aliyuncs.com")]
 #[tokio::test]
 async fn the_address_of_sts_follows_the_official_variables(#[case] variables: &[(&str, &str)], #[case] host: &str) {
-    let surroundings = Place::new(variables).surroundings();
-    let endpoint = sts::endpoint(&surroundings, &Role::default()).unwrap();
+    let env = Place::new(variables).env();
+    let endpoint = sts::endpoint(&env, &Role::default()).unwrap();
     assert_eq!(endpoint.to_string(), format!("https://{host}"));
 }
 
 #[tokio::test]
 async fn plain_http_to_sts_needs_the_flag() {
     let lookup = |name: &str| (name == "ALIBABA_CLOUD_STS_ENDPOINT").then(|| "http://127.0.0.1:1".to_owned());
-    let surroundings = Surroundings::new(lookup, None, HttpOptions::default(), false);
-    let refused = sts::endpoint(&surroundings, &Role::default()).unwrap_err();
-    assert!(matches!(refused, Refusal::Failed(why) if why.contains("plain http")));
+    let env = ProviderEnv::new(lookup, None, HttpOptions::default(), false);
+    let refused = sts::endpoint(&env, &Role::default()).unwrap_err();
+    assert!(matches!(refused, ProviderError::Failed(why) if why.contains("plain http")));
 }
 
 #[tokio::test]

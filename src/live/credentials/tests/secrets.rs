@@ -1,7 +1,7 @@
 //! Nothing secret is printable.
 
 use super::*;
-use crate::live::credentials::recipe::Recipe;
+use crate::live::credentials::profile_source::ProfileSource;
 use crate::live::logged::logged;
 use crate::live::loopback::Loopback;
 use crate::live::{Call, Client, ClientOptions, GroupRef};
@@ -36,13 +36,13 @@ fn no_debug_of_a_type_that_holds_a_secret_shows_it() {
     assert!(signed.headers.iter().any(|(_, value)| value == "hush/token+="), "the token is in there");
     assert!(signed.signature.canonical_request.contains("hush/token+="), "and there");
     let source = CredentialSource::fixed(credentials.clone());
-    let recipe = Recipe::Key(credentials.clone());
-    let place = Place::new(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hush-secret")]).surroundings();
+    let profile = ProfileSource::Key(credentials.clone());
+    let place = Place::new(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hush-secret")]).env();
     for shown in [
         format!("{credentials:?} {credentials:#?}"),
-        format!("{:?}", Issued::lasting(credentials.clone())),
+        format!("{:?}", Issued::non_expiring(credentials.clone())),
         format!("{signed:?} {:?}", signed.signature),
-        format!("{source:?} {recipe:?} {place:?} {:?}", Chain::official(&place)),
+        format!("{source:?} {profile:?} {place:?} {:?}", Chain::default_chain(&place)),
     ] {
         assert_clean("Debug", &shown);
     }
@@ -79,7 +79,7 @@ async fn no_log_of_a_whole_life_shows_a_secret() {
     ]);
     let token = place.file("token", "hush-oidc-token");
     let place = place.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &token);
-    let source = CredentialSource::new(Chain::official(&place.surroundings()));
+    let source = CredentialSource::new(Chain::default_chain(&place.env()));
     let credentials = source.current().await.unwrap();
     assert_eq!(credentials.security_token(), Some("hush/token+="));
 

@@ -16,7 +16,7 @@ use super::{Credentials, Issued};
 const MAX_BYTES: usize = 256 * 1024;
 
 /// A complete answer.
-pub(super) struct Page {
+pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
     /// The issuer's clock, or this machine's where it tells no time.
@@ -24,29 +24,29 @@ pub(super) struct Page {
 }
 
 /// Why there is no answer.
-pub(super) struct NoAnswer {
+pub(super) struct FetchError {
     /// The connection was never made.
     pub unreachable: bool,
     pub why: String,
 }
 
 /// Sends a request and reads its answer whole.
-pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<Page, NoAnswer> {
+pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply, FetchError> {
     let response = request.send().await.map_err(|error| {
         let error = transport::transport(&error);
-        NoAnswer { unreachable: !error.may_have_arrived(), why: error.to_string() }
+        FetchError { unreachable: !error.may_have_arrived(), why: error.to_string() }
     })?;
     let status = response.status().as_u16();
     let date = response.headers().get(DATE).and_then(|value| value.to_str().ok()).and_then(transport::httpdate);
     let now = date.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
     match transport::read(response, MAX_BYTES).await {
-        Body::Whole(body) => Ok(Page { status, body, now }),
-        Body::TooLong => Err(NoAnswer { unreachable: false, why: "the answer is too long".to_owned() }),
-        Body::Broken => Err(NoAnswer { unreachable: false, why: "the answer broke off".to_owned() }),
+        Body::Whole(body) => Ok(HttpReply { status, body, now }),
+        Body::TooLong => Err(FetchError { unreachable: false, why: "the answer is too long".to_owned() }),
+        Body::Broken => Err(FetchError { unreachable: false, why: "the answer broke off".to_owned() }),
     }
 }
 
-impl Page {
+impl HttpReply {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -95,6 +95,6 @@ impl Page {
         if lifetime.is_zero() {
             return Err("the credentials it gave have expired".to_owned());
         }
-        Ok(Issued { lifetime: Some(lifetime), ..Issued::lasting(credentials) })
+        Ok(Issued { lifetime: Some(lifetime), ..Issued::non_expiring(credentials) })
     }
 }
