@@ -33,7 +33,7 @@ counts:
 	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \
 		echo "credential cases: $$(( $$(list --lib live::credentials) + $$(list --test emulator chain) ))"; \
 		echo "fault cases: $$(( $$(list --lib live::client) + $$(list --lib emulator::fault) + $$(list --test emulator fault) \
-			+ $$(list --test integration refusals) + $$(list --test throughput weather) ))"
+			+ $$(list --test integration refusals) + $$(list --test throughput disruptions) ))"
 
 fmt: ## Checks the format of the code (cargo fmt mends it)
 	@tests/tools/preflight rustfmt

@@ -1,6 +1,6 @@
-//! The golden vectors: our signatures against those of the official SDKs and of the public documents.
+//! Golden vectors: the operator's signatures against those of the official SDKs and of the public documents.
 //!
-//! `VECTORS_DIR=<folder> cargo test --test vectors` reads the vectors of another folder.
+//! `VECTORS_DIR=<folder> cargo test --test vectors` reads vectors from another folder.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,8 +18,8 @@ use live_message_operator::live::{Call, Credentials, GroupChange, GroupFields, G
 use serde_json::{Map, Value};
 use vector::{Algorithm, Pairs, Vector};
 
-/// Checks every vector, and panics with all that failed.
-fn every_vector(mut check: impl FnMut(&Vector) -> Result<(), String>) -> usize {
+/// Checks every vector, panics with all failures, and returns the number of vectors.
+fn check_all(mut check: impl FnMut(&Vector) -> Result<(), String>) -> usize {
     let vectors = vector::read_all(&vector::folder()).unwrap_or_else(|error| panic!("{error}"));
     let failures: Vec<String> = vectors
         .iter()
@@ -29,28 +29,30 @@ fn every_vector(mut check: impl FnMut(&Vector) -> Result<(), String>) -> usize {
     vectors.len()
 }
 
-fn same(what: &str, ours: &str, theirs: &str) -> Result<(), String> {
-    if ours == theirs { Ok(()) } else { Err(format!("{what} differs\n  ours:   {ours:?}\n  theirs: {theirs:?}")) }
+fn compare(field: &str, ours: &str, theirs: &str) -> Result<(), String> {
+    if ours == theirs { Ok(()) } else { Err(format!("{field} differs\n  ours:   {ours:?}\n  theirs: {theirs:?}")) }
 }
 
 #[test]
-fn golden_vectors() {
-    let compared = every_vector(|vector| match vector.algorithm {
-        Algorithm::V3 => built_and_signed_alike(vector),
-        Algorithm::V1 => signed_with_v1(vector).and_then(|()| genuine(vector)).and_then(|()| refused_changed(vector)),
+fn signatures_match_the_golden_vectors() {
+    let compared = check_all(|vector| match vector.algorithm {
+        Algorithm::V3 => check_v3_signature(vector),
+        Algorithm::V1 => check_v1_signature(vector)
+            .and_then(|()| check_accepted(vector))
+            .and_then(|()| check_changes_rejected(vector)),
     });
-    // Not `println!`, which the test harness keeps to itself when all is well.
+    // The test harness captures `println!` unless the test fails.
     writeln!(std::io::stdout(), "\ncompared {compared} vectors").unwrap();
 }
 
-/// V3, through the request builder that every typed operation uses.
-fn built_and_signed_alike(vector: &Vector) -> Result<(), String> {
+/// Compares a V3 signature. It is made by the request builder of the typed operations.
+fn check_v3_signature(vector: &Vector) -> Result<(), String> {
     let method = match vector.method.as_str() {
         "GET" => Method::Get,
         "POST" => Method::Post,
         other => return Err(format!("an RPC operation is called with GET or POST, not {other}")),
     };
-    same("path", "/", &vector.path)?;
+    compare("path", "/", &vector.path)?;
     let mut params = vector.query.clone();
     let placement = match &vector.form {
         None => Placement::Query,
@@ -66,31 +68,31 @@ fn built_and_signed_alike(vector: &Vector) -> Result<(), String> {
 
     let expected = &vector.expected;
     let canonical_request = expected.canonical_request.as_deref().ok_or("canonical_request is missing")?;
-    same("canonical_request", &signed.signature.canonical_request, canonical_request)?;
-    same("string_to_sign", &signed.signature.string_to_sign, &expected.string_to_sign)?;
-    same("signature", &signed.signature.signature, &expected.signature)?;
+    compare("canonical_request", &signed.signature.canonical_request, canonical_request)?;
+    compare("string_to_sign", &signed.signature.string_to_sign, &expected.string_to_sign)?;
+    compare("signature", &signed.signature.signature, &expected.signature)?;
     if let Some(signed_headers) = &expected.signed_headers {
-        same("signed_headers", &signed.signature.signed_headers, signed_headers)?;
+        compare("signed_headers", &signed.signature.signed_headers, signed_headers)?;
     }
     if let Some(authorization) = &expected.authorization {
-        same("authorization", &signed.signature.authorization(&vector.access_key_id), authorization)?;
+        compare("authorization", &signed.signature.authorization(&vector.access_key_id), authorization)?;
     }
     Ok(())
 }
 
-fn signed_with_v1(vector: &Vector) -> Result<(), String> {
+fn check_v1_signature(vector: &Vector) -> Result<(), String> {
     let params = vector.query.iter().chain(vector.form.iter().flatten()).filter(|(name, _)| name != "Signature");
     let pairs = params.map(|(name, value)| (name.as_str(), value.as_str()));
     let signed = sign_v1(&vector.method, pairs, &vector.access_key_secret);
-    same("string_to_sign", &signed.string_to_sign, &vector.expected.string_to_sign)?;
-    same("signature", &signed.signature, &vector.expected.signature)
+    compare("string_to_sign", &signed.string_to_sign, &vector.expected.string_to_sign)?;
+    compare("signature", &signed.signature, &vector.expected.signature)
 }
 
 #[test]
-fn the_emulator_accepts_every_v3_request_of_an_sdk_and_none_that_was_changed() {
-    every_vector(|vector| match vector.algorithm {
-        Algorithm::V3 => genuine(vector).and_then(|()| refused_changed(vector)),
-        Algorithm::V1 => Ok(()), // above
+fn emulator_accepts_v3_requests_only_if_unchanged() {
+    check_all(|vector| match vector.algorithm {
+        Algorithm::V3 => check_accepted(vector).and_then(|()| check_changes_rejected(vector)),
+        Algorithm::V1 => Ok(()), // see `signatures_match_the_golden_vectors`
     });
 }
 
@@ -99,7 +101,7 @@ fn request(vector: &Vector) -> Result<Request, String> {
         .map_err(|error| error.message.to_string())
 }
 
-/// What the emulator's verifier says to a request, at the vector's time.
+/// Verifies a request with the emulator's verifier at the vector's time.
 fn verify(vector: &Vector, request: &Request) -> Result<String, ApiError> {
     let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());
     if let Some(token) = &vector.security_token {
@@ -108,54 +110,54 @@ fn verify(vector: &Vector, request: &Request) -> Result<String, ApiError> {
     Verifier::new([key]).verify(request, vector.date.parse().unwrap())
 }
 
-fn genuine(vector: &Vector) -> Result<(), String> {
+fn check_accepted(vector: &Vector) -> Result<(), String> {
     vector.date.parse::<jiff::Timestamp>().map_err(|error| format!("date: {error}"))?;
-    let caller = verify(vector, &request(vector)?).map_err(|error| format!("refused: {}", error.message))?;
-    same("caller", &caller, &vector.access_key_id)
+    let caller = verify(vector, &request(vector)?).map_err(|error| format!("rejected: {}", error.message))?;
+    compare("caller", &caller, &vector.access_key_id)
 }
 
-/// One character after the other, in everything that is signed.
-fn refused_changed(vector: &Vector) -> Result<(), String> {
-    let genuine = request(vector)?;
+/// Checks that a change of any single character in the signed parts is rejected.
+fn check_changes_rejected(vector: &Vector) -> Result<(), String> {
+    let original = request(vector)?;
     let mut altered: Vec<(String, Request)> = vec![
-        ("method".to_owned(), Request { method: "PUT".to_owned(), ..genuine.clone() }),
-        ("path".to_owned(), Request { path: "/a".to_owned(), ..genuine.clone() }),
+        ("method".to_owned(), Request { method: "PUT".to_owned(), ..original.clone() }),
+        ("path".to_owned(), Request { path: "/a".to_owned(), ..original.clone() }),
     ];
-    for query in changes(&genuine.query) {
-        altered.push((format!("query {query:?}"), Request { query, ..genuine.clone() }));
+    for query in single_char_changes(&original.query) {
+        altered.push((format!("query {query:?}"), Request { query, ..original.clone() }));
     }
     match vector.algorithm {
         Algorithm::V1 => {
             altered.remove(1); // the path is not part of V1
-            for form in changes(&genuine.form) {
-                altered.push((format!("form {form:?}"), Request { form, ..genuine.clone() }));
+            for form in single_char_changes(&original.form) {
+                altered.push((format!("form {form:?}"), Request { form, ..original.clone() }));
             }
         }
         Algorithm::V3 => {
-            let authorization = genuine.header("authorization").ok_or("no authorization header")?;
+            let authorization = original.header("authorization").ok_or("no authorization header")?;
             let signed = authorization.split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next());
             let signed: Vec<&str> = signed.ok_or("no SignedHeaders")?.split(';').chain(["authorization"]).collect();
-            for (index, (name, value)) in genuine.headers.iter().enumerate() {
+            for (index, (name, value)) in original.headers.iter().enumerate() {
                 for at in positions(value).filter(|_| signed.contains(&name.as_str())) {
-                    let mut request = genuine.clone();
-                    request.headers[index].1 = changed(value, at).unwrap();
+                    let mut request = original.clone();
+                    request.headers[index].1 = replace_char(value, at).unwrap();
                     altered.push((format!("header {name}"), request));
                 }
             }
             for at in positions(&vector.body) {
-                let body = changed(&vector.body, at).unwrap().into_bytes();
-                altered.push(("body".to_owned(), Request { body, ..genuine.clone() }));
+                let body = replace_char(&vector.body, at).unwrap().into_bytes();
+                altered.push(("body".to_owned(), Request { body, ..original.clone() }));
             }
         }
     }
     match altered.iter().find(|(_, request)| verify(vector, request).is_ok()) {
-        Some((what, _)) => Err(format!("accepted with another {what}")),
+        Some((field, _)) => Err(format!("accepted with a changed {field}")),
         None => Ok(()),
     }
 }
 
-/// The text with its `at`th character changed; `None` behind the end.
-fn changed(text: &str, at: usize) -> Option<String> {
+/// The text with the character at index `at` replaced; `None` past the end.
+fn replace_char(text: &str, at: usize) -> Option<String> {
     let (start, c) = text.char_indices().nth(at)?;
     let other = match c {
         'a' => 'b',
@@ -165,18 +167,18 @@ fn changed(text: &str, at: usize) -> Option<String> {
     Some(format!("{}{other}{}", &text[..start], &text[start + c.len_utf8()..]))
 }
 
-/// Positions to change in a text: all of them, or about a hundred in a long one.
+/// The indexes of the characters to change: all of them, or about a hundred in a long text.
 fn positions(text: &str) -> impl Iterator<Item = usize> {
     let count = text.chars().count();
     (0..count).step_by(1 + count / 100)
 }
 
-fn changes(params: &Params) -> Vec<Params> {
+fn single_char_changes(params: &Params) -> Vec<Params> {
     let pairs: Pairs = params.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     let mut all = Vec::new();
     for (index, (name, value)) in pairs.iter().enumerate() {
-        let names = positions(name).filter_map(|at| Some((changed(name, at)?, value.clone())));
-        let values = positions(value).filter_map(|at| Some((name.clone(), changed(value, at)?)));
+        let names = positions(name).filter_map(|at| Some((replace_char(name, at)?, value.clone())));
+        let values = positions(value).filter_map(|at| Some((name.clone(), replace_char(value, at)?)));
         for pair in names.chain(values) {
             let mut altered = pairs.clone();
             altered[index] = pair;
@@ -187,39 +189,39 @@ fn changes(params: &Params) -> Vec<Params> {
 }
 
 #[test]
-fn typed_operations_send_the_parameters_of_the_sdk() {
+fn typed_operations_send_the_sdk_parameters() {
     let mut operations = BTreeMap::new();
-    every_vector(|vector| {
+    check_all(|vector| {
         if vector.algorithm != Algorithm::V3 || vector.version != operation::VERSION {
-            return Ok(()); // V1's parameters hold the signature's own
+            return Ok(()); // the parameters of V1 include those of the signature
         }
-        let Some(call) = call(&vector.action, &vector.input)? else { return Ok(()) };
+        let Some(call) = call_from_input(&vector.action, &vector.input)? else { return Ok(()) };
         *operations.entry(vector.action.clone()).or_insert(0) += 1;
-        same("action", call.operation().as_str(), &vector.action)?;
+        compare("action", call.operation().as_str(), &vector.action)?;
         let theirs: BTreeMap<String, String> =
             vector.query.iter().chain(vector.form.iter().flatten()).cloned().collect();
         let mut ours: BTreeMap<String, String> = call.request().params.into_iter().collect();
         for flag in ["ModifyAdmin", "ModifyInfo"] {
             match theirs.get(flag) {
-                // A flag that is not given is false; ours are always sent.
+                // An absent flag is false; the operator always sends it.
                 None if ours.get(flag).is_some_and(|value| value == "false") => drop(ours.remove(flag)),
-                // Python writes `True`; ours are lower case.
+                // The Python SDK sends `True`, the operator `true`.
                 Some(spelling) if ours.get(flag) == Some(&spelling.to_ascii_lowercase()) => {
                     ours.insert(flag.to_owned(), spelling.clone());
                 }
                 _ => {}
             }
         }
-        same("parameters", &format!("{ours:?}"), &format!("{theirs:?}"))
+        compare("parameters", &format!("{ours:?}"), &format!("{theirs:?}"))
     });
     if vector::folder() == vector::own_folder() {
         assert_eq!(operations.len(), 5, "{operations:?}");
     }
 }
 
-/// The typed call for an SDK's input; `None` for operations that are not typed, and for what ours never say: a flag of
-/// Modify without its value, a value without its flag, or the operator of a Delete.
-fn call(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
+/// The typed call for an SDK's input. `None` for operations without a type, and for input that the operator never sends: a
+/// flag of Modify without its value, a value without its flag, or the operator of a Delete.
+fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),
         Some(Value::String(value)) => Ok(Some(value.clone())),

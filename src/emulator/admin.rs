@@ -1,25 +1,24 @@
-//! The address to steer an emulator at, at run time: JSON over HTTP, unauthenticated, never meant to be reachable from
-//! where the API is.
+//! The admin API, which controls a running emulator: JSON over HTTP, unauthenticated, on a separate address.
 //!
-//! | request | what |
+//! | request | purpose |
 //! | --- | --- |
-//! | `GET /` | the time, the limits, the faults, how many apps, keys and requests |
-//! | `GET`, `PUT`, `DELETE /faults` | the rules in force, an array of strings like `"*:slow=500,share=10%"`; see below |
-//! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` changes those given |
-//! | `GET`, `PUT`, `POST /clock` | `{"now"}`; to change it `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
+//! | `GET /` | the time, the limits, the fault rules, and the number of apps, keys and requests |
+//! | `GET`, `PUT`, `DELETE /faults` | the fault rules, an array of strings such as `"*:slow=500,share=10%"`; see below |
+//! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` sets the given fields |
+//! | `GET`, `PUT`, `POST /clock` | `{"now"}`; changed by `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
 //! | `GET`, `PUT /state` | every app and group, to save and to load |
-//! | `GET`, `DELETE /requests` | the newest of the request log, 10,000 at most; `?operation=NAME`: of one operation |
-//! | `GET /keys` | the access keys, without their secrets |
-//! | `GET`, `PUT`, `DELETE /keys/ID` | one; `PUT` changes `secret`, `account`, `token`, `expires`, `active` |
-//! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, changed behind everybody's back; see below |
+//! | `GET`, `DELETE /requests` | the newest 10,000 records of the request log; `?operation=NAME` selects one operation |
+//! | `GET /keys` | the access keys without their secrets |
+//! | `GET`, `PUT`, `DELETE /keys/ID` | an access key; `PUT` sets `secret`, `account`, `token`, `expires`, `active` |
+//! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, for external changes; see below |
 //! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=NUMBER` |
 //!
-//! `PUT /faults` takes the array, or `{"rules": […], "seed": N}` to start the draws over as well. `PUT /groups/…` makes the
-//! group or changes what is given of `name`, `info`, `creator`, `administrators`, `created`, `deleted` (`true`, `false`, or
-//! `{"at", "by"}`), without the checks and limits of the API; `DELETE` takes it away without a trace, as the 30 days do.
+//! `PUT /faults` takes the array, or `{"rules": […], "seed": N}` to seed the random numbers too. `PUT /groups/…` creates the
+//! group or sets the given fields of `name`, `info`, `creator`, `administrators`, `created`, `deleted` (`true`, `false`, or
+//! `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges the group, as the API does after 30 days.
 //!
-//! A `PUT` answers as the `GET` of the same path, a `DELETE` of one object with what it was. What cannot be read is 400
-//! `{"error"}`, an unknown path or object 404, another method 405.
+//! A `PUT` returns the same as the `GET` of its path, a `DELETE` of an object the deleted object. An invalid body gets 400
+//! `{"error"}`, an unknown path or object 404, an unsupported method 405.
 
 mod objects;
 
@@ -37,7 +36,7 @@ use super::service::{Core, Service};
 use super::state::State;
 use super::wire::{RawRequest, Response};
 
-/// How many records are kept for `GET /requests`.
+/// The maximum number of records of `GET /requests`.
 pub const RECORDS_KEPT: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -75,29 +74,48 @@ enum ClockChange {
     },
 }
 
-/// An HTTP status and what went wrong.
-type Refusal = (u16, String);
+/// An error response of the admin API.
+#[derive(Debug)]
+struct AdminError {
+    status: u16,
+    message: String,
+}
 
-/// Answers one request at the admin address.
-pub(super) fn answer(service: &Service, log: &RequestLog, request: RawRequest) -> Response {
-    let (status, body) = match outcome(service, log, request) {
+impl AdminError {
+    fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, message)
+    }
+
+    fn not_found(message: impl Into<String>) -> Self {
+        Self::new(404, message)
+    }
+}
+
+/// Handles one request to the admin API.
+pub(super) fn respond(service: &Service, log: &RequestLog, request: RawRequest) -> Response {
+    let (status, body) = match handle(service, log, request) {
         Ok(body) => (200, body),
-        Err((status, error)) => (status, json!({ "error": error })),
+        Err(AdminError { status, message }) => (status, json!({ "error": message })),
     };
     let body = format!("{body}\n").into_bytes();
     Response { status, content_type: "application/json;charset=utf-8", headers: Vec::new(), body }
 }
 
-fn outcome(service: &Service, log: &RequestLog, request: RawRequest) -> Result<Value, Refusal> {
+fn handle(service: &Service, log: &RequestLog, request: RawRequest) -> Result<Value, AdminError> {
     let RawRequest { method, target, headers, body, .. } = request;
-    let request = Request::new(&method, &target, headers, body).map_err(|error| (400, error.message))?;
+    let request =
+        Request::new(&method, &target, headers, body).map_err(|error| AdminError::bad_request(error.message))?;
     let now = service.clock().now();
     let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
     let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (method.as_str(), path.as_slice()) {
         ("PUT", ["faults" | "limits" | "clock" | "state"]) | ("POST", ["clock"]) => {
-            write(service, path[0], &request.body)?;
+            update(service, path[0], &request.body)?;
         }
         ("DELETE", ["faults"]) => service.core().faults.set_rules(Vec::new()),
         ("DELETE", ["requests"]) => log.clear(),
@@ -107,43 +125,43 @@ fn outcome(service: &Service, log: &RequestLog, request: RawRequest) -> Result<V
         ("DELETE", ["groups", app, id]) => return objects::purge_group(&mut service.core(), app, id),
         ("GET", _) => {}
         _ => {
-            read(service, log, &path, &request.query)?;
-            return Err((405, "no such method here".to_owned()));
+            view(service, log, &path, &request.query)?;
+            return Err(AdminError::new(405, "this path does not support the method"));
         }
     }
-    read(service, log, &path, &request.query)
+    view(service, log, &path, &request.query)
 }
 
-fn read(service: &Service, log: &RequestLog, path: &[&str], query: &Params) -> Result<Value, Refusal> {
+fn view(service: &Service, log: &RequestLog, path: &[&str], query: &Params) -> Result<Value, AdminError> {
     let now = service.clock().now();
     let mut core = service.core();
-    let failed = |error: serde_json::Error| (500, error.to_string());
+    let to_error = |error: serde_json::Error| AdminError::new(500, error.to_string());
     match path {
         [""] => Ok(json!({
             "now": now,
             "limits": limits(&core),
-            "faults": faults(&core),
+            "faults": fault_rules(&core),
             "apps": core.state.apps().count(),
             "keys": core.verifier.keys().count(),
             "requests": log.len(),
         })),
-        ["faults"] => Ok(faults(&core)),
+        ["faults"] => Ok(fault_rules(&core)),
         ["limits"] => Ok(limits(&core)),
         ["clock"] => Ok(json!({ "now": now })),
-        ["state"] => serde_json::to_value(&core.state).map_err(failed),
-        ["requests"] => serde_json::to_value(log.records_of(query.get("operation"))).map_err(failed),
+        ["state"] => serde_json::to_value(&core.state).map_err(to_error),
+        ["requests"] => serde_json::to_value(log.records_for(query.get("operation"))).map_err(to_error),
         ["keys"] => Ok(objects::keys(&core)),
         ["keys", id] => objects::key(&core, id),
         ["groups", app, id] => objects::group(&core, app, id),
         ["credentials"] => objects::credentials(&mut core, query.get("account"), now),
         _ => {
             let paths = "/ /faults /limits /clock /state /requests /keys /keys/ID /groups/APP/GROUP /credentials";
-            Err((404, format!("paths: {paths}")))
+            Err(AdminError::not_found(format!("unknown path; use one of: {paths}")))
         }
     }
 }
 
-fn faults(core: &Core) -> Value {
+fn fault_rules(core: &Core) -> Value {
     core.faults.rules().iter().map(ToString::to_string).collect()
 }
 
@@ -156,15 +174,15 @@ fn limits(core: &Core) -> Value {
     })
 }
 
-fn write(service: &Service, what: &str, body: &[u8]) -> Result<(), Refusal> {
-    match what {
+fn update(service: &Service, resource: &str, body: &[u8]) -> Result<(), AdminError> {
+    match resource {
         "faults" => {
             let SeededRules { rules, seed } = match parse(body)? {
                 FaultChange::Rules(rules) => SeededRules { rules, seed: None },
                 FaultChange::Seeded(seeded) => seeded,
             };
             let rules: Result<Vec<Fault>, String> = rules.iter().map(|rule| rule.parse()).collect();
-            let rules = rules.map_err(|error| (400, error))?;
+            let rules = rules.map_err(AdminError::bad_request)?;
             let faults = &mut service.core().faults;
             faults.set_rules(rules);
             seed.into_iter().for_each(|seed| faults.set_seed(seed));
@@ -195,6 +213,6 @@ fn write(service: &Service, what: &str, body: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn parse<T: for<'b> Deserialize<'b>>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| (400, error.to_string()))
+fn parse<T: for<'b> Deserialize<'b>>(body: &[u8]) -> Result<T, AdminError> {
+    serde_json::from_slice(body).map_err(|error| AdminError::bad_request(error.to_string()))
 }

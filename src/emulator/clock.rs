@@ -1,35 +1,35 @@
-//! The emulator's clock: the machine's, or one that tests move.
+//! The emulator's clock: the system clock, or a clock that tests control.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the emulator takes the time from: signatures, the sliding second, the 30 days of a deleted group and the
-/// request log all follow it. Clones share one clock.
+/// The source of time for signatures, the rate limit, the 30 days of a deleted group and the request log. Clones share
+/// one clock.
 ///
-/// It never goes backwards by itself: the machine's time is read once, afterwards the monotonic clock is added, so that
-/// a step of the machine's clock does not disturb the rate limit.
+/// The system time is read once, and the monotonic clock is added to it. A step of the system clock therefore does not
+/// disturb the rate limit.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Mutex<Source>>);
 
 #[derive(Debug)]
 struct Source {
-    /// When it was made, before anybody moved it.
+    /// When the clock was made; `set` and `advance` do not change it. `None`: the clock is fixed.
     origin: Option<(Timestamp, Instant)>,
     base: Timestamp,
-    /// `None`: the clock stands still.
+    /// When `base` was the time. `None`: the clock stands still.
     running_since: Option<Instant>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// A clock that starts at the system time and runs.
     pub fn system() -> Self {
         let (base, start) = (Timestamp::now(), Instant::now());
         Self::from_source(Source { origin: Some((base, start)), base, running_since: Some(start) })
     }
 
-    /// A clock that stands still at `time` until it is moved.
+    /// A clock that stands still at `time` until [`Clock::advance`] or [`Clock::set`] moves it.
     pub fn fixed(time: Timestamp) -> Self {
         Self::from_source(Source { origin: None, base: time, running_since: None })
     }
@@ -38,25 +38,25 @@ impl Clock {
         Self(Arc::new(Mutex::new(source)))
     }
 
-    /// The time.
+    /// The current time of this clock, including every change.
     pub fn now(&self) -> Timestamp {
         self.source().now()
     }
 
-    /// The machine's time, however this clock was moved: what the clients' clocks show. A clock that stands still knows
-    /// no other time than its own.
-    pub fn machine(&self) -> Timestamp {
+    /// The time without any change by [`Clock::advance`] or [`Clock::set`]: what the clients' clocks show. For a fixed
+    /// clock this is [`Clock::now`].
+    pub fn unadjusted(&self) -> Timestamp {
         let source = self.source();
         source.origin.map_or_else(|| source.now(), |(origin, start)| add(origin, start.elapsed()))
     }
 
-    /// Moves the clock forward. Time stops at the end of the calendar (year 9999).
+    /// Moves the clock forward, at most to the end of the calendar (year 9999).
     pub fn advance(&self, by: Duration) {
         let mut source = self.source();
         source.base = add(source.base, by);
     }
 
-    /// Sets the clock, forward or back; it runs or stands still as before.
+    /// Sets the clock, forward or back. A running clock keeps running, a fixed one stays fixed.
     pub fn set(&self, time: Timestamp) {
         let mut source = self.source();
         source.base = time;
@@ -92,23 +92,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fixed_clock_moves_only_when_told() {
+    fn fixed_clock_moves_only_on_request() {
         let clock = Clock::fixed("2026-01-02T03:04:05Z".parse().unwrap());
         assert_eq!(clock.now(), clock.now());
         clock.clone().advance(Duration::from_millis(1500));
         assert_eq!(clock.now().to_string(), "2026-01-02T03:04:06.5Z");
         clock.set(Timestamp::UNIX_EPOCH);
-        assert_eq!((clock.now(), clock.machine()), (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH));
+        assert_eq!((clock.now(), clock.unadjusted()), (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH));
     }
 
     #[test]
-    fn the_system_clock_runs_and_can_be_moved() {
+    fn system_clock_runs_and_can_be_moved() {
         let clock = Clock::system();
         let before = clock.now();
         clock.advance(Duration::from_secs(3600));
         assert!(clock.now().duration_since(before) >= SignedDuration::from_hours(1));
-        assert!(clock.machine().duration_since(before) < SignedDuration::from_hours(1));
+        assert!(clock.unadjusted().duration_since(before) < SignedDuration::from_hours(1));
         clock.set(Timestamp::UNIX_EPOCH);
-        assert!(clock.machine() >= before);
+        assert!(clock.unadjusted() >= before);
     }
 }

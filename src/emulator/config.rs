@@ -1,4 +1,4 @@
-//! What an emulator is started with.
+//! The configuration of an emulator, and a builder for tests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,54 +11,53 @@ pub use super::spec::{AppSpec, Denial, GroupSpec, TokenSpec};
 use super::state::{DataCenter, GROUPS_PER_APP, State};
 use super::sts::RoleArn;
 
-/// The default of [`Config::requests_per_second`]: the documented limit.
+/// The default of [`Config::requests_per_second`]: the limit that the API's documents give.
 pub const REQUESTS_PER_SECOND: usize = 50;
 
-/// Everything an emulator can be told at its start. [`Config::default`] listens on a free port of 127.0.0.1 and knows
-/// no key and no app.
+/// The settings of an emulator. [`Config::default`] listens on a free port of 127.0.0.1, with no access key and no app.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `ADDR:PORT`; port 0 takes a free one.
+    /// The address to listen on, `ADDR:PORT`; port 0 selects a free port.
     pub listen: String,
-    /// The keys that may call.
+    /// The access keys that requests can be signed with.
     pub access_keys: Vec<AccessKey>,
-    /// What they may not do: 403 `NoAuth`.
+    /// The permissions that keys lack: such a call gets 403 `NoAuth`.
     pub denials: Vec<Denial>,
-    /// The apps that exist.
+    /// The apps that exist from the start.
     pub apps: Vec<AppSpec>,
-    /// The groups that exist.
+    /// The groups that exist from the start.
     pub groups: Vec<GroupSpec>,
-    /// The file the request log is appended to.
+    /// The file that the request log is appended to.
     pub request_log: Option<PathBuf>,
-    /// How many records of the request log are kept in memory; 0 for none.
+    /// How many records of the request log stay in memory, the newest ones; 0 for none.
     pub records_kept: usize,
-    /// Calls a second per account and operation; 0 for no limit.
+    /// The calls per second that each account can make of each operation; 0 for no limit.
     pub requests_per_second: usize,
-    /// Whether calls refused by this limit count in it too.
+    /// Whether a throttled call counts toward this limit.
     pub count_refused: bool,
-    /// Live groups an app may have; 0 for no limit.
+    /// The quota of live groups per app; 0 for no limit.
     pub groups_per_app: usize,
-    /// The roles STS lets be assumed; every role when there are none.
+    /// The roles that STS can assume; every role when the list is empty.
     pub roles: Vec<RoleArn>,
-    /// The longest life of a temporary key; what STS and the metadata service say when `None`.
+    /// The upper bound for the lifetime of a temporary key; `None` leaves it to STS and the metadata service.
     pub longest_session: Option<Duration>,
-    /// The role the ECS metadata service has keys of.
+    /// The RAM role of the instance; the ECS metadata service issues its keys. `None`: the instance has no role.
     pub ecs_role: Option<EcsRole>,
-    /// Whether the metadata service has, or wants, tokens.
+    /// The versions of the metadata service that are enabled.
     pub imds: Imds,
-    /// `ADDR:PORT` of a second address; it answers as the first one does.
+    /// A second address to listen on, `ADDR:PORT`. It serves the same requests as the first.
     pub metadata_listen: Option<String>,
-    /// What every answer waits.
+    /// The minimum time from the arrival of a request to its response.
     pub latency: Duration,
-    /// Where the time comes from.
+    /// The source of time.
     pub clock: Clock,
-    /// What goes wrong.
+    /// The fault rules.
     pub faults: Vec<Fault>,
-    /// Makes the draws of the faults repeatable.
+    /// The seed of the fault rules' random numbers; a run with the same seed and calls has the same faults.
     pub seed: Option<u64>,
-    /// What the emulator starts with; apps and groups above that are not in it are added.
+    /// The initial state. Entries of `apps` and `groups` that it lacks are added.
     pub state: Option<State>,
-    /// `ADDR:PORT` of the address to steer the emulator at; none by default.
+    /// The admin address, `ADDR:PORT`; see [`super::admin`]. Off by default.
     pub admin_listen: Option<String>,
 }
 
@@ -90,167 +89,167 @@ impl Default for Config {
     }
 }
 
-/// Makes a [`Config`] step by step, for tests.
+/// Builds a [`Config`] step by step, for tests.
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
     config: Config,
 }
 
 impl Builder {
-    /// Listens there instead of on a free port of 127.0.0.1.
+    /// Sets the address, `ADDR:PORT`, instead of a free port of 127.0.0.1.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.config.listen = address.into();
         self
     }
 
-    /// A permanent key.
+    /// Adds a permanent key.
     pub fn access_key(self, id: &str, secret: &str) -> Self {
         self.key(AccessKey::new(id, secret))
     }
 
-    /// Any key, temporary ones too.
+    /// Adds a key, permanent or temporary.
     pub fn key(mut self, key: AccessKey) -> Self {
         self.config.access_keys.push(key);
         self
     }
 
-    /// Every call of this key gets `NoAuth`, or every call on one app.
+    /// Denies every call of this key, or its calls on one app: `NoAuth`.
     pub fn deny(mut self, access_key_id: &str, app: Option<&str>) -> Self {
         let access_key_id = access_key_id.to_owned();
         self.config.denials.push(Denial { access_key_id, app: app.map(str::to_owned) });
         self
     }
 
-    /// An app in `cn-shanghai`.
+    /// Adds an app in `cn-shanghai`.
     pub fn app(self, id: &str) -> Self {
         self.app_in(id, DataCenter::Shanghai)
     }
 
-    /// An app in a data center.
+    /// Adds an app in a data center.
     pub fn app_in(mut self, id: &str, data_center: DataCenter) -> Self {
         self.config.apps.push(AppSpec { account: None, id: id.to_owned(), data_center });
         self
     }
 
-    /// An app in `cn-shanghai` that exists for the keys of one account only.
+    /// Adds an app in `cn-shanghai` that only the keys of one account can see.
     pub fn app_of(mut self, account: &str, id: &str) -> Self {
         let account = Some(account.to_owned());
         self.config.apps.push(AppSpec { account, id: id.to_owned(), data_center: DataCenter::Shanghai });
         self
     }
 
-    /// A live group.
+    /// Adds a live group.
     pub fn group(mut self, app: &str, id: &str) -> Self {
         self.config.groups.push(GroupSpec { app: app.to_owned(), id: id.to_owned(), deleted: false });
         self
     }
 
-    /// A deleted group.
+    /// Adds a group that was deleted when the emulator starts.
     pub fn deleted_group(mut self, app: &str, id: &str) -> Self {
         self.config.groups.push(GroupSpec { app: app.to_owned(), id: id.to_owned(), deleted: true });
         self
     }
 
-    /// Appends the request log to a file.
+    /// Appends the request log to a file, besides keeping it in memory.
     pub fn request_log(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.request_log = Some(path.into());
         self
     }
 
-    /// Calls a second per account and operation; 0 for no limit.
+    /// Sets the calls per second that each account can make of each operation; 0 for no limit.
     pub fn requests_per_second(mut self, limit: usize) -> Self {
         self.config.requests_per_second = limit;
         self
     }
 
-    /// Calls refused by this limit count in it too.
+    /// Counts throttled calls toward this limit.
     pub fn count_refused(mut self) -> Self {
         self.config.count_refused = true;
         self
     }
 
-    /// Live groups an app may have; 0 for no limit.
+    /// Sets the quota of live groups per app; 0 for no limit.
     pub fn groups_per_app(mut self, limit: usize) -> Self {
         self.config.groups_per_app = limit;
         self
     }
 
-    /// A role STS lets be assumed; without any, every role is.
+    /// Adds a role that STS can assume; with none, STS can assume every role.
     pub fn role(mut self, role: RoleArn) -> Self {
         self.config.roles.push(role);
         self
     }
 
-    /// The longest life of a temporary key.
+    /// Sets the upper bound for the lifetime of a temporary key.
     pub fn longest_session(mut self, lifetime: Duration) -> Self {
         self.config.longest_session = Some(lifetime);
         self
     }
 
-    /// The role the ECS metadata service has keys of.
+    /// Sets the RAM role of the instance; the ECS metadata service issues its keys.
     pub fn ecs_role(mut self, role: EcsRole) -> Self {
         self.config.ecs_role = Some(role);
         self
     }
 
-    /// Whether the metadata service has, or wants, tokens.
+    /// Selects the versions of the metadata service.
     pub fn imds(mut self, imds: Imds) -> Self {
         self.config.imds = imds;
         self
     }
 
-    /// A second address that answers as the first one does.
+    /// Adds a second address that serves the same requests as the first.
     pub fn metadata_listen(mut self, address: impl Into<String>) -> Self {
         self.config.metadata_listen = Some(address.into());
         self
     }
 
-    /// What every answer waits.
+    /// Sets the minimum time from the arrival of a request to its response.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.config.latency = latency;
         self
     }
 
-    /// Another clock than the machine's.
+    /// Replaces the system clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
         self
     }
 
-    /// Something goes wrong; see [`Fault`] for the form.
+    /// Adds a fault rule; see [`Fault`] for its syntax.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.config.faults.push(fault);
         self
     }
 
-    /// Makes the draws of the faults repeatable.
+    /// Seeds the random numbers of the fault rules, which makes them repeatable.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = Some(seed);
         self
     }
 
-    /// What the emulator starts with.
+    /// Sets the initial state.
     pub fn state(mut self, state: State) -> Self {
         self.config.state = Some(state);
         self
     }
 
-    /// An address to steer the emulator at.
+    /// Sets the admin address, `ADDR:PORT`; see [`super::admin`].
     pub fn admin_listen(mut self, address: impl Into<String>) -> Self {
         self.config.admin_listen = Some(address.into());
         self
     }
 
-    /// The configuration.
+    /// Returns the configuration without starting an emulator.
     pub fn build(self) -> Config {
         self.config
     }
 
-    /// Starts an emulator.
+    /// Starts an emulator with this configuration.
     ///
     /// # Errors
     ///
-    /// As [`super::Emulator::start`].
+    /// The same as [`super::Emulator::start`].
     pub fn start(self) -> std::io::Result<super::Handle> {
         super::Emulator::start(self.config)
     }
@@ -261,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn debug_output_hides_secrets() {
         let config = Builder::default().access_key("id", "topsecret").build();
         assert!(!format!("{config:?}").contains("topsecret"));
     }

@@ -1,4 +1,4 @@
-//! The errors the API answers with.
+//! The errors of the API and of its gateway.
 
 use std::borrow::Cow;
 
@@ -9,51 +9,51 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code} (HTTP {status}): {message}")]
 pub struct ApiError {
-    /// The HTTP status.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// The code, the only part a client should decide by.
+    /// The error code, the only field that clients should decide by.
     pub code: Cow<'static, str>,
-    /// For people.
+    /// A text for humans, without a documented form.
     pub message: String,
 }
 
 impl ApiError {
-    /// Any error.
+    /// An error with any status, code and message; prefer the named constructors.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into() }
     }
 
-    /// 400 `InputInvalid`: the value of a parameter is not allowed. The message names the parameter.
-    pub fn input_invalid(parameter: &str, why: impl std::fmt::Display) -> Self {
-        Self::new(400, "InputInvalid", format!("{parameter}: {why}."))
+    /// 400 `InputInvalid`: the value of a parameter is not valid. The message starts with the parameter's name.
+    pub fn input_invalid(parameter: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(400, "InputInvalid", format!("{parameter}: {reason}."))
     }
 
-    /// 404 `ResourceNotExist`: no such app or group, or the app is in another data center.
+    /// 404 `ResourceNotExist`: the app or the group does not exist, or the app is in another data center.
     pub fn resource_not_exist(what: impl std::fmt::Display) -> Self {
         Self::new(404, "ResourceNotExist", format!("{what} does not exist."))
     }
 
-    /// 400 `ErrorTooManyGroups`: the app has as many live groups as it may have.
+    /// 400 `ErrorTooManyGroups`: the app has reached its quota of live groups.
     pub fn too_many_groups(limit: usize) -> Self {
         Self::new(400, "ErrorTooManyGroups", format!("the app already has {limit} groups."))
     }
 
-    /// 403 `NoAuth`.
-    pub fn no_auth(why: impl std::fmt::Display) -> Self {
-        Self::new(403, "NoAuth", format!("{why}."))
+    /// 403 `NoAuth`: the key lacks a permission, or the app is disabled.
+    pub fn no_auth(reason: impl std::fmt::Display) -> Self {
+        Self::new(403, "NoAuth", format!("{reason}."))
     }
 
-    /// 400 `Throttling.User`: more calls in a second than the account may make of one operation.
+    /// 400 `Throttling.User`: the account exceeded the calls per second of one operation.
     pub fn throttling_user() -> Self {
         Self::new(400, "Throttling.User", "Request was denied due to user flow control.")
     }
 
-    /// 400 `Missing<Parameter>`: a parameter every request needs is absent or empty.
+    /// 400 `Missing<Parameter>`: a required common parameter is absent or empty.
     pub fn missing(parameter: &str) -> Self {
         Self::new(400, format!("Missing{parameter}"), format!("{parameter} is mandatory for this action."))
     }
 
-    /// 404 `InvalidApi.NotFound`: no such operation.
+    /// 404 `InvalidApi.NotFound`: the operation does not exist.
     pub fn api_not_found() -> Self {
         Self::new(404, "InvalidApi.NotFound", "Specified api is not found, please check your url and method.")
     }

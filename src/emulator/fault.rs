@@ -1,8 +1,8 @@
-//! Faults: what a gateway, a proxy or a network does to a share of the requests.
+//! Fault injection: failures of a gateway, a proxy or a network, for a share of the requests.
 //!
-//! Rules are drawn in their order. Of those that exclude each other the first one drawn counts, and the others are not
-//! used up: so rules with `times` make a fixed sequence. `error=ServerError,times=1`, `pass,times=2`,
-//! `reset-after,times=1` for one operation mean an error, two calls without a fault, a lost answer, and no fault since.
+//! The rules are evaluated in order. Of the rules that exclude each other, the first match applies, and the others keep
+//! their `times`. Rules with `times` therefore form a fixed sequence: `error=ServerError,times=1`, `pass,times=2`,
+//! `reset-after,times=1` for one operation mean an error, two calls without a fault, a lost response, then no fault.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,46 +10,46 @@ use std::time::Duration;
 
 use super::operation::Operation;
 
-/// The longest delay of `mixed`, in milliseconds, when it names none.
+/// The default upper bound of the delays of `mixed`, in milliseconds.
 const MIXED_MS: u64 = 1000;
 
-/// What goes wrong.
+/// The failure that a rule injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
-    /// `error=STATUS/CODE`: an error of the API; the request has no effect. Codes the documents give a status need none.
+    /// `error=STATUS/CODE`: an error of the API; the request has no effect. `STATUS/` is optional for documented codes.
     Error(u16, String),
-    /// `error-after=STATUS/CODE`: the same, but the request took effect.
+    /// `error-after=STATUS/CODE`: an error of the API after the request took effect.
     ErrorAfter(u16, String),
-    /// `throttle` or `throttle=MS`: 400 `Throttling.User`, with `x-acs-retry-after: MS` when given. No effect.
+    /// `throttle` or `throttle=MS`: 400 `Throttling.User`, optionally with `x-acs-retry-after: MS`; no effect.
     Throttle(Option<u64>),
-    /// `reset-before`: the connection is reset, the request has no effect.
+    /// `reset-before`: the connection is reset; the request has no effect.
     ResetBefore,
     /// `reset-after`: the connection is reset after the request took effect.
     ResetAfter,
-    /// `reset-late=MS`: the connection is reset, the request takes effect afterwards, up to so many milliseconds later.
+    /// `reset-late=MS`: the connection is reset; the request takes effect up to MS milliseconds later.
     ResetLate(u64),
-    /// `slow=MS`: the request takes effect when it arrives, its answer waits.
+    /// `slow=MS`: the request takes effect at once; its response is delayed by MS milliseconds.
     Slow(u64),
-    /// `late=MS`: the request waits, then takes effect and is answered.
+    /// `late=MS`: the effect and the response are delayed by MS milliseconds.
     Late(u64),
-    /// `html` or `html=STATUS`: a page of HTML as a proxy answers, 502 by default. No effect.
+    /// `html` or `html=STATUS`: the HTML error page of a proxy, 502 by default; no effect.
     Html(u16),
-    /// `empty`: 200 without a body, after the request took effect.
+    /// `empty`: a 200 without a body, after the request took effect.
     Empty,
-    /// `truncated`: half of the answer, then the end of the connection, after the request took effect.
+    /// `truncated`: half of the response body and the end of the connection, after the request took effect.
     Truncated,
-    /// `clock=SECONDS`: the gateway's clock is wrong by so much, in the check of the signature's time and in `Date`.
+    /// `clock=SECONDS`: the gateway's clock is off by SECONDS, for the check of the signature's time and in `Date`.
     Clock(i64),
-    /// `mixed` or `mixed=MS`: one of all of the above, drawn evenly; delays are up to so many milliseconds, 1,000 by
-    /// default. No `NoAuth` and no `ErrorTooManyGroups`: only faults that pass.
+    /// `mixed` or `mixed=MS`: a random kind of the above with delays up to MS milliseconds, 1,000 by default. Only
+    /// transient failures: no `NoAuth` and no `ErrorTooManyGroups`.
     Mixed(u64),
-    /// `pass`: nothing goes wrong, whatever the rules after this one say.
+    /// `pass`: no fault; the rules after this one are skipped.
     Pass,
 }
 
-/// What [`FaultKind::Mixed`] draws from: faults a client gets over by trying again, whatever it called. Errors that stay
-/// until someone acts (`NoAuth`, `ErrorTooManyGroups`) are not among them.
-fn mixture(most: u64) -> [FaultKind; 15] {
+/// The kinds of [`FaultKind::Mixed`], with delays up to `max_ms`: failures that a retry of any operation overcomes. Errors
+/// that require manual intervention (`NoAuth`, `ErrorTooManyGroups`) are excluded.
+fn mixed_kinds(max_ms: u64) -> [FaultKind; 15] {
     let error = |status, code: &str| FaultKind::Error(status, code.to_owned());
     [
         error(500, "ServerError"),
@@ -57,12 +57,12 @@ fn mixture(most: u64) -> [FaultKind; 15] {
         error(503, "ServiceUnavailable"),
         FaultKind::ErrorAfter(500, "ServerError".to_owned()),
         FaultKind::Throttle(None),
-        FaultKind::Throttle(Some(most.min(1000))),
+        FaultKind::Throttle(Some(max_ms.min(1000))),
         FaultKind::ResetBefore,
         FaultKind::ResetAfter,
-        FaultKind::ResetLate(most),
-        FaultKind::Slow(most),
-        FaultKind::Late(most),
+        FaultKind::ResetLate(max_ms),
+        FaultKind::Slow(max_ms),
+        FaultKind::Late(max_ms),
         FaultKind::Html(502),
         FaultKind::Empty,
         FaultKind::Truncated,
@@ -71,30 +71,30 @@ fn mixture(most: u64) -> [FaultKind; 15] {
 }
 
 impl FaultKind {
-    /// Whether the request must have no effect.
-    pub fn prevents(&self) -> bool {
+    /// Whether the fault keeps the request from taking effect.
+    pub fn prevents_effect(&self) -> bool {
         matches!(self, Self::Error(..) | Self::Throttle(_) | Self::ResetBefore | Self::Html(_))
     }
 }
 
-/// A rule: which requests, how many of them, and what goes wrong.
+/// A fault rule: the requests that it applies to, how often, and the failure.
 ///
-/// Written as `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`; the operation is a name or `*`, which stands for all
-/// of the Live API. Those of STS and `EcsMetadata` are meant only when named.
+/// Syntax: `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`. The operation is a name, or `*` for all of the Live API.
+/// `*` does not include the operations of STS and `EcsMetadata`; rules must name those.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// `None`: every operation of the Live API, and requests for none.
+    /// `None`: every operation of the Live API, and requests without a known operation.
     pub operation: Option<Operation>,
-    /// What goes wrong.
+    /// The failure.
     pub kind: FaultKind,
-    /// Which share of the requests, 0 to 1.
+    /// The probability for each matching request, 0 to 1.
     pub share: f64,
-    /// How often at most.
+    /// How many more times the rule applies; `None` for no limit.
     pub times: Option<u64>,
 }
 
 impl Fault {
-    /// Every request of an operation, or of all, without an end.
+    /// A rule for every request of an operation, or of all, without a limit.
     pub fn new(operation: Option<Operation>, kind: FaultKind) -> Self {
         Self { operation, kind, share: 1.0, times: None }
     }
@@ -105,33 +105,36 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let explain = |what: &str| {
-            format!("{what}; expected OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N], like '*:slow=500,share=10%'")
+            format!(
+                "{what}; expected OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N], such as '*:slow=500,share=10%'"
+            )
         };
-        let (operation, rest) = text.split_once(':').ok_or_else(|| explain("no ':'"))?;
+        let (operation, rest) = text.split_once(':').ok_or_else(|| explain("missing ':'"))?;
         let operation = match operation {
             "*" => None,
-            name => Some(Operation::from_name(name).ok_or_else(|| explain("no such operation"))?),
+            name => Some(Operation::from_name(name).ok_or_else(|| explain("unknown operation"))?),
         };
         let mut parts = rest.split(',');
-        let kind = parts.next().and_then(kind).ok_or_else(|| explain("no such fault, or a bad value"))?;
+        let kind = parts.next().and_then(parse_kind).ok_or_else(|| explain("unknown fault kind or invalid value"))?;
         let mut fault = Self::new(operation, kind);
         for part in parts {
             match part.split_once('=') {
-                Some(("share", share)) => fault.share = percent(share).ok_or_else(|| explain("bad share"))?,
-                Some(("times", times)) => fault.times = Some(times.parse().map_err(|_| explain("bad times"))?),
-                _ => return Err(explain("neither share= nor times=")),
+                Some(("share", share)) => fault.share = parse_share(share).ok_or_else(|| explain("invalid share"))?,
+                Some(("times", times)) => fault.times = Some(times.parse().map_err(|_| explain("invalid times"))?),
+                _ => return Err(explain("unknown option")),
             }
         }
         Ok(fault)
     }
 }
 
-fn percent(text: &str) -> Option<f64> {
+/// Parses `PERCENT%` to 0 to 1.
+fn parse_share(text: &str) -> Option<f64> {
     let percent: f64 = text.strip_suffix('%')?.parse().ok()?;
     (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
 }
 
-fn kind(text: &str) -> Option<FaultKind> {
+fn parse_kind(text: &str) -> Option<FaultKind> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
@@ -165,7 +168,7 @@ fn kind(text: &str) -> Option<FaultKind> {
     }
 }
 
-/// The status the documents give a code.
+/// The HTTP status that the API's documents give for an error code.
 fn documented_status(code: &str) -> Option<u16> {
     match code {
         "InputInvalid" | "ErrorTooManyGroups" => Some(400),
@@ -214,61 +217,61 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is in store for one request.
+/// The faults of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Before it takes effect.
+pub struct FaultPlan {
+    /// The delay before the request takes effect.
     pub late: Duration,
-    /// Before it is answered.
+    /// The delay between the effect and the response.
     pub slow: Duration,
-    /// Of all drawn faults that exclude each other the first one.
+    /// The first match of the rules that exclude each other.
     pub kind: Option<FaultKind>,
 }
 
-/// The rules in force, and the dice.
+/// The active fault rules and their random numbers.
 #[derive(Debug)]
-pub struct Faults {
+pub struct FaultInjector {
     rules: Vec<Fault>,
-    dice: fastrand::Rng,
+    rng: fastrand::Rng,
 }
 
-impl Faults {
-    /// Rules; with the same seed the same draws.
+impl FaultInjector {
+    /// Injects the faults of `rules`. The same seed gives the same sequence of faults.
     pub fn new(rules: Vec<Fault>, seed: Option<u64>) -> Self {
-        Self { rules, dice: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed) }
+        Self { rules, rng: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed) }
     }
 
-    /// The rules in force; `times` is what is left of it.
+    /// The active rules; `times` is the remaining count.
     pub fn rules(&self) -> &[Fault] {
         &self.rules
     }
 
-    /// Starts the draws over, in the order this number stands for.
+    /// Restarts the random numbers from a seed.
     pub fn set_seed(&mut self, seed: u64) {
-        self.dice.seed(seed);
+        self.rng.seed(seed);
     }
 
-    /// Other rules from now on.
+    /// Replaces the rules, including their remaining counts.
     pub fn set_rules(&mut self, rules: Vec<Fault>) {
         self.rules = rules;
     }
 
-    /// Draws for one request. Every rule that fits is drawn once, in order; delays add up.
-    pub fn draw(&mut self, operation: Option<Operation>) -> Plan {
-        let mut plan = Plan::default();
+    /// Selects the faults of one request. Every rule for its operation is evaluated once, in order; delays add up.
+    pub fn draw(&mut self, operation: Option<Operation>) -> FaultPlan {
+        let mut plan = FaultPlan::default();
         for rule in &mut self.rules {
-            let fits = match rule.operation {
+            let applies = match rule.operation {
                 None => operation.is_none_or(Operation::is_live),
                 named => named == operation,
             };
-            if !fits || rule.times == Some(0) || self.dice.f64() >= rule.share {
+            if !applies || rule.times == Some(0) || self.rng.f64() >= rule.share {
                 continue;
             }
-            match settle(&rule.kind, &mut self.dice) {
+            match resolve(&rule.kind, &mut self.rng) {
                 FaultKind::Slow(ms) => plan.slow += Duration::from_millis(ms),
                 FaultKind::Late(ms) => plan.late += Duration::from_millis(ms),
                 kind if plan.kind.is_none() => plan.kind = Some(kind),
-                // Overruled, and not used up.
+                // An earlier rule applies: this one keeps its count.
                 _ => continue,
             }
             rule.times = rule.times.map(|times| times - 1);
@@ -280,14 +283,13 @@ impl Faults {
     }
 }
 
-/// What is left to chance in a fault is drawn: the kind of a mixed one and its delay, the lateness after a reset.
-fn settle(kind: &FaultKind, dice: &mut fastrand::Rng) -> FaultKind {
+/// Resolves the random parts of a kind: the delay of `reset-late`, the kind and the delay of `mixed`.
+fn resolve(kind: &FaultKind, rng: &mut fastrand::Rng) -> FaultKind {
     match kind {
-        FaultKind::ResetLate(most) => FaultKind::ResetLate(dice.u64(0..=*most)),
-        FaultKind::Mixed(most) => {
-            let most = dice.u64(0..=*most);
-            let kinds = mixture(most);
-            kinds[dice.usize(0..kinds.len())].clone()
+        FaultKind::ResetLate(max_ms) => FaultKind::ResetLate(rng.u64(0..=*max_ms)),
+        FaultKind::Mixed(max_ms) => {
+            let kinds = mixed_kinds(rng.u64(0..=*max_ms));
+            kinds[rng.usize(0..kinds.len())].clone()
         }
         kind => kind.clone(),
     }

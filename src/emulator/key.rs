@@ -7,53 +7,53 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::ApiError;
 
-/// The account of keys and roles that name none.
+/// The account of keys and roles that do not name one.
 pub const DEFAULT_ACCOUNT: &str = "1000000000000000";
 
-/// An access key.
+/// An access key with the account that it belongs to.
 #[derive(Debug, Clone)]
 pub struct AccessKey {
-    /// The public half.
+    /// The `AccessKeyId`, which requests carry.
     pub id: String,
-    /// The secret half.
+    /// The `AccessKeySecret`, which signs requests.
     pub secret: SecretString,
-    /// Of a temporary key (STS): every request must carry this token.
+    /// The token that every request of a temporary key (STS) must carry; `None` for a permanent key.
     pub token: Option<SecretString>,
-    /// Of a temporary key: from then on its requests get `InvalidSecurityToken.Expired`.
+    /// When a temporary key expires: from then on its requests get `InvalidSecurityToken.Expired`.
     pub expires: Option<Timestamp>,
-    /// The account it belongs to; [`DEFAULT_ACCOUNT`] when `None`. Limits are shared by the keys of an account.
+    /// The owning account; `None` means [`DEFAULT_ACCOUNT`]. The keys of an account share its rate limit.
     pub account: Option<String>,
-    /// Deactivated: its requests get `InvalidAccessKeyId.Inactive`.
+    /// Whether the key is deactivated: its requests get `InvalidAccessKeyId.Inactive`.
     pub inactive: bool,
 }
 
 impl AccessKey {
-    /// A permanent key.
+    /// A permanent, active key of [`DEFAULT_ACCOUNT`].
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         let secret = SecretString::from(secret.into());
         Self { id: id.into(), secret, token: None, expires: None, account: None, inactive: false }
     }
 
-    /// The same key as a temporary one.
+    /// Makes the key temporary; without `expires` it never expires.
     pub fn with_token(mut self, token: impl Into<String>, expires: Option<Timestamp>) -> Self {
         self.token = Some(SecretString::from(token.into()));
         self.expires = expires;
         self
     }
 
-    /// The same key in an account of its own.
+    /// Moves the key to an account.
     pub fn with_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// The number of the account it belongs to.
+    /// The number of the owning account.
     pub fn account(&self) -> &str {
         self.account.as_deref().unwrap_or(DEFAULT_ACCOUNT)
     }
 
-    /// Whether a request of this key carries the token it must. Status 400 for all three codes is an assumption: the public
-    /// documents do not give one.
+    /// Checks the security token of a request. Status 400 for all three codes is an assumption: the public documents give
+    /// none.
     pub(super) fn check_token(&self, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
         let sent = sent.filter(|token| !token.is_empty());
         match (&self.token, sent) {
@@ -77,7 +77,7 @@ impl AccessKey {
 impl FromStr for AccessKey {
     type Err = String;
 
-    /// `ID:SECRET[@ACCOUNT]`. What follows the last `@` is an account if it is digits, and part of the secret if not.
+    /// Parses `ID:SECRET[@ACCOUNT]`. Digits after the last `@` are the account; anything else is part of the secret.
     fn from_str(text: &str) -> Result<Self, String> {
         let (id, rest) = text.split_once(':').unwrap_or_default();
         let (secret, account) = match rest.rsplit_once('@') {
@@ -85,13 +85,13 @@ impl FromStr for AccessKey {
             _ => (rest, None),
         };
         if id.is_empty() || secret.is_empty() {
-            return Err("expected ID:SECRET[@ACCOUNT], the account in digits".to_owned());
+            return Err("expected ID:SECRET[@ACCOUNT], where ACCOUNT is a number".to_owned());
         }
         Ok(Self { account, ..Self::new(id, secret) })
     }
 }
 
-/// Whether a text is the number of an account: digits.
+/// Whether a text is an account number: one or more digits.
 pub(super) fn is_account(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -100,19 +100,19 @@ pub(super) fn is_account(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<(String, String, String)> {
+    fn parse(text: &str) -> Option<(String, String, String)> {
         let key: AccessKey = text.parse().ok()?;
         Some((key.id.clone(), key.secret.expose_secret().to_owned(), key.account().to_owned()))
     }
 
     #[test]
-    fn an_account_is_digits_after_the_last_at() {
+    fn digits_after_the_last_at_sign_are_the_account() {
         let key = |id: &str, secret: &str, account: &str| Some((id.to_owned(), secret.to_owned(), account.to_owned()));
-        assert_eq!(read("id:secret"), key("id", "secret", DEFAULT_ACCOUNT));
-        assert_eq!(read("id:secret@42"), key("id", "secret", "42"));
-        assert_eq!(read("id:se:cr@t"), key("id", "se:cr@t", DEFAULT_ACCOUNT));
-        assert_eq!(read("id:se@1@42"), key("id", "se@1", "42"));
-        assert_eq!(read("id:@42"), None);
-        assert_eq!(read(":secret"), None);
+        assert_eq!(parse("id:secret"), key("id", "secret", DEFAULT_ACCOUNT));
+        assert_eq!(parse("id:secret@42"), key("id", "secret", "42"));
+        assert_eq!(parse("id:se:cr@t"), key("id", "se:cr@t", DEFAULT_ACCOUNT));
+        assert_eq!(parse("id:se@1@42"), key("id", "se@1", "42"));
+        assert_eq!(parse("id:@42"), None);
+        assert_eq!(parse(":secret"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The request log: a line for every request, in memory and, if wanted, in a file.
+//! The request log: one record per request, in memory and optionally in a file.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -14,31 +14,31 @@ use tokio::sync::oneshot;
 
 use super::verify::SignatureVersion;
 
-/// How long an answer waits for its line to be in the file. With a disk that stalls, answers go out before their lines.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a response waits for its record to reach the file. If the disk stalls, the response is sent first.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// One request and what became of it. A line of the log file is this as JSON.
+/// One request and its result. A line of the log file is a record as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When it took effect or was refused, by the emulator's clock: RFC 3339 in UTC with microseconds.
+    /// When the request took effect or was rejected, by the emulator's clock: RFC 3339 in UTC with microseconds.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    /// Whose key it names; `null` when it names none. In a refused request this is a claim.
+    /// The access key that the request names, or `null`. Not verified if the request was rejected.
     pub access_key_id: Option<String>,
-    /// The operation it names.
+    /// The operation that the request names, known or not; `null` if it names none.
     pub operation: Option<String>,
-    /// The parameters of the operation, without those of the signature.
+    /// The parameters of the operation, without those of the signature and without secrets.
     pub params: BTreeMap<String, String>,
-    /// `"V3"`, `"V1"`, or `null` when it is not signed.
+    /// `"V3"`, `"V1"`, or `null` if the request is not signed.
     pub signature: Option<SignatureVersion>,
-    /// The HTTP status of the answer; 0 when there was none (a fault that resets the connection).
+    /// The HTTP status of the response; 0 if a fault reset the connection instead.
     pub status: u16,
-    /// The code of the error, `null` for a success.
+    /// The error code; `null` for a success.
     pub code: Option<String>,
-    /// The `RequestId` of the answer.
+    /// The `RequestId` of the response.
     pub request_id: String,
-    /// Whole milliseconds from the arrival to the answer, or to the effect when there was no answer.
+    /// Milliseconds from the arrival to the response, or to the effect if there was no response.
     pub duration_ms: u64,
 }
 
@@ -46,7 +46,7 @@ fn microseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{time:.6}"))
 }
 
-/// Collects the records.
+/// Keeps the newest records in memory and appends every record to a file.
 #[derive(Debug)]
 pub struct RequestLog {
     recent: Mutex<VecDeque<Record>>,
@@ -66,27 +66,27 @@ struct Line {
 }
 
 impl RequestLog {
-    /// Keeps the last `capacity` records in memory, and appends every record to the file at `path`.
+    /// Keeps the newest `capacity` records in memory and appends to the file at `path`, if given.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened for appending.
+    /// If the file cannot be opened for appending.
     pub fn new(capacity: usize, path: Option<&Path>) -> io::Result<Self> {
         let file = path.map(LogFile::open).transpose()?;
         Ok(Self { recent: Mutex::default(), capacity, file: Mutex::new(file) })
     }
 
-    /// Adds a record. Returns when its line is in the file, or after half a second: so who has the answer to a request
-    /// finds its line.
+    /// Adds a record. Returns when its line is in the file, or after 500 ms: a client that has its response finds the
+    /// record.
     pub async fn add(&self, record: Record) {
         let written = self.file().as_ref().and_then(|file| file.send(&record));
-        self.remember(record);
+        self.push_recent(record);
         if let Some(written) = written {
-            let _ = tokio::time::timeout(PATIENCE, written).await;
+            let _ = tokio::time::timeout(WRITE_TIMEOUT, written).await;
         }
     }
 
-    fn remember(&self, record: Record) {
+    fn push_recent(&self, record: Record) {
         let mut recent = self.recent();
         if self.capacity > 0 {
             if recent.len() >= self.capacity {
@@ -101,8 +101,8 @@ impl RequestLog {
         self.recent().iter().cloned().collect()
     }
 
-    /// Those of one operation, or all.
-    pub fn records_of(&self, operation: Option<&str>) -> Vec<Record> {
+    /// The records of one operation, or of all, oldest first.
+    pub fn records_for(&self, operation: Option<&str>) -> Vec<Record> {
         let wanted = |record: &&Record| operation.is_none() || record.operation.as_deref() == operation;
         self.recent().iter().filter(wanted).cloned().collect()
     }
@@ -112,17 +112,17 @@ impl RequestLog {
         self.recent().len()
     }
 
-    /// Whether none is.
+    /// Whether the memory holds no record.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Empties the memory; the file keeps what it has.
+    /// Removes the records from memory; the file is unchanged.
     pub fn clear(&self) {
         self.recent().clear();
     }
 
-    /// Writes what is left and closes the file. Records added afterwards stay in memory only.
+    /// Writes pending lines and closes the file. Later records stay in memory only.
     pub fn close(&self) {
         let file = self.file().take();
         if let Some(LogFile { lines, writer }) = file {
@@ -158,16 +158,16 @@ impl LogFile {
     }
 }
 
-/// Writes line after line, unbuffered, until the sender is gone. Whole lines only, so that several emulators can append
-/// to one file.
+/// Writes lines unbuffered until the sender is dropped. Each write is a whole line, so several emulators can append to
+/// one file.
 fn write_lines(mut file: File, queue: &mpsc::Receiver<Line>) {
-    let mut failing = false;
+    let mut is_failing = false;
     for line in queue {
         match file.write_all(line.text.as_bytes()) {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                tracing::error!(%error, "the request log cannot be written");
+            Ok(()) => is_failing = false,
+            Err(error) if !is_failing => {
+                is_failing = true;
+                tracing::error!(%error, "cannot write the request log");
             }
             Err(_) => {}
         }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_is_json_on_one_line_and_files_are_appended_to() {
+    async fn records_are_json_lines_and_files_are_appended_to() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("requests.jsonl");
         for id in ["A", "B"] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_memory_keeps_the_newest() {
+    async fn memory_keeps_the_newest_records() {
         let log = RequestLog::new(2, None).unwrap();
         for id in ["A", "B", "C"] {
             log.add(record(id)).await;

@@ -1,13 +1,13 @@
-//! The ECS metadata service, as far as the role of an instance needs it.
+//! The ECS metadata service: the part that issues keys of the instance's RAM role.
 //!
-//! | request | answer |
+//! | request | response |
 //! | --- | --- |
-//! | `PUT /latest/api/token` | a token (IMDSv2), for `X-aliyun-ecs-metadata-token-ttl-seconds`: 1 to 21600 |
-//! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 without one |
-//! | `GET /latest/meta-data/ram/security-credentials/ROLE` | its temporary key, as JSON |
+//! | `PUT /latest/api/token` | a token (IMDSv2), valid for `X-aliyun-ecs-metadata-token-ttl-seconds`: 1 to 21600 |
+//! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 without a role |
+//! | `GET /latest/meta-data/ram/security-credentials/ROLE` | a temporary key of the role, as JSON |
 //!
-//! That a request without a token is refused with 403 where only IMDSv2 is allowed follows the documents. So does a
-//! wrong token here, where they say nothing.
+//! If only IMDSv2 is enabled, a request without a token gets 403; the documents say so. An invalid token gets 403 too,
+//! which is an assumption.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -19,22 +19,22 @@ use percent_encoding::percent_decode_str;
 use super::error::ApiError;
 use super::key::{AccessKey, DEFAULT_ACCOUNT, is_account};
 use super::request::Request;
-use super::sts::fields;
+use super::sts::credential_fields;
 
 const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// How long the key of a role lives.
-pub const LIFETIME: Duration = Duration::from_secs(6 * 3600);
+/// The lifetime of a role's key, unless `longest_session` shortens it.
+pub const ROLE_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 
-/// Which versions of the service there are.
+/// The enabled versions of the metadata service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Imds {
-    /// `any`: with and without a token.
+    /// `any`: IMDSv1 and IMDSv2; a token is optional.
     #[default]
     Any,
-    /// `v1`: there are no tokens, asking for one is answered with 404.
+    /// `v1`: IMDSv1 only; a request for a token gets 404.
     V1,
-    /// `v2`: a request without a token is refused with 403.
+    /// `v2`: IMDSv2 only; a request without a token gets 403.
     V2,
 }
 
@@ -51,12 +51,12 @@ impl FromStr for Imds {
     }
 }
 
-/// The role of the instance: `NAME[@ACCOUNT]`.
+/// The RAM role of the instance: `NAME[@ACCOUNT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EcsRole {
-    /// Its name.
+    /// The role's name, the last segment of the credentials path.
     pub name: String,
-    /// The number of its account.
+    /// The number of the account that owns the role.
     pub account: String,
 }
 
@@ -66,70 +66,71 @@ impl FromStr for EcsRole {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, account) = text.split_once('@').unwrap_or((text, DEFAULT_ACCOUNT));
         if name.is_empty() || name.contains('/') || !is_account(account) {
-            return Err("expected NAME[@ACCOUNT], the account in digits".to_owned());
+            return Err("expected NAME[@ACCOUNT], where ACCOUNT is a number".to_owned());
         }
         Ok(Self { name: name.to_owned(), account: account.to_owned() })
     }
 }
 
-/// The service: its settings, and the tokens it gave out.
+/// The settings of the service and the tokens that it issued.
 #[derive(Debug, Default)]
-pub struct Metadata {
+pub struct MetadataService {
     imds: Imds,
     role: Option<EcsRole>,
     tokens: HashMap<String, Timestamp>,
 }
 
-/// What a request asks for.
+/// The reply to a valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// Answered already.
+pub enum MetadataReply {
+    /// The complete response body.
     Text(String),
-    /// The key of this role.
+    /// The caller adds a key of this role.
     Key(EcsRole),
 }
 
-impl Metadata {
-    /// Whether a path is one of the service's.
-    pub fn owns(path: &str) -> bool {
+impl MetadataService {
+    /// Whether the path belongs to the metadata service.
+    pub fn serves(path: &str) -> bool {
         path.starts_with("/latest/")
     }
 
-    /// A service for an instance with this role, or without one.
+    /// The service of an instance with this role, or without a role.
     pub fn new(imds: Imds, role: Option<EcsRole>) -> Self {
         Self { imds, role, tokens: HashMap::new() }
     }
 
-    /// What a request asks for.
+    /// Handles one request.
     ///
     /// # Errors
     ///
-    /// 400 for a bad lifetime of a token, 403 for a token that is missing or not valid, 404 for what is not there.
-    pub fn ask(&mut self, request: &Request, now: Timestamp) -> Result<Asked, ApiError> {
+    /// 400 for an invalid token lifetime, 403 for a missing or invalid token, 404 for an unknown path or role, 405 for a
+    /// token request with another method than PUT.
+    pub fn handle(&mut self, request: &Request, now: Timestamp) -> Result<MetadataReply, ApiError> {
         if request.path == "/latest/api/token" && self.imds != Imds::V1 {
-            return self.token(request, now).map(Asked::Text);
+            return self.issue_token(request, now).map(MetadataReply::Text);
         }
         let token = request.header("x-aliyun-ecs-metadata-token").filter(|_| self.imds != Imds::V1);
         let valid = |token: &str| self.tokens.get(token).is_some_and(|expires| now < *expires);
         if !token.map_or(self.imds != Imds::V2, valid) {
-            return Err(refusal(403, "Forbidden"));
+            return Err(rejected(403, "Forbidden"));
         }
         let role = self.role.as_ref().filter(|_| request.method == "GET").ok_or_else(not_found)?;
         let path = percent_decode_str(&request.path).decode_utf8_lossy();
         let list = *path == *CREDENTIALS.trim_end_matches('/');
         match path.strip_prefix(CREDENTIALS).or(list.then_some("")) {
-            Some("") => Ok(Asked::Text(role.name.clone())),
-            Some(name) if name == role.name => Ok(Asked::Key(role.clone())),
+            Some("") => Ok(MetadataReply::Text(role.name.clone())),
+            Some(name) if name == role.name => Ok(MetadataReply::Key(role.clone())),
             _ => Err(not_found()),
         }
     }
 
-    fn token(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
+    fn issue_token(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         if request.method != "PUT" {
-            return Err(refusal(405, "MethodNotAllowed"));
+            return Err(rejected(405, "MethodNotAllowed"));
         }
         let ttl = request.header("x-aliyun-ecs-metadata-token-ttl-seconds").and_then(|ttl| ttl.parse().ok());
-        let ttl = ttl.filter(|ttl| (1..=21_600).contains(ttl)).ok_or_else(|| refusal(400, "BadRequest"))?;
+        let ttl = ttl.filter(|ttl| (1..=21_600).contains(ttl)).ok_or_else(|| rejected(400, "BadRequest"))?;
         let token: String = (0..40).map(|_| fastrand::alphanumeric()).collect();
         let expires = now.checked_add(SignedDuration::from_secs(ttl)).unwrap_or(Timestamp::MAX);
         self.tokens.retain(|_, expires| now < *expires);
@@ -138,64 +139,71 @@ impl Metadata {
     }
 }
 
-/// The key of a role as the service and a credentials URI show it.
-pub(super) fn key_json(key: &AccessKey, now: Timestamp) -> serde_json::Value {
+/// A temporary key in the format of the metadata service and of a credentials URI.
+pub(super) fn credentials_json(key: &AccessKey, now: Timestamp) -> serde_json::Value {
     let mut json: serde_json::Map<String, serde_json::Value> =
-        fields(key).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        credential_fields(key).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     json.insert("LastUpdated".to_owned(), format!("{now:.0}").into());
     json.insert("Code".to_owned(), "Success".into());
     json.into()
 }
 
-fn refusal(status: u16, code: &'static str) -> ApiError {
+fn rejected(status: u16, code: &'static str) -> ApiError {
     ApiError::new(status, code, "Refused by the metadata service.")
 }
 
 fn not_found() -> ApiError {
-    refusal(404, "NotFound")
+    rejected(404, "NotFound")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ask(service: &mut Metadata, method: &str, path: &str, header: Option<(&str, &str)>) -> Result<Asked, u16> {
+    fn request(
+        service: &mut MetadataService,
+        method: &str,
+        path: &str,
+        header: Option<(&str, &str)>,
+    ) -> Result<MetadataReply, u16> {
         let headers = header.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let request = Request::new(method, path, headers, Vec::new()).unwrap();
-        service.ask(&request, Timestamp::UNIX_EPOCH).map_err(|error| error.status)
+        service.handle(&request, Timestamp::UNIX_EPOCH).map_err(|error| error.status)
     }
 
-    fn service(imds: Imds) -> Metadata {
-        Metadata::new(imds, Some("operator@42".parse().unwrap()))
+    fn service(imds: Imds) -> MetadataService {
+        MetadataService::new(imds, Some("operator@42".parse().unwrap()))
     }
 
     #[test]
-    fn a_role_is_listed_and_only_that_one_has_a_key() {
+    fn only_the_configured_role_is_listed_and_has_a_key() {
         let mut service = service(Imds::Any);
-        let mut get = |path: &str| ask(&mut service, "GET", path, None);
-        assert_eq!(get(CREDENTIALS), Ok(Asked::Text("operator".to_owned())));
+        let mut get = |path: &str| request(&mut service, "GET", path, None);
+        assert_eq!(get(CREDENTIALS), Ok(MetadataReply::Text("operator".to_owned())));
         let role = EcsRole { name: "operator".to_owned(), account: "42".to_owned() };
-        assert_eq!(get(&format!("{CREDENTIALS}operator")), Ok(Asked::Key(role)));
+        assert_eq!(get(&format!("{CREDENTIALS}operator")), Ok(MetadataReply::Key(role)));
         assert_eq!(get(&format!("{CREDENTIALS}other")), Err(404));
         assert_eq!(get("/latest/meta-data/instance-id"), Err(404));
-        assert_eq!(ask(&mut Metadata::default(), "GET", CREDENTIALS, None), Err(404));
+        assert_eq!(request(&mut MetadataService::default(), "GET", CREDENTIALS, None), Err(404));
     }
 
     #[test]
-    fn tokens_are_needed_or_unknown_as_the_version_says() {
+    fn imds_version_decides_whether_tokens_are_required() {
         let ttl = Some(("X-aliyun-ecs-metadata-token-ttl-seconds", "60"));
         let mut v1 = service(Imds::V1);
-        assert_eq!(ask(&mut v1, "PUT", "/latest/api/token", ttl), Err(404));
-        assert!(ask(&mut v1, "GET", CREDENTIALS, None).is_ok());
+        assert_eq!(request(&mut v1, "PUT", "/latest/api/token", ttl), Err(404));
+        assert!(request(&mut v1, "GET", CREDENTIALS, None).is_ok());
         for imds in [Imds::Any, Imds::V2] {
             let mut service = service(imds);
-            assert_eq!(ask(&mut service, "GET", CREDENTIALS, None).is_ok(), imds == Imds::Any);
-            let Ok(Asked::Text(token)) = ask(&mut service, "PUT", "/latest/api/token", ttl) else { panic!() };
+            assert_eq!(request(&mut service, "GET", CREDENTIALS, None).is_ok(), imds == Imds::Any);
+            let Ok(MetadataReply::Text(token)) = request(&mut service, "PUT", "/latest/api/token", ttl) else {
+                panic!()
+            };
             fn with(token: &str) -> Option<(&str, &str)> {
                 Some(("X-aliyun-ecs-metadata-token", token))
             }
-            assert!(ask(&mut service, "GET", CREDENTIALS, with(token.as_str())).is_ok());
-            assert_eq!(ask(&mut service, "GET", CREDENTIALS, with("other")), Err(403));
+            assert!(request(&mut service, "GET", CREDENTIALS, with(token.as_str())).is_ok());
+            assert_eq!(request(&mut service, "GET", CREDENTIALS, with("other")), Err(403));
             let late = Request::new(
                 "GET",
                 CREDENTIALS,
@@ -203,10 +211,10 @@ mod tests {
                 Vec::new(),
             );
             let minute = Timestamp::from_second(60).unwrap();
-            assert_eq!(service.ask(&late.unwrap(), minute).unwrap_err().status, 403);
+            assert_eq!(service.handle(&late.unwrap(), minute).unwrap_err().status, 403);
         }
         let mut any = service(Imds::Any);
-        assert_eq!(ask(&mut any, "PUT", "/latest/api/token", None), Err(400));
-        assert_eq!(ask(&mut any, "GET", "/latest/api/token", ttl), Err(405));
+        assert_eq!(request(&mut any, "PUT", "/latest/api/token", None), Err(400));
+        assert_eq!(request(&mut any, "GET", "/latest/api/token", ttl), Err(405));
     }
 }

@@ -1,12 +1,12 @@
-//! The Live API on loopback: message groups and their apps with real state, signatures, limits and errors, for tests,
-//! demos and pipelines; and what hands out temporary keys for it: STS and the ECS metadata service.
+//! An in-process server of the Live API for tests, demos and pipelines: message groups and their apps, with real state,
+//! signatures, limits and errors. It also issues temporary keys through STS and the ECS metadata service.
 //!
-//! It was written after the public documents and the official SDKs; no call was ever made to Alibaba Cloud. Where the
-//! documents are silent, the choice made is told at the item that makes it.
+//! The sources are the public documents and the official SDKs; no call was ever made to Alibaba Cloud. Where the
+//! documents are silent, the item that makes a choice documents it.
 //!
-//! A request goes through [`wire`] (HTTP), [`request`] (parameters), [`verify`] (who calls), [`limit`] (how often),
-//! [`state`] (what it does), [`answer`] (JSON or XML) and [`log`]. Everything but `wire`, `log` and [`server`] is pure:
-//! the time is an argument.
+//! A request passes through [`wire`] (HTTP), [`request`] (parameters), [`verify`] (authentication), [`limit`] (rate
+//! limit), [`state`] (the operation), [`payload`] (JSON or XML) and [`log`]. Everything except `wire`, `log` and
+//! [`server`] is pure: the time is an argument.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -19,7 +19,6 @@
 //! ```
 
 pub mod admin;
-pub mod answer;
 pub mod clock;
 pub mod config;
 pub mod error;
@@ -29,6 +28,7 @@ pub mod limit;
 pub mod log;
 pub mod metadata;
 pub mod operation;
+pub mod payload;
 mod reply;
 pub mod request;
 pub mod server;

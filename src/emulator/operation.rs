@@ -1,8 +1,8 @@
-//! The operations the emulator knows.
+//! The operations that the emulator serves.
 
-/// The version of the Live API.
+/// The version that requests to the Live API must name.
 pub const LIVE_VERSION: &str = "2016-11-01";
-/// The version of STS.
+/// The version that requests to STS must name.
 pub const STS_VERSION: &str = "2015-04-01";
 
 /// One operation of the Live API or of STS, or a request to the ECS metadata service.
@@ -34,16 +34,16 @@ pub enum Operation {
     ModifyAppCallback,
     /// `ModifyLiveMessageAppDisable`.
     ModifyAppDisable,
-    /// `AssumeRole` of STS.
+    /// `AssumeRole` of STS; signed like the Live API.
     AssumeRole,
-    /// `AssumeRoleWithOIDC` of STS: the only one that is not signed.
+    /// `AssumeRoleWithOIDC` of STS, the only API operation without a signature.
     AssumeRoleWithOidc,
-    /// `EcsMetadata`: the emulator's name for any request to the ECS metadata service.
+    /// `EcsMetadata`: the emulator's own name for every request to the ECS metadata service.
     EcsMetadata,
 }
 
 impl Operation {
-    /// Every operation.
+    /// Every operation, in the order of declaration.
     pub const ALL: [Self; 16] = [
         Self::CreateGroup,
         Self::DescribeGroup,
@@ -63,12 +63,12 @@ impl Operation {
         Self::EcsMetadata,
     ];
 
-    /// Whether it is one of the Live API.
+    /// Whether the operation belongs to the Live API.
     pub fn is_live(self) -> bool {
         !matches!(self, Self::AssumeRole | Self::AssumeRoleWithOidc | Self::EcsMetadata)
     }
 
-    /// The version of its API.
+    /// The API version that a request must name.
     pub fn version(self) -> &'static str {
         if self.is_live() { LIVE_VERSION } else { STS_VERSION }
     }
@@ -95,7 +95,7 @@ impl Operation {
         }
     }
 
-    /// The operation of that name; names are case-sensitive.
+    /// The operation with this name on the wire; names are case-sensitive.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|operation| operation.name() == name)
     }

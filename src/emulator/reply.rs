@@ -1,52 +1,52 @@
-//! What leaves the emulator for a request: the answer, what a fault makes of it, and its line in the request log.
+//! The reply to a request: the response, the fault applied to it, and the record for the request log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::answer::{self, Answer, Format};
 use super::error::ApiError;
 use super::fault::FaultKind;
 use super::log::Record;
 use super::operation::{Operation, STS_VERSION};
+use super::payload::{self, Format, Payload};
 use super::request::Params;
 use super::verify::{Claims, SignatureVersion};
 use super::wire::Response;
 
-/// How an answer leaves.
+/// How much of a response is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
-    /// Half of it.
+    /// The head and half of the body, then the end of the connection.
     Truncated,
-    /// Not at all: the connection is reset.
+    /// Nothing: the connection is reset.
     Reset,
 }
 
-/// A request's answer and its line in the request log, which lacks the duration.
+/// A response and its record, whose duration is set when the response is sent.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) response: Response,
     pub(super) record: Record,
     pub(super) delivery: Delivery,
-    /// From the arrival to the answer, at least.
+    /// The minimum time from the arrival of the request to the response.
     pub(super) wait: Duration,
-    /// By how many seconds the header `Date` is wrong.
+    /// The error of the header `Date`, in seconds.
     pub(super) date_error: i64,
 }
 
-/// What a request achieved.
+/// The result of a successful request.
 #[derive(Debug)]
 pub(super) enum Success {
-    /// An operation, with the fields of its answer.
-    Fields(Operation, Answer),
-    /// A text of the metadata service.
+    /// The fields of an API response.
+    Fields(Operation, Payload),
+    /// The body of a metadata response.
     Text(String),
 }
 
-/// The error a fault stands for. Where it replaces the answer altogether, nobody sees it but the request log.
-pub(super) fn injected(kind: &FaultKind) -> ApiError {
+/// The error that a fault injects. A fault that replaces the whole response shows it in the request log only.
+pub(super) fn injected_error(kind: &FaultKind) -> ApiError {
     match kind {
         FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {
             ApiError::new(*status, code.clone(), "A fault of the emulator.")
@@ -56,8 +56,8 @@ pub(super) fn injected(kind: &FaultKind) -> ApiError {
     }
 }
 
-/// Does to an answer what a fault does on the way.
-pub(super) fn distort(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
+/// Applies a fault to a finished response and its error code, and returns how to send it.
+pub(super) fn apply_fault(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
     match kind {
         Some(FaultKind::ResetBefore | FaultKind::ResetAfter | FaultKind::ResetLate(_)) => return Delivery::Reset,
         Some(FaultKind::Truncated) => return Delivery::Truncated,
@@ -66,21 +66,21 @@ pub(super) fn distort(response: &mut Response, code: &mut Option<String>, kind: 
         }
         Some(FaultKind::Empty) => response.body.clear(),
         Some(FaultKind::Html(status)) => {
-            *code = Some(injected(&FaultKind::Html(*status)).code.into_owned());
+            *code = Some(injected_error(&FaultKind::Html(*status)).code.into_owned());
             response.status = *status;
             response.content_type = "text/html";
-            response.body = page(*status);
+            response.body = html_page(*status);
         }
         _ => {}
     }
     Delivery::Whole
 }
 
-fn page(status: u16) -> Vec<u8> {
+fn html_page(status: u16) -> Vec<u8> {
     format!("<html><head><title>{status}</title></head><body>{status}</body></html>").into()
 }
 
-/// The answer to a request, before anything happens to it on the way.
+/// Renders the response to a request, without faults.
 pub(super) fn response(
     format: Format,
     request_id: &str,
@@ -90,10 +90,10 @@ pub(super) fn response(
 ) -> Response {
     let (content_type, body) = match outcome {
         Ok(Success::Fields(operation, fields)) => {
-            (format.content_type(), answer::render(format, operation.name(), request_id, fields).into_bytes())
+            (format.content_type(), payload::render(format, operation.name(), request_id, fields).into_bytes())
         }
         Ok(Success::Text(text)) => ("text/plain", text.clone().into_bytes()),
-        Err(error) if operation == Some(Operation::EcsMetadata) => ("text/html", page(error.status)),
+        Err(error) if operation == Some(Operation::EcsMetadata) => ("text/html", html_page(error.status)),
         Err(error) => return error_response(format, request_id, host, error),
     };
     let status = outcome.as_ref().err().map_or(200, |error| error.status);
@@ -101,12 +101,11 @@ pub(super) fn response(
 }
 
 pub(super) fn error_response(format: Format, request_id: &str, host: &str, error: &ApiError) -> Response {
-    let body = answer::render_error(format, request_id, host, error).into_bytes();
+    let body = payload::render_error(format, request_id, host, error).into_bytes();
     Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body }
 }
 
-/// The parameters of the operation, for the log: without those that every request has where they are not in the headers,
-/// and without secrets.
+/// The parameters for the request log: those of the operation, without the common parameters and without secrets.
 pub(super) fn operation_params(params: &Params, claims: &Claims) -> BTreeMap<String, String> {
     const COMMON: [&str; 11] = [
         "AccessKeyId",
@@ -123,11 +122,11 @@ pub(super) fn operation_params(params: &Params, claims: &Claims) -> BTreeMap<Str
     ];
     let in_params = claims.signature == Some(SignatureVersion::V1) || claims.version.as_deref() == Some(STS_VERSION);
     let common = |name: &str| (in_params && COMMON.contains(&name)) || name == "OIDCToken";
-    let mut logged = BTreeMap::new();
+    let mut params_to_log = BTreeMap::new();
     for (name, value) in params.iter().filter(|(name, _)| !common(name)) {
-        logged.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        params_to_log.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
-    logged
+    params_to_log
 }
 
 pub(super) fn record(
@@ -154,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_are_random_uuids_in_upper_case() {
+    fn request_ids_are_random_upper_case_uuids() {
         let id = request_id();
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes()[14], b'4');
@@ -164,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn the_log_shows_neither_signature_nor_token() {
+    fn log_contains_neither_signature_nor_token() {
         let params = [("AppId", "demo"), ("SecurityToken", "x"), ("Signature", "y"), ("OIDCToken", "z")];
         let params: Params = params.into_iter().collect();
         let v1 = Claims { signature: Some(SignatureVersion::V1), ..Claims::default() };
-        let logged = operation_params(&params, &v1);
-        assert_eq!(logged.into_keys().collect::<Vec<_>>(), ["AppId"]);
+        let params_to_log = operation_params(&params, &v1);
+        assert_eq!(params_to_log.into_keys().collect::<Vec<_>>(), ["AppId"]);
     }
 }

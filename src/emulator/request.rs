@@ -1,15 +1,19 @@
-//! A request as the API sees it: method, path, parameters, headers and body.
+//! A decoded request: method, path, parameters, headers and body.
 
 use percent_encoding::percent_decode;
 
 use super::error::ApiError;
 
-/// Decoded parameters in the order they came. A name may occur more than once; the first one counts.
+/// Decoded parameters in their order on the wire. If a name occurs more than once, the first value counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Decodes a query or a form body: pairs joined by `&`, percent-encoded UTF-8, `+` for a space, `name` for `name=`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParameter.Format` if a name or a value is not UTF-8.
     pub fn decode(encoded: &[u8]) -> Result<Self, ApiError> {
         let mut pairs = Vec::new();
         for pair in encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -22,17 +26,17 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter; an absent one is `None`, an empty one is `Some("")`.
+    /// The value of a parameter: `None` if absent, `Some("")` if empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Every pair.
+    /// Every name and value, repeated names included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// These and then those.
+    /// The parameters of `self` followed by those of `other`.
     pub fn merged(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(&other.0).cloned().collect())
     }
@@ -50,29 +54,29 @@ fn decode(encoded: &[u8]) -> Result<String, ApiError> {
         .map_err(|_| ApiError::new(400, "InvalidParameter.Format", "A parameter is not UTF-8."))
 }
 
-/// One request, decoded.
+/// A decoded request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// As sent: `GET`, `POST`, or something the API does not support.
+    /// The method as sent; the API supports `GET` and `POST`.
     pub method: String,
-    /// Without the query; `/` for every operation.
+    /// The path without the query; `/` for every operation.
     pub path: String,
     /// The parameters of the query.
     pub query: Params,
-    /// The parameters of the body, when it is a form.
+    /// The parameters of a form body; empty for any other body.
     pub form: Params,
-    /// Names in lower case, values trimmed.
+    /// The headers, with lower-case names and trimmed values.
     pub headers: Vec<(String, String)>,
-    /// The exact bytes.
+    /// The body as received.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Decodes a request. `target` is the request target: `/?query`, or the absolute form a proxy is sent.
+    /// Decodes a request. `target` is the request target: `/?query`, or the absolute form that a proxy receives.
     ///
     /// # Errors
     ///
-    /// `InvalidParameter.Format` when a parameter is not UTF-8.
+    /// `InvalidParameter.Format` if a parameter is not UTF-8.
     pub fn new(
         method: &str,
         target: &str,
@@ -97,18 +101,18 @@ impl Request {
         Ok(request)
     }
 
-    /// The value of a header, its name in lower case; the first one when there are several.
+    /// The first value of a header; `name` must be lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// The parameters of query and form together.
+    /// The parameters of the query followed by those of the form.
     pub fn params(&self) -> Params {
         self.query.merged(&self.form)
     }
 }
 
-/// Path and query of a request target; the scheme and authority of the absolute form are dropped.
+/// Splits a request target into path and query. Scheme and authority of the absolute form are dropped.
 fn split_target(target: &str) -> (&str, &str) {
     let lower = target.get(..8).unwrap_or(target).to_ascii_lowercase();
     let scheme = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme));
@@ -128,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_decoded_as_browsers_and_sdks_encode_them() {
+    fn parameters_decode_as_sdks_and_browsers_encode_them() {
         let params = Params::decode(b"a=1+2%203&b=&c&%E7%BE%A4=%2B&&a=second").unwrap();
         assert_eq!(params.get("a"), Some("1 2 3"));
         assert_eq!(params.get("b"), Some(""));
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_may_be_absolute() {
+    fn absolute_targets_are_accepted() {
         assert_eq!(split_target("/?a=b?c"), ("/", "a=b?c"));
         assert_eq!(split_target("HTTP://live.aliyuncs.com?a=b"), ("/", "a=b"));
         assert_eq!(split_target("http://live.aliyuncs.com"), ("/", ""));
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_holds_parameters_only_when_it_is_a_form() {
+    fn only_form_bodies_hold_parameters() {
         let of = |kind: &str| {
             let headers = [("Content-Type".to_owned(), kind.to_owned())];
             Request::new("POST", "/?a=1", headers, b"b=2".to_vec()).unwrap().params()

@@ -1,5 +1,5 @@
-//! The server: sockets, connections, shutdown. It runs on a thread and a runtime of its own, so that a test's paused
-//! clock or busy executor does not reach it.
+//! The server: sockets, connections and shutdown. It runs on its own thread and runtime, so a paused clock or a busy
+//! executor of a test does not affect it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -21,24 +21,24 @@ use super::service::Service;
 use super::state::{Group, State};
 use super::wire::{Connection, RawRequest};
 
-/// How long requests under way at a shutdown may still take.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for in-flight requests.
+const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(10);
 
-/// Starts emulators.
+/// The entry point: [`Emulator::builder`] for tests, [`Emulator::start`] for a complete [`Config`].
 #[derive(Debug)]
 pub struct Emulator;
 
 impl Emulator {
-    /// For tests: an emulator on a free port of 127.0.0.1, step by step.
+    /// Configures an emulator on a free port of 127.0.0.1.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Starts an emulator. When this returns, it accepts connections.
+    /// Starts an emulator. It accepts connections when this returns.
     ///
     /// # Errors
     ///
-    /// When it cannot listen on the address, or open the request log.
+    /// If it cannot listen on an address, open the request log, or start its thread.
     pub fn start(config: Config) -> io::Result<Handle> {
         let log = Arc::new(RequestLog::new(config.records_kept, config.request_log.as_deref())?);
         let listener = bind(&config.listen)?;
@@ -55,7 +55,7 @@ impl Emulator {
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
             let log = server.log.clone();
             if let Err(error) = runtime.block_on(server.run(listener, metadata, admin)) {
-                tracing::error!(%error, "the emulator stopped");
+                tracing::error!(%error, "emulator stopped");
             }
             log.close();
         })?;
@@ -65,7 +65,7 @@ impl Emulator {
 
 fn bind(address: &str) -> io::Result<TcpListener> {
     let explain = |error: io::Error| {
-        let hint = "give another address of this machine, with port 0 for a free port";
+        let hint = "use another address of this machine; port 0 selects a free port";
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}: {hint}"))
     };
     let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(explain)?.collect();
@@ -74,7 +74,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// A running emulator. It stops when this is dropped.
+/// A running emulator, which stops when the handle is dropped.
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
@@ -87,83 +87,83 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Where it listens.
+    /// The address that the API listens on, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it can be steered, if anywhere; see [`super::admin`].
+    /// The admin address, if enabled; see [`super::admin`].
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
 
-    /// The second address, if there is one: for clients that look for the metadata service there.
+    /// The second address, if enabled, for clients that expect the metadata service there.
     pub fn metadata_address(&self) -> Option<SocketAddr> {
         self.metadata_address
     }
 
-    /// `http://ADDR:PORT`.
+    /// The URL of the API: `http://ADDR:PORT`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The newest records of the request log, oldest first. The record of a request is there before its answer.
+    /// The records in memory, oldest first. A record is added before its response is sent.
     pub fn request_log(&self) -> Vec<Record> {
         self.log.recent_records()
     }
 
-    /// Empties the memory of the request log.
+    /// Removes the records from memory; a log file is unchanged.
     pub fn clear_request_log(&self) {
         self.log.clear();
     }
 
-    /// Looks at the state, or changes it behind the clients' back. No request is served meanwhile.
-    pub fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.service.core().state)
+    /// Reads or changes the state directly, without the checks of the API. No request is served meanwhile.
+    pub fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.service.core().state)
     }
 
-    /// A copy of a group, live or deleted.
+    /// A copy of a group, live or deleted, if it exists.
     pub fn group(&self, app: &str, id: &str) -> Option<Group> {
         self.with_state(|state| state.app(app)?.group(id).cloned())
     }
 
-    /// Adds an access key, or replaces the one with its id: a rotation.
+    /// Adds an access key, or replaces the key with the same ID.
     pub fn put_key(&self, key: super::verify::AccessKey) {
         self.service.core().verifier.put_key(key);
     }
 
-    /// Forgets an access key.
+    /// Removes an access key; its requests get `InvalidAccessKeyId.NotFound`.
     pub fn remove_key(&self, id: &str) {
         self.service.core().verifier.remove_key(id);
     }
 
-    /// Changes the calls a second per account and operation; 0 for no limit.
+    /// Sets the calls per second, account and operation; 0 for no limit.
     pub fn set_requests_per_second(&self, limit: usize) {
         self.service.core().limit.set_limit(limit);
     }
 
-    /// Lets calls refused by this limit count in it too, or no longer.
+    /// Sets whether throttled calls count toward this limit.
     pub fn set_count_refused(&self, count: bool) {
         self.service.core().limit.set_count_refused(count);
     }
 
-    /// Puts other faults in force.
+    /// Replaces the fault rules.
     pub fn set_faults(&self, faults: Vec<super::fault::Fault>) {
         self.service.core().faults.set_rules(faults);
     }
 
-    /// Changes what every answer waits.
+    /// Sets the minimum time from the arrival of a request to its response.
     pub fn set_latency(&self, latency: Duration) {
         self.service.core().latency = latency;
     }
 
-    /// The emulator's clock.
+    /// The clock of the emulator, which tests can move.
     pub fn clock(&self) -> &super::clock::Clock {
         self.service.clock()
     }
 
-    /// Stops: no new connection, requests under way are answered (at most 10 s), every line of the request log is
-    /// written. Blocks until then, and hands out the state as it was left.
+    /// Stops accepting connections, completes in-flight requests (for at most 10 s) and writes the request log. Blocks until
+    /// then, and returns the final state.
     pub fn shutdown(mut self) -> State {
         self.stop_and_join();
         self.with_state(|state| state.clone())
@@ -183,8 +183,8 @@ impl Drop for Handle {
     }
 }
 
-/// Accepts connections until the stop.
-async fn accept<F: Future<Output = ()> + Send + 'static>(
+/// Accepts connections until `stop` is cancelled, and serves each in a task.
+async fn accept_connections<F: Future<Output = ()> + Send + 'static>(
     listener: &tokio::net::TcpListener,
     stop: &CancellationToken,
     connections: &TaskTracker,
@@ -199,7 +199,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, _)) => {
                 connections.spawn(serve(stream));
             }
-            // Out of file descriptors, or a connection gone before it was accepted: go on after a breath.
+            // Out of file descriptors, or the client closed the connection before it was accepted. Retry.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -214,7 +214,7 @@ struct Server {
     service: Arc<Service>,
     log: Arc<RequestLog>,
     stop: CancellationToken,
-    /// Connections, and requests that take effect after theirs.
+    /// Connections, and requests that take effect after their connection was reset.
     tasks: TaskTracker,
 }
 
@@ -230,7 +230,7 @@ impl Server {
             let server = self.clone();
             self.tasks.spawn(async move {
                 let serve = |stream| server.clone().serve(stream);
-                accept(&metadata, &server.stop, &server.tasks, serve).await;
+                accept_connections(&metadata, &server.stop, &server.tasks, serve).await;
             });
         }
         if let Some(admin) = admin {
@@ -238,29 +238,29 @@ impl Server {
             let server = self.clone();
             self.tasks.spawn(async move {
                 let serve = |stream| server.clone().serve_admin(stream);
-                accept(&admin, &server.stop, &server.tasks, serve).await;
+                accept_connections(&admin, &server.stop, &server.tasks, serve).await;
             });
         }
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        accept(&listener, &self.stop, &self.tasks, |stream| self.clone().serve(stream)).await;
+        accept_connections(&listener, &self.stop, &self.tasks, |stream| self.clone().serve(stream)).await;
         drop(listener);
         self.tasks.close();
-        let _ = tokio::time::timeout(GRACE, self.tasks.wait()).await;
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE_PERIOD, self.tasks.wait()).await;
         Ok(())
     }
 
-    /// Serves one connection at the admin address.
+    /// Serves one connection at the admin address until either side ends it.
     async fn serve_admin(self, stream: TcpStream) {
         let mut connection = Connection::new(stream);
         loop {
             let request = tokio::select! {
-                request = async { if connection.wait().await { Some(connection.read().await) } else { None } } => request,
+                request = async { if connection.wait_for_request().await { Some(connection.read().await) } else { None } } => request,
                 () = self.stop.cancelled() => return,
             };
             let Some(Ok(request)) = request else { return };
             let keep_alive = request.keep_alive;
-            let response = admin::answer(&self.service, &self.log, request);
-            let bytes = response.bytes(Timestamp::now(), keep_alive);
+            let response = admin::respond(&self.service, &self.log, request);
+            let bytes = response.to_bytes(Timestamp::now(), keep_alive);
             if !connection.write(&bytes).await || !keep_alive {
                 return;
             }
@@ -272,12 +272,12 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let mut connection = Connection::new(stream);
         loop {
-            let more = tokio::select! {
+            let has_request = tokio::select! {
                 biased;
-                more = connection.wait() => more,
+                has_request = connection.wait_for_request() => has_request,
                 () = self.stop.cancelled() => false,
             };
-            if !more {
+            if !has_request {
                 return;
             }
             let request = tokio::select! {
@@ -288,15 +288,15 @@ impl Server {
             let arrived = Instant::now();
             match request {
                 Ok(request) => {
-                    // A body sent in answer to HEAD would be taken for the next answer.
+                    // The client would read a body sent in response to HEAD as the next response.
                     let reusable = request.keep_alive && request.method != "HEAD";
                     let keep_alive = reusable && !self.stop.is_cancelled();
-                    let Some(exchange) = self.take_effect(request, arrived).await else {
+                    let Some(exchange) = self.handle_request(request, arrived).await else {
                         let _ = connection.into_stream().set_zero_linger();
                         return;
                     };
                     let reset = exchange.delivery == Delivery::Reset;
-                    if !self.deliver(&mut connection, exchange, arrived, keep_alive).await {
+                    if !self.send_response(&mut connection, exchange, arrived, keep_alive).await {
                         if reset {
                             let _ = connection.into_stream().set_zero_linger();
                         }
@@ -304,39 +304,39 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    let exchange = self.service.answer_unreadable(error);
-                    self.deliver(&mut connection, exchange, arrived, false).await;
-                    connection.close_gently().await;
+                    let exchange = self.service.reject_malformed(error);
+                    self.send_response(&mut connection, exchange, arrived, false).await;
+                    connection.close_gracefully().await;
                     return;
                 }
             }
         }
     }
 
-    /// The answer to a request that took effect; `None` when the connection is to be reset first.
-    async fn take_effect(&self, request: RawRequest, arrived: Instant) -> Option<Exchange> {
+    /// Applies a request and returns its response; `None` if the connection must be reset before the effect.
+    async fn handle_request(&self, request: RawRequest, arrived: Instant) -> Option<Exchange> {
         let (incoming, plan) = match self.service.receive(request) {
             Ok(received) => received,
-            Err(refusal) => return Some(*refusal),
+            Err(rejection) => return Some(*rejection),
         };
         if !plan.late.is_zero() {
             tokio::time::sleep(plan.late).await;
         }
         let Some(FaultKind::ResetLate(ms)) = plan.kind else {
-            return Some(self.service.answer(incoming, plan));
+            return Some(self.service.handle(incoming, plan));
         };
         let server = self.clone();
         self.tasks.spawn(async move {
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            let mut record = server.service.answer(incoming, plan).record;
+            let mut record = server.service.handle(incoming, plan).record;
             record.duration_ms = elapsed_ms(arrived);
             server.log.add(record).await;
         });
         None
     }
 
-    /// Waits the latency, logs and answers; whether the connection can be used again.
-    async fn deliver(
+    /// Waits for the latency, logs the record and sends the response. Returns whether the connection stays open.
+    async fn send_response(
         &self,
         connection: &mut Connection<TcpStream>,
         exchange: Exchange,
@@ -352,7 +352,7 @@ impl Server {
         let now = self.service.clock().now();
         let date = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
         let keep_alive = keep_alive && delivery == Delivery::Whole;
-        let bytes = response.bytes(date, keep_alive);
+        let bytes = response.to_bytes(date, keep_alive);
         let sent = match delivery {
             Delivery::Whole => bytes.as_slice(),
             Delivery::Truncated => &bytes[..bytes.len() - response.body.len().div_ceil(2)],

@@ -1,4 +1,4 @@
-//! From a request to its answer: authenticate, limit, carry out, render. No socket in here.
+//! The path of a request without its socket: authenticate, limit, execute, render.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::Format;
 use super::clock::Clock;
 use super::config::{Config, Denial};
 use super::error::ApiError;
-use super::fault::{FaultKind, Faults, Plan};
+use super::fault::{FaultInjector, FaultKind, FaultPlan};
 use super::key::{AccessKey, DEFAULT_ACCOUNT};
 use super::limit::RateLimit;
-use super::metadata::{self, Asked, Metadata};
+use super::metadata::{self, MetadataReply, MetadataService};
 use super::operation::{LIVE_VERSION, Operation};
+use super::payload::Format;
 use super::reply::{
-    self, Delivery, Exchange, Success, distort, error_response, injected, operation_params, record, request_id,
+    self, Delivery, Exchange, Success, apply_fault, error_response, injected_error, operation_params, record,
+    request_id,
 };
 use super::request::{Params, Request};
 use super::state::{App, DataCenter, Deletion, Group, State};
@@ -24,24 +25,24 @@ use super::sts::Sts;
 use super::verify::{Claims, Verifier};
 use super::wire::{RawRequest, WireError};
 
-/// Everything that changes while the emulator runs, behind one lock: requests take effect one after the other.
+/// Everything that changes while the emulator runs, behind one lock: requests take effect one at a time.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) verifier: Verifier,
     pub(super) limit: RateLimit,
     pub(super) state: State,
-    pub(super) faults: Faults,
+    pub(super) faults: FaultInjector,
     pub(super) latency: Duration,
     pub(super) sts: Sts,
-    metadata: Metadata,
+    metadata: MetadataService,
 }
 
 impl Core {
-    /// A temporary key that the verifier knows, the same one until half of its time is over.
-    pub(super) fn session(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
+    /// A temporary key of a named session, registered with the verifier. It is reused for half of its lifetime.
+    pub(super) fn session_key(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
         let verifier = &self.verifier;
-        let usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
-        let key = self.sts.session(name, account, metadata::LIFETIME, now, usable);
+        let is_usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
+        let key = self.sts.session_key(name, account, metadata::ROLE_KEY_LIFETIME, now, is_usable);
         if self.verifier.key(&key.id).is_none() {
             self.verifier.put_key(key.clone());
         }
@@ -49,17 +50,17 @@ impl Core {
     }
 
     fn metadata(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
-        Ok(match self.metadata.ask(request, now)? {
-            Asked::Text(text) => text,
-            Asked::Key(role) => {
-                let key = self.session(&format!("role/{}", role.name), &role.account, now);
-                format!("{:#}", metadata::key_json(&key, now))
+        Ok(match self.metadata.handle(request, now)? {
+            MetadataReply::Text(text) => text,
+            MetadataReply::Key(role) => {
+                let key = self.session_key(&format!("role/{}", role.name), &role.account, now);
+                format!("{:#}", metadata::credentials_json(&key, now))
             }
         })
     }
 }
 
-/// The emulated API.
+/// The emulated services: the Live API, STS and the ECS metadata service.
 #[derive(Debug)]
 pub(super) struct Service {
     core: Mutex<Core>,
@@ -67,9 +68,9 @@ pub(super) struct Service {
     clock: Clock,
 }
 
-/// A request, decoded, and what it says of itself.
+/// A decoded request with its unverified claims.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct IncomingRequest {
     request: Request,
     params: Params,
     claims: Claims,
@@ -77,21 +78,21 @@ pub(super) struct Incoming {
     host: String,
 }
 
-/// What time it is.
+/// The time of one request by three clocks.
 #[derive(Debug, Clone, Copy)]
-struct Times {
-    /// By the emulator's clock.
+struct ClockReadings {
+    /// The emulator's clock.
     now: Timestamp,
-    /// By the gateway's, which a fault can set wrong.
+    /// The gateway's clock, which a fault can skew.
     gateway: Timestamp,
-    /// By the clients', who do not notice when a test moves the emulator's clock: what they date by theirs is good, too.
-    machine: Timestamp,
+    /// The clients' clock, which does not follow when a test moves the emulator's clock. Requests dated by it are valid too.
+    unadjusted: Timestamp,
 }
 
-impl Incoming {
+impl IncomingRequest {
     fn operation(&self) -> Option<Operation> {
         let named = self.claims.action.as_deref().and_then(Operation::from_name);
-        named.filter(|operation| (*operation == Operation::EcsMetadata) == Metadata::owns(&self.request.path))
+        named.filter(|operation| (*operation == Operation::EcsMetadata) == MetadataService::serves(&self.request.path))
     }
 }
 
@@ -101,9 +102,9 @@ impl Service {
         let mut state = config.state.clone().unwrap_or_default();
         state.set_groups_per_app(config.groups_per_app);
         for app in config.apps.iter().filter(|app| config.state.as_ref().is_none_or(|old| old.app(&app.id).is_none())) {
-            let mut made = App::new(&app.id, app.data_center, now);
-            made.account.clone_from(&app.account);
-            state.put_app(made);
+            let mut new_app = App::new(&app.id, app.data_center, now);
+            new_app.account.clone_from(&app.account);
+            state.put_app(new_app);
         }
         for spec in &config.groups {
             if state.app(&spec.app).is_none() {
@@ -121,10 +122,10 @@ impl Service {
             verifier: Verifier::new(config.access_keys.iter().cloned()),
             limit,
             state,
-            faults: Faults::new(config.faults.clone(), config.seed),
+            faults: FaultInjector::new(config.faults.clone(), config.seed),
             latency: config.latency,
             sts: Sts::new(config.roles.clone(), config.longest_session),
-            metadata: Metadata::new(config.imds, config.ecs_role.clone()),
+            metadata: MetadataService::new(config.imds, config.ecs_role.clone()),
         };
         Self { core: Mutex::new(core), denials: config.denials.clone(), clock: config.clock.clone() }
     }
@@ -137,36 +138,36 @@ impl Service {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decodes a request, and draws what is in store for it.
+    /// Decodes a request and selects its faults.
     ///
     /// # Errors
     ///
-    /// The answer to a request that cannot be decoded.
-    pub(super) fn receive(&self, raw: RawRequest) -> Result<(Incoming, Plan), Box<Exchange>> {
+    /// The error response to a request that cannot be decoded.
+    pub(super) fn receive(&self, raw: RawRequest) -> Result<(IncomingRequest, FaultPlan), Box<Exchange>> {
         let RawRequest { method, target, headers, body, .. } = raw;
         let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = host.map(|(_, value)| value.clone()).unwrap_or_default();
         let request = match Request::new(&method, &target, headers, body) {
             Ok(request) => request,
-            Err(error) => return Err(Box::new(self.refuse_unread(&error, &host))),
+            Err(error) => return Err(Box::new(self.reject(&error, &host))),
         };
-        let mut claims = Claims::of(&request);
+        let mut claims = Claims::from_request(&request);
         let mut params = request.params();
-        if Metadata::owns(&request.path) {
+        if MetadataService::serves(&request.path) {
             claims = Claims { action: Some(Operation::EcsMetadata.name().to_owned()), ..Claims::default() };
             params = [("Method", &request.method), ("Path", &request.path)].into_iter().collect();
         }
-        let incoming = Incoming { format: claims.format(&request), params, request, claims, host };
+        let incoming = IncomingRequest { format: claims.format(&request), params, request, claims, host };
         let plan = self.core().faults.draw(incoming.operation());
         Ok((incoming, plan))
     }
 
-    /// Answers what could not be read as a request.
-    pub(super) fn answer_unreadable(&self, error: WireError) -> Exchange {
-        self.refuse_unread(&ApiError::new(error.status, error.code, error.message), "")
+    /// The error response to bytes that are not a valid HTTP request.
+    pub(super) fn reject_malformed(&self, error: WireError) -> Exchange {
+        self.reject(&ApiError::new(error.status, error.code, error.message), "")
     }
 
-    fn refuse_unread(&self, error: &ApiError, host: &str) -> Exchange {
+    fn reject(&self, error: &ApiError, host: &str) -> Exchange {
         let request_id = request_id();
         let response = error_response(Format::Json, &request_id, host, error);
         let code = Some(error.code.to_string());
@@ -174,37 +175,43 @@ impl Service {
         Exchange { response, record, delivery: Delivery::Whole, wait: self.core().latency, date_error: 0 }
     }
 
-    /// Lets a request take effect, and answers it.
-    pub(super) fn answer(&self, incoming: Incoming, plan: Plan) -> Exchange {
+    /// Executes a request and renders its response.
+    pub(super) fn handle(&self, incoming: IncomingRequest, plan: FaultPlan) -> Exchange {
         let date_error = match plan.kind {
             Some(FaultKind::Clock(seconds)) => seconds,
             _ => 0,
         };
-        // The time is taken under the lock: what the rate limit sees never goes backwards.
+        // The clock is read under the lock, so the times that the rate limit sees never go backwards.
         let mut core = self.core();
         let now = self.clock.now();
         let gateway = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
-        let machine = if date_error == 0 { self.clock.machine() } else { gateway };
-        let outcome = self.carry_out(&mut core, &incoming, &plan, Times { now, gateway, machine });
+        let unadjusted = if date_error == 0 { self.clock.unadjusted() } else { gateway };
+        let outcome = self.execute(&mut core, &incoming, &plan, ClockReadings { now, gateway, unadjusted });
         let wait = core.latency + plan.slow;
         drop(core);
         let request_id = request_id();
         let operation = incoming.operation();
-        let Incoming { params, claims, format, host, .. } = incoming;
+        let IncomingRequest { params, claims, format, host, .. } = incoming;
         let mut response = reply::response(format, &request_id, &host, operation, &outcome);
         let mut code = outcome.err().map(|error| error.code.into_owned());
-        let delivery = distort(&mut response, &mut code, plan.kind.as_ref());
+        let delivery = apply_fault(&mut response, &mut code, plan.kind.as_ref());
         let status = if delivery == Delivery::Reset { 0 } else { response.status };
-        let logged = operation_params(&params, &claims);
-        let record = record(now, claims, logged, status, code, request_id);
+        let params_to_log = operation_params(&params, &claims);
+        let record = record(now, claims, params_to_log, status, code, request_id);
         Exchange { response, record, delivery, wait, date_error }
     }
 
-    fn carry_out(&self, core: &mut Core, incoming: &Incoming, plan: &Plan, times: Times) -> Result<Success, ApiError> {
-        let now = times.now;
+    fn execute(
+        &self,
+        core: &mut Core,
+        incoming: &IncomingRequest,
+        plan: &FaultPlan,
+        readings: ClockReadings,
+    ) -> Result<Success, ApiError> {
+        let now = readings.now;
         let (operation, caller) = match incoming.operation() {
             Some(Operation::EcsMetadata) => (Operation::EcsMetadata, None),
-            operation => authenticate(core, incoming, operation, times)?,
+            operation => authenticate(core, incoming, operation, readings)?,
         };
         let account =
             caller.as_deref().and_then(|id| core.verifier.key(id)).map_or(DEFAULT_ACCOUNT, AccessKey::account);
@@ -214,28 +221,28 @@ impl Service {
         }
         match &plan.kind {
             Some(FaultKind::Throttle(_)) => return Err(ApiError::throttling_user()),
-            Some(kind) if kind.prevents() => return Err(injected(kind)),
+            Some(kind) if kind.prevents_effect() => return Err(injected_error(kind)),
             _ => {}
         }
         let success = match operation {
             Operation::EcsMetadata => Success::Text(core.metadata(&incoming.request, now)?),
             Operation::AssumeRole | Operation::AssumeRoleWithOidc => {
-                let (key, answer) = core.sts.assume(operation, &incoming.params, now, times.machine)?;
+                let (key, payload) = core.sts.assume(operation, &incoming.params, now, readings.unadjusted)?;
                 core.verifier.put_key(key);
-                Success::Fields(operation, answer)
+                Success::Fields(operation, payload)
             }
             _ => {
-                self.permit(caller.as_deref().unwrap_or_default(), &incoming.params)?;
+                self.check_denials(caller.as_deref().unwrap_or_default(), &incoming.params)?;
                 Success::Fields(operation, core.state.handle_for(&account, operation, &incoming.params, now)?)
             }
         };
         match &plan.kind {
-            Some(kind @ FaultKind::ErrorAfter(..)) => Err(injected(kind)),
+            Some(kind @ FaultKind::ErrorAfter(..)) => Err(injected_error(kind)),
             _ => Ok(success),
         }
     }
 
-    fn permit(&self, caller: &str, params: &Params) -> Result<(), ApiError> {
+    fn check_denials(&self, caller: &str, params: &Params) -> Result<(), ApiError> {
         let app = params.get("AppId");
         let denies =
             |denial: &&Denial| denial.access_key_id == caller && (denial.app.is_none() || denial.app.as_deref() == app);
@@ -246,24 +253,25 @@ impl Service {
     }
 }
 
-/// Which operation of which API is called, and with whose key: `None` for the one that is not signed.
+/// Verifies the signature, the path and the API version. Returns the operation and the access key ID; `None` for an
+/// operation without a signature.
 fn authenticate(
     core: &mut Core,
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     operation: Option<Operation>,
-    times: Times,
+    readings: ClockReadings,
 ) -> Result<(Operation, Option<String>), ApiError> {
-    let Incoming { request, claims, .. } = incoming;
+    let IncomingRequest { request, claims, .. } = incoming;
     if !matches!(request.method.as_str(), "GET" | "POST") {
         let message = format!("This http method {} is not supported.", request.method);
         return Err(ApiError::new(400, "UnsupportedHTTPMethod", message));
     }
     let caller = match operation {
         Some(Operation::AssumeRoleWithOidc) => None,
-        _ => Some(match core.verifier.verify(request, times.gateway) {
-            // Whether a key has expired is decided by now: that check comes before the one of the request's time.
-            Err(error) if error.code == "InvalidTimeStamp.Expired" && times.machine != times.gateway => {
-                core.verifier.verify(request, times.machine)?
+        _ => Some(match core.verifier.verify(request, readings.gateway) {
+            // The error proves that the key has not expired: the verifier checks that before the time of the request.
+            Err(error) if error.code == "InvalidTimeStamp.Expired" && readings.unadjusted != readings.gateway => {
+                core.verifier.verify(request, readings.unadjusted)?
             }
             verified => verified?,
         }),

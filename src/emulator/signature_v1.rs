@@ -1,4 +1,4 @@
-//! Signature V1 (HMAC-SHA1) of Alibaba Cloud's RPC gateway, as older SDKs send it; written after the public document "RPC
+//! Signature V1 (HMAC-SHA1) of Alibaba Cloud's RPC gateway, which older SDKs use. The source is the public document "RPC
 //! signature".
 
 use base64::Engine as _;
@@ -8,12 +8,12 @@ use sha1::Sha1;
 
 use crate::live::encode::{canonical_query, percent_encode};
 
-/// What signing with V1 makes of a request.
+/// A V1 signature with the text that it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct V1Signature {
     /// `METHOD&%2F&` and the encoded canonical query.
     pub string_to_sign: String,
-    /// Base64.
+    /// The HMAC in Base64, the value of the parameter `Signature`.
     pub signature: String,
 }
 
@@ -25,7 +25,7 @@ pub fn sign_v1<'a>(method: &str, params: impl IntoIterator<Item = (&'a str, &'a 
 }
 
 fn hmac_sha1(key: &[u8], data: &[u8]) -> Vec<u8> {
-    // HMAC takes a key of any length: the error of `new_from_slice` cannot occur for it.
+    // HMAC accepts keys of any length, so `new_from_slice` cannot fail.
     let Ok(mut mac) = <Hmac<Sha1> as KeyInit>::new_from_slice(key) else { return Vec::new() };
     mac.update(data);
     mac.finalize().into_bytes().to_vec()
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v1_of_the_public_document() {
+    fn v1_matches_the_public_document() {
         let params = [
             ("AccessKeyId", "testid"),
             ("Action", "DescribeRegions"),

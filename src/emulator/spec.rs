@@ -1,4 +1,4 @@
-//! How apps, groups, tokens and denials are written on the command line.
+//! The command-line syntax of apps, groups, tokens and denials.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use super::state::DataCenter;
 /// An app that exists from the start: `[ACCOUNT/]APPID[@DATACENTER]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppSpec {
-    /// The account it belongs to; every account's when `None`.
+    /// The owning account; `None`: every account can see the app.
     pub account: Option<String>,
     /// `AppId`.
     pub id: String,
-    /// `cn-shanghai` when the text names none.
+    /// The data center; the text defaults to `cn-shanghai`.
     pub data_center: DataCenter,
 }
 
@@ -29,7 +29,7 @@ impl FromStr for AppSpec {
             None => (None, path),
         };
         if id.is_empty() || id.contains('/') || !account.is_none_or(is_account) {
-            return Err("expected [ACCOUNT/]APPID[@DATACENTER], the account in digits".to_owned());
+            return Err("expected [ACCOUNT/]APPID[@DATACENTER], where ACCOUNT is a number".to_owned());
         }
         Ok(Self { account: account.map(str::to_owned), id: id.to_owned(), data_center: center.parse()? })
     }
@@ -38,11 +38,11 @@ impl FromStr for AppSpec {
 /// A group that exists from the start: `APPID/GROUPID[:deleted]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSpec {
-    /// `AppId`. If no [`AppSpec`] names the app, it is made in `cn-shanghai`.
+    /// `AppId`. If no [`AppSpec`] names the app, it is created in `cn-shanghai`.
     pub app: String,
     /// `GroupId`.
     pub id: String,
-    /// Whether it was deleted the moment the emulator starts.
+    /// Whether the group is deleted, as of the start of the emulator.
     pub deleted: bool,
 }
 
@@ -55,9 +55,9 @@ impl FromStr for GroupSpec {
             None => (text, false),
         };
         let (app, id) = path.split_once('/').unwrap_or_default();
-        let id_ok = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if app.is_empty() || !id_ok {
-            return Err("expected APPID/GROUPID[:deleted], the group id 1 to 64 letters and digits".to_owned());
+        let is_valid_id = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if app.is_empty() || !is_valid_id {
+            return Err("expected APPID/GROUPID[:deleted], where GROUPID is 1 to 64 letters and digits".to_owned());
         }
         Ok(Self { app: app.to_owned(), id: id.to_owned(), deleted })
     }
@@ -66,11 +66,11 @@ impl FromStr for GroupSpec {
 /// The token of a temporary key: `ID:TOKEN[@EXPIRY]`.
 #[derive(Debug, Clone)]
 pub struct TokenSpec {
-    /// The access key it belongs to.
+    /// The ID of the access key that the token makes temporary.
     pub id: String,
-    /// The token.
+    /// The value that requests must carry.
     pub token: SecretString,
-    /// From when on it is refused, RFC 3339.
+    /// When the token expires; RFC 3339 in the text. `None`: never.
     pub expires: Option<Timestamp>,
 }
 
@@ -88,12 +88,12 @@ impl FromStr for TokenSpec {
     }
 }
 
-/// What a key may not do: `ID[/APPID]`.
+/// A permission that a key lacks: `ID[/APPID]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// The access key.
+    /// The ID of the access key.
     pub access_key_id: String,
-    /// The app; every app and every operation when `None`.
+    /// The app; `None`: every call of the key is denied.
     pub app: Option<String>,
 }
 
@@ -119,7 +119,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     #[test]
-    fn specs_are_read_as_documented() {
+    fn documented_specs_parse() {
         let app: AppSpec = "demo@ap-southeast-1".parse().unwrap();
         assert_eq!((app.id.as_str(), app.data_center), ("demo", DataCenter::Singapore));
         assert_eq!("demo".parse::<AppSpec>().unwrap().data_center, DataCenter::Shanghai);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_specs_are_refused() {
+    fn malformed_specs_are_rejected() {
         assert!("demo@eu-central-1".parse::<AppSpec>().is_err());
         assert!("@cn-shanghai".parse::<AppSpec>().is_err());
         assert!("stage/demo".parse::<AppSpec>().is_err());

@@ -1,4 +1,4 @@
-//! Who calls: the signatures V3 and V1, the time of a request, and its nonce.
+//! Authentication: signatures V3 and V1, the time of a request, and its nonce.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,17 +6,17 @@ use std::collections::hash_map::Entry;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use super::answer::Format;
 use super::error::ApiError;
 pub use super::key::AccessKey;
+use super::payload::Format;
 use super::request::{Params, Request};
 use super::signature_v1::sign_v1;
 use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v3};
 
-/// How far the time of a request may be from the server's, either way.
+/// The maximum difference between the time of a request and the server's time: 15 minutes in the documents.
 pub const TIME_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// The two signature versions.
+/// The versions of the API's request signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum SignatureVersion {
     /// `ACS3-HMAC-SHA256`, in the headers.
@@ -25,22 +25,22 @@ pub enum SignatureVersion {
     V1,
 }
 
-/// What a request says of itself, believed or not: for the log, and for the format of the answer.
+/// The unverified claims of a request, for the request log and for the format of the response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// How it is signed, if it is.
+    /// The signature version; `None`: the request is not signed.
     pub signature: Option<SignatureVersion>,
-    /// Whose key.
+    /// The `AccessKeyId`.
     pub access_key_id: Option<String>,
-    /// Which operation.
+    /// The operation's name, known or not.
     pub action: Option<String>,
-    /// Of which version of the API.
+    /// The version of the API.
     pub version: Option<String>,
 }
 
 impl Claims {
-    /// Reads the claims of a request.
-    pub fn of(request: &Request) -> Self {
+    /// Reads the claims from the headers of V3, or from the parameters of V1 and of unsigned requests.
+    pub fn from_request(request: &Request) -> Self {
         let authorization = request.header("authorization").unwrap_or_default();
         let header = |name: &str| request.header(name).filter(|value| !value.is_empty()).map(str::to_owned);
         if authorization.starts_with(V3_ALGORITHM) {
@@ -62,7 +62,7 @@ impl Claims {
         }
     }
 
-    /// The format of the answer: V1 asks with `Format` and gets XML by default, V3 with `accept` and gets JSON.
+    /// The format of the response: V1 selects it with `Format` and defaults to XML, V3 with `accept` and defaults to JSON.
     pub fn format(&self, request: &Request) -> Format {
         let xml = match self.signature {
             Some(SignatureVersion::V1) => {
@@ -77,48 +77,48 @@ impl Claims {
     }
 }
 
-/// Decides whether a request is what its caller signed. It knows nothing of operations.
+/// Authenticates requests by their signature, whatever the operation.
 #[derive(Debug, Default)]
 pub struct Verifier {
     keys: HashMap<String, AccessKey>,
     nonces: Nonces,
 }
 
-/// A request found genuine, but for its nonce.
-struct Genuine<'r> {
+/// A request with a valid signature, whose nonce is not checked yet.
+struct VerifiedRequest<'r> {
     access_key_id: &'r str,
     nonce: &'r str,
     date: Timestamp,
 }
 
 impl Verifier {
-    /// A verifier that knows these keys.
+    /// A verifier with an initial set of keys.
     pub fn new(keys: impl IntoIterator<Item = AccessKey>) -> Self {
         let keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
         Self { keys, nonces: Nonces::default() }
     }
 
-    /// Adds a key, or replaces the one with its id.
+    /// Adds a key, or replaces the key with the same ID.
     pub fn put_key(&mut self, key: AccessKey) {
         self.keys.insert(key.id.clone(), key);
     }
 
-    /// Forgets a key.
+    /// Removes a key and returns it; `None` if it is unknown.
     pub fn remove_key(&mut self, id: &str) -> Option<AccessKey> {
         self.keys.remove(id)
     }
 
-    /// The keys it knows, in no order.
+    /// The known keys, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = &AccessKey> {
         self.keys.values()
     }
 
-    /// The key of that id.
+    /// The key with this ID, active or not.
     pub fn key(&self, id: &str) -> Option<&AccessKey> {
         self.keys.get(id)
     }
 
-    /// Authenticates a request at the time `now` and remembers its nonce.
+    /// Authenticates a request at the time `now`, uses up its nonce and returns its access key ID.
     ///
     /// # Errors
     ///
@@ -128,13 +128,13 @@ impl Verifier {
     pub fn verify(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         let authorization = request.header("authorization").unwrap_or_default();
         let params = request.params();
-        let genuine = if authorization.starts_with(V3_ALGORITHM) {
+        let verified = if authorization.starts_with(V3_ALGORITHM) {
             self.verify_v3(request, authorization, now)?
         } else {
             self.verify_v1(request, &params, now)?
         };
-        let caller = genuine.access_key_id.to_owned();
-        if !self.nonces.insert(&caller, genuine.nonce, genuine.date, now) {
+        let caller = verified.access_key_id.to_owned();
+        if !self.nonces.insert(&caller, verified.nonce, verified.date, now) {
             return Err(ApiError::new(400, "SignatureNonceUsed", "Specified signature nonce was used already."));
         }
         Ok(caller)
@@ -145,26 +145,26 @@ impl Verifier {
         request: &'r Request,
         authorization: &'r str,
         now: Timestamp,
-    ) -> Result<Genuine<'r>, ApiError> {
+    ) -> Result<VerifiedRequest<'r>, ApiError> {
         let header = |name: &str, parameter: &str| {
             request.header(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(parameter))
         };
         header("x-acs-action", "Action")?;
         header("x-acs-version", "Version")?;
         let nonce = header("x-acs-signature-nonce", "SignatureNonce")?;
-        let date = timestamp(header("x-acs-date", "Timestamp")?)?;
+        let date = parse_timestamp(header("x-acs-date", "Timestamp")?)?;
         let content_hash = header("x-acs-content-sha256", "ContentSha256")?;
-        let parsed = Authorization::parse(authorization).ok_or_else(incomplete_authorization)?;
+        let parsed = Authorization::parse(authorization).ok_or_else(malformed_authorization)?;
         let key = self.active_key(parsed.access_key_id)?;
         key.check_token(request.header("x-acs-security-token"), now)?;
-        fresh(date, now)?;
-        parsed.covers(request)?;
+        check_time(date, now)?;
+        parsed.check_signed_headers(request)?;
         if content_hash != sha256_hex(&request.body) {
-            let why = "x-acs-content-sha256 is not the lower-case hex SHA-256 of the body";
-            return Err(does_not_match(why));
+            let detail = "x-acs-content-sha256 is not the lower-case hex SHA-256 of the body";
+            return Err(signature_mismatch(detail));
         }
         let headers: Vec<(String, String)> =
-            parsed.signed_headers.iter().map(|name| ((*name).to_owned(), joined(request, name))).collect();
+            parsed.signed_headers.iter().map(|name| ((*name).to_owned(), joined_header(request, name))).collect();
         let query = crate::live::encode::canonical_query(request.query.iter());
         let expected = sign_v3(
             V3Request {
@@ -177,15 +177,20 @@ impl Verifier {
             key.secret.expose_secret(),
         );
         if expected.signature != parsed.signature {
-            return Err(does_not_match(&format!(
+            return Err(signature_mismatch(&format!(
                 "server string to sign is:{} server CanonicalRequest is:{}",
                 expected.string_to_sign, expected.canonical_request
             )));
         }
-        Ok(Genuine { access_key_id: parsed.access_key_id, nonce, date })
+        Ok(VerifiedRequest { access_key_id: parsed.access_key_id, nonce, date })
     }
 
-    fn verify_v1<'p>(&self, request: &Request, params: &'p Params, now: Timestamp) -> Result<Genuine<'p>, ApiError> {
+    fn verify_v1<'p>(
+        &self,
+        request: &Request,
+        params: &'p Params,
+        now: Timestamp,
+    ) -> Result<VerifiedRequest<'p>, ApiError> {
         let param =
             |name: &str| params.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(name));
         let access_key_id = param("AccessKeyId")?;
@@ -199,16 +204,16 @@ impl Verifier {
             }
         }
         let nonce = param("SignatureNonce")?;
-        let date = timestamp(param("Timestamp")?)?;
+        let date = parse_timestamp(param("Timestamp")?)?;
         let key = self.active_key(access_key_id)?;
         key.check_token(params.get("SecurityToken"), now)?;
-        fresh(date, now)?;
+        check_time(date, now)?;
         let signed = params.iter().filter(|(name, _)| *name != "Signature");
         let expected = sign_v1(&request.method, signed, key.secret.expose_secret());
         if expected.signature != signature {
-            return Err(does_not_match(&format!("server string to sign is:{}", expected.string_to_sign)));
+            return Err(signature_mismatch(&format!("server string to sign is:{}", expected.string_to_sign)));
         }
-        Ok(Genuine { access_key_id, nonce, date })
+        Ok(VerifiedRequest { access_key_id, nonce, date })
     }
 
     fn active_key(&self, id: &str) -> Result<&AccessKey, ApiError> {
@@ -227,7 +232,7 @@ impl Verifier {
     }
 }
 
-/// The parts of a V3 `Authorization` header.
+/// A parsed V3 `Authorization` header.
 struct Authorization<'a> {
     access_key_id: &'a str,
     signed_headers: Vec<&'a str>,
@@ -249,9 +254,9 @@ impl<'a> Authorization<'a> {
         Some(Self { access_key_id, signed_headers: signed_headers?, signature: signature? })
     }
 
-    /// Whether everything that decides what a request means is signed, and the names are sorted, each once.
-    fn covers(&self, request: &Request) -> Result<(), ApiError> {
-        let mut needed = vec![
+    /// Checks that every header that affects the meaning of the request is signed, and that the names are sorted and unique.
+    fn check_signed_headers(&self, request: &Request) -> Result<(), ApiError> {
+        let mut required = vec![
             "host",
             "x-acs-action",
             "x-acs-content-sha256",
@@ -260,42 +265,44 @@ impl<'a> Authorization<'a> {
             "x-acs-version",
         ];
         if request.header("x-acs-security-token").is_some() {
-            needed.push("x-acs-security-token");
+            required.push("x-acs-security-token");
         }
         if !request.body.is_empty() && request.header("content-type").is_some() {
-            needed.push("content-type");
+            required.push("content-type");
         }
-        if let Some(name) = needed.into_iter().find(|name| !self.signed_headers.contains(name)) {
-            return Err(incomplete(&format!("The header {name} is not signed.")));
+        if let Some(name) = required.into_iter().find(|name| !self.signed_headers.contains(name)) {
+            return Err(incomplete_signature(&format!("The header {name} is not signed.")));
         }
         if !self.signed_headers.is_sorted_by(|a, b| a < b) {
-            return Err(incomplete("SignedHeaders is not sorted, or has a name twice."));
+            return Err(incomplete_signature("SignedHeaders is not sorted, or has a name twice."));
         }
         Ok(())
     }
 }
 
-/// The value of a header; of several of that name, all joined by commas.
-fn joined(request: &Request, name: &str) -> String {
+/// The values of all headers with this name, joined by commas.
+fn joined_header(request: &Request, name: &str) -> String {
     let values: Vec<&str> = request.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
     values.join(",")
 }
 
-fn incomplete(message: &str) -> ApiError {
+fn incomplete_signature(message: &str) -> ApiError {
     ApiError::new(400, "IncompleteSignature", message)
 }
 
-fn incomplete_authorization() -> ApiError {
-    incomplete(&format!("Authorization must be {V3_ALGORITHM} Credential=<id>,SignedHeaders=<a;b>,Signature=<hex>."))
+fn malformed_authorization() -> ApiError {
+    incomplete_signature(&format!(
+        "Authorization must be {V3_ALGORITHM} Credential=<id>,SignedHeaders=<a;b>,Signature=<hex>."
+    ))
 }
 
-fn does_not_match(why: &str) -> ApiError {
-    let message = format!("Specified signature does not match our calculation. {why}");
+fn signature_mismatch(detail: &str) -> ApiError {
+    let message = format!("Specified signature does not match our calculation. {detail}");
     ApiError::new(400, "SignatureDoesNotMatch", message)
 }
 
-/// `yyyy-MM-ddTHH:mm:ssZ` and nothing else.
-fn timestamp(text: &str) -> Result<Timestamp, ApiError> {
+/// Parses `yyyy-MM-ddTHH:mm:ssZ`, the only valid format.
+fn parse_timestamp(text: &str) -> Result<Timestamp, ApiError> {
     let parsed = if text.len() == 20 && text.as_bytes()[10] == b'T' { text.parse().ok() } else { None };
     parsed.filter(|time: &Timestamp| time.to_string() == text).ok_or_else(|| {
         ApiError::new(
@@ -306,7 +313,7 @@ fn timestamp(text: &str) -> Result<Timestamp, ApiError> {
     })
 }
 
-fn fresh(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
+fn check_time(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
     if now.duration_since(date).abs() > TIME_WINDOW {
         return Err(ApiError::new(
             400,
@@ -317,24 +324,23 @@ fn fresh(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The nonces seen, each until the time of its request is out of the window: from then on the request is refused for its
-/// time.
+/// The used nonces. Each is kept until its request is outside [`TIME_WINDOW`], when the request is rejected for its time.
 #[derive(Debug, Default)]
 struct Nonces {
     seen: HashMap<(String, String), Timestamp>,
-    clean_at: usize,
+    cleanup_size: usize,
 }
 
 impl Nonces {
-    /// Whether the nonce is new.
+    /// Records a nonce and returns whether it is new.
     fn insert(&mut self, access_key_id: &str, nonce: &str, date: Timestamp, now: Timestamp) -> bool {
-        let live = |date: Timestamp| now.duration_since(date) <= TIME_WINDOW;
-        if self.seen.len() >= self.clean_at {
-            self.seen.retain(|_, date| live(*date));
-            self.clean_at = (self.seen.len() * 2).max(1024);
+        let is_in_window = |date: Timestamp| now.duration_since(date) <= TIME_WINDOW;
+        if self.seen.len() >= self.cleanup_size {
+            self.seen.retain(|_, date| is_in_window(*date));
+            self.cleanup_size = (self.seen.len() * 2).max(1024);
         }
         match self.seen.entry((access_key_id.to_owned(), nonce.to_owned())) {
-            Entry::Occupied(mut seen) if !live(*seen.get()) => {
+            Entry::Occupied(mut seen) if !is_in_window(*seen.get()) => {
                 seen.insert(date);
                 true
             }

@@ -1,7 +1,7 @@
-//! HTTP/1.1 as far as the API needs it, over any byte stream.
+//! The subset of HTTP/1.1 that the API needs, over any byte stream.
 //!
-//! Why not a server library: the official SDKs put every parameter into the request target, up to 98 KB for 32 KB of
-//! Chinese `GroupInfo`, and hyper answers 414 above 65,534 bytes.
+//! Hyper rejects request targets above 65,534 bytes with 414. The official SDKs put every parameter into the target: up to
+//! 98 KB for a `GroupInfo` of 32 KB of Chinese text.
 
 use std::time::Duration;
 
@@ -11,47 +11,47 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The longest request target: 128 KB. A longer one gets 414.
+/// The maximum length of a request target: 128 KiB. A longer target gets 414.
 pub const MAX_TARGET: usize = 128 * 1024;
-/// The longest head: request line and headers. A longer one gets 431.
+/// The maximum length of the request line and the headers: 160 KiB. A longer head gets 431.
 pub const MAX_HEAD: usize = 160 * 1024;
-/// The longest body: 1 MiB. A longer one gets 413.
+/// The maximum length of a body: 1 MiB. A longer body gets 413.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// The most headers. With more the request gets 431.
+/// The maximum number of headers. A request with more gets 431.
 pub const MAX_HEADERS: usize = 100;
 
-/// How long a connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long a request may take to arrive, from its first byte, and an answer to be taken.
-const TRANSFER: Duration = Duration::from_secs(30);
-/// First byte of a client that tries https: told at once, not after a time-out.
+/// How long a connection stays open without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The timeout for receiving a request, from its first byte, and for sending a response.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The first byte of a TLS client, which gets its error at once instead of a timeout.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long a refused request is read on, so that its sender gets to see the answer.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the rest of a rejected request is read, so that the client can read the response.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request as it came: nothing is decoded but the chunks of its body.
+/// A request as received. Only chunks of the body are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRequest {
-    /// The method.
+    /// The method as sent.
     pub method: String,
-    /// The request target.
+    /// The request target as sent, with its query.
     pub target: String,
-    /// Names and values as sent.
+    /// The headers as sent, with trimmed values.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body without its transfer coding.
     pub body: Vec<u8>,
-    /// Whether the sender wants to use the connection again.
+    /// Whether the client wants to reuse the connection.
     pub keep_alive: bool,
 }
 
-/// Why no request could be read.
+/// The error of bytes that are not a valid request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WireError {
-    /// The HTTP status to answer with.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// A code of the emulator's own: the real gateway answers such requests with a page of its web server.
+    /// The emulator's own error code: the real gateway answers such requests with a page of its web server.
     pub code: &'static str,
-    /// For people.
+    /// A text for humans.
     pub message: &'static str,
 }
 
@@ -61,34 +61,35 @@ const fn wire_error(status: u16, code: &'static str, message: &'static str) -> W
 
 const MALFORMED: WireError = wire_error(400, "BadRequest", "The request is not HTTP/1.1.");
 const NO_HOST: WireError = wire_error(400, "BadRequest", "The request has no Host header.");
-const BAD_LENGTH: WireError = wire_error(400, "BadRequest", "The length of the body is not clear.");
-const BAD_CHUNK: WireError = wire_error(400, "BadRequest", "The body is not well chunked.");
-const CUT_SHORT: WireError = wire_error(400, "BadRequest", "The connection ended within the request.");
+const BAD_LENGTH: WireError = wire_error(400, "BadRequest", "The length of the body is invalid or ambiguous.");
+const BAD_CHUNK: WireError = wire_error(400, "BadRequest", "The chunks of the body are malformed.");
+const CONNECTION_CLOSED: WireError = wire_error(400, "BadRequest", "The connection was closed within the request.");
 const TOO_SLOW: WireError = wire_error(408, "RequestTimeout", "The request took longer than 30 s to arrive.");
 const TARGET_TOO_LONG: WireError = wire_error(414, "RequestUriTooLong", "The request target is longer than 128 KB.");
 const BODY_TOO_LONG: WireError = wire_error(413, "RequestEntityTooLarge", "The body is longer than 1 MiB.");
 const HEAD_TOO_LONG: WireError =
     wire_error(431, "RequestHeadersTooLarge", "The head is longer than 160 KB or has more than 100 headers.");
-const CODING: WireError = wire_error(501, "NotImplemented", "The only transfer coding understood is chunked.");
+const UNSUPPORTED_CODING: WireError =
+    wire_error(501, "NotImplemented", "The only supported transfer coding is chunked.");
 
-/// An answer, ready to be written.
+/// An HTTP response, apart from the headers that the connection decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The HTTP status.
+    /// The status code.
     pub status: u16,
-    /// The value of `Content-Type`.
+    /// The value of the header `Content-Type`.
     pub content_type: &'static str,
-    /// Further headers.
+    /// Headers besides `Date`, `Content-Type`, `Content-Length` and `Connection`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The complete body, sent with its length.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// Head and body as they go over the wire.
-    pub fn bytes(&self, date: Timestamp, keep_alive: bool) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
-        // Fails for years beyond 9999 only.
+    /// The head and the body as they go over the wire.
+    pub fn to_bytes(&self, date: Timestamp, keep_alive: bool) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
+        // Fails only for years after 9999.
         if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&date) {
             head.push_str(&format!("Date: {date}\r\n"));
         }
@@ -103,7 +104,7 @@ impl Response {
     }
 }
 
-fn reason(status: u16) -> &'static str {
+fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
@@ -125,7 +126,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// What the head says.
+/// A parsed request line with its headers.
 struct Head {
     method: String,
     target: String,
@@ -141,7 +142,7 @@ enum Framing {
     Chunked,
 }
 
-/// One connection: reads requests one after the other; what was sent ahead waits in the buffer.
+/// A connection that reads one request at a time. Pipelined requests wait in its buffer.
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
@@ -149,41 +150,41 @@ pub struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection over a stream.
+    /// A connection over a stream, before its first request.
     pub fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Whether part of a request has arrived.
-    pub fn is_busy(&self) -> bool {
+    /// Whether the buffer holds part of a request.
+    pub fn has_buffered_bytes(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// Waits for the first byte of the next request; `false` when there will be none. Nothing is lost when the future
-    /// is dropped.
-    pub async fn wait(&mut self) -> bool {
-        if self.is_busy() {
+    /// Waits for the first byte of the next request. Returns `false` if the client closed the connection or was idle for
+    /// 75 s. Cancel safe.
+    pub async fn wait_for_request(&mut self) -> bool {
+        if self.has_buffered_bytes() {
             return true;
         }
-        matches!(timeout(IDLE, self.fill()).await, Ok(Ok(())))
+        matches!(timeout(IDLE_TIMEOUT, self.fill()).await, Ok(Ok(())))
     }
 
-    /// Reads one request.
+    /// Reads one request within 30 s.
     ///
     /// # Errors
     ///
-    /// After an error the connection can be answered, and must then be closed.
+    /// The status and code to answer with. The connection must be closed afterwards.
     pub async fn read(&mut self) -> Result<RawRequest, WireError> {
-        timeout(TRANSFER, self.read_request()).await.unwrap_or(Err(TOO_SLOW))
+        timeout(TRANSFER_TIMEOUT, self.read_request()).await.unwrap_or(Err(TOO_SLOW))
     }
 
     async fn read_request(&mut self) -> Result<RawRequest, WireError> {
         let head = self.read_head().await?;
         if head.expects_continue && self.buffer.is_empty() {
-            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| CUT_SHORT)?;
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| CONNECTION_CLOSED)?;
         }
         let body = match head.body {
-            Framing::Length(length) => self.take(length).await?,
+            Framing::Length(length) => self.take_exact(length).await?,
             Framing::Chunked => self.read_chunks().await?,
         };
         let Head { method, target, headers, keep_alive, .. } = head;
@@ -193,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn read_head(&mut self) -> Result<Head, WireError> {
         let mut searched = 0;
         loop {
-            // Empty lines before a request are to be ignored (RFC 9112, 2.2).
+            // A server ignores empty lines before a request (RFC 9112, 2.2).
             if searched == 0 {
                 let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                 self.buffer.drain(..blank);
@@ -207,8 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.buffer.first() == Some(&TLS_HANDSHAKE) {
                 return Err(MALFORMED);
             }
-            check_size(&self.buffer)?;
-            self.fill().await.map_err(|_| CUT_SHORT)?;
+            check_head_size(&self.buffer)?;
+            self.fill().await.map_err(|_| CONNECTION_CLOSED)?;
         }
     }
 
@@ -222,21 +223,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ => return Err(BAD_CHUNK),
             };
             if size == 0 {
-                // Trailers, up to an empty line.
+                // The trailers end with an empty line.
                 while !self.read_line().await?.is_empty() {}
                 return Ok(body);
             }
             if body.len().saturating_add(size) > MAX_BODY {
                 return Err(BODY_TOO_LONG);
             }
-            body.extend(self.take(size).await?);
+            body.extend(self.take_exact(size).await?);
             if !self.read_line().await?.is_empty() {
                 return Err(BAD_CHUNK);
             }
         }
     }
 
-    /// One short line without its end.
+    /// Reads a line of at most 8 KiB, without its line end.
     async fn read_line(&mut self) -> Result<String, WireError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -246,18 +247,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.buffer.len() > 8 * 1024 {
                 return Err(BAD_CHUNK);
             }
-            self.fill().await.map_err(|_| CUT_SHORT)?;
+            self.fill().await.map_err(|_| CONNECTION_CLOSED)?;
         }
     }
 
-    async fn take(&mut self, length: usize) -> Result<Vec<u8>, WireError> {
+    async fn take_exact(&mut self, length: usize) -> Result<Vec<u8>, WireError> {
         while self.buffer.len() < length {
-            self.fill().await.map_err(|_| CUT_SHORT)?;
+            self.fill().await.map_err(|_| CONNECTION_CLOSED)?;
         }
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Reads what there is; the end of the stream is an error.
+    /// Reads available bytes into the buffer. The end of the stream is an error.
     async fn fill(&mut self) -> std::io::Result<()> {
         self.buffer.reserve(16 * 1024);
         match self.stream.read_buf(&mut self.buffer).await? {
@@ -266,34 +267,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Writes bytes; `false` when they could not be delivered.
+    /// Writes and flushes bytes within 30 s. Returns whether that succeeded.
     pub async fn write(&mut self, bytes: &[u8]) -> bool {
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        matches!(timeout(TRANSFER, write).await, Ok(Ok(())))
+        matches!(timeout(TRANSFER_TIMEOUT, write).await, Ok(Ok(())))
     }
 
-    /// Closes after an answer to a request that was not read to its end. Closing at once would make the kernel reset the
-    /// connection, and the sender, still writing, might never see the answer.
-    pub async fn close_gently(mut self) {
-        let _ = timeout(LINGER, async {
+    /// Closes the connection after the response to a request that was not read completely. Closing with unread bytes makes
+    /// the kernel reset the connection, and a client that is still writing could miss the response.
+    pub async fn close_gracefully(mut self) {
+        let _ = timeout(DRAIN_TIMEOUT, async {
             self.stream.shutdown().await?;
-            let mut scrap = vec![0; 64 * 1024];
-            while self.stream.read(&mut scrap).await? > 0 {}
+            let mut discarded = vec![0; 64 * 1024];
+            while self.stream.read(&mut discarded).await? > 0 {}
             std::io::Result::Ok(())
         })
         .await;
     }
 
-    /// The stream, to be closed in a way of the caller's.
+    /// Returns the stream, for a caller that resets the connection.
     pub fn into_stream(self) -> S {
         self.stream
     }
 }
 
-/// Where the head ends: behind its first empty line.
+/// The index after the first empty line, which ends the head.
 fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
@@ -307,9 +308,9 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Refuses a head that is too long before it has arrived.
-fn check_size(buffer: &[u8]) -> Result<(), WireError> {
-    // Room for the method before the target.
+/// Rejects a head that exceeds its limits before it is complete.
+fn check_head_size(buffer: &[u8]) -> Result<(), WireError> {
+    // 32 bytes for the method before the target.
     if buffer.len() > MAX_TARGET + 32 && !buffer.contains(&b'\n') {
         return Err(TARGET_TOO_LONG);
     }
@@ -346,15 +347,15 @@ fn parse_head(bytes: &[u8]) -> Result<Head, WireError> {
         return Err(NO_HOST);
     }
     let body = framing(all("content-length"), all("transfer-encoding"))?;
-    let says =
+    let connection_has =
         |option: &str| all("connection").flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case(option));
-    let keep_alive = if minor == 1 { !says("close") } else { says("keep-alive") };
+    let keep_alive = if minor == 1 { !connection_has("close") } else { connection_has("keep-alive") };
     let expects_continue = minor == 1 && all("expect").any(|value| value.eq_ignore_ascii_case("100-continue"));
     let (method, target) = (method.to_owned(), target.to_owned());
     Ok(Head { method, target, keep_alive, body, expects_continue, headers })
 }
 
-/// How the body is delimited. Anything two readers could understand in two ways is refused.
+/// How the body is delimited. Ambiguous framing is rejected.
 fn framing<'h>(
     lengths: impl Iterator<Item = &'h str>,
     codings: impl Iterator<Item = &'h str>,
@@ -367,12 +368,12 @@ fn framing<'h>(
             if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(BAD_LENGTH);
             }
-            // Digits that do not fit are a length beyond every limit.
+            // A number that overflows exceeds every limit.
             let length = length.parse().unwrap_or(usize::MAX);
             if length > MAX_BODY { Err(BODY_TOO_LONG) } else { Ok(Framing::Length(length)) }
         }
         ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        ([], _) => Err(CODING),
+        ([], _) => Err(UNSUPPORTED_CODING),
         _ => Err(BAD_LENGTH),
     }
 }

@@ -1,20 +1,20 @@
-//! Which room may import which.
+//! The allowed imports between the top-level modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::paths::{self, NamedPath};
 
-/// What a room may import.
+/// The import rules of a top-level module.
 struct Room {
     name: &'static str,
-    /// The other rooms.
+    /// The other modules of the library that it can import.
     rooms: &'static [&'static str],
-    /// Crates and modules outside the library that must not be named: what the room must know nothing of.
+    /// The crates and external modules that it must not use.
     never: &'static [&'static str],
 }
 
-/// No I/O, no clock, no async, no client: what makes a room pure.
+/// The I/O, clocks, async runtimes and clients that a pure module must not use.
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -33,7 +33,7 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
 ];
 
-/// The types of an object are those of kube; its clients are not for every room.
+/// The clients of kube and of HTTP. A module can use kube's types without them.
 const CLIENTS: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -48,7 +48,7 @@ const CLIENTS: &[&str] = &[
 
 const KUBERNETES: &[&str] = &["kube", "k8s_openapi"];
 
-/// From the top to the bottom.
+/// The modules from top to bottom.
 const ROOMS: &[Room] = &[
     Room { name: "cli", rooms: &["controller", "emulator", "live", "resources", "telemetry"], never: &[] },
     Room {
@@ -64,7 +64,7 @@ const ROOMS: &[Room] = &[
     Room { name: "telemetry", rooms: &[], never: KUBERNETES },
 ];
 
-/// Of `live`, `decide` may name the plain types: nothing that sends, signs, or holds a secret.
+/// The types of `live` that `decide` can use: plain data, without sending, signing or secrets.
 const PLAIN_LIVE: &[&str] = &[
     "Call",
     "CallError",
@@ -81,14 +81,14 @@ const PLAIN_LIVE: &[&str] = &[
     "response",
 ];
 
-/// What is wrong with the paths of one file of the room `room`.
+/// The forbidden paths of one file of the module `room`.
 fn violations(room: &Room, paths: &[NamedPath]) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths {
         let text = path.join("::");
         if path[0] != "crate" {
             if room.never.iter().any(|name| text == *name || text.starts_with(&format!("{name}::"))) {
-                found.push(format!("{} must know nothing of {text}", room.name));
+                found.push(format!("{} must not use {text}", room.name));
             }
             continue;
         }
@@ -99,17 +99,20 @@ fn violations(room: &Room, paths: &[NamedPath]) -> Vec<String> {
             && other == "live"
             && !path.get(2).is_some_and(|name| PLAIN_LIVE.contains(&name.as_str()))
         {
-            found.push(format!("decide may use plain types of live only, not {text}"));
+            found.push(format!("decide must use only plain types of live, not {text}"));
         }
     }
     found
 }
 
 fn room(name: &str) -> &'static Room {
-    ROOMS.iter().find(|room| room.name == name).unwrap_or_else(|| panic!("the room {name} has no rules: add them"))
+    ROOMS
+        .iter()
+        .find(|room| room.name == name)
+        .unwrap_or_else(|| panic!("the module {name} has no rules: add them to ROOMS"))
 }
 
-/// Every file under `src/` but `lib.rs` and `main.rs`, with the path of its module.
+/// Every file under `src/` except `lib.rs` and `main.rs`: its path, its module and its source.
 fn sources() -> Vec<(String, Vec<String>, String)> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<(String, Vec<String>, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -140,7 +143,7 @@ fn named_in(module: &[String], source: &str) -> Vec<NamedPath> {
 }
 
 #[test]
-fn every_room_imports_only_what_it_may() {
+fn modules_import_only_allowed_modules() {
     let sources = sources();
     let found: Vec<String> = sources
         .iter()
@@ -153,14 +156,14 @@ fn every_room_imports_only_what_it_may() {
 
     let rooms: BTreeSet<&str> = sources.iter().map(|(_, module, _)| module[0].as_str()).collect();
     let known: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
-    assert_eq!(rooms, known, "the rules and the rooms under src/ differ");
+    assert_eq!(rooms, known, "the rules and the modules under src/ differ");
 }
 
-/// What each of some modules imports of the others.
+/// The imports of each module from its sibling modules.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// What each child of the module `of` imports of its other children: files and folders, each as a whole. Tests, and the
-/// module itself, which ties its children together, are none.
+/// The imports between the children of the module `of`, each a file or a whole folder. Tests and the module's own `mod.rs`
+/// are excluded.
 fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     let mut edges = Edges::new();
     for (_, module, source) in sources {
@@ -181,7 +184,7 @@ fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     edges
 }
 
-/// What is left when whatever imports nothing that is left has gone: circles, and what hangs on them.
+/// Removes modules without remaining imports until none is left to remove. The rest is cycles and their dependents.
 fn circles(mut edges: Edges) -> Edges {
     while let Some(bottom) =
         edges.iter().find(|(_, others)| others.iter().all(|other| !edges.contains_key(other))).map(|(n, _)| n.clone())
@@ -192,7 +195,7 @@ fn circles(mut edges: Edges) -> Edges {
 }
 
 #[test]
-fn there_is_no_circle() {
+fn imports_have_no_cycles() {
     let sources = sources();
     for of in [
         &[][..],
@@ -205,12 +208,12 @@ fn there_is_no_circle() {
         let edges = edges(of, &sources);
         assert!(edges.len() > 2, "{of:?}: {edges:?}");
         let circles = circles(edges);
-        assert!(circles.is_empty(), "a circle in {of:?}: {circles:?}");
+        assert!(circles.is_empty(), "an import cycle in {of:?}: {circles:?}");
     }
 }
 
 #[test]
-fn what_ties_a_room_together_is_imported_by_none_of_its_files() {
+fn controller_files_do_not_import_its_mod_rs() {
     let sources = sources();
     let children: BTreeSet<String> = edges(&["controller"], &sources).into_keys().chain(["tests".to_owned()]).collect();
     for (file, module, source) in sources.iter().filter(|(_, module, _)| module[0] == "controller" && module.len() > 1)
@@ -218,13 +221,16 @@ fn what_ties_a_room_together_is_imported_by_none_of_its_files() {
         for path in
             named_in(module, source).iter().filter(|path| path.len() > 2 && path[..2] == ["crate", "controller"])
         {
-            assert!(children.contains(&path[2]) || module[1] == "tests", "{file}: {path:?} is of controller/mod.rs");
+            assert!(
+                children.contains(&path[2]) || module[1] == "tests",
+                "{file}: {path:?} is defined in controller/mod.rs"
+            );
         }
     }
 }
 
 #[test]
-fn circles_are_found() {
+fn cycles_are_found() {
     let source = |module: &[&str], text: &str| {
         (module.join("/"), module.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>(), text.to_owned())
     };
@@ -242,14 +248,14 @@ fn circles_are_found() {
 }
 
 #[test]
-fn the_binary_knows_the_command_line_only() {
+fn binary_imports_only_the_cli() {
     let main = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs")).unwrap();
     let ours: Vec<NamedPath> = paths::of(&main, &[]).into_iter().filter(|path| path[0] == "crate").collect();
     assert!(!ours.is_empty() && ours.iter().all(|path| path[1] == "cli"), "{ours:?}");
 }
 
 #[test]
-fn violations_are_found() {
+fn forbidden_imports_are_found() {
     let bad = |name: &str, module: &[&str], source: &str| violations(room(name), &paths::of(source, module));
     assert_eq!(bad("live", &["live", "client"], "use super::super::decide::Lane;").len(), 1);
     assert_eq!(bad("live", &["live"], "use super::{budget, resources::Reason};").len(), 2);

@@ -1,4 +1,4 @@
-//! What the shape of the code promises: who imports whom, and what is compiled in.
+//! The architecture of the code: which modules import which, and the TLS provider.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,15 +1,15 @@
-//! The paths that a source file names, read from its tokens: `use` trees with their braces, and paths in expressions
-//! and types. Comments and strings are none.
+//! The paths in a source file, read from its tokens: `use` trees with their braces, and paths in expressions and types.
+//! Comments and strings are ignored.
 
 use std::iter::Peekable;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 
-/// A path as its segments: `crate` first where it is one of this library, else the crate or name it begins with. `*` is
-/// the last segment of a glob.
+/// The segments of a path. A path of this library starts with `crate`, any other with its crate or first name. A glob ends
+/// with `*`.
 pub type NamedPath = Vec<String>;
 
-/// Every path of `source`, a file of the module `module` (without `crate`).
+/// Every path in `source`, the file of the module `module` (without `crate`).
 pub fn of(source: &str, module: &[&str]) -> Vec<NamedPath> {
     let tokens: TokenStream = source.parse().unwrap_or_else(|error| panic!("{module:?}: {error}"));
     let module = ["crate"].iter().chain(module).map(|name| (*name).to_owned()).collect();
@@ -18,7 +18,7 @@ pub fn of(source: &str, module: &[&str]) -> Vec<NamedPath> {
     reader.paths
 }
 
-/// Words a path with a leading `::` can follow.
+/// The keywords that can precede a path with a leading `::`.
 const BEFORE_A_PATH: &[&str] = &["use", "as", "dyn", "impl", "for", "in", "return", "mut", "else", "match", "if"];
 
 struct Reader {
@@ -35,17 +35,17 @@ impl Reader {
             match token {
                 TokenTree::Group(group) => self.read(group.stream()),
                 TokenTree::Ident(name) if name == "mod" => self.inline_module(&mut tokens),
-                TokenTree::Ident(name) if separator(&mut tokens) => {
+                TokenTree::Ident(name) if skip_separator(&mut tokens) => {
                     let name = name.to_string();
                     let path = if BEFORE_A_PATH.contains(&name.as_str()) { Vec::new() } else { vec![name] };
-                    self.tree(path, &mut tokens);
+                    self.read_tree(path, &mut tokens);
                 }
                 _ => {}
             }
         }
     }
 
-    /// `super` in an inline module is the file's own.
+    /// Reads an inline module, whose `super` is the module of the file.
     fn inline_module(&mut self, tokens: &mut Tokens) {
         let Some(TokenTree::Ident(name)) = tokens.next() else { return };
         if let Some(TokenTree::Group(body)) = tokens.peek().cloned() {
@@ -56,19 +56,19 @@ impl Reader {
         }
     }
 
-    /// What follows `path::`.
-    fn tree(&mut self, mut path: NamedPath, tokens: &mut Tokens) {
+    /// Reads the rest of a path or of a `use` tree after `path::`.
+    fn read_tree(&mut self, mut path: NamedPath, tokens: &mut Tokens) {
         match tokens.peek().cloned() {
             Some(TokenTree::Ident(name)) => {
                 tokens.next();
                 path.push(name.to_string());
-                if separator(tokens) { self.tree(path, tokens) } else { self.found(path) }
+                if skip_separator(tokens) { self.read_tree(path, tokens) } else { self.record(path) }
             }
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                 tokens.next();
                 let mut branches = group.stream().into_iter().peekable();
                 while branches.peek().is_some() {
-                    self.tree(path.clone(), &mut branches);
+                    self.read_tree(path.clone(), &mut branches);
                     // `as name`, and the comma.
                     while branches.next_if(|token| token.to_string() != ",").is_some() {}
                     branches.next();
@@ -76,15 +76,15 @@ impl Reader {
             }
             Some(TokenTree::Punct(star)) if star.as_char() == '*' => {
                 path.push("*".to_owned());
-                self.found(path);
+                self.record(path);
             }
-            // `Vec::<T>`: the rest is read as any other tokens are.
-            _ if !path.is_empty() => self.found(path),
+            // `Vec::<T>`: the remaining tokens are read on their own.
+            _ if !path.is_empty() => self.record(path),
             _ => {}
         }
     }
 
-    fn found(&mut self, path: NamedPath) {
+    fn record(&mut self, path: NamedPath) {
         let mut resolved = NamedPath::new();
         for (index, name) in path.into_iter().enumerate() {
             match name.as_str() {
@@ -96,7 +96,7 @@ impl Reader {
                     }
                     resolved.pop();
                 }
-                // The binary's name for the library.
+                // The binary names the library by its crate name.
                 "live_message_operator" if index == 0 => resolved.push("crate".to_owned()),
                 _ => resolved.push(name),
             }
@@ -105,8 +105,8 @@ impl Reader {
     }
 }
 
-/// Takes `::`, if it is next.
-fn separator(tokens: &mut Tokens) -> bool {
+/// Skips `::` and returns `true` if it is next.
+fn skip_separator(tokens: &mut Tokens) -> bool {
     let mut ahead = tokens.clone();
     let colon = |token: Option<TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
     if colon(ahead.next()) && colon(ahead.next()) {
@@ -117,7 +117,7 @@ fn separator(tokens: &mut Tokens) -> bool {
 }
 
 #[test]
-fn paths_are_found_wherever_they_stand() {
+fn paths_are_found_in_every_position() {
     let source = r#"
         //! [`crate::not_in_a_comment`]
         use crate::{live::{Call, client::{self, Client as C}}, budget::*};

@@ -1,30 +1,30 @@
-//! One TLS provider, `ring`: rustls panics when two are compiled in and none was chosen, and two double the audit.
+//! The only TLS provider is `ring`: with two, rustls panics unless one is selected, and both need audits.
 
 use live_message_operator::live::{Client, ClientOptions, Endpoint};
 
-/// Other providers of rustls, and other TLS libraries.
+/// Other rustls providers and other TLS libraries.
 const NEVER: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "aws-lc-fips-sys", "boring", "boring-sys", "native-tls", "openssl", "openssl-sys"];
 
-/// How many versions of a package the lock file has, for every platform.
+/// The number of versions of a package in the lock file, on all platforms.
 fn versions(name: &str) -> usize {
     let lock = include_str!("../../Cargo.lock");
     lock.lines().filter(|line| *line == format!("name = \"{name}\"")).count()
 }
 
 #[test]
-fn one_provider_is_in_the_tree() {
+fn dependencies_have_one_tls_provider() {
     for name in NEVER {
-        assert_eq!(versions(name), 0, "who brings it: cargo tree --target all -i {name}");
+        assert_eq!(versions(name), 0, "to find its dependents, run: cargo tree --target all -i {name}");
     }
     for name in ["ring", "rustls"] {
-        assert_eq!(versions(name), 1, "who brings another: cargo tree --target all -i {name}");
+        assert_eq!(versions(name), 1, "to find its dependents, run: cargo tree --target all -i {name}");
     }
 }
 
 #[test]
-fn both_clients_can_be_built_with_it() {
-    // As the first line of `main` does.
+fn both_clients_work_with_ring() {
+    // The same as the first line of `main`.
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let endpoint = Endpoint::parse("https://live.aliyuncs.com", false).unwrap();
     Client::new(endpoint, ClientOptions::default()).unwrap();

@@ -1,4 +1,4 @@
-//! `live-message-operator emulate` as a process.
+//! The command `live-message-operator emulate` as a process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -39,8 +39,8 @@ impl Process {
         assert!(status.success());
     }
 
-    /// Exit code, and what else it printed.
-    fn end(mut self) -> (Option<i32>, String) {
+    /// Waits for the process to exit. Returns its exit code and the rest of its stdout.
+    fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
@@ -54,14 +54,15 @@ impl Drop for Process {
     }
 }
 
-fn lines(path: &Path) -> Vec<Value> {
+/// Parses the request log.
+fn read_records(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn the_start_line_the_options_the_log_and_sigterm() {
+fn options_apply_and_sigterm_exits_with_zero() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("requests.jsonl");
     let log_name = log.to_str().unwrap();
@@ -70,8 +71,8 @@ fn the_start_line_the_options_the_log_and_sigterm() {
     let process = Process::start(&args, &[]);
     let client = Client::new(process.address);
     assert_eq!(client.ok("DescribeLiveMessageGroup", &GROUP)["Delete"], json!(false));
-    // The line is there with the answer, not some time later.
-    assert_eq!(lines(&log).len(), 1);
+    // The record is in the file before the response is sent.
+    assert_eq!(read_records(&log).len(), 1);
     let deleted = client.ok("DescribeLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
     assert_eq!(deleted["Delete"], json!(true));
     let v1 = Client { v1: true, ..client.clone() };
@@ -79,10 +80,10 @@ fn the_start_line_the_options_the_log_and_sigterm() {
     assert_eq!(refused.status, 404);
 
     process.signal("-TERM");
-    assert_eq!(process.end(), (Some(0), String::new()));
-    let lines = lines(&log);
-    assert_eq!(lines.len(), 3);
-    let mut last = lines[2].clone();
+    assert_eq!(process.wait_for_exit(), (Some(0), String::new()));
+    let records = read_records(&log);
+    assert_eq!(records.len(), 3);
+    let mut last = records[2].clone();
     let time = last["time"].as_str().unwrap();
     assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
     assert!(time.parse::<jiff::Timestamp>().is_ok());
@@ -103,7 +104,7 @@ fn the_start_line_the_options_the_log_and_sigterm() {
 }
 
 #[test]
-fn a_request_under_way_at_sigint_is_answered_and_on_record() {
+fn in_flight_request_at_sigint_is_answered_and_logged() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("requests.jsonl");
     let variables = [
@@ -115,22 +116,22 @@ fn a_request_under_way_at_sigint_is_answered_and_on_record() {
     let mut process = Process::start(&["--admin-listen", "127.0.0.1:0"], &variables);
     let mut line = String::new();
     process.stdout.read_line(&mut line).unwrap();
-    let steered = line.strip_prefix("admin on http://").unwrap().trim_end().parse().unwrap();
+    let admin_address = line.strip_prefix("admin on http://").unwrap().trim_end().parse().unwrap();
     let mut connection = Connection::open(process.address);
     connection.send(&Client::new(process.address).request("CreateLiveMessageGroup", &GROUP));
-    // It takes effect before its answer waits.
-    while admin(steered, "GET", "/groups/demo/g1", "").0 != 200 {
+    // The request takes effect at once; only its response is delayed.
+    while admin(admin_address, "GET", "/groups/demo/g1", "").0 != 200 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     process.signal("-INT");
     assert_eq!(connection.receive().status, 200);
     assert!(connection.is_closed());
-    assert_eq!(process.end().0, Some(0));
-    assert_eq!(lines(&log).len(), 1);
+    assert_eq!(process.wait_for_exit().0, Some(0));
+    assert_eq!(read_records(&log).len(), 1);
 }
 
 #[test]
-fn state_outlives_the_process_if_wanted() {
+fn state_file_outlives_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("state.json");
     let args = ["--access-key", "testid:testsecret", "--app", "demo", "--state", file.to_str().unwrap()];
@@ -141,7 +142,7 @@ fn state_outlives_the_process_if_wanted() {
     client.ok("CreateLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
     client.ok("DeleteLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
     first.signal("-TERM");
-    assert_eq!(first.end().0, Some(0));
+    assert_eq!(first.wait_for_exit().0, Some(0));
 
     let second = Process::start(&[&args[..], &["--group", "demo/g1:deleted", "--group", "demo/g3"]].concat(), &[]);
     let client = Client::new(second.address);
@@ -153,7 +154,7 @@ fn state_outlives_the_process_if_wanted() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_absent() {
+fn empty_variable_counts_as_absent() {
     let names = ["APP", "ACCESS_KEY", "GROUP", "FAULT", "SEED", "LATENCY_MS", "COUNT_REFUSED", "OIDC_ROLE", "ECS_ROLE"];
     let names: Vec<String> = names.iter().map(|name| format!("LMO_EMULATE_{name}")).collect();
     let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
@@ -164,7 +165,7 @@ fn an_empty_variable_counts_as_absent() {
 }
 
 #[test]
-fn ports_the_system_chose_are_told_after_the_first_line() {
+fn selected_ports_are_printed_after_the_first_line() {
     let args = ["--admin-listen", "127.0.0.1:0", "--metadata-listen", "127.0.0.1:0"];
     let mut process = Process::start(&args, &[("LMO_EMULATE_COUNT_REFUSED", "true")]);
     for name in ["admin", "metadata"] {
@@ -175,11 +176,11 @@ fn ports_the_system_chose_are_told_after_the_first_line() {
         assert!(stream.is_ok(), "{line}");
     }
     process.signal("-TERM");
-    assert_eq!(process.end(), (Some(0), String::new()));
+    assert_eq!(process.wait_for_exit(), (Some(0), String::new()));
 }
 
 #[test]
-fn what_cannot_be_started_is_told_in_one_line() {
+fn start_failure_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let run = |args: &[&str]| {
         let output =

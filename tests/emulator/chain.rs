@@ -1,4 +1,4 @@
-//! The operator's own credential chain, and its client, against the emulator.
+//! The operator's credential chain and its client against the emulator.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ fn emulator(imds: Imds) -> Handle {
     builder.ecs_role("an-operator@42".parse().unwrap()).admin_listen("127.0.0.1:0").start().unwrap()
 }
 
-/// Gets a key where the variables say, calls the API with it, and tells which provider it came from.
-async fn provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'static str {
+/// Gets a key from the source that the variables select, calls the API with it, and returns the provider's name.
+async fn issuing_provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'static str {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = Endpoint::parse(&emulator.base_url(), true).unwrap();
     let values: HashMap<String, String> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -30,16 +30,19 @@ async fn provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'static str
 }
 
 #[tokio::test]
-async fn every_source_of_temporary_keys_is_served() {
+async fn credential_chain_gets_keys_from_every_source() {
     for imds in [Imds::Any, Imds::V1, Imds::V2] {
         let emulator = emulator(imds);
-        assert_eq!(provider(&emulator, &[]).await, "ECS RAM role");
-        assert_eq!(provider(&emulator, &[("ALIBABA_CLOUD_ECS_METADATA", "an-operator")]).await, "ECS RAM role");
+        assert_eq!(issuing_provider(&emulator, &[]).await, "ECS RAM role");
+        assert_eq!(issuing_provider(&emulator, &[("ALIBABA_CLOUD_ECS_METADATA", "an-operator")]).await, "ECS RAM role");
     }
     let emulator = emulator(Imds::Any);
     let uri = format!("http://{}/credentials?account=42", emulator.admin_address().unwrap());
     let no_instance = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
-    assert_eq!(provider(&emulator, &[no_instance, ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri)]).await, "credentials URI");
+    assert_eq!(
+        issuing_provider(&emulator, &[no_instance, ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri)]).await,
+        "credentials URI"
+    );
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
@@ -50,5 +53,5 @@ async fn every_source_of_temporary_keys_is_served() {
         ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.to_str().unwrap()),
         ("ALIBABA_CLOUD_STS_ENDPOINT", &emulator.base_url()),
     ];
-    assert_eq!(provider(&emulator, &rrsa).await, "OIDC (RRSA)");
+    assert_eq!(issuing_provider(&emulator, &rrsa).await, "OIDC (RRSA)");
 }

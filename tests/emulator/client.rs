@@ -1,4 +1,4 @@
-//! A client that signs, and leaves everything else to the test.
+//! A client that signs requests; the test controls everything else.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use live_message_operator::live::encode::canonical_query;
 use live_message_operator::live::signature::{V3Request, sha256_hex, sign_v3};
 use serde_json::Value;
 
-/// How a request is made.
+/// The parts of a request that tests vary.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub address: SocketAddr,
@@ -18,18 +18,18 @@ pub struct Client {
     pub secret: String,
     pub token: Option<String>,
     pub method: &'static str,
-    /// Parameters go into a form body instead of the query.
+    /// Whether parameters are sent in a form body instead of the query.
     pub form: bool,
-    /// Signature V1 instead of V3.
+    /// Whether to sign with V1 instead of V3.
     pub v1: bool,
-    /// `accept` of V3, `Format` of V1.
+    /// The header `accept` of V3, or the parameter `Format` of V1.
     pub format: Option<&'static str>,
     pub time: Option<Timestamp>,
     pub nonce: Option<String>,
     pub version: &'static str,
 }
 
-/// What came back.
+/// A received HTTP response.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
@@ -82,13 +82,13 @@ impl Client {
         self.nonce.clone().unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
     }
 
-    fn placed(&self, params: &[(&str, &str)]) -> (String, String) {
+    fn query_and_body(&self, params: &[(&str, &str)]) -> (String, String) {
         let encoded = canonical_query(params.iter().copied());
         if self.form { (String::new(), encoded) } else { (encoded, String::new()) }
     }
 
     fn request_v3(&self, operation: &str, params: &[(&str, &str)]) -> Vec<u8> {
-        let (query, body) = self.placed(params);
+        let (query, body) = self.query_and_body(params);
         let hash = sha256_hex(body.as_bytes());
         let mut headers = vec![
             ("host".to_owned(), self.address.to_string()),
@@ -128,7 +128,7 @@ impl Client {
         let signed = sign_v1(self.method, all.iter().chain(params).copied(), &self.secret);
         all.push(("Signature", &signed.signature));
         let mut headers = vec![("host".to_owned(), self.address.to_string())];
-        // The common parameters stay in the query, also when those of the operation are in the body.
+        // The common parameters stay in the query even if those of the operation are in the body.
         let (query, body) = if self.form {
             headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
             (canonical_query(all), canonical_query(params.iter().copied()))
@@ -147,14 +147,14 @@ impl Client {
         text.into_bytes()
     }
 
-    /// One call on a connection of its own.
+    /// Makes one call on a new connection.
     pub fn call(&self, operation: &str, params: &[(&str, &str)]) -> Response {
         let mut connection = Connection::open(self.address);
         connection.send(&self.request(operation, params));
         connection.receive()
     }
 
-    /// One call that must succeed; the answer's JSON.
+    /// Makes one call that must succeed, and returns the JSON of its response.
     pub fn ok(&self, operation: &str, params: &[(&str, &str)]) -> Value {
         let response = self.call(operation, params);
         assert_eq!(response.status, 200, "{operation}: {response:?}");
@@ -162,7 +162,7 @@ impl Client {
     }
 }
 
-/// A connection that reads answer after answer.
+/// A connection that reads responses one at a time.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -184,20 +184,20 @@ impl Connection {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(self.fill() > 0, "closed: {}", String::from_utf8_lossy(&self.buffer));
+            assert!(self.fill() > 0, "connection closed: {}", String::from_utf8_lossy(&self.buffer));
         };
         let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
         let mut response =
             Response { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, body: String::new() };
         let length: usize = response.header("content-length").unwrap().parse().unwrap();
         while self.buffer.len() < length {
-            assert!(self.fill() > 0, "closed within the body");
+            assert!(self.fill() > 0, "connection closed within the body");
         }
         response.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
         response
     }
 
-    /// Whether the server has closed the connection.
+    /// Whether the server closes the connection; blocks until it does or sends data.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill() == 0
     }

@@ -1,4 +1,4 @@
-//! What is refused, with which status and code, and that it is on record.
+//! Rejected requests: their status, their code and their record in the request log.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::emulator;
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 
 #[test]
-fn sixty_calls_in_a_second_are_fifty_too_many_by_ten() {
-    // However long it takes.
+fn rate_limit_throttles_ten_of_sixty_calls() {
+    // A fixed clock: the result does not depend on the speed of the test.
     let emulator = emulator().clock(Clock::fixed(Timestamp::now())).start().unwrap();
     let client = Client::new(emulator.address());
-    // Signed beforehand and sent in one go.
+    // Signed in advance and sent in one write.
     let requests: Vec<Vec<u8>> = (0..60).map(|_| client.request("DeleteLiveMessageGroup", &GROUP)).collect();
     let mut connection = Connection::open(emulator.address());
     connection.send(&requests.concat());
-    let answers: Vec<_> = (0..60).map(|_| connection.receive()).collect();
-    assert!(answers[..50].iter().all(|answer| answer.status == 200));
-    assert!(answers[50..].iter().all(|answer| answer.status == 400 && answer.code() == "Throttling.User"));
-    // Another operation is not concerned.
+    let responses: Vec<_> = (0..60).map(|_| connection.receive()).collect();
+    assert!(responses[..50].iter().all(|response| response.status == 200));
+    assert!(responses[50..].iter().all(|response| response.status == 400 && response.code() == "Throttling.User"));
+    // Another operation has its own limit.
     client.ok("CreateLiveMessageGroup", &GROUP);
     let codes = emulator.request_log().into_iter().filter_map(|record| record.code);
     assert_eq!(codes.collect::<Vec<_>>(), vec!["Throttling.User"; 10]);
 }
 
 #[test]
-fn the_rate_limit_can_be_lifted() {
+fn rate_limit_can_be_disabled() {
     let emulator = emulator().requests_per_second(0).start().unwrap();
     let client = Client::new(emulator.address());
     let requests: Vec<Vec<u8>> = (0..120).map(|_| client.request("DeleteLiveMessageGroup", &GROUP)).collect();
@@ -39,19 +39,19 @@ fn the_rate_limit_can_be_lifted() {
 }
 
 #[test]
-fn callers_that_are_not_who_they_say_are_refused_and_on_record() {
+fn unauthenticated_calls_are_rejected_and_logged() {
     let emulator = emulator().start().unwrap();
     let good = Client::new(emulator.address());
-    let ago = |minutes| Some(Timestamp::now() - SignedDuration::from_mins(minutes));
+    let minutes_ago = |minutes| Some(Timestamp::now() - SignedDuration::from_mins(minutes));
     for v1 in [false, true] {
         let format = v1.then_some("JSON");
         let good = Client { v1, format, ..good.clone() };
         let nonce = Some(format!("nonce-{v1}"));
         let cases = [
-            (404, "InvalidAccessKeyId.NotFound", Client { id: "nobody".to_owned(), ..good.clone() }),
+            (404, "InvalidAccessKeyId.NotFound", Client { id: "unknown".to_owned(), ..good.clone() }),
             (400, "SignatureDoesNotMatch", Client { secret: "wrong".to_owned(), ..good.clone() }),
-            (400, "InvalidTimeStamp.Expired", Client { time: ago(16), ..good.clone() }),
-            (400, "InvalidTimeStamp.Expired", Client { time: ago(-16), ..good.clone() }),
+            (400, "InvalidTimeStamp.Expired", Client { time: minutes_ago(16), ..good.clone() }),
+            (400, "InvalidTimeStamp.Expired", Client { time: minutes_ago(-16), ..good.clone() }),
             (400, "InvalidVersion", Client { version: "2014-05-26", ..good.clone() }),
             (404, "ResourceNotExist", Client { nonce: nonce.clone(), ..good.clone() }),
             (400, "SignatureNonceUsed", Client { nonce, ..good.clone() }),
@@ -73,7 +73,7 @@ fn callers_that_are_not_who_they_say_are_refused_and_on_record() {
 }
 
 #[test]
-fn the_message_of_a_wrong_signature_shows_the_string_that_was_signed() {
+fn signature_mismatch_message_shows_the_string_to_sign() {
     let emulator = emulator().start().unwrap();
     let client = Client { secret: "wrong".to_owned(), ..Client::new(emulator.address()) };
     let message = client.call("DescribeLiveMessageGroup", &GROUP).json()["Message"].as_str().unwrap().to_owned();
@@ -82,7 +82,7 @@ fn the_message_of_a_wrong_signature_shows_the_string_that_was_signed() {
 }
 
 #[test]
-fn unsigned_requests_are_refused() {
+fn unsigned_requests_are_rejected() {
     let emulator = emulator().start().unwrap();
     let mut connection = Connection::open(emulator.address());
     connection.send(b"GET /?Action=DescribeLiveMessageGroup&AppId=demo HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -94,7 +94,7 @@ fn unsigned_requests_are_refused() {
 }
 
 #[test]
-fn temporary_keys_and_rotation() {
+fn temporary_keys_need_a_valid_token_and_can_be_rotated() {
     let key = AccessKey::new("STS.1", "s1").with_token("tok+en/1==", None);
     let emulator = emulator().key(key.clone()).group("demo", "g1").start().unwrap();
     let base = Client::new(emulator.address());
@@ -118,7 +118,7 @@ fn temporary_keys_and_rotation() {
 }
 
 #[test]
-fn keys_can_be_denied_an_app() {
+fn denied_key_gets_no_auth_for_its_app() {
     let emulator = emulator().access_key("other", "s").app("app2").deny("other", Some("demo")).start().unwrap();
     let client = Client { id: "other".into(), secret: "s".into(), ..Client::new(emulator.address()) };
     let response = client.call("CreateLiveMessageGroup", &GROUP);
@@ -128,7 +128,7 @@ fn keys_can_be_denied_an_app() {
 }
 
 #[test]
-fn latency_is_waited_for_and_on_record() {
+fn latency_delays_responses_and_is_logged() {
     let emulator = emulator().latency(Duration::from_millis(80)).start().unwrap();
     let start = std::time::Instant::now();
     Client::new(emulator.address()).ok("CreateLiveMessageGroup", &GROUP);

@@ -1,4 +1,4 @@
-//! What goes wrong on request.
+//! Injected faults over real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,14 +13,14 @@ use crate::emulator;
 const CREATE: &str = "CreateLiveMessageGroup";
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 
-fn with(fault: &str) -> (Handle, Client) {
+fn emulator_with_fault(fault: &str) -> (Handle, Client) {
     let emulator = emulator().fault(fault.parse().unwrap()).start().unwrap();
     let client = Client::new(emulator.address());
     (emulator, client)
 }
 
-/// Everything that came back, and how the connection ended.
-fn raw(client: &Client) -> (String, Option<ErrorKind>) {
+/// Creates a group on a raw socket. Returns all received bytes, and the error that ended the connection.
+fn raw_response(client: &Client) -> (String, Option<ErrorKind>) {
     let mut stream = TcpStream::connect(client.address).unwrap();
     stream.write_all(&client.request(CREATE, &GROUP)).unwrap();
     let mut bytes = Vec::new();
@@ -29,16 +29,16 @@ fn raw(client: &Client) -> (String, Option<ErrorKind>) {
 }
 
 #[test]
-fn errors_come_before_or_after_the_effect() {
-    for (fault, effect) in [("error", false), ("error-after", true)] {
-        let (emulator, client) = with(&format!("{CREATE}:{fault}=503/ServiceUnavailable,times=1"));
+fn errors_occur_before_or_after_the_effect() {
+    for (fault, has_effect) in [("error", false), ("error-after", true)] {
+        let (emulator, client) = emulator_with_fault(&format!("{CREATE}:{fault}=503/ServiceUnavailable,times=1"));
         let response = client.call(CREATE, &GROUP);
         assert_eq!((response.status, response.code().as_str()), (503, "ServiceUnavailable"));
-        assert_eq!(emulator.group("demo", "g1").is_some(), effect);
-        assert_eq!(client.ok(CREATE, &GROUP)["AlreadyExists"], json!(effect));
+        assert_eq!(emulator.group("demo", "g1").is_some(), has_effect);
+        assert_eq!(client.ok(CREATE, &GROUP)["AlreadyExists"], json!(has_effect));
         assert_eq!(emulator.request_log()[0].code.as_deref(), Some("ServiceUnavailable"));
     }
-    let (emulator, client) = with("*:throttle=250");
+    let (emulator, client) = emulator_with_fault("*:throttle=250");
     let response = client.call(CREATE, &GROUP);
     assert_eq!((response.status, response.code().as_str()), (400, "Throttling.User"));
     assert_eq!(response.header("x-acs-retry-after"), Some("250"));
@@ -47,34 +47,34 @@ fn errors_come_before_or_after_the_effect() {
 
 #[test]
 fn connections_are_reset_before_or_after_the_effect() {
-    for (fault, effect) in [("reset-before", false), ("reset-after", true)] {
-        let (emulator, client) = with(&format!("*:{fault}"));
-        assert_eq!(raw(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
-        assert_eq!(emulator.group("demo", "g1").is_some(), effect);
+    for (fault, has_effect) in [("reset-before", false), ("reset-after", true)] {
+        let (emulator, client) = emulator_with_fault(&format!("*:{fault}"));
+        assert_eq!(raw_response(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
+        assert_eq!(emulator.group("demo", "g1").is_some(), has_effect);
         assert_eq!(emulator.request_log()[0].status, 0);
     }
 }
 
 #[test]
-fn an_effect_can_come_after_the_reset() {
-    let (emulator, client) = with("*:reset-late=1200,times=1");
+fn effect_can_follow_the_reset() {
+    let (emulator, client) = emulator_with_fault("*:reset-late=1200,times=1");
     let start = Instant::now();
-    assert_eq!(raw(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
+    assert_eq!(raw_response(&client), (String::new(), Some(ErrorKind::ConnectionReset)));
     while emulator.request_log().is_empty() {
         std::thread::sleep(Duration::from_millis(5));
         assert!(start.elapsed() < Duration::from_secs(30));
     }
-    let effect = start.elapsed();
+    let elapsed = start.elapsed();
     let record = emulator.request_log().remove(0);
     assert_eq!((record.status, record.code), (0, None));
-    assert!(Duration::from_millis(record.duration_ms) <= effect, "{} ms in {effect:?}", record.duration_ms);
+    assert!(Duration::from_millis(record.duration_ms) <= elapsed, "{} ms in {elapsed:?}", record.duration_ms);
     assert!(emulator.group("demo", "g1").is_some());
     client.ok(CREATE, &GROUP);
 }
 
 #[test]
-fn effects_still_to_come_are_waited_for_at_a_shutdown() {
-    let (emulator, client) = with("*:reset-late=700");
+fn shutdown_waits_for_pending_effects() {
+    let (emulator, client) = emulator_with_fault("*:reset-late=700");
     for id in ["g1", "g2", "g3"] {
         let mut stream = TcpStream::connect(client.address).unwrap();
         stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", id)])).unwrap();
@@ -84,42 +84,42 @@ fn effects_still_to_come_are_waited_for_at_a_shutdown() {
 }
 
 #[test]
-fn a_mixture_of_faults_is_gone_through_by_trying_again() {
+fn retries_overcome_mixed_faults() {
     let rule = "*:mixed=20,share=30%".parse().unwrap();
     let emulator = emulator().requests_per_second(0).fault(rule).seed(7).start().unwrap();
     let client = Client::new(emulator.address());
-    let mut tries = 0;
+    let mut attempts = 0;
     for i in 0..100 {
         let id = format!("g{i}");
         let done = || {
             let mut stream = TcpStream::connect(client.address).unwrap();
             stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", &id)])).unwrap();
-            // So that the emulator closes the connection, too, when it has answered; unless it has reset it by now.
+            // The emulator then closes the connection after its response. The call fails if it was reset already.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let mut text = String::new();
-            let whole = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");
-            whole && text.ends_with("}")
+            let complete = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");
+            complete && text.ends_with("}")
         };
-        tries += 1 + (0..50).take_while(|_| !done()).count();
+        attempts += 1 + (0..50).take_while(|_| !done()).count();
     }
     assert_eq!(emulator.with_state(|state| state.app("demo").unwrap().live_groups()), 100);
-    assert!((115..160).contains(&tries), "{tries}");
+    assert!((115..160).contains(&attempts), "{attempts}");
 }
 
 #[test]
-fn answers_are_not_what_they_should_be() {
-    let (emulator, client) = with("*:html");
+fn responses_are_replaced_emptied_or_truncated() {
+    let (emulator, client) = emulator_with_fault("*:html");
     let response = client.call(CREATE, &GROUP);
     assert_eq!((response.status, response.header("content-type")), (502, Some("text/html")));
     assert!(emulator.group("demo", "g1").is_none());
 
-    let (emulator, client) = with("*:empty");
+    let (emulator, client) = emulator_with_fault("*:empty");
     let response = client.call(CREATE, &GROUP);
     assert_eq!((response.status, response.body.as_str()), (200, ""));
     assert!(emulator.group("demo", "g1").is_some());
 
-    let (emulator, client) = with("*:truncated");
-    let (text, end) = raw(&client);
+    let (emulator, client) = emulator_with_fault("*:truncated");
+    let (text, end) = raw_response(&client);
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let length: usize = head.split("Content-Length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
     assert_eq!((body.len(), end), (length / 2, None));
@@ -127,8 +127,8 @@ fn answers_are_not_what_they_should_be() {
 }
 
 #[test]
-fn answers_and_effects_can_be_late() {
-    let (emulator, client) = with("*:late=500");
+fn responses_and_effects_can_be_delayed() {
+    let (emulator, client) = emulator_with_fault("*:late=500");
     let start = Instant::now();
     std::thread::scope(|scope| {
         let call = scope.spawn(|| client.ok(CREATE, &GROUP));
@@ -141,7 +141,7 @@ fn answers_and_effects_can_be_late() {
     });
     assert!(emulator.request_log()[0].duration_ms >= 500);
 
-    let (emulator, client) = with("*:slow=150");
+    let (emulator, client) = emulator_with_fault("*:slow=150");
     let start = Instant::now();
     client.ok(CREATE, &GROUP);
     assert!(start.elapsed() >= Duration::from_millis(150));
@@ -149,8 +149,8 @@ fn answers_and_effects_can_be_late() {
 }
 
 #[test]
-fn the_gateways_clock_can_be_wrong() {
-    let (emulator, client) = with("*:clock=3600,times=1");
+fn gateway_clock_can_be_skewed() {
+    let (emulator, client) = emulator_with_fault("*:clock=3600,times=1");
     let response = client.call(CREATE, &GROUP);
     assert_eq!((response.status, response.code().as_str()), (400, "InvalidTimeStamp.Expired"));
     let date = jiff::fmt::rfc2822::parse(response.header("date").unwrap()).unwrap().timestamp();

@@ -1,4 +1,4 @@
-//! Connections and requests that are not as they should be.
+//! Connections, pipelining, and invalid requests.
 
 use crate::client::{Client, Connection};
 use crate::emulator;
@@ -6,7 +6,7 @@ use crate::emulator;
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 
 #[test]
-fn a_connection_serves_request_after_request() {
+fn connection_serves_many_requests() {
     let emulator = emulator().start().unwrap();
     let client = Client::new(emulator.address());
     let mut connection = Connection::open(emulator.address());
@@ -19,19 +19,19 @@ fn a_connection_serves_request_after_request() {
 }
 
 #[test]
-fn requests_sent_ahead_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let emulator = emulator().start().unwrap();
     let client = Client { form: true, ..Client::new(emulator.address()) };
     let ids: Vec<String> = (0..5).map(|i| format!("g{i}")).collect();
     let requests = ids.iter().map(|id| client.request("CreateLiveMessageGroup", &[GROUP[0], ("GroupId", id)]));
     let mut connection = Connection::open(emulator.address());
     connection.send(&requests.collect::<Vec<_>>().concat());
-    let answers = ids.iter().map(|_| connection.receive().json()["GroupId"].as_str().unwrap().to_owned());
-    assert_eq!(answers.collect::<Vec<_>>(), ids);
+    let responses = ids.iter().map(|_| connection.receive().json()["GroupId"].as_str().unwrap().to_owned());
+    assert_eq!(responses.collect::<Vec<_>>(), ids);
 }
 
 #[test]
-fn a_connection_is_closed_when_asked() {
+fn connection_close_is_honored() {
     let emulator = emulator().start().unwrap();
     let request = String::from_utf8(Client::new(emulator.address()).request("CreateLiveMessageGroup", &GROUP)).unwrap();
     let mut connection = Connection::open(emulator.address());
@@ -42,7 +42,7 @@ fn a_connection_is_closed_when_asked() {
 }
 
 #[test]
-fn requests_that_are_none_are_answered_recorded_and_end_the_connection() {
+fn invalid_requests_are_logged_and_close_the_connection() {
     let emulator = emulator().start().unwrap();
     let long = format!("GET /?a={} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(200_000));
     let cases: [(u16, &[u8]); 5] = [
@@ -64,7 +64,7 @@ fn requests_that_are_none_are_answered_recorded_and_end_the_connection() {
 }
 
 #[test]
-fn parameters_that_are_not_utf8_are_refused() {
+fn parameters_must_be_utf8() {
     let emulator = emulator().start().unwrap();
     let mut connection = Connection::open(emulator.address());
     connection.send(b"GET /?a=%FF HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -73,7 +73,7 @@ fn parameters_that_are_not_utf8_are_refused() {
 }
 
 #[test]
-fn chunked_forms_are_understood() {
+fn chunked_forms_are_accepted() {
     let emulator = emulator().start().unwrap();
     let client = Client { form: true, ..Client::new(emulator.address()) };
     let request = String::from_utf8(client.request("CreateLiveMessageGroup", &GROUP)).unwrap();
@@ -86,7 +86,7 @@ fn chunked_forms_are_understood() {
 }
 
 #[test]
-fn many_connections_are_served_at_once() {
+fn connections_are_served_concurrently() {
     let emulator = emulator().start().unwrap();
     let address = emulator.address();
     let calls: Vec<_> = (0..40)

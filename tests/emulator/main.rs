@@ -1,6 +1,6 @@
-//! The emulator over real sockets, and its command as a process.
+//! The emulator over real sockets, and the `emulate` command as a process.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
 mod accounts;
 mod admin;
@@ -16,7 +16,7 @@ mod vectors;
 
 use live_message_operator::emulator::{Builder, Emulator};
 
-/// An emulator with the app `demo` and the key of [`client::Client`].
+/// Configures an emulator with the app `demo` and the access key of [`client::Client`].
 fn emulator() -> Builder {
     Emulator::builder().access_key("testid", "testsecret").app("demo")
 }

@@ -1,4 +1,4 @@
-//! The operations, in every way they can be called.
+//! The operations in every supported request format.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::client::Client;
 use crate::emulator;
 
-/// The life of a group by this client, start to end.
-fn life(client: &Client, group: &str) {
+/// Creates, changes, deletes and recovers a group with this client.
+fn exercise_lifecycle(client: &Client, group: &str) {
     let app = ("AppId", "demo");
     let id = ("GroupId", group);
     let fields = [app, id, ("GroupName", "名 a+b"), ("Administrators.1", "uid1"), ("Administrators.2", "uid2")];
@@ -18,11 +18,11 @@ fn life(client: &Client, group: &str) {
     assert_eq!((&created["AlreadyExists"], &created["AlreadyDelete"]), (&json!(false), &json!(false)));
     let change = [app, id, ("ModifyAdmin", "True"), ("AdminList", "uid3"), ("ModifyInfo", "true"), ("GroupInfo", "{}")];
     client.ok("ModifyLiveMessageGroup", &change);
-    let group_now = client.ok("DescribeLiveMessageGroup", &[app, id]);
-    assert_eq!(group_now["AdminList"], json!(["uid3"]));
-    assert_eq!((&group_now["GroupName"], &group_now["GroupInfo"]), (&json!("名 a+b"), &json!("{}")));
-    let age = Timestamp::now().as_second() - group_now["Createtime"].as_i64().unwrap();
-    assert!((0..60).contains(&age), "{group_now}");
+    let described = client.ok("DescribeLiveMessageGroup", &[app, id]);
+    assert_eq!(described["AdminList"], json!(["uid3"]));
+    assert_eq!((&described["GroupName"], &described["GroupInfo"]), (&json!("名 a+b"), &json!("{}")));
+    let age = Timestamp::now().as_second() - described["Createtime"].as_i64().unwrap();
+    assert!((0..60).contains(&age), "{described}");
     client.ok("DeleteLiveMessageGroup", &[app, id, ("OperatorId", "op1")]);
     let gone = client.ok("DescribeLiveMessageGroup", &[app, id]);
     assert_eq!((&gone["Delete"], &gone["Deletor"]), (&json!(true), &json!("op1")));
@@ -33,7 +33,7 @@ fn life(client: &Client, group: &str) {
 }
 
 #[test]
-fn every_operation_by_get_and_post_query_and_form_v1_and_v3() {
+fn group_lifecycle_works_in_every_request_format() {
     let emulator = emulator().start().unwrap();
     let mut number = 0;
     for v1 in [false, true] {
@@ -42,7 +42,7 @@ fn every_operation_by_get_and_post_query_and_form_v1_and_v3() {
                 number += 1;
                 let format = v1.then_some("json");
                 let client = Client { v1, method, form, format, ..Client::new(emulator.address()) };
-                life(&client, &format!("g{number}"));
+                exercise_lifecycle(&client, &format!("g{number}"));
             }
         }
     }
@@ -57,10 +57,10 @@ fn every_operation_by_get_and_post_query_and_form_v1_and_v3() {
 }
 
 #[test]
-fn a_request_target_of_98_kb_is_understood() {
+fn request_target_of_98_kb_is_accepted() {
     let emulator = emulator().start().unwrap();
     let client = Client::new(emulator.address());
-    // 32,768 bytes of Chinese: nine bytes on the wire for three.
+    // 32,768 bytes of Chinese text: percent-encoding triples them.
     let info = "群".repeat(10_922) + "xy";
     assert_eq!(info.len(), 32_768);
     let params = [("AppId", "demo"), ("GroupId", "g1"), ("GroupInfo", info.as_str())];
@@ -68,18 +68,18 @@ fn a_request_target_of_98_kb_is_understood() {
     client.ok("CreateLiveMessageGroup", &params);
     let group = client.ok("DescribeLiveMessageGroup", &params[..2]);
     assert_eq!(group["GroupInfo"].as_str(), Some(info.as_str()));
-    // And twice as much is refused by its length, not by its target's.
+    // A longer value is rejected for its own length, not for that of the target.
     let double = info.clone() + &info[..6_000];
     let response = client.call("CreateLiveMessageGroup", &[params[0], params[1], ("GroupInfo", &double)]);
     assert_eq!((response.status, response.code().as_str()), (400, "InputInvalid"));
 }
 
 #[test]
-fn answers_are_json_or_xml_as_asked_for() {
+fn response_format_follows_the_request() {
     let emulator = emulator().group("demo", "g1").start().unwrap();
     let json = Client::new(emulator.address());
     let v1 = Client { v1: true, ..json.clone() };
-    let kind = |client: &Client| {
+    let content_type = |client: &Client| {
         let response = client.call("DescribeLiveMessageGroup", &[("AppId", "demo"), ("GroupId", "g1")]);
         assert_eq!(response.status, 200);
         let root = response.body.contains("<DescribeLiveMessageGroupResponse><RequestId>");
@@ -87,18 +87,18 @@ fn answers_are_json_or_xml_as_asked_for() {
     };
     let (as_json, as_xml) =
         (("application/json;charset=utf-8".to_owned(), false), ("text/xml;charset=utf-8".to_owned(), true));
-    assert_eq!(kind(&json), as_json);
-    assert_eq!(kind(&v1), as_xml);
-    assert_eq!(kind(&Client { format: Some("Json"), ..v1.clone() }), as_json);
-    assert_eq!(kind(&Client { format: Some("text/xml"), ..json.clone() }), as_xml);
-    assert_eq!(kind(&Client { format: Some("application/json"), ..json }), as_json);
+    assert_eq!(content_type(&json), as_json);
+    assert_eq!(content_type(&v1), as_xml);
+    assert_eq!(content_type(&Client { format: Some("Json"), ..v1.clone() }), as_json);
+    assert_eq!(content_type(&Client { format: Some("text/xml"), ..json.clone() }), as_xml);
+    assert_eq!(content_type(&Client { format: Some("application/json"), ..json }), as_json);
     let error = v1.call("DescribeLiveMessageGroup", &[("AppId", "demo"), ("GroupId", "none")]);
     assert_eq!(error.status, 404);
     assert!(error.body.contains("<Error><RequestId>") && error.body.contains("<Code>ResourceNotExist</Code>"));
 }
 
 #[test]
-fn a_deleted_group_is_gone_after_30_days_of_the_emulators_clock() {
+fn deleted_group_is_purged_after_30_days_by_the_clock() {
     let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     let clock = Clock::fixed(start);
     let emulator = emulator().clock(clock.clone()).deleted_group("demo", "g1").start().unwrap();
@@ -114,7 +114,7 @@ fn a_deleted_group_is_gone_after_30_days_of_the_emulators_clock() {
 }
 
 #[test]
-fn apps_are_made_on_the_fly() {
+fn apps_can_be_created_at_run_time() {
     let emulator = emulator().start().unwrap();
     let client = Client::new(emulator.address());
     let app = client.ok("CreateLiveMessageApp", &[("AppName", "testApp"), ("DataCenter", "ap-southeast-1")]);

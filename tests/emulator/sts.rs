@@ -1,4 +1,4 @@
-//! Temporary keys: STS, the ECS metadata service, and what the keys they hand out may do.
+//! Temporary keys: STS, the ECS metadata service, and calls with the keys that they issue.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::emulator;
 const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 pub const ROLE: &str = "acs:ram::42:role/operator";
 
-fn start() -> Timestamp {
+fn start_time() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
-/// A token as Kubernetes projects it, but for its signature.
+/// A projected Kubernetes token with a fake signature.
 pub fn token(expires: Timestamp) -> String {
     let claims = json!({
         "aud": ["sts.aliyuncs.com"],
@@ -38,7 +38,7 @@ fn send(address: SocketAddr, request: String) -> Response {
     connection.receive()
 }
 
-/// As the Go SDK asks (a form), or as the Python SDK does (all in the query).
+/// Calls `AssumeRoleWithOIDC` as the Go SDK does (a form) or as the Python SDK does (all in the query).
 fn exchange(address: SocketAddr, form: bool, token: &str, role: &str) -> Response {
     let common = [("Action", "AssumeRoleWithOIDC"), ("Format", "JSON"), ("Version", "2015-04-01")];
     let values = [
@@ -75,19 +75,19 @@ fn client(emulator: &Handle, credentials: &Value) -> Client {
 }
 
 #[test]
-fn an_oidc_token_is_exchanged_for_a_key_that_works_until_it_expires() {
-    let clock = Clock::fixed(start());
+fn key_from_an_oidc_token_works_until_it_expires() {
+    let clock = Clock::fixed(start_time());
     let builder = emulator().clock(clock.clone()).app_of("42", "demo").group("demo", "g1");
     let emulator = builder.role(ROLE.parse().unwrap()).start().unwrap();
     for form in [true, false] {
         let token = token(clock.now() + Duration::from_secs(60));
         let response = exchange(emulator.address(), form, &token, ROLE);
         assert_eq!(response.status, 200, "{response:?}");
-        let answer = response.json();
-        let credentials = &answer["Credentials"];
+        let response_json = response.json();
+        let credentials = &response_json["Credentials"];
         let expires = clock.now() + Duration::from_secs(3600);
         assert_eq!(credentials["Expiration"], json!(expires.to_string()));
-        assert_eq!(answer["AssumedRoleUser"]["Arn"], json!(format!("{ROLE}/operator")));
+        assert_eq!(response_json["AssumedRoleUser"]["Arn"], json!(format!("{ROLE}/operator")));
         let temporary = client(&emulator, credentials);
         for v1 in [false, true] {
             let format = v1.then_some("JSON");
@@ -110,13 +110,13 @@ fn an_oidc_token_is_exchanged_for_a_key_that_works_until_it_expires() {
 }
 
 #[test]
-fn an_exchange_that_fails_tells_why() {
-    let emulator = emulator().role(ROLE.parse().unwrap()).clock(Clock::fixed(start())).start().unwrap();
-    let fresh = token(start() + Duration::from_secs(60));
+fn failed_token_exchange_has_a_specific_code() {
+    let emulator = emulator().role(ROLE.parse().unwrap()).clock(Clock::fixed(start_time())).start().unwrap();
+    let valid = token(start_time() + Duration::from_secs(60));
     for (token, role, code) in [
         ("rubbish", ROLE, "AuthenticationFail.OIDCToken.Invalid"),
-        (&token(start()), ROLE, "AuthenticationFail.OIDCToken.Expired"),
-        (&fresh, "acs:ram::42:role/other", "AuthenticationFail.NoPermission"),
+        (&token(start_time()), ROLE, "AuthenticationFail.OIDCToken.Expired"),
+        (&valid, "acs:ram::42:role/other", "AuthenticationFail.NoPermission"),
     ] {
         for form in [true, false] {
             let response = exchange(emulator.address(), form, token, role);
@@ -126,7 +126,7 @@ fn an_exchange_that_fails_tells_why() {
 }
 
 #[test]
-fn a_signed_caller_assumes_a_role() {
+fn assume_role_requires_a_signature() {
     let emulator = emulator().longest_session(Duration::from_secs(60)).group("demo", "g1").start().unwrap();
     let sts = Client { version: "2015-04-01", ..Client::new(emulator.address()) };
     let params = [("RoleArn", ROLE), ("RoleSessionName", "operator")];
@@ -134,15 +134,15 @@ fn a_signed_caller_assumes_a_role() {
         let caller = Client { v1, format: v1.then_some("JSON"), ..sts.clone() };
         let credentials = caller.ok("AssumeRole", &params)["Credentials"].clone();
         client(&emulator, &credentials).ok("DescribeLiveMessageGroup", &GROUP);
-        let stranger = Client { secret: "wrong".to_owned(), ..caller };
-        assert_eq!(stranger.call("AssumeRole", &params).code(), "SignatureDoesNotMatch");
+        let impostor = Client { secret: "wrong".to_owned(), ..caller };
+        assert_eq!(impostor.call("AssumeRole", &params).code(), "SignatureDoesNotMatch");
     }
     let old = Client { version: "2016-11-01", ..sts };
     assert_eq!(old.call("AssumeRole", &params).code(), "InvalidVersion");
 }
 
 #[test]
-fn faults_of_sts_are_meant_by_name_only() {
+fn wildcard_faults_exclude_sts_and_metadata() {
     let rules = ["*:error=ServerError", "AssumeRoleWithOIDC:error=500/InternalError,times=1", "EcsMetadata:empty"];
     let builder = rules.into_iter().fold(emulator(), |builder, rule| builder.fault(rule.parse().unwrap()));
     let emulator = builder.ecs_role("operator".parse().unwrap()).start().unwrap();
@@ -162,7 +162,7 @@ fn metadata(address: SocketAddr, method: &str, role: &str, header: Option<&str>)
 }
 
 #[test]
-fn the_metadata_service_hands_out_keys_of_the_role() {
+fn metadata_service_issues_keys_of_the_role() {
     let builder = emulator().ecs_role("operator@42".parse().unwrap()).imds(Imds::V2).metadata_listen("127.0.0.1:0");
     let emulator = builder.app_of("42", "demo").group("demo", "g1").start().unwrap();
     for address in [emulator.address(), emulator.metadata_address().unwrap()] {
@@ -177,7 +177,7 @@ fn the_metadata_service_hands_out_keys_of_the_role() {
         assert_eq!(get("operator").json()["AccessKeyId"], credentials["AccessKeyId"]);
         let temporary = client(&emulator, &credentials);
         temporary.ok("DescribeLiveMessageGroup", &GROUP);
-        // A key that is taken away is not handed out again.
+        // A removed key is not reused.
         emulator.remove_key(&temporary.id);
         assert_ne!(get("operator").json()["AccessKeyId"], credentials["AccessKeyId"]);
     }

@@ -1,4 +1,4 @@
-//! The requests of the official SDKs, byte for byte as they were captured, are understood from the socket on.
+//! The captured requests of the official SDKs, sent byte for byte over a socket.
 
 use live_message_operator::emulator::{AccessKey, Clock, Emulator};
 
@@ -8,8 +8,8 @@ use crate::client::Connection;
 mod vector;
 
 #[test]
-fn every_captured_request_is_understood() {
-    // The examples of the documents are of another product.
+fn captured_sdk_requests_are_accepted() {
+    // The examples of the signature documents call another product.
     let vectors = vector::read_all(&vector::own_folder()).unwrap();
     for vector in vectors.iter().filter(|vector| vector.captured()) {
         let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());
@@ -31,7 +31,7 @@ fn every_captured_request_is_understood() {
         let mut connection = Connection::open(emulator.address());
         connection.send(&vector.wire());
         let response = connection.receive();
-        // One operation of the vectors is not emulated.
+        // The emulator does not serve one operation of the vectors.
         let expected = if vector.action == "DescribeLiveMessageGroupBand" { 404 } else { 200 };
         assert_eq!(response.status, expected, "{}: {response:?}", vector.file);
         assert!(response.header("content-type").unwrap().starts_with("application/json"));

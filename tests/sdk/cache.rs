@@ -1,4 +1,4 @@
-//! What is made once per machine: a folder outside the work tree, named after what it was made of.
+//! Installations that are made once per machine: folders outside the work tree, named by the hash of their inputs.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -11,71 +11,71 @@ use live_message_operator::live::signature::sha256_hex;
 
 use super::support::{Context as _, Error, Process, Result};
 
-/// Between two lines of progress.
-const PROGRESS: Duration = Duration::from_secs(15);
-/// The most that one installation may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// The time between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
+/// The timeout of one installation step.
+const STEP_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// A line on the real stderr: seen at once, also where the test's own output is kept until it fails.
-pub fn say(line: &str) {
+/// Prints a line to stderr at once. The test harness captures `eprintln!` until the test fails.
+pub fn print_progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The folder `kind` made of these files and of `also`; `make` fills it when there is none yet.
-pub fn folder(kind: &str, files: &[PathBuf], also: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let mut content = Vec::from(also);
+/// The cached folder of `kind` for the content of `files` and `extra`. If it does not exist, `fill` creates its content.
+pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let mut content = Vec::from(extra);
     for file in files {
         content.extend(fs::read(file).context(file.display())?);
     }
-    let parent = root()?.join("sdk").join(kind);
+    let parent = cache_root()?.join("sdk").join(kind);
     fs::create_dir_all(&parent).context(parent.display())?;
     let folder = parent.join(&sha256_hex(&content)[..16]);
     if folder.is_dir() {
         return Ok(folder);
     }
-    // One at a time: the tests of two SDKs share a folder, and two test runs may share a machine.
+    // Tests of two SDKs share a folder, and two test runs can share a machine.
     let _lock = lock(&folder.with_extension("lock"), kind)?;
     if !folder.is_dir() {
-        // Left over where a test run was killed. The rename makes the folder whole or absent.
-        let unfinished = folder.with_extension("unfinished");
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).context(unfinished.display())?;
+        // A killed test run leaves a partial folder. The rename makes the final folder complete or absent.
+        let partial = folder.with_extension("unfinished");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).context(partial.display())?;
         }
-        fs::create_dir(&unfinished).context(unfinished.display())?;
-        make(&unfinished)?;
-        fs::rename(&unfinished, &folder).context(folder.display())?;
+        fs::create_dir(&partial).context(partial.display())?;
+        fill(&partial)?;
+        fs::rename(&partial, &folder).context(folder.display())?;
     }
     Ok(folder)
 }
 
-/// As in `tests/tools/build`.
-fn root() -> Result<PathBuf> {
+/// The cache directory, the same as in `tests/tools/build`.
+fn cache_root() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     variable("LMO_CACHE_DIR")
         .or_else(|| Some(base()?.join("live-message-operator")))
-        .context("no place for what is installed once: set LMO_CACHE_DIR or HOME")
+        .context("the cache directory is unknown: set LMO_CACHE_DIR or HOME")
 }
 
 fn lock(path: &Path, kind: &str) -> Result<File> {
     let file = File::create(path).context(path.display())?;
-    let mut said = Instant::now();
+    let mut last_message = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(error).context(path.display()),
             Err(TryLockError::WouldBlock) => {}
         }
-        if said.elapsed() >= PROGRESS {
-            said = Instant::now();
-            say(&format!("waiting for another run that installs the {kind} SDK"));
+        if last_message.elapsed() >= PROGRESS_INTERVAL {
+            last_message = Instant::now();
+            print_progress(&format!("waiting for another test run to install the {kind} SDK"));
         }
         thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// Runs a step of an installation, with the developer's own settings for package clients, and tells how far it is.
-pub fn run<A: AsRef<OsStr>>(
+/// Runs an installation step with the developer's settings for package clients, and prints its progress.
+pub fn run_step<A: AsRef<OsStr>>(
     what: &str,
     program: &Path,
     args: &[A],
@@ -86,22 +86,22 @@ pub fn run<A: AsRef<OsStr>>(
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     let mut all: Vec<(&str, OsString)> = inherited.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     all.extend(env.iter().cloned());
-    say(&format!("{what} (once per machine)"));
+    print_progress(&format!("{what} (once per machine)"));
     let mut process = Process::spawn(program, args, &all, log)?;
-    let (started, mut said) = (Instant::now(), Instant::now());
+    let (started, mut last_message) = (Instant::now(), Instant::now());
     loop {
         match process.exited()? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => return Err(Error::new(format!("{what} failed: {status}\n{}", process.log_tail()))),
-            None if started.elapsed() > PATIENCE => {
-                let seconds = PATIENCE.as_secs();
-                return Err(Error::new(format!("{what}: no end after {seconds} s\n{}", process.log_tail())));
+            None if started.elapsed() > STEP_TIMEOUT => {
+                let seconds = STEP_TIMEOUT.as_secs();
+                return Err(Error::new(format!("{what} timed out after {seconds} s\n{}", process.log_tail())));
             }
             None => {}
         }
-        if said.elapsed() >= PROGRESS {
-            said = Instant::now();
-            say(&format!("{what}: {} s", started.elapsed().as_secs()));
+        if last_message.elapsed() >= PROGRESS_INTERVAL {
+            last_message = Instant::now();
+            print_progress(&format!("{what}: {} s", started.elapsed().as_secs()));
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -1,7 +1,7 @@
-//! The official SDKs against the emulator: `scenario.json`, all of it, through each. Nothing is skipped: where an SDK
-//! cannot be had, its test fails and says what to install.
+//! The official SDKs against the emulator: each SDK runs every step of `scenario.json`. If an SDK cannot be installed, its
+//! test fails with installation instructions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
 mod cache;
 mod prepare;
@@ -18,21 +18,21 @@ use std::time::Duration;
 use scenario::Scenario;
 use support::{Context as _, Emulator, EmulatorOptions, Error, Process, Request, Result, Scratch};
 
-/// How long an SDK may take for the scenario; each takes a few seconds.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The timeout for the scenario, which takes each SDK a few seconds.
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A program that carries out the scenario through an SDK, and what is known of that SDK.
+/// A program that runs the scenario through an SDK, with the expected properties of the SDK's calls.
 struct Runner {
-    /// The package and its version, as the program is to print them.
+    /// The package and version that the program must print.
     sdk: &'static str,
     program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
-    /// What the program takes after the scenario.
+    /// The last argument of the program, after the scenario.
     method: Option<&'static str>,
-    /// How the SDK signs.
+    /// The signature version of the SDK's calls.
     signature: &'static str,
-    /// A parameter it makes of the list `Administrators`.
+    /// A parameter that the SDK derives from the list `Administrators`.
     list: &'static str,
 }
 
@@ -47,23 +47,24 @@ impl Runner {
         self.args.extend([emulator.url().into(), emulator.admin_url().into(), file.into()]);
         self.args.extend(self.method.map(OsString::from));
         let mut process = Process::spawn(&self.program, &self.args, &self.env, &dir.join("runner.log"))?;
-        let status = process.wait(PATIENCE).map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
+        let status =
+            process.wait(SCENARIO_TIMEOUT).map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
 
         let log = process.log();
         let last = log.lines().last().unwrap_or_default();
-        cache::say(last);
+        cache::print_progress(last);
         let expected = format!("conformance {}: {} steps, 0 failed", self.sdk, scenario.steps());
         if !status.success() || last != expected {
             let bad: Vec<&str> = log.lines().filter(|line| !line.starts_with("ok ")).collect();
-            return Err(Error::new(format!("expected as the last line: {expected}\n{status}\n{}", bad.join("\n"))));
+            return Err(Error::new(format!("expected the last line {expected:?}\n{status}\n{}", bad.join("\n"))));
         }
-        self.judge(&emulator, scenario.steps())
+        self.check_calls(&emulator, scenario.steps())
     }
 
-    /// Every step is one call, so the SDK repeats none by itself, and the calls look as they do from this SDK: that it is
-    /// the SDK that made them.
-    fn judge(&self, emulator: &Emulator, steps: usize) -> Result<()> {
-        // The last record is written when the slowest answer has been given, to a client long gone.
+    /// Checks the request log: one call for each step (the SDK makes no retries), with the signature and the list format of
+    /// this SDK.
+    fn check_calls(&self, emulator: &Emulator, steps: usize) -> Result<()> {
+        // The record of the slowest response is written after its client timed out.
         let calls = support::wait_for("one call for each step", Duration::from_secs(60), || {
             Ok(Some(emulator.requests()?).filter(|calls| calls.len() >= steps))
         })?;
@@ -73,18 +74,19 @@ impl Runner {
         if let Some(call) = calls.iter().find(|call| call.signature.as_deref() != Some(self.signature)) {
             return Err(Error::new(format!("{} has the signature {:?}", call.operation, call.signature)));
         }
-        let lists = |call: &&Request| call.operation == "CreateLiveMessageGroup" && call.param(self.list).is_some();
-        calls.iter().find(lists).map(drop).context(format_args!("no call has the parameter {}", self.list))
+        let creates_with_list =
+            |call: &&Request| call.operation == "CreateLiveMessageGroup" && call.param(self.list).is_some();
+        calls.iter().find(creates_with_list).map(drop).context(format_args!("no call has the parameter {}", self.list))
     }
 }
 
 #[test]
-fn python_product_sdk() -> Result<()> {
+fn python_product_sdk_passes_the_scenario() -> Result<()> {
     let script = scenario::folder().join("python/run.py");
     Runner {
         sdk: "alibabacloud-live20161101 3.0.2",
         program: prepare::python()?,
-        // Without bytecode in the work tree, and without modules of the user's.
+        // No bytecode in the work tree, and no modules of the user.
         args: vec!["-B".into(), "-I".into(), script.into()],
         env: Vec::new(),
         method: None,
@@ -95,7 +97,7 @@ fn python_product_sdk() -> Result<()> {
 }
 
 #[test]
-fn go_product_sdk() -> Result<()> {
+fn go_product_sdk_passes_the_scenario() -> Result<()> {
     Runner {
         sdk: "github.com/aliyun/alibaba-cloud-sdk-go v1.63.107",
         program: prepare::go()?,
@@ -109,17 +111,17 @@ fn go_product_sdk() -> Result<()> {
 }
 
 #[test]
-fn node_openapi_core() -> Result<()> {
+fn node_openapi_core_passes_the_scenario() -> Result<()> {
     node("openapi-core.js", "@alicloud/openapi-core 1.0.8", None, "V3", "Administrators")
 }
 
 #[test]
-fn node_pop_core_get() -> Result<()> {
+fn node_pop_core_passes_the_scenario_with_get() -> Result<()> {
     node("pop-core.js", "@alicloud/pop-core 1.8.0, GET", Some("GET"), "V1", "Administrators.2")
 }
 
 #[test]
-fn node_pop_core_post() -> Result<()> {
+fn node_pop_core_passes_the_scenario_with_post() -> Result<()> {
     node("pop-core.js", "@alicloud/pop-core 1.8.0, POST", Some("POST"), "V1", "Administrators.2")
 }
 

@@ -1,4 +1,4 @@
-//! How each SDK is installed: by its lock file, with the language's own client, into the cache.
+//! Installs each SDK into the cache, from its lock file and with the package client of its language.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,106 +9,108 @@ use super::cache;
 use super::scenario::folder;
 use super::support::{Context as _, Error, Result, Scratch};
 
-/// The oldest versions that do, and the Go that Go gets by itself where it is older.
+/// The minimum versions.
 const PYTHON: (u32, u32) = (3, 11);
 const NODE: (u32, u32) = (20, 0);
 const GO: (u32, u32) = (1, 26);
+/// The toolchain that an older Go downloads.
 const GO_TOOLCHAIN: &str = "go1.26.8";
 
-/// A Python with the product SDK.
+/// Installs the Python product SDK and returns its interpreter.
 pub fn python() -> Result<PathBuf> {
-    let needs = "the Python SDK needs Python 3.11 or later with its venv module: install python3 and python3-venv";
-    let interpreter = text("python3", &["-c", "import sys; print(sys.version, sys.executable)"], needs)?;
-    at_least("python3", &interpreter, PYTHON, needs)?;
+    let hint = "the Python SDK needs Python 3.11 or later with its venv module: install python3 and python3-venv";
+    let interpreter = output_of("python3", &["-c", "import sys; print(sys.version, sys.executable)"], hint)?;
+    require_version("python3", &interpreter, PYTHON, hint)?;
     let files = ["build.txt", "requirements.txt"].map(|name| folder().join("python").join(name));
-    let made = cache::folder("python", &files, &interpreter, |into| {
+    let installed = cache::folder("python", &files, &interpreter, |into| {
         let log = Scratch::new("sdk-python")?;
         let log = log.join("log");
         let venv = [OsString::from("-m"), "venv".into(), into.into()];
-        cache::run("making a Python environment", Path::new("python3"), &venv, &[], &log).context(needs)?;
-        // Some packages have no wheel. They are built with what is pinned, not with what is newest today.
-        for (file, what) in files.iter().zip(["installing what builds Python packages", "installing the Python SDK"]) {
+        cache::run_step("creating a Python environment", Path::new("python3"), &venv, &[], &log).context(hint)?;
+        // Some packages have no wheel. They are built with pinned build tools.
+        for (file, what) in files.iter().zip(["installing the Python build tools", "installing the Python SDK"]) {
             let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--require-hashes"];
             let mut args = install.map(OsString::from).to_vec();
             args.extend(["--no-deps".into(), "--no-build-isolation".into(), "--requirement".into(), file.into()]);
-            cache::run(what, &into.join("bin/python"), &args, &[], &log)?;
+            cache::run_step(what, &into.join("bin/python"), &args, &[], &log)?;
         }
         Ok(())
     })?;
-    Ok(made.join("bin/python"))
+    Ok(installed.join("bin/python"))
 }
 
-/// The runner of the Go product SDK.
+/// Builds the runner of the Go product SDK and returns its path.
 pub fn go() -> Result<PathBuf> {
-    let needs = "the Go SDK needs Go 1.26 or later: install it (https://go.dev/dl)";
+    let hint = "the Go SDK needs Go 1.26 or later: install it (https://go.dev/dl)";
     let source = folder().join("go");
-    // A Go of before 1.26 gets the one of that version by itself, as a module.
+    // An older Go downloads the pinned toolchain as a module.
     let local = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").current_dir("/").output();
-    let local = String::from_utf8(local.map_err(|_| Error::new(format!("go is missing: {needs}")))?.stdout)?;
+    let local = String::from_utf8(local.map_err(|_| Error::new(format!("go is missing: {hint}")))?.stdout)?;
     let toolchain = if version(&local).is_some_and(|found| found >= GO) { "local" } else { GO_TOOLCHAIN };
     let files = ["go.mod", "go.sum", "main.go", "sdk.go"].map(|name| source.join(name));
-    let made = cache::folder("go", &files, &format!("{local}{}", std::env::consts::ARCH), |into| {
+    let installed = cache::folder("go", &files, &format!("{local}{}", std::env::consts::ARCH), |into| {
         let env = [("GOTOOLCHAIN", toolchain), ("CGO_ENABLED", "0"), ("GOWORK", "off")];
         let env = env.map(|(name, value)| (name, OsString::from(value)));
-        // -C must be the first of its flags.
+        // -C must be the first flag.
         let mut args = vec![OsString::from("build"), "-C".into(), source.clone().into()];
         args.extend(["-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"].map(OsString::from));
         args.extend([into.join("runner").into(), ".".into()]);
         let log = Scratch::new("sdk-go")?;
-        cache::run("compiling the Go SDK, about 1 min", Path::new("go"), &args, &env, &log.join("log")).context(needs)
+        cache::run_step("compiling the Go SDK, about 1 min", Path::new("go"), &args, &env, &log.join("log"))
+            .context(hint)
     })?;
-    Ok(made.join("runner"))
+    Ok(installed.join("runner"))
 }
 
-/// The folder `node_modules` with both Node packages.
+/// Installs both Node packages and returns their `node_modules` folder.
 pub fn node() -> Result<PathBuf> {
-    let needs = "the Node SDKs need Node 20 or later with npm: install nodejs and npm";
-    at_least("node", &text("node", &["--version"], needs)?, NODE, needs)?;
-    text("npm", &["--version"], needs)?;
+    let hint = "the Node SDKs need Node 20 or later with npm: install nodejs and npm";
+    require_version("node", &output_of("node", &["--version"], hint)?, NODE, hint)?;
+    output_of("npm", &["--version"], hint)?;
     let names = ["package.json", "package-lock.json", ".npmrc"];
     let files = names.map(|name| folder().join("node").join(name));
-    let made = cache::folder("node", &files, "", |into| {
+    let installed = cache::folder("node", &files, "", |into| {
         for (file, name) in files.iter().zip(names) {
             fs::copy(file, into.join(name)).context(file.display())?;
         }
         let mut args = vec![OsString::from("ci"), "--prefix".into(), into.into()];
         args.extend(["--ignore-scripts", "--no-audit", "--no-fund"].map(OsString::from));
         let log = Scratch::new("sdk-node")?;
-        cache::run("installing the Node SDKs, about 10 s", Path::new("npm"), &args, &[], &log.join("log"))
+        cache::run_step("installing the Node SDKs, about 10 s", Path::new("npm"), &args, &[], &log.join("log"))
     })?;
-    Ok(made.join("node_modules"))
+    Ok(installed.join("node_modules"))
 }
 
-/// What a program prints; what to install when there is none.
-fn text(program: &str, args: &[&str], needs: &str) -> Result<String> {
+/// The stdout of a program. If it cannot run, the error contains `hint`.
+fn output_of(program: &str, args: &[&str], hint: &str) -> Result<String> {
     let output = Command::new(program).args(args).output();
-    let output = output.map_err(|error| Error::new(format!("cannot start {program} ({error}): {needs}")))?;
+    let output = output.map_err(|error| Error::new(format!("cannot start {program} ({error}): {hint}")))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::new(format!("{program} {} failed: {needs}\n{said}", args.join(" "))));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(format!("{program} {} failed: {hint}\n{stderr}", args.join(" "))));
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn at_least(program: &str, said: &str, least: (u32, u32), needs: &str) -> Result<()> {
-    match version(said) {
-        Some(found) if found >= least => Ok(()),
-        _ => Err(Error::new(format!("{program} is too old ({}): {needs}", said.trim()))),
+fn require_version(program: &str, output: &str, minimum: (u32, u32), hint: &str) -> Result<()> {
+    match version(output) {
+        Some(found) if found >= minimum => Ok(()),
+        _ => Err(Error::new(format!("{program} is too old ({}): {hint}", output.trim()))),
     }
 }
 
-/// The first two numbers of `3.11.7 (main…`, `v20.20.2`, `go1.26.8`.
-fn version(said: &str) -> Option<(u32, u32)> {
-    let digits = said.trim_start_matches(|c: char| !c.is_ascii_digit());
+/// Parses the first two numbers of outputs such as `3.11.7 (main…`, `v20.20.2` and `go1.26.8`.
+fn version(output: &str) -> Option<(u32, u32)> {
+    let digits = output.trim_start_matches(|c: char| !c.is_ascii_digit());
     let mut numbers = digits.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[test]
-fn versions_are_read_as_the_programs_print_them() {
+fn versions_parse_from_program_output() {
     assert_eq!(version("3.11.7 (main, Jan 1 2026) [GCC] /usr/bin/python3"), Some((3, 11)));
     assert_eq!(version("v20.20.2\n"), Some((20, 20)));
     assert_eq!(version("go1.26.8\n"), Some((1, 26)));
     assert_eq!(version("devel"), None);
-    assert!(at_least("node", "v18.19.1", NODE, "install it").is_err());
+    assert!(require_version("node", "v18.19.1", NODE, "install it").is_err());
 }

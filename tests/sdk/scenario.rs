@@ -1,4 +1,4 @@
-//! `scenario.json`: read, checked, and written out for the runners. `README.md` tells the notation.
+//! Reads, validates and expands `scenario.json` for the runners. `README.md` describes its format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use super::support::{Context as _, Error, Result, repository};
 
-/// The scenario, and what the emulator has to be started with for it.
+/// The scenario and the emulator configuration that it needs.
 pub struct Scenario {
-    /// Arguments of `emulate`.
+    /// The arguments of `emulate`.
     pub emulator: Vec<String>,
     groups: BTreeMap<String, usize>,
     steps: usize,
-    /// The file as the runners read it: without `$repeat`.
+    /// The content of the file for the runners, with `$repeat` expanded.
     pub expanded: Value,
 }
 
-/// The file, so that a misspelt field is an error and not a step that expects nothing.
+/// The schema of the file: a misspelled field must be an error, not a step without expectations.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -63,13 +63,13 @@ struct ApiError {
     retry_after_ms: Option<u64>,
 }
 
-/// Where this test lies.
+/// The folder of this test.
 pub fn folder() -> PathBuf {
     repository().join("tests/sdk")
 }
 
 impl Scenario {
-    /// Reads the file.
+    /// Reads and validates `scenario.json`.
     pub fn load() -> Result<Self> {
         let path = folder().join("scenario.json");
         let text = std::fs::read_to_string(&path).context(path.display())?;
@@ -77,34 +77,34 @@ impl Scenario {
         let File { emulator, groups, keys, steps } = File::deserialize(&expanded).context(path.display())?;
         let mut names = BTreeSet::new();
         for step in &steps {
-            let wrong = |what| Err(Error::new(format!("{}: the step {:?} {what}", path.display(), step.name)));
+            let invalid = |problem| Err(Error::new(format!("{}: the step {:?} {problem}", path.display(), step.name)));
             let expectations = [step.ok.is_some(), step.error.is_some(), step.lost == Some(true)];
-            if expectations.into_iter().filter(|there| *there).count() != 1 {
-                return wrong("must have one of ok, error, lost");
+            if expectations.into_iter().filter(|is_set| *is_set).count() != 1 {
+                return invalid("must have one of ok, error, lost");
             }
             if !names.insert(&step.name) {
-                return wrong("is there twice");
+                return invalid("occurs twice");
             }
             if !keys.contains_key(step.key.as_deref().unwrap_or("main")) {
-                return wrong("names a key that is not there");
+                return invalid("names an unknown key");
             }
         }
         Ok(Self { emulator, groups, steps: steps.len(), expanded })
     }
 
-    /// How many steps there are.
+    /// The number of steps, each of which is one call.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The groups of which the file gives the number: `APPID/groupN`.
+    /// The numbered groups of the file: `APPID/groupN`.
     pub fn groups(&self) -> Vec<String> {
         let of_app = |(app, count): (&String, &usize)| (1..=*count).map(move |n| format!("{app}/group{n}")).collect();
         self.groups.iter().flat_map::<Vec<String>, _>(of_app).collect()
     }
 }
 
-/// Writes out `{"$repeat": TEXT, "times": N, "then": TEXT}`, anywhere.
+/// Expands `{"$repeat": TEXT, "times": N, "then": TEXT}` anywhere in a value.
 fn expand(value: Value) -> Value {
     match value {
         Value::Object(fields) => match (fields.get("$repeat"), fields.get("times").and_then(Value::as_u64)) {
@@ -120,11 +120,11 @@ fn expand(value: Value) -> Value {
 }
 
 #[test]
-fn every_operation_of_the_live_api_has_a_step() -> Result<()> {
+fn every_live_operation_has_a_step() -> Result<()> {
     let scenario = Scenario::load()?;
     let steps = scenario.expanded["steps"].as_array().context("no steps")?;
     let called: BTreeSet<&str> = steps.iter().filter_map(|step| step["operation"].as_str()).collect();
-    // STS and the metadata service are other products, with packages of their own.
+    // STS and the metadata service are other products with separate packages.
     for operation in live_message_operator::emulator::Operation::ALL.into_iter().filter(|one| one.is_live()) {
         assert!(called.contains(operation.name()), "no step calls {}", operation.name());
     }

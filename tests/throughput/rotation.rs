@@ -1,4 +1,4 @@
-//! The credentials change while hundreds of objects wait for their turn.
+//! Credential rotation while hundreds of objects wait for a permit.
 
 use live_message_operator::resources::ConditionType;
 use serde_json::json;
@@ -8,8 +8,8 @@ use crate::world::{World, app};
 use crate::{CREATE, MEASURING};
 
 #[tokio::test]
-async fn a_rotated_key_stops_nobody() -> Result<()> {
-    let _alone = MEASURING.lock().await;
+async fn key_rotation_stalls_no_object() -> Result<()> {
+    let _guard = MEASURING.lock().await;
     let dir = Scratch::new("ini")?;
     let file = dir.join("credentials.ini");
     let write = |id: &str, secret: &str| {
@@ -19,7 +19,7 @@ async fn a_rotated_key_stops_nobody() -> Result<()> {
     let mut world = World::with(app()).await?;
     let (old, secret) = world.options.access_key.clone();
     write(&old, &secret)?;
-    // Empty variables count as absent: the file is next in the chain.
+    // An empty variable counts as absent, so the chain continues with the file.
     world.options.access_key = (String::new(), String::new());
     world.options.env.push(("ALIBABA_CLOUD_CREDENTIALS_FILE".to_owned(), file.display().to_string()));
     world.create_many("g", 500).await?;
@@ -36,19 +36,20 @@ async fn a_rotated_key_stops_nobody() -> Result<()> {
     world
         .until("all to be ready", 120, async || {
             let objects = world.list().await?;
-            let told = objects.iter().filter(|object| object.condition(ConditionType::Stalled).is_some()).count();
-            assert_eq!(told, 0, "a person is asked, though the new key is there");
+            let stalled_count =
+                objects.iter().filter(|object| object.condition(ConditionType::Stalled).is_some()).count();
+            assert_eq!(stalled_count, 0, "an object is stalled although the new key is valid");
             Ok(objects.iter().all(|object| crate::world::is(object, "Created")))
         })
         .await?;
     stalled += world.list().await?.iter().filter(|o| o.condition(ConditionType::Stalled).is_some()).count();
     let creates = world.called(CREATE)?;
     println!(
-        "500 creates over a rotated key: {} refused with the old one, {stalled} objects stalled, {:.1} s",
+        "500 creates with a key rotation: {} rejected with the old key, {stalled} objects stalled, {:.1} s",
         creates.codes().len(),
         creates.span().as_secs_f64()
     );
-    // No more than can be on their way at once; on a machine of its own it is one or two.
+    // At most the calls that can be in flight at once; one or two on an idle machine.
     assert!(creates.codes().len() <= 50, "{:?}", creates.codes());
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! Keys and groups at the admin address.
+//! The access keys and groups of the admin API.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Refusal;
+use super::AdminError;
 use crate::emulator::key::{AccessKey, DEFAULT_ACCOUNT, is_account};
 use crate::emulator::metadata;
 use crate::emulator::service::Core;
 use crate::emulator::state::{Deletion, Group};
 
-/// What `PUT /keys/ID` changes.
+/// The body of `PUT /keys/ID`. Absent fields do not change.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyChange {
@@ -22,7 +22,7 @@ pub(super) struct KeyChange {
     active: Option<bool>,
 }
 
-/// What `PUT /groups/APP/GROUP` changes.
+/// The body of `PUT /groups/APP/GROUP`. Absent fields do not change.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupChange {
@@ -41,21 +41,21 @@ enum DeletedChange {
     Deletion(Deletion),
 }
 
-fn no_such(what: &str) -> Refusal {
-    (404, format!("no such {what}"))
+fn not_found(kind: &str) -> AdminError {
+    AdminError::not_found(format!("the {kind} does not exist"))
 }
 
 pub(super) fn keys(core: &Core) -> Value {
     let mut keys: Vec<&AccessKey> = core.verifier.keys().collect();
     keys.sort_by(|a, b| a.id.cmp(&b.id));
-    keys.into_iter().map(shown).collect()
+    keys.into_iter().map(key_json).collect()
 }
 
-pub(super) fn key(core: &Core, id: &str) -> Result<Value, Refusal> {
-    core.verifier.key(id).map(shown).ok_or_else(|| no_such("key"))
+pub(super) fn key(core: &Core, id: &str) -> Result<Value, AdminError> {
+    core.verifier.key(id).map(key_json).ok_or_else(|| not_found("key"))
 }
 
-fn shown(key: &AccessKey) -> Value {
+fn key_json(key: &AccessKey) -> Value {
     json!({
         "id": key.id,
         "account": key.account(),
@@ -65,18 +65,18 @@ fn shown(key: &AccessKey) -> Value {
     })
 }
 
-pub(super) fn put_key(core: &mut Core, id: &str, change: KeyChange) -> Result<(), Refusal> {
-    let known = core.verifier.key(id).cloned();
-    let mut key = match (known, &change.secret) {
+pub(super) fn put_key(core: &mut Core, id: &str, change: KeyChange) -> Result<(), AdminError> {
+    let existing = core.verifier.key(id).cloned();
+    let mut key = match (existing, &change.secret) {
         (Some(key), _) => key,
         (None, Some(_)) => AccessKey::new(id, ""),
-        (None, None) => return Err((400, "a new key needs a secret".to_owned())),
+        (None, None) => return Err(AdminError::bad_request("a new key needs a secret".to_owned())),
     };
     if change.secret.as_deref() == Some("") || change.token.as_deref() == Some("") {
-        return Err((400, "a secret or a token is not empty".to_owned()));
+        return Err(AdminError::bad_request("a secret and a token must not be empty"));
     }
     if id.is_empty() || !change.account.as_deref().is_none_or(is_account) {
-        return Err((400, "a key needs an id, and the number of its account is digits".to_owned()));
+        return Err(AdminError::bad_request("a key needs an ID, and its account must be a number"));
     }
     key.secret = change.secret.map_or(key.secret, SecretString::from);
     key.account = change.account.or(key.account);
@@ -87,13 +87,13 @@ pub(super) fn put_key(core: &mut Core, id: &str, change: KeyChange) -> Result<()
     Ok(())
 }
 
-pub(super) fn delete_key(core: &mut Core, id: &str) -> Result<Value, Refusal> {
-    core.verifier.remove_key(id).as_ref().map(shown).ok_or_else(|| no_such("key"))
+pub(super) fn delete_key(core: &mut Core, id: &str) -> Result<Value, AdminError> {
+    core.verifier.remove_key(id).as_ref().map(key_json).ok_or_else(|| not_found("key"))
 }
 
-pub(super) fn group(core: &Core, app: &str, id: &str) -> Result<Value, Refusal> {
-    let app = core.state.app(app).ok_or_else(|| no_such("app"))?;
-    Ok(json!(app.group(id).ok_or_else(|| no_such("group"))?))
+pub(super) fn group(core: &Core, app: &str, id: &str) -> Result<Value, AdminError> {
+    let app = core.state.app(app).ok_or_else(|| not_found("app"))?;
+    Ok(json!(app.group(id).ok_or_else(|| not_found("group"))?))
 }
 
 pub(super) fn put_group(
@@ -102,10 +102,10 @@ pub(super) fn put_group(
     id: &str,
     change: GroupChange,
     now: Timestamp,
-) -> Result<(), Refusal> {
-    let app = core.state.app_mut(app).ok_or_else(|| no_such("app"))?;
+) -> Result<(), AdminError> {
+    let app = core.state.app_mut(app).ok_or_else(|| not_found("app"))?;
     if !(1..=64).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err((400, "a group id is 1 to 64 letters and digits".to_owned()));
+        return Err(AdminError::bad_request("a group ID must be 1 to 64 letters and digits"));
     }
     let mut group = app.group(id).cloned().unwrap_or_else(|| Group::new(id, now));
     group.name = change.name.unwrap_or(group.name);
@@ -123,16 +123,16 @@ pub(super) fn put_group(
     Ok(())
 }
 
-pub(super) fn purge_group(core: &mut Core, app: &str, id: &str) -> Result<Value, Refusal> {
-    let app = core.state.app_mut(app).ok_or_else(|| no_such("app"))?;
-    Ok(json!(app.purge_group(id).ok_or_else(|| no_such("group"))?))
+pub(super) fn purge_group(core: &mut Core, app: &str, id: &str) -> Result<Value, AdminError> {
+    let app = core.state.app_mut(app).ok_or_else(|| not_found("app"))?;
+    Ok(json!(app.purge_group(id).ok_or_else(|| not_found("group"))?))
 }
 
-pub(super) fn credentials(core: &mut Core, account: Option<&str>, now: Timestamp) -> Result<Value, Refusal> {
+pub(super) fn credentials(core: &mut Core, account: Option<&str>, now: Timestamp) -> Result<Value, AdminError> {
     let account = account.unwrap_or(DEFAULT_ACCOUNT);
     if !is_account(account) {
-        return Err((400, "the number of an account is digits".to_owned()));
+        return Err(AdminError::bad_request("an account must be a number"));
     }
-    let key = core.session(&format!("account/{account}"), account, now);
-    Ok(metadata::key_json(&key, now))
+    let key = core.session_key(&format!("account/{account}"), account, now);
+    Ok(metadata::credentials_json(&key, now))
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn rules_are_written_as_they_are_read() {
+fn rules_round_trip_through_text() {
     for text in [
         "*:error=503/ServiceUnavailable",
         "CreateLiveMessageGroup:error-after=500/ServerError,share=5%",
@@ -42,11 +42,11 @@ fn rules_are_written_as_they_are_read() {
 }
 
 #[test]
-fn draws_follow_operation_share_and_times() {
+fn draws_respect_operation_share_and_times() {
     let rules = ["CreateLiveMessageGroup:empty,times=2", "*:slow=10,share=25%", "*:slow=5,share=0%"];
     let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-    let mut faults = Faults::new(rules, Some(7));
-    let draws: Vec<Plan> = (0..4000).map(|_| faults.draw(Some(Operation::CreateGroup))).collect();
+    let mut faults = FaultInjector::new(rules, Some(7));
+    let draws: Vec<FaultPlan> = (0..4000).map(|_| faults.draw(Some(Operation::CreateGroup))).collect();
     assert_eq!(draws.iter().filter(|plan| plan.kind == Some(FaultKind::Empty)).count(), 2);
     let slow = draws.iter().filter(|plan| plan.slow == Duration::from_millis(10)).count();
     assert!((900..1100).contains(&slow), "{slow}");
@@ -56,48 +56,48 @@ fn draws_follow_operation_share_and_times() {
 }
 
 #[test]
-fn the_first_of_two_that_exclude_each_other_wins() {
+fn first_of_two_exclusive_rules_applies() {
     let rules = ["*:empty,times=1", "*:truncated,times=1"].map(|rule| rule.parse().unwrap()).to_vec();
-    let mut faults = Faults::new(rules, None);
+    let mut faults = FaultInjector::new(rules, None);
     assert_eq!(faults.draw(None).kind, Some(FaultKind::Empty));
     assert_eq!(faults.draw(None).kind, Some(FaultKind::Truncated));
-    assert_eq!(faults.draw(None), Plan::default());
+    assert_eq!(faults.draw(None), FaultPlan::default());
 }
 
 #[test]
-fn rules_with_times_make_a_sequence() {
+fn rules_with_times_form_a_sequence() {
     let rules = ["*:error=ServerError,times=1", "*:pass,times=2", "*:reset-after,times=1", "*:slow=5"];
-    let mut faults = Faults::new(rules.map(|rule| rule.parse().unwrap()).to_vec(), None);
-    let draws: Vec<Plan> = (0..5).map(|_| faults.draw(None)).collect();
+    let mut faults = FaultInjector::new(rules.map(|rule| rule.parse().unwrap()).to_vec(), None);
+    let draws: Vec<FaultPlan> = (0..5).map(|_| faults.draw(None)).collect();
     let kinds: Vec<_> = draws.iter().map(|plan| plan.kind.clone()).collect();
     let error = FaultKind::Error(500, "ServerError".to_owned());
     let pass = || Some(FaultKind::Pass);
     assert_eq!(kinds, [Some(error), pass(), pass(), Some(FaultKind::ResetAfter), None]);
-    // A call that passes is not slow either.
+    // `pass` also skips the delays of later rules.
     assert_eq!(draws.iter().map(|plan| plan.slow.as_millis()).collect::<Vec<_>>(), [5, 0, 0, 5, 5]);
 }
 
 #[test]
-fn a_mixture_has_every_kind_and_the_same_seed_the_same_draws() {
-    let draws = |seed| -> Vec<Plan> {
-        let mut faults = Faults::new(vec!["*:mixed=100,share=30%".parse().unwrap()], Some(seed));
+fn mixed_covers_every_kind_and_repeats_with_its_seed() {
+    let draws = |seed| -> Vec<FaultPlan> {
+        let mut faults = FaultInjector::new(vec!["*:mixed=100,share=30%".parse().unwrap()], Some(seed));
         (0..3000).map(|_| faults.draw(Some(Operation::CreateGroup))).collect()
     };
     let plans = draws(1);
     assert_eq!(plans, draws(1));
     assert_ne!(plans, draws(2));
-    let hit: Vec<&Plan> = plans.iter().filter(|plan| **plan != Plan::default()).collect();
-    // A delay of 0 ms is no fault to be seen.
-    assert!((820..980).contains(&hit.len()), "{}", hit.len());
+    let faulty: Vec<&FaultPlan> = plans.iter().filter(|plan| **plan != FaultPlan::default()).collect();
+    // A delay of 0 ms equals no fault.
+    assert!((820..980).contains(&faulty.len()), "{}", faulty.len());
     let names: std::collections::BTreeSet<String> =
-        hit.iter().filter_map(|plan| plan.kind.as_ref()).map(name).collect();
+        faulty.iter().filter_map(|plan| plan.kind.as_ref()).map(kind_name).collect();
     assert_eq!(names.len(), 13, "{names:?}");
-    assert!(hit.iter().any(|plan| !plan.slow.is_zero()) && hit.iter().any(|plan| !plan.late.is_zero()));
-    assert!(hit.iter().all(|plan| plan.slow.as_millis() <= 100 && plan.late.as_millis() <= 100));
+    assert!(faulty.iter().any(|plan| !plan.slow.is_zero()) && faulty.iter().any(|plan| !plan.late.is_zero()));
+    assert!(faulty.iter().all(|plan| plan.slow.as_millis() <= 100 && plan.late.as_millis() <= 100));
 }
 
-/// The kind without its delay.
-fn name(kind: &FaultKind) -> String {
+/// The text of the kind without its delay.
+fn kind_name(kind: &FaultKind) -> String {
     match kind {
         FaultKind::ResetLate(_) => "reset-late".to_owned(),
         FaultKind::Throttle(Some(_)) => "throttle=".to_owned(),

@@ -1,22 +1,22 @@
-//! The operations on apps. There is none that deletes one.
+//! The operations on apps. The API has no operation that deletes an app.
 
 use jiff::Timestamp;
 
-use super::{App, DataCenter, State, check, epoch};
-use crate::emulator::answer::Answer;
+use super::{App, DataCenter, State, check, epoch_seconds};
 use crate::emulator::error::ApiError;
+use crate::emulator::payload::Payload;
 use crate::emulator::request::Params;
 use crate::live::signature::sha256_hex;
 
-/// The most apps `CreateLiveMessageApp` makes: the documented limit of an account.
-const APPS: usize = 300;
+/// The maximum number of apps per account, from the documents.
+const MAX_APPS: usize = 300;
 
-/// Entries on a page of `ListLiveMessageApps`; the documents do not tell the number.
-const APP_PAGE: usize = 50;
+/// The page size of `ListLiveMessageApps`: an assumption, the documents do not give it.
+const APPS_PER_PAGE: usize = 50;
 
 impl State {
-    /// The app a call names, if it is in the data center the call names, if any.
-    pub(super) fn app_of(&mut self, params: &Params) -> Result<&mut App, ApiError> {
+    /// The app of a call. If the call names a data center, the app must be in it.
+    pub(super) fn app_from_params(&mut self, params: &Params) -> Result<&mut App, ApiError> {
         let id = check::required(params, "AppId")?;
         let center = check::data_center(params)?;
         match self.apps.get_mut(id) {
@@ -26,17 +26,17 @@ impl State {
         }
     }
 
-    pub(super) fn create_app(&mut self, account: &str, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    pub(super) fn create_app(&mut self, account: &str, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let name = params.get("AppName").unwrap_or_default();
         if !name.is_empty() && !(2..=16).contains(&name.chars().count()) {
             return Err(ApiError::input_invalid("AppName", "must be 2 to 16 characters"));
         }
-        let (audit_type, audit_url) = audit(params)?;
+        let (audit_type, audit_url) = audit_settings(params)?;
         let callback_url = check::public_url(params, "EventCallbackUrl")?;
         let message_life_cycle = check::number(params, "MsgLifeCycle", 0..=2, Some(0))?;
         let center = check::data_center(params)?.unwrap_or_default();
-        if self.apps.values().filter(|app| app.is_visible_to(account)).count() >= APPS {
-            return Err(ApiError::input_invalid("AppName", format_args!("there are {APPS} apps already")));
+        if self.apps.values().filter(|app| app.is_visible_to(account)).count() >= MAX_APPS {
+            return Err(ApiError::input_invalid("AppName", format_args!("there are {MAX_APPS} apps already")));
         }
         let mut app = App::new(self.new_app_id(now), center, now);
         app.account = Some(account.to_owned());
@@ -45,16 +45,16 @@ impl State {
         app.audit_url = audit_url;
         app.callback_url = callback_url;
         app.message_life_cycle = message_life_cycle;
-        let answer = Answer::new()
+        let payload = Payload::new()
             .with("AppId", app.id.as_str())
-            .with("AppKey", secret(&app, "key").as_str())
-            .with("AppSign", secret(&app, "sign").as_str())
+            .with("AppKey", derived_secret(&app, "key").as_str())
+            .with("AppSign", derived_secret(&app, "sign").as_str())
             .with("DataCenter", center.name());
         self.put_app(app);
-        Ok(answer)
+        Ok(payload)
     }
 
-    /// An id of eight characters that is not taken.
+    /// A new ID of eight hexadecimal digits.
     fn new_app_id(&self, now: Timestamp) -> String {
         let mut seed = self.apps.len();
         loop {
@@ -66,70 +66,72 @@ impl State {
         }
     }
 
-    pub(super) fn describe_app(&mut self, params: &Params) -> Result<Answer, ApiError> {
-        let app = self.app_of(params)?;
-        Ok(common(app)
+    pub(super) fn describe_app(&mut self, params: &Params) -> Result<Payload, ApiError> {
+        let app = self.app_from_params(params)?;
+        Ok(app_fields(app)
             .with("AuditType", app.audit_type)
             .with("AuditUrl", app.audit_url.as_str())
             .with("EventCallbackUrl", app.callback_url.as_str())
             .with("Disable", app.disabled))
     }
 
-    /// By order of creation. The token is the number of entries already listed; absent, 0 or -1 for the first page.
-    pub(super) fn list_apps(&mut self, account: &str, params: &Params) -> Result<Answer, ApiError> {
+    /// Lists apps in the order of creation. The token is the number of entries already listed; absent, 0 or -1 selects the
+    /// first page.
+    pub(super) fn list_apps(&mut self, account: &str, params: &Params) -> Result<Payload, ApiError> {
         let descending = check::number(params, "SortType", 1..=2, None)? == 2;
         let center = check::data_center(params)?;
         let skip = usize::try_from(check::number(params, "NextPageToken", -1..=i64::MAX, Some(-1))?).unwrap_or(0);
-        let wanted = |app: &&App| {
+        let is_listed = |app: &&App| {
             app.is_visible_to(account) && center.is_none_or(|center: DataCenter| center == app.data_center)
         };
-        let mut apps: Vec<&App> = self.apps.values().filter(wanted).collect();
+        let mut apps: Vec<&App> = self.apps.values().filter(is_listed).collect();
         apps.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         if descending {
             apps.reverse();
         }
-        let end = skip.saturating_add(APP_PAGE);
+        let end = skip.saturating_add(APPS_PER_PAGE);
         let more = apps.len() > end;
-        // `Disable` is a string here and a boolean elsewhere: so the documents have it.
-        let entry = |app: &App| common(app).with("Disable", if app.disabled { "true" } else { "false" });
-        let page: Vec<Answer> = apps.into_iter().skip(skip).take(APP_PAGE).map(entry).collect();
-        let answer = Answer::new().with("HasMore", more);
-        let answer = if more { answer.with("NextPageToken", i64::try_from(end).unwrap_or(i64::MAX)) } else { answer };
-        Ok(answer.with("AppList", page))
+        // In the documents, `Disable` is a string here and a boolean elsewhere.
+        let entry = |app: &App| app_fields(app).with("Disable", if app.disabled { "true" } else { "false" });
+        let page: Vec<Payload> = apps.into_iter().skip(skip).take(APPS_PER_PAGE).map(entry).collect();
+        let payload = Payload::new().with("HasMore", more);
+        let payload =
+            if more { payload.with("NextPageToken", i64::try_from(end).unwrap_or(i64::MAX)) } else { payload };
+        Ok(payload.with("AppList", page))
     }
 
-    pub(super) fn modify_app_audit(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
-        let (audit_type, audit_url) = audit(params)?;
-        let app = self.app_of(params)?;
+    pub(super) fn modify_app_audit(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
+        let (audit_type, audit_url) = audit_settings(params)?;
+        let app = self.app_from_params(params)?;
         app.audit_type = audit_type;
         app.audit_url = audit_url;
         app.modified = now;
-        Ok(changed(app)
+        Ok(app_identity(app)
             .with("AuditType", app.audit_type)
             .with("AuditUrl", app.audit_url.as_str())
             .with("AuditNeedAuthentication", false))
     }
 
-    pub(super) fn modify_app_callback(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    pub(super) fn modify_app_callback(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let url = check::public_url(params, "EventCallbackUrl")?;
-        let app = self.app_of(params)?;
+        let app = self.app_from_params(params)?;
         app.callback_url = url;
         app.modified = now;
-        Ok(changed(app)
+        Ok(app_identity(app)
             .with("EventCallbackUrl", app.callback_url.as_str())
             .with("EventCallbackNeedAuthentication", false))
     }
 
-    pub(super) fn modify_app_disable(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    pub(super) fn modify_app_disable(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let disabled = check::flag(params, "Disable")?;
-        let app = self.app_of(params)?;
+        let app = self.app_from_params(params)?;
         app.disabled = disabled;
         app.modified = now;
-        Ok(changed(app).with("Disable", disabled))
+        Ok(app_identity(app).with("Disable", disabled))
     }
 }
 
-fn audit(params: &Params) -> Result<(i64, String), ApiError> {
+fn audit_settings(params: &Params) -> Result<(i64, String), ApiError> {
     let kind = check::number(params, "AuditType", 0..=2, Some(0))?;
     let url = check::public_url(params, "AuditUrl")?;
     if kind == 2 && url.is_empty() {
@@ -138,23 +140,23 @@ fn audit(params: &Params) -> Result<(i64, String), ApiError> {
     Ok((kind, url))
 }
 
-fn common(app: &App) -> Answer {
-    Answer::new()
+fn app_fields(app: &App) -> Payload {
+    Payload::new()
         .with("AppId", app.id.as_str())
         .with("AppName", app.name.as_str())
-        .with("AppKey", secret(app, "key").as_str())
-        .with("AppSign", secret(app, "sign").as_str())
-        .with("CreateTime", epoch(app.created))
-        .with("ModifyTime", epoch(app.modified))
+        .with("AppKey", derived_secret(app, "key").as_str())
+        .with("AppSign", derived_secret(app, "sign").as_str())
+        .with("CreateTime", epoch_seconds(app.created))
+        .with("ModifyTime", epoch_seconds(app.modified))
         .with("DataCenter", app.data_center.name())
         .with("MsgLifeCycle", app.message_life_cycle)
 }
 
-fn changed(app: &App) -> Answer {
-    Answer::new().with("AppId", app.id.as_str()).with("AppSign", secret(app, "sign").as_str())
+fn app_identity(app: &App) -> Payload {
+    Payload::new().with("AppId", app.id.as_str()).with("AppSign", derived_secret(app, "sign").as_str())
 }
 
-/// `AppKey` and `AppSign` are made from the id: no secret of anybody, the same in every run.
-fn secret(app: &App, kind: &str) -> String {
+/// `AppKey` and `AppSign`, derived from the app's ID: not confidential, and the same in every run.
+fn derived_secret(app: &App, kind: &str) -> String {
     sha256_hex(format!("emulator/{kind}/{}", app.id).as_bytes())[..32].to_owned()
 }

@@ -1,4 +1,4 @@
-//! The checks of parameters: all answer `InputInvalid` and name the parameter.
+//! Parameter validation. Every error is `InputInvalid` and names the parameter.
 
 use std::ops::RangeInclusive;
 
@@ -6,16 +6,16 @@ use crate::emulator::error::ApiError;
 use crate::emulator::request::Params;
 use crate::emulator::state::DataCenter;
 
-/// The longest group id, user id.
-pub(super) const ID_BYTES: usize = 64;
-/// The longest `GroupName`.
-pub(super) const NAME_BYTES: usize = 128;
-/// The longest `GroupInfo`: "32 KB", read as 32,768 bytes before encoding.
-pub(super) const INFO_BYTES: usize = 32_768;
-/// The most administrators.
-pub(super) const ADMINISTRATORS: usize = 3;
+/// The maximum length of a group ID and of a user ID.
+pub(super) const MAX_ID_BYTES: usize = 64;
+/// The maximum length of `GroupName`.
+pub(super) const MAX_NAME_BYTES: usize = 128;
+/// The maximum length of `GroupInfo`: "32 KB" in the documents, taken as 32,768 bytes before encoding.
+pub(super) const MAX_INFO_BYTES: usize = 32_768;
+/// The maximum number of administrators of a group.
+pub(super) const MAX_ADMINISTRATORS: usize = 3;
 
-/// A parameter that must be there and not be empty.
+/// A required parameter: present and not empty.
 pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, ApiError> {
     match params.get(name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -26,38 +26,38 @@ pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, Ap
 /// `GroupId`: required, `[A-Za-z0-9]{1,64}`.
 pub(super) fn group_id(params: &Params) -> Result<&str, ApiError> {
     let id = required(params, "GroupId")?;
-    is_id("GroupId", id).map(|()| id)
+    check_id("GroupId", id).map(|()| id)
 }
 
-/// An optional user id; absent and empty are the same.
+/// An optional user ID. Absent and empty are the same.
 pub(super) fn user_id(params: &Params, name: &str) -> Result<String, ApiError> {
     match params.get(name).unwrap_or_default() {
         "" => Ok(String::new()),
-        id => is_id(name, id).map(|()| id.to_owned()),
+        id => check_id(name, id).map(|()| id.to_owned()),
     }
 }
 
-fn is_id(name: &str, id: &str) -> Result<(), ApiError> {
-    if id.is_empty() || id.len() > ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+fn check_id(name: &str, id: &str) -> Result<(), ApiError> {
+    if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(ApiError::input_invalid(
             name,
-            format_args!("must be 1 to {ID_BYTES} letters and digits (A-Za-z0-9)"),
+            format_args!("must be 1 to {MAX_ID_BYTES} letters and digits (A-Za-z0-9)"),
         ));
     }
     Ok(())
 }
 
-/// Optional text of at most so many bytes of UTF-8.
-pub(super) fn text(params: &Params, name: &str, most: usize) -> Result<String, ApiError> {
+/// An optional text of at most `max_bytes` bytes of UTF-8.
+pub(super) fn text(params: &Params, name: &str, max_bytes: usize) -> Result<String, ApiError> {
     let text = params.get(name).unwrap_or_default();
-    if text.len() > most {
-        let why = format!("has {} bytes, at most {most} are allowed", text.len());
-        return Err(ApiError::input_invalid(name, why));
+    if text.len() > max_bytes {
+        let reason = format!("has {} bytes, at most {max_bytes} are allowed", text.len());
+        return Err(ApiError::input_invalid(name, reason));
     }
     Ok(text.to_owned())
 }
 
-/// A boolean; absent or empty is false. The Python SDK sends `True`, the others `true`.
+/// An optional boolean, `false` by default. The Python SDK sends `True`, the others `true`.
 pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     match params.get(name).unwrap_or_default() {
         "true" | "True" | "TRUE" | "1" => Ok(true),
@@ -66,7 +66,7 @@ pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// A whole number in a range; absent or empty is the default, and without a default an error.
+/// A whole number in a range. Absent or empty is the default, or an error without a default.
 pub(super) fn number(
     params: &Params,
     name: &str,
@@ -84,17 +84,17 @@ pub(super) fn number(
     }
 }
 
-/// `DataCenter`, when given.
+/// The optional parameter `DataCenter`.
 pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiError> {
     match params.get("DataCenter").unwrap_or_default() {
         "" => Ok(None),
-        name => name.parse().map(Some).map_err(|why| ApiError::input_invalid("DataCenter", why)),
+        name => name.parse().map(Some).map_err(|reason| ApiError::input_invalid("DataCenter", reason)),
     }
 }
 
-/// A list of administrators in either wire format: `name=a,b` (current SDKs), or `name.1=a&name.2=b` (legacy SDK, CLI).
-/// Empty or absent is no administrator. At most three; an id given twice is refused rather than dropped in silence, and
-/// so are both formats in one request (the documents say nothing about either).
+/// A list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy SDK and
+/// CLI). Absent and empty both mean none. Rejects more than three IDs, a repeated ID, and both formats in one request; the
+/// last two are assumptions, the documents do not cover them.
 pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>, ApiError> {
     let joined = params.get(name).unwrap_or_default();
     let mut numbered: Vec<(u32, &str)> = Vec::new();
@@ -112,11 +112,11 @@ pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>,
         ("", numbered) => numbered.iter().map(|(_, id)| *id).collect(),
         (joined, _) => joined.split(',').collect(),
     };
-    if ids.len() > ADMINISTRATORS {
-        return Err(ApiError::input_invalid(name, format_args!("has more than {ADMINISTRATORS} entries")));
+    if ids.len() > MAX_ADMINISTRATORS {
+        return Err(ApiError::input_invalid(name, format_args!("has more than {MAX_ADMINISTRATORS} entries")));
     }
     for (at, id) in ids.iter().enumerate() {
-        is_id(name, id)?;
+        check_id(name, id)?;
         if ids[..at].contains(id) {
             return Err(ApiError::input_invalid(name, format_args!("has {id} twice")));
         }
@@ -124,7 +124,7 @@ pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>,
     Ok(ids.into_iter().map(str::to_owned).collect())
 }
 
-/// An `http` or `https` URL without a port and not at a private address, or empty.
+/// An optional `http` or `https` URL without a port and without a private address.
 pub(super) fn public_url(params: &Params, name: &str) -> Result<String, ApiError> {
     let url = params.get(name).unwrap_or_default();
     if url.is_empty() {
@@ -134,8 +134,8 @@ pub(super) fn public_url(params: &Params, name: &str) -> Result<String, ApiError
     let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     let private = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_private() || ip.is_loopback());
     if host.is_empty() || host.contains([':', '@']) || private || host == "localhost" {
-        let why = "must be an http or https URL of a public host, without a port";
-        return Err(ApiError::input_invalid(name, why));
+        let reason = "must be an http or https URL of a public host, without a port";
+        return Err(ApiError::input_invalid(name, reason));
     }
     Ok(url.to_owned())
 }

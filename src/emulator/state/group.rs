@@ -1,63 +1,65 @@
-//! The life of a group: create, describe, modify, delete, recover.
+//! The operations on one group: create, describe, modify, delete, recover.
 
 use jiff::Timestamp;
 
-use super::{App, Deletion, Group, State, check, epoch};
-use crate::emulator::answer::{Answer, Value};
+use super::{App, Deletion, Group, State, check, epoch_seconds};
 use crate::emulator::error::ApiError;
+use crate::emulator::payload::{Payload, Value};
 use crate::emulator::request::Params;
 
 impl State {
-    /// Never fails on an id that exists: the answer tells, and nothing is overwritten.
-    pub(super) fn create_group(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// Creates a group. If the ID exists, nothing changes and the response has `AlreadyExists`; that is no error.
+    pub(super) fn create_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let mut group = Group::new(check::group_id(params)?, now);
-        group.name = check::text(params, "GroupName", check::NAME_BYTES)?;
-        group.info = check::text(params, "GroupInfo", check::INFO_BYTES)?;
+        group.name = check::text(params, "GroupName", check::MAX_NAME_BYTES)?;
+        group.info = check::text(params, "GroupInfo", check::MAX_INFO_BYTES)?;
         group.creator = check::user_id(params, "CreatorId")?;
         group.administrators = check::administrators(params, "Administrators")?;
         let limit = self.groups_per_app;
-        let app = self.app_for_groups(params, now)?;
-        let answer = Answer::new().with("GroupId", group.id.as_str());
+        let app = self.enabled_app(params, now)?;
+        let payload = Payload::new().with("GroupId", group.id.as_str());
         if let Some(existing) = app.group(&group.id) {
             let deleted = existing.deleted.is_some();
-            return Ok(answer.with("AlreadyExists", true).with("AlreadyDelete", deleted));
+            return Ok(payload.with("AlreadyExists", true).with("AlreadyDelete", deleted));
         }
-        has_room(app, limit)?;
+        check_quota(app, limit)?;
         app.put_group(group);
-        Ok(answer.with("AlreadyExists", false).with("AlreadyDelete", false))
+        Ok(payload.with("AlreadyExists", false).with("AlreadyDelete", false))
     }
 
-    /// A deleted group is described too, until it is purged.
-    pub(super) fn describe_group(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// Describes a live group, or a deleted one until it is purged.
+    pub(super) fn describe_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
-        let group = self.app_for_groups(params, now)?.group(id).ok_or_else(|| no_group(id))?;
-        let answer = summary(group);
+        let group = self.enabled_app(params, now)?.group(id).ok_or_else(|| group_not_found(id))?;
+        let payload = group_fields(group);
         Ok(match &group.deleted {
-            Some(deletion) => answer.with("Deletatime", epoch(deletion.at)).with("Deletor", deletion.by.as_str()),
-            None => answer
+            Some(deletion) => {
+                payload.with("Deletatime", epoch_seconds(deletion.at)).with("Deletor", deletion.by.as_str())
+            }
+            None => payload
                 .with("TotalTimes", 0)
                 .with("OnlineUserCounts", 0)
-                .with("MsgAmount", Value::Object(Answer::new()))
+                .with("MsgAmount", Value::Object(Payload::new()))
                 .with("SuperLargeGroup", false),
         })
     }
 
-    /// Changes what its flag says and nothing else. A flag without its value clears the value.
-    pub(super) fn modify_group(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// Changes the fields whose flags are set. A flag without its value clears the field.
+    pub(super) fn modify_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let administrators = match check::flag(params, "ModifyAdmin")? {
             true => Some(check::administrators(params, "AdminList")?),
             false => None,
         };
         let info = match check::flag(params, "ModifyInfo")? {
-            true => Some(check::text(params, "GroupInfo", check::INFO_BYTES)?),
+            true => Some(check::text(params, "GroupInfo", check::MAX_INFO_BYTES)?),
             false => None,
         };
-        let app = self.app_for_groups(params, now)?;
+        let app = self.enabled_app(params, now)?;
         if app.group(id).is_none_or(|group| group.deleted.is_some()) {
-            return Err(no_group(id));
+            return Err(group_not_found(id));
         }
-        app.groups.change(id, |group| {
+        app.groups.update(id, |group| {
             if let Some(administrators) = administrators {
                 group.administrators = administrators;
             }
@@ -65,36 +67,36 @@ impl State {
                 group.info = info;
             }
         });
-        Ok(Answer::new())
+        Ok(Payload::new())
     }
 
-    /// Idempotent: a group deleted before keeps its first deletion, one that never existed is no error.
-    pub(super) fn delete_group(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// Deletes a group. Idempotent: a deleted group keeps its first deletion, and an unknown group is no error.
+    pub(super) fn delete_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let by = check::user_id(params, "OperatorId")?;
-        let app = self.app_for_groups(params, now)?;
-        app.groups.change(id, |group| {
+        let app = self.enabled_app(params, now)?;
+        app.groups.update(id, |group| {
             group.deleted.get_or_insert(Deletion { at: now, by });
         });
-        Ok(Answer::new().with("GroupId", id))
+        Ok(Payload::new().with("GroupId", id))
     }
 
-    /// Makes a deleted group live again, if the app has room for it; a live one stays as it is.
-    pub(super) fn recover_group(&mut self, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// Restores a deleted group if the quota allows. A live group does not change.
+    pub(super) fn recover_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let limit = self.groups_per_app;
-        let app = self.app_for_groups(params, now)?;
-        let group = app.group(id).ok_or_else(|| no_group(id))?;
+        let app = self.enabled_app(params, now)?;
+        let group = app.group(id).ok_or_else(|| group_not_found(id))?;
         if group.deleted.is_some() {
-            has_room(app, limit)?;
-            app.groups.change(id, |group| group.deleted = None);
+            check_quota(app, limit)?;
+            app.groups.update(id, |group| group.deleted = None);
         }
-        Ok(Answer::new().with("GroupId", id))
+        Ok(Payload::new().with("GroupId", id))
     }
 
-    /// The app of a group operation, without the groups whose 30 days are over.
-    pub(super) fn app_for_groups(&mut self, params: &Params, now: Timestamp) -> Result<&mut App, ApiError> {
-        let app = self.app_of(params)?;
+    /// The app of a group operation, after its expired groups are purged. A disabled app is an error.
+    pub(super) fn enabled_app(&mut self, params: &Params, now: Timestamp) -> Result<&mut App, ApiError> {
+        let app = self.app_from_params(params)?;
         if app.disabled {
             return Err(ApiError::no_auth(format_args!("the app {} is disabled", app.id)));
         }
@@ -103,22 +105,22 @@ impl State {
     }
 }
 
-/// The fields Describe and the lists have in common.
-pub(super) fn summary(group: &Group) -> Answer {
-    Answer::new()
+/// The fields that Describe and the lists share.
+pub(super) fn group_fields(group: &Group) -> Payload {
+    Payload::new()
         .with("GroupId", group.id.as_str())
         .with("CreatorId", group.creator.as_str())
         .with("AdminList", group.administrators.as_slice())
-        .with("Createtime", epoch(group.created))
+        .with("Createtime", epoch_seconds(group.created))
         .with("GroupName", group.name.as_str())
         .with("GroupInfo", group.info.as_str())
         .with("Delete", group.deleted.is_some())
 }
 
-fn has_room(app: &App, limit: usize) -> Result<(), ApiError> {
+fn check_quota(app: &App, limit: usize) -> Result<(), ApiError> {
     if app.live_groups() >= limit { Err(ApiError::too_many_groups(limit)) } else { Ok(()) }
 }
 
-fn no_group(id: &str) -> ApiError {
+fn group_not_found(id: &str) -> ApiError {
     ApiError::resource_not_exist(format_args!("the group {id}"))
 }

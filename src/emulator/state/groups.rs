@@ -1,4 +1,4 @@
-//! The groups of one app, found by id, by age and by the time of their deletion.
+//! The groups of one app, indexed by ID, by order of creation and by time of deletion.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, RETENTION};
 
-/// The groups of an app: by id, by order of creation, and the deleted ones by time of deletion.
+/// The groups of an app. Each has a sequence number in the order of creation; a replaced group keeps its number.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Group>", into = "Vec<Group>")]
 pub(super) struct Groups {
-    next_number: u64,
-    numbers: HashMap<String, u64>,
-    pub(super) by_number: BTreeMap<u64, Group>,
+    last_sequence: u64,
+    sequence_by_id: HashMap<String, u64>,
+    pub(super) by_sequence: BTreeMap<u64, Group>,
     deleted: BTreeSet<(Timestamp, u64)>,
 }
 
@@ -27,67 +27,67 @@ impl From<Vec<Group>> for Groups {
 
 impl From<Groups> for Vec<Group> {
     fn from(groups: Groups) -> Self {
-        groups.by_number.into_values().collect()
+        groups.by_sequence.into_values().collect()
     }
 }
 
 impl Groups {
     pub(super) fn get(&self, id: &str) -> Option<&Group> {
-        self.by_number.get(self.numbers.get(id)?)
+        self.by_sequence.get(self.sequence_by_id.get(id)?)
     }
 
-    pub(super) fn live(&self) -> usize {
-        self.by_number.len() - self.deleted.len()
+    pub(super) fn live_count(&self) -> usize {
+        self.by_sequence.len() - self.deleted.len()
     }
 
     pub(super) fn put(&mut self, group: Group) {
-        let number = match self.numbers.get(&group.id) {
-            Some(number) => *number,
+        let sequence = match self.sequence_by_id.get(&group.id) {
+            Some(sequence) => *sequence,
             None => {
-                self.next_number += 1;
-                self.numbers.insert(group.id.clone(), self.next_number);
-                self.next_number
+                self.last_sequence += 1;
+                self.sequence_by_id.insert(group.id.clone(), self.last_sequence);
+                self.last_sequence
             }
         };
-        let deletion = group.deleted.as_ref().map(|deletion| (deletion.at, number));
-        if let Some(old) = self.by_number.insert(number, group).and_then(|old| old.deleted) {
-            self.deleted.remove(&(old.at, number));
+        let deletion = group.deleted.as_ref().map(|deletion| (deletion.at, sequence));
+        if let Some(old) = self.by_sequence.insert(sequence, group).and_then(|old| old.deleted) {
+            self.deleted.remove(&(old.at, sequence));
         }
         self.deleted.extend(deletion);
     }
 
-    /// Changes a group in place; `None` when there is none of that id.
-    pub(super) fn change<T>(&mut self, id: &str, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
-        let number = *self.numbers.get(id)?;
-        let group = self.by_number.get_mut(&number)?;
+    /// Changes a group in place and updates the index of deletions; `None` if the ID is unknown.
+    pub(super) fn update<T>(&mut self, id: &str, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
+        let sequence = *self.sequence_by_id.get(id)?;
+        let group = self.by_sequence.get_mut(&sequence)?;
         if let Some(deletion) = &group.deleted {
-            self.deleted.remove(&(deletion.at, number));
+            self.deleted.remove(&(deletion.at, sequence));
         }
         let outcome = change(group);
         if let Some(deletion) = &group.deleted {
-            self.deleted.insert((deletion.at, number));
+            self.deleted.insert((deletion.at, sequence));
         }
         Some(outcome)
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Group> {
-        let number = self.numbers.remove(id)?;
-        let group = self.by_number.remove(&number)?;
+        let sequence = self.sequence_by_id.remove(id)?;
+        let group = self.by_sequence.remove(&sequence)?;
         if let Some(deletion) = &group.deleted {
-            self.deleted.remove(&(deletion.at, number));
+            self.deleted.remove(&(deletion.at, sequence));
         }
         Some(group)
     }
 
-    /// Forgets the groups deleted 30 days ago or earlier.
+    /// Removes the groups whose deletion is at least [`RETENTION`] ago.
     pub(super) fn purge(&mut self, now: Timestamp) {
-        while let Some((at, number)) = self.deleted.first().copied() {
+        while let Some((at, sequence)) = self.deleted.first().copied() {
             if now.duration_since(at) < RETENTION {
                 break;
             }
             self.deleted.pop_first();
-            if let Some(group) = self.by_number.remove(&number) {
-                self.numbers.remove(&group.id);
+            if let Some(group) = self.by_sequence.remove(&sequence) {
+                self.sequence_by_id.remove(&group.id);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The state behind the API: apps and their groups. Pure: no I/O, no clock; the time is an argument.
+//! The state of the Live API: apps and their groups. Pure: no I/O and no clock; the time is an argument.
 
 mod app;
 mod check;
@@ -13,20 +13,20 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
 use super::error::ApiError;
 use super::key::DEFAULT_ACCOUNT;
 use super::operation::Operation;
+use super::payload::Payload;
 use super::request::Params;
 use groups::Groups;
 
-/// How long a deleted group is kept and can be recovered: 30 days.
+/// How long a deleted group can be recovered: 30 days in the documents. Afterwards it is purged.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The default of [`State::with_groups_per_app`]: 5,000 live groups; deleted ones do not count.
+/// The default quota of live groups per app, from the documents. Deleted groups do not count.
 pub const GROUPS_PER_APP: usize = 5_000;
 
-/// The data centers that exist.
+/// The data centers of the Live API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DataCenter {
     /// `cn-shanghai`, the default of an app.
@@ -65,44 +65,44 @@ impl FromStr for DataCenter {
     }
 }
 
-/// When and by whom a group was deleted.
+/// The deletion of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
-    /// `Deletatime`.
+    /// `Deletatime`: when the group was deleted.
     pub at: Timestamp,
-    /// `Deletor`: the `OperatorId` of the call, empty when it had none.
+    /// `Deletor`: the `OperatorId` of the call, or empty.
     #[serde(default)]
     pub by: String,
 }
 
-/// A message group.
+/// A message group, live or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Group {
-    /// `GroupId`.
+    /// `GroupId`, 1 to 64 letters and digits.
     pub id: String,
-    /// `GroupName`, at most 128 bytes; never changes.
+    /// `GroupName`, at most 128 bytes; immutable.
     #[serde(default)]
     pub name: String,
     /// `GroupInfo`, at most 32,768 bytes.
     #[serde(default)]
     pub info: String,
-    /// `CreatorId`; never changes.
+    /// `CreatorId`; immutable.
     #[serde(default)]
     pub creator: String,
-    /// `AdminList`, at most 3.
+    /// `AdminList`, at most 3 user IDs.
     #[serde(default)]
     pub administrators: Vec<String>,
     /// `Createtime`; recovery does not change it.
     pub created: Timestamp,
-    /// `None` while the group lives.
+    /// `None` for a live group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Deletion>,
 }
 
 impl Group {
-    /// A live group with nothing but an id.
+    /// A live group whose other fields are empty.
     pub fn new(id: impl Into<String>, created: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -116,47 +116,47 @@ impl Group {
     }
 }
 
-/// An app, the namespace of groups.
+/// An app: the namespace of its groups.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct App {
-    /// `AppId`.
+    /// `AppId`, unique across accounts.
     pub id: String,
-    /// The account it belongs to. It does not exist for the keys of another; `None`: it exists for all.
+    /// The owning account: for the keys of others the app does not exist. `None`: every account can see the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// `AppName`.
+    /// `AppName`, 2 to 16 characters or empty.
     #[serde(default)]
     pub name: String,
-    /// Where the app lives; a call that names another data center does not find it.
+    /// The app's data center. A call that names another one gets `ResourceNotExist`.
     #[serde(default)]
     pub data_center: DataCenter,
-    /// `Disable`. Calls on the groups of a disabled app are refused with `NoAuth` (an assumption: the documents do not
-    /// say what a disabled app answers).
+    /// `Disable`. Calls on the groups of a disabled app get `NoAuth`, which is an assumption: the documents do not give the
+    /// error.
     #[serde(default)]
     pub disabled: bool,
     /// `AuditType`: 0 none, 1 built in, 2 by `audit_url`.
     #[serde(default)]
     pub audit_type: i64,
-    /// `AuditUrl`.
+    /// `AuditUrl`, required for audit type 2.
     #[serde(default)]
     pub audit_url: String,
-    /// `EventCallbackUrl`.
+    /// `EventCallbackUrl`; stored only, the emulator sends no events.
     #[serde(default)]
     pub callback_url: String,
     /// `MsgLifeCycle`: 0, 1, 2 for 30, 90, 180 days.
     #[serde(default)]
     pub message_life_cycle: i64,
-    /// `CreateTime`.
+    /// `CreateTime`; immutable.
     pub created: Timestamp,
-    /// `ModifyTime`.
+    /// `ModifyTime`: the last change of the app's settings.
     pub modified: Timestamp,
     #[serde(default)]
     groups: Groups,
 }
 
 impl App {
-    /// An app as `--app` makes it.
+    /// An app with default settings that every account can see.
     pub fn new(id: impl Into<String>, data_center: DataCenter, now: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -174,43 +174,43 @@ impl App {
         }
     }
 
-    /// Whether it exists for the keys of this account.
+    /// Whether the keys of this account can see the app.
     pub fn is_visible_to(&self, account: &str) -> bool {
         self.account.as_deref().is_none_or(|owner| owner == account)
     }
 
-    /// A group, live or deleted and not yet purged.
+    /// The group with this ID, live or deleted and not yet purged.
     pub fn group(&self, id: &str) -> Option<&Group> {
         self.groups.get(id)
     }
 
-    /// Every group in the order of creation, deleted ones included.
+    /// Every group in the order of creation, deleted groups included.
     pub fn groups(&self) -> impl DoubleEndedIterator<Item = &Group> {
-        self.groups.by_number.values()
+        self.groups.by_sequence.values()
     }
 
-    /// How many groups live: what the quota counts.
+    /// The number of live groups, which the quota limits.
     pub fn live_groups(&self) -> usize {
-        self.groups.live()
+        self.groups.live_count()
     }
 
-    /// Puts a group in place, new or instead of the one with its id: what someone else did behind a client's back.
+    /// Adds a group or replaces the group with the same ID, without the checks of the API: an external change.
     pub fn put_group(&mut self, group: Group) {
         self.groups.put(group);
     }
 
-    /// Takes a group away without a trace, as the API does 30 days after a deletion.
+    /// Removes a group completely, as the API does 30 days after its deletion.
     pub fn purge_group(&mut self, id: &str) -> Option<Group> {
         self.groups.remove(id)
     }
 }
 
-/// Every app and every group, and the operations on them.
+/// All apps and groups, with the operations on them.
 ///
 /// Saved as JSON it is `{"apps": [{"id", "created", "modified", "groups": [{"id", "created", …}], …}]}` with the groups
-/// in the order of creation and times as RFC 3339; what a field leaves out has its default.
+/// in the order of creation and times in RFC 3339. Absent fields have their defaults.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "Saved", into = "Saved")]
+#[serde(from = "SavedState", into = "SavedState")]
 pub struct State {
     apps: BTreeMap<String, App>,
     groups_per_app: usize,
@@ -218,19 +218,19 @@ pub struct State {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct SavedState {
     apps: Vec<App>,
 }
 
-impl From<Saved> for State {
-    fn from(saved: Saved) -> Self {
+impl From<SavedState> for State {
+    fn from(saved: SavedState) -> Self {
         let mut state = Self::default();
         saved.apps.into_iter().for_each(|app| state.put_app(app));
         state
     }
 }
 
-impl From<State> for Saved {
+impl From<State> for SavedState {
     fn from(state: State) -> Self {
         Self { apps: state.apps.into_values().collect() }
     }
@@ -243,74 +243,74 @@ impl Default for State {
 }
 
 impl State {
-    /// No app yet; `limit` live groups in each, 0 means no limit.
+    /// A state without apps and with a quota of live groups per app; 0 means no limit.
     pub fn with_groups_per_app(limit: usize) -> Self {
         let mut state = Self { apps: BTreeMap::new(), groups_per_app: 0 };
         state.set_groups_per_app(limit);
         state
     }
 
-    /// How many live groups an app may have; 0 means no limit.
+    /// The quota of live groups per app; 0 means no limit.
     pub fn groups_per_app(&self) -> usize {
         if self.groups_per_app == usize::MAX { 0 } else { self.groups_per_app }
     }
 
-    /// Changes the limit; an app that has more groups keeps them.
+    /// Changes the quota. An app above the quota keeps its groups.
     pub fn set_groups_per_app(&mut self, limit: usize) {
         self.groups_per_app = if limit == 0 { usize::MAX } else { limit };
     }
 
-    /// Takes the apps and groups of another state; the limit stays.
+    /// Replaces all apps and groups with those of another state. The quota stays.
     pub fn replace_apps(&mut self, other: Self) {
         self.apps = other.apps;
     }
 
-    /// Adds an app, or replaces the one with its id and all its groups.
+    /// Adds an app, or replaces the app with the same ID including its groups.
     pub fn put_app(&mut self, app: App) {
         self.apps.insert(app.id.clone(), app);
     }
 
-    /// An app.
+    /// The app with this ID, whatever account owns it.
     pub fn app(&self, id: &str) -> Option<&App> {
         self.apps.get(id)
     }
 
-    /// An app, to change it behind a client's back.
+    /// The app with this ID, for changes without the checks of the API.
     pub fn app_mut(&mut self, id: &str) -> Option<&mut App> {
         self.apps.get_mut(id)
     }
 
-    /// Every app, by id.
+    /// Every app, ordered by ID.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.values()
     }
 
-    /// Carries out one operation, called with a key of [`DEFAULT_ACCOUNT`].
+    /// Executes an operation for [`DEFAULT_ACCOUNT`].
     ///
     /// # Errors
     ///
-    /// As [`Self::handle_for`].
-    pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Answer, ApiError> {
+    /// The same as [`Self::handle_for`].
+    pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         self.handle_for(DEFAULT_ACCOUNT, operation, params, now)
     }
 
-    /// Carries out one operation for an account.
+    /// Executes an operation for an account.
     ///
     /// # Errors
     ///
-    /// The product's own errors: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
-    /// `InvalidApi.NotFound` for an operation of another product.
+    /// The errors of the Live API: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
+    /// `InvalidApi.NotFound` for an operation of STS or of the metadata service.
     pub fn handle_for(
         &mut self,
         account: &str,
         operation: Operation,
         params: &Params,
         now: Timestamp,
-    ) -> Result<Answer, ApiError> {
-        let named = params.get("AppId").and_then(|id| self.apps.get(id));
-        let names_one = !matches!(operation, Operation::CreateApp | Operation::ListApps);
-        if names_one && named.is_some_and(|app| !app.is_visible_to(account)) {
-            // What belongs to others is answered as what does not exist.
+    ) -> Result<Payload, ApiError> {
+        let app = params.get("AppId").and_then(|id| self.apps.get(id));
+        let requires_app = !matches!(operation, Operation::CreateApp | Operation::ListApps);
+        if requires_app && app.is_some_and(|app| !app.is_visible_to(account)) {
+            // An app of another account has the errors of an app that does not exist.
             return Self::default().handle_for(account, operation, params, now);
         }
         match operation {
@@ -334,8 +334,8 @@ impl State {
     }
 }
 
-/// A time as the API writes it: seconds since 1970 (the documents of Describe and of both lists give the unit).
-fn epoch(time: Timestamp) -> i64 {
+/// The API's format of times: seconds since 1970, by the documents of Describe and of both lists.
+fn epoch_seconds(time: Timestamp) -> i64 {
     time.as_second()
 }
 

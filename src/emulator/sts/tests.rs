@@ -31,20 +31,20 @@ fn code(changes: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_token_is_exchanged_for_a_key_of_the_roles_account() {
+fn oidc_token_gives_a_key_of_the_role_account() {
     let sts = Sts::new(Vec::new(), None);
-    let (key, answer) = sts.assume(Operation::AssumeRoleWithOidc, &params(&[]), now(), now()).unwrap();
+    let (key, payload) = sts.assume(Operation::AssumeRoleWithOidc, &params(&[]), now(), now()).unwrap();
     assert!(key.id.starts_with("STS.") && key.account() == "42");
     assert_eq!(key.expires, Timestamp::from_second(NOW + 3600).ok());
-    let Some(Value::Object(shown)) = answer.get("Credentials") else { panic!("{answer:?}") };
-    assert_eq!(shown.get("Expiration"), Some(&Value::from("2023-11-14T23:13:20Z")));
-    assert_eq!(shown.get("AccessKeyId"), Some(&Value::from(key.id.as_str())));
+    let Some(Value::Object(credentials)) = payload.get("Credentials") else { panic!("{payload:?}") };
+    assert_eq!(credentials.get("Expiration"), Some(&Value::from("2023-11-14T23:13:20Z")));
+    assert_eq!(credentials.get("AccessKeyId"), Some(&Value::from(key.id.as_str())));
     let one_audience = token(&json!({"aud": "sts.aliyuncs.com", "exp": NOW + 1}));
     assert!(sts.assume(Operation::AssumeRoleWithOidc, &params(&[("OIDCToken", &one_audience)]), now(), now()).is_ok());
 }
 
 #[test]
-fn lifetimes_are_as_asked_for_or_shorter() {
+fn key_lifetime_is_bounded_by_configuration() {
     let expires = |longest: Option<u64>, asked: &str| {
         let sts = Sts::new(Vec::new(), longest.map(Duration::from_secs));
         let params = params(&[("DurationSeconds", asked)]);
@@ -59,7 +59,7 @@ fn lifetimes_are_as_asked_for_or_shorter() {
 }
 
 #[test]
-fn what_is_wrong_is_told_by_its_code() {
+fn invalid_requests_have_distinct_error_codes() {
     assert_eq!(code(&[("RoleArn", "")]), "400 MissingRoleArn");
     assert_eq!(code(&[("OIDCToken", "")]), "400 MissingOIDCToken");
     assert_eq!(code(&[("OIDCProviderArn", "ack")]), "400 InvalidParameter.OIDCProviderArn");
@@ -78,11 +78,11 @@ fn what_is_wrong_is_told_by_its_code() {
 }
 
 #[test]
-fn a_session_is_renewed_at_half_time_or_when_it_is_of_no_use() {
+fn session_key_is_renewed_at_half_life_or_when_unusable() {
     let mut sts = Sts::new(Vec::new(), Some(Duration::from_secs(100)));
     let mut id = |second: i64, usable: bool| {
         let now = Timestamp::from_second(NOW + second).unwrap();
-        sts.session("role", "42", Duration::from_secs(3600), now, |_| usable).id
+        sts.session_key("role", "42", Duration::from_secs(3600), now, |_| usable).id
     };
     let first = id(0, true);
     assert_eq!(id(49, true), first);

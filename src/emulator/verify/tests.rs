@@ -1,10 +1,10 @@
 use super::*;
 
-/// The requests of the official SDKs. That each is accepted, and none with a character changed, `tests/vectors.rs` says.
+/// Requests of the official SDKs. `tests/vectors.rs` checks that each is accepted, and rejected with any character changed.
 #[path = "../../../tests/support/vector.rs"]
 mod vector;
 
-/// One of them, and the key it was signed with.
+/// A captured request and the key that signed it.
 struct Vector {
     request: Request,
     key: AccessKey,
@@ -17,7 +17,7 @@ impl Vector {
     }
 }
 
-fn named(name: &str) -> Vector {
+fn load_vector(name: &str) -> Vector {
     let all = vector::read_all(&vector::own_folder()).unwrap();
     let vector = all.into_iter().find(|vector| vector.name == name).unwrap();
     let target = vector.target();
@@ -34,9 +34,9 @@ fn code(outcome: Result<String, ApiError>) -> String {
 }
 
 #[test]
-fn the_time_must_be_within_15_minutes_either_way() {
+fn request_time_must_be_within_15_minutes() {
     for name in ["rpcv1-create-full", "create-full-plain"] {
-        let vector = named(name);
+        let vector = load_vector(name);
         let quarter = SignedDuration::from_mins(15);
         for (now, ok) in [
             (vector.date + quarter, true),
@@ -55,8 +55,8 @@ fn the_time_must_be_within_15_minutes_either_way() {
 }
 
 #[test]
-fn a_nonce_is_good_for_one_request() {
-    let vector = named("create-full-plain");
+fn nonce_is_valid_for_one_request() {
+    let vector = load_vector("create-full-plain");
     let mut verifier = Verifier::new([vector.key.clone()]);
     verifier.verify(&vector.request, vector.date).unwrap();
     for minutes in [0, 7, 15] {
@@ -66,8 +66,8 @@ fn a_nonce_is_good_for_one_request() {
 }
 
 #[test]
-fn a_refused_request_does_not_use_up_its_nonce() {
-    let vector = named("rpcv1-create-full");
+fn rejected_request_does_not_use_up_its_nonce() {
+    let vector = load_vector("rpcv1-create-full");
     let mut verifier = Verifier::new([AccessKey::new(vector.key.id.clone(), "wrong")]);
     let error = verifier.verify(&vector.request, vector.date).unwrap_err();
     assert_eq!(error.code, "SignatureDoesNotMatch");
@@ -77,7 +77,7 @@ fn a_refused_request_does_not_use_up_its_nonce() {
 }
 
 #[test]
-fn nonces_are_forgotten_when_their_time_is_over() {
+fn expired_nonces_are_removed() {
     let mut nonces = Nonces::default();
     let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     for i in 0..5000 {
@@ -89,14 +89,14 @@ fn nonces_are_forgotten_when_their_time_is_over() {
     }
     assert_eq!(nonces.seen.len(), 7000);
     assert!(nonces.insert("other", "5000", later, later), "each key has its own nonces");
-    // An older date does not shorten the memory of the first request.
+    // An older date does not shorten how long the first nonce is kept.
     assert!(!nonces.insert("id", "5000", start, later));
     assert!(!nonces.insert("id", "5000", later, later + TIME_WINDOW));
 }
 
 #[test]
-fn unknown_keys_and_missing_parts_have_their_codes() {
-    let vector = named("create-full-plain");
+fn unknown_keys_and_missing_fields_have_their_codes() {
+    let vector = load_vector("create-full-plain");
     let mut none = Verifier::default();
     let error = none.verify(&vector.request, vector.date).unwrap_err();
     assert_eq!((error.status, error.code.as_ref()), (404, "InvalidAccessKeyId.NotFound"));
@@ -114,7 +114,7 @@ fn unknown_keys_and_missing_parts_have_their_codes() {
         assert_eq!(code(vector.verify(&request, vector.date)), expected);
     }
 
-    let v1 = named("rpcv1-create-full");
+    let v1 = load_vector("rpcv1-create-full");
     for name in ["AccessKeyId", "Action", "Version", "Signature", "SignatureNonce", "Timestamp", "SignatureMethod"] {
         let query = v1.request.query.iter().filter(|(n, _)| *n != name).collect();
         let request = Request { query, ..v1.request.clone() };
@@ -123,36 +123,36 @@ fn unknown_keys_and_missing_parts_have_their_codes() {
 }
 
 #[test]
-fn times_have_one_form() {
+fn only_one_time_format_is_valid() {
     for bad in ["2026-01-02 03:04:05Z", "2026-01-02T03:04:05+0", "2026-13-02T03:04:05Z", "20260102T030405Z", "x"] {
-        assert_eq!(timestamp(bad).unwrap_err().code, "InvalidTimeStamp.Format", "{bad}");
+        assert_eq!(parse_timestamp(bad).unwrap_err().code, "InvalidTimeStamp.Format", "{bad}");
     }
-    assert!(timestamp("2026-01-02T03:04:05Z").is_ok());
+    assert!(parse_timestamp("2026-01-02T03:04:05Z").is_ok());
 }
 
 #[test]
-fn what_decides_the_meaning_must_be_signed() {
+fn headers_that_affect_the_meaning_must_be_signed() {
     let headers = [("Host", "h"), ("X-Acs-Security-Token", "t"), ("Content-Type", "c")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let request = Request::new("POST", "/", headers, b"x".to_vec()).unwrap();
     let all = "content-type;host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-security-token;\
                x-acs-signature-nonce;x-acs-version";
-    let covers = |names: &str| {
+    let check = |names: &str| {
         Authorization { access_key_id: "id", signed_headers: names.split(';').collect(), signature: "" }
-            .covers(&request)
+            .check_signed_headers(&request)
     };
-    assert!(covers(all).is_ok());
+    assert!(check(all).is_ok());
     for name in all.split(';') {
         let rest: Vec<&str> = all.split(';').filter(|n| *n != name).collect();
-        assert_eq!(covers(&rest.join(";")).unwrap_err().code, "IncompleteSignature", "{name}");
+        assert_eq!(check(&rest.join(";")).unwrap_err().code, "IncompleteSignature", "{name}");
     }
-    assert!(covers(&format!("{all};x-acs-version")).is_err());
-    assert!(covers(&format!("x;{all}")).is_err());
+    assert!(check(&format!("{all};x-acs-version")).is_err());
+    assert!(check(&format!("x;{all}")).is_err());
 }
 
 #[test]
 fn temporary_keys_need_their_token() {
-    let vector = named("legacy-sts-describe");
+    let vector = load_vector("legacy-sts-describe");
     let verify = |key: AccessKey| Verifier::new([key]).verify(&vector.request, vector.date);
     assert!(verify(vector.key.clone()).is_ok());
     let bare = AccessKey::new(vector.key.id.clone(), vector.key.secret.expose_secret());
@@ -162,14 +162,14 @@ fn temporary_keys_need_their_token() {
     let expired = AccessKey { expires: Some(vector.date), ..vector.key.clone() };
     assert_eq!(code(verify(expired)), "InvalidSecurityToken.Expired");
 
-    let plain = named("rpcv1-create-full");
+    let plain = load_vector("rpcv1-create-full");
     let key = plain.key.clone().with_token("token", None);
     let outcome = Verifier::new([key]).verify(&plain.request, plain.date);
     assert_eq!(code(outcome), "MissingSecurityToken");
 }
 
 #[test]
-fn the_format_is_asked_for_differently_by_v1_and_v3() {
+fn v1_and_v3_select_the_format_differently() {
     let format = |target: &str, accept: Option<&str>, v3: bool| {
         let mut headers = Vec::new();
         headers.extend(accept.map(|value| ("accept".to_owned(), value.to_owned())));
@@ -177,7 +177,7 @@ fn the_format_is_asked_for_differently_by_v1_and_v3() {
             headers.push(("authorization".to_owned(), format!("{V3_ALGORITHM} x")));
         }
         let request = Request::new("GET", target, headers, Vec::new()).unwrap();
-        Claims::of(&request).format(&request)
+        Claims::from_request(&request).format(&request)
     };
     assert_eq!(format("/?AccessKeyId=a", None, false), Format::Xml);
     assert_eq!(format("/?AccessKeyId=a&Format=json", None, false), Format::Json);

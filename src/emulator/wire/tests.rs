@@ -2,8 +2,8 @@ use tokio::io::duplex;
 
 use super::*;
 
-/// What a connection makes of these bytes, sent in pieces of `piece` bytes; then the end of the stream.
-async fn read_in(bytes: &[u8], piece: usize) -> Result<RawRequest, WireError> {
+/// Reads a request that arrives in pieces of `piece` bytes, followed by the end of the stream.
+async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<RawRequest, WireError> {
     let (mut client, server) = duplex(8 * 1024);
     let bytes = bytes.to_vec();
     let sender = tokio::spawn(async move {
@@ -19,9 +19,9 @@ async fn read_in(bytes: &[u8], piece: usize) -> Result<RawRequest, WireError> {
 }
 
 async fn read(bytes: &[u8]) -> Result<RawRequest, WireError> {
-    let whole = read_in(bytes, usize::MAX).await;
+    let whole = read_in_pieces(bytes, usize::MAX).await;
     if bytes.len() < 10_000 {
-        assert_eq!(whole, read_in(bytes, 1).await, "the pieces a request comes in must not matter");
+        assert_eq!(whole, read_in_pieces(bytes, 1).await, "the size of the pieces must not matter");
     }
     whole
 }
@@ -31,7 +31,7 @@ async fn status(bytes: &[u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn a_request_is_read_as_it_is() {
+async fn request_is_read_unchanged() {
     let request =
         read(b"\r\nPOST /?a=b HTTP/1.1\r\nHost: h\r\nX-A:  v \r\nContent-Length: 3\r\n\r\nxyz").await.unwrap();
     assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/?a=b"));
@@ -41,7 +41,7 @@ async fn a_request_is_read_as_it_is() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_as_the_version_and_the_header_say() {
+async fn version_and_header_decide_keep_alive() {
     assert!(!read(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: foo, Close\r\n\r\n").await.unwrap().keep_alive);
     assert!(!read(b"GET / HTTP/1.0\r\n\r\n").await.unwrap().keep_alive);
     assert!(read(b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").await.unwrap().keep_alive);
@@ -63,7 +63,7 @@ async fn chunked_bodies_are_joined() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_malformed() {
+async fn invalid_http_is_rejected() {
     for bytes in [
         &b"hello\r\n\r\n"[..],
         b"GET /\r\n\r\n",
@@ -84,7 +84,7 @@ async fn what_is_not_http_is_malformed() {
 }
 
 #[tokio::test]
-async fn sizes_are_limited() {
+async fn target_head_and_body_sizes_are_limited() {
     let get = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(length - 1)).into_bytes();
     assert_eq!(read(&get(MAX_TARGET)).await.unwrap().target.len(), MAX_TARGET);
     assert_eq!(status(&get(MAX_TARGET + 1)).await, 414);
@@ -101,46 +101,46 @@ async fn sizes_are_limited() {
 }
 
 #[tokio::test]
-async fn requests_sent_ahead_are_read_one_by_one() {
+async fn pipelined_requests_are_read_one_by_one() {
     let (mut client, server) = duplex(64 * 1024);
     let one = b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab";
     client.write_all(&[&one[..], b"GET /2 HTTP/1.1\r\nHost: h\r\n\r\n"].concat()).await.unwrap();
     let mut connection = Connection::new(server);
-    assert!(connection.wait().await);
+    assert!(connection.wait_for_request().await);
     assert_eq!(connection.read().await.unwrap().target, "/1");
-    assert!(connection.is_busy());
+    assert!(connection.has_buffered_bytes());
     assert_eq!(connection.read().await.unwrap().target, "/2");
     drop(client);
-    assert!(!connection.wait().await);
+    assert!(!connection.wait_for_request().await);
 }
 
 #[tokio::test]
-async fn a_body_is_asked_for_when_its_sender_waits() {
+async fn expect_continue_is_answered() {
     let (mut client, server) = duplex(64 * 1024);
     let request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     client.write_all(request).await.unwrap();
     let reader = tokio::spawn(async move { Connection::new(server).read().await });
-    let mut answer = [0; 25];
-    client.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut response = [0; 25];
+    client.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"ok").await.unwrap();
     assert_eq!(reader.await.unwrap().unwrap().body, b"ok");
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_requests_and_idle_connections_end() {
+async fn slow_requests_and_idle_connections_time_out() {
     let (mut client, server) = duplex(1024);
     client.write_all(b"GET / HT").await.unwrap();
     let mut connection = Connection::new(server);
-    assert!(connection.wait().await);
+    assert!(connection.wait_for_request().await);
     assert_eq!(connection.read().await.unwrap_err().status, 408);
 
     let (_client, server) = duplex(1024);
-    assert!(!Connection::new(server).wait().await);
+    assert!(!Connection::new(server).wait_for_request().await);
 }
 
 #[test]
-fn an_answer_is_written_with_date_type_and_length() {
+fn response_has_date_type_and_length() {
     let response = Response {
         status: 404,
         content_type: "text/xml;charset=utf-8",
@@ -149,7 +149,7 @@ fn an_answer_is_written_with_date_type_and_length() {
     };
     let date = "2026-01-02T03:04:05Z".parse().unwrap();
     assert_eq!(
-        String::from_utf8(response.bytes(date, true)).unwrap(),
+        String::from_utf8(response.to_bytes(date, true)).unwrap(),
         "HTTP/1.1 404 Not Found\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\nContent-Type: text/xml;charset=utf-8\r\n\
          Content-Length: 8\r\nx-acs-retry-after: 50\r\nConnection: keep-alive\r\n\r\n<Error/>"
     );

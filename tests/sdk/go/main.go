@@ -1,4 +1,4 @@
-// The conformance scenario through the Go product SDK, alibaba-cloud-sdk-go/services/live (signature V1).
+// Runs the conformance scenario through the Go product SDK, alibaba-cloud-sdk-go/services/live (signature V1).
 //
 // usage: sdk EMULATOR_URL ADMIN_URL SCENARIO
 package main
@@ -90,55 +90,55 @@ func (run *runner) step(step step) error {
 	}
 	params, _ := run.resolve(step.Params).(map[string]any)
 	started := time.Now()
-	response, err, wrong := call(run.clients[key], run.url, step, params)
+	response, err, failure := call(run.clients[key], run.url, step, params)
 	took := time.Since(started).Milliseconds()
-	if wrong == nil {
-		wrong = run.judge(step, response, err)
+	if failure == nil {
+		failure = run.check(step, response, err)
 	}
-	if wrong == nil && took < step.AtLeastMs {
-		wrong = fmt.Errorf("it took %d ms, less than %d ms", took, step.AtLeastMs)
+	if failure == nil && took < step.AtLeastMs {
+		failure = fmt.Errorf("the call took %d ms, less than %d ms", took, step.AtLeastMs)
 	}
-	return wrong
+	return failure
 }
 
-func (run *runner) judge(step step, response any, err error) error {
+func (run *runner) check(step step, response any, err error) error {
 	switch {
 	case step.Error != nil && err == nil:
-		return fmt.Errorf("expected %+v, got an answer", *step.Error)
+		return fmt.Errorf("expected %+v, got a response", *step.Error)
 	case step.Error != nil:
 		return checkError(*step.Error, err)
 	case step.Lost && code(err) != "":
-		return fmt.Errorf("expected no answer, got the error %s", code(err))
+		return fmt.Errorf("expected no response, got the error %s", code(err))
 	case step.Lost && err != nil:
 		return nil
 	case err != nil:
 		return fmt.Errorf("%T: %w", err, err)
 	}
-	// The typed response as JSON again: every field has its name on the wire.
+	// JSON gives every field of the typed response its name on the wire.
 	content, err := json.Marshal(response)
 	if err != nil {
 		return err
 	}
-	var answer map[string]any
-	if err := json.Unmarshal(content, &answer); err != nil {
+	var fields map[string]any
+	if err := json.Unmarshal(content, &fields); err != nil {
 		return err
 	}
 	if step.Lost {
-		return match("answer.RequestId", nil, answer["RequestId"])
+		return match("response.RequestId", nil, fields["RequestId"])
 	}
-	if err := match("answer.RequestId", map[string]any{"$any": true}, answer["RequestId"]); err != nil {
+	if err := match("response.RequestId", map[string]any{"$any": true}, fields["RequestId"]); err != nil {
 		return err
 	}
-	if err := match("answer", run.resolve(step.OK), answer); err != nil {
+	if err := match("response", run.resolve(step.OK), fields); err != nil {
 		return err
 	}
 	for name, field := range step.Save {
-		run.saved[name] = answer[field]
+		run.saved[name] = fields[field]
 	}
 	return nil
 }
 
-// resolve replaces "$name" by what an earlier step saved.
+// resolve replaces "$name" with the value that an earlier step saved.
 func (run *runner) resolve(value any) any {
 	switch value := value.(type) {
 	case string:
@@ -161,20 +161,20 @@ func (run *runner) resolve(value any) any {
 	return value
 }
 
-// match tells whether the expected fields are there; README.md has the notation.
+// match compares a value with its expectation; see README.md for the notation.
 func match(path string, expected, got any) error {
-	fine := false
+	matches := false
 	switch expected := expected.(type) {
 	case nil:
-		fine = empty(got)
+		matches = isEmpty(got)
 	case map[string]any:
 		if _, any := expected["$any"]; any {
-			fine = !empty(got)
+			matches = !isEmpty(got)
 			break
 		}
 		list, isList := got.([]any)
 		if count, counted := expected["$count"]; counted {
-			fine = isList && float64(len(list)) == count
+			matches = isList && float64(len(list)) == count
 			break
 		}
 		fields, isObject := got.(map[string]any)
@@ -183,25 +183,25 @@ func match(path string, expected, got any) error {
 				return err
 			}
 		}
-		fine = isObject
+		matches = isObject
 	case []any:
 		list, isList := got.([]any)
-		fine = isList && len(list) == len(expected)
-		for at := 0; fine && at < len(list); at++ {
+		matches = isList && len(list) == len(expected)
+		for at := 0; matches && at < len(list); at++ {
 			if err := match(fmt.Sprintf("%s[%d]", path, at), expected[at], list[at]); err != nil {
 				return err
 			}
 		}
 	default:
-		fine = reflect.DeepEqual(expected, got)
+		matches = reflect.DeepEqual(expected, got)
 	}
-	if !fine {
+	if !matches {
 		return fmt.Errorf("%s: expected %s, got %s", path, short(fmt.Sprintf("%#v", expected)), short(fmt.Sprintf("%#v", got)))
 	}
 	return nil
 }
 
-func empty(value any) bool {
+func isEmpty(value any) bool {
 	if value == nil {
 		return true
 	}
@@ -233,7 +233,7 @@ func version() string {
 			}
 		}
 	}
-	return "of an unknown version"
+	return "(unknown version)"
 }
 
 func short(text string) string {

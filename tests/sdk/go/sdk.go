@@ -14,7 +14,7 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/live"
 )
 
-// Go finds a method by its name but no function: the SDK's constructors have to be listed.
+// Reflection finds methods by name but not functions, so the SDK's constructors must be listed.
 var constructors = map[string]func() requests.AcsRequest{
 	"CreateLiveMessageApp":           func() requests.AcsRequest { return live.CreateCreateLiveMessageAppRequest() },
 	"CreateLiveMessageGroup":         func() requests.AcsRequest { return live.CreateCreateLiveMessageGroupRequest() },
@@ -39,16 +39,16 @@ func newClient(key key) (*live.Client, error) {
 	return live.NewClientWithAccessKey("cn-shanghai", key.ID, key.Secret)
 }
 
-// call returns the SDK's response, a pointer to a struct, and the error the SDK returns.
-func call(client *live.Client, url string, step step, params map[string]any) (response any, err, wrong error) {
+// call returns the response and the error of the SDK, or failure if the SDK cannot make the call.
+func call(client *live.Client, url string, step step, params map[string]any) (response any, err, failure error) {
 	construct, known := constructors[step.Operation]
 	if !known {
 		return nil, nil, fmt.Errorf("%s is not among the constructors in sdk.go", step.Operation)
 	}
 	request := construct()
 	for name, value := range params {
-		if wrong = set(request, name, value); wrong != nil {
-			return nil, nil, wrong
+		if failure = setParam(request, name, value); failure != nil {
+			return nil, nil, failure
 		}
 	}
 	request.SetDomain(strings.TrimPrefix(url, "http://"))
@@ -63,8 +63,8 @@ func call(client *live.Client, url string, step step, params map[string]any) (re
 	return results[0].Interface(), err, nil
 }
 
-// set gives a field of a request its value, as the field's type has it.
-func set(request any, name string, value any) error {
+// setParam sets the field of a request for a parameter, converted to the type of the field.
+func setParam(request any, name string, value any) error {
 	fields := reflect.ValueOf(request).Elem()
 	for i := range fields.NumField() {
 		if fields.Type().Field(i).Tag.Get("name") != name {
@@ -92,7 +92,7 @@ func text(value any) string {
 	return fmt.Sprint(value)
 }
 
-// code is the error code of the API that the SDK's own error carries, or "".
+// code returns the API's error code from an error of the SDK, or "".
 func code(err error) string {
 	var own *sdkerrors.ServerError
 	if errors.As(err, &own) {
@@ -113,9 +113,9 @@ func checkError(expected apiError, err error) error {
 	if got != expected {
 		return fmt.Errorf("expected %+v, got %+v", expected, got)
 	}
-	// The SDK compares the string to sign in the message with its own: they differ only where one side is wrong.
+	// The SDK compares the string to sign in the message with its own. A difference shows a bug on one side.
 	if got.Code == sdkerrors.SignatureDostNotMatchErrorCode && !strings.HasPrefix(own.Recommend(), "InvalidAccessKeySecret") {
-		return fmt.Errorf("the SDK does not see that the secret is wrong: %s", own.Recommend())
+		return fmt.Errorf("the SDK does not blame the secret: %s", own.Recommend())
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 'use strict';
-// The conformance scenario through the Node core, @alicloud/openapi-core (signature V3, generic call).
+// Runs the conformance scenario through the Node core, @alicloud/openapi-core (signature V3, generic call).
 //
 // usage: node openapi-core.js EMULATOR_URL ADMIN_URL SCENARIO
 
@@ -7,7 +7,7 @@ const { $OpenApiUtil, OpenApiUtil, default: Client, ...exceptions } = require('@
 const { RuntimeOptions } = require('@darabonba/typescript');
 const main = require('./scenario.js');
 
-// As the product SDKs are generated: all parameters in the query, POST except for this one, arrays joined by commas.
+// The same as in the generated product SDKs: parameters in the query, POST except for these operations, comma-joined arrays.
 const GET = new Set(['ListLiveMessageGroupByPage']);
 
 function query(params) {
@@ -18,8 +18,8 @@ function query(params) {
   return OpenApiUtil.query(Object.fromEntries(joined));
 }
 
-/** Which of its own exceptions the SDK is to throw. */
-function ownException(code, status) {
+/** The exception class of the SDK for an API error. */
+function expectedException(code, status) {
   if (code.includes('Throttling')) return exceptions.ThrottlingError;
   return status < 500 ? exceptions.ClientError : exceptions.ServerError;
 }
@@ -60,7 +60,7 @@ main({
   apiError(raised) {
     const { code, statusCode: status, retryAfter } = raised;
     if (!(raised instanceof exceptions.AlibabaCloudError) || code === 'undefined') return undefined;
-    if (raised.constructor !== ownException(code, status)) return { code: `${code} as ${raised.name}`, status };
+    if (raised.constructor !== expectedException(code, status)) return { code: `${code} as ${raised.name}`, status };
     return retryAfter === undefined ? { code, status } : { code, status, retryAfterMs: retryAfter };
   },
 });

@@ -1,9 +1,9 @@
 'use strict';
-// The conformance scenario through the classic Node core, @alicloud/pop-core (signature V1, generic call).
+// Runs the conformance scenario through the classic Node core, @alicloud/pop-core (signature V1, generic call).
 //
 // usage: node pop-core.js EMULATOR_URL ADMIN_URL SCENARIO GET|POST
 //
-// With GET all parameters are in the query, with POST in a form body.
+// GET sends all parameters in the query, POST in a form body.
 
 const { RPCClient } = require('@alicloud/pop-core');
 const main = require('./scenario.js');

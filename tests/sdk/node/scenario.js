@@ -1,10 +1,10 @@
 'use strict';
-// Carries out the scenario; what is special about an SDK is in the file of its name.
+// Runs the scenario. The differences between the SDKs are in the file of each SDK.
 
 const { isDeepStrictEqual, inspect } = require('node:util');
 const { readFileSync } = require('node:fs');
 
-/** Whatever came instead of an answer of the API: a reset, a time-out, a page of HTML. */
+/** No response of the API: a reset, a timeout or an HTML page. */
 class Lost extends Error {}
 
 /** An error of the API, as the SDK's own exception: `got` has `code`, `status` and perhaps `retryAfterMs`. */
@@ -20,32 +20,32 @@ const short = (value) => {
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 };
 
-const empty = (value) =>
+const isEmpty = (value) =>
   value === undefined || value === null || value === '' || value === 0 || value === false ||
   (Array.isArray(value) && value.length === 0);
 
-/** Whether the expected fields are there; README.md has the notation. */
+/** Compares a value with its expectation; see README.md for the notation. */
 function match(path, expected, got) {
-  let fine;
+  let matches;
   if (expected === null) {
-    fine = empty(got);
+    matches = isEmpty(got);
   } else if (Array.isArray(expected)) {
-    fine = Array.isArray(got) && got.length === expected.length;
-    if (fine) expected.forEach((value, at) => match(`${path}[${at}]`, value, got[at]));
+    matches = Array.isArray(got) && got.length === expected.length;
+    if (matches) expected.forEach((value, at) => match(`${path}[${at}]`, value, got[at]));
   } else if (typeof expected !== 'object') {
-    fine = isDeepStrictEqual(expected, got);
+    matches = isDeepStrictEqual(expected, got);
   } else if ('$any' in expected) {
-    fine = !empty(got);
+    matches = !isEmpty(got);
   } else if ('$count' in expected) {
-    fine = Array.isArray(got) && got.length === expected.$count;
+    matches = Array.isArray(got) && got.length === expected.$count;
   } else {
-    fine = got !== null && typeof got === 'object' && !Array.isArray(got);
-    if (fine) Object.entries(expected).forEach(([name, value]) => match(`${path}.${name}`, value, got[name]));
+    matches = got !== null && typeof got === 'object' && !Array.isArray(got);
+    if (matches) Object.entries(expected).forEach(([name, value]) => match(`${path}.${name}`, value, got[name]));
   }
-  if (!fine) throw new Error(`${path}: expected ${short(expected)}, got ${short(got)}`);
+  if (!matches) throw new Error(`${path}: expected ${short(expected)}, got ${short(got)}`);
 }
 
-/** `$name` stands for what an earlier step saved. */
+/** Replaces `$name` with the value that an earlier step saved. */
 function resolve(value, saved) {
   if (typeof value === 'string') {
     return value.startsWith('$') && saved.has(value.slice(1)) ? saved.get(value.slice(1)) : value;
@@ -60,11 +60,11 @@ async function put(url, body) {
   if (!response.ok) throw new Error(`PUT ${url}: ${response.status}`);
 }
 
-/** What the SDK makes of the call: `{ answer }` or `{ error }`. */
-async function outcome(sdk, client, step, params) {
+/** The result of the call: `{ response }` or `{ error }`. */
+async function callSdk(sdk, client, step, params) {
   try {
-    const answer = await sdk.call(client, step.operation, params, step.timeoutMs ?? 10_000);
-    return { answer };
+    const response = await sdk.call(client, step.operation, params, step.timeoutMs ?? 10_000);
+    return { response };
   } catch (raised) {
     const got = sdk.apiError(raised);
     return { error: got ? new ApiError(got) : new Lost(`${raised.name}: ${raised.message}`) };
@@ -75,28 +75,28 @@ async function run(sdk, client, step, admin, saved) {
   for (const [path, body] of Object.entries(step.put ?? {})) await put(admin + path, body);
   const params = resolve(step.params ?? {}, saved);
   const started = performance.now();
-  const { answer, error } = await outcome(sdk, client, step, params);
+  const { response, error } = await callSdk(sdk, client, step, params);
   const took = performance.now() - started;
   if (step.error) {
-    if (!(error instanceof ApiError)) throw error ?? new Error(`expected ${short(step.error)}, got ${short(answer)}`);
+    if (!(error instanceof ApiError)) throw error ?? new Error(`expected ${short(step.error)}, got ${short(response)}`);
     if (!isDeepStrictEqual(error.got, step.error)) {
       throw new Error(`expected ${short(step.error)}, got ${short(error.got)}`);
     }
   } else if (step.lost) {
-    if (error ? error instanceof ApiError : answer?.RequestId) {
-      throw new Error(`expected no answer, got ${short(answer ?? error.got)}`);
+    if (error ? error instanceof ApiError : response?.RequestId) {
+      throw new Error(`expected no response, got ${short(response ?? error.got)}`);
     }
   } else {
     if (error) throw error;
-    match('answer', { RequestId: { $any: true }, ...resolve(step.ok, saved) }, answer);
-    for (const [name, field] of Object.entries(step.save ?? {})) saved.set(name, answer[field]);
+    match('response', { RequestId: { $any: true }, ...resolve(step.ok, saved) }, response);
+    for (const [name, field] of Object.entries(step.save ?? {})) saved.set(name, response[field]);
   }
-  if (took < (step.atLeastMs ?? 0)) throw new Error(`it took ${took} ms, less than ${step.atLeastMs} ms`);
+  if (took < (step.atLeastMs ?? 0)) throw new Error(`the call took ${took} ms, less than ${step.atLeastMs} ms`);
 }
 
 /**
- * Runs all steps through an SDK: `name` and `version` of the package, `client(url, key)`,
- * `call(client, operation, params, timeoutMs)`, and `apiError(raised)`, undefined for what is no error of the API.
+ * Runs all steps through an SDK. `sdk` has the package's `name` and `version`, `client(url, key)`,
+ * `call(client, operation, params, timeoutMs)`, and `apiError(raised)`, which returns undefined unless the API sent an error.
  */
 module.exports = async function main(sdk) {
   const [url, admin, path] = process.argv.slice(2);
@@ -108,9 +108,9 @@ module.exports = async function main(sdk) {
     try {
       await run(sdk, clients.get(step.key ?? 'main'), step, admin, saved);
       console.log('ok', step.name);
-    } catch (why) {
+    } catch (failure) {
       failed += 1;
-      console.log(`FAIL ${step.name}: ${why.message}`);
+      console.log(`FAIL ${step.name}: ${failure.message}`);
     }
   }
   console.log(`conformance ${sdk.name} ${sdk.version}: ${scenario.steps.length} steps, ${failed} failed`);

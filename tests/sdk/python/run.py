@@ -1,4 +1,4 @@
-"""The conformance scenario through the Python product SDK, alibabacloud-live20161101 (signature V3).
+"""Runs the conformance scenario through the Python product SDK, alibabacloud-live20161101 (signature V3).
 
 usage: run.py EMULATOR_URL ADMIN_URL SCENARIO
 """
@@ -19,8 +19,8 @@ from darabonba.runtime import RuntimeOptions
 PACKAGE = "alibabacloud-live20161101"
 
 
-class Wrong(Exception):
-    """What came is not what the step expects."""
+class Mismatch(Exception):
+    """The result differs from the expectation of the step."""
 
 
 def client(url, key):
@@ -37,62 +37,62 @@ def client(url, key):
 
 
 def call(sdk, step, params):
-    """The fields of the answer; what the SDK raises otherwise."""
+    """Makes the call and returns the fields of the response. Exceptions of the SDK propagate."""
     operation = step["operation"]
     request = getattr(models, operation + "Request")().from_map(params)
     unknown = params.keys() - request.to_map().keys()
     if unknown:
-        raise Wrong(f"the SDK's request has no {', '.join(sorted(unknown))}")
+        raise Mismatch(f"the SDK's request has no {', '.join(sorted(unknown))}")
     method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower() + "_with_options"
     runtime = RuntimeOptions(read_timeout=step.get("timeoutMs", 10_000), connect_timeout=5_000)
     return getattr(sdk, method)(request, runtime).body.to_map()
 
 
-def own_exception(status, retry_after):
-    """Which of its own exceptions the SDK is to raise."""
+def expected_exception(status, retry_after):
+    """The exception class of the SDK for an API error."""
     if retry_after is not None:
         return exceptions.ThrottlingException
     return exceptions.ClientException if status < 500 else exceptions.ServerException
 
 
 def check_error(expected, error):
-    if type(error) is not own_exception(expected["status"], expected.get("retryAfterMs")):
-        raise Wrong(f"{type(error).__name__}: {error}")
+    if type(error) is not expected_exception(expected["status"], expected.get("retryAfterMs")):
+        raise Mismatch(f"{type(error).__name__}: {error}")
     got = {"code": error.code, "status": error.status_code}
     if getattr(error, "retry_after", None) is not None:
         got["retryAfterMs"] = error.retry_after
     if got != expected:
-        raise Wrong(f"expected {expected}, got {got}")
+        raise Mismatch(f"expected {expected}, got {got}")
 
 
 def match(path, expected, got):
-    """Whether the expected fields are there; README.md has the notation."""
+    """Compares a value with its expectation; see README.md for the notation."""
     short = repr(got)[:200]
     if expected is None:
-        fine = not got
+        matches = not got
     elif isinstance(expected, dict) and "$any" in expected:
-        fine = bool(got)
+        matches = bool(got)
     elif isinstance(expected, dict) and "$count" in expected:
-        fine = isinstance(got, list) and len(got) == expected["$count"]
+        matches = isinstance(got, list) and len(got) == expected["$count"]
     elif isinstance(expected, dict):
         if not isinstance(got, dict):
-            raise Wrong(f"{path}: expected fields, got {short}")
+            raise Mismatch(f"{path}: expected fields, got {short}")
         for name, value in expected.items():
             match(f"{path}.{name}", value, got.get(name))
         return
     elif isinstance(expected, list):
-        fine = isinstance(got, list) and len(got) == len(expected)
-        if fine:
+        matches = isinstance(got, list) and len(got) == len(expected)
+        if matches:
             for at, value in enumerate(expected):
                 match(f"{path}[{at}]", value, got[at])
     else:
-        fine = type(got) is type(expected) and got == expected
-    if not fine:
-        raise Wrong(f"{path}: expected {expected!r:.200}, got {short}")
+        matches = type(got) is type(expected) and got == expected
+    if not matches:
+        raise Mismatch(f"{path}: expected {expected!r:.200}, got {short}")
 
 
 def resolve(value, saved):
-    """`$name` stands for what an earlier step saved."""
+    """Replaces `$name` with the value that an earlier step saved."""
     if isinstance(value, str) and value.startswith("$") and value[1:] in saved:
         return saved[value[1:]]
     if isinstance(value, list):
@@ -112,30 +112,30 @@ def run(step, sdk, admin, saved):
     for path, body in step.get("put", {}).items():
         put(admin + path, body)
     params = resolve(step.get("params", {}), saved)
-    answer, error, started = None, None, time.monotonic()
+    response, error, started = None, None, time.monotonic()
     try:
-        answer = call(sdk, step, params)
-    except Wrong:
+        response = call(sdk, step, params)
+    except Mismatch:
         raise
-    except Exception as raised:  # whatever the SDK raises is what is looked at
+    except Exception as raised:  # the SDK's exception is the result to check
         error = raised
     took = (time.monotonic() - started) * 1000
     if "error" in step:
         if error is None:
-            raise Wrong(f"expected {step['error']}, got an answer: {answer!r:.300}")
+            raise Mismatch(f"expected {step['error']}, got a response: {response!r:.300}")
         check_error(step["error"], error)
     elif "lost" in step:
         if isinstance(error, exceptions.AlibabaCloudException) and error.code not in (None, "None"):
-            raise Wrong(f"expected no answer, got the error {error.code}")
-        if error is None and answer.get("RequestId"):
-            raise Wrong(f"expected no answer, got {answer!r:.300}")
+            raise Mismatch(f"expected no response, got the error {error.code}")
+        if error is None and response.get("RequestId"):
+            raise Mismatch(f"expected no response, got {response!r:.300}")
     elif error is not None:
-        raise Wrong(f"{type(error).__name__}: {error}")
+        raise Mismatch(f"{type(error).__name__}: {error}")
     else:
-        match("answer", {"RequestId": {"$any": True}, **resolve(step["ok"], saved)}, answer)
-        saved.update({name: answer[field] for name, field in step.get("save", {}).items()})
+        match("response", {"RequestId": {"$any": True}, **resolve(step["ok"], saved)}, response)
+        saved.update({name: response[field] for name, field in step.get("save", {}).items()})
     if took < step.get("atLeastMs", 0):
-        raise Wrong(f"it took {took:.0f} ms, less than {step['atLeastMs']} ms")
+        raise Mismatch(f"the call took {took:.0f} ms, less than {step['atLeastMs']} ms")
 
 
 def main():
@@ -148,9 +148,9 @@ def main():
         try:
             run(step, clients[step.get("key", "main")], admin, saved)
             print("ok", step["name"], flush=True)
-        except Exception as why:  # one step's failure is no reason to drop the others
+        except Exception as failure:  # a failed step must not skip the others
             failed += 1
-            print(f"FAIL {step['name']}: {why}", flush=True)
+            print(f"FAIL {step['name']}: {failure}", flush=True)
     print(f"conformance {PACKAGE} {version(PACKAGE)}: {len(scenario['steps'])} steps, {failed} failed")
     return 1 if failed else 0
 

@@ -1,5 +1,5 @@
-// Reads objects as JSON on stdin, one document or a List, and prints what kstatus (the library behind Flux and the
-// waiting of Helm 4) makes of each, one a line: NAMESPACE/NAME STATUS MESSAGE.
+// Reads an object or a List as JSON from stdin and prints the status of each object by kstatus, the library that Flux and
+// Helm 4 use to wait, as one line: NAMESPACE/NAME STATUS MESSAGE.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 		log.Fatalf("stdin: %v", err)
 	}
 	document := &unstructured.Unstructured{}
-	// Not encoding/json: it would read generations as floats, which kstatus refuses.
+	// encoding/json would read generations as floats, which kstatus rejects.
 	if err := document.UnmarshalJSON(input); err != nil {
 		log.Fatalf("stdin: %v", err)
 	}

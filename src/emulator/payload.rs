@@ -1,21 +1,21 @@
-//! What the API answers, and how it is written: JSON or XML.
+//! The fields of a response, and their encoding as JSON or XML.
 
 use quick_xml::escape::escape;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::error::ApiError;
 
-/// The two formats of an answer.
+/// The encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `application/json;charset=utf-8`.
     Json,
-    /// `text/xml;charset=utf-8`, exactly as the SDKs test for it.
+    /// `text/xml;charset=utf-8`: the SDKs compare this exact text.
     Xml,
 }
 
 impl Format {
-    /// The value of `Content-Type`.
+    /// The value of the header `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json;charset=utf-8",
@@ -24,19 +24,19 @@ impl Format {
     }
 }
 
-/// A value in an answer.
+/// The value of a response field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Text.
+    /// A string.
     Text(String),
-    /// A number.
+    /// A whole number.
     Int(i64),
-    /// `true` or `false`, in lower case in both formats.
+    /// `true` or `false`, lower case in both formats.
     Bool(bool),
-    /// A list; in XML one element for each entry, all of the list's name.
+    /// A list. In XML each entry is an element with the list's name.
     List(Vec<Value>),
-    /// Named values in a fixed order.
-    Object(Answer),
+    /// Nested fields in a fixed order.
+    Object(Payload),
 }
 
 impl From<&str> for Value {
@@ -63,41 +63,41 @@ impl From<&[String]> for Value {
     }
 }
 
-impl From<Vec<Answer>> for Value {
-    fn from(list: Vec<Answer>) -> Self {
+impl From<Vec<Payload>> for Value {
+    fn from(list: Vec<Payload>) -> Self {
         Self::List(list.into_iter().map(Self::Object).collect())
     }
 }
 
-/// The fields of an answer in the order they are written, without `RequestId`.
+/// The fields of a response in the order of the documents, without `RequestId`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer(Vec<(&'static str, Value)>);
+pub struct Payload(Vec<(&'static str, Value)>);
 
-impl Answer {
-    /// No field.
+impl Payload {
+    /// A payload without fields.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one more field.
+    /// Appends a field.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.0.push((name, value.into()));
         self
     }
 
-    /// The value of a field.
+    /// The value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
-    fn first(name: &'static str, value: &str, rest: &Self) -> Self {
+    fn with_first(name: &'static str, value: &str, rest: &Self) -> Self {
         let mut fields = vec![(name, Value::from(value))];
         fields.extend(rest.0.iter().cloned());
         Self(fields)
     }
 }
 
-impl Serialize for Answer {
+impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
@@ -119,54 +119,54 @@ impl Serialize for Value {
     }
 }
 
-/// The body of a successful answer. In XML the root element is `<operation>Response`.
-pub fn render(format: Format, operation: &str, request_id: &str, answer: &Answer) -> String {
-    document(format, &format!("{operation}Response"), &Answer::first("RequestId", request_id, answer))
+/// The body of a successful response. In XML the root element is `<operation>Response`.
+pub fn render(format: Format, operation: &str, request_id: &str, payload: &Payload) -> String {
+    encode(format, &format!("{operation}Response"), &Payload::with_first("RequestId", request_id, payload))
 }
 
-/// The body of an error. In XML the root element is `Error`.
+/// The body of an error response. In XML the root element is `Error`.
 pub fn render_error(format: Format, request_id: &str, host: &str, error: &ApiError) -> String {
-    let fields = Answer::new()
+    let fields = Payload::new()
         .with("RequestId", request_id)
         .with("HostId", host)
         .with("Code", error.code.as_ref())
         .with("Message", error.message.as_str());
-    document(format, "Error", &fields)
+    encode(format, "Error", &fields)
 }
 
-fn document(format: Format, root: &str, fields: &Answer) -> String {
+fn encode(format: Format, root: &str, fields: &Payload) -> String {
     match format {
-        // Text, numbers and lists with text keys: serialization has no way to fail.
+        // Strings, numbers and lists with string keys: serialization cannot fail.
         Format::Json => serde_json::to_string(fields).unwrap_or_default(),
         Format::Xml => {
             let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
-            element(&mut out, root, &Value::Object(fields.clone()));
+            write_element(&mut out, root, &Value::Object(fields.clone()));
             out
         }
     }
 }
 
-fn element(out: &mut String, name: &str, value: &Value) {
+fn write_element(out: &mut String, name: &str, value: &Value) {
     if let Value::List(list) = value {
         for entry in list {
-            element(out, name, entry);
+            write_element(out, name, entry);
         }
         return;
     }
     out.push_str(&format!("<{name}>"));
     match value {
-        Value::Text(text) => out.push_str(&xml_text(text)),
+        Value::Text(text) => out.push_str(&escape_xml(text)),
         Value::Int(number) => out.push_str(&number.to_string()),
         Value::Bool(truth) => out.push_str(&truth.to_string()),
-        Value::Object(fields) => fields.0.iter().for_each(|(name, value)| element(out, name, value)),
+        Value::Object(fields) => fields.0.iter().for_each(|(name, value)| write_element(out, name, value)),
         Value::List(_) => {}
     }
     out.push_str(&format!("</{name}>"));
 }
 
-/// Text as XML 1.0 can carry it: a carriage return as a reference (a parser would turn it into a line feed), a character
-/// XML has no way to write as U+FFFD.
-fn xml_text(text: &str) -> String {
+/// Escapes text for XML 1.0: a carriage return becomes a reference (a parser would turn it into a line feed), and a
+/// character that XML cannot express becomes U+FFFD.
+fn escape_xml(text: &str) -> String {
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
     let clean: String = text.chars().map(|c| if allowed(c) { c } else { '\u{FFFD}' }).collect();
@@ -177,18 +177,18 @@ fn xml_text(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn sample() -> Answer {
-        Answer::new()
+    fn sample() -> Payload {
+        Payload::new()
             .with("GroupId", "grouptest")
             .with("AdminList", &["uid1".to_owned(), "uid2".to_owned()][..])
             .with("Createtime", 1_698_305_471)
             .with("GroupInfo", "<a & \"b\">\r\n\u{1}群")
             .with("Delete", false)
-            .with("MsgAmount", Value::Object(Answer::new()))
+            .with("MsgAmount", Value::Object(Payload::new()))
     }
 
     #[test]
-    fn json_keeps_the_order_and_the_types() {
+    fn json_keeps_field_order_and_types() {
         assert_eq!(
             render(Format::Json, "DescribeLiveMessageGroup", "R-1", &sample()),
             "{\"RequestId\":\"R-1\",\"GroupId\":\"grouptest\",\"AdminList\":[\"uid1\",\"uid2\"],\
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_repeats_the_element_of_a_list_and_escapes_text() {
+    fn xml_repeats_list_elements_and_escapes_text() {
         assert_eq!(
             render(Format::Xml, "DescribeLiveMessageGroup", "R-1", &sample()),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><DescribeLiveMessageGroupResponse><RequestId>R-1</RequestId>\
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_the_four_fields() {
+    fn errors_have_four_fields() {
         let error = ApiError::throttling_user();
         assert_eq!(
             render_error(Format::Json, "R-1", "live.aliyuncs.com", &error),
