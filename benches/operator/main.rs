@@ -107,7 +107,7 @@ impl Stage {
 
     fn operator(&self, namespace: &str, emulator: &Emulator, rate: &str) -> Result<OperatorOptions> {
         // The groups of settled objects are not there: no sweep may find that out.
-        let args = ["--namespace", namespace, "--requests-per-second", rate, "--sweep-interval", "168h"];
+        let args = ["--watch-namespace", namespace, "--requests-per-second", rate, "--drift-check-interval", "168h"];
         Ok(OperatorOptions {
             kubeconfig: self.control_plane.operator_kubeconfig(namespace, &[namespace])?,
             endpoint: emulator.url().to_owned(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Outcome;
+use super::CommandResult;
 use crate::emulator::admin::RECORDS_KEPT;
 use crate::emulator::config::{AppSpec, Denial, GroupSpec, TokenSpec};
 use crate::emulator::{AccessKey, Clock, Config, EcsRole, Emulator, Fault, Imds, RoleArn, State};
@@ -299,7 +299,7 @@ fn chosen(name: &str, asked: Option<String>, address: Option<SocketAddr>) -> Str
 }
 
 /// Runs the command.
-pub async fn run(args: Args) -> Outcome {
+pub async fn run(args: Args) -> CommandResult {
     // Before the line that says it is ready: a signal after that line must not kill.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let state_file = args.state.clone();

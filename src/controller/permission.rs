@@ -137,7 +137,7 @@ impl Reconciler {
                 let app = &group.app_id;
                 let message = format!(
                     "app {app:?} holds {used} of {limit} groups: delete groups that are not needed; the object goes on \
-                     when the next sweep finds a free place (where the quota was raised: --groups-per-app)"
+                     when the next sweep finds a free place (where the quota was raised: --max-groups-per-app)"
                 );
                 let verdict = Verdict::waiting(Reason::QuotaExceeded, message, &pass.facts);
                 return Permission::Waiting(Box::new(verdict), Next::After(PARKED));

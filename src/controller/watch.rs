@@ -97,7 +97,7 @@ pub async fn watch(
 async fn warn_of_missing(reconciler: &Reconciler, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return };
     if matches!(reconciler.objects.namespace(namespace).await, Ok(None)) {
-        tracing::warn!(namespace, "there is no such namespace: it is watched until there is; see --namespace");
+        tracing::warn!(namespace, "there is no such namespace: it is watched until there is; see --watch-namespace");
     }
 }
 

@@ -85,7 +85,7 @@ impl Stage {
     pub fn operator_args(&self) -> Vec<String> {
         match &self.place {
             Place::Own(_) => Vec::new(),
-            Place::Foreign(_) => vec!["--namespace".to_owned(), self.namespace.clone()],
+            Place::Foreign(_) => vec!["--watch-namespace".to_owned(), self.namespace.clone()],
         }
     }
 

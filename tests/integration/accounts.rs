@@ -309,7 +309,7 @@ async fn a_group_has_one_holder_whatever_the_account() -> Result<()> {
 #[tokio::test]
 async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
-    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=1".to_owned()]);
+    world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
     world.start()?;
     secret(&world, "team", (KEY, SECRET))?;
@@ -334,7 +334,7 @@ async fn a_count_that_was_under_way_when_its_account_became_another_one_is_made_
     world
         .options
         .args
-        .extend(["--sweep-interval=168h", "--groups-per-app=1", "--request-timeout=60s"].map(str::to_owned));
+        .extend(["--drift-check-interval=168h", "--max-groups-per-app=1", "--request-timeout=60s"].map(str::to_owned));
     world.emulator.faults(&[&format!("{LIST}:slow=10000,times=1")])?;
     let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
     world.start()?;

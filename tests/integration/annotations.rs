@@ -49,7 +49,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
 #[tokio::test]
 async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> Result<()> {
     let mut world = World::new(&["seen"]).await?;
-    world.options.args.push("--sweep-interval=168h".into());
+    world.options.args.push("--drift-check-interval=168h".into());
     world.start()?;
     world.create("room", json!({"groupInfo": "mine"})).await?;
     world.ready("room", "True", "Created").await?;

@@ -24,20 +24,20 @@ fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(O
 type Wrong<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 const WRONG: [Wrong<'_>; 15] = [
-    (&["--sweep-interval=often"], &[], "give a time like 90s"),
-    (&[], &[("LMO_SWEEP_INTERVAL", "1000h")], "at most 168h"),
-    (&["--connect-timeout=0"], &[], "give a time like 3s"),
+    (&["--drift-check-interval=often"], &[], "use a duration such as 90s"),
+    (&[], &[("LMO_DRIFT_CHECK_INTERVAL", "1000h")], "at most 168h"),
+    (&["--connect-timeout=0"], &[], "use a duration such as 3s"),
     (&["--connect-timeout=20s"], &[], "--connect-timeout 20s is longer than --request-timeout 10s"),
     (&["--requests-per-second=51"], &[], "from 1 to 50"),
     (&["--requests-per-second=unlimited"], &[], "--endpoint"),
     (&["--endpoint=http://live.example.com"], &[], "--allow-http"),
     (&["--endpoint=https://live.example.com/path"], &[], "https://HOST[:PORT]"),
     (&["--endpoint=https://"], &[], "https://HOST[:PORT]"),
-    (&["--namespace=Team_A"], &[], "give the name of a namespace"),
-    (&["--namespace="], &[], "namespace"),
+    (&["--watch-namespace=Team_A"], &[], "use the name of a namespace"),
+    (&["--watch-namespace="], &[], "namespace"),
     // An empty name would be all namespaces.
-    (&[], &[("LMO_NAMESPACE", "team-a,")], "give the name of a namespace"),
-    (&["--probe-listen=localhost:8081"], &[], "give an IP address and a port"),
+    (&[], &[("LMO_WATCH_NAMESPACE", "team-a,")], "use the name of a namespace"),
+    (&["--health-bind-address=localhost:8081"], &[], "use an IP address and a port"),
     (&["--log-format=xml"], &[], "text, json"),
     (&["--no-such-option"], &[], "--help"),
 ];
@@ -66,8 +66,8 @@ fn a_cluster_that_cannot_be_found_is_told_without_what_stands_in_its_file() -> R
     for (file, says) in [("broken", "YAML"), ("empty", "context"), ("nowhere", "No such file"), (".", "directory")] {
         let path = home.join(file).display().to_string();
         let told = last(&[("KUBECONFIG", &path)])?;
-        assert!(told.starts_with("error: no cluster: ") && told.contains(says), "{file}: {told}");
-        assert!(told.ends_with("name a readable kubeconfig in KUBECONFIG, or run in a pod"), "{file}: {told}");
+        assert!(told.starts_with("error: no cluster found: ") && told.contains(says), "{file}: {told}");
+        assert!(told.ends_with("set KUBECONFIG to a readable kubeconfig, or run in a pod"), "{file}: {told}");
     }
     assert!(last(&[])?.contains(".kube/config"));
     let pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
@@ -86,8 +86,8 @@ fn what_is_missing_or_taken_on_the_machine_is_told() -> Result<()> {
     let address = taken.local_addr()?.to_string();
     let kubeconfig = shared_control_plane()?.kubeconfig().display().to_string();
     let variables = [("KUBECONFIG", kubeconfig.as_str())];
-    let (code, told) = fails(&home, &["run", "--probe-listen", &address], &variables)?;
-    assert!(code == Some(1) && told.contains("give another --probe-listen"), "{told}");
+    let (code, told) = fails(&home, &["run", "--health-bind-address", &address], &variables)?;
+    assert!(code == Some(1) && told.contains("set another --health-bind-address"), "{told}");
     let (code, told) = fails(&home, &["emulate", "--listen", &address], &[])?;
     assert!(code == Some(1) && told.contains("give another address"), "{told}");
     Ok(())
@@ -98,7 +98,7 @@ async fn a_namespace_that_is_not_there_is_told_and_the_others_are_worked_in() ->
     let mut world = World::new(&[]).await?;
     // Where it may watch any namespace, no refusal tells.
     world.options.kubeconfig = world.control_plane.kubeconfig().to_owned();
-    world.options.args.push("--namespace=no-such-namespace".to_owned());
+    world.options.args.push("--watch-namespace=no-such-namespace".to_owned());
     world.start()?;
     world.create("room", json!({})).await?;
     world.ready("room", "True", "Created").await?;

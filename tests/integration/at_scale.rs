@@ -19,7 +19,7 @@ use crate::world::{World, condition, is};
 const SETTLED: usize = 1_000;
 
 /// The sweep of the settled ones is not what is counted here.
-const NO_SWEEP: &str = "--sweep-interval=168h";
+const NO_SWEEP: &str = "--drift-check-interval=168h";
 
 /// Waits until that many objects whose names begin so have this reason, looking now and then: a list is large.
 async fn become_so(

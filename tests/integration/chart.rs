@@ -135,7 +135,7 @@ fn a_monitor_finds_the_service_and_the_service_the_operators_port() -> Result<()
         for service in of_kind(&objects, "Service") {
             let port = &service["spec"]["ports"][0];
             assert_eq!(port["targetPort"], container["ports"][0]["name"]);
-            let listen = format!("--probe-listen=0.0.0.0:{}", container["ports"][0]["containerPort"]);
+            let listen = format!("--health-bind-address=0.0.0.0:{}", container["ports"][0]["containerPort"]);
             assert!(container["args"].as_array().is_some_and(|args| args.contains(&json!(listen))), "{listen}");
             assert_within(&service["spec"]["selector"], &pod["metadata"]["labels"]);
             for monitor in of_kind(&objects, "ServiceMonitor") {
@@ -187,7 +187,7 @@ const REFUSED: [(&[&str], &str); 27] = [
         "roleName",
     ),
     (&["--set", "alibabaCloud.rrsa.tokenExpirationSeconds=599"], "tokenExpirationSeconds"),
-    (&["--set", "sweepInterval=often"], "sweepInterval"),
+    (&["--set", "driftCheckInterval=often"], "driftCheckInterval"),
     (&["--set-string", "alibabaCloud.requestTimeout=10"], "requestTimeout"),
     (&["--set", "extraArgs={form-above=1}"], "extraArgs"),
     (&["--set", "metrics.serviceMonitor.interval=often"], "interval"),

@@ -30,7 +30,7 @@ fn the_program_takes_the_arguments_of_every_rendering() -> Result<()> {
         let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
         let (taken, told) = help(&args)?;
         assert!(taken, "{name}: {args:?}: {told}");
-        let (taken, _) = help(&[&args[..], &["--sweep-interval=never"]].concat())?;
+        let (taken, _) = help(&[&args[..], &["--drift-check-interval=never"]].concat())?;
         assert!(!taken, "a wrong argument is found");
     }
     Ok(())
@@ -42,7 +42,7 @@ fn every_option_of_run_that_a_value_sets_has_the_programs_default() -> Result<()
     let help = String::from_utf8(output.stdout)?;
     let pod = pod(&[])?;
     let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
-    for option in ["--connect-timeout", "--request-timeout", "--sweep-interval", "--requests-per-second"] {
+    for option in ["--connect-timeout", "--request-timeout", "--drift-check-interval", "--requests-per-second"] {
         let given = args.iter().find_map(|arg| arg.as_str()?.strip_prefix(option)?.strip_prefix('='));
         let described = help.split(&format!("{option} <")).nth(1).context(option)?;
         let default = described.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());

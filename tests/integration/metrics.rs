@@ -204,7 +204,7 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
 async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> {
     let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
     // Which apps there are is looked at as often.
-    world.options.args.push("--sweep-interval=5s".into());
+    world.options.args.push("--drift-check-interval=5s".into());
     world.start()?;
     accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;
     world.create("room", accounts::of("team")).await?;
@@ -230,7 +230,7 @@ async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> 
 #[tokio::test]
 async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    world.options.args.push("--sweep-interval=3s".into());
+    world.options.args.push("--drift-check-interval=3s".into());
     world.start()?;
     for name in ["edited", "deleted", "left"] {
         world.create(name, json!({"groupInfo": "ours"})).await?;

@@ -19,7 +19,7 @@ use crate::world::{PATIENCE, World, condition, create_in, is};
 const OBJECTS: usize = 5;
 
 /// Nobody waits this long in a test.
-const NEVER: &str = "--release-after=1h";
+const NEVER: &str = "--finalizer-timeout=1h";
 
 /// A namespace with a Secret, a LiveAccount and objects that have created their groups. The operator is at home in another
 /// one and may work in all of them.
@@ -149,7 +149,7 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
     world.kill()?;
     delete_namespace(&world)?;
     until_bare(&world).await?;
-    world.options.args.push("--release-after=25s".into());
+    world.options.args.push("--finalizer-timeout=25s".into());
     let started = Instant::now();
     world.start()?;
     let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
@@ -198,7 +198,7 @@ fn deleted_while(world: &World<'_>, faults: &[&str]) -> Result<()> {
 async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() -> Result<()> {
     let mut world = team().await?;
     // Not even after a second: what passes by itself is waited for.
-    restart(&mut world, "--release-after=1s").await?;
+    restart(&mut world, "--finalizer-timeout=1s").await?;
     for (fault, reason) in [("error=Throttling.User", "Throttled"), ("error=ServerError", "ServiceError")] {
         deleted_while(&world, &[&format!("DeleteLiveMessageGroup:{fault}")])?;
         let told = all_say(&world, reason, ConditionType::Reconciling).await?;
@@ -241,7 +241,7 @@ async fn a_deletion_that_is_refused_for_good_is_not_waited_for_forever() -> Resu
 /// of those that were.
 async fn let_go_though(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
     let mut world = team().await?;
-    restart(&mut world, "--release-after=25s").await?;
+    restart(&mut world, "--finalizer-timeout=25s").await?;
     deleted_while(&world, faults)?;
     let told = all_say(&world, reason, ConditionType::Stalled).await?;
     println!("{reason}: {told}");
@@ -260,7 +260,7 @@ async fn let_go_though(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
 async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let watched = vec![world.control_plane.namespace()?, world.namespace.clone()];
-    world.options.args = watched.iter().map(|name| format!("--namespace={name}")).collect();
+    world.options.args = watched.iter().map(|name| format!("--watch-namespace={name}")).collect();
     Ok((world, watched))
 }
 
@@ -306,7 +306,7 @@ async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_give
 
     // Even a restart, with nothing to be learned of that namespace, leaves the other one served.
     world.stop()?;
-    world.options.args.push("--release-after=5s".into());
+    world.options.args.push("--finalizer-timeout=5s".into());
     world.start()?;
     let client = world.control_plane.client().await?;
     let other: Api<LiveMessageGroup> = Api::namespaced(client, watched[0]);

@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_millis(1200);
 const LATE: Duration = Duration::from_secs(20);
 
 /// Never within a story, and all the time.
-const INTERVALS: [&str; 2] = ["--sweep-interval=168h", "--sweep-interval=1s"];
+const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
 #[tokio::test]
 async fn the_golden_story() -> Result<()> {

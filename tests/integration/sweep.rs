@@ -12,7 +12,7 @@ use crate::support::{Request, Result};
 use crate::world::{APP, PATIENCE, World, app, condition};
 
 /// Short enough for a test; the default is ten minutes.
-const INTERVAL: &str = "--sweep-interval=3s";
+const INTERVAL: &str = "--drift-check-interval=3s";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
@@ -142,7 +142,7 @@ async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_
 #[tokio::test]
 async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=1".to_owned()]);
+    world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     world.start()?;
     world.create("first", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("first", "True", "Created").await?;
@@ -159,7 +159,7 @@ async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()>
 #[tokio::test]
 async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    world.options.args.extend(["--sweep-interval=168h".to_owned(), "--groups-per-app=2".to_owned()]);
+    world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=2".to_owned()]);
     world.create_many("room", 3).await?;
     world.start()?;
     world.count_of("Created", 2, PATIENCE).await?;
@@ -180,7 +180,7 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
 #[tokio::test]
 async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    let args = ["--sweep-interval=168h", "--groups-per-app=12", "--requests-per-second=1"];
+    let args = ["--drift-check-interval=168h", "--max-groups-per-app=12", "--requests-per-second=1"];
     world.options.args.extend(args.map(str::to_owned));
     world.start()?;
     for number in 0..11 {
@@ -206,7 +206,7 @@ async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     // Seven pages, more than two seconds apart.
-    world.options.args.push("--sweep-interval=30s".into());
+    world.options.args.push("--drift-check-interval=30s".into());
     world.start()?;
     // As many objects as pages, or the sweep would describe them and list no more than one page.
     world.create_many("room", 8).await?;

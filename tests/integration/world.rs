@@ -16,7 +16,7 @@ use crate::support::{
 /// How many seconds something is waited for that takes one or two: a machine with other work takes its time.
 pub const PATIENCE: u64 = 90;
 
-const NO_SWEEP: &str = "--sweep-interval=168h";
+const NO_SWEEP: &str = "--drift-check-interval=168h";
 
 /// The app every world has.
 pub const APP: &str = "demo";
@@ -56,7 +56,7 @@ impl<'c> World<'c> {
         let options = OperatorOptions {
             kubeconfig: control_plane.operator_kubeconfig(&namespace, &watched)?,
             endpoint: emulator.url().to_owned(),
-            args: watched.iter().map(|name| format!("--namespace={name}")).collect(),
+            args: watched.iter().map(|name| format!("--watch-namespace={name}")).collect(),
             env: vec![("RUST_LOG".into(), "info,live_message_operator=debug".into())],
             ..OperatorOptions::default()
         };
@@ -67,7 +67,7 @@ impl<'c> World<'c> {
     /// Starts the operator. It sweeps at its own time: not in a test, unless the test says when.
     pub fn start(&mut self) -> Result<()> {
         let mut options = self.options.clone();
-        if !options.args.iter().any(|arg| arg.starts_with("--sweep-interval=")) {
+        if !options.args.iter().any(|arg| arg.starts_with("--drift-check-interval=")) {
             options.args.push(NO_SWEEP.to_owned());
         }
         self.operator = Some(Operator::start(&options)?);

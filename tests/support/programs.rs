@@ -65,7 +65,7 @@ impl Operator {
         let dir = Scratch::new("operator")?;
         let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
         args.extend(options.allow_http.then(|| "--allow-http".to_owned()));
-        args.extend(["--probe-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        args.extend(["--health-bind-address".to_owned(), "127.0.0.1:0".to_owned()]);
         args.extend(options.args.iter().cloned());
         let (id, secret) = &options.access_key;
         let mut env: Vec<(&str, OsString)> = vec![

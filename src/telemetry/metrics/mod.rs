@@ -246,7 +246,7 @@ impl Metrics {
                 "finalizers_released",
                 "LiveMessageGroups with a finalizer that were deleted, by what became of the group: Deleted, \
                  AlreadyGone, Retained, HandedOver; it stays without anybody's intent: Abandoned (by annotation), \
-                 GivenUp (in a namespace that goes away, after --release-after)",
+                 GivenUp (in a namespace that goes away, after --finalizer-timeout)",
             ),
             orphaned: register.one_counter(
                 "groups_orphaned",
