@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Uri;
 use kube::client::ClientBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -246,7 +247,14 @@ fn kubernetes_client(mut cluster: kube::Config, metrics: &Metrics) -> kube::Resu
     cluster.connect_timeout = Some(Duration::from_secs(5));
     // The queue retries; a retry inside the client would stretch one request to minutes.
     cluster.default_retry = false;
-    Ok(ClientBuilder::try_from(cluster)?.with_layer(&metrics.count_requests()).build())
+    let host = host_and_port(&cluster.cluster_url);
+    Ok(ClientBuilder::try_from(cluster)?.with_layer(&metrics.count_requests(host)).build())
+}
+
+/// Without user information, which may contain a password.
+fn host_and_port(url: &Uri) -> String {
+    let host = url.host().unwrap_or_default();
+    url.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 async fn serve_health(
@@ -297,6 +305,14 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_label_has_no_user_information() {
+        let label = |url: &'static str| host_and_port(&Uri::from_static(url));
+        assert_eq!(label("https://admin:hush@10.96.0.1:6443/prefix"), "10.96.0.1:6443");
+        assert_eq!(label("https://[fd00::1]:443"), "[fd00::1]:443");
+        assert_eq!(label("https://kubernetes.example.com/"), "kubernetes.example.com");
+    }
 
     #[test]
     fn account_id_consists_of_digits() {

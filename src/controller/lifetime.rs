@@ -9,7 +9,7 @@ use super::objects::StoreError;
 use super::pass::Pass;
 use super::queue::Next;
 use super::reconciler::Reconciler;
-use super::scrape::GIVEN_UP;
+use super::scrape::TIMED_OUT;
 use crate::decide::{Lane, Release, record_before, retained_at_once};
 use crate::live::Call;
 use crate::resources::{ABANDON_ANNOTATION, ConditionType, LiveMessageGroup, Reason};
@@ -78,7 +78,7 @@ impl Reconciler {
             Release::Abandoned => (Kind::Warning, "Abandoned", format!("stays: {}", self.why_abandoned(object))),
         };
         let given_up = *release == Release::Abandoned && !object.is_abandoned();
-        let outcome = if given_up { GIVEN_UP } else { reason };
+        let outcome = if given_up { TIMED_OUT } else { reason };
         self.metrics.released.get_or_create(&OutcomeLabels { outcome }).inc();
         let note = format!("group {group} of app {app} {what}");
         match kind {

@@ -98,7 +98,7 @@ pub struct Config {
 /// Runs until `stop` is cancelled, then lets what is under way end.
 pub async fn run(config: Config) {
     let Config { client, account, common, namespaces, sweep_interval, limits, metrics, progress, stop } = config;
-    scrape::prepare(&metrics);
+    scrape::preregister(&metrics);
     let events = Events::start(client.clone());
     let (accounts, appeared) = Accounts::new(account, common, client.clone());
     let reconciler = Arc::new(Reconciler::new(Objects::new(client), accounts, events, metrics, limits));
@@ -133,7 +133,7 @@ pub async fn run(config: Config) {
     }
     tracing::info!(objects = reconciler.index().len(), "listed: working");
     // Not before: the objects of half a list are no number to alert on.
-    scrape::observe(&reconciler, sweep_interval);
+    scrape::register_collector(&reconciler, sweep_interval);
     for _ in 0..WORKERS {
         tasks.spawn(until(stop.clone(), work_on(Arc::clone(&reconciler), tasks.clone())));
     }

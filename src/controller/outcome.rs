@@ -137,7 +137,7 @@ impl Reconciler {
         // What is recorded before a call takes Ready back.
         pass.applied |= is_applied(before);
         for telling in tellings((before, after), &pass.facts, reason, &mut pass.told, pass.applied) {
-            scrape::told(&self.metrics, telling.reason);
+            scrape::count_change(&self.metrics, telling.reason);
             self.events.publish(after, telling.kind, telling.reason, "Reconcile", &telling.note);
         }
     }

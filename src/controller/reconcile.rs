@@ -27,17 +27,17 @@ const AFTER_PANIC: Duration = Duration::from_secs(60);
 impl Reconciler {
     /// Works on an active object, and hands it back to the queue. A panic is one failed object.
     pub async fn run(self: Arc<Self>, key: Key, lane: Lane, permit: Option<Granted>) {
-        let (this, of, started, served) = (Arc::clone(&self), key.clone(), Instant::now(), lane);
+        let (this, of, started) = (Arc::clone(&self), key.clone(), Instant::now());
         let step = tokio::spawn(async move { this.step(&of, lane, permit).await });
         let (lane, next, result) = match step.await {
             Ok((lane, next)) => (lane, next, scrape::result(&next)),
             Err(error) => {
                 tracing::error!(object = %key, %error, "a reconcile panicked: this is a defect, please report it");
-                self.metrics.panicked();
-                (Lane::Retry, Next::After(AFTER_PANIC), "panicked")
+                self.metrics.reconciles.panicked();
+                (Lane::Retry, Next::After(AFTER_PANIC), "error")
             }
         };
-        self.metrics.stepped(scrape::word(served), result, started.elapsed());
+        self.metrics.reconciles.observe_reconcile(result, started.elapsed());
         self.work.finish(&key, lane, next);
     }
 

@@ -1,4 +1,4 @@
-//! What metrics tell of the controller's state, taken from the state itself when Prometheus asks.
+//! Reads the state gauges from the state of the controller on each scrape, and names the values of labels.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -14,28 +14,28 @@ use crate::live::{ErrorClass, Operation};
 use crate::resources::{ConditionStatus, Ready, Reason};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{
-    AccountLabels, AppLabels, BudgetLabels, ChangeLabels, ConditionLabels, GroupLabels, LaneLabels, OutcomeLabels,
-    ReasonLabels, ReconcileLabels, ResourceLabels, State, SweepLabels,
+    AccountLabels, AppLabels, BudgetLabels, CONTROLLER, ChangeLabels, ConditionLabels, ControllerLabels,
+    DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, ResourceLabels, State,
 };
 
-/// As many apps have a series of their own, the fullest first: whoever may write a LiveAccount may name an endpoint that
-/// tells of any number of apps.
+/// Maximum number of apps with a series, the fullest first: a user who can create LiveAccounts and LiveMessageGroups can
+/// name any number of apps.
 const APPS: usize = 100;
 
-/// The resources that are watched.
+/// The watched resources.
 pub(super) const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };
 pub(super) const ACCOUNTS: ResourceLabels = ResourceLabels { resource: "liveaccounts" };
 
-/// What a finalizer's release is counted as where nobody asked for it.
-pub(super) const GIVEN_UP: &str = "GivenUp";
+/// The outcome of a finalizer that was removed after `--finalizer-timeout`.
+pub(super) const TIMED_OUT: &str = "TimedOut";
 
-/// The events that tell what was done to a group.
+/// The reasons of the events that report a change to a group.
 const CHANGES: [&str; 5] = ["Created", "AlreadyExists", "Recovered", "Modified", "DriftCorrected"];
 
-/// What becomes of the group of an object that is deleted.
-const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", GIVEN_UP];
+/// The outcomes of a deletion for the group.
+const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT];
 
-/// What a pass fails for.
+/// The reasons that a failed pass can have.
 const FAILURES: [Reason; 11] = [
     Reason::InvalidInput,
     Reason::QuotaExceeded,
@@ -50,28 +50,28 @@ const FAILURES: [Reason; 11] = [
     Reason::Rejected,
 ];
 
-/// The gates' reasons.
-const GATES: [Reason; 4] =
+/// The reasons that open a circuit breaker.
+const BREAKERS: [Reason; 4] =
     [Reason::CredentialsRejected, Reason::NotAuthorized, Reason::AppNotFound, Reason::QuotaExceeded];
 
-pub(super) fn word(lane: Lane) -> &'static str {
+fn label(lane: Lane) -> &'static str {
     match lane {
-        Lane::Sweep => "sweep",
+        Lane::Sweep => "resync",
         Lane::Retry => "retry",
         Lane::Change => "change",
     }
 }
 
-/// What came of a step.
+/// The result of a reconcile, with controller-runtime's words where the meaning is the same.
 pub(super) fn result<S>(next: &Next<S>) -> &'static str {
     match next {
-        Next::Done => "settled",
-        Next::After(_) => "delayed",
-        Next::Ready(_) => "waiting",
+        Next::Done => "success",
+        Next::After(_) => "requeue_after",
+        Next::Ready(_) => "awaiting_permit",
     }
 }
 
-/// Whether a LiveMessageGroup's `Ready` may have this reason, and with which status.
+/// The status of `Ready` with this reason; `None` if a LiveMessageGroup cannot have the reason.
 fn of_groups(reason: Reason) -> Option<ConditionStatus> {
     match (reason, reason.ready()) {
         (Reason::Available | Reason::Paused | Reason::InSync, _)
@@ -82,17 +82,13 @@ fn of_groups(reason: Reason) -> Option<ConditionStatus> {
     }
 }
 
-/// Starts the counters at zero: a rate sees the first time too then.
-pub(super) fn prepare(metrics: &Metrics) {
+/// Initializes counters to zero, so that `rate()` sees the first increment.
+pub(super) fn preregister(metrics: &Metrics) {
     for operation in Operation::ALL {
         let codes = ErrorClass::ALL.iter().filter(|class| **class != ErrorClass::CredentialsMissing);
-        metrics.calls.expect(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
+        metrics.calls.preregister(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
     }
-    for lane in [Lane::Sweep, Lane::Retry, Lane::Change].map(word) {
-        for result in ["settled", "delayed", "waiting", "panicked"] {
-            drop(metrics.reconciles.get_or_create(&ReconcileLabels { lane, result }));
-        }
-    }
+    metrics.reconciles.preregister();
     for reason in FAILURES {
         drop(metrics.failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
     }
@@ -103,7 +99,7 @@ pub(super) fn prepare(metrics: &Metrics) {
         drop(metrics.released.get_or_create(&OutcomeLabels { outcome }));
     }
     for result in ["success", "failure", "skipped"] {
-        drop(metrics.sweeps.get_or_create(&SweepLabels { result }));
+        drop(metrics.drift_checks.get_or_create(&DriftCheckLabels { result }));
     }
     for resource in [GROUPS, ACCOUNTS] {
         drop(metrics.lists.get_or_create(&resource));
@@ -111,23 +107,23 @@ pub(super) fn prepare(metrics: &Metrics) {
     }
 }
 
-/// Counts what an event tells, where it tells of something that was done to a group.
-pub(super) fn told(metrics: &Metrics, reason: &str) {
+/// Counts an event that reports a change to a group.
+pub(super) fn count_change(metrics: &Metrics, reason: &str) {
     if let Some(change) = CHANGES.into_iter().find(|change| *change == reason) {
         metrics.changes.get_or_create(&ChangeLabels { change }).inc();
     }
 }
 
-/// Tells the metrics where the state is.
-pub(super) fn observe(reconciler: &Arc<Reconciler>, sweep_interval: Duration) {
+/// Sets the gauges of `reconciler` on each scrape, as long as it exists.
+pub(super) fn register_collector(reconciler: &Arc<Reconciler>, drift_check_interval: Duration) {
     let observed: Weak<Reconciler> = Arc::downgrade(reconciler);
-    reconciler.metrics.at_scrape(move |state| {
+    reconciler.metrics.on_scrape(move |state| {
         if let Some(reconciler) = observed.upgrade() {
             objects(&reconciler, state);
             queues(&reconciler, state);
             accounts(&reconciler, state);
             apps(&reconciler, state);
-            state.sweep_interval.set(sweep_interval.as_secs_f64());
+            state.drift_check_interval.set(drift_check_interval.as_secs_f64());
         }
     });
 }
@@ -160,25 +156,27 @@ fn objects(reconciler: &Reconciler, state: &State) {
 fn queues(reconciler: &Reconciler, state: &State) {
     let depths = reconciler.work.depths();
     for lane in [Lane::Sweep, Lane::Retry, Lane::Change] {
-        state.queued.set(&LaneLabels { lane: word(lane) }, depths.waiting[lane as usize] as f64);
+        state
+            .queue_depth
+            .set(&QueueLabels { name: CONTROLLER, priority: label(lane) }, depths.waiting[lane as usize] as f64);
     }
     state.delayed.set(depths.delayed as f64);
-    state.active.set(depths.active as f64);
+    state.active_workers.set(&ControllerLabels { controller: CONTROLLER }, depths.active as f64);
     for operation in OPERATIONS {
         let labels = BudgetLabels { account: AccountKey::OWN_LABEL.to_owned(), operation: operation.as_str() };
-        state.waiting_calls.set(&labels, 0.0);
+        state.awaiting_permit.set(&labels, 0.0);
     }
     for (slot, count) in depths.ready {
         if let Some(account) = reconciler.accounts.by_id(slot.account) {
             let labels = BudgetLabels { account: account.key().label(), operation: slot.operation.as_str() };
-            state.waiting_calls.set(&labels, count as f64);
+            state.awaiting_permit.set(&labels, count as f64);
         }
     }
-    state.suspects.set(reconciler.suspects() as f64);
+    state.drift_candidates.set(reconciler.suspects() as f64);
 }
 
 fn accounts(reconciler: &Reconciler, state: &State) {
-    // An operator of LiveAccounts only needs no credentials of its own: that there are none is no fault.
+    // Missing credentials of the operator are not a fault if every object uses a LiveAccount.
     let own_is_used = reconciler.index().apps().any(|app| app.account == AccountKey::Own);
     let standings = reconciler.accounts.standings().into_iter();
     for (key, reason, account) in standings
@@ -192,10 +190,10 @@ fn accounts(reconciler: &Reconciler, state: &State) {
             }
         }
     }
-    let shut: Vec<Reason> = reconciler.gates().reasons().collect();
-    for reason in GATES {
-        let count = shut.iter().filter(|shut| **shut == reason).count();
-        state.gates.set(&ReasonLabels { reason: reason.as_str() }, count as f64);
+    let open: Vec<Reason> = reconciler.gates().reasons().collect();
+    for reason in BREAKERS {
+        let count = open.iter().filter(|open| **open == reason).count();
+        state.breakers.set(&ReasonLabels { reason: reason.as_str() }, count as f64);
     }
 }
 
@@ -212,7 +210,7 @@ fn apps(reconciler: &Reconciler, state: &State) {
     }
     state.app_limit.set(limit as f64);
     let oldest = reconciler.swept.oldest().unwrap_or_else(SystemTime::now);
-    state.oldest_sweep.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    state.oldest_drift_check.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
 #[cfg(test)]
@@ -220,20 +218,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_counted_by_a_word_is_there_from_the_start() {
+    fn counters_with_fixed_labels_start_at_zero() {
         let metrics = Metrics::default();
-        prepare(&metrics);
+        preregister(&metrics);
         let series = metrics.render(true).unwrap();
         for (reason, change) in CHANGES.map(|change| (change, format!("{{change=\"{change}\"}}"))) {
             assert!(series.contains(&format!("group_changes_total{change} 0\n")), "{reason}");
-            told(&metrics, reason);
+            count_change(&metrics, reason);
         }
-        told(&metrics, "CredentialsRejected");
+        count_change(&metrics, "CredentialsRejected");
         let counted = metrics.render(true).unwrap();
         let lines = counted.lines().filter(|line| line.contains("group_changes_total{"));
         assert!(lines.clone().count() == CHANGES.len() && lines.clone().all(|line| line.ends_with(" 1")), "{counted}");
         let calls = series.lines().filter(|line| line.contains("live_api_requests_total{")).count();
-        // Without credentials nothing is sent.
+        // A call without credentials is not sent.
         assert_eq!(calls, Operation::ALL.len() * ErrorClass::ALL.len());
     }
 }

@@ -19,7 +19,7 @@ use crate::decide::GateKind;
 use crate::live::operation::{GroupStatus, ListPage};
 use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
-use crate::telemetry::metrics::SweepLabels;
+use crate::telemetry::metrics::DriftCheckLabels;
 
 /// Groups a page, the most the API lists.
 const PAGE_SIZE: u32 = 50;
@@ -200,7 +200,7 @@ async fn is_swept(reconciler: &Reconciler, app: &App, want: Option<Want>, interv
 /// Counts a sweep; what somebody waits for is none.
 fn ended(reconciler: &Reconciler, want: Option<Want>, result: &'static str) {
     if want.is_none() {
-        reconciler.metrics.sweeps.get_or_create(&SweepLabels { result }).inc();
+        reconciler.metrics.drift_checks.get_or_create(&DriftCheckLabels { result }).inc();
     }
 }
 

@@ -64,10 +64,13 @@ fn reconciler_with(client: Client, credentials: CredentialSource) -> Arc<Reconci
     Arc::new(Reconciler::new(Objects::new(client), accounts, events, Arc::default(), limits))
 }
 
+const PANICS: &str = "controller_runtime_reconcile_panics_total{controller=\"livemessagegroup\"}";
+
 /// What a scrape shows for this name, labels included.
 pub(super) fn shown(reconciler: &Reconciler, name: &str) -> Option<f64> {
     let text = reconciler.metrics.render(true).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("live_message_operator_")?.strip_prefix(name));
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("live_message_operator_").unwrap_or(line).strip_prefix(name));
     line.and_then(|value| value.trim().parse().ok())
 }
 
@@ -112,13 +115,16 @@ async fn a_reconcile_that_panics_is_counted_and_neither_the_others_nor_its_next_
 
     tokio::time::sleep(Duration::from_secs(59)).await;
     assert_eq!((at(&keys[0]), at(&keys[1])), (None, Some(Duration::ZERO)), "the one worker went on with the other one");
-    assert_eq!(shown(&reconciler, "reconcile_panics_total"), Some(1.0));
-    assert_eq!(shown(&reconciler, "reconciles_total{lane=\"change\",result=\"panicked\"}"), Some(1.0));
-    assert_eq!(shown(&reconciler, "reconciles_total{lane=\"change\",result=\"settled\"}"), Some(1.0));
+    let results = |result: &str| {
+        format!("controller_runtime_reconcile_total{{controller=\"livemessagegroup\",result=\"{result}\"}}")
+    };
+    assert_eq!(shown(&reconciler, PANICS), Some(1.0));
+    assert_eq!(shown(&reconciler, &results("error")), Some(1.0));
+    assert_eq!(shown(&reconciler, &results("success")), Some(1.0));
 
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(at(&keys[0]), Some(Duration::from_secs(60)), "and was looked at again");
-    assert_eq!(shown(&reconciler, "reconcile_panics_total"), Some(1.0));
+    assert_eq!(shown(&reconciler, PANICS), Some(1.0));
 }
 
 /// When an object is let go, counted from a start of the operator, whose deletion is said to have waited for its
