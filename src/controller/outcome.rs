@@ -56,7 +56,7 @@ impl Reconciler {
                 Next::After(PARKED)
             }
         };
-        tracing::info!(object = %key, reason = %failure.reason, message = failure.message, "not done yet");
+        tracing::info!(object = %key, reason = %failure.reason, detail = failure.message, "not done yet");
         self.conclude(key, object, pass, verdict, lane, next).await
     }
 
@@ -94,8 +94,8 @@ impl Reconciler {
                 Ok(DeserializeGuard(Ok(written))) => {
                     let peers = self.index().refresh(key, &written);
                     self.wake_all(peers.unwrap_or_default());
-                    let message = written.condition(ConditionType::Ready).map(|ready| ready.message.as_str());
-                    tracing::info!(object = %key, reason = %verdict.reason(), message, "status written");
+                    let detail = written.condition(ConditionType::Ready).map(|ready| ready.message.as_str());
+                    tracing::info!(object = %key, reason = %verdict.reason(), detail, "status written");
                     self.tell(object, &written, &mut pass, verdict.reason());
                     if !pass.belongs_to(&written) {
                         // What is recorded tells of a group that the next pass knows nothing of.

@@ -116,7 +116,7 @@ async fn write(reconciler: &Reconciler, key: &Key, seen: &Seen, finding: &Findin
     let told = |status: &LiveAccountStatus| status.condition(ConditionType::Ready).map(|ready| ready.reason.clone());
     if told(&seen.status) != told(&status) {
         let kind = if finding.reason.ready() == Ready::True { Kind::Normal } else { Kind::Warning };
-        tracing::info!(account = %AccountKey::Named(key.clone()), reason = %finding.reason, finding.message, "account");
+        tracing::info!(account = %AccountKey::Named(key.clone()), reason = %finding.reason, detail = finding.message, "account");
         reconciler.events.publish(&*seen.object, kind, finding.reason.as_str(), "Reconcile", &finding.message);
     }
     reconciler.accounts.written(key, &seen.uid, status);
