@@ -63,7 +63,8 @@ chart-lint: ## Run helm lint with each values file of the chart
 		"$$helm/helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
 
-# Generates into a separate directory first: a removed definition is removed from crds/ too, and a failed run changes nothing.
+# Generates into a separate directory first: a removed definition is removed from crds/ too, and a failed run changes
+# nothing.
 crds: ## Generate crds/ and the copy in the chart from the types in src/resources
 	@rm -rf target/crds && mkdir -p target/crds crds $(CHART)/files/crds
 	$(CARGO) run --quiet --locked -- crd --dir target/crds

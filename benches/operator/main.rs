@@ -1,7 +1,7 @@
 //! Measures throughput, memory and startup time of the operator process with a real apiserver and the emulator.
 //!
-//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It has the same requirements
-//! as the integration tests. Memory is read from `/proc`, so it runs only on Linux.
+//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It has the same
+//! requirements as the integration tests. Memory is read from `/proc`, so it runs only on Linux.
 
 mod measure;
 mod objects;

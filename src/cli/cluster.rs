@@ -16,7 +16,10 @@ pub(super) async fn find() -> Result<Config, String> {
     }
     if std::env::var_os(IN_POD).is_some() {
         return Config::incluster().map_err(|error| {
-            format!("no cluster found: {error}: mount the token of a ServiceAccount into the pod (automountServiceAccountToken)")
+            format!(
+                "no cluster found: {error}: mount the token of a ServiceAccount into the pod \
+                 (automountServiceAccountToken)"
+            )
         });
     }
     Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {

@@ -23,19 +23,19 @@ use crate::emulator::{AccessKey, Clock, Config, EcsRole, Emulator, Fault, Imds, 
 ///   CreateLiveMessageApp  DescribeLiveMessageApp  ListLiveMessageApps  ModifyLiveMessageAppAudit
 ///   ModifyLiveMessageAppCallback  ModifyLiveMessageAppDisable
 ///
-/// At the same address it serves the sources of temporary credentials: AssumeRoleWithOIDC (not signed; the token must be an
-/// unexpired JWT whose audience contains sts.aliyuncs.com; its signature is not verified) and AssumeRole of STS, version
-/// 2015-04-01, and the ECS metadata service under /latest/. In the request log and in faults, the operation of the metadata
-/// service is EcsMetadata.
+/// At the same address it serves the sources of temporary credentials: AssumeRoleWithOIDC (not signed; the token must
+/// be an unexpired JWT whose audience contains sts.aliyuncs.com; its signature is not verified) and AssumeRole of STS,
+/// version 2015-04-01, and the ECS metadata service under /latest/. In the request log and in faults, the operation of
+/// the metadata service is EcsMetadata.
 ///
-/// The emulator verifies signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1): secret, time (within 15 minutes) and nonce
-/// (used once). It applies the documented limits: 50 calls per second for each account and operation, 5,000 live groups per
-/// app, 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group can be recovered for 30 days.
-/// State is kept in memory and lost at exit, unless --state names a file.
+/// The emulator verifies signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1): secret, time (within 15 minutes) and
+/// nonce (used once). It applies the documented limits: 50 calls per second for each account and operation, 5,000 live
+/// groups per app, 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group can be
+/// recovered for 30 days. State is kept in memory and lost at exit, unless --state names a file.
 ///
 /// When the emulator is ready, it prints `listening on http://ADDR:PORT` to stdout, followed by one line for the admin
-/// address and one for the metadata address if their port is 0. On SIGTERM or SIGINT it completes the requests in flight and
-/// the request log, and exits with code 0. An empty environment variable counts as unset.
+/// address and one for the metadata address if their port is 0. On SIGTERM or SIGINT it completes the requests in
+/// flight and the request log, and exits with code 0. An empty environment variable counts as unset.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -43,9 +43,9 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_LISTEN", default_value = "127.0.0.1:8787")]
     listen: String,
 
-    /// Access key that can make calls, and the ID of its account (digits). The keys of an account share its limits and its
-    /// apps. Keys without an account share the account 1000000000000000. Repeat the flag for more than one; separate the
-    /// values with spaces in the variable.
+    /// Access key that can make calls, and the ID of its account (digits). The keys of an account share its limits and
+    /// its apps. Keys without an account share the account 1000000000000000. Repeat the flag for more than one;
+    /// separate the values with spaces in the variable.
     #[arg(
         long = "access-key",
         value_name = "ID:SECRET[@ACCOUNT]",
@@ -67,30 +67,30 @@ pub struct Args {
     )]
     security_tokens: Vec<TokenSpec>,
 
-    /// Rejects each call of an access key, or its calls to one app, with 403 NoAuth. Repeatable; separated by spaces in the
-    /// variable.
+    /// Rejects each call of an access key, or its calls to one app, with 403 NoAuth. Repeatable; separated by spaces in
+    /// the variable.
     #[arg(long = "deny", value_name = "ID[/APPID]", env = "LMO_EMULATE_DENY", value_delimiter = ' ')]
     denials: Vec<Denial>,
 
-    /// App that exists at startup, in cn-shanghai (the default) or ap-southeast-1. It belongs to every account, or only to
-    /// ACCOUNT. CreateLiveMessageApp creates more apps, which belong to the account of the key. Repeatable; separated by
-    /// spaces in the variable.
+    /// App that exists at startup, in cn-shanghai (the default) or ap-southeast-1. It belongs to every account, or only
+    /// to ACCOUNT. CreateLiveMessageApp creates more apps, which belong to the account of the key. Repeatable;
+    /// separated by spaces in the variable.
     #[arg(long = "app", value_name = "[ACCOUNT/]APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
     apps: Vec<AppSpec>,
 
-    /// Group that exists at startup; with `:deleted`, a group that was just deleted. If no --app names its app, the app is
-    /// created in cn-shanghai. Repeatable; separated by spaces in the variable.
+    /// Group that exists at startup; with `:deleted`, a group that was just deleted. If no --app names its app, the app
+    /// is created in cn-shanghai. Repeatable; separated by spaces in the variable.
     #[arg(long = "group", value_name = "APPID/GROUPID[:deleted]", env = "LMO_EMULATE_GROUP", value_delimiter = ' ')]
     groups: Vec<GroupSpec>,
 
-    /// File to which one line of JSON is appended for each request, including rejected ones: time, accessKeyId, operation,
-    /// params, signature (V1 or V3), status, code, requestId, durationMs. A line is written before the response is sent. It
-    /// contains no secret, signature or token.
+    /// File to which one line of JSON is appended for each request, including rejected ones: time, accessKeyId,
+    /// operation, params, signature (V1 or V3), status, code, requestId, durationMs. A line is written before the
+    /// response is sent. It contains no secret, signature or token.
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_REQUEST_LOG")]
     request_log: Option<PathBuf>,
 
-    /// Maximum calls in any second for each account and operation; further calls get 400 Throttling.User. 0 disables the
-    /// limit.
+    /// Maximum calls in any second for each account and operation; further calls get 400 Throttling.User. 0 disables
+    /// the limit.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_REQUESTS_PER_SECOND", default_value_t = 50)]
     requests_per_second: usize,
 
@@ -99,8 +99,8 @@ pub struct Args {
     #[arg(long, env = "LMO_EMULATE_COUNT_REFUSED", value_parser = clap::builder::BoolishValueParser::new())]
     count_refused: bool,
 
-    /// Role that clients can assume with AssumeRoleWithOIDC or AssumeRole. Its keys belong to the account in the ARN. Without
-    /// this flag, clients can assume any role. Repeatable; separated by spaces in the variable.
+    /// Role that clients can assume with AssumeRoleWithOIDC or AssumeRole. Its keys belong to the account in the ARN.
+    /// Without this flag, clients can assume any role. Repeatable; separated by spaces in the variable.
     #[arg(
         long = "oidc-role",
         value_name = "acs:ram::ACCOUNT:role/NAME",
@@ -109,8 +109,8 @@ pub struct Args {
     )]
     roles: Vec<RoleArn>,
 
-    /// Maximum lifetime of temporary credentials, for tests of their expiry. Without this flag, DurationSeconds of the call
-    /// applies (900 to 3600, 3600 by default), and 6 hours to the metadata service and the admin address.
+    /// Maximum lifetime of temporary credentials, for tests of their expiry. Without this flag, DurationSeconds of the
+    /// call applies (900 to 3600, 3600 by default), and 6 hours to the metadata service and the admin address.
     #[arg(
         long,
         value_name = "N",
@@ -119,22 +119,24 @@ pub struct Args {
     )]
     sts_duration_seconds: Option<u64>,
 
-    /// RAM role of the ECS instance, whose credentials the metadata service returns. Without this flag, it returns none.
+    /// RAM role of the ECS instance, whose credentials the metadata service returns. Without this flag, it returns
+    /// none.
     #[arg(long, value_name = "NAME[@ACCOUNT]", env = "LMO_EMULATE_ECS_ROLE")]
     ecs_role: Option<EcsRole>,
 
-    /// Version of the ECS metadata service: `v1` has no tokens (PUT /latest/api/token returns 404), `v2` requires one (403
-    /// without it), `any` accepts both.
+    /// Version of the ECS metadata service: `v1` has no tokens (PUT /latest/api/token returns 404), `v2` requires one
+    /// (403 without it), `any` accepts both.
     #[arg(long, value_name = "VERSIONS", env = "LMO_EMULATE_IMDS", default_value = "any")]
     imds: Imds,
 
     /// Second address and port to listen on, for clients that expect the metadata service at a separate address. Both
-    /// addresses serve the same. Port 0 selects a free port, which the line `metadata on http://ADDR:PORT` on stdout reports.
+    /// addresses serve the same. Port 0 selects a free port, which the line `metadata on http://ADDR:PORT` on stdout
+    /// reports.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_METADATA_LISTEN")]
     metadata_listen: Option<String>,
 
-    /// Maximum live groups in an app; further creates get 400 ErrorTooManyGroups. Deleted groups do not count. 0 disables the
-    /// limit.
+    /// Maximum live groups in an app; further creates get 400 ErrorTooManyGroups. Deleted groups do not count. 0
+    /// disables the limit.
     #[arg(long, value_name = "N", env = "LMO_EMULATE_GROUPS_PER_APP", default_value_t = 5_000)]
     groups_per_app: usize,
 
@@ -142,8 +144,8 @@ pub struct Args {
     #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
 
-    /// Fault to inject: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; separated by spaces in the variable.
-    /// OPERATION is a name, or * for each operation of the Live API. KIND is one of
+    /// Fault to inject: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; separated by spaces in the
+    /// variable. OPERATION is a name, or * for each operation of the Live API. KIND is one of
     ///
     ///   error=STATUS/CODE        an API error without effect on the state. STATUS/ is optional for these codes:
     ///                            ServerError, InternalError, ServiceUnavailable, Throttling,
@@ -166,8 +168,9 @@ pub struct Args {
     ///                            transient faults: no NoAuth, no ErrorTooManyGroups
     ///   pass                     no fault, regardless of later rules
     ///
-    /// If rules exclude each other, the first one that applies wins and the others are not used up; delays add up. So rules
-    /// with times=N form a fixed sequence: 'X:error=ServerError,times=1' 'X:pass,times=2' 'X:reset-after,times=1'.
+    /// If rules exclude each other, the first one that applies wins and the others are not used up; delays add up. So
+    /// rules with times=N form a fixed sequence: 'X:error=ServerError,times=1' 'X:pass,times=2'
+    /// 'X:reset-after,times=1'.
     #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
 
@@ -175,8 +178,8 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "LMO_EMULATE_SEED")]
     seed: Option<u64>,
 
-    /// JSON file of apps and groups that is read at startup, if it exists, and written at exit. Apps and groups of --app and
-    /// --group are added if the file does not contain them.
+    /// JSON file of apps and groups that is read at startup, if it exists, and written at exit. Apps and groups of
+    /// --app and --group are added if the file does not contain them.
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_STATE")]
     state: Option<PathBuf>,
 
@@ -194,8 +197,8 @@ pub struct Args {
     ///                                     deleted (true, false); DELETE removes the group completely
     ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=NUMBER
     ///
-    /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients do not
-    /// have to follow a changed clock: requests and OIDC tokens with the time of the machine remain valid.
+    /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients do
+    /// not have to follow a changed clock: requests and OIDC tokens with the time of the machine remain valid.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }

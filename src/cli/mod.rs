@@ -29,8 +29,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Parses the arguments and the environment variables of the process, and exits if they are invalid or request help.
-    /// An empty variable counts as unset: charts and pipelines pass one for a value they do not have.
+    /// Parses the arguments and the environment variables of the process, and exits if they are invalid or request
+    /// help. An empty variable counts as unset: charts and pipelines pass one for a value they do not have.
     pub fn from_environment() -> Self {
         let unset_if_empty = |argument: clap::Arg| match argument.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
@@ -41,8 +41,8 @@ impl Cli {
     }
 }
 
-/// Runs the command. An error is one line on stderr and exit code 1, or 2 for a usage error, as with arguments that cannot
-/// be parsed.
+/// Runs the command. An error is one line on stderr and exit code 1, or 2 for a usage error, as with arguments that
+/// cannot be parsed.
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),

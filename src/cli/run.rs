@@ -47,8 +47,8 @@ pub struct Args {
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
-    /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same ID share
-    /// its request budget. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if that variable is set.
+    /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same ID
+    /// share its request budget. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if that variable is set.
     #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_account_id)]
     account_id: Option<String>,
 
@@ -58,14 +58,15 @@ pub struct Args {
         value_parser = parse_interval)]
     drift_check_interval: Duration,
 
-    /// Maximum number of groups in an app. The operator makes no call for an object that does not fit. Set it if Alibaba
-    /// Cloud has raised the quota of the account.
+    /// Maximum number of groups in an app. The operator makes no call for an object that does not fit. Set it if
+    /// Alibaba Cloud has raised the quota of the account.
     #[arg(long, env = "LMO_MAX_GROUPS_PER_APP", value_name = "N", default_value_t = controller::GROUPS_PER_APP,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max_groups_per_app: u64,
 
     /// In a namespace that is being deleted, time after which the operator removes the finalizer of an object and keeps
-    /// its group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or 1h.
+    /// its group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or
+    /// 1h.
     #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m",
         value_parser = parse_interval)]
     finalizer_timeout: Duration,
@@ -88,8 +89,8 @@ pub struct Args {
     #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 
-    /// Namespace to watch. Repeat the flag for more than one; separate the names with commas in the variable. Defaults to
-    /// all namespaces.
+    /// Namespace to watch. Repeat the flag for more than one; separate the names with commas in the variable. Defaults
+    /// to all namespaces.
     #[arg(long = "watch-namespace", env = "LMO_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',',
         value_parser = parse_namespace)]
     watch_namespaces: Vec<String>,
@@ -98,8 +99,8 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Address that serves /healthz, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if that
-    /// port is in use, the operator runs without the endpoints.
+    /// Address that serves /healthz, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
+    /// that port is in use, the operator runs without the endpoints.
     #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
     health_bind_address: Option<SocketAddr>,
 }

@@ -18,8 +18,8 @@ use crate::telemetry::metrics::{
     DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, ResourceLabels, State,
 };
 
-/// Maximum number of apps with a series, the fullest first: a user who can create LiveAccounts and LiveMessageGroups can
-/// name any number of apps.
+/// Maximum number of apps with a series, the fullest first: a user who can create LiveAccounts and LiveMessageGroups
+/// can name any number of apps.
 const APPS: usize = 100;
 
 /// The watched resources.

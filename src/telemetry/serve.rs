@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 
 use super::metrics::{self, Metrics};
 
-/// Serves `/healthz` (always 200), `/readyz` (200, or 503 with the error of `ready`) and `/metrics` until the process ends.
+/// Serves `/healthz` (always 200), `/readyz` (200, or 503 with the error of `ready`) and `/metrics` until the process
+/// ends.
 ///
 /// # Errors
 /// If the listener fails.

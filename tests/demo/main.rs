@@ -1,8 +1,8 @@
 //! `make demo`: runs the operator without an Alibaba Cloud account.
 //!
-//! The demo starts a control plane, the emulator and the operator, applies the manifests in `examples/`, and shows and checks the
-//! results. With `KEEP=1`, everything keeps running until Ctrl-C. With `DEMO_CONTEXT=<kubeconfig context>`, the demo uses that
-//! cluster instead of a control plane.
+//! The demo starts a control plane, the emulator and the operator, applies the manifests in `examples/`, and shows and
+//! checks the results. With `KEEP=1`, everything keeps running until Ctrl-C. With `DEMO_CONTEXT=<kubeconfig context>`,
+//! the demo uses that cluster instead of a control plane.
 
 mod interrupt;
 mod report;

@@ -48,8 +48,8 @@ impl Stage {
         })
     }
 
-    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace, so that it does
-    /// not reconcile other objects of the cluster with the emulator.
+    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace, so that it
+    /// does not reconcile other objects of the cluster with the emulator.
     pub fn of_context(context: &str) -> Result<Self> {
         let kubectl = Kubectl::for_context(find_kubectl()?, context);
         let cluster = cluster_of(&kubectl)?;

@@ -1,4 +1,5 @@
-//! A real etcd, kube-apiserver and kube-controller-manager on loopback, on free ports, with data in a temporary directory.
+//! A real etcd, kube-apiserver and kube-controller-manager on loopback, on free ports, with data in a temporary
+//! directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,8 +21,8 @@ use super::{pki, repository, tools};
 /// A server that is ready in 3 s on an idle machine takes a minute beside a compiler on the same two cores.
 const READY: Duration = Duration::from_secs(120);
 
-/// The control plane of this test run, which the first caller starts. Tests share it and use one namespace each. A test that
-/// stops the apiserver starts its own control plane.
+/// The control plane of this test run, which the first caller starts. Tests share it and use one namespace each. A test
+/// that stops the apiserver starts its own control plane.
 pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
     let start = || ControlPlane::start_with(Parts { audit: Audit::Names, controllers: true });
@@ -35,8 +36,8 @@ struct Parts {
     controllers: bool,
 }
 
-/// etcd, kube-apiserver and optionally kube-controller-manager. Dropping it, or the end of the process, stops them and removes
-/// their data.
+/// etcd, kube-apiserver and optionally kube-controller-manager. Dropping it, or the end of the process, stops them and
+/// removes their data.
 pub struct ControlPlane {
     // Dropped first, because it is a client of the others.
     _controllers: Option<Process>,
@@ -54,13 +55,14 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Without controllers, a
-    /// namespace is never removed and has no default ServiceAccount.
+    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Without controllers,
+    /// a namespace is never removed and has no default ServiceAccount.
     pub fn start() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
 
-    /// Like [`start`](Self::start), with an audit log of the writes of ServiceAccounts: see [`audit_log`](Self::audit_log).
+    /// Like [`start`](Self::start), with an audit log of the writes of ServiceAccounts: see
+    /// [`audit_log`](Self::audit_log).
     pub fn start_audited() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Whole, controllers: false })
     }
@@ -167,8 +169,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC of the chart.
-    /// `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
+    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC of the
+    /// chart. `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
         self.operator_kubeconfig_with(namespace, watch, &[])
     }
@@ -251,8 +253,8 @@ pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
         return Err(Error::new(format!("{path} is missing: run `make crds`")));
     }
     kubectl.run(&["apply", "--server-side", "-f", &path])?;
-    // kubectl fails immediately if a definition has no conditions yet. The apiserver writes them shortly afterwards, and
-    // serves the objects later still.
+    // kubectl fails immediately if a definition has no conditions yet. The apiserver writes them shortly afterwards,
+    // and serves the objects later still.
     let mut answer = String::from("none yet");
     let served =
         |kind: &str| kubectl.run(&["get", &format!("--raw=/apis/live.alibabacloud.com/v1alpha1/{kind}?limit=1")]);

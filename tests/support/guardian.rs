@@ -1,7 +1,7 @@
 //! Stops child processes and removes their directories when the test process ends, even by SIGKILL.
 //!
-//! `PR_SET_PDEATHSIG` requires unsafe code, and it fires when the *thread* that started the child ends, which is before the end
-//! of the test run. A shell with a pipe to this process has the same effect on every system with `sh`.
+//! `PR_SET_PDEATHSIG` requires unsafe code, and it fires when the *thread* that started the child ends, which is before
+//! the end of the test run. A shell with a pipe to this process has the same effect on every system with `sh`.
 
 use std::fmt::Display;
 use std::io::Write as _;

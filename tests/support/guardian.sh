@@ -1,5 +1,6 @@
-# Runs slightly longer than the test run, which holds the other end of this script's stdin and registers its children and
-# temporary directories. When that end closes, even by kill -9, this script stops the children and removes the directories.
+# Runs slightly longer than the test run, which holds the other end of this script's stdin and registers its children
+# and temporary directories. When that end closes, even by kill -9, this script stops the children and removes the
+# directories.
 trap '' HUP INT TERM
 cd /
 children=''

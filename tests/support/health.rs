@@ -1,5 +1,5 @@
-//! Health of objects as GitOps tools compute it: with the kstatus library of Flux and Helm 4, and with an Argo CD health check
-//! in Argo CD's Lua interpreter.
+//! Health of objects as GitOps tools compute it: with the kstatus library of Flux and Helm 4, and with an Argo CD
+//! health check in Argo CD's Lua interpreter.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -42,8 +42,8 @@ pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
     parse(objects, run(glua, b"")?.lines().collect())
 }
 
-/// A script has the object as `obj` and the basic functions, but no libraries. Argo CD also opens `table` and a part of `os`.
-/// An object that is being deleted is Progressing without a call of the script.
+/// A script has the object as `obj` and the basic functions, but no libraries. Argo CD also opens `table` and a part of
+/// `os`. An object that is being deleted is Progressing without a call of the script.
 const SANDBOX: &str = r#"
 local check, print, libraries = assert(loadfile(SCRIPT)), print, {
   "string", "table", "math", "io", "os", "debug", "coroutine", "channel", "package", "require", "module", "load",

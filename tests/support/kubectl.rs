@@ -89,8 +89,8 @@ impl Kubectl {
             .spawn()
             .context(self.program.display())?;
         let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
-        // On a thread, because kubectl may fill its output pipes before it has read the input. A failed write is not an error:
-        // kubectl may exit without reading.
+        // On a thread, because kubectl may fill its output pipes before it has read the input. A failed write is not an
+        // error: kubectl may exit without reading.
         let input = input.to_owned();
         let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = child.wait_with_output()?;

@@ -1,5 +1,6 @@
-//! The test environment: real etcd, kube-apiserver, kube-controller-manager, helm and kubectl, and the operator and the emulator
-//! as processes. The integration tests and the demo share it. It removes everything at the end, even if it is killed.
+//! The test environment: real etcd, kube-apiserver, kube-controller-manager, helm and kubectl, and the operator and the
+//! emulator as processes. The integration tests and the demo share it. It removes everything at the end, even if it is
+//! killed.
 //!
 //! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
@@ -7,8 +8,8 @@
 //! - [`Helm`]: renders and lints the chart.
 //! - [`kstatus`], [`argo_cd`]: health of an object as GitOps tools compute it.
 //!
-//! The functions block and are independent of an async runtime, so that one control plane serves tests with separate runtimes.
-//! [`ControlPlane::client`] creates a client for the current runtime.
+//! The functions block and are independent of an async runtime, so that one control plane serves tests with separate
+//! runtimes. [`ControlPlane::client`] creates a client for the current runtime.
 
 mod admin;
 mod control_plane;

@@ -22,8 +22,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with an empty stdin, and appends its output to `log`. Its environment contains only `env`, `PATH` and
-    /// `HOME` (the directory of the log), so that the developer's settings and credentials have no effect.
+    /// Starts a program with an empty stdin, and appends its output to `log`. Its environment contains only `env`,
+    /// `PATH` and `HOME` (the directory of the log), so that the developer's settings and credentials have no effect.
     pub fn spawn<A: AsRef<OsStr>>(program: &Path, args: &[A], env: &[(&str, OsString)], log: &Path) -> Result<Self> {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(log).context(log.display())?;

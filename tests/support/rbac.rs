@@ -45,8 +45,8 @@ impl Installation<'_> {
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": objects.collect::<Vec<_>>() }).to_string())
     }
 
-    /// Applies [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to `folder`, and waits until the
-    /// permissions have an effect.
+    /// Applies [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to `folder`, and waits
+    /// until the permissions have an effect.
     pub fn kubeconfig(&self, helm: &Helm, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
         // Validation would download the OpenAPI schema, which is slow on a busy machine.
         admin.run_with_input(&["apply", "--validate=false", "-f", "-"], &self.rbac(helm)?)?;
@@ -69,8 +69,9 @@ impl Installation<'_> {
     }
 }
 
-/// Whether the user of this kubectl has a permission. `resource` is `GROUP/RESOURCE` or `GROUP/RESOURCE/SUBRESOURCE`, with an
-/// empty group for the core group. An empty namespace selects all namespaces. The resource does not have to exist.
+/// Whether the user of this kubectl has a permission. `resource` is `GROUP/RESOURCE` or `GROUP/RESOURCE/SUBRESOURCE`,
+/// with an empty group for the core group. An empty namespace selects all namespaces. The resource does not have to
+/// exist.
 pub fn may(kubectl: &Kubectl, verb: &str, resource: &str, namespace: &str) -> Result<bool> {
     let mut parts = resource.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();

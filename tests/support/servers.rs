@@ -10,8 +10,9 @@ use super::scratch::Scratch;
 /// Name of the audit log, which has one JSON object per line.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
-/// The controllers that affect the operator: deletion of the contents of a namespace and of owned objects, ServiceAccounts of
-/// namespaces, and aggregation of the roles `view`, `edit` and `admin`. Others would only slow down the tests.
+/// The controllers that affect the operator: deletion of the contents of a namespace and of owned objects,
+/// ServiceAccounts of namespaces, and aggregation of the roles `view`, `edit` and `admin`. Others would only slow down
+/// the tests.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 

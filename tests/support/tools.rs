@@ -1,5 +1,5 @@
-//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm and the health checkers. `tests/tools/build` builds them
-//! once per machine.
+//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm and the health checkers. `tests/tools/build`
+//! builds them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

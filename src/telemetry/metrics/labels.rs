@@ -1,5 +1,5 @@
-//! The label sets of the metrics. A label value is one of a fixed list of words, the name of a LiveAccount, or the ID of an
-//! app. It is never text from a response or from a user.
+//! The label sets of the metrics. A label value is one of a fixed list of words, the name of a LiveAccount, or the ID
+//! of an app. It is never text from a response or from a user.
 
 use prometheus_client::encoding::EncodeLabelSet;
 

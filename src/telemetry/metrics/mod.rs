@@ -1,8 +1,8 @@
 //! The metrics of the operator. docs/metrics.md is generated from what is registered here.
 //!
 //! Metrics with the meaning of one of controller-runtime or client-go have its name; the others start with
-//! `live_message_operator_`. Counters are incremented where something happens. Gauges describe state and are read from that
-//! state on each scrape, so they cannot drift from it.
+//! `live_message_operator_`. Counters are incremented where something happens. Gauges describe state and are read from
+//! that state on each scrape, so they cannot drift from it.
 
 mod kubernetes;
 mod labels;
