@@ -1,7 +1,8 @@
--- Argo CD health check of LiveMessageGroups and LiveAccounts, whose status follows docs/status.md. The status follows
--- kstatus: the observed generation first, then Stalled and Ready. A pause comes before both: the operator does not act
--- on changes until the pause ends. Argo CD runs this script without the standard libraries, and not for an object that
--- is being deleted.
+-- Argo CD health check of LiveMessageGroups and LiveAccounts, whose status follows docs/status.md.
+--
+-- The status follows kstatus: the observed generation first, then Stalled and Ready. A pause comes before both: the
+-- operator does not act on changes until the pause ends. Argo CD runs this script without the standard libraries, and
+-- not for an object that is being deleted.
 
 local status = obj.status or {}
 local conditions = {}
