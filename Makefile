@@ -1,4 +1,4 @@
-# Thin: every target is a few plain commands. KUBEBUILDER_ASSETS, LMO_CACHE_DIR: see tests/tools/build.
+# tests/tools/build documents KUBEBUILDER_ASSETS and LMO_CACHE_DIR.
 
 CARGO ?= cargo
 CHART := charts/live-message-operator
@@ -6,19 +6,19 @@ CHART := charts/live-message-operator
 .DEFAULT_GOAL := help
 .PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench
 
-help: ## Lists the targets
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# With another cluster there is no apiserver to build.
-demo: ## Shows the operator at work, against a local emulator. KEEP=1: until Ctrl-C. DEMO_CONTEXT=...: in that cluster
+# A demo in another cluster needs no control plane.
+demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONTEXT=...: in that cluster
 	@tests/tools/preflight
 	@$(if $(DEMO_CONTEXT),true,tests/tools/build control-plane >/dev/null)
 	@tests/tools/build helm >/dev/null
 	$(CARGO) build --locked --bin live-message-operator --example demo
 	@KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
-# The quick checks first, cargo's summaries of the tests last.
-test: ## Everything that is checked before a merge
+# Runs the quick checks first, so that the summaries of the tests are printed last.
+test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs
 	@tests/tools/build control-plane >/dev/null
@@ -27,7 +27,7 @@ test: ## Everything that is checked before a merge
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
 
-# How much of what is tested; the vectors and the steps of the SDKs are counted by the tests themselves.
+# Counts test cases by topic. The tests count the vectors and the steps of the SDKs.
 counts:
 	@$(CARGO) test --quiet --locked --no-run
 	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \
@@ -35,49 +35,50 @@ counts:
 		echo "fault cases: $$(( $$(list --lib live::client) + $$(list --lib emulator::fault) + $$(list --test emulator fault) \
 			+ $$(list --test integration refusals) + $$(list --test throughput disruptions) ))"
 
-fmt: ## Checks the format of the code (cargo fmt mends it)
+fmt: ## Check the format of the code (cargo fmt corrects it)
 	@tests/tools/preflight rustfmt
 	$(CARGO) fmt --check
 
-lint: ## Clippy; a warning is an error
+lint: ## Run clippy; a warning is an error
 	@tests/tools/preflight clippy
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
-unit: ## The tests that need no Go: the library's own, and the emulator over sockets
+unit: ## Run the tests that need no Go: unit tests, and the emulator over sockets
 	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture --test docs
 
-sdk: ## The official SDKs against the emulator (Python 3.11, Node 20 with npm, Go); FILTER=name for some of them
+sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with npm, Go). FILTER=name selects tests
 	$(CARGO) test --locked --test sdk -- $(FILTER)
 
-integration: ## The tests on a real apiserver; FILTER=name for some of them
+integration: ## Run the tests on a real apiserver. FILTER=name selects tests
 	@tests/tools/build control-plane >/dev/null
 	@for family in controller-manager helm kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
-docs: ## The library's documentation; a broken link is an error
+docs: ## Build the documentation of the library; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
 
-chart-lint: ## helm lint, with every values file of the chart
+chart-lint: ## Run helm lint with each values file of the chart
 	@helm=$$(tests/tools/build helm) && for values in $(CHART)/ci/*.yaml; do \
 		echo "helm lint --strict $(CHART) --values $$values"; \
 		"$$helm/helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
 
-# Into a folder of its own first: a definition that is gone goes from crds/ too, and nothing does when the run fails.
-crds: ## Writes crds/ and the chart's copy from the types in src/resources
+# Generates into a separate directory first: a removed definition is removed from crds/ too, and a failed run changes
+# nothing.
+crds: ## Generate crds/ and the copy in the chart from the types in src/resources
 	@rm -rf target/crds && mkdir -p target/crds crds $(CHART)/files/crds
 	$(CARGO) run --quiet --locked -- crd --dir target/crds
 	@rm -f crds/*.yaml $(CHART)/files/crds/*.yaml
 	@cp target/crds/*.yaml crds/
 	@cp target/crds/*.yaml $(CHART)/files/crds/
 
-assets: ## Builds etcd, kube-apiserver and kubectl if need be; prints their folder (make -s assets)
+assets: ## Build etcd, kube-apiserver and kubectl if needed, and print their directory (make -s assets)
 	@tests/tools/build control-plane
 
-helm: ## Builds helm if need be; prints its folder (make -s helm)
+helm: ## Build helm if needed, and print its directory (make -s helm)
 	@tests/tools/build helm
 
-bench: ## What the operator takes of time and memory, on a real apiserver; about five minutes
+bench: ## Measure time and memory of the operator on a real apiserver (about five minutes)
 	@tests/tools/build control-plane >/dev/null
 	@tests/tools/build helm >/dev/null
 	$(CARGO) bench --locked --bench adaptive

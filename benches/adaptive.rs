@@ -1,8 +1,8 @@
-//! The settings of the adaptive rate, found by simulation: another caller takes a part of the limit for a minute.
+//! Compares settings of the adaptive rate by simulation: another client uses a part of the limit for one minute.
 //!
-//! `cargo bench --bench adaptive` prints, for a grid of settings and several kinds of neighbours and round trips, the
-//! worst throttled share of our calls, our worst rate while the neighbour calls, and the longest time to be back above
-//! 48 calls a second after it has stopped. Everything runs in virtual time.
+//! `cargo bench --bench adaptive` prints, for a grid of settings, the worst case over several patterns of the other
+//! client and several round trips: the throttled share of the operator's calls, its rate while the other client calls,
+//! and the time until its rate exceeds 48 calls per second again. The simulation uses virtual time.
 
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ mod simulation;
 use simulation::{DELAYS, worst};
 
 fn main() {
-    println!("worst of 40 runs each: throttled %, our rate /s, seconds until we are back above 48/s");
-    println!("drop  plateau s  power | refused calls do not count   | refused calls count");
+    println!(
+        "worst of 40 runs each: throttled calls in %, calls per second, seconds until the rate exceeds 48/s again"
+    );
+    println!("drop  plateau s  power | rejected calls do not count  | rejected calls count");
     for drop in [0.15, 0.2, 0.25, 0.3, 0.35] {
         for plateau in [3000, 3250, 3500, 3750] {
             for power in [3, 5] {
@@ -22,13 +24,13 @@ fn main() {
             }
         }
     }
-    println!("the settings in use:");
+    println!("default settings:");
     print(Settings::default());
 }
 
 fn print(settings: Settings) {
-    let shown = |refused_count| {
-        let worst = worst(settings, refused_count, &DELAYS);
+    let columns = |rejected_count| {
+        let worst = worst(settings, rejected_count, &DELAYS);
         format!("{:8.2} {:8.2} {:8.2}", worst.throttled_share * 100.0, worst.rate, worst.back_after)
     };
     println!(
@@ -36,7 +38,7 @@ fn print(settings: Settings) {
         settings.drop,
         settings.plateau.as_secs_f64(),
         settings.power,
-        shown(false),
-        shown(true)
+        columns(false),
+        columns(true)
     );
 }

@@ -1,4 +1,4 @@
-//! Another caller takes a part of an account's limit for a minute: what becomes of our calls. In virtual time.
+//! Simulates an account whose limit another client partly uses for one minute, in virtual time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use live_message_operator::budget::{AcquireResult, PermitOutcome, Settings, Window};
 
 const SECOND: u64 = 1_000_000;
-/// One way, in microseconds.
+/// One-way delays in microseconds.
 pub const DELAYS: [u64; 4] = [500, 5_000, 25_000, 60_000];
-/// The neighbour calls from here on, for a minute.
+/// The other client calls from here for one minute.
 const FROM: u64 = 20 * SECOND;
 const UNTIL: u64 = FROM + 60 * SECOND;
 const END: u64 = UNTIL + 30 * SECOND;
 
-/// The receiver: at most 50 accepted in any sliding second.
-struct Receiver {
+/// The service, which accepts at most 50 calls in any sliding second.
+struct Service {
     accepted: VecDeque<u64>,
-    refused_count: bool,
+    rejected_count: bool,
 }
 
-impl Receiver {
+impl Service {
     fn call(&mut self, at: u64) -> bool {
         while self.accepted.front().is_some_and(|first| at - first >= SECOND) {
             self.accepted.pop_front();
         }
         let free = self.accepted.len() < 50;
-        if free || self.refused_count {
+        if free || self.rejected_count {
             self.accepted.push_back(at);
         }
         free
@@ -35,24 +35,24 @@ impl Receiver {
 
 #[derive(Clone, Copy, Debug)]
 struct Scene {
-    /// One way, in microseconds; each call takes between half and one and a half of it.
+    /// One-way delay in microseconds. The delay of a call is between 50% and 150% of it.
     delay: u64,
-    /// Whether the neighbour sends its 25 at once, at the start of every second.
+    /// Whether the other client sends its 25 calls in a burst at the start of each second.
     burst: bool,
-    refused_count: bool,
+    rejected_count: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Outcome {
-    /// Share of our calls that were refused while the neighbour called.
+    /// Share of the operator's calls that were rejected while the other client called.
     pub throttled_share: f64,
-    /// Our accepted calls a second meanwhile.
+    /// Accepted calls of the operator per second in that time.
     pub rate: f64,
-    /// Seconds from its end until a second holds 48 calls of ours (or what the round trip allows).
+    /// Seconds until the operator makes 48 calls in one second again (or as many as the round trip allows).
     pub back_after: f64,
 }
 
-fn neighbour(scene: Scene, random: &mut fastrand::Rng) -> VecDeque<u64> {
+fn other_client(scene: Scene, random: &mut fastrand::Rng) -> VecDeque<u64> {
     let mut calls = VecDeque::new();
     for second in FROM / SECOND..UNTIL / SECOND {
         for call in 0..25 {
@@ -63,7 +63,7 @@ fn neighbour(scene: Scene, random: &mut fastrand::Rng) -> VecDeque<u64> {
     calls
 }
 
-/// An event on its way: an arrival at the receiver, or an answer that reaches us.
+/// An arrival at the service, or a response that reaches the operator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrival,
@@ -76,13 +76,13 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     let start = Instant::now();
     let at = |us: u64| start + Duration::from_micros(us);
     let mut window = Window::with(50, settings, start);
-    let mut receiver = Receiver { accepted: VecDeque::new(), refused_count: scene.refused_count };
-    let mut others = neighbour(scene, &mut random);
+    let mut service = Service { accepted: VecDeque::new(), rejected_count: scene.rejected_count };
+    let mut others = other_client(scene, &mut random);
     let mut events: BinaryHeap<Reverse<(u64, Event)>> = BinaryHeap::new();
     let (mut now, mut calls, mut refused) = (0, 0_u32, 0_u32);
     let mut accepted = Vec::new();
     while now < END {
-        // Whatever is due happens in its order: the neighbour's calls and ours meet at the receiver.
+        // Events are processed in the order of their time, calls of both clients included.
         let due = events.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
         let other = others.front().copied().unwrap_or(u64::MAX);
         let wanted = match window.try_acquire(at(now)) {
@@ -100,7 +100,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
         now = next.max(now);
         if other <= now {
             others.pop_front();
-            receiver.call(other);
+            service.call(other);
             continue;
         }
         if due <= now
@@ -109,7 +109,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
             let back = time + random.u64(scene.delay / 2..=scene.delay * 3 / 2);
             match event {
                 Event::Arrival => {
-                    let taken = receiver.call(time);
+                    let taken = service.call(time);
                     if (FROM..UNTIL).contains(&time) {
                         calls += 1;
                         refused += u32::from(!taken);
@@ -132,7 +132,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     }
 }
 
-/// Seconds from the neighbour's end to the end of the first second that holds 48 calls (or what the round trip allows).
+/// Seconds from the last call of the other client to the end of the first second with 48 calls of the operator.
 fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
     let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;
@@ -141,13 +141,13 @@ fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
 }
 
-/// The worst of ten runs for each delay: a neighbour that is even or bursts, five seeds.
-pub fn worst(settings: Settings, refused_count: bool, delays: &[u64]) -> Outcome {
+/// The worst of ten runs for each delay: evenly spaced calls and bursts of the other client, with five seeds each.
+pub fn worst(settings: Settings, rejected_count: bool, delays: &[u64]) -> Outcome {
     let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
     for delay in delays.iter().copied() {
         for burst in [false, true] {
             for seed in 0..5 {
-                let one = simulate(settings, Scene { delay, burst, refused_count }, seed);
+                let one = simulate(settings, Scene { delay, burst, rejected_count }, seed);
                 worst.throttled_share = worst.throttled_share.max(one.throttled_share);
                 worst.rate = worst.rate.min(one.rate);
                 worst.back_after = worst.back_after.max(one.back_after);

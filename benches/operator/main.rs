@@ -1,13 +1,13 @@
-//! The operator as a process against a real apiserver and the emulator: how fast, how much memory, how soon ready.
+//! Measures throughput, memory and startup time of the operator process with a real apiserver and the emulator.
 //!
-//! `make bench`; about five minutes on two cores, most of them spent compiling and making objects. It wants what the
-//! integration tests want. Memory is read from `/proc`: Linux only.
+//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It has the same
+//! requirements as the integration tests. Memory is read from `/proc`, so it runs only on Linux.
 
 mod measure;
 mod objects;
 
 #[path = "../../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the tests; neither uses all of it")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; each uses a part of it")]
 mod support;
 
 use std::process::ExitCode;
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use measure::{Memory, median, memory, ready, scrape};
 use support::{ControlPlane, Emulator, EmulatorOptions, Operator, OperatorOptions, Result};
 
-/// Objects of one run with the limiter off, and how many runs.
+/// Objects per run without rate limit, and the number of runs.
 const UNLIMITED: (usize, usize) = (2_000, 3);
-/// Objects of the run at the account's limit.
+/// Objects of the run at the limit of the account.
 const LIMITED: usize = 500;
-/// Settled objects.
+/// Objects that need no calls.
 const SETTLED: usize = 10_000;
-/// Starts with and without them.
+/// Starts with and without these objects.
 const STARTS: usize = 3;
-/// From ready until memory is read: what was only needed to start has been given back.
+/// Delay before memory is read, so that memory needed only at startup is released.
 const REST: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -42,50 +42,48 @@ async fn run() -> Result<()> {
     let stage = Stage::start()?;
     let mut table = Vec::new();
     let cores = std::thread::available_parallelism()?;
-    println!("{cores} cores, shared by etcd, kube-apiserver, the emulator, the operator and this program\n");
+    println!("{cores} cores, shared by etcd, kube-apiserver, the emulator, the operator and the benchmark\n");
 
     let (count, runs) = UNLIMITED;
     let mut rates = Vec::new();
     for run in 1..=runs {
-        eprintln!("{count} new objects with the limiter off, {run} of {runs}");
+        eprintln!("{count} new objects without rate limit, run {run} of {runs}");
         rates.push(rate(&stage, count, "unlimited").await?);
     }
     table.push((
-        format!("new objects a second to Ready, limiter off ({count} objects)"),
+        format!("objects per second, without rate limit ({count} new objects)"),
         format!("{:.0}", median(&mut rates)),
     ));
 
-    eprintln!("{LIMITED} new objects at 50 calls a second");
+    eprintln!("{LIMITED} new objects at 50 calls per second");
     let limited = rate(&stage, LIMITED, "50").await?;
-    table.push((
-        format!("new objects a second to Ready, 50 calls a second ({LIMITED} objects)"),
-        format!("{limited:.1}"),
-    ));
+    table
+        .push((format!("objects per second, at 50 calls per second ({LIMITED} new objects)"), format!("{limited:.1}")));
 
     let empty = starts(&stage, &stage.control_plane.namespace()?, 0).await?;
     let namespace = stage.control_plane.namespace()?;
-    eprintln!("making {SETTLED} settled objects");
-    objects::settled(&stage.control_plane.client().await?, &namespace, SETTLED).await?;
+    eprintln!("creating {SETTLED} settled objects");
+    objects::create_settled(&stage.control_plane.client().await?, &namespace, SETTLED).await?;
     let full = starts(&stage, &namespace, SETTLED).await?;
-    table.push(("start to ready, no objects".to_owned(), format!("{:.2} s", empty.ready)));
-    table.push((format!("start to ready, {SETTLED} objects"), format!("{:.2} s", full.ready)));
+    table.push(("startup time, no objects".to_owned(), format!("{:.2} s", empty.ready)));
+    table.push((format!("startup time, {SETTLED} objects"), format!("{:.2} s", full.ready)));
     table.push(("memory, no objects".to_owned(), format!("{:.1} MiB", empty.memory.resident)));
     table.push((format!("memory, {SETTLED} objects"), format!("{:.1} MiB", full.memory.resident)));
-    table.push((format!("highest memory since the start, {SETTLED} objects"), format!("{:.1} MiB", full.memory.peak)));
-    table.push((format!("a scrape of the metrics, {SETTLED} objects"), format!("{:.1} ms", full.scrape * 1000.0)));
+    table.push((format!("peak memory, {SETTLED} objects"), format!("{:.1} MiB", full.memory.peak)));
+    table.push((format!("duration of a scrape, {SETTLED} objects"), format!("{:.1} ms", full.scrape * 1000.0)));
     let per_object = (full.memory.resident - empty.memory.resident) * 1024.0 / SETTLED as f64;
     table.push(("memory per object".to_owned(), format!("{per_object:.2} KiB")));
-    table.push((format!("calls to the Live API by {STARTS} starts with {SETTLED} objects"), full.calls.to_string()));
+    table.push((format!("calls to the Live API in {STARTS} starts with {SETTLED} objects"), full.calls.to_string()));
 
     let width = table.iter().map(|(what, _)| what.len()).max().unwrap_or_default();
     for (what, value) in table {
         println!("{what:width$}  {value:>10}");
     }
-    println!("\nMedians of {runs} runs and {STARTS} starts; 2 KiB of groupInfo in every settled object.");
+    println!("\nMedians of {runs} runs and {STARTS} starts. Each settled object has 2 KiB of groupInfo.");
     Ok(())
 }
 
-/// One control plane for everything; a namespace, an operator and an emulator for each run.
+/// The control plane of all runs. Each run has a namespace, an operator and an emulator.
 struct Stage {
     control_plane: ControlPlane,
 }
@@ -106,7 +104,7 @@ impl Stage {
     }
 
     fn operator(&self, namespace: &str, emulator: &Emulator, rate: &str) -> Result<OperatorOptions> {
-        // The groups of settled objects are not there: no sweep may find that out.
+        // The groups of settled objects do not exist, which a drift check would find.
         let args = ["--watch-namespace", namespace, "--requests-per-second", rate, "--drift-check-interval", "168h"];
         Ok(OperatorOptions {
             kubeconfig: self.control_plane.operator_kubeconfig(namespace, &[namespace])?,
@@ -118,11 +116,11 @@ impl Stage {
     }
 }
 
-/// New objects a second, from the start of the operator until the last one is Ready.
+/// New objects per second, from the start of the operator until the last object is ready.
 async fn rate(stage: &Stage, count: usize, rate: &str) -> Result<f64> {
     let namespace = stage.control_plane.namespace()?;
     let client = stage.control_plane.client().await?;
-    objects::fresh(&client, &namespace, count).await?;
+    objects::create_new(&client, &namespace, count).await?;
     let emulator = stage.emulator(if rate == "unlimited" { "0" } else { rate })?;
     let options = stage.operator(&namespace, &emulator, rate)?;
     let watching = objects::watch(&client, &namespace);
@@ -148,7 +146,7 @@ async fn starts(stage: &Stage, namespace: &str, count: usize) -> Result<Start> {
     let options = stage.operator(namespace, &emulator, "50")?;
     let (mut seconds, mut scrapes, mut resident, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for start in 1..=STARTS {
-        eprintln!("start with {count} objects, {start} of {STARTS}");
+        eprintln!("startup with {count} objects, run {start} of {STARTS}");
         let begin = Instant::now();
         let mut operator = Operator::start(&options)?;
         seconds.push(ready(&operator.probes()?, begin)?.as_secs_f64());

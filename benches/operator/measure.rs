@@ -1,4 +1,4 @@
-//! What is read from a running operator.
+//! Measurements of a running operator.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Context as _, Error, Result};
 
-/// Of a process, in MiB.
+/// Memory of a process in MiB.
 pub struct Memory {
-    /// In use now.
+    /// Resident memory.
     pub resident: f64,
-    /// The most so far.
+    /// Peak of the resident memory.
     pub peak: f64,
 }
 
@@ -26,7 +26,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
 }
 
-/// Asks `/readyz` every 5 ms; the time since `begin` when it said 200.
+/// Polls `/readyz` every 5 ms and returns the time from `begin` to the first 200.
 pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
     while !get(probes, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
         if begin.elapsed() > Duration::from_secs(120) {
@@ -37,7 +37,7 @@ pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
     Ok(begin.elapsed())
 }
 
-/// Scrapes `/metrics` some times; the median of what one takes, in seconds.
+/// Scrapes `/metrics` several times and returns the median duration in seconds.
 pub fn scrape(probes: &str) -> Result<f64> {
     let mut seconds = Vec::new();
     for _ in 0..20 {
@@ -45,7 +45,7 @@ pub fn scrape(probes: &str) -> Result<f64> {
         let answer = get(probes, "/metrics")?;
         seconds.push(begin.elapsed().as_secs_f64());
         if !answer.contains("live_message_operator_groups{") {
-            return Err(Error::new(format!("a scrape without objects:\n{answer}")));
+            return Err(Error::new(format!("the scrape contains no objects:\n{answer}")));
         }
     }
     Ok(median(&mut seconds))
@@ -59,7 +59,7 @@ fn get(probes: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// The middle one; 0 of none.
+/// The median, or 0 if there is no value.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

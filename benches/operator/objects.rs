@@ -1,4 +1,4 @@
-//! Thousands of LiveMessageGroups.
+//! Creates thousands of LiveMessageGroups.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 
 use crate::support::{Error, Result};
 
-/// The emulator's apps; the objects are spread over them, as an app holds 5,000 groups.
+/// The apps of the emulator. An app has at most 5,000 groups, so the objects are distributed among them.
 pub const APPS: [&str; 3] = ["demo1", "demo2", "demo3"];
 
-/// How many requests to the apiserver are out at once.
-const AT_ONCE: usize = 16;
+/// Maximum concurrent requests to the apiserver.
+const CONCURRENCY: usize = 16;
 
-/// Objects that nobody has looked at.
-pub async fn fresh(client: &Client, namespace: &str, count: usize) -> Result<()> {
+/// Creates objects without status.
+pub async fn create_new(client: &Client, namespace: &str, count: usize) -> Result<()> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     each(count, async |number| create(&api, number, json!({"groupName": format!("Room {number}")})).await).await
 }
 
-/// Objects whose groups are as their specs say: there is nothing to do for them.
-pub async fn settled(client: &Client, namespace: &str, count: usize) -> Result<()> {
+/// Creates objects whose status matches their spec, so that the operator makes no call for them.
+pub async fn create_settled(client: &Client, namespace: &str, count: usize) -> Result<()> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     let info = "x".repeat(2048);
     each(count, async |number| {
@@ -51,7 +51,7 @@ pub async fn settled(client: &Client, namespace: &str, count: usize) -> Result<(
 }
 
 async fn each(count: usize, work: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
-    futures::stream::iter(0..count).map(|number| work(number)).buffer_unordered(AT_ONCE).try_collect().await
+    futures::stream::iter(0..count).map(|number| work(number)).buffer_unordered(CONCURRENCY).try_collect().await
 }
 
 async fn create(api: &Api<LiveMessageGroup>, number: usize, mut spec: Value) -> Result<()> {
@@ -72,7 +72,7 @@ fn app(number: usize) -> &'static str {
     APPS[number % APPS.len()]
 }
 
-/// The names of the objects that are Ready, as they become so.
+/// The names of objects when they become ready.
 pub fn watch(client: &Client, namespace: &str) -> impl Stream<Item = Result<String>> + use<> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     watcher(api, watcher::Config::default()).applied_objects().map_err(Error::from).try_filter_map(|object| {
@@ -81,7 +81,7 @@ pub fn watch(client: &Client, namespace: &str) -> impl Stream<Item = Result<Stri
     })
 }
 
-/// Waits until so many are.
+/// Waits until `count` objects are ready.
 pub async fn all_ready(watching: impl Stream<Item = Result<String>>, count: usize) -> Result<()> {
     let mut watching = std::pin::pin!(watching);
     let mut names = HashSet::new();
@@ -89,11 +89,11 @@ pub async fn all_ready(watching: impl Stream<Item = Result<String>>, count: usiz
         while names.len() < count {
             match watching.next().await {
                 Some(name) => names.insert(name?),
-                None => return Err(Error::new("the watch has ended")),
+                None => return Err(Error::new("the watch ended")),
             };
         }
         Ok(())
     };
     let done = tokio::time::timeout(Duration::from_secs(300), all).await;
-    done.map_err(|_| Error::new(format!("{} of {count} objects are Ready after 300 s", names.len())))?
+    done.map_err(|_| Error::new(format!("{} of {count} objects are ready after 300 s", names.len())))?
 }

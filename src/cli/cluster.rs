@@ -1,28 +1,31 @@
-//! Which cluster `run` works in.
+//! Finds the cluster of `run`.
 
 use kube::Config;
 use kube::config::KubeConfigOptions;
 
-/// What every container of a pod has.
+/// Set in every container of a pod.
 const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
-/// The cluster of the kubeconfig, or the one whose pod this is.
+/// The connection settings from the kubeconfig, or from the ServiceAccount of the pod.
 ///
 /// # Errors
-/// Why there is none, and what to do: of the two ways only the one that the user is on.
+/// If neither works. The message covers only the one that applies to the user.
 pub(super) async fn find() -> Result<Config, String> {
     if let Ok(config) = Config::infer().await {
         return Ok(config);
     }
     if std::env::var_os(IN_POD).is_some() {
         return Config::incluster().map_err(|error| {
-            format!("no cluster: {error}: the pod needs a ServiceAccount and its token (automountServiceAccountToken)")
+            format!(
+                "no cluster found: {error}: mount the token of a ServiceAccount into the pod \
+                 (automountServiceAccountToken)"
+            )
         });
     }
     Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {
         let error = error.to_string();
-        // Further lines show what stands in the file, which may be a key.
+        // Further lines quote the file, which may contain a key.
         let reason = error.lines().next().unwrap_or_default();
-        format!("no cluster: {reason}: name a readable kubeconfig in KUBECONFIG, or run in a pod")
+        format!("no cluster found: {reason}: set KUBECONFIG to a readable kubeconfig, or run in a pod")
     })
 }

@@ -9,20 +9,21 @@ use crate::resources;
 /// Arguments of `crd`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Write a file per definition into this folder (which must exist) instead of printing them.
-    #[arg(long, value_name = "FOLDER")]
+    /// Write one file per definition to this existing directory instead of stdout.
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-/// Runs the command: one stream of YAML documents, ready for `kubectl apply --server-side -f -`.
+/// Prints one stream of YAML documents for `kubectl apply --server-side -f -`.
 pub fn run(args: Args) -> CommandResult {
     match args.dir {
         None => std::io::stdout().lock().write_all(resources::crds_yaml()?.as_bytes())?,
         Some(dir) => {
             for (name, yaml) in resources::crd_files()? {
                 let path = dir.join(name);
-                std::fs::write(&path, yaml)
-                    .map_err(|error| format!("--dir: cannot write {}: {error}", path.display()))?;
+                std::fs::write(&path, yaml).map_err(|error| {
+                    format!("--dir: cannot write {}: {error}: name an existing, writable directory", path.display())
+                })?;
             }
         }
     }

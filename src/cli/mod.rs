@@ -1,4 +1,4 @@
-//! The command line: a file per command.
+//! The command line. Each subcommand is a file.
 
 mod cluster;
 mod crd;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-/// Makes Alibaba Cloud Live interactive-messaging groups declarative.
+/// Manages Alibaba Cloud Live interactive-messaging groups as Kubernetes objects.
 #[derive(Debug, clap::Parser)]
 #[command(name = "live-message-operator", version, about, propagate_version = true)]
 pub struct Cli {
@@ -20,36 +20,36 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Watch LiveMessageGroup objects and keep the groups of the Live API as they say.
+    /// Run the operator: reconcile LiveMessageGroup objects with the groups of the Live API.
     Run(run::Args),
-    // Its help is long: the documentation of its arguments.
+    // The help text is the documentation of `emulate::Args`.
     Emulate(Box<emulate::Args>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(crd::Args),
 }
 
 impl Cli {
-    /// Parses the arguments and the variables of this process; ends it where they ask for help or make no sense. An empty
-    /// variable counts as absent: charts and pipelines set what they have no value for to nothing.
+    /// Parses the arguments and the environment variables of the process, and exits if they are invalid or request
+    /// help. An empty variable counts as unset: charts and pipelines pass one for a value they do not have.
     pub fn from_environment() -> Self {
-        let absent_if_empty = |argument: clap::Arg| match argument.get_env().map(std::env::var_os) {
+        let unset_if_empty = |argument: clap::Arg| match argument.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
             _ => argument,
         };
-        let command = Self::command().mut_subcommands(|command| command.mut_args(absent_if_empty));
+        let command = Self::command().mut_subcommands(|command| command.mut_args(unset_if_empty));
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// Runs the chosen command to its end; an error is one line on stderr and exit code 1, or 2 where the arguments are wrong,
-/// as with those that cannot be parsed.
+/// Runs the command. An error is one line on stderr and exit code 1, or 2 for a usage error, as with arguments that
+/// cannot be parsed.
 pub fn main(cli: Cli) -> ExitCode {
-    let outcome = match cli.command {
+    let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Emulate(args) => in_runtime(emulate::run(*args)),
         Command::Crd(args) => crd::run(args),
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -58,10 +58,10 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
-/// What a command can fail with: any error, shown to the user as it is.
+/// The result of a command; the error is shown to the user unchanged.
 pub type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Arguments that can be parsed and make no sense: the same will fail again.
+/// Arguments that can be parsed but are invalid. A retry cannot succeed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);

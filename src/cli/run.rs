@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Uri;
 use kube::client::ClientBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,105 +20,119 @@ use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoi
 use crate::resources::account_of_arn;
 use crate::telemetry::{LogFormat, Metrics, serve, start_logs};
 
-/// The default address of probes and metrics.
+/// The default of `--health-bind-address`.
 const DEFAULT_HEALTH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8081);
 
 /// Arguments of `run`.
 ///
-/// The operator connects to the cluster of KUBECONFIG or ~/.kube/config; in a pod it uses its ServiceAccount.
+/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, or the ServiceAccount of the pod.
 ///
-/// It looks for credentials of the Live API in the places and the order of the official SDKs: ALIBABA_CLOUD_ACCESS_KEY_ID,
-/// ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary key, ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK
-/// (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json;
-/// ~/.alibabacloud/credentials.ini; the RAM role of the ECS instance; ALIBABA_CLOUD_CREDENTIALS_URI. It uses the proxies
-/// in HTTPS_PROXY and NO_PROXY.
+/// Credentials for the Live API are read from the same sources as in the official SDKs, in the same order:
+/// ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary credentials,
+/// ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN,
+/// ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json; ~/.alibabacloud/credentials.ini; the RAM role of the ECS
+/// instance; ALIBABA_CLOUD_CREDENTIALS_URI. HTTPS_PROXY and NO_PROXY set a proxy.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address of the Live API, https://HOST[:PORT]. For tests, the address of an emulator.
+    /// Address of the Live API, https://HOST[:PORT]. Use the address of an emulator for tests.
     #[arg(long, env = "LMO_ENDPOINT", value_name = "URL", default_value = endpoint::DEFAULT_ENDPOINT)]
     endpoint: String,
 
-    /// Allow an http endpoint. Use it only for an emulator on loopback, never for the service.
+    /// Allow an http:// endpoint. Use it only with an emulator: requests are not encrypted.
     #[arg(long, env = "LMO_ALLOW_HTTP")]
     allow_http: bool,
 
-    /// Calls per second to each operation, 1 to 50 (the documented limit of an account). `unlimited` is only for
-    /// benchmarks against the emulator.
+    /// Maximum calls per second to each operation, from 1 to 50 (the documented limit of an account). `unlimited` is
+    /// accepted only for an emulator.
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
-    /// Number of the Alibaba Cloud account of the operator's own credentials. LiveAccounts of the same number share its
-    /// rate limit. Defaults to the number in ALIBABA_CLOUD_ROLE_ARN, if that is set.
-    #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_number)]
+    /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same ID
+    /// share its request budget. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if that variable is set.
+    #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_account_id)]
     account_id: Option<String>,
 
-    /// Time between two drift checks of an app. A drift check is one paged list that finds groups that other clients
-    /// changed or deleted. A number of seconds, or a number with a unit: 90s, 10m, 1h.
-    #[arg(long, env = "LMO_DRIFT_CHECK_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    /// Interval between drift checks of an app. A drift check lists the groups of the app and finds groups that were
+    /// changed or deleted outside of Kubernetes. A number of seconds, or a duration such as 90s, 10m or 1h.
+    #[arg(long, env = "LMO_DRIFT_CHECK_INTERVAL", value_name = "DURATION", default_value = "10m",
+        value_parser = parse_interval)]
     drift_check_interval: Duration,
 
-    /// Maximum number of groups per app. Objects that do not fit wait without a call. Set it if Alibaba Cloud raised the
-    /// quota of your apps.
+    /// Maximum number of groups in an app. The operator makes no call for an object that does not fit. Set it if
+    /// Alibaba Cloud has raised the quota of the account.
     #[arg(long, env = "LMO_MAX_GROUPS_PER_APP", value_name = "N", default_value_t = controller::DEFAULT_MAX_GROUPS,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max_groups_per_app: u64,
 
-    /// In a terminating namespace, remove the finalizer of an object when the deletion of its group has failed for this
-    /// time because credentials are missing or the call is refused. The group is retained. For example 90s, 10m, 1h.
-    #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = parse_interval)]
+    /// In a namespace that is being deleted, time after which the operator removes the finalizer of an object and keeps
+    /// its group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or
+    /// 1h.
+    #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m",
+        value_parser = parse_interval)]
     finalizer_timeout: Duration,
 
-    /// Time-out for a connection to the Live API or STS, including TLS. For example 3s, 500ms.
-    #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "TIME", default_value = "3s", value_parser = parse_timeout)]
+    /// Timeout for a connection to the Live API or STS, including the TLS handshake, such as 3s or 500ms.
+    #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
 
-    /// Time-out for a call, including the connection.
-    #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    /// Timeout for a call to the Live API or STS, including the connection.
+    #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "10s",
+        value_parser = parse_timeout)]
     request_timeout: Duration,
 
-    /// Calls whose query is longer than this number of bytes send their parameters in a form body.
+    /// Length of the query string above which a call sends its parameters in a form body.
     #[arg(long, env = "LMO_FORM_BODY_THRESHOLD", value_name = "BYTES", default_value_t = 8192)]
     form_body_threshold: usize,
 
-    /// PEM file with CA certificates to trust in addition to those of the system, for the Live API and STS. For example
-    /// those of a proxy that inspects TLS.
+    /// File of PEM certificates to trust for the Live API and STS, in addition to the system's. Use it for a proxy that
+    /// terminates TLS.
     #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 
-    /// Namespace to watch. Repeat the flag, or separate namespaces with commas, to watch several. Defaults to all
-    /// namespaces.
-    #[arg(long = "watch-namespace", env = "LMO_WATCH_NAMESPACE", value_name = "NS", value_delimiter = ',', value_parser = parse_namespace)]
-    namespaces: Vec<String>,
+    /// Namespace to watch. Repeat the flag for more than one; separate the names with commas in the variable. Defaults
+    /// to all namespaces.
+    #[arg(long = "watch-namespace", env = "LMO_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',',
+        value_parser = parse_namespace)]
+    watch_namespaces: Vec<String>,
 
-    /// Format of the log on stderr. RUST_LOG sets its level (default: info).
-    #[arg(long, env = "LMO_LOG_FORMAT", value_enum, default_value = "text")]
+    /// Format of the log on stderr. RUST_LOG sets the level (default: info).
+    #[arg(long, env = "LMO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Address of /healthz, /readyz and /metrics; port 0 selects a free port. Defaults to 0.0.0.0:8081, or to none if that
-    /// address is in use.
+    /// Address that serves /healthz, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
+    /// that port is in use, the operator runs without the endpoints.
     #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
     health_bind_address: Option<SocketAddr>,
 }
 
 impl Args {
-    /// The endpoint, after the checks that concern several arguments together.
+    /// The endpoint, after the checks that concern more than one argument.
     fn checked_endpoint(&self) -> Result<Endpoint, UsageError> {
         let endpoint =
             Endpoint::parse(&self.endpoint, self.allow_http).map_err(|error| UsageError(error.to_string()))?;
         if self.requests_per_second == Rate::Unlimited && endpoint.host() == endpoint::DEFAULT_HOST {
-            let only = "--requests-per-second unlimited is for benchmarks against the emulator only";
-            return Err(UsageError(format!(
-                "{only}: give a number from 1 to 50, or the emulator's address with --endpoint"
-            )));
+            return Err(UsageError(
+                "--requests-per-second unlimited is accepted only for an emulator: use a number from 1 to 50, or set \
+                 --endpoint to the address of the emulator"
+                    .to_owned(),
+            ));
         }
         if self.connect_timeout > self.request_timeout {
-            let (part, whole) = (self.connect_timeout, self.request_timeout);
+            let (connect, request) = (self.connect_timeout, self.request_timeout);
             return Err(UsageError(format!(
-                "--connect-timeout {part:?} is longer than --request-timeout {whole:?}, of which it is a part: \
-                 shorten the one, or lengthen the other"
+                "--connect-timeout {connect:?} is longer than --request-timeout {request:?}, which includes it: shorten \
+                 the first or lengthen the second"
             )));
         }
         Ok(endpoint)
+    }
+
+    fn http_options(&self) -> Result<HttpOptions, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(HttpOptions {
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+            ca_bundle: self.ca_bundle.as_deref().map(CaBundle::read).transpose()?,
+        })
     }
 }
 
@@ -127,28 +142,28 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
     match text.parse() {
         Ok(calls @ 1..=50) => Ok(Rate::PerSecond(calls)),
-        _ => Err("give a whole number from 1 to 50, or `unlimited` (against the emulator only)".to_owned()),
+        _ => Err("use an integer from 1 to 50, or `unlimited` (only for an emulator)".to_owned()),
     }
 }
 
-fn parse_number(text: &str) -> Result<String, String> {
+fn parse_account_id(text: &str) -> Result<String, String> {
     let fits = (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    fits.then(|| text.to_owned()).ok_or_else(|| "give the account's number: up to 32 digits".to_owned())
+    fits.then(|| text.to_owned()).ok_or_else(|| "use the ID of an Alibaba Cloud account: up to 32 digits".to_owned())
 }
 
-/// `90s`, `10m`, `1h`, or a number of seconds; 1 s to 168 h.
+/// `90s`, `10m`, `1h` or a number of seconds, from 1 s to 168 h.
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
-        .ok_or_else(|| "give a time like 90s, 10m or 1h, at most 168h".to_owned())
+    parse_duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
+        .ok_or_else(|| "use a duration such as 90s, 10m or 1h, at most 168h".to_owned())
 }
 
-/// `3s`, `500ms`, or a number of seconds; 1 ms to 5 minutes.
+/// `3s`, `500ms` or a number of seconds, from 1 ms to 5 min.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_millis(1)..=Duration::from_secs(300))
-        .ok_or_else(|| "give a time like 3s or 500ms, at most 5m".to_owned())
+    parse_duration(text, Duration::from_millis(1)..=Duration::from_secs(300))
+        .ok_or_else(|| "use a duration such as 3s or 500ms, at most 5m".to_owned())
 }
 
-/// The name of a namespace. An empty one would mean all of them.
+/// Rejects an empty name, which would select all namespaces.
 fn parse_namespace(text: &str) -> Result<String, String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())
@@ -156,15 +171,15 @@ fn parse_namespace(text: &str) -> Result<String, String> {
         && text.ends_with(inner)
         && text.chars().all(|c| inner(c) || c == '-');
     let name = fits.then(|| text.to_owned());
-    name.ok_or_else(|| "give the name of a namespace: up to 63 lower-case letters, digits and '-'".to_owned())
+    name.ok_or_else(|| "use the name of a namespace: at most 63 lowercase letters, digits and '-'".to_owned())
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "give an IP address and a port, like 0.0.0.0:8081 or 127.0.0.1:0".to_owned())
+    text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8081 or 127.0.0.1:0".to_owned())
 }
 
-/// A time with a unit, or a number of seconds, within bounds.
-fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+/// A duration with a unit or a number of seconds, if it is within `bounds`.
+fn parse_duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
     let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
     let time = seconds.or_else(|| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok());
     time.filter(|time| bounds.contains(time))
@@ -174,11 +189,7 @@ fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
 pub async fn run(args: Args) -> CommandResult {
     start_logs(args.log_format);
     let endpoint = args.checked_endpoint()?;
-    let http = HttpOptions {
-        connect_timeout: args.connect_timeout,
-        request_timeout: args.request_timeout,
-        ca_bundle: args.ca_bundle.as_deref().map(CaBundle::read).transpose()?,
-    };
+    let http = args.http_options()?;
     let lookup = |name: &str| std::env::var(name).ok();
     let provider_env = ProviderEnv::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::default_chain(&provider_env));
@@ -188,34 +199,20 @@ pub async fn run(args: Args) -> CommandResult {
         options: options.clone(),
         endpoint: endpoint.clone(),
         allow_http: args.allow_http,
-        number: args.account_id.or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
+        number: args.account_id.clone().or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         provider_env,
         rate: args.requests_per_second,
         calls: metrics.calls.clone(),
     };
     let live = Client::new(endpoint, options)?;
-    let mut config = cluster::find().await?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        apiserver = %config.cluster_url,
-        endpoint = %live.endpoint(),
-        rate = ?args.requests_per_second,
-        namespaces = if args.namespaces.is_empty() { "all".to_owned() } else { args.namespaces.join(",") },
-        "starting"
-    );
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // The queue repeats; a hidden repetition would stretch one call to minutes.
-    config.default_retry = false;
-    let client = ClientBuilder::try_from(config)?.with_layer(&metrics.count_requests()).build();
+    let cluster = cluster::find().await?;
+    log_start(&args, &cluster, &live);
+    let client = kubernetes_client(cluster, &metrics)?;
     let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
-    if let Some(listener) = probe_listener(args.health_bind_address).await? {
-        tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
-        let (watched, metrics) = (Arc::clone(&readiness), Arc::clone(&metrics));
-        tokio::spawn(serve(listener, metrics, move || watched.waits_for().map_or(Ok(()), Err)));
-    }
+    serve_health(args.health_bind_address, &metrics, &readiness).await?;
     tokio::spawn(stop_on_signal(stop.clone())?);
-    // Loaded before the first object asks, so that the log tells at once what is missing.
+    // Loaded before the first object needs them: the log reports missing credentials at startup.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
@@ -223,7 +220,7 @@ pub async fn run(args: Args) -> CommandResult {
         client,
         account,
         defaults,
-        namespaces: args.namespaces,
+        namespaces: args.watch_namespaces,
         drift_check_interval: args.drift_check_interval,
         limits: Limits { max_groups_per_app: args.max_groups_per_app, finalizer_timeout: args.finalizer_timeout },
         metrics,
@@ -235,23 +232,64 @@ pub async fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-/// Listens for the kubelet and for Prometheus; without an address of the user's own, a second operator on one machine does
-/// without.
-async fn probe_listener(asked: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
-    let address = asked.unwrap_or(DEFAULT_HEALTH_ADDRESS);
+fn log_start(args: &Args, cluster: &kube::Config, live: &Client) {
+    let namespaces = &args.watch_namespaces;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        apiserver = %cluster.cluster_url,
+        endpoint = %live.endpoint(),
+        rate = ?args.requests_per_second,
+        namespaces = if namespaces.is_empty() { "all".to_owned() } else { namespaces.join(",") },
+        "starting"
+    );
+}
+
+fn kubernetes_client(mut cluster: kube::Config, metrics: &Metrics) -> kube::Result<kube::Client> {
+    cluster.connect_timeout = Some(Duration::from_secs(5));
+    // The queue retries; a retry inside the client would stretch one request to minutes.
+    cluster.default_retry = false;
+    let host = host_and_port(&cluster.cluster_url);
+    Ok(ClientBuilder::try_from(cluster)?.with_layer(&metrics.count_requests(host)).build())
+}
+
+/// Without user information, which may contain a password.
+fn host_and_port(url: &Uri) -> String {
+    let host = url.host().unwrap_or_default();
+    url.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+async fn serve_health(
+    requested: Option<SocketAddr>,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Some(listener) = health_listener(requested).await? else { return Ok(()) };
+    tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
+    let readiness = Arc::clone(readiness);
+    tokio::spawn(serve(listener, Arc::clone(metrics), move || readiness.waits_for().map_or(Ok(()), Err)));
+    Ok(())
+}
+
+/// `None` if the user requested no address and the default one is in use: a second operator on the same machine starts
+/// without the endpoints.
+async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    let address = requested.unwrap_or(DEFAULT_HEALTH_ADDRESS);
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if asked.is_none() && error.kind() == ErrorKind::AddrInUse => {
-            tracing::warn!(%address, "another program listens there: neither probes nor metrics are served; see --health-bind-address");
+        Err(error) if requested.is_none() && error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(
+                %address,
+                "the address is in use, /healthz, /readyz and /metrics are not served: set --health-bind-address"
+            );
             Ok(None)
         }
         Err(error) => Err(format!(
-            "cannot listen on {address} for the probes: {error}: give another --health-bind-address (port 0 = a free one)"
+            "cannot listen on {address} for the health endpoints: {error}: set another --health-bind-address (port 0 \
+             selects a free port)"
         )),
     }
 }
 
-/// The future that waits for SIGTERM or SIGINT.
 fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -260,7 +298,7 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: what is under way is ended first");
+        tracing::info!("stopping after the calls in flight are complete");
         stop.cancel();
     })
 }
@@ -270,30 +308,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_accounts_number_is_made_of_digits() {
-        assert_eq!(parse_number("1234567890123456"), Ok("1234567890123456".to_owned()));
-        for bad in ["", "acs:ram::42:root", "12 34", "١٢", &"1".repeat(33)] {
-            assert!(parse_number(bad).is_err(), "{bad}");
+    fn host_label_has_no_user_information() {
+        let label = |url: &'static str| host_and_port(&Uri::from_static(url));
+        assert_eq!(label("https://admin:hush@10.96.0.1:6443/prefix"), "10.96.0.1:6443");
+        assert_eq!(label("https://[fd00::1]:443"), "[fd00::1]:443");
+        assert_eq!(label("https://kubernetes.example.com/"), "kubernetes.example.com");
+    }
+
+    #[test]
+    fn account_id_consists_of_digits() {
+        assert_eq!(parse_account_id("1234567890123456"), Ok("1234567890123456".to_owned()));
+        for invalid in ["", "acs:ram::42:root", "12 34", "١٢", &"1".repeat(33)] {
+            assert!(parse_account_id(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_namespace_is_named_and_never_empty() {
-        for good in ["a", "team-a", "0", &"x".repeat(63)] {
-            assert_eq!(parse_namespace(good).as_deref(), Ok(good));
+    fn namespace_is_a_dns_label_and_not_empty() {
+        for valid in ["a", "team-a", "0", &"x".repeat(63)] {
+            assert_eq!(parse_namespace(valid).as_deref(), Ok(valid));
         }
-        for bad in ["", "-a", "a-", "Team", "a_b", "a.b", "a b", &"x".repeat(64)] {
-            assert!(parse_namespace(bad).is_err(), "{bad}");
+        for invalid in ["", "-a", "a-", "Team", "a_b", "a.b", "a b", &"x".repeat(64)] {
+            assert!(parse_namespace(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_time_out_is_a_time_or_a_number_of_seconds() {
+    fn timeout_is_a_duration_or_a_number_of_seconds() {
         assert_eq!(parse_timeout("3s"), Ok(Duration::from_secs(3)));
         assert_eq!(parse_timeout("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
-        for bad in ["", "0", "0s", "-3s", "6m", "soon"] {
-            assert!(parse_timeout(bad).is_err(), "{bad}");
+        for invalid in ["", "0", "0s", "-3s", "6m", "soon"] {
+            assert!(parse_timeout(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,49 +1,48 @@
-//! Logs go to stderr; their level by `RUST_LOG` (default `info`).
+//! Logs on stderr. `RUST_LOG` sets the level (default `info`).
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// The library tells of every request that fails and of every list that is refused, in full; the operator tells it once,
-/// with what to do.
+/// Silences the library's reports of each failed request and list: the operator logs a failure once, with a remedy.
 const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
 
-/// How a log line looks.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable lines.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The directives for what `RUST_LOG` says. What is more than a level of every day is taken as it stands.
-fn directives(asked: &str) -> String {
-    match asked.trim().to_ascii_lowercase().as_str() {
+/// The directives for the value of `RUST_LOG`. `debug`, `trace` and explicit directives are used unchanged.
+fn directives(requested: &str) -> String {
+    match requested.trim().to_ascii_lowercase().as_str() {
         "" => format!("info,{QUIET}"),
         level @ ("error" | "warn" | "info") => format!("{level},{QUIET}"),
-        _ => asked.to_owned(),
+        _ => requested.to_owned(),
     }
 }
 
-/// Starts logging. A malformed `RUST_LOG` is said, and `info` taken.
+/// Starts logging. If `RUST_LOG` is invalid, logs a warning and uses `info`.
 pub fn start_logs(format: LogFormat) {
-    let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    let (filter, mistake) = match EnvFilter::try_new(directives(&asked)) {
+    let requested = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, invalid) = match EnvFilter::try_new(directives(&requested)) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(directives("")), Some(error)),
     };
-    let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let colors = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     if let Err(error) = started {
-        eprintln!("logging could not be started: {error}");
+        eprintln!("cannot start logging: {error}");
     }
-    if let Some(error) = mistake {
-        tracing::warn!(%error, "RUST_LOG cannot be read: logging at level info");
+    if let Some(error) = invalid {
+        tracing::warn!(%error, "RUST_LOG is invalid, using info: set a level or directives");
     }
 }
 
@@ -52,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_leaves_out_what_the_operator_tells_itself_and_directives_are_taken_as_they_stand() {
-        for (asked, level) in [("", "info"), ("info", "info"), ("WARN", "warn"), ("error", "error")] {
-            assert_eq!(directives(asked), format!("{level},{QUIET}"));
-            assert!(EnvFilter::try_new(directives(asked)).is_ok());
+    fn level_silences_the_library_and_directives_are_unchanged() {
+        for (requested, level) in [("", "info"), ("info", "info"), ("WARN", "warn"), ("error", "error")] {
+            assert_eq!(directives(requested), format!("{level},{QUIET}"));
+            assert!(EnvFilter::try_new(directives(requested)).is_ok());
         }
-        for asked in ["debug", "trace", "info,kube_client=debug"] {
-            assert_eq!(directives(asked), asked);
+        for requested in ["debug", "trace", "info,kube_client=debug"] {
+            assert_eq!(directives(requested), requested);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Logs, metrics and probes.
+//! Logs, metrics and health endpoints.
 
 mod logs;
 pub mod metrics;

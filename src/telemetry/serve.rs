@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz` for the kubelet, `/metrics` for Prometheus.
+//! Serves the health endpoints and the metrics.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 
 use super::metrics::{self, Metrics};
 
-/// Serves `/healthz` (the process runs), `/readyz` (200, or 503 with what `ready` says is missing) and `/metrics` until
-/// the process ends.
+/// Serves `/healthz` (always 200), `/readyz` (200, or 503 with the error of `ready`) and `/metrics` until the process
+/// ends.
 ///
 /// # Errors
-/// When the listener fails.
+/// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
@@ -25,7 +25,7 @@ pub async fn serve(
     let probe = move || async move {
         match probed() {
             Ok(()) => (StatusCode::OK, "ok".to_owned()),
-            Err(what) => (StatusCode::SERVICE_UNAVAILABLE, what),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         }
     };
     let scrape = move || async move {

@@ -1,4 +1,4 @@
-//! Ctrl-C: noticed between two steps, so that everything started is stopped in the usual way.
+//! Handles Ctrl-C between two steps, so that everything is stopped normally.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,10 +7,10 @@ use crate::support::{Error, Result};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C does not kill this program.
+/// Records Ctrl-C instead of exiting.
 pub fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Registered before this returns; on the thread it would be a moment later.
+    // Registered before this function returns. On the thread, registration would be delayed.
     let mut signals = {
         let _in_runtime = runtime.enter();
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?
@@ -25,12 +25,12 @@ pub fn listen() -> Result<()> {
     Ok(())
 }
 
-/// Whether there was a Ctrl-C.
+/// Whether Ctrl-C was pressed.
 pub fn happened() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// An error once there was a Ctrl-C.
+/// Fails if Ctrl-C was pressed.
 pub fn check() -> Result<()> {
     if happened() { Err(Error::new("interrupted")) } else { Ok(()) }
 }

@@ -1,15 +1,15 @@
-//! `make demo`: the operator at work, in a minute and without an account of Alibaba Cloud.
+//! `make demo`: runs the operator without an Alibaba Cloud account.
 //!
-//! A control plane, the emulator and the operator are started; the manifests of `examples/` are applied; what became of
-//! them is shown and checked. With `KEEP=1` everything stays up until Ctrl-C; with `DEMO_CONTEXT=<kubeconfig context>`
-//! the objects go to that cluster, while emulator and operator run here all the same.
+//! The demo starts a control plane, the emulator and the operator, applies the manifests in `examples/`, and shows and
+//! checks the results. With `KEEP=1`, everything keeps running until Ctrl-C. With `DEMO_CONTEXT=<kubeconfig context>`,
+//! the demo uses that cluster instead of a control plane.
 
 mod interrupt;
 mod report;
 mod stage;
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the tests; neither uses all of it")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests; each uses a part of it")]
 mod support;
 
 use std::io::Write as _;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use stage::Stage;
 use support::{Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Result, repository, wait_for};
 
-/// A manifest of `examples/` and what must become of it.
+/// A manifest in `examples/` and its expected condition `Ready`.
 struct Expected {
     file: &'static str,
     object: &'static str,
@@ -35,14 +35,14 @@ const EXPECTED: [Expected; 4] = [
     Expected { file: "announcement.yaml", object: "weekly-announcement", ready: "True", reason: "Created" },
 ];
 
-/// How long the objects may take; they take about a second.
+/// Timeout for the objects, which take about one second.
 const SETTLE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupt::happened() => {
-            eprintln!("stopped");
+            eprintln!("interrupted");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -55,9 +55,9 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     interrupt::listen()?;
     let (stage, emulator, mut operator) = start()?;
-    step("applying examples/", || apply(&stage))?;
-    let settled = step("waiting for the operator", || settle(&stage, &mut operator));
-    // Also without success: how far it came is the best hint.
+    step("Applying examples/", || apply(&stage))?;
+    let settled = step("Waiting for the operator", || settle(&stage, &mut operator));
+    // Even after a failure, because the table shows the progress.
     report::objects(&stage)?;
     settled.map_err(|error| Error::new(format!("{error}\n{}", operator.process.log_tail())))?;
     report::conditions(&stage, "oldroom")?;
@@ -66,25 +66,25 @@ fn run() -> Result<()> {
     if std::env::var("KEEP").is_ok_and(|keep| !keep.is_empty() && keep != "0") {
         keep(&stage, &emulator, &mut operator)?;
     }
-    println!("\nStopping everything.");
+    println!("\nStopping all processes.");
     Ok(())
 }
 
 fn start() -> Result<(Stage, Emulator, Operator)> {
     let context = std::env::var("DEMO_CONTEXT").unwrap_or_default();
     let stage = if context.is_empty() {
-        step("starting etcd and kube-apiserver", Stage::own)?
+        step("Starting etcd and kube-apiserver", Stage::own)?
     } else {
-        step(&format!("preparing the cluster of the context {context}"), || Stage::of_context(&context))?
+        step(&format!("Preparing the cluster of the context {context}"), || Stage::of_context(&context))?
     };
-    let emulator = step("starting the emulator of the Live API", || {
+    let emulator = step("Starting the emulator of the Live API", || {
         Emulator::start(&EmulatorOptions {
             apps: vec!["demo".to_owned()],
             groups: vec!["demo/lobby".to_owned(), "demo/oldroom:deleted".to_owned()],
             ..EmulatorOptions::default()
         })
     })?;
-    let operator = step("starting the operator, with the permissions of its chart", || {
+    let operator = step("Starting the operator with the permissions of the chart", || {
         Operator::start(&OperatorOptions {
             kubeconfig: stage.operator_kubeconfig().to_owned(),
             endpoint: emulator.url().to_owned(),
@@ -103,20 +103,20 @@ fn apply(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every object is as expected.
+/// Waits until each object has its expected condition.
 fn settle(stage: &Stage, operator: &mut Operator) -> Result<()> {
     let mut wrong = Vec::new();
-    let settled = wait_for("the objects to settle", SETTLE, || {
+    let settled = wait_for("the expected conditions", SETTLE, || {
         interrupt::check()?;
         if let Some(status) = operator.process.exited()? {
-            return Err(Error::new(format!("the operator has ended: {status}")));
+            return Err(Error::new(format!("the operator exited: {status}")));
         }
         wrong.clear();
         for expected in &EXPECTED {
             let (ready, reason) = report::ready(stage, expected.object)?;
             if (ready.as_str(), reason.as_str()) != (expected.ready, expected.reason) {
                 let Expected { object, ready: wanted, reason: because, .. } = expected;
-                wrong.push(format!("{object} is Ready={ready} ({reason}) and should be Ready={wanted} ({because})"));
+                wrong.push(format!("{object} has Ready={ready} ({reason}), expected Ready={wanted} ({because})"));
             }
         }
         Ok(wrong.is_empty().then_some(()))
@@ -125,18 +125,18 @@ fn settle(stage: &Stage, operator: &mut Operator) -> Result<()> {
 }
 
 fn keep(stage: &Stage, emulator: &Emulator, operator: &mut Operator) -> Result<()> {
-    println!("\nEverything stays up until Ctrl-C. In another terminal:\n\n{}", stage.how_to_use());
-    println!("  kubectl get lmg -A --watch\n\nThe Live API is emulated at {}.", emulator.url());
+    println!("\nEverything keeps running until Ctrl-C. In another terminal, run:\n\n{}", stage.how_to_use());
+    println!("  kubectl get lmg -A --watch\n\nThe emulator of the Live API listens on {}.", emulator.url());
     while !interrupt::happened() {
         if let Some(status) = operator.process.exited()? {
-            return Err(Error::new(format!("the operator has ended: {status}\n{}", operator.process.log_tail())));
+            return Err(Error::new(format!("the operator exited: {status}\n{}", operator.process.log_tail())));
         }
         thread::sleep(Duration::from_millis(200));
     }
     Ok(())
 }
 
-/// Does something and says so, with the time it took.
+/// Runs a step and prints its name and duration.
 fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     interrupt::check()?;
     print!("{what} ... ");

@@ -1,4 +1,4 @@
-//! What the demo shows at its end, and checks.
+//! Shows and checks the results of the demo.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::stage::Stage;
 use crate::support::{ACCESS_KEY, Context as _, Emulator, Error, Result, documents, repository};
 
-/// Status and reason of an object's `Ready` condition; "none" where there is none.
+/// Status and reason of the condition `Ready`, or "none".
 pub fn ready(stage: &Stage, object: &str) -> Result<(String, String)> {
     let object = get(stage, object)?;
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -20,19 +20,19 @@ pub fn ready(stage: &Stage, object: &str) -> Result<(String, String)> {
     Ok((field("status"), field("reason")))
 }
 
-/// The table.
+/// Prints the objects as a table.
 pub fn objects(stage: &Stage) -> Result<()> {
     println!("\n$ kubectl get livemessagegroups -A");
     print!("{}", stage.kubectl().run(&["get", "livemessagegroups", "-A"])?);
     Ok(())
 }
 
-/// An object's conditions, and the message of `Ready`; `Degraded` must be True.
+/// Prints the conditions of an object and the message of `Ready`. Fails unless `Degraded` is True.
 pub fn conditions(stage: &Stage, object: &str) -> Result<()> {
     let found = get(stage, object)?;
     let conditions = found["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |condition: &Value, name: &str| condition[name].as_str().unwrap_or_default().to_owned();
-    println!("\nThe conditions of {object}, whose group was deleted before:");
+    println!("\nConditions of {object}, whose group was deleted before:");
     for condition in conditions {
         println!("  {:<12}{:<8}{}", text(condition, "type"), text(condition, "status"), text(condition, "reason"));
     }
@@ -42,10 +42,10 @@ pub fn conditions(stage: &Stage, object: &str) -> Result<()> {
     if conditions.iter().any(|condition| condition["type"] == "Degraded" && condition["status"] == "True") {
         return Ok(());
     }
-    Err(Error::new(format!("{object} should have the condition Degraded=True")))
+    Err(Error::new(format!("{object} does not have the condition Degraded=True")))
 }
 
-/// How often each operation was called.
+/// Prints the number of calls of each operation.
 pub fn calls(emulator: &Emulator) -> Result<()> {
     let mut counts = BTreeMap::new();
     for request in emulator.requests()? {
@@ -58,24 +58,24 @@ pub fn calls(emulator: &Emulator) -> Result<()> {
     Ok(())
 }
 
-/// Asks the emulator for a group and compares its GroupInfo with the object's and with the manifest's.
+/// Compares the GroupInfo in the emulator with the object and the manifest.
 pub fn group_info(stage: &Stage, emulator: &Emulator, object: &str, group_id: &str) -> Result<()> {
     let manifest = std::fs::read_to_string(repository().join("examples/announcement.yaml"))?;
     let manifest = documents(&manifest)?;
     let written = manifest.first().and_then(|manifest| manifest["spec"]["groupInfo"].as_str());
     let written = written.context("examples/announcement.yaml has no groupInfo")?;
     let stored = get(stage, object)?;
-    let told = describe(emulator, group_id)?;
-    if stored["spec"]["groupInfo"] != written || told != written {
+    let received = describe(emulator, group_id)?;
+    if stored["spec"]["groupInfo"] != written || received != written {
         let stored = &stored["spec"]["groupInfo"];
-        return Err(Error::new(format!("GroupInfo was changed on its way:\n{written:?}\n{stored}\n{told:?}")));
+        return Err(Error::new(format!(
+            "GroupInfo differs between manifest, object and emulator:\n{written:?}\n{stored}\n{received:?}"
+        )));
     }
     let bytes = written.len();
-    println!(
-        "\nDescribeLiveMessageGroup tells the {bytes} bytes of GroupInfo of {object} as examples/announcement.yaml"
-    );
-    println!("has them, byte for byte (Chinese, quotes, &, +, a tab, line breaks):\n");
-    for line in told.lines() {
+    println!("\nDescribeLiveMessageGroup returns the {bytes} bytes of GroupInfo of {object} exactly as in");
+    println!("examples/announcement.yaml (Chinese characters, quotes, &, +, a tab, line breaks):\n");
+    for line in received.lines() {
         println!("  | {line}");
     }
     Ok(())
@@ -88,7 +88,7 @@ fn get(stage: &Stage, object: &str) -> Result<Value> {
 
 /// The GroupInfo of a group of the app `demo`.
 fn describe(emulator: &Emulator, group_id: &str) -> Result<String> {
-    // The client wants a provider, although nothing here is encrypted; that there is one already is no failure.
+    // The client requires a provider even for http://. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::new(Endpoint::parse(emulator.url(), true)?, ClientOptions::default())?;
     let (id, secret) = ACCESS_KEY;
@@ -97,6 +97,6 @@ fn describe(emulator: &Emulator, group_id: &str) -> Result<String> {
     let answer = runtime.block_on(client.send(&Call::Describe(group), &Credentials::new(id, secret, None)))?;
     match answer.value {
         Reply::Group(group) => Ok(group.group_info),
-        other => Err(Error::new(format!("not an answer to Describe: {other:?}"))),
+        other => Err(Error::new(format!("not a response to Describe: {other:?}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Where the demo plays: on a control plane of its own, or in a namespace of somebody's cluster.
+//! The cluster of the demo: a new control plane, or a namespace of an existing cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::support::{
     control_plane_tools, repository,
 };
 
-/// Namespace, release and ServiceAccount of the demo in somebody's cluster.
+/// Namespace, release and ServiceAccount of the demo in an existing cluster.
 const NAME: &str = "live-message-operator-demo";
 
-/// A cluster that is ready for the operator: CRDs applied, permissions granted.
+/// A cluster with the CRDs and the permissions of the operator.
 pub struct Stage {
     kubectl: Kubectl,
     namespace: String,
@@ -25,18 +25,18 @@ enum Place {
     Foreign(Foreign),
 }
 
-/// What is to be taken away again from somebody's cluster.
+/// Resources to remove from an existing cluster.
 struct Foreign {
     context: String,
     kubectl: Kubectl,
-    /// The manifests, the latest first.
+    /// Applied manifests, latest first.
     applied: Vec<String>,
-    /// The operator's kubeconfig lies here.
+    /// Contains the kubeconfig of the operator.
     _dir: Scratch,
 }
 
 impl Stage {
-    /// A control plane of its own; the operator works in all of its namespaces.
+    /// Starts a control plane. The operator watches all namespaces.
     pub fn own() -> Result<Self> {
         let control_plane = ControlPlane::start()?;
         control_plane.apply_crds()?;
@@ -48,8 +48,8 @@ impl Stage {
         })
     }
 
-    /// A namespace of the cluster of this kubeconfig context. The operator works in that namespace only: what else is in
-    /// the cluster must not get to know the emulator.
+    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace, so that it
+    /// does not reconcile other objects of the cluster with the emulator.
     pub fn of_context(context: &str) -> Result<Self> {
         let kubectl = Kubectl::for_context(find_kubectl()?, context);
         let cluster = cluster_of(&kubectl)?;
@@ -58,7 +58,7 @@ impl Stage {
             Foreign { context: context.to_owned(), kubectl: kubectl.clone(), applied: Vec::new(), _dir: dir };
         foreign.apply_crds()?;
         let namespace = serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME } });
-        foreign.create(namespace.to_string()).context("is another demo running in that cluster?")?;
+        foreign.create(namespace.to_string()).context("another demo may be running in the cluster")?;
         let installation = Installation { release: NAME, namespace: NAME, watch: &[NAME], flags: &[] };
         let helm = Helm::new()?;
         foreign.applied.insert(0, installation.rbac(&helm)?);
@@ -71,17 +71,17 @@ impl Stage {
         &self.kubectl
     }
 
-    /// Where the examples go.
+    /// The namespace of the examples.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The operator's, with the chart's permissions.
+    /// The kubeconfig of the operator, with the permissions of the chart.
     pub fn operator_kubeconfig(&self) -> &Path {
         &self.operator_kubeconfig
     }
 
-    /// What the operator must be told.
+    /// Additional arguments of the operator.
     pub fn operator_args(&self) -> Vec<String> {
         match &self.place {
             Place::Own(_) => Vec::new(),
@@ -89,7 +89,7 @@ impl Stage {
         }
     }
 
-    /// Lines for a shell, after which `kubectl` is this cluster's.
+    /// Shell commands that configure `kubectl` for the cluster.
     pub fn how_to_use(&self) -> String {
         match &self.place {
             Place::Own(control_plane) => format!(
@@ -111,7 +111,7 @@ impl Foreign {
         Ok(())
     }
 
-    /// Leaves definitions alone that are there already: other objects may live by them.
+    /// Does not change existing definitions, because other objects may depend on them.
     fn apply_crds(&mut self) -> Result<()> {
         let crds = repository().join("crds");
         let path = crds.to_string_lossy();
@@ -136,7 +136,7 @@ impl Drop for Foreign {
     }
 }
 
-/// The user's own kubectl, which knows the user's login plugins; else the one of the test environment.
+/// The user's kubectl, which finds the user's credential plugins, or the one of the test environment.
 fn find_kubectl() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|program| program.is_file());
@@ -147,9 +147,9 @@ fn cluster_of(kubectl: &Kubectl) -> Result<Cluster> {
     let config = kubectl.run(&["config", "view", "--minify", "--flatten", "--raw", "--output=json"])?;
     let mut config: Value = serde_json::from_str(&config)?;
     let Value::Object(mut settings) = config["clusters"][0]["cluster"].take() else {
-        return Err(Error::new("the context names no cluster"));
+        return Err(Error::new("the context has no cluster"));
     };
-    let server = settings.remove("server").context("the context's cluster has no server")?;
-    let server = server.as_str().context("the context's server is no text")?.to_owned();
+    let server = settings.remove("server").context("the cluster of the context has no server")?;
+    let server = server.as_str().context("the server of the cluster is not a string")?.to_owned();
     Ok(Cluster { server, settings })
 }

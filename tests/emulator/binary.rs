@@ -192,5 +192,5 @@ fn start_failure_is_reported_in_one_line() {
     assert!(busy.starts_with("error: cannot listen on 127.0.0.1:") && busy.lines().count() == 1, "{busy}");
     assert!(run(&["--listen", "127.0.0.1:0", "--request-log", "/nonexistent/x"]).starts_with("error: "));
     assert!(run(&["--app", "demo@moon"]).contains("cn-shanghai or ap-southeast-1"));
-    assert!(run(&["--security-token", "nobody:t"]).contains("no --access-key has the id nobody"));
+    assert!(run(&["--security-token", "nobody:t"]).contains("no --access-key has the ID nobody"));
 }

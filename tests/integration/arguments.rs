@@ -24,20 +24,20 @@ fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(O
 type Wrong<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 const WRONG: [Wrong<'_>; 15] = [
-    (&["--drift-check-interval=often"], &[], "give a time like 90s"),
+    (&["--drift-check-interval=often"], &[], "use a duration such as 90s"),
     (&[], &[("LMO_DRIFT_CHECK_INTERVAL", "1000h")], "at most 168h"),
-    (&["--connect-timeout=0"], &[], "give a time like 3s"),
+    (&["--connect-timeout=0"], &[], "use a duration such as 3s"),
     (&["--connect-timeout=20s"], &[], "--connect-timeout 20s is longer than --request-timeout 10s"),
     (&["--requests-per-second=51"], &[], "from 1 to 50"),
     (&["--requests-per-second=unlimited"], &[], "--endpoint"),
     (&["--endpoint=http://live.example.com"], &[], "--allow-http"),
     (&["--endpoint=https://live.example.com/path"], &[], "https://HOST[:PORT]"),
     (&["--endpoint=https://"], &[], "https://HOST[:PORT]"),
-    (&["--watch-namespace=Team_A"], &[], "give the name of a namespace"),
+    (&["--watch-namespace=Team_A"], &[], "use the name of a namespace"),
     (&["--watch-namespace="], &[], "namespace"),
     // An empty name would be all namespaces.
-    (&[], &[("LMO_WATCH_NAMESPACE", "team-a,")], "give the name of a namespace"),
-    (&["--health-bind-address=localhost:8081"], &[], "give an IP address and a port"),
+    (&[], &[("LMO_WATCH_NAMESPACE", "team-a,")], "use the name of a namespace"),
+    (&["--health-bind-address=localhost:8081"], &[], "use an IP address and a port"),
     (&["--log-format=xml"], &[], "text, json"),
     (&["--no-such-option"], &[], "--help"),
 ];
@@ -66,8 +66,8 @@ fn a_cluster_that_cannot_be_found_is_told_without_what_stands_in_its_file() -> R
     for (file, says) in [("broken", "YAML"), ("empty", "context"), ("nowhere", "No such file"), (".", "directory")] {
         let path = home.join(file).display().to_string();
         let told = last(&[("KUBECONFIG", &path)])?;
-        assert!(told.starts_with("error: no cluster: ") && told.contains(says), "{file}: {told}");
-        assert!(told.ends_with("name a readable kubeconfig in KUBECONFIG, or run in a pod"), "{file}: {told}");
+        assert!(told.starts_with("error: no cluster found: ") && told.contains(says), "{file}: {told}");
+        assert!(told.ends_with("set KUBECONFIG to a readable kubeconfig, or run in a pod"), "{file}: {told}");
     }
     assert!(last(&[])?.contains(".kube/config"));
     let pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
@@ -87,7 +87,7 @@ fn what_is_missing_or_taken_on_the_machine_is_told() -> Result<()> {
     let kubeconfig = shared_control_plane()?.kubeconfig().display().to_string();
     let variables = [("KUBECONFIG", kubeconfig.as_str())];
     let (code, told) = fails(&home, &["run", "--health-bind-address", &address], &variables)?;
-    assert!(code == Some(1) && told.contains("give another --health-bind-address"), "{told}");
+    assert!(code == Some(1) && told.contains("set another --health-bind-address"), "{told}");
     let (code, told) = fails(&home, &["emulate", "--listen", &address], &[])?;
     assert!(code == Some(1) && told.contains("give another address"), "{told}");
     Ok(())

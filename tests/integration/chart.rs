@@ -187,7 +187,7 @@ const REFUSED: [(&[&str], &str); 27] = [
         "roleName",
     ),
     (&["--set", "alibabaCloud.rrsa.tokenExpirationSeconds=599"], "tokenExpirationSeconds"),
-    (&["--set", "sweepInterval=often"], "sweepInterval"),
+    (&["--set", "driftCheckInterval=often"], "driftCheckInterval"),
     (&["--set-string", "alibabaCloud.requestTimeout=10"], "requestTimeout"),
     (&["--set", "extraArgs={form-above=1}"], "extraArgs"),
     (&["--set", "metrics.serviceMonitor.interval=often"], "interval"),

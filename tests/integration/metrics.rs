@@ -18,6 +18,7 @@ use exposition::Scrape;
 
 const CALLS: &str = "live_message_operator_live_api_requests_total";
 pub const GROUPS: &str = "live_message_operator_groups";
+const CONTROLLER: &[(&str, &str)] = &[("controller", "livemessagegroup")];
 
 /// What the operator shows now.
 pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
@@ -55,7 +56,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     let shown = world
         .find("all to be settled", PATIENCE, async || {
             let (shown, calls) = (scrape(&world).await?, world.emulator.requests()?.len() as f64);
-            let settled = shown.value("live_message_operator_queue_active", &[]) == 0.0
+            let settled = shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
                 && shown.value("live_message_operator_queue_delayed", &[]) == 1.0;
             Ok(Some(shown).filter(|shown| settled && shown.sum(CALLS) == calls))
         })
@@ -68,19 +69,18 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     let stalled = [("condition", "Stalled"), ("status", "True")];
     assert_eq!(shown.value("live_message_operator_groups_condition", &stalled), 1.0);
     assert_eq!(shown.value("live_message_operator_ready", &[]), 1.0);
-    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "AppNotFound")]), 1.0);
-    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "QuotaExceeded")]), 0.0);
+    assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "AppNotFound")]), 1.0);
+    assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "QuotaExceeded")]), 0.0);
     assert_eq!(shown.value("live_message_operator_queue_delayed", &[]), 1.0, "the one that waits for its app");
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", "operator"), ("app", APP)]), 4.0);
     assert_eq!(shown.series("live_message_operator_app_groups").len(), 1, "none of an app that nobody has counted");
     let own = [("account", "operator"), ("reason", "Available")];
     assert_eq!(shown.value("live_message_operator_account_ready", &own), 1.0);
-    assert_eq!(shown.value("live_message_operator_reconcile_panics_total", &[]), 0.0);
-    assert!(
-        shown.value("live_message_operator_kubernetes_requests_total", &[("method", "PATCH"), ("code", "200")]) >= 5.0
-    );
+    assert_eq!(shown.value("controller_runtime_reconcile_panics_total", CONTROLLER), 0.0);
+    assert!(shown.sum_where("rest_client_requests_total", &[("method", "PATCH"), ("code", "200")]) >= 5.0);
     assert_eq!(shown.value("live_message_operator_watch_lists_total", &[("resource", "livemessagegroups")]), 1.0);
     assert!((now() - shown.value("process_start_time_seconds", &[])).abs() < 600.0);
+    assert!(shown.value("process_resident_memory_bytes", &[]) > 1e6 && shown.value("process_open_fds", &[]) > 3.0);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
 
@@ -157,7 +157,7 @@ async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> 
     world.count_of("Created", 101, 2 * PATIENCE).await?;
     let shown = until(&world, "nobody to wait", |shown| {
         shown.value_or("live_message_operator_budget_waiting", &create, 0.0) == 0.0
-            && shown.value("live_message_operator_queue_active", &[]) == 0.0
+            && shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
     })
     .await?;
     let calls = world.emulator.requests()?;
@@ -183,7 +183,7 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
     let rejected = [("account", "operator"), ("reason", "CredentialsRejected")];
     assert_eq!(shown.value("live_message_operator_account_ready", &rejected), 0.0);
     assert_eq!(shown.series("live_message_operator_account_ready").len(), 1, "one series an account");
-    assert_eq!(shown.value("live_message_operator_gates_shut", &[("reason", "CredentialsRejected")]), 1.0);
+    assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "CredentialsRejected")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0, "the settled one stays");
     let refused = shown.series(CALLS).into_iter().filter(|(labels, _)| labels["code"] == "CredentialsRejected");
     assert!(refused.map(|(_, value)| value).sum::<f64>() >= 1.0);
@@ -236,12 +236,12 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
         world.create(name, json!({"groupInfo": "ours"})).await?;
         world.ready(name, "True", "Created").await?;
     }
-    let success = ("live_message_operator_sweeps_total", [("result", "success")]);
+    let success = ("live_message_operator_drift_checks_total", [("result", "success")]);
     let shown = until(&world, "two sweeps", |shown| shown.value(success.0, &success.1) >= 2.0).await?;
-    assert_eq!(shown.value("live_message_operator_sweep_drift_found_total", &[]), 0.0);
-    let age = now() - shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
+    assert_eq!(shown.value("live_message_operator_drift_found_total", &[]), 0.0);
+    let age = now() - shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
     assert!((0.0..60.0).contains(&age), "{age} s");
-    assert_eq!(shown.value("live_message_operator_sweep_interval_seconds", &[]), 3.0);
+    assert_eq!(shown.value("live_message_operator_drift_check_interval_seconds", &[]), 3.0);
 
     let hand = ByHand::at(&world)?;
     hand.set_info("edited", "theirs").await?;
@@ -249,7 +249,7 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     let corrected = ("live_message_operator_group_changes_total", [("change", "DriftCorrected")]);
     let gone = [("ready", "False"), ("reason", "GroupDeleted")];
     let shown = until(&world, "the drift to be found", |shown| {
-        shown.value("live_message_operator_sweep_drift_found_total", &[]) >= 2.0
+        shown.value("live_message_operator_drift_found_total", &[]) >= 2.0
             && shown.value(corrected.0, &corrected.1) == 1.0
             && shown.value(GROUPS, &gone) == 1.0
     })
@@ -259,10 +259,10 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
 
     world.emulator.process.sigkill()?;
     let killed = now();
-    let failure = ("live_message_operator_sweeps_total", [("result", "failure")]);
+    let failure = ("live_message_operator_drift_checks_total", [("result", "failure")]);
     // Three tries, 2 and 4 s apart.
     let shown = until(&world, "a sweep to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
-    let still = shown.value("live_message_operator_sweep_oldest_success_timestamp_seconds", &[]);
+    let still = shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
     assert!(now() - still > 4.0 && still - killed < 5.0, "a failed sweep is no success: {killed} {still}");
     Ok(())
 }

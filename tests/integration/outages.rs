@@ -67,7 +67,7 @@ async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
     };
     let shown = world.find("the metrics to be content", PATIENCE, well).await?;
     let unreachable = [("method", "GET"), ("code", "unreachable")];
-    assert!(shown.value("live_message_operator_kubernetes_requests_total", &unreachable) >= 1.0);
+    assert!(shown.sum_where("rest_client_requests_total", &unreachable) >= 1.0);
     let process = &mut world.operator.as_mut().unwrap().process;
     assert_eq!((process.pid(), process.exited()?), (pid, None));
     let told = world.log();

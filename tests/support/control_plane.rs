@@ -1,4 +1,5 @@
-//! A real etcd, kube-apiserver and kube-controller-manager on loopback: ports picked free, data in a temporary folder.
+//! A real etcd, kube-apiserver and kube-controller-manager on loopback, on free ports, with data in a temporary
+//! directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,28 +18,28 @@ use super::scratch::Scratch;
 use super::servers::{AUDIT_LOG, Audit, Ports, start_apiserver, start_controllers, start_etcd};
 use super::{pki, repository, tools};
 
-/// Seconds, generous: a server that is ready in 3 s alone takes a minute beside a compiler on the same two cores.
+/// A server that is ready in 3 s on an idle machine takes a minute beside a compiler on the same two cores.
 const READY: Duration = Duration::from_secs(120);
 
-/// The one control plane of this test run, started by the first test that asks. Tests share it and take a namespace each;
-/// a test that stops the apiserver starts a control plane of its own.
+/// The control plane of this test run, which the first caller starts. Tests share it and use one namespace each. A test
+/// that stops the apiserver starts its own control plane.
 pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
     let start = || ControlPlane::start_with(Parts { audit: Audit::Names, controllers: true });
     SHARED.get_or_init(|| start().map_err(|error| error.to_string())).as_ref().map_err(Error::new)
 }
 
-/// What runs besides etcd and the apiserver.
+/// Optional parts of a control plane.
 #[derive(Clone, Copy)]
 struct Parts {
     audit: Audit,
     controllers: bool,
 }
 
-/// etcd, kube-apiserver and, where it was asked for, kube-controller-manager; all end and their data goes when it is
-/// dropped, or with the process.
+/// etcd, kube-apiserver and optionally kube-controller-manager. Dropping it, or the end of the process, stops them and
+/// removes their data.
 pub struct ControlPlane {
-    // First: it is the others' client.
+    // Dropped first, because it is a client of the others.
     _controllers: Option<Process>,
     apiserver: Mutex<Process>,
     etcd: Process,
@@ -49,18 +50,19 @@ pub struct ControlPlane {
     ports: Ports,
     parts: Parts,
     crds: Mutex<bool>,
-    // Last: the servers write here until they are dropped.
+    // Dropped last, because the servers write here.
     dir: Scratch,
 }
 
 impl ControlPlane {
-    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Nobody plays the part of
-    /// the controllers: namespaces are never gone, and none has a ServiceAccount of its own.
+    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Without controllers,
+    /// a namespace is never removed and has no default ServiceAccount.
     pub fn start() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
 
-    /// The same, with an audit log of everything that ServiceAccounts write: see [`audit_log`](Self::audit_log).
+    /// Like [`start`](Self::start), with an audit log of the writes of ServiceAccounts: see
+    /// [`audit_log`](Self::audit_log).
     pub fn start_audited() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Whole, controllers: false })
     }
@@ -71,7 +73,7 @@ impl ControlPlane {
         loop {
             attempts -= 1;
             match Self::start_once(tools.clone(), parts) {
-                // Between picking a free port and binding it, somebody else may have taken it.
+                // Another process may have bound the port between its selection and its use.
                 Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
                 done => return done,
             }
@@ -118,38 +120,38 @@ impl ControlPlane {
         &self.cluster.server
     }
 
-    /// The kubeconfig of an administrator. For looking and preparing; what is under test uses
+    /// The kubeconfig of an administrator, for setup and assertions. The operator uses
     /// [`operator_kubeconfig`](Self::operator_kubeconfig).
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A folder for the test run's own files; it goes with the control plane.
+    /// A directory for files of the test run, removed with the control plane.
     pub fn dir(&self) -> &Scratch {
         &self.dir
     }
 
-    /// kubectl as an administrator, to be passed on.
+    /// kubectl as an administrator.
     pub fn kubectl_program(&self) -> &Kubectl {
         &self.kubectl
     }
 
-    /// Runs kubectl as an administrator; its stdout, or its stderr as the error.
+    /// Runs kubectl as an administrator and returns its stdout. The error contains its stderr.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.kubectl.run(args)
     }
 
-    /// The same with something on stdin (`-f -`).
+    /// Like [`kubectl`](Self::kubectl), with `input` on stdin (`-f -`).
     pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> Result<String> {
         self.kubectl.run_with_input(args, input)
     }
 
-    /// An administrator's client, of the runtime this is called in; a client must not outlive its runtime.
+    /// An administrator's client for the current runtime. It must not outlive the runtime.
     pub async fn client(&self) -> Result<kube::Client> {
         client(&self.kubeconfig).await
     }
 
-    /// A new, empty namespace; its name.
+    /// Creates an empty namespace and returns its name.
     pub fn namespace(&self) -> Result<String> {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -157,7 +159,7 @@ impl ControlPlane {
         Ok(name)
     }
 
-    /// Installs the repository's `crds/` and waits until they are served. Once; further calls do nothing.
+    /// Installs `crds/` of the repository and waits until they are served. Only the first call has an effect.
     pub fn apply_crds(&self) -> Result<()> {
         let mut applied = lock(&self.crds);
         if !*applied {
@@ -167,15 +169,15 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// A kubeconfig for an operator that is installed in `namespace`: the token of its ServiceAccount, with exactly the
-    /// RBAC that the chart renders. `watch`: the chart's `watchNamespaces`; empty means the whole cluster.
+    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC of the
+    /// chart. `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
         self.operator_kubeconfig_with(namespace, watch, &[])
     }
 
-    /// The same with further flags of helm.
+    /// Like [`operator_kubeconfig`](Self::operator_kubeconfig), with additional flags of helm.
     pub fn operator_kubeconfig_with(&self, namespace: &str, watch: &[&str], flags: &[&str]) -> Result<PathBuf> {
-        // The release's name is part of the ClusterRoles' names: one per namespace, so that tests do not share them.
+        // The names of ClusterRoles contain the name of the release. One release per namespace keeps tests independent.
         let release = format!("lmo-{namespace}");
         let installation = Installation { release: &release, namespace, watch, flags };
         installation.kubeconfig(&Helm::new()?, &self.kubectl, &self.cluster, self.dir.path())
@@ -186,7 +188,7 @@ impl ControlPlane {
         lock(&self.apiserver).sigkill()
     }
 
-    /// Starts the apiserver again, on the same port and data, and waits until it is ready.
+    /// Restarts the apiserver on the same port and data, and waits until it is ready.
     pub fn start_apiserver(&self) -> Result<()> {
         let mut apiserver = lock(&self.apiserver);
         let Parts { audit, controllers } = self.parts;
@@ -194,23 +196,23 @@ impl ControlPlane {
         wait_ready(&self.kubectl, &mut [&mut apiserver])
     }
 
-    /// Freezes the apiserver (SIGSTOP): connections stay open and nobody answers.
+    /// Suspends the apiserver (SIGSTOP): connections stay open without responses.
     pub fn pause_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigstop()
     }
 
-    /// Thaws it (SIGCONT).
+    /// Resumes the apiserver (SIGCONT).
     pub fn resume_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigcont()
     }
 
-    /// Every write of a ServiceAccount so far, as the apiserver answered it (`audit.k8s.io/v1`): whole where the control
-    /// plane was started for that, without the objects where it is the shared one.
+    /// The writes of ServiceAccounts so far (`audit.k8s.io/v1`), with the objects if the control plane was started with
+    /// [`start_audited`](Self::start_audited), without them if it is the shared one.
     pub fn audit_log(&self) -> Result<Vec<Value>> {
         self.audit_lines(|_| true)
     }
 
-    /// The same of one namespace.
+    /// Like [`audit_log`](Self::audit_log), for one namespace.
     pub fn audit_log_of(&self, namespace: &str) -> Result<Vec<Value>> {
         let of = format!(r#""namespace":"{namespace}""#);
         self.audit_lines(|line| line.contains(&of))
@@ -222,77 +224,77 @@ impl ControlPlane {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.context(path.display())?,
         };
-        // The last line may be in the middle of being written.
+        // The last line may be incomplete.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = complete.lines().filter(|line| wanted(line));
         lines.map(|line| serde_json::from_str(line).context(line)).collect()
     }
 
-    /// Process ids of etcd and of the apiserver.
+    /// Process IDs of etcd and of the apiserver.
     pub fn pids(&self) -> [u32; 2] {
         [self.etcd.pid(), lock(&self.apiserver).pid()]
     }
 }
 
-/// A client with the credentials of this kubeconfig, of the runtime this is called in.
+/// A client with the credentials of the kubeconfig, for the current runtime.
 async fn client(kubeconfig: &Path) -> Result<kube::Client> {
-    // The first test wins; that another one was faster is no failure.
+    // Fails if another test has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
 
-/// Installs the repository's `crds/` and waits until they are served.
+/// Installs `crds/` of the repository and waits until they are served.
 pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
     let crds = repository().join("crds");
     let path = crds.to_string_lossy();
     if !crds.is_dir() {
-        return Err(Error::new(format!("{path} is missing: `make crds` generates it")));
+        return Err(Error::new(format!("{path} is missing: run `make crds`")));
     }
     kubectl.run(&["apply", "--server-side", "-f", &path])?;
-    // kubectl gives up at once on a definition that has no conditions yet: the server writes them a moment later. And it
-    // serves the objects a moment after that.
-    let mut answer = String::from("nothing yet");
+    // kubectl fails immediately if a definition has no conditions yet. The apiserver writes them shortly afterwards,
+    // and serves the objects later still.
+    let mut answer = String::from("none yet");
     let served =
         |kind: &str| kubectl.run(&["get", &format!("--raw=/apis/live.alibabacloud.com/v1alpha1/{kind}?limit=1")]);
-    let established = wait_for("the definitions to be established", Duration::from_secs(120), || {
+    let established = wait_for("the CustomResourceDefinitions to be established", Duration::from_secs(120), || {
         let asked = kubectl.run(&["wait", "--for=condition=Established", "--timeout=10s", "-f", &path]);
         let asked = asked.and_then(|_| served("livemessagegroups")).and_then(|_| served("liveaccounts"));
         Ok(asked.map_err(|error| answer = error.to_string()).ok())
     });
-    established.map(drop).map_err(|error| Error::new(format!("{error}\nthe last answer: {answer}")))
+    established.map(drop).map_err(|error| Error::new(format!("{error}\nlast response: {answer}")))
 }
 
 fn wait_ready(kubectl: &Kubectl, servers: &mut [&mut Process]) -> Result<()> {
-    let mut answer = String::from("nothing yet");
+    let mut answer = String::from("none yet");
     let ready = wait_for("the control plane to be ready", READY, || {
         for server in &mut *servers {
             if let Some(status) = server.exited()? {
-                return Err(Error::new(format!("a server of the control plane has ended: {status}")));
+                return Err(Error::new(format!("a server of the control plane exited: {status}")));
             }
         }
-        // Ready, and the first namespace made: the apiserver makes it a moment after it is ready.
+        // The apiserver creates the first namespace shortly after it is ready.
         let asked = kubectl.run(&["get", "--raw=/readyz", "--request-timeout=2s"]);
         let asked = asked.and_then(|_| kubectl.run(&["get", "namespace", "default", "--request-timeout=2s"]));
         Ok(asked.map_err(|error| answer = error.to_string()).ok())
     });
     let tails = || servers.iter().map(|server| server.log_tail()).collect::<Vec<_>>().join("\n");
-    ready.map(drop).map_err(|error| Error::new(format!("{error}\nits last answer: {answer}\n{}", tails())))
+    ready.map(drop).map_err(|error| Error::new(format!("{error}\nlast response: {answer}\n{}", tails())))
 }
 
-/// Waits for the first thing the controllers make.
+/// Waits for the first object that the controllers create.
 fn wait_working(kubectl: &Kubectl, controllers: &mut Process) -> Result<()> {
     let working = wait_for("the controllers to work", READY, || {
         if let Some(status) = controllers.exited()? {
-            return Err(Error::new(format!("kube-controller-manager has ended: {status}")));
+            return Err(Error::new(format!("kube-controller-manager exited: {status}")));
         }
         Ok(kubectl.run(&["get", "serviceaccount", "default", "--namespace=default", "--request-timeout=2s"]).ok())
     });
     working.map(drop).map_err(|error| Error::new(format!("{error}\n{}", controllers.log_tail())))
 }
 
-// A test that failed while it held the lock has left nothing half done in here.
+// A test that panicked while it held the lock left a consistent state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,15 +1,14 @@
-//! One error for the whole test environment: a text for a person. It prints as it is, also from a test's `?`.
+//! The error of the test environment: a text, which is printed unchanged, also by `?` in a test.
 
 use std::fmt;
 
-/// What went wrong, in words; multi-line where the log of a server belongs to it.
+/// A description of the failure. It has several lines if it contains the log of a server.
 pub struct Error(String);
 
-/// The result of everything in the test environment.
+/// The result type of the test environment.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -21,23 +20,23 @@ impl fmt::Display for Error {
     }
 }
 
-// The same as Display: a test that fails with `?` prints Debug, and a log's tail with escaped line breaks cannot be read.
+// Like Display: a test that fails with `?` prints Debug, and escaped line breaks would make a log unreadable.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-// Possible because Error itself is no std::error::Error, as in `anyhow`.
+// Possible because Error does not implement std::error::Error, as in `anyhow`.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds the failed operation to an error.
 pub trait Context<T> {
-    /// Puts "`what`: " before the error.
+    /// Prefixes the error with "`what`: ".
     fn context(self, what: impl fmt::Display) -> Result<T>;
 }
 

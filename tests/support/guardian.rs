@@ -1,7 +1,7 @@
-//! Children die with their parent, also when it is killed with -9, and their folders go with them.
+//! Stops child processes and removes their directories when the test process ends, even by SIGKILL.
 //!
-//! `PR_SET_PDEATHSIG` would need unsafe code and fires when the *thread* ends that started the child, which in a test run
-//! is long before the end. A small shell with a pipe to this process does the same and works wherever there is a `sh`.
+//! `PR_SET_PDEATHSIG` requires unsafe code, and it fires when the *thread* that started the child ends, which is before
+//! the end of the test run. A shell with a pipe to this process has the same effect on every system with `sh`.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -12,27 +12,27 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::error::{Context as _, Error, Result};
 
-/// To be killed at the end of this process, until [`reaped`].
+/// Registers a child to kill at the end of this process, unless it is [`reaped`] before.
 pub fn child(pid: u32) -> Result<()> {
-    tell("child", pid)
+    send("child", pid)
 }
 
-/// This child has been waited for: its number may belong to somebody else from now on.
+/// Unregisters a child that has been waited for: another process may reuse its ID.
 pub fn reaped(pid: u32) -> Result<()> {
-    tell("reaped", pid)
+    send("reaped", pid)
 }
 
-/// To be removed at the end of this process; nothing happens when it is gone by then.
+/// Registers a directory to remove at the end of this process, if it still exists.
 pub fn folder(path: &Path) -> Result<()> {
-    tell("folder", path.display())
+    send("folder", path.display())
 }
 
-fn tell(verb: &str, what: impl Display) -> Result<()> {
+fn send(verb: &str, what: impl Display) -> Result<()> {
     static GUARDIAN: OnceLock<Result<Mutex<ChildStdin>, String>> = OnceLock::new();
     let stdin = GUARDIAN.get_or_init(|| start().map_err(|error| error.to_string()));
     let mut stdin = stdin.as_ref().map_err(Error::new)?.lock().unwrap_or_else(PoisonError::into_inner);
-    // One write per line: half a line, from a process killed in between, would name the wrong child.
-    stdin.write_all(format!("{verb} {what}\n").as_bytes()).context("the guardian of the test's children is gone")
+    // One write per line: a partial line from a killed process would name the wrong child.
+    stdin.write_all(format!("{verb} {what}\n").as_bytes()).context("the guardian of the child processes has exited")
 }
 
 fn start() -> Result<Mutex<ChildStdin>> {
@@ -41,10 +41,10 @@ fn start() -> Result<Mutex<ChildStdin>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Out of reach of the terminal's Ctrl-C, which is for the test run; its end reaches the guardian by the pipe.
+        // Not affected by Ctrl-C, which ends the test run. The pipe reports that end to the guardian.
         .process_group(0)
         .spawn()
-        .context("cannot start sh, which stops the test's children at the end")?;
+        .context("cannot start sh, which stops the child processes at the end")?;
     let stdin = guardian.stdin.take().context("the guardian has no stdin")?;
     Ok(Mutex::new(stdin))
 }
@@ -56,9 +56,9 @@ mod tests {
     use super::super::wait_for;
     use super::*;
 
-    /// What the kernel does to the pipe when the test run is killed with -9.
+    /// As the kernel closes the pipe when the test run is killed.
     #[test]
-    fn when_the_pipe_closes_children_and_folders_go_but_not_reaped_ones() -> Result<()> {
+    fn closed_pipe_stops_children_and_removes_directories() -> Result<()> {
         let sleep = || Command::new("sleep").arg("600").process_group(0).spawn();
         let (mut named, mut reaped) = (sleep()?, sleep()?);
         let folder = tempfile::tempdir()?;
@@ -75,8 +75,8 @@ mod tests {
 
         wait_for("the child to be killed", Duration::from_secs(60), || Ok(named.try_wait()?))?;
         let there = || std::fs::exists(folder.path().join("a folder"));
-        wait_for("the folder to go", Duration::from_secs(60), || Ok((!there()?).then_some(())))?;
-        assert!(reaped.try_wait()?.is_none(), "a number that was given back must not be killed");
+        wait_for("the directory to be removed", Duration::from_secs(60), || Ok((!there()?).then_some(())))?;
+        assert!(reaped.try_wait()?.is_none(), "a reaped process ID must not be killed");
         reaped.kill()?;
         reaped.wait()?;
         Ok(())

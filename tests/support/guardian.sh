@@ -1,5 +1,6 @@
-# Outlives the test run by a moment. The run holds the other end of this script's stdin and names its children and its
-# temporary folders; when that end closes, however the run ended (also by kill -9), everything named goes away.
+# Runs slightly longer than the test run, which holds the other end of this script's stdin and registers its children
+# and temporary directories. When that end closes, even by kill -9, this script stops the children and removes the
+# directories.
 trap '' HUP INT TERM
 cd /
 children=''
@@ -16,11 +17,11 @@ while read -r verb what; do
         folder) set -- "$@" "$what" ;;
     esac
 done
-# Every child leads a process group of its own, so that its own children go with it.
+# Each child leads a process group, so that its children are killed too.
 for child in $children; do
     kill -s KILL -- "-$child" 2>/dev/null
 done
-# A server that is just dying may still write into its folder: look again until it is gone.
+# A server that is being killed may still write to its directory: retry until the directory is removed.
 for folder; do
     tries=0
     while [ -e "$folder" ] && [ "$tries" -lt 50 ]; do

@@ -1,5 +1,5 @@
-//! What GitOps tools make of objects: the real kstatus, by which Flux and Helm 4 wait, and Argo CD's health check run by
-//! Argo CD's own Lua.
+//! Health of objects as GitOps tools compute it: with the kstatus library of Flux and Helm 4, and with an Argo CD
+//! health check in Argo CD's Lua interpreter.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,24 +12,24 @@ use super::error::{Context as _, Error, Result};
 use super::scratch::Scratch;
 use super::tools;
 
-/// A judgement.
+/// The health of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// One word of the judge's own.
+    /// A word that the tool defines.
     pub status: String,
-    /// Why, with single spaces between its words.
+    /// The reason, with whitespace collapsed.
     pub message: String,
 }
 
-/// What kstatus says of each object.
+/// Computes the health of each object with kstatus.
 pub fn kstatus(objects: &[Value]) -> Result<Vec<Health>> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-    let said = run(Command::new(tools::kstatus()?.join("kstatus")), list.to_string().as_bytes())?;
-    let named = said.lines().map(|line| line.split_once(' ').context(format_args!("not a judgement: {line}")));
-    judgements(objects, named.map(|line| Ok(line?.1)).collect::<Result<_>>()?)
+    let output = run(Command::new(tools::kstatus()?.join("kstatus")), list.to_string().as_bytes())?;
+    let named = output.lines().map(|line| line.split_once(' ').context(format_args!("not a health: {line}")));
+    parse(objects, named.map(|line| Ok(line?.1)).collect::<Result<_>>()?)
 }
 
-/// What Argo CD says of each object, with this health check installed.
+/// Computes the health of each object with a health check of Argo CD.
 pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
     let dir = Scratch::new("lua")?;
     let mut program = SANDBOX.replace("SCRIPT", &literal(&json!(script)));
@@ -39,11 +39,11 @@ pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
     let program = dir.write("judge.lua", program)?;
     let mut glua = Command::new(tools::lua()?.join("glua"));
     glua.arg(program);
-    judgements(objects, run(glua, b"")?.lines().collect())
+    parse(objects, run(glua, b"")?.lines().collect())
 }
 
-/// A script gets the object as `obj`, the basic functions, and none of the libraries: Argo CD opens `table` and a part of
-/// `os` as well, in the versions we know of. An object that is being deleted is Progressing before a script is asked.
+/// A script has the object as `obj` and the basic functions, but no libraries. Argo CD also opens `table` and a part of
+/// `os`. An object that is being deleted is Progressing without a call of the script.
 const SANDBOX: &str = r#"
 local check, print, libraries = assert(loadfile(SCRIPT)), print, {
   "string", "table", "math", "io", "os", "debug", "coroutine", "channel", "package", "require", "module", "load",
@@ -60,12 +60,12 @@ local function judge(object)
 end
 "#;
 
-/// A value as Lua writes it; null is nil, as in Argo CD.
+/// Formats a value as a Lua literal; null is nil, as in Argo CD.
 fn literal(value: &Value) -> String {
     match value {
         Value::Null => "nil".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
-        // Every byte by its number: no character needs a rule of its own.
+        // Escaping every byte needs no special cases.
         Value::String(text) => text.bytes().fold("\"".to_owned(), |all, byte| all + &format!("\\{byte:03}")) + "\"",
         Value::Array(items) => format!("{{{}}}", items.iter().map(literal).collect::<Vec<_>>().join(",")),
         Value::Object(fields) => {
@@ -75,27 +75,27 @@ fn literal(value: &Value) -> String {
     }
 }
 
-fn judgements(objects: &[Value], lines: Vec<&str>) -> Result<Vec<Health>> {
+fn parse(objects: &[Value], lines: Vec<&str>) -> Result<Vec<Health>> {
     if lines.len() != objects.len() {
-        return Err(Error::new(format!("{} judgements of {} objects: {lines:?}", lines.len(), objects.len())));
+        return Err(Error::new(format!("{} results for {} objects: {lines:?}", lines.len(), objects.len())));
     }
-    let judgement = |line: &str| {
+    let health = |line: &str| {
         let (status, message) = line.split_once(' ').unwrap_or((line, ""));
         Health { status: status.to_owned(), message: message.trim().to_owned() }
     };
-    Ok(lines.into_iter().map(judgement).collect())
+    Ok(lines.into_iter().map(health).collect())
 }
 
 fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // Both read all of it, or nothing, before they write.
+    // Both programs read all of the input, or none of it, before they write.
     let written = child.stdin.take().context("a child without stdin")?.write_all(input);
     let output = child.wait_with_output()?;
     let program = command.get_program().to_string_lossy();
     if !output.status.success() {
-        // glua tells its errors on stdout.
-        let said = [output.stdout, output.stderr].concat();
-        return Err(Error::new(format!("{program}: {}\n{}", output.status, String::from_utf8_lossy(&said))));
+        // glua prints its errors to stdout.
+        let printed = [output.stdout, output.stderr].concat();
+        return Err(Error::new(format!("{program}: {}\n{}", output.status, String::from_utf8_lossy(&printed))));
     }
     written.context(&program)?;
     Ok(String::from_utf8(output.stdout)?)

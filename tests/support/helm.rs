@@ -1,4 +1,4 @@
-//! The real helm on the repository's chart.
+//! Runs helm on the chart of the repository.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,19 +12,19 @@ use super::{repository, tools};
 /// The chart, relative to the root of the repository.
 pub const CHART: &str = "charts/live-message-operator";
 
-/// The helm program; it runs in the root of the repository, with its configuration and caches in a temporary folder.
+/// The helm program. It runs in the root of the repository, with its configuration and caches in a temporary directory.
 pub struct Helm {
     program: PathBuf,
     home: Scratch,
 }
 
 impl Helm {
-    /// Builds it if need be.
+    /// Builds helm if the cache does not contain it.
     pub fn new() -> Result<Self> {
         Ok(Self { program: tools::helm()?.join("helm"), home: Scratch::new("helm")? })
     }
 
-    /// Runs it; its stdout, or everything it said as the error.
+    /// Runs helm and returns its stdout. The error contains stdout and stderr.
     pub fn run(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.program)
             .args(args)
@@ -46,7 +46,7 @@ impl Helm {
         Err(Error::new(format!("helm {}: {}\n{stdout}{stderr}", args.join(" "), output.status)))
     }
 
-    /// `helm template` of the chart as this release, with further flags.
+    /// Runs `helm template` on the chart.
     pub fn template(&self, release: &str, namespace: &str, flags: &[&str]) -> Result<String> {
         let mut args = vec!["template", release, CHART, "--namespace", namespace];
         args.extend(flags);
@@ -54,7 +54,7 @@ impl Helm {
     }
 }
 
-/// The documents of a YAML stream, empty ones left out.
+/// The non-empty documents of a YAML stream.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     let documents: Vec<Value> = serde_yaml::from_multiple(yaml).context(format_args!("not YAML:\n{yaml}\n"))?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())

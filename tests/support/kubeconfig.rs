@@ -1,4 +1,4 @@
-//! Kubeconfigs, written as JSON, which is YAML too.
+//! Creates kubeconfigs, as JSON, which is valid YAML.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,33 +6,33 @@ use serde_json::{Value, json};
 
 use super::error::Result;
 
-/// Where an apiserver is and how it is known.
+/// The connection settings of an apiserver.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// `https://…`
     pub server: String,
-    /// The cluster entry's other fields, as in a kubeconfig (`certificate-authority-data` and the like).
+    /// The other fields of the cluster in a kubeconfig, such as `certificate-authority-data`.
     pub settings: serde_json::Map<String, Value>,
 }
 
-/// Who asks.
+/// The credentials of a user.
 #[derive(Clone, Copy, Debug)]
 pub enum Access<'a> {
-    /// A client certificate and its key, PEM.
+    /// A client certificate and its key, in PEM.
     Certificate(&'a str, &'a str),
     /// A bearer token.
     Token(&'a str),
 }
 
 impl Cluster {
-    /// A cluster whose certificate was signed by this CA (PEM).
+    /// `ca` (PEM) signed the certificate of the server.
     pub fn new(server: String, ca: &str) -> Self {
         let mut settings = serde_json::Map::new();
         settings.insert("certificate-authority-data".to_owned(), json!(STANDARD.encode(ca)));
         Self { server, settings }
     }
 
-    /// A complete kubeconfig for this cluster.
+    /// A complete kubeconfig with one context.
     pub fn kubeconfig(&self, access: Access<'_>, namespace: &str) -> Result<String> {
         let user = match access {
             Access::Token(token) => json!({ "token": token }),

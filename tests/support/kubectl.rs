@@ -1,4 +1,4 @@
-//! kubectl, always against a cluster that was named, never against the developer's current one.
+//! Runs kubectl with an explicit cluster, never with the developer's current context.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::error::{Context as _, Error, Result};
 
-/// A kubectl and the cluster it talks to.
+/// The kubectl program and its cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     program: PathBuf,
@@ -15,39 +15,39 @@ pub struct Kubectl {
 
 #[derive(Clone, Debug)]
 enum Target {
-    /// A kubeconfig of ours; nothing else of the environment counts.
+    /// A kubeconfig of the test environment. Other settings have no effect.
     Kubeconfig(PathBuf),
-    /// A context of the user's kubeconfig, whose login programs may need the user's environment.
+    /// A context of the user's kubeconfig. Its credential plugins may need the user's environment.
     Context(String),
 }
 
 impl Kubectl {
-    /// Against the cluster of this kubeconfig; kubectl's caches go beside it.
+    /// Uses the kubeconfig, and its directory for the caches of kubectl.
     pub fn new(program: PathBuf, kubeconfig: PathBuf) -> Self {
         Self { program, target: Target::Kubeconfig(kubeconfig) }
     }
 
-    /// Against a context of the user's own kubeconfig.
+    /// Uses a context of the user's kubeconfig.
     pub fn for_context(program: PathBuf, context: &str) -> Self {
         Self { program, target: Target::Context(context.to_owned()) }
     }
 
-    /// The same kubectl as somebody else.
+    /// The same program with another kubeconfig.
     pub fn with_kubeconfig(&self, kubeconfig: PathBuf) -> Self {
         Self::new(self.program.clone(), kubeconfig)
     }
 
-    /// The program itself.
+    /// The path of the program.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Runs it; its stdout, or its stderr as the error.
+    /// Runs kubectl and returns its stdout. The error contains stdout and stderr.
     pub fn run(&self, args: &[&str]) -> Result<String> {
         self.run_with_input(args, "")
     }
 
-    /// Runs it with this on stdin.
+    /// Like [`run`](Self::run), with `input` on stdin.
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Result<String> {
         let output = self.output(args, input)?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -58,17 +58,17 @@ impl Kubectl {
         Err(Error::new(format!("kubectl {}: {}\n{stdout}{stderr}", args.join(" "), output.status)))
     }
 
-    /// Runs it and expects it to be refused; what it said on stderr.
+    /// Runs kubectl, expects it to fail, and returns its stderr.
     pub fn refused(&self, args: &[&str], input: &str) -> Result<String> {
         let output = self.output(args, input)?;
         if output.status.success() {
             let stdout = String::from_utf8_lossy(&output.stdout);
-            return Err(Error::new(format!("kubectl {} was not refused:\n{stdout}", args.join(" "))));
+            return Err(Error::new(format!("kubectl {} did not fail:\n{stdout}", args.join(" "))));
         }
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// Runs it, whatever comes out.
+    /// Runs kubectl and returns its output, even if it fails.
     pub fn output(&self, args: &[&str], input: &str) -> Result<Output> {
         let mut command = Command::new(&self.program);
         match &self.target {
@@ -89,8 +89,8 @@ impl Kubectl {
             .spawn()
             .context(self.program.display())?;
         let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
-        // On a thread: kubectl may fill its own outputs before it has read all of this. It may also not want it at all
-        // (a wrong flag), which is no failure of ours.
+        // On a thread, because kubectl may fill its output pipes before it has read the input. A failed write is not an
+        // error: kubectl may exit without reading.
         let input = input.to_owned();
         let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = child.wait_with_output()?;

@@ -1,14 +1,15 @@
-//! The test environment: a real etcd, kube-apiserver and kube-controller-manager on loopback, the real helm and kubectl,
-//! and the operator and the emulator as processes. Shared by the integration tests and the demo; neither leaves anything behind, even killed.
+//! The test environment: real etcd, kube-apiserver, kube-controller-manager, helm and kubectl, and the operator and the
+//! emulator as processes. The integration tests and the demo share it. It removes everything at the end, even if it is
+//! killed.
 //!
-//! - [`ControlPlane`]: start, namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC; outages on demand.
-//! - [`Operator`], [`Emulator`]: the binary under test, one process each, with its log and signals.
-//! - [`Sts`]: gives away credentials for a token.
+//! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
+//! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
+//! - [`Sts`]: returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
-//! - [`kstatus`], [`argo_cd`]: what GitOps tools make of an object.
+//! - [`kstatus`], [`argo_cd`]: health of an object as GitOps tools compute it.
 //!
-//! Everything is blocking and independent of any async runtime, so that one control plane serves tests that each have a
-//! runtime of their own; [`ControlPlane::client`] makes a client for the runtime it is called in.
+//! The functions block and are independent of an async runtime, so that one control plane serves tests with separate
+//! runtimes. [`ControlPlane::client`] creates a client for the current runtime.
 
 mod admin;
 mod control_plane;

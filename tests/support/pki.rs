@@ -1,4 +1,4 @@
-//! The certificates of a control plane: one CA, the apiserver's, those of its clients, and the key that signs tokens.
+//! The certificates of a control plane: a CA, the apiserver, its clients, and the key that signs tokens.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -7,12 +7,12 @@ use rcgen::{
 use super::error::Result;
 use super::scratch::Scratch;
 
-/// Names under which the apiserver is reached: loopback, and those of the service inside a cluster.
+/// Names of the apiserver: loopback, and the Service in a cluster.
 const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"];
 
-/// What a client needs; all PEM.
+/// The PEM files that clients need.
 pub struct Pki {
-    /// The authority that signed all of the others.
+    /// The CA that signed the others.
     pub ca: String,
     /// Certificate and key of `system:masters`.
     pub admin: (String, String),
@@ -20,7 +20,7 @@ pub struct Pki {
     pub controllers: (String, String),
 }
 
-/// Makes the certificates and writes the server's files: `ca.crt`, `apiserver.{crt,key}`, `sa.{pub,key}`.
+/// Creates the certificates and writes the files of the apiserver: `ca.crt`, `apiserver.{crt,key}`, `sa.{pub,key}`.
 pub fn make(dir: &Scratch) -> Result<Pki> {
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -52,7 +52,7 @@ pub fn make(dir: &Scratch) -> Result<Pki> {
     Ok(Pki { ca: ca_certificate.pem(), admin, controllers })
 }
 
-/// The certificate and its key.
+/// Returns the certificate and its key.
 fn sign(
     mut params: CertificateParams,
     usage: ExtendedKeyUsagePurpose,

@@ -1,4 +1,4 @@
-//! Child processes with a log file and signals, stopped when dropped and at the end of the test run.
+//! Child processes with a log file and signals. They are killed when dropped, and at the end of the test run.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::error::{Context as _, Error, Result};
 use super::guardian;
 
-/// A running program; SIGKILL when dropped.
+/// A running program, killed with SIGKILL when dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -22,13 +22,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with nothing on stdin, both outputs in `log` (appended), and no more environment than given,
-    /// `PATH` and `HOME` (the log's folder): nothing of the developer's own settings or credentials gets in.
+    /// Starts a program with an empty stdin, and appends its output to `log`. Its environment contains only `env`,
+    /// `PATH` and `HOME` (the directory of the log), so that the developer's settings and credentials have no effect.
     pub fn spawn<A: AsRef<OsStr>>(program: &Path, args: &[A], env: &[(&str, OsString)], log: &Path) -> Result<Self> {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(log).context(log.display())?;
         let home = log.parent().unwrap_or(Path::new("/"));
-        // The program starts only once the guardian knows its number: no moment in which a kill leaves an orphan.
+        // The program starts after the guardian has registered its ID, so that a kill cannot leave an orphan.
         let mut child = Command::new("sh")
             .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, "sh"])
             .arg(program)
@@ -53,25 +53,24 @@ impl Process {
         Ok(process)
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it wrote so far, stdout and stderr together.
+    /// The output so far, stdout and stderr combined.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The last lines of its log, with a heading: for error messages.
+    /// The last lines of the log with a heading, for error messages.
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
-        format!("--- the end of {}'s log\n{tail}\n---", self.name)
+        format!("--- end of the log of {}\n{tail}\n---", self.name)
     }
 
-    /// How it ended, if it did.
+    /// The exit status, if the process has exited.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -82,38 +81,38 @@ impl Process {
         Ok(self.status)
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits.
     pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let name = self.name.clone();
-        wait_for(&format!("{name} to end"), timeout, || self.exited())
+        wait_for(&format!("{name} to exit"), timeout, || self.exited())
     }
 
-    /// Asks it to end, as Kubernetes does.
+    /// Sends SIGTERM, as Kubernetes does.
     pub fn sigterm(&mut self) -> Result<()> {
         self.signal("TERM")
     }
 
-    /// Kills it and waits until it is gone.
+    /// Sends SIGKILL and waits until the process has exited.
     pub fn sigkill(&mut self) -> Result<()> {
         self.signal("KILL")?;
         self.wait(Duration::from_secs(30)).map(drop)
     }
 
-    /// Freezes it: its connections stay open and nobody answers.
+    /// Suspends the process: its connections stay open without responses.
     pub fn sigstop(&mut self) -> Result<()> {
         self.signal("STOP")
     }
 
-    /// Thaws it.
+    /// Resumes the process.
     pub fn sigcont(&mut self) -> Result<()> {
         self.signal("CONT")
     }
 
     fn signal(&mut self, signal: &str) -> Result<()> {
         if let Some(status) = self.exited()? {
-            return Err(Error::new(format!("{} has ended already: {status}\n{}", self.name, self.log_tail())));
+            return Err(Error::new(format!("{} has already exited: {status}\n{}", self.name, self.log_tail())));
         }
-        // The shell's own kill: a program of that name is not everywhere.
+        // The builtin of the shell: not every system has a program with this name.
         let pid = self.pid().to_string();
         let status = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &pid]).status()?;
         if status.success() { Ok(()) } else { Err(Error::new(format!("cannot send SIG{signal} to {}", self.name))) }
@@ -123,7 +122,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // Best effort: whatever fails here is left to the guardian.
+            // Best effort: the guardian handles failures.
             let _ = self.child.kill();
             if self.child.wait().is_ok() {
                 let _ = guardian::reaped(self.pid());
@@ -132,7 +131,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks ten times a second until there is an answer; the error says what was waited for.
+/// Polls `ask` ten times per second until it returns a value. The error contains `what`.
 pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + timeout;
     loop {
@@ -140,7 +139,7 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Resul
             return Ok(answer);
         }
         if Instant::now() >= end {
-            return Err(Error::new(format!("waited {} s for {what}, in vain", timeout.as_secs())));
+            return Err(Error::new(format!("timed out after {} s waiting for {what}", timeout.as_secs())));
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -1,4 +1,4 @@
-//! The binary under test, as processes: the operator and the emulator.
+//! The binary under test as processes: the operator and the emulator.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,29 +12,29 @@ use super::process::{Process, wait_for};
 use super::request_log::{self, Request};
 use super::scratch::Scratch;
 
-/// Id and secret of the key pair that the emulator accepts and the operator uses, unless a test says otherwise.
+/// ID and secret of the default access key of the emulator and the operator.
 pub const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
 
-/// How long a program may take until it listens: much less than this, unless the machine has other work.
+/// Timeout until a program listens; much longer than necessary on an idle machine.
 const LISTENS: Duration = Duration::from_secs(60);
 
-/// What a program says that finds its address in use.
+/// Part of the message of a program whose address is in use.
 const TAKEN: &str = "ddress already in use";
 
-/// How to start an operator; `..OperatorOptions::default()` for the rest.
+/// Options of an operator. Use `..OperatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
     /// From `ControlPlane::operator_kubeconfig`.
     pub kubeconfig: PathBuf,
-    /// The emulator's URL.
+    /// URL of the emulator.
     pub endpoint: String,
-    /// Whether it is started with `--allow-http`.
+    /// Whether to pass `--allow-http`.
     pub allow_http: bool,
-    /// Access key id and secret.
+    /// ID and secret of the access key.
     pub access_key: (String, String),
-    /// Further arguments of `run`.
+    /// Additional arguments of `run`.
     pub args: Vec<String>,
-    /// Further environment.
+    /// Additional environment variables.
     pub env: Vec<(String, String)>,
 }
 
@@ -54,13 +54,13 @@ impl Default for OperatorOptions {
 
 /// `live-message-operator run`.
 pub struct Operator {
-    /// Signals, log, end.
+    /// The process, with its log.
     pub process: Process,
     _dir: Scratch,
 }
 
 impl Operator {
-    /// Starts it; it is not waited for.
+    /// Starts the operator without waiting for it.
     pub fn start(options: &OperatorOptions) -> Result<Self> {
         let dir = Scratch::new("operator")?;
         let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
@@ -78,26 +78,26 @@ impl Operator {
         Ok(Self { process, _dir: dir })
     }
 
-    /// Where `/healthz` and `/readyz` are: `http://ADDR:PORT`. The log tells it just after the start.
+    /// `http://ADDR:PORT` of the health endpoints, read from the log after the start.
     pub fn probes(&self) -> Result<String> {
-        let told = || {
+        let address = || {
             let log = self.process.log();
             let line = log.lines().find(|line| line.contains("serving /healthz"))?;
             Some(format!("http://{}", line.split_once("address=")?.1.split_whitespace().next()?))
         };
         let end = Instant::now() + LISTENS;
         while Instant::now() < end {
-            if let Some(address) = told() {
+            if let Some(address) = address() {
                 return Ok(address);
             }
-            // Often: the bench measures from the start on.
+            // At a short interval, because the benchmark measures the startup.
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(Error::new(format!("the operator does not tell where its probes are\n{}", self.process.log_tail())))
+        Err(Error::new(format!("the log has no address of the health endpoints\n{}", self.process.log_tail())))
     }
 }
 
-/// A failed assertion shows the values that it compares: what the operator did before stands in its log.
+/// Prints the log of the operator after a failed assertion.
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -106,18 +106,18 @@ impl Drop for Operator {
     }
 }
 
-/// How to start an emulator; `..EmulatorOptions::default()` for the rest.
+/// Options of an emulator. Use `..EmulatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct EmulatorOptions {
-    /// `ADDR:PORT` on loopback; port 0 is any free one.
+    /// `ADDR:PORT` on loopback. Port 0 selects a free port.
     pub listen: String,
-    /// The key pairs it knows.
+    /// Access keys: ID and secret.
     pub access_keys: Vec<(String, String)>,
-    /// Its apps: `APPID` or `APPID@DATACENTER`.
+    /// Apps: `APPID` or `APPID@DATACENTER`.
     pub apps: Vec<String>,
-    /// Groups there from the start: `APPID/GROUPID` or `APPID/GROUPID:deleted`.
+    /// Existing groups: `APPID/GROUPID` or `APPID/GROUPID:deleted`.
     pub groups: Vec<String>,
-    /// Further arguments of `emulate`.
+    /// Additional arguments of `emulate`.
     pub args: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ impl Default for EmulatorOptions {
 
 /// `live-message-operator emulate`.
 pub struct Emulator {
-    /// Signals, log, end.
+    /// The process, with its log.
     pub process: Process,
     url: String,
     admin: String,
@@ -144,7 +144,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it and waits until it listens.
+    /// Starts the emulator and waits until it listens.
     pub fn start(options: &EmulatorOptions) -> Result<Self> {
         let dir = Scratch::new("emulator")?;
         let mut args: Vec<OsString> = vec!["emulate".into(), "--listen".into(), options.listen.clone().into()];
@@ -160,11 +160,11 @@ impl Emulator {
         let addresses = wait_for("the emulator to listen", LISTENS, || {
             if let Some(status) = process.exited()? {
                 if process.log().contains(TAKEN) {
-                    // The address of an emulator that is gone: somebody's connection may have its port for a moment.
+                    // The address of a stopped emulator: another connection may use its port briefly.
                     process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
                     return Ok(None);
                 }
-                return Err(Error::new(format!("the emulator has ended: {status}")));
+                return Err(Error::new(format!("the emulator exited: {status}")));
             }
             let log = process.log();
             let after = |words: &str| log.lines().find_map(|line| Some(line.strip_prefix(words)?.trim().to_owned()));
@@ -174,7 +174,7 @@ impl Emulator {
         Ok(Self { process, url, admin, dir })
     }
 
-    /// `http://ADDR:PORT`, for the operator's `--endpoint`.
+    /// `http://ADDR:PORT`, for `--endpoint` of the operator.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -184,48 +184,44 @@ impl Emulator {
         format!("http://{}", self.admin)
     }
 
-    /// Puts other rules of what goes wrong in the place of those in force; see `emulate --help`.
+    /// Replaces the fault rules; see `emulate --help`.
     pub fn faults(&self, rules: &[&str]) -> Result<()> {
         self.set("/faults", &json!(rules))
     }
 
-    /// What is at this path of the admin address.
+    /// Sends GET to the admin API.
     pub fn get(&self, path: &str) -> Result<Value> {
         admin::request(&self.admin, "GET", path, "")
     }
 
-    /// Changes it.
+    /// Sends PUT to the admin API.
     pub fn set(&self, path: &str, value: &Value) -> Result<()> {
         admin::request(&self.admin, "PUT", path, &value.to_string()).map(drop)
     }
 
-    /// Takes it away.
+    /// Sends DELETE to the admin API.
     pub fn delete(&self, path: &str) -> Result<()> {
         admin::request(&self.admin, "DELETE", path, "").map(drop)
     }
 
-    /// Every call it received so far, in order.
+    /// The calls so far, in order.
     pub fn requests(&self) -> Result<Vec<Request>> {
         request_log::read(&self.dir.join("requests.jsonl"))
     }
 
-    /// How often this operation was called so far.
+    /// The number of calls of an operation so far.
     pub fn calls(&self, operation: &str) -> Result<usize> {
         Ok(self.requests()?.iter().filter(|request| request.operation == operation).count())
     }
 }
 
-/// The binary under test. Cargo tells a test where it is; an example (the demo) lies one folder below it.
+/// The binary under test. Cargo provides its path to tests. The demo is an example, one directory below the binary.
 fn binary() -> Result<PathBuf> {
     if let Some(path) = option_env!("CARGO_BIN_EXE_live-message-operator") {
         return Ok(PathBuf::from(path));
     }
     let example = std::env::current_exe()?;
-    let folder = example.parent().and_then(std::path::Path::parent).context("this program lies in no folder")?;
+    let folder = example.parent().and_then(std::path::Path::parent).context("the program has no parent directory")?;
     let path = folder.join("live-message-operator");
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(Error::new(format!("{} is missing: `cargo build` first", path.display())))
-    }
+    if path.is_file() { Ok(path) } else { Err(Error::new(format!("{} is missing: run `cargo build`", path.display()))) }
 }

@@ -7,23 +7,23 @@ use super::error::{Context as _, Result};
 use super::process::Process;
 use super::scratch::Scratch;
 
-/// The file of the audit log, a JSON object a line.
+/// Name of the audit log, which has one JSON object per line.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
-/// What a real cluster's controllers do that concerns the operator: what goes with a namespace or with its owner, every
-/// namespace's ServiceAccount, and the roles `view`, `edit` and `admin` that the chart adds to. The others would only take
-/// time from the tests.
+/// The controllers that affect the operator: deletion of the contents of a namespace and of owned objects,
+/// ServiceAccounts of namespaces, and aggregation of the roles `view`, `edit` and `admin`. Others would only slow down
+/// the tests.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// What the audit log tells of the writes of ServiceAccounts; of the controllers' own nothing.
+/// The content of the audit log, which records writes of ServiceAccounts except those of the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
-    /// There is none.
+    /// No audit log.
     Off,
-    /// Who wrote what, and with which answer.
+    /// The request and the status of the response.
     Names,
-    /// The objects too.
+    /// The objects as well.
     Whole,
 }
 
@@ -47,20 +47,20 @@ impl Audit {
 /// The ports of the servers.
 #[derive(Clone, Copy)]
 pub struct Ports {
-    /// etcd, for its clients.
+    /// Clients of etcd.
     pub etcd: u16,
-    /// etcd, for others of its kind.
+    /// Peers of etcd.
     pub peer: u16,
     /// The apiserver.
     pub apiserver: u16,
-    /// The controller-manager's health.
+    /// Health of the controller-manager.
     pub controllers: u16,
 }
 
 impl Ports {
-    /// Free ones.
+    /// Selects free ports.
     pub fn pick() -> Result<Self> {
-        // All are held until all are known, or the same one could come twice.
+        // Listeners stay open until all ports are known, so that the ports differ.
         let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
         let mut ports = [0; 4];
         for (port, listener) in ports.iter_mut().zip(&held) {
@@ -72,14 +72,13 @@ impl Ports {
     }
 }
 
-/// Starts etcd.
 pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> {
     let client = format!("http://127.0.0.1:{}", ports.etcd);
     let peer = format!("http://127.0.0.1:{}", ports.peer);
     let args = [
         "--name=test".to_owned(),
         format!("--data-dir={}", dir.join("etcd").display()),
-        // The data dies with the test run: nothing to be kept safe from a power cut.
+        // The data is temporary and does not have to survive a crash.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
         format!("--listen-client-urls={client}"),
@@ -91,7 +90,7 @@ pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> 
     Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
 }
 
-/// Starts the apiserver; `controllers`: they will run too.
+/// Starts the apiserver. `controllers` states whether kube-controller-manager will run.
 pub fn start_apiserver(
     tools: &Path,
     dir: &Scratch,
@@ -120,19 +119,19 @@ pub fn start_apiserver(
         "--profiling=false".to_owned(),
     ];
     if !controllers {
-        // Nobody makes the `default` ServiceAccounts that this admission plugin insists on for pods.
+        // Without controllers, the `default` ServiceAccounts that this plugin requires for pods do not exist.
         args.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
     if let Some(policy) = audit.policy() {
         let policy = dir.write("audit-policy.yaml", policy)?;
         args.push(format!("--audit-policy-file={}", policy.display()));
-        // A line is in the file before the request ends.
+        // In blocking mode, a line is written before the request completes.
         args.extend([format!("--audit-log-path={}", file(AUDIT_LOG)), "--audit-log-mode=blocking".to_owned()]);
     }
     Process::spawn(&tools.join("kube-apiserver"), &args, &[], &dir.join("kube-apiserver.log"))
 }
 
-/// Starts the controllers, each with a ServiceAccount and the permissions of its own.
+/// Starts the controllers, each with its own ServiceAccount and permissions.
 pub fn start_controllers(tools: &Path, dir: &Scratch, ports: Ports, kubeconfig: &Path) -> Result<Process> {
     let file = |name: &str| dir.join(name).display().to_string();
     let config = kubeconfig.display();

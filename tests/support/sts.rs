@@ -1,4 +1,4 @@
-//! An STS on loopback that gives away one access key and keeps what it was asked.
+//! An STS on loopback that returns an access key and records the requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,20 +9,20 @@ use serde_json::json;
 
 use super::{Context as _, Result};
 
-/// How long the credentials last, in seconds: the shortest that STS gives by default.
+/// Lifetime of the credentials in seconds, the default of STS.
 const LIFETIME: i64 = 3600;
 
-/// A running STS; it ends with the process of the test.
+/// A running STS, which ends with the test process.
 pub struct Sts {
     /// Its origin: `http://127.0.0.1:PORT`.
     pub origin: String,
     asked: Receiver<String>,
 }
 
-/// What it gives away.
+/// The credentials that the STS returns.
 pub struct Given {
     pub access_key_id: &'static str,
-    /// One after the other; the last one for ever.
+    /// One per request; the last one is repeated.
     pub secrets: &'static [&'static str],
     pub security_token: &'static str,
 }
@@ -35,7 +35,7 @@ impl Sts {
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let secret = given.secrets[number.min(given.secrets.len() - 1)];
-                // A request that fails is the operator's to repeat; and nobody has to look at one.
+                // The operator retries a failed request, and a test may ignore the recorded requests.
                 let asked = stream.map_err(Into::into).and_then(|stream| answer(stream, &given, secret));
                 let _ = asked.map(|asked| sender.send(asked));
             }
@@ -43,12 +43,12 @@ impl Sts {
         Ok(Self { origin, asked })
     }
 
-    /// The form of the next request that nobody has looked at, as it was sent.
+    /// Waits for the next unread request and returns its form body.
     pub fn asked(&self) -> Result<String> {
-        self.asked.recv_timeout(Duration::from_secs(60)).context("nobody asked the STS")
+        self.asked.recv_timeout(Duration::from_secs(60)).context("no request to the STS")
     }
 
-    /// The forms of all requests so far that nobody has looked at.
+    /// The form bodies of the unread requests so far.
     pub fn all_asked(&self) -> Vec<String> {
         self.asked.try_iter().collect()
     }

@@ -1,17 +1,17 @@
-//! The golden vectors: requests of the official SDKs, byte for byte, with every step of their signatures (see
-//! `tests/vectors/README.md`). Independent of the crate, so that unit tests and integration tests read them alike.
+//! Reads the golden vectors: requests of the official SDKs, byte for byte, with each step of their signatures (see
+//! `tests/vectors/README.md`). Independent of the crate, so that unit tests and integration tests can use it.
 
-#![allow(dead_code, reason = "every target uses its own part")]
+#![allow(dead_code, reason = "each target uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-/// Names and values, decoded.
+/// Decoded names and values.
 pub type Pairs = Vec<(String, String)>;
 
-/// How a vector is signed.
+/// Signature algorithm of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// `ACS3-HMAC-SHA256`.
@@ -20,7 +20,7 @@ pub enum Algorithm {
     V1,
 }
 
-/// One request as it was captured. An error of any function here names the file.
+/// A captured request. Errors contain the name of the file.
 #[derive(Debug, Clone)]
 pub struct Vector {
     pub file: String,
@@ -33,46 +33,46 @@ pub struct Vector {
     pub security_token: Option<String>,
     pub date: String,
     pub nonce: String,
-    /// The operation's fields as they were given to the SDK.
+    /// Fields of the operation, as passed to the SDK.
     pub input: Map<String, Value>,
     pub method: String,
     pub host: String,
     pub path: String,
-    /// As sent.
+    /// As sent, percent-encoded.
     pub query_raw: String,
     pub query: Pairs,
-    /// The headers in the order of the wire, the signature's among them.
+    /// Headers as sent, in order, including those of the signature.
     pub headers: Pairs,
     pub body: String,
-    /// The parameters of the body, when it is declared to be a form.
+    /// Parameters of the body, if its content type is a form.
     pub form: Option<Pairs>,
     pub expected: Expected,
 }
 
-/// What signing the request over the documented mandatory headers makes.
+/// The signature of the request over the documented mandatory headers.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// Of V3 only.
+    /// V3 only.
     pub canonical_request: Option<String>,
     pub string_to_sign: String,
-    /// Of V3 only.
+    /// V3 only.
     pub signed_headers: Option<String>,
-    /// Of V3 only.
+    /// V3 only.
     pub authorization: Option<String>,
     pub signature: String,
 }
 
-/// The vectors of this repository.
+/// The directory of the vectors of this repository.
 pub fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
-/// `$VECTORS_DIR` where it is set, else the vectors of this repository.
+/// `$VECTORS_DIR`, or the vectors of this repository if it is not set.
 pub fn folder() -> PathBuf {
     std::env::var_os("VECTORS_DIR").filter(|folder| !folder.is_empty()).map_or_else(own_folder, PathBuf::from)
 }
 
-/// Reads every `0*.json` of a folder, sorted by name. None at all is an error.
+/// Reads each `0*.json` of a directory, sorted by name. An empty result is an error.
 pub fn read_all(folder: &Path) -> Result<Vec<Vector>, String> {
     let of_folder = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut paths = Vec::new();
@@ -85,12 +85,11 @@ pub fn read_all(folder: &Path) -> Result<Vec<Vector>, String> {
     }
     paths.sort();
     if paths.is_empty() {
-        return Err(format!("{}: no vector (0*.json) in this folder", folder.display()));
+        return Err(format!("{}: the directory contains no vector (0*.json)", folder.display()));
     }
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// Reads one vector.
 pub fn read(path: &Path) -> Result<Vector, String> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = std::fs::read(path).map_err(|error| format!("{file}: {error}"))?;
@@ -111,7 +110,7 @@ impl Vector {
         let signing = ["signing_min_headers", "signing"].into_iter().map(|name| &json[name]).find(|v| v.is_object());
         let expected = Expected::of(signing.ok_or("neither signing_min_headers nor signing")?)?;
         let mut headers = headers(request)?;
-        // The example of the document gives this header's value beside the request.
+        // The documented example has the value of this header outside of the request.
         if let (Some(value), None) = (json["signing"]["authorization"].as_str(), header(&headers, "authorization")) {
             headers.push(("authorization".to_owned(), value.to_owned()));
         }
@@ -146,7 +145,7 @@ impl Vector {
         if self.query_raw.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query_raw) }
     }
 
-    /// The request's bytes on the wire.
+    /// The request as sent.
     pub fn wire(&self) -> Vec<u8> {
         let mut wire = format!("{} {} HTTP/1.1\r\n", self.method, self.target());
         for (name, value) in &self.headers {
@@ -155,7 +154,7 @@ impl Vector {
         format!("{wire}\r\n{}", self.body).into_bytes()
     }
 
-    /// Whether the request was captured; the examples of the documents are not.
+    /// Whether the request was captured, unlike the documented examples.
     pub fn captured(&self) -> bool {
         header(&self.headers, "accept-encoding").is_some()
     }
@@ -185,7 +184,7 @@ fn optional(object: &Value, name: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// The query as sent and its parameters. The examples of the documents have only the parameters.
+/// The query as sent and its parameters. The documented examples have only the parameters.
 fn query(request: &Value) -> Result<(String, Pairs), String> {
     let raw = optional(request, "query_raw")?;
     let decoded = match &request["query_decoded"] {
@@ -234,7 +233,7 @@ fn form(headers: &Pairs, body: &str) -> Result<Option<Pairs>, String> {
     match header(headers, "content-type") {
         Some("application/x-www-form-urlencoded") => decode(body).map(Some),
         _ if body.is_empty() => Ok(None),
-        other => Err(format!("a body of content-type {other:?} is not understood")),
+        other => Err(format!("a body with content type {other:?} is not supported")),
     }
 }
 

@@ -1,4 +1,4 @@
-{{/* The name of every object of the release. Names are quoted where they are used: "123" is a good one. */}}
+{{/* The name of the resources. Quote it where it is used: "123" is a valid name. */}}
 {{- define "live-message-operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the operator's pods; it can never change. */}}
+{{/* Labels of the immutable selector of the Deployment. */}}
 {{- define "live-message-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -39,22 +39,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* What an object's deletion needs. */}}
+{{/* Permissions for LiveMessageGroups, including their deletion. */}}
 {{- define "live-message-operator.groupRules" -}}
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups]
-  # patch: the finalizer of objects whose deletion deletes their group; never spec, labels or annotations.
+  # patch changes only the finalizer, never spec, labels or annotations.
   verbs: [get, list, watch, patch]
 - apiGroups: [live.alibabacloud.com]
   resources: [livemessagegroups/status]
   verbs: [patch]
-# Whether a namespace goes away: a deletion in it does not wait for credentials for ever.
+# Whether a namespace is being deleted, for --finalizer-timeout.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
 {{- end -}}
 
-{{/* All that the operator may do. Each line is there because a call fails without it. */}}
+{{/* All permissions of the operator. A request fails without each of them. */}}
 {{- define "live-message-operator.rules" -}}
 {{ include "live-message-operator.groupRules" . }}
 - apiGroups: [live.alibabacloud.com]
@@ -64,13 +64,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   resources: [liveaccounts/status]
   verbs: [patch]
 {{- if ne .Values.rbac.secrets "none" }}
-# The Secrets that LiveAccounts name, by their names: never listed, never watched.
+# The Secrets that LiveAccounts reference, by name.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
 {{- end }}
 {{- if .Values.rbac.serviceAccountTokens }}
-# Tokens of the ServiceAccounts that LiveAccounts name.
+# Tokens of the ServiceAccounts that LiveAccounts reference.
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]

@@ -1,7 +1,8 @@
--- Health of LiveMessageGroups, and of every kind whose status follows docs/status.md, for Argo CD.
--- The status has the shape of kstatus: a generation that was not acted on comes first, then who has to act. Before all of
--- it comes a pause: what is edited meanwhile is not acted on before somebody ends it, and nothing progresses.
--- Argo CD runs this without the standard libraries, and not at all for an object that is being deleted.
+-- Argo CD health check of LiveMessageGroups and LiveAccounts, whose status follows docs/status.md.
+--
+-- The status follows kstatus: the observed generation first, then Stalled and Ready. A pause comes before both: the
+-- operator does not act on changes until the pause ends. Argo CD runs this script without the standard libraries, and
+-- not for an object that is being deleted.
 
 local status = obj.status or {}
 local conditions = {}

@@ -19,7 +19,7 @@ use crate::decide::Failure;
 use crate::live::operation::ListRequest;
 use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
-use crate::telemetry::metrics::SweepLabels;
+use crate::telemetry::metrics::DriftCheckLabels;
 
 /// Groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
 const PAGE_SIZE: u32 = 50;
@@ -226,7 +226,7 @@ impl Check {
     /// Counts a scheduled check.
     fn count_result(&self, result: &'static str) {
         if self.query.is_none() {
-            self.context.metrics.sweeps.get_or_create(&SweepLabels { result }).inc();
+            self.context.metrics.drift_checks.get_or_create(&DriftCheckLabels { result }).inc();
         }
     }
 

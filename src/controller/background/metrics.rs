@@ -15,8 +15,8 @@ use crate::live::{ErrorClass, Operation};
 use crate::resources::{ConditionStatus, ConditionType, ReadyEffect, Reason};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{
-    AccountLabels, AppLabels, BudgetLabels, ChangeLabels, ConditionLabels, GroupLabels, LaneLabels, OutcomeLabels,
-    ReasonLabels, ReconcileLabels, State, SweepLabels,
+    AccountLabels, AppLabels, BudgetLabels, CONTROLLER, ChangeLabels, ConditionLabels, ControllerLabels,
+    DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, State,
 };
 
 /// The number of apps with a series of their own, the fullest first: any user who can create a LiveAccount may name an
@@ -47,9 +47,6 @@ const BREAKERS: [Reason; 4] =
 
 const PRIORITIES: [Priority; 3] = [Priority::Resync, Priority::Retry, Priority::Change];
 
-/// The results of a step.
-const RESULTS: [&str; 5] = ["success", "requeue_after", "awaiting_permit", "blocked", "panicked"];
-
 /// The status of `Ready` with this reason; `None` if a LiveMessageGroup's `Ready` never has it.
 fn ready_status_of(reason: Reason) -> Option<ConditionStatus> {
     match (reason, reason.ready()) {
@@ -65,14 +62,9 @@ fn ready_status_of(reason: Reason) -> Option<ConditionStatus> {
 pub fn preregister(metrics: &Metrics) {
     for operation in Operation::ALL {
         let codes = ErrorClass::ALL.iter().filter(|class| **class != ErrorClass::CredentialsMissing);
-        metrics.calls.expect(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
+        metrics.calls.preregister(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
     }
-    for result in RESULTS {
-        for priority in PRIORITIES {
-            let lane = priority.as_str();
-            drop(metrics.reconciles.get_or_create(&ReconcileLabels { lane, result }));
-        }
-    }
+    metrics.reconciles.preregister();
     for reason in FAILURES {
         drop(metrics.failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
     }
@@ -83,7 +75,7 @@ pub fn preregister(metrics: &Metrics) {
         drop(metrics.released.get_or_create(&OutcomeLabels { outcome }));
     }
     for result in ["success", "failure", "skipped"] {
-        drop(metrics.sweeps.get_or_create(&SweepLabels { result }));
+        drop(metrics.drift_checks.get_or_create(&DriftCheckLabels { result }));
     }
     for resource in [GROUPS, ACCOUNTS] {
         drop(metrics.lists.get_or_create(&resource));
@@ -94,13 +86,13 @@ pub fn preregister(metrics: &Metrics) {
 /// Registers the collection of the state's metrics.
 pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration) {
     let collected: Weak<Context> = Arc::downgrade(context);
-    context.metrics.at_scrape(move |state| {
+    context.metrics.on_scrape(move |state| {
         if let Some(context) = collected.upgrade() {
             collect_objects(&context, state);
             collect_queue(&context, state);
             collect_accounts(&context, state);
             collect_apps(&context, state);
-            state.sweep_interval.set(drift_check_interval.as_secs_f64());
+            state.drift_check_interval.set(drift_check_interval.as_secs_f64());
         }
     });
 }
@@ -134,20 +126,21 @@ fn collect_queue(context: &Context, state: &State) {
     let (depths, candidates) =
         context.scheduler.with(|scheduler, _| (scheduler.depths(), scheduler.drift_candidates()));
     for priority in PRIORITIES {
-        state.queued.set(&LaneLabels { lane: priority.as_str() }, depths.ready[priority as usize] as f64);
+        let labels = QueueLabels { name: CONTROLLER, priority: priority.as_str() };
+        state.queue_depth.set(&labels, depths.ready[priority as usize] as f64);
     }
     state.delayed.set(depths.delayed as f64);
     state.blocked.set(depths.blocked as f64);
-    state.active.set(depths.active as f64);
+    state.active_workers.set(&ControllerLabels { controller: CONTROLLER }, depths.active as f64);
     for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::ListByPage) {
         let account = AccountKey::OPERATOR_LABEL.to_owned();
-        state.waiting_calls.set(&BudgetLabels { account, operation: operation.as_str() }, 0.0);
+        state.awaiting_permit.set(&BudgetLabels { account, operation: operation.as_str() }, 0.0);
     }
     for (budget, count) in depths.permits {
         let labels = BudgetLabels { account: budget.account.label(), operation: budget.operation.as_str() };
-        state.waiting_calls.set(&labels, count as f64);
+        state.awaiting_permit.set(&labels, count as f64);
     }
-    state.suspects.set(candidates as f64);
+    state.drift_candidates.set(candidates as f64);
 }
 
 fn collect_accounts(context: &Context, state: &State) {
@@ -171,7 +164,7 @@ fn collect_accounts(context: &Context, state: &State) {
     let open = context.scheduler.with(|scheduler, _| scheduler.open_breakers());
     for reason in BREAKERS {
         let count = open.get(&reason).copied().unwrap_or_default();
-        state.gates.set(&ReasonLabels { reason: reason.as_str() }, count as f64);
+        state.breakers.set(&ReasonLabels { reason: reason.as_str() }, count as f64);
     }
 }
 
@@ -206,7 +199,7 @@ fn collect_apps(context: &Context, state: &State) {
     }
     state.app_limit.set(limit as f64);
     let oldest = oldest.unwrap_or_else(SystemTime::now);
-    state.oldest_sweep.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    state.oldest_drift_check.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
 #[cfg(test)]

@@ -86,13 +86,13 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
         Err(error) => {
             let _entered = span.entered();
             tracing::error!(%error, "a reconcile panicked: this is a defect, please report it");
-            metrics.panicked();
+            metrics.reconciles.panicked();
             let requeue = Requeue::After(AFTER_PANIC);
             context.scheduler.with(|scheduler, now| scheduler.finish(&key, Priority::Retry, requeue, None, now));
-            "panicked"
+            "error"
         }
     };
-    metrics.stepped(priority.as_str(), result, started.elapsed());
+    metrics.reconciles.observe_reconcile(result, started.elapsed());
 }
 
 impl Reconcile {

@@ -1,4 +1,4 @@
-//! Counts the requests of a client of the apiserver, as a layer around it.
+//! A tower layer that counts the requests of the Kubernetes client.
 
 use std::task::{Context, Poll};
 
@@ -9,28 +9,29 @@ use tower::{Layer, Service};
 use super::labels::RequestLabels;
 use super::register::Counters;
 
-/// The layer.
+/// Counts the requests to the apiserver at `host`.
 #[derive(Debug, Clone)]
 pub struct CountRequests {
     pub(super) requests: Counters<RequestLabels>,
+    pub(super) host: String,
 }
 
-/// A client whose requests are counted.
+/// A service whose requests are counted.
 #[derive(Debug, Clone)]
-pub struct Counted<S> {
+pub struct CountedService<S> {
     inner: S,
-    requests: Counters<RequestLabels>,
+    layer: CountRequests,
 }
 
 impl<S> Layer<S> for CountRequests {
-    type Service = Counted<S>;
+    type Service = CountedService<S>;
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, requests: self.requests.clone() }
+    fn layer(&self, inner: S) -> CountedService<S> {
+        CountedService { inner, layer: self.clone() }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Counted<S>
+impl<S, B, R> Service<Request<B>> for CountedService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
@@ -46,40 +47,41 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let asked = Asked { requests: self.requests.clone(), method: word(request.method()), code: None };
-        let answer = self.inner.call(request);
+        let in_flight = InFlightRequest { layer: self.layer.clone(), method: label(request.method()), code: None };
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            asked.answered(match &answer {
-                Ok(answer) => answer.status().as_str().to_owned(),
+            let response = response.await;
+            in_flight.complete(match &response {
+                Ok(response) => response.status().as_str().to_owned(),
                 Err(_) => "unreachable".to_owned(),
             });
-            answer
+            response
         })
     }
 }
 
-/// A request that is out. The client has no time-out: whoever waits too long for it drops it.
-struct Asked {
-    requests: Counters<RequestLabels>,
+/// A request without a response. Counted as a timeout when dropped: the caller, not the client, limits the time.
+struct InFlightRequest {
+    layer: CountRequests,
     method: &'static str,
     code: Option<String>,
 }
 
-impl Asked {
-    fn answered(mut self, code: String) {
+impl InFlightRequest {
+    fn complete(mut self, code: String) {
         self.code = Some(code);
     }
 }
 
-impl Drop for Asked {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         let code = self.code.take().unwrap_or_else(|| "timeout".to_owned());
-        self.requests.get_or_create(&RequestLabels { method: self.method, code }).inc();
+        let labels = RequestLabels { code, method: self.method, host: self.layer.host.clone() };
+        self.layer.requests.get_or_create(&labels).inc();
     }
 }
 
-fn word(method: &Method) -> &'static str {
+fn label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
@@ -96,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers with the status that the path names; never, where it names none.
+    /// Responds with the status in the path, or never if the path has none.
     #[derive(Clone)]
     struct Server;
 
@@ -123,9 +125,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_request_is_counted_once_whatever_becomes_of_it() {
+    async fn every_request_is_counted_once() {
         let requests = Counters::default();
-        let mut client = CountRequests { requests: requests.clone() }.layer(Server);
+        let mut client = CountRequests { requests: requests.clone(), host: "api:443".to_owned() }.layer(Server);
         for (method, path) in [
             ("GET", "/200"),
             ("GET", "/200"),
@@ -138,7 +140,8 @@ mod tests {
             let _ = tokio::time::timeout(Duration::from_secs(10), client.call(request)).await;
         }
         let count = |method, code: &str| {
-            requests.get(&RequestLabels { method, code: code.to_owned() }).map_or(0, |counter| counter.get())
+            let labels = RequestLabels { code: code.to_owned(), method, host: "api:443".to_owned() };
+            requests.get(&labels).map_or(0, |counter| counter.get())
         };
         assert_eq!(count("GET", "200"), 2);
         assert_eq!(count("PATCH", "422"), 1);

@@ -1,11 +1,11 @@
-//! The label sets of the metrics. Their values are words of a fixed list, or names of objects that only an administrator
-//! makes; never a text that an answer or a user may have filled in.
+//! The label sets of the metrics. A label value is one of a fixed list of words, the name of a LiveAccount, or the ID
+//! of an app. It is never text from a response or from a user.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// A set of labels that tells their names.
+/// A label set with the names of its labels, for the documentation.
 pub trait Labels: EncodeLabelSet {
-    /// Their names.
+    /// In the order in which they are encoded.
     const NAMES: &'static [&'static str];
 }
 
@@ -22,100 +22,109 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Of the program.
+    /// Labels of the build information.
     BuildLabels {
-        /// Its version.
+        /// Version of the operator.
         version: &'static str,
     }
-    /// Of calls to the Live API.
+    /// Labels of the calls to the Live API.
     CallLabels {
-        /// The API's name of the operation.
+        /// Name of the operation in the API.
         operation: &'static str,
         /// `OK`, or the class of the error.
         code: &'static str,
     }
-    /// Of an operation.
+    /// Labels of the durations of calls.
     OperationLabels {
-        /// The API's name of the operation.
+        /// Name of the operation in the API.
         operation: &'static str,
     }
-    /// Of what an account may call.
+    /// Labels of a budget, which belongs to an account and an operation.
     BudgetLabels {
-        /// The account.
+        /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
-        /// The API's name of the operation.
+        /// Name of the operation in the API.
         operation: &'static str,
     }
-    /// Of an account.
+    /// Labels of an account.
     AccountLabels {
-        /// The account.
+        /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
-        /// The reason of its `Ready` condition.
+        /// Reason of its `Ready` condition.
         reason: &'static str,
     }
-    /// Of an app.
+    /// Labels of an app.
     AppLabels {
-        /// The account.
+        /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
-        /// The app's id.
+        /// ID of the app.
         app: String,
     }
-    /// Of steps of the work queue.
+    /// Labels of the metrics that controller-runtime reports for each controller.
+    ControllerLabels {
+        /// Always [`CONTROLLER`](super::CONTROLLER).
+        controller: &'static str,
+    }
+    /// Labels of finished reconciles.
     ReconcileLabels {
-        /// The lane.
-        lane: &'static str,
-        /// What came of it.
+        /// Always [`CONTROLLER`](super::CONTROLLER).
+        controller: &'static str,
+        /// `success`, `requeue_after`, `awaiting_permit` or `error`.
         result: &'static str,
     }
-    /// Of a lane of the work queue.
-    LaneLabels {
-        /// The lane.
-        lane: &'static str,
+    /// Labels of the work queue.
+    QueueLabels {
+        /// Always [`CONTROLLER`](super::CONTROLLER).
+        name: &'static str,
+        /// `resync`, `retry` or `change`.
+        priority: &'static str,
     }
-    /// Of a condition's reason.
+    /// Labels of metrics by the reason of a condition.
     ReasonLabels {
-        /// The reason.
+        /// As in the condition.
         reason: &'static str,
     }
-    /// Of objects by their `Ready` condition.
+    /// Labels of objects by their `Ready` condition.
     GroupLabels {
-        /// Its status.
+        /// Status of the condition.
         ready: &'static str,
-        /// Its reason.
+        /// Reason of the condition.
         reason: &'static str,
     }
-    /// Of objects by another condition.
+    /// Labels of objects by another condition.
     ConditionLabels {
-        /// Its type.
+        /// Type of the condition.
         condition: &'static str,
-        /// Its status.
+        /// Status of the condition.
         status: &'static str,
     }
-    /// Of what was done to groups.
+    /// Labels of changes to groups.
     ChangeLabels {
-        /// The reason of the event that tells it.
+        /// Reason of the event that reports the change.
         change: &'static str,
     }
-    /// Of objects that were deleted.
+    /// Labels of completed deletions.
     OutcomeLabels {
-        /// What became of the group.
+        /// Outcome for the group.
         outcome: &'static str,
     }
-    /// Of sweeps.
-    SweepLabels {
-        /// How it ended.
+    /// Labels of drift checks.
+    DriftCheckLabels {
+        /// `success`, `failure` or `skipped`.
         result: &'static str,
     }
-    /// Of requests to the apiserver.
+    /// Labels of requests to the apiserver.
     RequestLabels {
-        /// The HTTP method.
-        method: &'static str,
-        /// The HTTP status, or why there was none.
+        /// HTTP status, `timeout` or `unreachable`.
         code: String,
+        /// HTTP method.
+        method: &'static str,
+        /// Host and port of the apiserver.
+        host: String,
     }
-    /// Of watches.
+    /// Labels of watches.
     ResourceLabels {
-        /// What is watched.
+        /// Plural name of the resource.
         resource: &'static str,
     }
 }

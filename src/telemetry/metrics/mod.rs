@@ -1,10 +1,13 @@
-//! Metrics, as Prometheus scrapes them. docs/metrics.md is made of what is registered here.
+//! The metrics of the operator. docs/metrics.md is generated from what is registered here.
 //!
-//! Counters are counted where something happens. What is a matter of state (objects by their conditions, queues,
-//! budgets) is taken from the state itself at every scrape: it cannot drift away from it, and costs nothing in between.
+//! Metrics with the meaning of one of controller-runtime or client-go have its name; the others start with
+//! `live_message_operator_`. Counters are incremented where something happens. Gauges describe state and are read from
+//! that state on each scrape, so they cannot drift from it.
 
 mod kubernetes;
 mod labels;
+mod process;
+mod reconciles;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -19,35 +22,35 @@ use prometheus_client::metrics::histogram::Histogram;
 
 pub use kubernetes::CountRequests;
 pub use labels::*;
-pub use register::Number;
+use process::ProcessCollector;
+pub use reconciles::{CONTROLLER, Reconciles};
+pub use register::FloatGauge;
 use register::Register;
 pub use register::{Counters, Described, Gauges, Histograms};
 
-/// The media type of what [`Metrics::render`] gives.
+/// Media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every metric of the operator.
+/// The metrics of the operator.
 pub struct Metrics {
     register: Register,
-    ready: Number,
+    ready: FloatGauge,
     /// Calls to the Live API.
     pub calls: Calls,
-    /// The work queue's steps, by what came of them.
-    pub reconciles: Counters<ReconcileLabels>,
-    reconcile_duration: Histogram,
-    /// Passes that failed, by the reason they told.
+    /// Finished reconciles.
+    pub reconciles: Reconciles,
+    /// Failed reconcile passes, by reason.
     pub failures: Counters<ReasonLabels>,
-    panics: Counter,
-    /// What was done to groups.
+    /// Changes to groups.
     pub changes: Counters<ChangeLabels>,
-    /// Finalizers that were released.
+    /// Removed finalizers, by outcome.
     pub released: Counters<OutcomeLabels>,
     orphaned: Counter,
-    /// Sweeps.
-    pub sweeps: Counters<SweepLabels>,
+    /// Drift checks, by result.
+    pub drift_checks: Counters<DriftCheckLabels>,
     drift: Counter,
     requests: Counters<RequestLabels>,
-    /// Lists from scratch.
+    /// Complete lists of a watched resource.
     pub lists: Counters<ResourceLabels>,
     /// Failed lists and watches.
     pub watch_errors: Counters<ResourceLabels>,
@@ -59,46 +62,46 @@ pub struct Metrics {
 /// Sets the gauges of the state.
 type Fill = Box<dyn Fn(&State) + Send + Sync>;
 
-/// The calls to the Live API; those of a `default()` are counted for nobody.
+/// Metrics of the calls to the Live API. Those of a `default()` are not registered.
 #[derive(Debug, Clone)]
 pub struct Calls {
     requests: Counters<CallLabels>,
     duration: Histograms<OperationLabels>,
 }
 
-/// The gauges that are set at every scrape.
+/// Gauges that are set on each scrape.
 #[derive(Debug)]
 pub struct State {
     /// Objects by their `Ready` condition.
     pub groups: Gauges<GroupLabels>,
     /// Objects by another condition.
     pub conditions: Gauges<ConditionLabels>,
-    /// Accounts: 1 where calls can be made.
+    /// 1 for an account whose credentials can be used.
     pub accounts: Gauges<AccountLabels>,
-    /// Calls a second that are granted now.
+    /// Calls per second that the budget grants.
     pub rates: Gauges<BudgetLabels>,
     /// Objects that wait for a permit.
-    pub waiting_calls: Gauges<BudgetLabels>,
+    pub awaiting_permit: Gauges<BudgetLabels>,
     /// Objects that wait for a worker.
-    pub queued: Gauges<LaneLabels>,
-    /// Objects that wait for a moment.
-    pub delayed: Number,
+    pub queue_depth: Gauges<QueueLabels>,
+    /// Objects that wait for a retry or a shared cause.
+    pub delayed: FloatGauge,
     /// Objects that are blocked on a cause.
-    pub blocked: Number,
-    /// Objects that are being worked on.
-    pub active: Number,
-    /// Gates that are shut.
-    pub gates: Gauges<ReasonLabels>,
-    /// When the app that was swept longest ago was swept, in seconds since 1970.
-    pub oldest_sweep: Number,
-    /// How often each app is swept, in seconds.
-    pub sweep_interval: Number,
-    /// Objects that are to be looked at because of a sweep.
-    pub suspects: Number,
-    /// Groups an app holds.
+    pub blocked: FloatGauge,
+    /// Running reconciles.
+    pub active_workers: Gauges<ControllerLabels>,
+    /// Open circuit breakers.
+    pub breakers: Gauges<ReasonLabels>,
+    /// Unix time of the oldest of the apps' latest drift checks.
+    pub oldest_drift_check: FloatGauge,
+    /// Seconds between two drift checks of an app.
+    pub drift_check_interval: FloatGauge,
+    /// Objects that a drift check queued.
+    pub drift_candidates: FloatGauge,
+    /// Groups in an app.
     pub app_groups: Gauges<AppLabels>,
-    /// Groups an app may hold.
-    pub app_limit: Number,
+    /// Maximum number of groups in an app.
+    pub app_limit: FloatGauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -117,97 +120,103 @@ impl Calls {
     fn register(register: &mut Register) -> Self {
         Self {
             requests: register.counter(
-                "live_api_requests",
+                "live_message_operator_live_api_requests",
                 "Calls to the Live API; `code` is OK or the class of the error: Throttled, CredentialsRejected, \
                  NotAuthorized, NotFound, QuotaExceeded, InvalidInput, ServiceError, Unreachable, ClockSkew, NonceUsed, \
-                 Rejected, TryAgain",
+                 Rejected, Resent",
             ),
             duration: register.histogram(
-                "live_api_request_duration_seconds",
-                "Time from sending a call to the Live API to its answer or its failure",
+                "live_message_operator_live_api_request_duration_seconds",
+                "Time from sending a call to the Live API to its response or failure",
                 call_buckets,
             ),
         }
     }
 
-    /// Lets these calls be there before the first one: a rate sees the first error then.
-    pub fn expect(&self, operation: &'static str, codes: impl Iterator<Item = &'static str>) {
+    /// Initializes counters to zero, so that `rate()` sees the first increment.
+    pub fn preregister(&self, operation: &'static str, codes: impl Iterator<Item = &'static str>) {
         codes.for_each(|code| drop(self.requests.get_or_create(&CallLabels { operation, code })));
         drop(self.duration.get_or_create(&OperationLabels { operation }));
     }
 
-    /// A call has ended.
+    /// Records a completed call.
     pub fn ended(&self, operation: &'static str, code: &'static str, took: Duration) {
         self.requests.get_or_create(&CallLabels { operation, code }).inc();
         self.duration.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
     }
 }
 
-/// Around the time-outs and the round trips of a call, in seconds.
+/// Seconds; the range covers the round trips and the default timeouts of a call.
 fn call_buckets() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
-}
-
-/// A step reads one object, and may write it and make a call, in seconds.
-fn step_buckets() -> Histogram {
-    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
 impl State {
     fn register(register: &mut Register) -> Self {
         Self {
-            groups: register.fresh("groups", "LiveMessageGroups by status and reason of their condition Ready"),
-            conditions: register.fresh(
-                "groups_condition",
-                "LiveMessageGroups with this condition: Reconciling, Stalled, Degraded or Paused that is True, InSync \
-                 that is False",
+            groups: register.transient_gauge(
+                "live_message_operator_groups",
+                "LiveMessageGroups by status and reason of the condition Ready",
             ),
-            accounts: register.fresh(
-                "account_ready",
-                "1 where calls can be made with the account, 0 where not; `account` is NAMESPACE/NAME of a LiveAccount, \
-                 or `operator` for the operator's own credentials, not there where there are none and nobody asks for them; \
-                 one series an account",
+            conditions: register.transient_gauge(
+                "live_message_operator_groups_condition",
+                "LiveMessageGroups with this condition: Reconciling, Stalled, Degraded or Paused with status True, InSync \
+                 with status False",
             ),
-            rates: register.fresh(
-                "budget_calls_per_second",
-                "Calls a second that the account is granted now; it falls while the Live API throttles",
+            accounts: register.transient_gauge(
+                "live_message_operator_account_ready",
+                "1 if the credentials of the account can be used, otherwise 0; one series per account; `account` is \
+                 NAMESPACE/NAME of a LiveAccount, or `operator` for the operator's own credentials, which are absent if \
+                 they are neither configured nor needed",
             ),
-            waiting_calls: register.fresh("budget_waiting", "LiveMessageGroups that wait for a permit for their call"),
-            queued: register.fresh(
-                "queue_depth",
-                "LiveMessageGroups that wait for a worker: in the lane `change` what users did, in `retry` what failed, \
-                 in `sweep` what a sweep found",
+            rates: register.transient_gauge(
+                "live_message_operator_budget_calls_per_second",
+                "Calls per second that the budget grants; reduced while the Live API throttles",
             ),
-            delayed: register.one_gauge(
-                "queue_delayed",
-                "LiveMessageGroups that wait for a moment: to be tried again, or for a cause that they share",
+            awaiting_permit: register.transient_gauge(
+                "live_message_operator_budget_waiting",
+                "LiveMessageGroups that wait for a permit for their next call",
             ),
-            blocked: register.one_gauge(
-                "queue_blocked",
-                "LiveMessageGroups that are blocked on a cause that they share: an account, the owner of their group, a \
-                 circuit breaker, or the quota of their app",
+            queue_depth: register.transient_gauge(
+                "workqueue_depth",
+                "LiveMessageGroups that wait for a worker; `priority` is `change` for changes by users, `retry` for \
+                 failures and continued work, `resync` for drift checks",
             ),
-            active: register.one_gauge("queue_active", "LiveMessageGroups that are being worked on"),
-            gates: register.fresh(
-                "gates_shut",
-                "Causes of failure that many LiveMessageGroups share and one of them probes: credentials of an account, \
-                 permissions for an operation on an app, apps that are missing or full",
+            delayed: register.single_gauge(
+                "live_message_operator_queue_delayed",
+                "LiveMessageGroups that wait for a time, for example for a retry",
             ),
-            oldest_sweep: register.one_gauge(
-                "sweep_oldest_success_timestamp_seconds",
-                "Of all apps, the time since 1970 of the last sweep of the one that was swept longest ago; of a new app, \
-                 and after a start, when it became known; now, where there is no app",
+            blocked: register.single_gauge(
+                "live_message_operator_queue_blocked",
+                "LiveMessageGroups that are blocked on a cause: an account, the owner of their group, a circuit breaker, or \
+                 the quota of their app",
             ),
-            sweep_interval: register.one_gauge("sweep_interval_seconds", "How often each app is swept"),
-            suspects: register.one_gauge(
-                "sweep_suspects",
-                "LiveMessageGroups that are to be looked at because of what a sweep found",
+            active_workers: register
+                .transient_gauge("controller_runtime_active_workers", "LiveMessageGroups that are being reconciled"),
+            breakers: register.transient_gauge(
+                "live_message_operator_breakers_open",
+                "Open circuit breakers: causes that block many LiveMessageGroups and that one of them probes, such as \
+                 the credentials of an account, a permission, or an app that is missing or full",
             ),
-            app_groups: register.fresh(
-                "app_groups",
-                "Groups that an app holds, as counted last, those on their way included; of the 100 fullest apps",
+            oldest_drift_check: register.single_gauge(
+                "live_message_operator_drift_check_oldest_success_timestamp_seconds",
+                "Unix time of the latest successful drift check of the app that has waited longest; for an app without \
+                 one, the time when the operator first saw it; the current time if there is no app",
             ),
-            app_limit: register.one_gauge("app_groups_limit", "Groups that an app may hold"),
+            drift_check_interval: register.single_gauge(
+                "live_message_operator_drift_check_interval_seconds",
+                "Interval between drift checks of an app",
+            ),
+            drift_candidates: register.single_gauge(
+                "live_message_operator_drift_candidates",
+                "LiveMessageGroups that a drift check found to differ and that are not reconciled yet",
+            ),
+            app_groups: register.transient_gauge(
+                "live_message_operator_app_groups",
+                "Groups in an app at the last count, including pending creates; for the 100 fullest apps",
+            ),
+            app_limit: register
+                .single_gauge("live_message_operator_app_groups_limit", "Maximum number of groups in an app"),
         }
     }
 }
@@ -218,61 +227,66 @@ impl Default for Metrics {
     }
 }
 
+/// The gauge of [`Metrics::render`]'s argument, after the metrics that describe the process.
+fn register_process(register: &mut Register, version: &'static str, started: f64) -> FloatGauge {
+    register.collector(ProcessCollector, ProcessCollector::described());
+    register.single_gauge("process_start_time_seconds", "Unix time when the process started").set(started);
+    register
+        .gauge("live_message_operator_build_info", "1, with the version of the operator")
+        .set(&BuildLabels { version }, 1.0);
+    register.single_gauge(
+        "live_message_operator_ready",
+        "1 if /readyz returns 200: the CustomResourceDefinitions exist and every object is listed",
+    )
+}
+
 impl Metrics {
-    /// All of them, of a process of this version that starts now.
+    /// Registers the metrics of a process that starts now.
     pub fn new(version: &'static str) -> Self {
         let mut register = Register::default();
-        let start = register.common_gauge("process_start_time_seconds", "When the process started, since 1970");
-        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        start.set(started.as_secs_f64());
-        register.gauge("build_info", "1, labelled with the version").set(&BuildLabels { version }, 1.0);
-        let ready =
-            register.one_gauge("ready", "1 where /readyz answers 200: the definitions are there, all is listed");
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let ready = register_process(&mut register, version, started);
         let state = State::register(&mut register);
-        state.oldest_sweep.set(started.as_secs_f64());
+        state.oldest_drift_check.set(started);
         let calls = Calls::register(&mut register);
         Self {
-            reconciles: register.counter(
-                "reconciles",
-                "Steps of the work queue: `settled` with nothing left to do, `delayed` to be tried again later, \
-                 `waiting` for a permit, `panicked`",
+            reconciles: Reconciles::register(&mut register),
+            failures: register.counter(
+                "live_message_operator_reconcile_failures",
+                "Failed reconcile passes, by the reason in the status",
             ),
-            reconcile_duration: register.one_histogram(
-                "reconcile_duration_seconds",
-                "Time of such a step, its call included",
-                step_buckets(),
-            ),
-            failures: register.counter("reconcile_failures", "Passes that failed, by the reason in the status"),
-            panics: register.one_counter("reconcile_panics", "Steps that panicked: each is a defect, please report it"),
             changes: register.counter(
-                "group_changes",
-                "What was done to groups, by the reason of the event that tells it: Created, AlreadyExists (adopted), \
-                 Recovered, Modified, DriftCorrected",
+                "live_message_operator_group_changes",
+                "Changes to groups, by the reason of the event: Created, AlreadyExists (adopted), Recovered, Modified, \
+                 DriftCorrected",
             ),
             released: register.counter(
-                "finalizers_released",
-                "LiveMessageGroups with a finalizer that were deleted, by what became of the group: Deleted, \
-                 AlreadyGone, Retained, HandedOver; it stays without anybody's intent: Abandoned (by annotation), \
-                 GivenUp (in a namespace that goes away, after --finalizer-timeout)",
+                "live_message_operator_finalizers_released",
+                "Finalizers removed from deleted LiveMessageGroups, by the outcome for the group: Deleted, AlreadyGone, \
+                 Retained, HandedOver, Abandoned (kept, by annotation), TimedOut (kept, in a namespace that is being \
+                 deleted, after --finalizer-timeout)",
             ),
-            orphaned: register.one_counter(
-                "groups_orphaned",
-                "Groups that were made or changed for an object that is gone, or that names another group by now",
+            orphaned: register.single_counter(
+                "live_message_operator_groups_orphaned",
+                "Groups created or changed for an object that was deleted or that specifies another group by now",
             ),
-            sweeps: register.counter(
-                "sweeps",
-                "Sweeps of an app: success, failure, or skipped because its account has no usable credentials",
+            drift_checks: register.counter(
+                "live_message_operator_drift_checks",
+                "Drift checks of an app: success, failure, or skipped because the account has no usable credentials",
             ),
-            drift: register.one_counter(
-                "sweep_drift_found",
-                "LiveMessageGroups whose record a sweep's list contradicts, or whose group it lacks",
+            drift: register.single_counter(
+                "live_message_operator_drift_found",
+                "LiveMessageGroups whose recorded state differs from the list of a drift check",
             ),
             requests: register.counter(
-                "kubernetes_requests",
-                "Requests to the apiserver; `code` is the HTTP status, `timeout`, or `unreachable`",
+                "rest_client_requests",
+                "Requests to the apiserver; `code` is the HTTP status, `timeout` or `unreachable`",
             ),
-            lists: register.counter("watch_lists", "Lists from scratch: at the start, and after a watch was lost"),
-            watch_errors: register.counter("watch_errors", "Lists and watches that failed"),
+            lists: register.counter(
+                "live_message_operator_watch_lists",
+                "Complete lists of a watched resource: at startup and after a lost watch",
+            ),
+            watch_errors: register.counter("live_message_operator_watch_errors", "Failed lists and watches"),
             register,
             ready,
             calls,
@@ -282,22 +296,22 @@ impl Metrics {
         }
     }
 
-    /// What there is to be scraped.
+    /// The documentation of every metric.
     pub fn described(&self) -> &[Described] {
         &self.register.described
     }
 
-    /// Says where the state comes from; the first one counts.
-    pub fn at_scrape(&self, fill: impl Fn(&State) + Send + Sync + 'static) {
+    /// Sets the function that fills the state gauges. Only the first call has an effect.
+    pub fn on_scrape(&self, fill: impl Fn(&State) + Send + Sync + 'static) {
         let _ = self.fill.set(Box::new(fill));
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// Encodes the metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// Where a value cannot be encoded.
+    /// If a value cannot be encoded.
     pub fn render(&self, ready: bool) -> Result<String, fmt::Error> {
-        // Two scrapes at once would each show what the other one has set so far.
+        // Concurrent scrapes would clear each other's gauges.
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.ready.set(f64::from(u8::from(ready)));
         self.register.clear.iter().for_each(|clear| clear());
@@ -309,29 +323,18 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A step of the work queue has ended, one way or the other.
-    pub fn stepped(&self, lane: &'static str, result: &'static str, took: Duration) {
-        self.reconciles.get_or_create(&ReconcileLabels { lane, result }).inc();
-        self.reconcile_duration.observe(took.as_secs_f64());
-    }
-
-    /// A step has panicked.
-    pub fn panicked(&self) {
-        self.panics.inc();
-    }
-
-    /// A group was made or changed for an object that will not record it.
+    /// Records a group that no object manages after a change.
     pub fn orphaned(&self) {
         self.orphaned.inc();
     }
 
-    /// A list contradicts what an object has recorded.
+    /// Records a difference between an object and the list of a drift check.
     pub fn drifted(&self) {
         self.drift.inc();
     }
 
-    /// A layer that counts the requests of a client of the apiserver.
-    pub fn count_requests(&self) -> CountRequests {
-        CountRequests { requests: self.requests.clone() }
+    /// A layer that counts the requests of a client of the apiserver at `host`.
+    pub fn count_requests(&self, host: String) -> CountRequests {
+        CountRequests { requests: self.requests.clone(), host }
     }
 }

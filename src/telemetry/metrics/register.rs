@@ -1,7 +1,8 @@
-//! Where metrics are registered, each with what the documentation says of it.
+//! Registers metrics and records what the documentation says about each.
 
 use std::fmt;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,50 +12,47 @@ use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
 
-/// What every name begins with, but those that are the same in every program.
-const PREFIX: &str = "live_message_operator";
+/// A gauge of a floating-point value.
+pub type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// A gauge of any number.
-pub type Number = Gauge<f64, std::sync::atomic::AtomicU64>;
-
-/// Counters by their labels.
+/// Counters by label set.
 pub type Counters<S> = Family<S, Counter>;
 
-/// Histograms by their labels.
+/// Histograms by label set.
 pub type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 
-/// A metric, as the documentation tells it.
+/// The documentation of a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
-    /// Its name, with the suffix that it is scraped with.
+    /// Full name, with the suffix that a counter has in a scrape.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// The names of its labels.
+    /// Names of the labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Help text, without a final period.
     pub help: &'static str,
 }
 
-/// A gauge for every set of labels.
+/// Gauges by label set.
 #[derive(Debug, Clone)]
-pub struct Gauges<S>(Family<S, Number>);
+pub struct Gauges<S>(Family<S, FloatGauge>);
 
 impl<S: Clone + Eq + std::hash::Hash> Gauges<S> {
-    /// Sets one.
+    /// Sets the gauge of this label set.
     pub fn set(&self, labels: &S, value: f64) {
         self.0.get_or_create(labels).set(value);
     }
 }
 
-/// Registers metrics.
+/// Collects the metrics of the process.
 #[derive(Default)]
 pub struct Register {
-    /// What is scraped.
+    /// Encoded on a scrape.
     pub registry: Registry,
-    /// What was registered, in that order.
+    /// In the order of registration.
     pub described: Vec<Described>,
-    /// Empties the gauges that are set anew at every scrape.
+    /// Clears the transient gauges.
     pub clear: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -64,73 +62,68 @@ impl fmt::Debug for Register {
     }
 }
 
-/// What the sets of labels of a registered family are to be.
-pub trait Set: Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static {}
+/// A label set that a family can be registered with.
+pub trait LabelSet:
+    Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static
+{
+}
 
-impl<S: Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static> Set for S {}
+impl<S: Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static> LabelSet for S {}
 
+/// Names are full names, without the `_total` of a counter, which the format adds.
 impl Register {
-    /// A counter. Its name goes without `_total`, which the format adds.
-    pub fn counter<S: Set>(&mut self, name: &str, help: &'static str) -> Counters<S> {
+    /// Registers counters.
+    pub fn counter<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Counters<S> {
         let family = Counters::default();
-        let name = format!("{PREFIX}_{name}");
-        self.registry.register(&name, help, family.clone());
+        self.registry.register(name, help, family.clone());
         self.describe(format!("{name}_total"), "counter", S::NAMES, help);
         family
     }
 
-    /// A gauge that stays as it was set.
-    pub fn gauge<S: Set>(&mut self, name: &str, help: &'static str) -> Gauges<S> {
-        let (family, name) = (Family::default(), format!("{PREFIX}_{name}"));
-        self.registry.register(&name, help, family.clone());
-        self.describe(name, "gauge", S::NAMES, help);
-        Gauges(family)
-    }
-
-    /// A counter without labels.
-    pub fn one_counter(&mut self, name: &str, help: &'static str) -> Counter {
-        let (counter, name) = (Counter::default(), format!("{PREFIX}_{name}"));
-        self.registry.register(&name, help, counter.clone());
+    /// Registers a counter without labels.
+    pub fn single_counter(&mut self, name: &str, help: &'static str) -> Counter {
+        let counter = Counter::default();
+        self.registry.register(name, help, counter.clone());
         self.describe(format!("{name}_total"), "counter", &[], help);
         counter
     }
 
-    /// A gauge without labels.
-    pub fn one_gauge(&mut self, name: &str, help: &'static str) -> Number {
-        self.common_gauge(&format!("{PREFIX}_{name}"), help)
+    /// Registers gauges that keep their values.
+    pub fn gauge<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Gauges<S> {
+        let family = Family::default();
+        self.registry.register(name, help, family.clone());
+        self.describe(name.to_owned(), "gauge", S::NAMES, help);
+        Gauges(family)
     }
 
-    /// A gauge whose name is the same in every program.
-    pub fn common_gauge(&mut self, name: &str, help: &'static str) -> Number {
-        let gauge = Number::default();
+    /// Registers a gauge without labels.
+    pub fn single_gauge(&mut self, name: &str, help: &'static str) -> FloatGauge {
+        let gauge = FloatGauge::default();
         self.registry.register(name, help, gauge.clone());
         self.describe(name.to_owned(), "gauge", &[], help);
         gauge
     }
 
-    /// A histogram without labels.
-    pub fn one_histogram(&mut self, name: &str, help: &'static str, histogram: Histogram) -> Histogram {
-        let name = format!("{PREFIX}_{name}");
-        self.registry.register(&name, help, histogram.clone());
-        self.describe(name, "histogram", &[], help);
-        histogram
-    }
-
-    /// A gauge that is set anew at every scrape: what is not set then is not there.
-    pub fn fresh<S: Set>(&mut self, name: &str, help: &'static str) -> Gauges<S> {
+    /// Registers gauges that are cleared before each scrape: a label set that the scrape does not set is absent.
+    pub fn transient_gauge<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Gauges<S> {
         let gauges = self.gauge(name, help);
         let Gauges(family) = gauges.clone();
         self.clear.push(Box::new(move || family.clear()));
         gauges
     }
 
-    /// A histogram.
-    pub fn histogram<S: Set>(&mut self, name: &str, help: &'static str, make: fn() -> Histogram) -> Histograms<S> {
-        let family = Histograms::new_with_constructor(make);
-        let name = format!("{PREFIX}_{name}");
-        self.registry.register(&name, help, family.clone());
-        self.describe(name, "histogram", S::NAMES, help);
+    /// Registers histograms.
+    pub fn histogram<S: LabelSet>(&mut self, name: &str, help: &'static str, new: fn() -> Histogram) -> Histograms<S> {
+        let family = Histograms::new_with_constructor(new);
+        self.registry.register(name, help, family.clone());
+        self.describe(name.to_owned(), "histogram", S::NAMES, help);
         family
+    }
+
+    /// Registers metrics that `collector` encodes on each scrape.
+    pub fn collector(&mut self, collector: impl Collector, described: impl IntoIterator<Item = Described>) {
+        self.registry.register_collector(Box::new(collector));
+        self.described.extend(described);
     }
 
     fn describe(&mut self, name: String, kind: &'static str, labels: &'static [&'static str], help: &'static str) {

@@ -4,13 +4,14 @@ use super::*;
 fn names_follow_the_conventions() {
     let metrics = Metrics::default();
     for Described { name, kind, labels, help } in metrics.described() {
-        assert!(name.starts_with("live_message_operator_") || name == "process_start_time_seconds", "{name}");
+        let prefixes = ["live_message_operator_", "controller_runtime_", "workqueue_", "rest_client_", "process_"];
+        assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "{name}");
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
         assert!(["_milliseconds", "_ms", "_minutes", "_kb", "_percent"].iter().all(|unit| !name.ends_with(unit)));
-        // The library adds the full stop.
+        // The library adds the period.
         assert!(!help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
-        // What the scrape itself sets, or what only a quantile or a bucket may be called.
+        // Set by the scrape, or reserved for buckets and quantiles.
         for label in *labels {
             assert!(!["instance", "job", "namespace", "pod", "le", "quantile"].contains(label), "{name}: {label}");
         }
@@ -18,10 +19,10 @@ fn names_follow_the_conventions() {
 }
 
 #[test]
-fn a_gauge_of_the_state_is_there_only_while_the_state_says_so() {
+fn transient_gauge_is_cleared_before_each_scrape() {
     let metrics = Metrics::new("1.2.3");
     let round = std::sync::atomic::AtomicU8::new(0);
-    metrics.at_scrape(move |state| {
+    metrics.on_scrape(move |state| {
         if round.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
             state.groups.set(&GroupLabels { ready: "True", reason: "Created" }, 3.0);
         }
@@ -37,13 +38,15 @@ fn a_gauge_of_the_state_is_there_only_while_the_state_says_so() {
 }
 
 #[test]
-fn what_can_be_counted_is_there_before_the_first_time() {
+fn preregistered_counters_start_at_zero() {
     let metrics = Metrics::default();
-    metrics.calls.expect("CreateLiveMessageGroup", ["OK", "Throttled"].into_iter());
+    metrics.reconciles.preregister();
+    metrics.calls.preregister("CreateLiveMessageGroup", ["OK", "Throttled"].into_iter());
     metrics.calls.ended("CreateLiveMessageGroup", "OK", Duration::from_millis(30));
     let text = metrics.render(true).unwrap();
     for line in [
-        "live_message_operator_reconcile_panics_total 0",
+        "controller_runtime_reconcile_panics_total{controller=\"livemessagegroup\"} 0",
+        "controller_runtime_reconcile_total{controller=\"livemessagegroup\",result=\"requeue_after\"} 0",
         "live_message_operator_live_api_requests_total{operation=\"CreateLiveMessageGroup\",code=\"OK\"} 1",
         "live_message_operator_live_api_requests_total{operation=\"CreateLiveMessageGroup\",code=\"Throttled\"} 0",
         "live_message_operator_live_api_request_duration_seconds_bucket{le=\"0.05\",operation=\"CreateLiveMessageGroup\"} 1",

@@ -109,6 +109,12 @@ impl Scrape {
         self.series(name).into_iter().map(|(_, value)| value).sum()
     }
 
+    /// The sum of the series of this name that have these labels, among others.
+    pub fn sum_where(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |series: &Labels| labels.iter().all(|(name, value)| series.get(*name).is_some_and(|it| it == value));
+        self.series(name).into_iter().filter(|(series, _)| has(series)).map(|(_, value)| value).sum()
+    }
+
     /// The names under which metrics are documented, and the labels of each.
     pub fn metrics(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

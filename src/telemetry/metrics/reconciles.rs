@@ -1,0 +1,67 @@
+//! The metrics that controller-runtime reports for a controller, with the same names.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::labels::{ControllerLabels, ReconcileLabels};
+use super::register::{Counters, Histograms, Register};
+
+/// Name of the controller, and of its work queue.
+pub const CONTROLLER: &str = "livemessagegroup";
+
+const LABELS: ControllerLabels = ControllerLabels { controller: CONTROLLER };
+
+/// Finished reconciles.
+#[derive(Debug)]
+pub struct Reconciles {
+    results: Counters<ReconcileLabels>,
+    time: Histograms<ControllerLabels>,
+    panics: Counters<ControllerLabels>,
+}
+
+/// Seconds; a reconcile reads one object, and may write it and make a call.
+fn buckets() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+impl Reconciles {
+    pub(super) fn register(register: &mut Register) -> Self {
+        Self {
+            results: register.counter(
+                "controller_runtime_reconcile",
+                "Reconciles by result: `success` without further work, `requeue_after` with a retry or further work \
+                 scheduled, `awaiting_permit` for a call, `blocked` on a shared cause, `error` for a panic",
+            ),
+            time: register.histogram(
+                "controller_runtime_reconcile_time_seconds",
+                "Duration of a reconcile, including its call",
+                buckets,
+            ),
+            panics: register.counter(
+                "controller_runtime_reconcile_panics",
+                "Reconciles that panicked; a panic is a defect, please report it",
+            ),
+        }
+    }
+
+    /// Initializes counters to zero, so that `rate()` sees the first increment.
+    pub fn preregister(&self) {
+        for result in ["success", "requeue_after", "awaiting_permit", "blocked", "error"] {
+            drop(self.results.get_or_create(&ReconcileLabels { controller: CONTROLLER, result }));
+        }
+        drop(self.time.get_or_create(&LABELS));
+        drop(self.panics.get_or_create(&LABELS));
+    }
+
+    /// Records a finished reconcile.
+    pub fn observe_reconcile(&self, result: &'static str, took: Duration) {
+        self.results.get_or_create(&ReconcileLabels { controller: CONTROLLER, result }).inc();
+        self.time.get_or_create(&LABELS).observe(took.as_secs_f64());
+    }
+
+    /// Records a panic, in addition to the reconcile's result.
+    pub fn panicked(&self) {
+        self.panics.get_or_create(&LABELS).inc();
+    }
+}
