@@ -1,6 +1,6 @@
-//! What the documents say of the code is so: reasons, fields, options, make targets and links.
+//! The documents match the code: reasons, fields, flags, metrics, make targets and links.
 //!
-//! `UPDATE_DOCS=1 cargo test --test docs` writes the generated parts anew.
+//! `UPDATE_DOCS=1 cargo test --test docs` updates the generated parts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,17 +13,12 @@ use live_message_operator::cli::Cli;
 use live_message_operator::resources::{NextActor, ReadyEffect, Reason, crds};
 use live_message_operator::telemetry::Metrics;
 
-const DOCUMENTS: &[&str] = &[
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "docs/emulator.md",
-    "docs/design.md",
-    "docs/status.md",
-    "docs/metrics.md",
-    "examples/README.md",
-];
+/// The documents outside of `docs/`.
+const TOP_LEVEL: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md"];
+
+/// Prefixes of the metrics that the operator exports.
+const METRIC_PREFIXES: &[&str] =
+    &["live_message_operator_", "controller_runtime_", "workqueue_", "rest_client_", "process_"];
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -33,11 +28,20 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Holds the part of a document between `<!-- NAME:begin -->` and `<!-- NAME:end -->` to what is generated.
-fn holds_generated(document: &str, name: &str, generated: &str) {
-    /// Two parts of one document may be written at once.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Every document that ships with the project.
+fn documents() -> Vec<String> {
+    let files = std::fs::read_dir(path("docs")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let pages: BTreeSet<String> =
+        files.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    assert!(pages.len() > 10, "the search finds too few documents: {pages:?}");
+    TOP_LEVEL.iter().map(|name| (*name).to_owned()).chain(pages).collect()
+}
+
+/// Compares the part of a document between `<!-- NAME:begin -->` and `<!-- NAME:end -->` with the generated text.
+fn assert_generated(document: &str, name: &str, generated: &str) {
+    /// Two parts of one document can be updated at the same time.
+    static WRITER: Mutex<()> = Mutex::new(());
+    let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let text = read(document);
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
     let from = text.find(&begin).unwrap_or_else(|| panic!("{document} has no {begin}")) + begin.len();
@@ -49,29 +53,28 @@ fn holds_generated(document: &str, name: &str, generated: &str) {
         std::fs::write(path(document), format!("{}{generated}{}", &text[..from], &text[to..])).unwrap();
         return;
     }
-    panic!("the part {name} of {document} is stale: UPDATE_DOCS=1 cargo test --test docs writes it anew");
+    panic!("the part {name} of {document} is stale: run UPDATE_DOCS=1 cargo test --test docs");
 }
 
 #[test]
 fn every_reason_is_explained() {
-    let mut table =
-        String::from("| reason | `Ready` | who acts | what it means, and what to do |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from("| reason | `Ready` | next actor | meaning and remedy |\n| --- | --- | --- | --- |\n");
     for reason in Reason::ALL {
         let ready = match reason.ready() {
             ReadyEffect::True => "True",
             ReadyEffect::False => "False",
             ReadyEffect::Unknown => "Unknown",
-            ReadyEffect::Unchanged => "as before",
+            ReadyEffect::Unchanged => "unchanged",
         };
-        let who = match reason.next_actor() {
-            NextActor::None => "nobody".to_owned(),
+        let actor = match reason.next_actor() {
+            NextActor::None => "–".to_owned(),
             NextActor::Operator => "the operator".to_owned(),
             NextActor::User => "you".to_owned(),
             NextActor::UserAfter(grace) => format!("you, after {} minutes", grace.as_secs() / 60),
         };
-        table.push_str(&format!("| `{reason}` | {ready} | {who} | {} |\n", reason.doc()));
+        table.push_str(&format!("| `{reason}` | {ready} | {actor} | {} |\n", reason.doc()));
     }
-    holds_generated("README.md", "reasons", &table);
+    assert_generated("docs/reference.md", "reasons", &table);
 }
 
 #[test]
@@ -81,49 +84,45 @@ fn every_metric_is_explained() {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         table += &format!("| `{}` | {} | {} | {}. |\n", metric.name, metric.kind, labels.join(", "), metric.help);
     }
-    holds_generated("docs/metrics.md", "metrics", &table);
+    assert_generated("docs/metrics.md", "metrics", &table);
 }
 
 #[test]
-fn every_alert_is_that_of_the_chart() {
+fn alerts_match_the_chart() {
     let rules: serde_json::Value =
         serde_yaml::from_str(&read("charts/live-message-operator/files/rules/alerts.yaml")).unwrap();
     let mut table = String::from("| alert | summary | expression | for |\n| --- | --- | --- | --- |\n");
     for rule in rules["groups"][0]["rules"].as_array().unwrap() {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let [name, expression, lasting] = ["alert", "expr", "for"].map(|key| text(&rule[key]));
+        let [name, expression, duration] = ["alert", "expr", "for"].map(|key| text(&rule[key]));
         let [summary, description] = ["summary", "description"].map(|key| text(&rule["annotations"][key]));
         let severity = text(&rule["labels"]["severity"]);
         assert!(["critical", "warning", "info"].contains(&&*severity) && !description.is_empty(), "{name}");
-        table += &format!("| `{name}` | {summary} | `{}` | {lasting} |\n", expression.replace('|', "\\|"));
+        table += &format!("| `{name}` | {summary} | `{}` | {duration} |\n", expression.replace('|', "\\|"));
     }
-    holds_generated("docs/metrics.md", "alerts", &table);
+    assert_generated("docs/metrics.md", "alerts", &table);
 }
 
-/// A panel or an alert of a metric that is called otherwise by now never fires.
+/// A dashboard panel or an alert with a stale metric name stays empty.
 #[test]
-fn every_metric_that_is_named_exists() {
-    const PREFIXES: [&str; 5] =
-        ["live_message_operator_", "controller_runtime_", "workqueue_", "rest_client_", "process_"];
+fn named_metrics_exist() {
     let metrics = Metrics::default();
     let mut named = 0;
-    for document in DOCUMENTS {
-        let text = read(document);
-        for (at, _) in PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)) {
-            let rest = &text[at..];
+    for document in documents() {
+        let text = read(&document);
+        for (start, prefix) in METRIC_PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)) {
+            let rest = &text[start + prefix.len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-            if rest[end..].starts_with('*') {
+            // A prefix alone, which introduces the family.
+            if end == 0 {
                 continue;
             }
-            let name = rest[..end].to_owned();
+            let name = format!("{prefix}{}", &rest[..end]);
             let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
             let known = metrics.described().iter().find(|metric| metric.name == name || Some(&*metric.name) == family);
             let known = known.unwrap_or_else(|| panic!("{document}: there is no metric {name}"));
-            // What is selected by.
-            for pair in
-                rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default().split(',')
-            {
-                let Some((label, _)) = pair.split_once('=') else { continue };
+            let selector = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default();
+            for (label, _) in selector.split(',').filter_map(|pair| pair.split_once('=')) {
                 assert!(known.labels.contains(&label), "{document}: {name} has no label {label}");
             }
             named += 1;
@@ -132,41 +131,49 @@ fn every_metric_that_is_named_exists() {
     assert!(named > 2 * metrics.described().len() / 2, "the search finds too little: {named}");
 }
 
-/// The names in the first column of the tables of a document, where they stand in backquotes.
-fn rows(document: &str) -> BTreeSet<String> {
-    let text = read(document);
+/// The part of the reference under the heading of a kind.
+fn section(kind: &str) -> String {
+    let text = read("docs/reference.md");
+    let heading = format!("\n## {kind}\n");
+    let (_, rest) = text.split_once(&heading).unwrap_or_else(|| panic!("docs/reference.md has no heading {kind}"));
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+/// The names in the first column of the tables of a text, if they are in backquotes.
+fn rows(text: &str) -> BTreeSet<String> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     cells.map(str::to_owned).collect()
 }
 
 #[test]
-fn every_field_and_column_is_in_the_readme() {
-    let rows = rows("README.md");
+fn every_field_and_column_is_in_the_reference() {
     for crd in crds() {
+        let kind = &crd.spec.names.kind;
+        let rows = rows(&section(kind));
         for version in &crd.spec.versions {
             let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()).unwrap();
             for part in ["spec", "status"] {
                 for field in schema.properties.as_ref().unwrap()[part].properties.as_ref().unwrap().keys() {
-                    assert!(rows.contains(field), "README.md has no row for {part}.{field}");
+                    assert!(rows.contains(field), "docs/reference.md, {kind}: no row for {part}.{field}");
                 }
             }
             for column in version.additional_printer_columns.iter().flatten() {
                 let name = column.name.to_uppercase();
-                assert!(rows.contains(&name), "README.md has no row for the column {name}");
+                assert!(rows.contains(&name), "docs/reference.md, {kind}: no row for the column {name}");
             }
         }
     }
 }
 
 #[test]
-fn every_option_of_run_is_in_the_readme() {
-    let (cli, text) = (Cli::command(), read("README.md"));
+fn every_flag_of_run_is_documented() {
+    let (cli, text) = (Cli::command(), read("docs/configuration.md"));
     for argument in cli.find_subcommand("run").unwrap().get_arguments() {
         let (Some(option), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
         let row = text
             .lines()
             .find(|line| line.starts_with(&format!("| `--{option}`")) || line.starts_with(&format!("| `--{option} ")));
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for --{option}"));
+        let row = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for --{option}"));
         let defaults = argument.get_default_values().iter().map(|value| value.to_str().unwrap());
         for word in defaults.chain(variable.to_str()) {
             assert!(row.contains(&format!("`{word}`")), "--{option}: {word:?}");
@@ -175,9 +182,9 @@ fn every_option_of_run_is_in_the_readme() {
 }
 
 #[test]
-fn the_options_of_the_emulator_are_those_of_its_help() {
+fn emulator_options_match_its_help() {
     let cli = Cli::command();
-    let mut table = String::from("| option | variable | default | what it does |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from("| option | variable | default | description |\n| --- | --- | --- | --- |\n");
     for argument in cli.find_subcommand("emulate").unwrap().get_arguments() {
         let (Some(option), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
         let values: Vec<&str> =
@@ -193,10 +200,10 @@ fn the_options_of_the_emulator_are_those_of_its_help() {
         if option == "fault" {
             let help = argument.get_long_help().unwrap().to_string();
             let (_, kinds) = help.split_once("KIND is one of\n\n").unwrap();
-            holds_generated("docs/emulator.md", "faults", &format!("```text\n{}\n```\n", kinds.trim_end()));
+            assert_generated("docs/emulator.md", "faults", &format!("```text\n{}\n```\n", kinds.trim_end()));
         }
     }
-    holds_generated("docs/emulator.md", "options", &table);
+    assert_generated("docs/emulator.md", "options", &table);
 
     let text = read("docs/emulator.md");
     for operation in live_message_operator::emulator::Operation::ALL {
@@ -204,31 +211,77 @@ fn the_options_of_the_emulator_are_those_of_its_help() {
     }
 }
 
+/// The anchors of the headings of a document, as GitHub derives them.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in read(document).lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let heading = line.trim_start_matches('#');
+        if in_code || heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
+        }
+        let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        anchors.insert(kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect());
+    }
+    anchors
+}
+
 #[test]
-fn links_lead_somewhere() {
-    for document in DOCUMENTS {
-        let text = read(document);
+fn relative_links_resolve() {
+    let mut found = 0;
+    for document in documents() {
+        let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if link.starts_with("http") || link.starts_with('#') {
+            if link.starts_with("http") {
                 continue;
             }
-            let target = path(document).parent().unwrap().join(link.split('#').next().unwrap());
-            assert!(target.exists(), "{document}: the link {link} leads nowhere");
+            let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+            let folder = Path::new(&document).parent().unwrap();
+            let target = if file.is_empty() { PathBuf::from(&document) } else { folder.join(file) };
+            let target = target.to_str().unwrap();
+            assert!(path(target).exists(), "{document}: the link {link} does not resolve");
+            if let Some(anchor) = anchor {
+                assert!(anchors(target).contains(anchor), "{document}: the link {link} has no such heading");
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 100, "the search finds too few links: {found}");
+}
+
+/// The targets of `make` that a document names: in backquotes, or at the start of a line of a code block.
+fn make_targets(document: &str) -> BTreeSet<String> {
+    let text = read(document);
+    let inline = text.split("`make ").skip(1);
+    let lines = text.lines().filter_map(|line| line.trim_start().trim_start_matches("$ ").strip_prefix("make "));
+    inline.chain(lines).map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect()).collect()
+}
+
+#[test]
+fn named_make_targets_exist() {
+    let makefile = read("Makefile");
+    for document in documents() {
+        for target in make_targets(&document) {
+            let exists = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+            assert!(exists, "{document}: make {target}");
         }
     }
 }
 
 #[test]
-fn every_make_target_that_is_named_exists() {
-    let makefile = read("Makefile");
-    for document in DOCUMENTS {
-        let text = read(document);
-        let inline = text.split("`make ").skip(1);
-        let lines = text.lines().filter_map(|line| line.trim_start().trim_start_matches("$ ").strip_prefix("make "));
-        for rest in inline.chain(lines) {
-            let target: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
-            let exists = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
-            assert!(exists, "{document}: make {target}");
-        }
+fn readme_is_short_and_names_two_commands() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 200, "README.md has {lines} lines, more than 200: move details to docs/");
+    assert_eq!(make_targets("README.md"), BTreeSet::from(["demo".to_owned(), "test".to_owned()]));
+}
+
+#[test]
+fn every_document_is_in_the_index() {
+    let index = read("docs/README.md");
+    for page in documents().iter().filter_map(|document| document.strip_prefix("docs/")) {
+        assert!(page == "README.md" || index.contains(&format!("]({page})")), "docs/README.md does not list {page}");
     }
 }

@@ -201,7 +201,11 @@ fn imports_have_no_cycles() {
         &[][..],
         &["controller"],
         &["controller", "accounts"],
-        &["controller", "liveaccounts"],
+        &["controller", "background"],
+        &["controller", "pass"],
+        &["controller", "reconcile"],
+        &["controller", "scheduler"],
+        &["controller", "watch"],
         &["live"],
         &["live", "credentials"],
     ] {
@@ -210,6 +214,30 @@ fn imports_have_no_cycles() {
         let circles = circles(edges);
         assert!(circles.is_empty(), "an import cycle in {of:?}: {circles:?}");
     }
+}
+
+/// What decides who goes next, and what a pass does, has no I/O and no clock.
+#[test]
+fn scheduler_and_pass_are_pure() {
+    let mut checked = 0;
+    for (file, module, source) in sources() {
+        let is_pure = module[0] == "controller"
+            && module.get(1).is_some_and(|name| ["keys", "pass", "scheduler"].contains(&name.as_str()))
+            && !module.iter().any(|part| part == "tests");
+        if !is_pure {
+            continue;
+        }
+        checked += 1;
+        for path in named_in(&module, &source) {
+            let text = path.join("::");
+            // The types of an object are those of kube.
+            let forbidden = IMPURE.iter().filter(|name| **name != "kube").chain(["kube::Client", "kube::client"].iter());
+            for name in forbidden {
+                assert!(text != *name && !text.starts_with(&format!("{name}::")), "{file} must not use {text}");
+            }
+        }
+    }
+    assert!(checked > 10, "{checked} files");
 }
 
 #[test]
