@@ -86,7 +86,7 @@ fn start(context: &Arc<Context>) -> [tokio::task::JoinHandle<()>; 2] {
 /// The value of a metric; `name` includes its labels.
 fn metric_value(context: &Context, name: &str) -> Option<f64> {
     let text = context.metrics.render(true).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("live_message_operator_")?.strip_prefix(name));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|value| value.trim().parse().ok())
 }
 
@@ -130,13 +130,28 @@ async fn panicking_reconcile_is_one_failed_object() {
         (None, Some(Duration::ZERO)),
         "the worker continues with the other object"
     );
-    assert_eq!(metric_value(&context, "reconcile_panics_total"), Some(1.0));
-    assert_eq!(metric_value(&context, "reconciles_total{lane=\"change\",result=\"panicked\"}"), Some(1.0));
-    assert_eq!(metric_value(&context, "reconciles_total{lane=\"change\",result=\"success\"}"), Some(1.0));
+    assert_eq!(
+        metric_value(&context, "controller_runtime_reconcile_panics_total{controller=\"livemessagegroup\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        metric_value(&context, "controller_runtime_reconcile_total{controller=\"livemessagegroup\",result=\"error\"}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        metric_value(
+            &context,
+            "controller_runtime_reconcile_total{controller=\"livemessagegroup\",result=\"success\"}"
+        ),
+        Some(1.0)
+    );
 
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(at(&keys[0]), Some(Duration::from_secs(60)), "it is reconciled again");
-    assert_eq!(metric_value(&context, "reconcile_panics_total"), Some(1.0));
+    assert_eq!(
+        metric_value(&context, "controller_runtime_reconcile_panics_total{controller=\"livemessagegroup\"}"),
+        Some(1.0)
+    );
 }
 
 /// The time from a start of the operator until it removes the finalizer of an object whose deletion, according to its
@@ -247,7 +262,10 @@ async fn object_without_credentials_when_sending_goes_on_when_they_exist() {
     let permit = GrantedPermit { account: Arc::clone(&account), operation: budget.operation, permits };
     reconcile::run(Arc::clone(&context), work, Some(permit)).await;
     assert_eq!(started.elapsed(), Duration::from_secs(8));
-    assert_eq!(metric_value(&context, "reconcile_failures_total{reason=\"CredentialsMissing\"}"), Some(1.0));
+    assert_eq!(
+        metric_value(&context, "live_message_operator_reconcile_failures_total{reason=\"CredentialsMissing\"}"),
+        Some(1.0)
+    );
 
     start(&context);
     context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget)).await;

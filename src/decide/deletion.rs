@@ -9,7 +9,7 @@ use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessa
 
 const NOT_OWN: &str = "its status does not record that this object created it (status.origin)";
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
-const NOT_ASKED: &str = "its deletionPolicy does not ask for a deletion";
+const NOT_ASKED: &str = "its deletionPolicy is not Delete";
 
 /// Deletes the group if it is the one this object created and nobody else names it, then lets the object go.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
@@ -45,7 +45,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
         Remote::Absent | Remote::Deleted => Action::FinishDeletion(DeletionOutcome::Gone),
         Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group)),
         Remote::Live(_) => Action::FinishDeletion(DeletionOutcome::Retained(
-            "it is another one than this object created (its create time)".to_owned(),
+            "its create time differs from that of the group that this object created".to_owned(),
         )),
     }
 }

@@ -101,7 +101,8 @@ impl Failure {
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
-            message: "the Live API contradicts itself about this group; the operator tries again".to_owned(),
+            message: "the answers of the Live API about this group contradict each other; the operator retries"
+                .to_owned(),
             retry: Retry::Backoff,
             record: LastFailure::new(None, "Contradiction"),
         }
@@ -125,9 +126,11 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
             format!("Alibaba Cloud rejected {credentials} ({code}): renew the access key or its token")
         }
         ErrorClass::ClockSkew => {
-            format!("the request's time was refused ({code}): the operator's clock and the service's differ")
+            format!("the time of the request was refused ({code}): the clocks of the operator and the service differ")
         }
-        ErrorClass::Throttled => format!("the Live API asked for fewer calls ({code})"),
+        ErrorClass::Throttled => {
+            format!("the Live API throttles the account ({code}); the operator slows down and retries")
+        }
         ErrorClass::NotFound => match data_center {
             None => format!("app {app:?} does not exist in this account: create it, or correct spec.appId"),
             Some(center) => format!(
@@ -136,13 +139,15 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
             ),
         },
         ErrorClass::QuotaExceeded => {
-            format!("app {app:?} holds as many groups as it may ({code}): delete groups, or ask for a higher quota")
+            format!(
+                "app {app:?} has as many groups as its quota allows ({code}): delete groups, or request a higher quota"
+            )
         }
         ErrorClass::NotAuthorized => {
             format!("{credentials} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
         }
         ErrorClass::InvalidInput => {
-            format!("{operation} refuses a value of the spec, correct it: {}", without_request_id(error))
+            format!("{operation} refuses a value of the spec, correct the spec: {}", without_request_id(error))
         }
         _ => format!("{operation}: {}", without_request_id(error)),
     }

@@ -125,7 +125,7 @@ impl PassOutcome {
         let (reason, what) = match origin {
             Origin::Created => (Reason::Created, "is live"),
             Origin::Recovered => (Reason::Recovered, "was recovered and is live"),
-            Origin::Adopted | Origin::Other(_) => (Reason::AlreadyExists, "existed already, was adopted and is live"),
+            Origin::Adopted | Origin::Other(_) => (Reason::AlreadyExists, "already existed, was adopted and is live"),
         };
         Self::Live(Live {
             message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
@@ -159,25 +159,25 @@ impl PassOutcome {
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
         let message = format!(
-            "there is no group {group} in app {app}, and managementPolicy Observe does not create it: \
-             it will be noticed when somebody does, or set spec.managementPolicy to Manage"
+            "group {group} of app {app} does not exist, and managementPolicy Observe does not create it: create the group, \
+             or set spec.managementPolicy to Manage"
         );
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
     /// A deleted group, which stays so: the message names the ways out that are left.
     pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
-        let ask = format!("ask for a reconcile once the id is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
+        let ask = format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
         let (tried, else_what) = match (observes, facts.recovered()) {
-            (true, _) => ("", "; it will be noticed when somebody brings the group back".to_owned()),
-            (false, Some(_)) => (", could not be brought back", format!(", or {ask}")),
+            (true, _) => ("", ", or recover the group".to_owned()),
+            (false, Some(_)) => (", could not be recovered", format!(", or {ask}")),
             (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {ask}")),
         };
         Self::NotLive(NotLive {
             reason: Reason::GroupDeleted,
-            // Nobody writes it again when the time is over: it is to be true then too.
+            // It is not written again when the 30 days are over, and must be true then too.
             message: format!(
-                "group {} of app {} was deleted{tried}, and its id is blocked until about 30 days after the deletion: \
+                "group {} of app {} was deleted{tried}, and its ID is blocked until about 30 days after the deletion: \
                  edit spec.groupId (every field may be edited now){else_what}",
                 desired.group.group_id, desired.group.app_id
             ),

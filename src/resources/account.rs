@@ -26,25 +26,25 @@ use super::{ConditionType, get_condition, rules, schema};
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "Whether calls can be made with it",
+        description = "Whether calls can be made with the account",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "Why, in one word",
+        description = "The reason of the condition Ready",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(
         name = "Groups",
         type_ = "integer",
-        description = "How many LiveMessageGroups name it",
+        description = "The number of LiveMessageGroups that name it",
         json_path = ".status.groups"
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
-        description = "Since the object was made",
+        description = "The age of the object",
         json_path = ".metadata.creationTimestamp"
     ),
     printcolumn(
@@ -69,21 +69,21 @@ pub struct LiveAccountSpec {
     /// Where the credentials come from: exactly one of secretRef and oidc. May be changed at any time.
     pub credentials: AccountCredentials,
 
-    /// The number of the Alibaba Cloud account (digits). LiveAccounts of one number take turns in its 50 calls a
-    /// second. Left out, it is the number in oidc.roleArn, and for a Secret the access key id stands for it.
+    /// The number of the Alibaba Cloud account (digits). LiveAccounts of one number share its 50 calls per second.
+    /// Defaults to the number in oidc.roleArn; for a Secret the access key ID stands for it. Example: 1234567890123456
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,
 
-    /// The address of the Live API: https:// and a host, with a port where it needs one. Left out, it is the operator's own, which is
-    /// live.aliyuncs.com unless it was started with another one. An http:// one needs an operator that was started
-    /// with --allow-http.
+    /// The address of the Live API: https://HOST[:PORT]. Defaults to the operator's own endpoint, which is
+    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address needs the operator's flag --allow-http.
+    /// Example: https://live.ap-southeast-1.aliyuncs.com
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262))]
     pub endpoint: Option<String>,
 
-    /// At most so many calls a second to each operation with these credentials, 1 to 50. Left out, it is 50. It caps
-    /// this LiveAccount only, and not the others of its number.
+    /// The maximum number of calls per second to each operation with these credentials, 1 to 50. Defaults to 50. It limits
+    /// this LiveAccount only, not others of the same account number. Example: 20
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub requests_per_second: Option<i64>,
@@ -94,7 +94,7 @@ pub struct LiveAccountSpec {
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
     /// An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
-    /// credentials, securityToken. It is read by its name, again every few minutes and after a refusal.
+    /// credentials, securityToken. The operator reads it by name, every few minutes and after a rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_ref")]
     pub secret_ref: Option<NameRef>,
@@ -120,31 +120,31 @@ pub struct OidcCredentials {
     pub role_arn: String,
     /// The cluster's OIDC provider: `acs:ram::NUMBER:oidc-provider/NAME`.
     pub oidc_provider_arn: String,
-    /// The ServiceAccount whose token is shown to STS.
+    /// The ServiceAccount whose token is sent to STS.
     pub service_account_ref: NameRef,
 }
 
-/// What the operator knows of the account. Written by the operator only.
+/// The observed state of the account. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveAccountStatus {
-    /// The generation of the spec (metadata.generation) that was acted on last, with or without success.
-    /// -1 until the operator has seen the object.
+    /// The generation of the spec (metadata.generation) that was last reconciled, with or without success.
+    /// -1 until the first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// How the account stands. Ready is always present: True while the credentials are there and were not rejected.
+    /// The state of the account. Ready is always present: True while the credentials exist and have not been rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
-    /// How many LiveMessageGroups of this namespace name it.
+    /// The number of LiveMessageGroups of this namespace that name the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<i64>,
 }
 
 impl LiveAccountSpec {
-    /// The number of the account, as far as the spec tells it.
+    /// The account number, if the spec contains it.
     pub fn number(&self) -> Option<&str> {
         let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
         self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_is_the_one_given_or_else_the_roles() {
+    fn account_number_defaults_to_that_of_the_role() {
         let oidc = OidcCredentials { role_arn: "acs:ram::42:role/live".into(), ..OidcCredentials::default() };
         let credentials = AccountCredentials { oidc: Some(oidc), secret_ref: None };
         let mut spec = LiveAccountSpec { credentials, ..LiveAccountSpec::default() };

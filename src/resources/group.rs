@@ -20,7 +20,7 @@ pub use status::{CreateIntent, LastFailure, LiveMessageGroupStatus, Origin};
 /// The longest value of `status.lastHandledReconcileAt`, in characters.
 pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
 
-/// What the group should be. Only the fields present here are managed; a field left out stays as the Live API has it.
+/// The desired state of the group. The operator manages only the fields that are present.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "live.alibabacloud.com",
@@ -32,30 +32,30 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
     namespaced,
     status = "LiveMessageGroupStatus",
     derive = "PartialEq",
-    doc = "One message group of Alibaba Cloud Live (interactive messaging): the operator creates it in its app and keeps it as the spec says.",
+    doc = "A message group of Alibaba Cloud Live interactive messaging. The operator creates the group in its app and keeps it in sync with the spec.",
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "Whether the group is as the spec says",
+        description = "Whether the group matches the spec",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "Why, in one word",
+        description = "The reason of the condition Ready",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(
         name = "Group-ID",
         type_ = "string",
-        description = "The id of the group in the Live API",
+        description = "The ID of the group in the Live API",
         json_path = ".status.groupId"
     ),
-    printcolumn(name = "Age", type_ = "date", description = "Since the object was made, not the group", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Age", type_ = "date", description = "The age of the object, not of the group", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "App",
         type_ = "string",
-        description = "The app that holds the group",
+        description = "The app that contains the group",
         json_path = ".spec.appId",
         priority = 1
     ),
@@ -94,77 +94,80 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupSpec {
-    /// The app that holds the group: its AppId, 1 to 64 characters, as the Live console or ListLiveMessageApps
-    /// shows it. The app must exist; the operator does not create apps.
-    /// Part of the group's identity: it cannot be changed once the group may exist.
+    /// The ID of the app that contains the group: 1 to 64 characters, as the Live console or ListLiveMessageApps shows it.
+    /// The app must exist; the operator does not create apps. It cannot be changed once the group may exist.
+    /// Example: a1b2c3d4e5
     #[schemars(length(max = 64))]
     pub app_id: String,
 
-    /// The id of the group in its app: 1 to 64 letters and digits. Left out, metadata.name is the id and must
-    /// itself be letters and digits only (so without "-" and ".").
-    /// Part of the group's identity: it can be neither changed, added nor removed once the group may exist.
+    /// The ID of the group in its app: 1 to 64 letters and digits. Defaults to metadata.name, which must then consist of
+    /// letters and digits only. It can be neither changed, added nor removed once the group may exist.
+    /// Example: room42
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub group_id: Option<String>,
 
-    /// The data center of the group. It must be the app's own; left out, the app's is taken.
-    /// Part of the group's identity: it can be neither changed, added nor removed once the group may exist.
+    /// The data center of the group. It must be that of the app. Defaults to the app's data center.
+    /// It can be neither changed, added nor removed once the group may exist.
+    /// Example: cn-shanghai
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::data_center")]
     pub data_center: Option<DataCenter>,
 
-    /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4).
-    /// Left out, the group is created without a name.
-    /// The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4). Defaults to
+    /// no name. The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    /// Example: Product launch
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub group_name: Option<String>,
 
-    /// The user id of the group's creator: 1 to 64 letters and digits. Left out, none is recorded.
+    /// The user ID of the creator of the group: 1 to 64 letters and digits. Defaults to none.
     /// The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    /// Example: host1
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub creator_id: Option<String>,
 
-    /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8.
-    /// It may be changed at any time and is then modified in the group. The empty text clears it; left out, it is
-    /// not managed and stays as it is.
+    /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8. A change is applied
+    /// to the group. The empty string clears it. If it is absent, the operator does not manage it.
+    /// Example: {"topic":"launch"}
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub group_info: Option<String>,
 
-    /// The user ids of the group's administrators: up to 3 different ids of 1 to 64 letters and digits each, in
-    /// any order. It may be changed at any time and then replaces the group's whole list. The empty list removes
-    /// all administrators; left out, they are not managed and stay as they are.
+    /// The user IDs of the administrators of the group: up to 3 different IDs of 1 to 64 letters and digits, in any order.
+    /// A change replaces the whole list of the group. The empty list removes all administrators. If it is absent, the
+    /// operator does not manage it.
+    /// Example: ["host1", "moderator1"]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
 
-    /// The LiveAccount of this namespace whose credentials the calls are made with. Left out, they are the operator's
-    /// own. May be changed at any time.
+    /// The LiveAccount of this namespace whose credentials the operator uses for this group. Defaults to the operator's own
+    /// credentials. It may be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::account_ref")]
     pub account_ref: Option<NameRef>,
 
-    /// What the operator may do to the group: Manage (create or adopt it, and keep groupInfo and administrators as
-    /// they are here), CreateOnly (create or adopt it, create it again when it is gone, never modify it) or Observe
-    /// (only look: nothing is created, modified, recovered or deleted). Left out, it is Manage. May be changed at
-    /// any time.
+    /// What the operator may do to the group: Manage (create or adopt it, and keep groupInfo and administrators in sync with
+    /// the spec), CreateOnly (create or adopt it, recreate it if it no longer exists, never modify it) or Observe (never
+    /// create, modify, recover or delete it). Defaults to Manage. It may be changed at any time.
+    /// Example: Observe
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::management_policy")]
     pub management_policy: Option<ManagementPolicy>,
 
-    /// What happens to the group when this object is deleted: Retain (it stays) or Delete (it is deleted if this
-    /// object created it; an adopted or recovered group stays all the same). Left out, it is Retain: deleting a group
-    /// closes a live room for all its users and blocks its id for about 30 days. May be changed at any time and is
-    /// read at the deletion.
+    /// What happens to the group when this object is deleted: Retain (the group is retained) or Delete (the group is deleted
+    /// if this object created it; an adopted or recovered group is retained). Defaults to Retain, because deleting a group
+    /// closes a live room for all its users and blocks its ID for about 30 days. It may be changed at any time and is read
+    /// at the deletion. Example: Delete
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deletion_policy")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// What happens when the group is found deleted in the Live API: Report (the object becomes Degraded, with the
-    /// reason GroupDeleted) or Recover (the group is brought back, which the API allows for about 30 days). Left out,
-    /// it is Report. May be changed at any time.
+    /// What happens when the group was deleted in the Live API: Report (the object becomes Degraded with the reason
+    /// GroupDeleted) or Recover (the group is recovered, which the Live API allows for about 30 days). Defaults to Report.
+    /// It may be changed at any time. Example: Recover
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deleted_group_policy")]
     pub deleted_group_policy: Option<DeletedGroupPolicy>,
@@ -195,7 +198,7 @@ impl DataCenter {
 }
 
 impl LiveMessageGroup {
-    /// The effective group id: `spec.groupId`, or `metadata.name` where that is left out.
+    /// The effective group ID: `spec.groupId`, or `metadata.name` if that is absent.
     /// `None` only for an object without a name, which no apiserver returns.
     pub fn group_id(&self) -> Option<&str> {
         self.spec.group_id.as_deref().or(self.metadata.name.as_deref())
@@ -252,7 +255,7 @@ impl LiveMessageGroup {
         self.spec.deleted_group_policy.unwrap_or_default()
     }
 
-    /// The recorded attempt.
+    /// The recorded create intent.
     pub fn create_intent(&self) -> Option<&CreateIntent> {
         self.status.as_ref()?.create_intent.as_ref()
     }
@@ -267,12 +270,12 @@ impl LiveMessageGroup {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    /// Whether a deletion is to give the group up: the annotation's value is exactly `true`.
+    /// Whether a deletion is to retain the group and remove the finalizer: the annotation's value is exactly `true`.
     pub fn is_abandoned(&self) -> bool {
         self.annotation(ABANDON_ANNOTATION) == Some("true")
     }
 
-    /// Whether a full reconcile was asked for that has not been acknowledged yet. The empty value asks for none.
+    /// Whether a full reconcile is requested that is not acknowledged yet. The empty value requests none.
     pub fn reconcile_is_requested(&self) -> bool {
         let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
         self.reconcile_requested_at().is_some_and(|asked| !asked.is_empty() && Some(asked) != handled)

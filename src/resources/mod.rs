@@ -1,6 +1,7 @@
-//! What users write: the custom resources, their status, and the vocabulary of their conditions.
+//! The custom resources, their admission rules, their status, and the reasons of their conditions.
 //!
-//! This room imports no other room of the crate.
+//! The module owns what users write and read. It imports no other module of the crate. Its invariant: what admission
+//! accepts is bounded in size and count.
 
 mod account;
 mod condition;
@@ -25,10 +26,10 @@ pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";
 
-/// Annotation: while its value is `"true"` the operator makes no call for the object, except for its deletion.
+/// Annotation: while its value is `"true"`, the operator makes no call for the object, except for its deletion.
 pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 
-/// Annotation: while its value is `"true"` a deletion gives the group up at once instead of deleting it.
+/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer at once.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
 /// The finalizer of objects whose deletion deletes their group.

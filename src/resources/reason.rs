@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How long an object may come before its credentials (one `kubectl apply` brings both) until a person is asked.
+/// How long credentials may be missing before manual intervention is required: one `kubectl apply` brings both.
 const CREDENTIALS_GRACE: Duration = Duration::from_secs(120);
 
 /// What a reason says about the `Ready` condition.
@@ -88,63 +88,63 @@ macro_rules! reasons {
 
 reasons! {
     Pending: ReadyEffect::Unknown, NextActor::Operator,
-        "The operator has not looked at the object yet. If it stays so, check that the operator runs and watches this namespace.";
+        "The operator has not reconciled the object yet. If this lasts, check that the operator runs and watches this namespace.";
     Queued: ReadyEffect::Unchanged, NextActor::Operator,
-        "The object waits for its turn: the Live API takes 50 calls a second per account and operation. Nothing to do.";
+        "The object waits for the API rate limit: 50 calls per second, account and operation. No action is needed.";
     Applying: ReadyEffect::Unchanged, NextActor::Operator,
-        "A change of the spec was sent to the Live API, which has not answered yet. Nothing to do.";
+        "A change of the spec was sent to the Live API, which has not answered yet. No action is needed.";
     Created: ReadyEffect::True, NextActor::None,
         "The operator created the group.";
     AlreadyExists: ReadyEffect::True, NextActor::None,
-        "The group was there already and has been adopted; what can be changed in it is now as the spec says.";
+        "The group already existed and was adopted. Its mutable fields match the spec.";
     Recovered: ReadyEffect::True, NextActor::None,
-        "The group had been deleted and was brought back within its 30 days.";
+        "The group was deleted and was recovered within its 30 days.";
     Observed: ReadyEffect::True, NextActor::None,
-        "The group exists; the operator only watches it and never writes.";
+        "The group exists. The operator observes it and never changes it.";
     Available: ReadyEffect::True, NextActor::None,
-        "Of a LiveAccount: its credentials are there, and Alibaba Cloud has not rejected them.";
+        "Of a LiveAccount: its credentials exist, and Alibaba Cloud has not rejected them.";
     GroupDeleted: ReadyEffect::False, NextActor::User,
-        "The group was deleted, and the Live API keeps its id blocked until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the id is free again, a reconcile that is asked for creates the group anew.";
+        "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the ID is free again, request a reconcile to recreate the group.";
     GroupNotFound: ReadyEffect::False, NextActor::User,
-        "There is no such group, and the operator may not create it because it only observes.";
+        "The group does not exist, and managementPolicy Observe does not allow the operator to create it. Create the group, or set spec.managementPolicy to Manage.";
     InvalidInput: ReadyEffect::False, NextActor::User,
-        "A value of the spec is refused; the message names it, or the answer of the Live API. Correct the spec (every field may be edited as long as no group was made).";
+        "The Live API refuses a value of the spec; the message names it. Correct the spec (every field may be edited while no group exists).";
     InvalidSpec: ReadyEffect::False, NextActor::User,
-        "The stored object cannot be read by this version of the operator. Update the operator or correct the object.";
+        "This version of the operator cannot read the stored object. Update the operator, or correct the object.";
     QuotaExceeded: ReadyEffect::False, NextActor::User,
-        "The app holds as many groups as it may. Delete groups that are not needed or ask Alibaba Cloud for a higher quota; the operator probes slowly and goes on by itself.";
+        "The app has as many groups as its quota allows. Delete groups that are not needed, or request a higher quota from Alibaba Cloud; the operator retries automatically.";
     NotAuthorized: ReadyEffect::False, NextActor::User,
         "The credentials are valid but lack the permission for this call. Grant the RAM action that the message names.";
     AppNotFound: ReadyEffect::False, NextActor::User,
-        "The account has no app with this appId (in this dataCenter). Create the app or correct spec.appId (every field may be edited as long as no group was made).";
+        "The account has no app with this appId (in this dataCenter). Create the app, or correct spec.appId (every field may be edited while no group exists).";
     CredentialsRejected: ReadyEffect::False, NextActor::User,
-        "Alibaba Cloud rejected the access key, its secret or its security token. Renew the credentials; the operator reads them again by itself.";
+        "Alibaba Cloud rejected the access key, its secret or its security token. Renew the credentials; the operator reads them again automatically.";
     CredentialsMissing: ReadyEffect::False, NextActor::UserAfter(CREDENTIALS_GRACE),
-        "The credentials that the object asks for do not exist (yet). Create what the message names; within 2 minutes this is not counted as a fault.";
+        "The credentials of the object do not exist. Create what the message names. For the first 2 minutes the object is Reconciling, not Stalled.";
     ClockSkew: ReadyEffect::Unchanged, NextActor::Operator,
-        "The operator's clock differs from Alibaba Cloud's; it corrects itself from the answer and tries again. If it lasts, repair the node's time service.";
+        "The operator's clock differs from Alibaba Cloud's. The operator corrects for it and retries. If this lasts, repair the time service of the node.";
     Throttled: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API asked for fewer calls; the operator slows down and goes on by itself. Other programs that use the same account share its limit.";
+        "The Live API throttles the account. The operator slows down and retries automatically. Other programs that use the same account share its limit.";
     ServiceError: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API failed (its own error, or an answer that makes no sense); the operator tries again, ever more slowly.";
+        "The Live API failed, or its answer cannot be understood. The operator retries with increasing delays.";
     Unreachable: ReadyEffect::Unchanged, NextActor::Operator,
-        "No answer from the Live API: time-out, connection, TLS or DNS. The operator tries again; check egress, proxy and endpoint if it lasts.";
+        "The Live API did not answer: time-out, connection, TLS or DNS. The operator retries. If this lasts, check egress, proxy and endpoint.";
     Rejected: ReadyEffect::False, NextActor::User,
-        "The Live API refused the call for a reason this version does not know; the message names its answer. The operator tries again slowly.";
+        "The Live API refused the call for a reason that this version does not know; the message contains its answer. The operator retries slowly.";
     Conflict: ReadyEffect::False, NextActor::User,
-        "Another object already manages this group (same appId and group id); the message names it. Delete one of the two, or edit this one: every field, unless it has had a group of its own; then set its managementPolicy to Observe.";
+        "Another object owns this group (same appId and group ID); the message names it. Delete one of the two, or edit this one: every field, unless it has had a group; then set its managementPolicy to Observe.";
     InSync: ReadyEffect::Unchanged, NextActor::None,
-        "Every field that the spec names is so in the group.";
+        "Every field of the spec matches the group.";
     ImmutableFieldsDiffer: ReadyEffect::Unchanged, NextActor::None,
-        "The adopted group differs in fields that the Live API cannot change; the message names them. Take the group's values into a new object, or live with the difference.";
+        "The adopted group differs in fields that the Live API cannot change; the message names them. Create a new object with the values of the group, or accept the difference.";
     UpdateIgnored: ReadyEffect::Unchanged, NextActor::None,
-        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is asked for, and tells when the group shows the new one after all.";
+        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is requested, and updates the condition when the group shows the new value.";
     Paused: ReadyEffect::Unchanged, NextActor::None,
-        "The annotation live.alibabacloud.com/paused is \"true\": no call is made except for a deletion. Remove it to go on.";
+        "The annotation live.alibabacloud.com/paused is \"true\": the operator makes no calls except for a deletion. Remove the annotation to resume.";
 }
 
 impl Reason {
-    /// Whether the reason is also told as `Degraded=True`: what used to be there is gone.
+    /// Whether the reason also sets `Degraded=True`: what existed is gone.
     pub const fn degraded(self) -> bool {
         matches!(self, Reason::GroupDeleted)
     }

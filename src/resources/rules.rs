@@ -74,15 +74,15 @@ pub(super) fn administrators_differ() -> Rule {
 pub(super) fn group_id_or_name() -> Rule {
     Rule::new(format!("has(self.spec.groupId) || self.metadata.name.matches('{ID}')"))
         .message(
-            "metadata.name is no valid group id (1 to 64 letters and digits): set spec.groupId, or rename the object",
+            "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename the object",
         )
         .field_path(".spec.groupId")
 }
 
-/// A field of the identity, or one that the Live API cannot change: neither changed, added nor removed, except
-/// while nothing of this object lives remotely.
+/// A field of the identity, or one that the Live API cannot change: it is neither changed, added nor removed, except while
+/// no group of this object can exist.
 ///
-/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has neither origin nor attempt.
+/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has neither origin nor createIntent.
 pub(super) fn fixed(field: &str) -> Rule {
     let refused = [Reason::AppNotFound, Reason::InvalidInput, Reason::Conflict].map(|r| format!("'{r}'")).join(", ");
     let gone = Reason::GroupDeleted;
@@ -100,7 +100,7 @@ pub(super) fn fixed(field: &str) -> Rule {
     .field_path(format!(".spec.{field}"))
 }
 
-/// The name of an object, as Kubernetes takes it; it becomes part of a path.
+/// The name of an object, as Kubernetes accepts it; it becomes part of a URL path.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 pub(super) fn account_ref() -> Rule {

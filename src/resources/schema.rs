@@ -25,23 +25,23 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                     "maxLength": 316,
                     "description": "Ready, Reconciling, Stalled, Degraded, InSync or Paused."
                 },
-                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether the condition is true." },
                 "reason": {
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 1024,
-                    "description": "Why, as one stable word for scripts and alerts."
+                    "description": "The reason, one stable word for scripts and alerts."
                 },
                 "message": {
                     "type": "string",
                     "maxLength": MESSAGE_MAX_CHARS,
-                    "description": "Why, for people, and what to do."
+                    "description": "What happened, and what to do."
                 },
                 "observedGeneration": {
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,
-                    "description": "The generation of the spec that this condition tells about."
+                    "description": "The generation of the spec that this condition describes."
                 },
                 "lastTransitionTime": {
                     "type": "string",
@@ -105,24 +105,24 @@ fn reference(what: &str, description: &str) -> Schema {
 /// `spec.accountRef`: derived, the field's own description would be lost.
 pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
-        "The name of a LiveAccount of this namespace.",
-        "The LiveAccount whose credentials the calls for this group are made with. Left out, they are the operator's own. May be changed at any time.",
+        "The name of a LiveAccount in this namespace.",
+        "The LiveAccount whose credentials the operator uses for this group. Defaults to the operator's own credentials. It may be changed at any time. Example: {name: team-a}",
     )
 }
 
 /// `spec.credentials.secretRef` of a LiveAccount.
 pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
-        "The name of a Secret of this namespace.",
-        "An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. It is read by its name, again every few minutes and after a refusal.",
+        "The name of a Secret in this namespace.",
+        "An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator reads it by name, every few minutes and after a rejection. Example: {name: live-credentials}",
     )
 }
 
 /// `spec.credentials.oidc` of a LiveAccount.
 pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
     let account = reference(
-        "The name of a ServiceAccount of this namespace.",
-        "The ServiceAccount whose token is shown to STS; its audience is sts.aliyuncs.com.",
+        "The name of a ServiceAccount in this namespace.",
+        "The ServiceAccount whose token is sent to STS, with the audience sts.aliyuncs.com.",
     );
     let arn = |what: &str| json_schema!({ "type": "string", "minLength": 1, "maxLength": 512, "description": what });
     let (role, provider) = (

@@ -231,7 +231,8 @@ fn scheduler_and_pass_are_pure() {
         for path in named_in(&module, &source) {
             let text = path.join("::");
             // The types of an object are those of kube.
-            let forbidden = IMPURE.iter().filter(|name| **name != "kube").chain(["kube::Client", "kube::client"].iter());
+            let forbidden =
+                IMPURE.iter().filter(|name| **name != "kube").chain(["kube::Client", "kube::client"].iter());
             for name in forbidden {
                 assert!(text != *name && !text.starts_with(&format!("{name}::")), "{file} must not use {text}");
             }

@@ -133,10 +133,10 @@ async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated(
     world.options.env = vec![("RUST_LOG".into(), "trace".into())];
     world.start()?;
     world.create("room", of("team")).await?;
-    let room = world.says("room", "CredentialsMissing", "there is no LiveAccount").await?;
+    let room = world.says("room", "CredentialsMissing", "LiveAccount team does not exist").await?;
     assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
-    let told = "create it, or correct spec.accountRef";
-    assert_eq!(message(&room), format!("there is no LiveAccount team in namespace {}: {told}", world.namespace));
+    let what = "Create it, or correct spec.accountRef.";
+    assert_eq!(message(&room), format!("LiveAccount team does not exist in namespace {}. {what}", world.namespace));
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
     assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "one apply may bring both");
     account(&world, "team", json!({}))?;
@@ -223,7 +223,7 @@ async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> R
     world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
     // Sooner than the next probe, a minute after the first.
     let rooms = world.count_of("CredentialsMissing", 5, 40).await?;
-    assert!(message(&rooms[0]).starts_with("there is no LiveAccount team"), "{}", message(&rooms[0]));
+    assert!(message(&rooms[0]).starts_with("LiveAccount team does not exist"), "{}", message(&rooms[0]));
     account(&world, "team", json!({}))?;
     world.count_of("CredentialsRejected", 5, PATIENCE).await?;
     Ok(())

@@ -87,9 +87,9 @@ fn what_is_missing_or_taken_on_the_machine_is_told() -> Result<()> {
     let kubeconfig = shared_control_plane()?.kubeconfig().display().to_string();
     let variables = [("KUBECONFIG", kubeconfig.as_str())];
     let (code, told) = fails(&home, &["run", "--health-bind-address", &address], &variables)?;
-    assert!(code == Some(1) && told.contains("set another --health-bind-address"), "{told}");
+    assert!(code == Some(1) && told.contains("--health-bind-address"), "{told}");
     let (code, told) = fails(&home, &["emulate", "--listen", &address], &[])?;
-    assert!(code == Some(1) && told.contains("give another address"), "{told}");
+    assert!(code == Some(1) && told.contains("use another address"), "{told}");
     Ok(())
 }
 
@@ -102,8 +102,13 @@ async fn a_namespace_that_is_not_there_is_told_and_the_others_are_worked_in() ->
     world.start()?;
     world.create("room", json!({})).await?;
     world.ready("room", "True", "Created").await?;
-    let told = async || Ok(world.log().contains("there is no such namespace"));
+    let told = async || Ok(world.log().contains("the namespace does not exist yet"));
     world.until("the missing namespace to be told", PATIENCE, told).await?;
-    assert!(world.log().lines().all(|line| !line.contains("no such namespace") || line.contains("no-such-namespace")));
+    assert!(
+        world
+            .log()
+            .lines()
+            .all(|line| !line.contains("the namespace does not exist yet") || line.contains("no-such-namespace"))
+    );
     Ok(())
 }

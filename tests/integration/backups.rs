@@ -10,7 +10,7 @@ use crate::by_hand::ByHand;
 use crate::support::Result;
 use crate::world::{PATIENCE, World};
 
-const NOT_RECORDED: &str = "stays: its status does not record that this object created it (status.origin)";
+const NOT_RECORDED: &str = "is retained: its status does not record that this object created it (status.origin)";
 
 /// A group that an object created and is to delete, and how it looks; the operator runs.
 async fn created() -> Result<(World<'static>, LiveMessageGroup, GroupSnapshot)> {

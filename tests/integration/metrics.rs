@@ -57,7 +57,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
         .find("all to be settled", PATIENCE, async || {
             let (shown, calls) = (scrape(&world).await?, world.emulator.requests()?.len() as f64);
             let settled = shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
-                && shown.value("live_message_operator_queue_delayed", &[]) == 1.0;
+                && shown.value("live_message_operator_queue_blocked", &[]) == 1.0;
             Ok(Some(shown).filter(|shown| settled && shown.sum(CALLS) == calls))
         })
         .await?;
@@ -71,7 +71,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     assert_eq!(shown.value("live_message_operator_ready", &[]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "AppNotFound")]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "QuotaExceeded")]), 0.0);
-    assert_eq!(shown.value("live_message_operator_queue_delayed", &[]), 1.0, "the one that waits for its app");
+    assert_eq!(shown.value("live_message_operator_queue_blocked", &[]), 1.0, "the one that waits for its app");
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", "operator"), ("app", APP)]), 4.0);
     assert_eq!(shown.series("live_message_operator_app_groups").len(), 1, "none of an app that nobody has counted");
     let own = [("account", "operator"), ("reason", "Available")];

@@ -153,13 +153,17 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
     let started = Instant::now();
     world.start()?;
     let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
-    let missing = format!("there is no LiveAccount team in namespace {}: ", world.namespace);
+    let missing = format!("LiveAccount team does not exist in namespace {}. ", world.namespace);
     assert!(told.starts_with(&missing), "{told}");
     world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(25), "after {took:?}");
-    warned(&world, "Abandoned", "stays: its namespace goes away, and it could not be deleted for 25 s: there is no")
-        .await?;
+    warned(
+        &world,
+        "Abandoned",
+        "is retained: its namespace is terminating, and it could not be deleted for 25 s: LiveAccount team does",
+    )
+    .await?;
     until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     assert_eq!(world.called("DeleteLiveMessageGroup")?.len(), 0);
@@ -182,7 +186,7 @@ async fn an_object_that_is_given_up_by_its_annotation_goes_at_once() -> Result<(
     }
     world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     println!("let go {:?} after the annotation", started.elapsed());
-    warned(&world, "Abandoned", "stays: the annotation live.alibabacloud.com/abandon asks for it").await?;
+    warned(&world, "Abandoned", "is retained: the annotation live.alibabacloud.com/abandon is \"true\"").await?;
     until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     Ok(())
@@ -301,7 +305,8 @@ async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_give
     grant(&mut world, &watched, &[])?;
     fill(&mut world).await?;
     delete_with_permissions(&mut world).await?;
-    let told = async || Ok(world.log().contains("may not be read: with watchNamespaces, a namespace that is deleted"));
+    let told =
+        async || Ok(world.log().contains("with watchNamespaces, deleting a namespace deletes the operator's Role"));
     world.until("the log to say what to do", PATIENCE, told).await?;
 
     // Even a restart, with nothing to be learned of that namespace, leaves the other one served.

@@ -30,8 +30,10 @@ async fn orphaned(world: &World<'_>) -> Result<f64> {
 /// Waits until one orphan is counted, and looks whether its event names the group.
 async fn told(world: &World<'_>, id: &str) -> Result<()> {
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(world).await? == 1.0)).await?;
-    let note =
-        format!("group {id} of app {APP} was made or changed for an identity that the spec no longer names; it stays");
+    let note = format!(
+        "Group {id} of app {APP} was created or changed, but the spec no longer names it; it is retained. Delete it if it \
+         is not needed."
+    );
     let of = ["get", "events", "-n", &world.namespace, "--field-selector", "reason=Orphaned,type=Warning"];
     let of = [&of[..], &["-o", "jsonpath={.items[*].message}"]].concat();
     let one = async || Ok(world.control_plane.kubectl(&of)? == note);
@@ -57,7 +59,7 @@ async fn a_group_that_is_created_for_an_object_that_was_deleted_meanwhile_is_cou
     assert_eq!(orphaned(&world).await?, 0.0);
     world.control_plane.kubectl(&["delete", "lmg", "room", "-n", &world.namespace, "--force", "--timeout=60s"])?;
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(&world).await? == 1.0)).await?;
-    assert!(world.log().contains("orphaned: the group was made or changed for an object that is gone"));
+    assert!(world.log().contains("a group was created or changed for an object that is gone"));
     assert!(!ByHand::at(&world)?.describe("room").await?.deleted, "it stays");
     Ok(())
 }

@@ -74,7 +74,9 @@ impl<'c> Story<'c> {
     async fn start(&mut self) -> Result<()> {
         self.world.start()?;
         self.world
-            .until("the operator to work", PATIENCE, async || Ok(self.world.log().contains("listed: working")))
+            .until("the operator to work", PATIENCE, async || {
+                Ok(self.world.log().contains("listed, starting to reconcile"))
+            })
             .await
     }
 

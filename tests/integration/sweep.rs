@@ -74,7 +74,10 @@ async fn a_change_that_was_given_up_costs_no_call_and_is_seen_when_it_is_taken_a
     let sync = conditions.iter_mut().find(|condition| condition.type_ == "InSync").unwrap();
     (sync.status, sync.reason) = ("False".to_owned(), "UpdateIgnored".to_owned());
     sync.message = "the change of groupInfo was not taken".to_owned();
-    let status = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    let status = Patch::Merge(json!({"status": {
+        "conditions": conditions,
+        "lastFailure": {"operation": "ModifyLiveMessageGroup", "code": "UpdateIgnored", "fields": ["groupInfo"]},
+    }}));
     world.api.patch_status("room", &PatchParams::default(), &status).await?;
     let (calls, lists) = (world.requests()?.len(), world.called(LIST)?.len());
     world.start()?;

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -172,8 +173,10 @@ impl Check {
             return true;
         }
         let account = self.context.accounts.find(&app.account, false).ok();
-        let rejected = scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
-        let Some(account) = account.filter(|account| !account.source_removed() && !rejected) else {
+        let is_rejected = || scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
+        // Only a list that objects wait for may probe rejected credentials.
+        let is_skipped = self.query.is_none() && is_rejected();
+        let Some(account) = account.filter(|account| !account.source_removed() && !is_skipped) else {
             self.count_result("skipped");
             scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             return true;
@@ -303,12 +306,15 @@ impl Check {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         let permit = account.permit(Operation::ListByPage).await;
         let budget = BudgetKey { account: app.account.clone(), operation: Operation::ListByPage };
+        let is_allowed = AtomicBool::new(false);
         scheduler
             .wait_for(&budget, |scheduler, now| {
-                scheduler.credentials_failure(&app.account).is_some() || scheduler.may_list(app, now)
+                let may_list = scheduler.may_list(app, now);
+                is_allowed.store(may_list, Ordering::Relaxed);
+                may_list || scheduler.credentials_failure(&app.account).is_some()
             })
             .await;
-        if scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some()) {
+        if !is_allowed.load(Ordering::Relaxed) {
             return Err(ListError::NoCredentials);
         }
         let sent = account.send(call, permit).await;

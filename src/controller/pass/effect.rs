@@ -71,7 +71,7 @@ pub enum Input {
     /// Whether the call may go out.
     Preflight(Preflight),
     /// The answer to the call.
-    Response {
+    Answer {
         /// The answer.
         result: Result<Response<Reply>, CallError>,
         /// The status that was written while the call was out.

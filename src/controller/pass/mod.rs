@@ -130,7 +130,7 @@ impl Pass {
                 self.report_transitions(before.as_deref(), Reason::Applying);
                 self.send(call, context)
             }
-            (Stage::Sending(call), Input::Response { result, progress }) => {
+            (Stage::Sending(call), Input::Answer { result, progress }) => {
                 if let (Some(object), Some(status)) = (&mut self.object, progress) {
                     object.status = Some(*status);
                 }

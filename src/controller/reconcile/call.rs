@@ -75,6 +75,6 @@ impl Reconcile {
         self.context
             .scheduler
             .with(|scheduler, now| scheduler.record_answer(&self.key, call, account.key(), &result, now));
-        Input::Response { result, progress }
+        Input::Answer { result, progress }
     }
 }

@@ -161,6 +161,11 @@ impl Breakers {
                 breaker.start_probe(prober.clone(), now);
                 true
             }
+            // Objects become the probe when they are admitted; a list that they wait for may be it too.
+            (State::Open { next_probe }, _) if *next_probe <= now && matches!(prober, Prober::List(_)) => {
+                breaker.start_probe(prober.clone(), now);
+                true
+            }
             (State::HalfOpen { probe: None } | State::Open { .. }, _) => false,
         }
     }

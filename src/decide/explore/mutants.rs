@@ -39,7 +39,7 @@ fn trusting(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
 /// Deletes whatever is alive under its id.
 fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
-        Action::FinishDeletion(DeletionOutcome::Retained(why)) if why.contains("another one") => {
+        Action::FinishDeletion(DeletionOutcome::Retained(why)) if why.contains("create time differs") => {
             Action::Call(Call::Delete(group(object)))
         }
         action => action,

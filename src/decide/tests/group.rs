@@ -311,26 +311,26 @@ fn a_group_that_was_found_deleted_and_recovered_is_not_created() {
 }
 
 #[rstest]
-#[case::to_recover_it(
+#[case::recover(
     json!({}),
     vec![Answer::Blocked],
-    "was deleted, and its id is blocked until about 30 days after the deletion: edit spec.groupId (every field may be \
-     edited now), set spec.deletedGroupPolicy to Recover, or ask for a reconcile once the id is free (annotation \
+    "was deleted, and its ID is blocked until about 30 days after the deletion: edit spec.groupId (every field may be \
+     edited now), set spec.deletedGroupPolicy to Recover, or request a reconcile when the ID is free (annotation \
      live.alibabacloud.com/reconcile-requested-at)"
 )]
-#[case::not_so_after_a_recovery(
+#[case::failed_recovery(
     json!({"deletedGroupPolicy": "Recover"}),
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
-    "was deleted, could not be brought back, and its id is blocked until about 30 days after the deletion: edit \
-     spec.groupId (every field may be edited now), or ask for a reconcile once the id is free (annotation \
+    "was deleted, could not be recovered, and its ID is blocked until about 30 days after the deletion: edit \
+     spec.groupId (every field may be edited now), or request a reconcile when the ID is free (annotation \
      live.alibabacloud.com/reconcile-requested-at)"
 )]
-#[case::none_of_an_observers_own(
+#[case::observer(
     json!({"managementPolicy": "Observe", "deletedGroupPolicy": "Recover"}),
     vec![Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })],
-    "it will be noticed when somebody brings the group back"
+    "or recover the group"
 )]
-fn a_deleted_group_is_told_with_the_ways_out_that_are_left(
+fn deleted_group_message_names_the_remedies(
     #[case] spec: Value,
     #[case] answers: Vec<Answer>,
     #[case] ends_with: &str,

@@ -14,11 +14,11 @@ fn failure(answer: Answer) -> Failure {
 #[rstest]
 #[case(400, "SignatureDoesNotMatch", "renew the access key")]
 #[case(400, "InvalidTimeStamp.Expired", "clock")]
-#[case(400, "Throttling.User", "fewer calls")]
+#[case(400, "Throttling.User", "slows down and retries")]
 #[case(404, "ResourceNotExist", "correct spec.appId")]
-#[case(400, "ErrorTooManyGroups", "ask for a higher quota")]
+#[case(400, "ErrorTooManyGroups", "request a higher quota")]
 #[case(403, "NoAuth", "may not call live:CreateLiveMessageGroup for app \"demo\"")]
-#[case(400, "InputInvalid", "refuses a value of the spec, correct it")]
+#[case(400, "InputInvalid", "refuses a value of the spec, correct the spec")]
 fn a_refusal_says_what_to_do(#[case] status: u16, #[case] code: &'static str, #[case] what: &str) {
     let message = failure(Answer::Refused(status, code)).message;
     assert!(message.contains(what), "{message}");

@@ -165,13 +165,13 @@ impl<'a> Writer<'a> {
 
     fn sync(&mut self, sync: &SyncState) {
         let (status, reason, message) = match sync {
-            SyncState::Equal => (ConditionStatus::True, Reason::InSync, "the group is as the spec says".to_owned()),
+            SyncState::Equal => (ConditionStatus::True, Reason::InSync, "the group matches the spec".to_owned()),
             SyncState::ImmutableDiffer(fields) => (
                 ConditionStatus::False,
                 Reason::ImmutableFieldsDiffer,
                 format!(
-                    "the group differs in {}, which the Live API cannot change: take the group's values into a new \
-                     object, or live with the difference",
+                    "the group differs in {}, which the Live API cannot change: create a new object with the values of the \
+                     group, or accept the difference",
                     fields.join(" and ")
                 ),
             ),
@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
                 Reason::UpdateIgnored,
                 format!(
                     "the Live API accepted the change of {} twice, but the group still shows the old value; \
-                     the operator tries again when the spec changes or a reconcile is asked for",
+                     the operator tries again when the spec changes or a reconcile is requested",
                     fields.join(" and ")
                 ),
             ),
@@ -265,7 +265,7 @@ impl<'a> Writer<'a> {
             ConditionType::Paused,
             ConditionStatus::True,
             Reason::Paused,
-            "the annotation live.alibabacloud.com/paused is \"true\": remove it to go on",
+            "the annotation live.alibabacloud.com/paused is \"true\": remove it to resume",
         );
         self.status
     }

@@ -7,51 +7,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::resources::{ConditionType, get_condition, schema};
 
-/// What the operator knows of the group. Written by the operator only.
+/// The observed state of the group. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupStatus {
-    /// The generation of the spec (metadata.generation) that was acted on last, with or without success.
-    /// -1 until the operator has seen the object.
+    /// The generation of the spec (metadata.generation) that was last reconciled, with or without success.
+    /// -1 until the first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// How the object stands. Ready is always present; Reconciling, Stalled, Degraded and Paused only while they
-    /// hold. Wait for it with: kubectl wait --for=condition=Ready lmg/NAME
+    /// The state of the object. Ready is always present; Reconciling, Stalled, Degraded and Paused only while they
+    /// are true. To wait for it: kubectl wait --for=condition=Ready lmg/NAME
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
-    /// The id of the group that this status tells about: spec.groupId, or metadata.name where that is left out.
+    /// The ID of the group that this status describes: spec.groupId, or metadata.name if that is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub group_id: Option<String>,
 
-    /// The app of the group that this status tells about.
+    /// The app of the group that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub app_id: Option<String>,
 
-    /// The data center of the group, where it is known.
+    /// The data center of the group, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub data_center: Option<String>,
 
-    /// How the group came to be managed by this object: Created (by the operator for this object), Adopted (it
-    /// was there before) or Recovered (it had been deleted and was brought back). Absent while there is no group.
+    /// How this object came to manage the group: Created (by the operator for this object), Adopted (it already
+    /// existed) or Recovered (it was deleted and recovered). Absent while there is no group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::origin")]
     pub origin: Option<Origin>,
 
-    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only when a call that was
-    /// made anyway told it.
+    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only if an API response included it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
-    /// Between which moments the group was created, as long as its createTime is not known: it tells it from one that
-    /// is made later under its id. With deletionPolicy Delete it is recorded before the create is sent, and proves
-    /// whether a group was created by this object even when the answer was lost.
+    /// The interval in which the group was created, while its createTime is not known. It distinguishes the group from
+    /// a later one with the same ID. With deletionPolicy Delete it is recorded before the create is sent, and proves that
+    /// this object created a group even if the answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_intent: Option<CreateIntent>,
 
@@ -59,14 +58,12 @@ pub struct LiveMessageGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 
-    /// The RequestId of the last call that changed something in the Live API: name it in a ticket to Alibaba
-    /// Cloud.
+    /// The RequestId of the last call that changed something in the Live API, for tickets to Alibaba Cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_request_id: Option<String>,
 
-    /// The value of the annotation live.alibabacloud.com/reconcile-requested-at that was handled last (its first
-    /// 256 characters).
+    /// The last handled value of the annotation live.alibabacloud.com/reconcile-requested-at (its first 256 characters).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
@@ -108,7 +105,7 @@ pub struct CreateIntent {
     #[schemars(schema_with = "schema::date_time")]
     pub started_at: String,
 
-    /// When it was answered; absent while the answer is open or lost.
+    /// When it was answered; absent while the answer is pending or lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub answered_at: Option<String>,
@@ -128,16 +125,16 @@ impl CreateIntent {
 
 /// How a group came to be managed by its object.
 ///
-/// A word this version does not know is kept as it is: an object written by a newer operator must neither fail to
-/// parse nor lose its word.
+/// A value that this version does not know is kept: an object written by a newer operator must neither fail to parse nor
+/// lose its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Origin {
     /// Created by the operator for this object.
     Created,
-    /// It was there before.
+    /// It already existed.
     Adopted,
-    /// It had been deleted and was brought back.
+    /// It was deleted and recovered.
     Recovered,
     /// A word of another version.
     Other(String),
