@@ -20,7 +20,7 @@ pub struct Claim<'a> {
 
 /// The index of the object that holds the group: the one whose call is out, for two calls at once would be taken for one
 /// another's effect; else a proven one, the oldest of several; else the oldest that was not refused, then the smaller
-/// uid. `None` where nobody holds it.
+/// uid. `None` if none of them owns it.
 pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
@@ -30,9 +30,9 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
         .or_else(|| oldest(&|claim| !claim.refused))
 }
 
-/// Whether the object's own last answer was a refusal, and it has neither an origin nor an attempt. `before` is what
-/// was known of this object and this group before: to be told of a conflict is no answer, and an object that forgot
-/// its refusal by it would take the group from the one that it was just told to leave it to.
+/// Whether the object's own last answer was a refusal, and its status records neither an origin nor a create intent.
+/// `before` is the former result for this object and group: a conflict is not an answer, and an object whose refusal it
+/// ended would take the group back from the owner.
 pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
     let identity = GroupKey::of(object);
     if identity.is_none() || recorded_group(object) != identity || has_record(object) {
@@ -113,7 +113,7 @@ mod tests {
                 assert_eq!(is_refused(&object, before), refusals.contains(&reason.as_str()), "{reason}");
             }
         }
-        // To be told of a conflict is no answer.
+        // A conflict is not an answer.
         for before in [false, true] {
             assert_eq!(is_refused(&told(ready("Conflict"), json!({})), before), before);
         }

@@ -11,7 +11,7 @@ const NOT_OWN: &str = "its status does not record that this object created it (s
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
 const NOT_ASKED: &str = "its deletionPolicy is not Delete";
 
-/// Deletes the group if it is the one this object created and nobody else names it, then lets the object go.
+/// Deletes the group if this object created it and no other object names it; then the finalizer is removed.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
     if !object.has_finalizer() {
         return Action::Nothing;
@@ -52,7 +52,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
 
 /// Why the group of an object that went without a deletion of ours stays, where its policy asks for one.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
-    // With a deletionTimestamp it was held for a while, and what was to be told was told then.
+    // An object with a deletionTimestamp had a finalizer, and its removal was reported.
     let origin = object.origin().filter(|_| asks_for_deletion(object) && !object.is_deleting())?;
     if !may_delete(object) {
         return Some(ONLY_OBSERVES);
@@ -60,8 +60,8 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
-/// Since when, as far as its status tells, the deletion of an object has been waiting for credentials. What was learned of
-/// them in between would stand there instead; a deletion that nobody has tried yet waits for nothing.
+/// Since when, according to its status, the deletion of an object has been waiting for credentials. A later result would
+/// have replaced this condition; a deletion that was not tried yet waits for nothing.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
     let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
     let stalled = object.condition(ConditionType::Stalled).filter(|stalled| {
@@ -76,7 +76,7 @@ fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete
 }
 
-/// The group that the status tells about: the spec may name another one already.
+/// The group that the status describes: the spec may name another one already.
 fn group_ref(object: &LiveMessageGroup) -> Option<GroupRef> {
     let identity = recorded_group(object)?;
     let spec = Desired::of(object).ok().filter(|desired| desired.group_key() == identity);

@@ -1,9 +1,10 @@
-//! What an object asks for, in the API's words.
+//! The desired group of an object, in the terms of the Live API.
 
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
 use crate::resources::LiveMessageGroup;
 
-/// What names a group: two objects of one identity mean one group. The data center is not part of it: an app has one.
+/// The identity of a group: two objects with the same key name the same group. The data center is not part of it, because
+/// an app has only one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
     /// The app.
@@ -86,7 +87,7 @@ impl Desired {
     }
 }
 
-/// The identity that an object's status tells about.
+/// The group that the status of an object describes.
 pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
     let status = object.status.as_ref()?;
     Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })

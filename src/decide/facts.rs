@@ -6,7 +6,7 @@ use super::Failure;
 use super::ownership::{TOLERANCE, digest_of_fields};
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
 
-/// What the last answer told of the group.
+/// The state of the group according to the last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Remote {
     /// Nothing, or nothing that still holds.
@@ -49,7 +49,7 @@ impl Facts {
         Self { disproved_intents: Vec::new(), ..self.clone() } == Self::default()
     }
 
-    /// What the last answer told.
+    /// The state of the group according to the last answer.
     pub fn remote(&self) -> &Remote {
         &self.remote
     }
@@ -65,7 +65,7 @@ impl Facts {
     }
 
     /// Whether the group was seen absent or deleted and not created since: its recorded origin holds no longer, for
-    /// whatever is alive later is another life of it.
+    /// a group that exists later is another one.
     pub fn group_ended(&self) -> bool {
         self.ended
     }
@@ -95,12 +95,12 @@ impl Facts {
         self.deleted
     }
 
-    /// Whether the group is to be given up: nobody can delete it any more.
+    /// Whether the finalizer is to be removed without deleting the group.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned
     }
 
-    /// Gives the group up.
+    /// Retains the group although its deletion was requested.
     pub fn abandon(&mut self) {
         self.abandoned = true;
     }
@@ -115,8 +115,8 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// The digests of the recorded bodies that certainly made no group: this process has recorded them, and has heard of
-    /// every create with them that it made none. Only a create whose answer was lost can have made one.
+    /// The digests of recorded bodies that certainly created no group: this process recorded them, and every create with
+    /// them was answered without creating one. Only a create whose answer was lost can have created a group.
     pub fn disproved_intents(&self) -> &[String] {
         &self.disproved_intents
     }
@@ -132,7 +132,7 @@ impl Facts {
         Self { disproved_intents: self.disproved_intents, ..Self::default() }
     }
 
-    /// When this pass's create was answered, by the service's clock; where it made none, its last call.
+    /// When the create of this pass was answered, on the service's clock; without a create, its last call.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.create_answered_at.or(self.answered_at)
     }
@@ -172,7 +172,8 @@ impl Facts {
         self.last_write.is_some()
     }
 
-    /// Takes in the answer to a call that was made for `generation`.
+    /// Records the answer to a call for `generation`, made with the credentials of the LiveAccount `account` (`None`: the
+    /// operator's own).
     ///
     /// # Errors
     /// The failure that ends the pass, where the answer is one.
@@ -255,7 +256,7 @@ impl Facts {
         }
     }
 
-    /// A group that was made after this pass's create was answered is not the one it made.
+    /// A group whose create time is later than the answer to this pass's create is another one.
     fn check_create_time(&mut self, group: &GroupSnapshot) {
         if let (Some((outcome, _)), Some(answered), Some(made)) =
             (&mut self.created, self.create_answered_at, group.create_time)

@@ -1,5 +1,8 @@
 //! The pure core: what to do next for one object. No I/O, no clock, no Kubernetes client.
 //!
+//! The module owns every decision about a group and the status that records it. It may import `resources` and plain types
+//! of `live`. Its invariant: a group is deleted only if this object created it.
+//!
 //! A *pass* works on one object until there is a status to write. It alternates between [`decide`], which says what to
 //! do next from the object as read just now and from the [`Facts`] the pass has gathered, and a call whose answer
 //! becomes a fact. [`PassOutcome`] turns the end of a pass into the status.
@@ -50,7 +53,7 @@ pub enum Action {
     AddFinalizer,
     /// Take the finalizer away from an object that is not being deleted, then go on.
     DropFinalizer,
-    /// Take the finalizer away from an object that is being deleted: this is what became of its group.
+    /// Remove the finalizer from an object that is being deleted; the outcome says what happened to the group.
     FinishDeletion(DeletionOutcome),
     /// End the pass with this status.
     Write(PassOutcome),
@@ -63,13 +66,13 @@ pub enum Action {
 pub enum DeletionOutcome {
     /// It was deleted.
     Deleted,
-    /// It was gone already.
+    /// It no longer existed.
     Gone,
     /// It stays, and why.
     Retained(String),
     /// It stays for this other object, which names it.
     HandedOver(String),
-    /// It stays because nobody could delete it.
+    /// It is retained because it could not be deleted.
     Abandoned,
 }
 
@@ -102,7 +105,7 @@ impl Priority {
     }
 }
 
-/// The lane of the work an object has, or `None` where it has none: what its events are sorted by.
+/// The priority of the work of an object; `None` if it has none.
 pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
@@ -168,7 +171,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
 }
 
-/// Whether a settled object is to be looked at when its pause ends: what sweeps would have put right meanwhile was left.
+/// Whether a settled object is described when its pause ends: drift was not corrected meanwhile.
 /// Where only a person could go on, or a change was given up, that still holds.
 fn needs_observation(object: &LiveMessageGroup) -> bool {
     let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
@@ -185,7 +188,7 @@ fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
         Remote::Live(group) => {
-            // What the pass did before the object was told to observe only is recorded all the same.
+            // What the pass did before the switch to Observe is still recorded.
             let origin = if facts.has_effect() { origin(object, desired, facts, Some(group)) } else { None };
             Action::Write(PassOutcome::observed(desired, origin, facts, group))
         }
@@ -200,7 +203,7 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Absent => create(object, desired, facts),
         Remote::Unknown => match origin(object, desired, facts, None) {
             None => create(object, desired, facts),
-            // A create that sent just what the spec says has left nothing to compare.
+            // After a create that sent exactly the spec there is nothing to compare.
             Some(origin) if facts.created_as(&desired.fields) => {
                 Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
@@ -276,7 +279,7 @@ fn origin(
     }
     let recorded = recorded_group(object).as_ref() == Some(&desired.group_key());
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // Where it went and somebody made it anew while nobody looked, the record tells of another one.
+        // If the group was deleted and recreated by another client, the record describes another group.
         let another = group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });

@@ -1,4 +1,4 @@
-//! Whether a group is the one this object created: what a deletion may rest on.
+//! Whether this object created a group: the proof that a deletion needs.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -39,7 +39,7 @@ pub(super) fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 
-/// Whether the recorded attempt made this group: created between attempt and answer, and just as a create sent it whose
+/// Whether the recorded intent proves this group: created between intent and answer, and exactly as a create sent it whose
 /// answer was lost.
 pub(super) fn intent_proves(attempt: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
     let digest = digest_of_group(group);
@@ -57,7 +57,7 @@ fn created_within(attempt: &CreateIntent, group: &GroupSnapshot, answered_at: Op
     started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
 }
 
-/// Whether this is not the group that the record tells about, but one that was made later under its id.
+/// Whether this is not the recorded group, but a later one with the same ID.
 pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
     let Some(created) = group.create_time else { return false };
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
@@ -70,7 +70,7 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
 
 /// Whether a deletion may delete this group: it is the one whose creation is recorded.
 pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
-    // Its own create was answered, and what was described since is no later one: only the status could not be written.
+    // Its own create was answered, and the described group is not a later one; only the status could not be written.
     if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();
     }
@@ -99,7 +99,7 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
 /// [`Facts::attempted`]); `None` where the call needs none.
 ///
 /// Before a create: the attempt, for a deletion may rest on it. Before a change of a group that was found under an open
-/// attempt: whose group it is. Afterwards nobody could tell, for the change makes it what was sent.
+/// intent: the origin. Afterwards it could not be found out, because the change makes the group equal to what was sent.
 pub fn record_before(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -130,7 +130,7 @@ fn open_intent(object: &LiveMessageGroup) -> Option<&CreateIntent> {
 
 /// The attempt to be recorded before a create with these fields is sent, or `None` where it needs none: objects whose
 /// group is never deleted, and bodies that are recorded already. Where the pass saw the recorded group gone, the
-/// attempt is one of its own: an older one must not stand for a group that somebody else made since.
+/// intent is a new one: an older one must not prove a group that another client created since.
 fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,

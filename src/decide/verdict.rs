@@ -33,7 +33,7 @@ pub enum PassOutcome {
     Live(Live),
     /// The pass ended without a live group, or did not end yet.
     NotLive(NotLive),
-    /// The object is paused: the condition `Paused` is set, and what was done before is recorded.
+    /// The object is paused: the condition `Paused` is set, and effects of earlier calls are recorded.
     Paused(RecordUpdate),
     /// It is no longer: the condition is taken away, and nothing else was to do.
     Resumed,
@@ -45,7 +45,7 @@ pub struct Live {
     /// `None` where the object only observes and the pass did nothing else: what is recorded stays.
     origin: Option<Origin>,
     reason: Reason,
-    /// `Some` when this pass was told, `None` inside when a new group's is not known.
+    /// `Some` if this pass knows it; the inner `None`: the create time of a new group is not known.
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
     /// `None` where nothing is kept in sync.
@@ -73,7 +73,7 @@ pub struct NotLive {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordUpdate {
     origin: OriginChange,
-    /// See [`Facts::disproved_intents`]: what goes out of the recorded attempt.
+    /// See [`Facts::disproved_intents`]: what is removed from the recorded intent.
     disproved_intents: Vec<String>,
     sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
@@ -120,7 +120,7 @@ impl PassOutcome {
         create_time: Option<Timestamp>,
         sync: Option<SyncState>,
     ) -> Self {
-        // Created or adopted just now: what is recorded of an earlier life does not hold.
+        // Created or adopted just now: the record of an earlier group does not hold.
         let new = facts.create_outcome().is_some();
         let (reason, what) = match origin {
             Origin::Created => (Reason::Created, "is live"),

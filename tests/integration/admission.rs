@@ -56,7 +56,8 @@ fn a_name_that_is_no_group_id_needs_one() -> Result<()> {
     Ok(())
 }
 
-const NAME_SAYS: &str = "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename";
+const NAME_SAYS: &str =
+    "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename";
 
 /// The fields of the identity and those that the Live API cannot change: name, value, another value.
 const FIXED: [(&str, &str, &str); 5] = [

@@ -57,7 +57,7 @@ impl Scheduler {
         if let Some(wait) = self.fences.remaining(group.as_deref(), request.object, request.call, now) {
             return Preflight::Delayed(wait);
         }
-        if let Err(blocked) = self.pass_breakers(key, request, now).and_then(|()| self.reserve_place(key, request)) {
+        if let Some(blocked) = self.pass_breakers(key, request, now).or_else(|| self.reserve_place(key, request)) {
             return Preflight::Blocked(blocked);
         }
         let budget = BudgetKey { account: request.account.clone(), operation: request.call.operation() };
@@ -77,7 +77,8 @@ impl Scheduler {
         may_send
     }
 
-    fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Result<(), Blocked> {
+    /// Returns what blocks the call, if a circuit breaker does.
+    fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Option<Blocked> {
         let mut breakers = breakers_for(request.call, request.account);
         // The object's work ends at the permission that it waits for; whatever it calls before is in vain. After an edit
         // the work may be another one.
@@ -94,11 +95,11 @@ impl Scheduler {
             Ok(probes) => {
                 self.release_probes(key, now, |probe| !breakers.contains(probe));
                 probes.into_iter().for_each(|probe| self.add_probe(key, probe));
-                Ok(())
+                None
             }
             Err(breaker) => {
                 let explanation = self.breakers.failure(&breaker).cloned();
-                Err(Blocked { on: Cause::Breaker(breaker), explanation })
+                Some(Blocked { on: Cause::Breaker(breaker), explanation })
             }
         }
     }
@@ -116,9 +117,9 @@ impl Scheduler {
         probes.chain(blocked).filter(is_open).cloned().collect()
     }
 
-    /// A create needs a free place in its app.
-    fn reserve_place(&mut self, key: &ObjectKey, request: CallRequest<'_>) -> Result<(), Blocked> {
-        let Call::Create(group, _) = request.call else { return Ok(()) };
+    /// Reserves the place that a create needs in its app. Returns what blocks the call, if there is none.
+    fn reserve_place(&mut self, key: &ObjectKey, request: CallRequest<'_>) -> Option<Blocked> {
+        let Call::Create(group, _) = request.call else { return None };
         let app = AppKey::new(request.account, &group.app_id);
         let state = self.apps.entry(app.clone()).or_default();
         let (query, explanation) = match state.try_reserve(key, &group.group_id, self.max_groups) {
@@ -126,7 +127,7 @@ impl Scheduler {
                 if let Some(object) = self.objects.get_mut(key) {
                     object.reservation = Some(app);
                 }
-                return Ok(());
+                return None;
             }
             Fit::Unknown(query) => (Some(query), None),
             Fit::Full { used, limit } => {
@@ -144,7 +145,7 @@ impl Scheduler {
         if let Some(query) = query {
             self.request_usage(&app, query);
         }
-        Err(Blocked { on: Cause::Quota(app), explanation })
+        Some(Blocked { on: Cause::Quota(app), explanation })
     }
 
     /// The call of an object was answered, or failed.

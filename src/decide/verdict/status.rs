@@ -35,7 +35,7 @@ impl<'a> Writer<'a> {
         let identity = GroupKey::of(object);
         let same = identity.is_some() && recorded_group(object) == identity;
         if !same {
-            // Another group: its record starts anew.
+            // Another group: its record starts over.
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
@@ -58,7 +58,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Which group the record tells about.
+    /// Records which group the status describes.
     fn identify(&mut self) {
         let spec = &self.object.spec;
         self.status.app_id = Some(spec.app_id.clone());
@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
                 self.status.create_intent = None;
             }
             OriginChange::Set(origin) => {
-                // An attempt that stayed open would prove whatever is made later under this id.
+                // An intent that stayed open would prove any later group with this ID.
                 self.own(origin, (learned.sent_at, learned.answered_at), Some(learned.create_time));
                 self.identify();
             }
@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Takes bodies out of an open attempt that certainly made no group; without any it is none.
+    /// Removes bodies that certainly created no group from an open intent; an intent without bodies is removed.
     fn forget_idle(&mut self, disproved_intents: &[String]) {
         if let Some(attempt) = self.status.create_intent.as_mut().filter(|attempt| attempt.is_open()) {
             attempt.sent.retain(|sent| !disproved_intents.contains(sent));
@@ -124,7 +124,7 @@ impl<'a> Writer<'a> {
         if let Some(origin) = &live.origin {
             self.own(origin, (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(told) = live.create_time.filter(|_| self.status.origin.is_none()) {
-            // Beside an origin it is the proof of whose group it was: what is only looked at proves nothing.
+            // Beside an origin the create time is a proof of ownership; an observed group proves nothing.
             self.status.create_time = told.map(|time| time.to_string());
         }
         self.forget_idle(&live.disproved_intents);
@@ -135,7 +135,7 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Records whose the group is: `create_time` where the pass was told it, else between which moments it was made.
+    /// Records the origin of the group: with its create time if the pass knows it, else with the interval of its creation.
     fn own(&mut self, origin: &Origin, made: (Option<Timestamp>, Option<Timestamp>), told: Option<Option<Timestamp>>) {
         self.status.origin = Some(origin.clone());
         self.close_attempt(origin, made);
@@ -153,7 +153,7 @@ impl<'a> Writer<'a> {
             (Some(attempt), Origin::Created, _) if attempt.is_open() => {
                 attempt.answered_at = answered_at.map(|at| at.to_string());
             }
-            // None was recorded before. When a deletion is asked for one day, somebody else may have made the group anew.
+            // None was recorded before. By the time of a deletion, another client may have recreated the group.
             (attempt, Origin::Created, Some(sent_at)) => {
                 let answered_at = answered_at.map(|at| at.to_string());
                 *attempt = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
@@ -314,8 +314,8 @@ fn bounded(request_id: Option<&str>) -> Option<String> {
     request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
 }
 
-/// The status of an object that cannot be read, or `None` where it is the recorded one. `status` is what of its own
-/// can be read.
+/// The status of an object that cannot be read, or `None` if it is already recorded. `status` is the readable part of the
+/// recorded one.
 pub fn unreadable_status(
     status: LiveMessageGroupStatus,
     generation: i64,
