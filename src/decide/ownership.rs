@@ -96,7 +96,7 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
 }
 
 /// The status to be recorded before a call is sent, and the digest of the body that is new in it (see
-/// [`Facts::attempted`]); `None` where the call needs none.
+/// [`Facts::intent_recorded`]); `None` where the call needs none.
 ///
 /// Before a create: the attempt, for a deletion may rest on it. Before a change of a group that was found under an open
 /// intent: the origin. Afterwards it could not be found out, because the change makes the group equal to what was sent.

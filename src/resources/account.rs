@@ -75,9 +75,9 @@ pub struct LiveAccountSpec {
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,
 
-    /// The address of the Live API: https://HOST[:PORT]. Defaults to the operator's own endpoint, which is
+    /// The address of the Live API: https:// and a host, with a port if needed. Defaults to the operator's own endpoint, which is
     /// live.aliyuncs.com unless --endpoint sets another one. An http:// address needs the operator's flag --allow-http.
-    /// Example: https://live.ap-southeast-1.aliyuncs.com
+    /// Example: `https://live.ap-southeast-1.aliyuncs.com`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262))]
     pub endpoint: Option<String>,

@@ -142,7 +142,7 @@ impl Accounts {
     /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret is gone.
     ///
     /// # Errors
-    /// Why no call can be made. While credentials are being loaded, a message on [`AccountEvents::loads`] leads to the
+    /// Why no call can be made. While credentials are being loaded, a message on `AccountEvents::loads` leads to the
     /// end of the wait.
     pub fn usable(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, Unavailable> {
         let account = self.find(key, for_deletion);
