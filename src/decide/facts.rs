@@ -187,20 +187,7 @@ impl Facts {
         self.just_created = matches!(result, Ok((Reply::Created(CreateOutcome::Created), _)));
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
-                self.set_remote(if outcome == CreateOutcome::AlreadyDelete {
-                    Remote::Deleted
-                } else {
-                    Remote::Unknown
-                });
-                if outcome == CreateOutcome::Created {
-                    self.disproved_intents.clear();
-                    self.ended = false;
-                    self.record_write(request_id);
-                }
-                self.created = Some((outcome, fields.clone()));
-                (self.create_sent_at, self.create_answered_at) = (self.sent_at, self.answered_at);
-                self.create_time = None;
-                self.creates += 1;
+                self.record_create(outcome, fields, request_id);
                 Ok(())
             }
             (Call::Recover(_), Ok((_, request_id))) => {
@@ -269,6 +256,20 @@ impl Facts {
     fn set_remote(&mut self, remote: Remote) {
         self.ended |= matches!(remote, Remote::Absent | Remote::Deleted);
         self.remote = remote;
+    }
+
+    /// Records a response to `CreateLiveMessageGroup`; only `Created` is a write.
+    fn record_create(&mut self, outcome: CreateOutcome, fields: &GroupFields, request_id: Option<String>) {
+        self.set_remote(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
+        if outcome == CreateOutcome::Created {
+            self.disproved_intents.clear();
+            self.ended = false;
+            self.record_write(request_id);
+        }
+        self.created = Some((outcome, fields.clone()));
+        (self.create_sent_at, self.create_answered_at) = (self.sent_at, self.answered_at);
+        self.create_time = None;
+        self.creates += 1;
     }
 
     fn record_write(&mut self, request_id: Option<String>) {
