@@ -174,8 +174,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
 /// Whether a settled object is described when its pause ends: drift was not corrected meanwhile.
 /// Where only a person could go on, or a change was given up, that still holds.
 fn needs_observation(object: &LiveMessageGroup) -> bool {
-    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    ready == Some(ConditionStatus::True) && !MUTABLE.iter().any(|field| object.is_ignored(field))
+    has_condition(object, ConditionType::Ready) && !MUTABLE.iter().any(|field| object.is_ignored(field))
 }
 
 fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
@@ -304,12 +303,12 @@ pub fn is_observed(object: &LiveMessageGroup) -> bool {
 /// Whether the recorded outcome needs nothing more: the group is as it should be, or only a person can go on.
 fn is_settled(object: &LiveMessageGroup) -> bool {
     let going_on = has_condition(object, ConditionType::Reconciling);
-    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
     let final_refusal =
         matches!(object.ready_reason(), Some(Reason::GroupDeleted | Reason::GroupNotFound | Reason::InvalidInput));
-    !going_on && (ready == Some(ConditionStatus::True) || final_refusal)
+    !going_on && (has_condition(object, ConditionType::Ready) || final_refusal)
 }
 
-fn has_condition(object: &LiveMessageGroup, kind: ConditionType) -> bool {
+/// Whether the condition has the status `True`.
+pub fn has_condition(object: &LiveMessageGroup, kind: ConditionType) -> bool {
     object.condition(kind).map(ConditionStatus::of) == Some(ConditionStatus::True)
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource as _;
 
 use crate::controller::keys::GroupKey;
-use crate::decide::{DeletionOutcome, Facts, retained_at_once};
+use crate::decide::{DeletionOutcome, Facts, has_condition, is_observed, retained_at_once};
 use crate::live::CreateOutcome;
 use crate::resources::{
     ABANDON_ANNOTATION, ConditionStatus, ConditionType, LiveMessageGroup, Origin, ReadyEffect, Reason,
@@ -205,7 +205,5 @@ fn is_fault(reason: Reason) -> bool {
 
 /// Whether this generation was applied before.
 pub fn is_applied(object: &LiveMessageGroup) -> bool {
-    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    observed == object.metadata.generation && ready == Some(ConditionStatus::True)
+    has_condition(object, ConditionType::Ready) && is_observed(object)
 }

@@ -15,7 +15,8 @@ mod stall;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use effect::{
     Blocked, Effect, Explanation, Finish, Input, NoCredentials, Preflight, Report, StepContext, WriteFailure,
@@ -24,12 +25,13 @@ pub use ending::MISSING_GRACE;
 use events::orphaned_event;
 pub use events::{EventDraft, EventType, TIMED_OUT, retained_event};
 
-use super::keys::{AccountKey, GroupKey, Requeue};
+use super::keys::{AccountKey, Cause, GroupKey, Requeue};
 use crate::decide::{
-    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, decide, record_before, triage_after,
+    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, decide, has_condition, is_observed, record_before,
+    triage_after,
 };
 use crate::live::{Call, CallError, Reply, Response};
-use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus, Reason};
+use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 use ending::{End, PendingWrite};
 
 /// See the module's documentation.
@@ -271,7 +273,7 @@ impl Pass {
     fn requeue_of_owner(&self, outcome: &PassOutcome) -> Requeue {
         match &self.group {
             Some(group) if outcome.reason() == Reason::Conflict => {
-                Requeue::blocked(super::keys::Cause::Owner(std::sync::Arc::new(group.clone())))
+                Requeue::blocked(Cause::Owner(Arc::new(group.clone())))
             }
             _ => Requeue::Done,
         }
@@ -360,7 +362,7 @@ impl Pass {
     }
 
     /// The backoff that is left when a late event brought an unchanged object back.
-    fn remaining_backoff(&mut self, context: &StepContext) -> Option<std::time::Duration> {
+    fn remaining_backoff(&mut self, context: &StepContext) -> Option<Duration> {
         let until = self.not_before.take().filter(|until| *until > context.now)?;
         let object = self.object.as_deref()?;
         let is_unchanged = triage_after(object, self.requested_at.as_deref()) == Some(Priority::Retry);
@@ -382,7 +384,7 @@ impl Pass {
         match end {
             Some(end) => self.conclude(end, context),
             // Repeated at once, and nothing is written.
-            None => self.finish(Requeue::After(std::time::Duration::ZERO), false),
+            None => self.finish(Requeue::After(Duration::ZERO), false),
         }
     }
 }
@@ -395,8 +397,5 @@ impl Default for Pass {
 
 /// Whether the status says `Ready=True` for an older generation.
 fn is_stale(object: &LiveMessageGroup) -> bool {
-    use crate::resources::{ConditionStatus, ConditionType};
-    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
-    observed != object.metadata.generation && ready == Some(ConditionStatus::True)
+    has_condition(object, ConditionType::Ready) && !is_observed(object)
 }
