@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
+use kube::Resource as _;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
@@ -51,7 +52,7 @@ async fn follow(
             Ok(Event::InitApply(object)) => listed.extend(handle_apply(context, object)),
             Ok(Event::Apply(object)) => drop(handle_apply(context, object)),
             Ok(Event::Delete(object)) => {
-                if let Some(key) = key_of(&object) {
+                if let Some(key) = ObjectKey::of(object.meta()) {
                     handle_delete(context, &key);
                 }
             }
@@ -88,12 +89,8 @@ fn is_refused(error: &watcher::Error) -> bool {
     }
 }
 
-fn key_of(object: &DeserializeGuard<LiveAccount>) -> Option<ObjectKey> {
-    ObjectKey::of(object.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| &object.metadata))
-}
-
 fn handle_apply(context: &Context, object: DeserializeGuard<LiveAccount>) -> Option<ObjectKey> {
-    let key = key_of(&object)?;
+    let key = ObjectKey::of(object.meta())?;
     match object.0 {
         Ok(object) => {
             if context.accounts.observe(&key, object) {

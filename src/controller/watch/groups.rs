@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use kube::api::{Api, ObjectMeta};
+use kube::Resource as _;
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -107,7 +108,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     }
 
     fn handle_apply(&self, object: DeserializeGuard<LiveMessageGroup>, is_initial: bool) {
-        let Some(key) = ObjectKey::of(metadata(&object)) else { return };
+        let Some(key) = ObjectKey::of(object.meta()) else { return };
         let list = self.list;
         self.context.scheduler.with(|scheduler, now| match object.0 {
             Ok(object) => scheduler.observe(&key, &object, Seen { list, is_initial }, now),
@@ -120,7 +121,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     }
 
     fn handle_delete(&self, object: DeserializeGuard<LiveMessageGroup>) {
-        let Some(key) = ObjectKey::of(metadata(&object)) else { return };
+        let Some(key) = ObjectKey::of(object.meta()) else { return };
         if let Some(event) = object.0.ok().as_ref().and_then(retained_event) {
             self.context.events.publish(event);
         }
@@ -172,13 +173,6 @@ impl WatchFailure {
             *self = Self::default();
             readiness.clear_failure();
         }
-    }
-}
-
-fn metadata(object: &DeserializeGuard<LiveMessageGroup>) -> &ObjectMeta {
-    match &object.0 {
-        Ok(object) => &object.metadata,
-        Err(invalid) => &invalid.metadata,
     }
 }
 
