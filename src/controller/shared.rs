@@ -77,13 +77,17 @@ impl SharedScheduler {
         }
     }
 
-    /// Waits until `is_possible` for a call of this budget; it is asked again when something changed.
-    pub async fn wait_for(&self, budget: &BudgetKey, is_possible: impl Fn(&mut Scheduler, Instant) -> bool) {
+    /// Waits until `try_access` returns a value; it is tried again whenever something changed for this budget.
+    pub async fn wait_for<T>(
+        &self,
+        budget: &BudgetKey,
+        try_access: impl Fn(&mut Scheduler, Instant) -> Option<T>,
+    ) -> T {
         let notify = Arc::clone(self.state.lock().budgets.entry(budget.clone()).or_default());
         loop {
             let notified = notify.notified();
-            if self.with(&is_possible) {
-                return;
+            if let Some(value) = self.with(&try_access) {
+                return value;
             }
             notified.await;
         }

@@ -268,7 +268,7 @@ async fn object_without_credentials_when_sending_goes_on_when_they_exist() {
     );
 
     start(&context);
-    context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget)).await;
+    context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget).then_some(())).await;
     assert!(
         started.elapsed() < Duration::from_secs(11),
         "{key} waits for a permit again after {:?}",

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -306,15 +305,13 @@ impl Check {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         let permit = account.permit(Operation::ListByPage).await;
         let budget = BudgetKey { account: app.account.clone(), operation: Operation::ListByPage };
-        let is_allowed = AtomicBool::new(false);
-        scheduler
+        let is_allowed = scheduler
             .wait_for(&budget, |scheduler, now| {
                 let may_list = scheduler.may_list(app, now);
-                is_allowed.store(may_list, Ordering::Relaxed);
-                may_list || scheduler.credentials_failure(&app.account).is_some()
+                (may_list || scheduler.credentials_failure(&app.account).is_some()).then_some(may_list)
             })
             .await;
-        if !is_allowed.load(Ordering::Relaxed) {
+        if !is_allowed {
             return Err(ListError::NoCredentials);
         }
         let sent = account.send(call, permit).await;

@@ -57,7 +57,7 @@ pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
 pub async fn dispatch(context: Arc<Context>, budget: BudgetKey, tasks: TaskTracker) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     loop {
-        context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget)).await;
+        context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget).then_some(())).await;
         let Ok(place) = Arc::clone(&in_flight).acquire_owned().await else { return };
         let Some(account) = context.accounts.current(&budget.account) else { return };
         let permits = account.permit(budget.operation).await;
