@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::apps::Fit;
-use super::breakers::{BreakerEffect, Prober, breakers_for, effect_of};
+use super::breakers::{BreakerEffect, Breakers, Prober, breakers_for, effect_of};
 use super::{Scheduler, UsageQuery, Work};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, ObjectKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Pass, Preflight};
@@ -93,7 +93,7 @@ impl Scheduler {
         }
         match self.breakers.admit(&breakers, key, now) {
             Ok(probes) => {
-                self.release_probes(key, now, |probe| !breakers.contains(probe));
+                self.release_probes(key, now, |_, probe| !breakers.contains(probe));
                 probes.into_iter().for_each(|probe| self.add_probe(key, probe));
                 None
             }
@@ -292,7 +292,7 @@ impl Scheduler {
 
     /// A blocked or finished object holds neither a probe nor a reservation.
     pub(super) fn release_waits(&mut self, key: &ObjectKey, now: Instant) {
-        self.release_probes(key, now, |_| true);
+        self.release_probes(key, now, |_, _| true);
         let reservation = self.objects.get_mut(key).and_then(|state| state.reservation.take());
         if let Some(app) = reservation
             && let Some(state) = self.apps.get_mut(&app)
@@ -304,15 +304,13 @@ impl Scheduler {
 
     /// While credentials are only unproven, the next call of any object may prove them.
     fn release_unproven(&mut self, key: &ObjectKey, now: Instant) {
-        let probes = self.objects.get(key).map(|state| state.probes.clone()).unwrap_or_default();
-        let unproven: Vec<BreakerKey> =
-            probes.into_iter().filter(|probe| self.breakers.failure(probe).is_none()).collect();
-        self.release_probes(key, now, |probe| unproven.contains(probe));
+        self.release_probes(key, now, |breakers, probe| breakers.failure(probe).is_none());
     }
 
-    fn release_probes(&mut self, key: &ObjectKey, now: Instant, is_released: impl Fn(&BreakerKey) -> bool) {
+    fn release_probes(&mut self, key: &ObjectKey, now: Instant, is_released: impl Fn(&Breakers, &BreakerKey) -> bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
-        let released: Vec<BreakerKey> = state.probes.extract_if(.., |probe| is_released(probe)).collect();
+        let released: Vec<BreakerKey> =
+            state.probes.extract_if(.., |probe| is_released(&self.breakers, probe)).collect();
         for probe in released {
             self.breakers.release_probe(&probe, &Prober::Object(key.clone()), now);
             if let BreakerKey::Credentials(account) = &probe {

@@ -284,8 +284,8 @@ impl Breakers {
 
     /// When [`Breakers::due_probes`] has something to do next.
     pub fn next_due(&self, is_waited_for: impl Fn(&BreakerKey) -> bool) -> Option<Instant> {
-        let waited_for = self.breakers.iter().filter(|(key, _)| is_waited_for(key));
-        waited_for.filter_map(|(_, breaker)| breaker.next_event()).min()
+        let events = self.breakers.iter().filter_map(|(key, breaker)| Some((key, breaker.next_event()?)));
+        events.filter(|(key, _)| is_waited_for(key)).map(|(_, event)| event).min()
     }
 
     /// Removes the breakers of an account, which became another one or is gone.

@@ -86,7 +86,7 @@ impl Scheduler {
         }
     }
 
-    /// What the shell has to notify since the last call.
+    /// The tasks to notify for what happened since the last call.
     pub fn take_wakeups(&mut self) -> Wakeups {
         std::mem::take(&mut self.queue.wakeups)
     }

@@ -135,17 +135,17 @@ impl Scheduler {
 
     /// Puts a record in the place of the object's former one.
     fn replace(&mut self, key: &ObjectKey, record: Record) {
-        let former = self.objects.get(key).map(|state| state.record.clone());
         *self.summaries.entry(record.summary).or_default() += 1;
         self.enter_app(key, &record);
-        match self.objects.get_mut(key) {
-            Some(state) => state.record = record.clone(),
+        let former = match self.objects.get_mut(key) {
+            Some(state) => Some(std::mem::replace(&mut state.record, record.clone())),
             None => {
                 let (pass, probes, reservation, drift) = (None, Vec::new(), None, None);
                 let state = ObjectState { record: record.clone(), pass, probes, reservation, drift };
                 self.objects.insert(key.clone(), state);
+                None
             }
-        }
+        };
         if let Some(former) = &former {
             self.forget_summary(former);
             self.leave_app(key, former, Some(&record));

@@ -47,7 +47,7 @@ struct Entry {
     state: State,
 }
 
-/// What became possible since the shell asked last: which of its tasks to notify.
+/// What became possible since [`Scheduler::take_wakeups`](super::Scheduler::take_wakeups): which tasks to notify.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wakeups {
     /// An object waits for a worker.
@@ -87,7 +87,7 @@ pub struct Queue {
     deadlines: BTreeSet<(Instant, ObjectKey)>,
     delayed: usize,
     sequence: u64,
-    /// What the shell has to be told.
+    /// The tasks to notify.
     pub wakeups: Wakeups,
 }
 
@@ -195,8 +195,7 @@ impl Queue {
     pub fn unblock_object(&mut self, cause: &Cause, key: &ObjectKey) -> bool {
         let blocked = self.is_blocked(key, cause);
         if blocked {
-            let priority = self.entries.get(key).map_or(Priority::Retry, |entry| entry.priority);
-            self.wake(key, priority);
+            self.wake(key, self.priority_of(key));
         }
         blocked
     }
@@ -206,8 +205,7 @@ impl Queue {
         let waits = self.waiting.keys().filter(|wait| matches!(wait, Wait::Permit(budget) if concerns(budget)));
         for wait in waits.cloned().collect::<Vec<_>>() {
             for key in self.in_order(&wait) {
-                let priority = self.entries.get(&key).map_or(Priority::Retry, |entry| entry.priority);
-                self.wake(&key, priority);
+                self.wake(&key, self.priority_of(&key));
             }
         }
     }
@@ -217,7 +215,7 @@ impl Queue {
         while let Some((until, key)) = self.deadlines.first().cloned()
             && until <= now
         {
-            let priority = self.entries.get(&key).map_or(Priority::Retry, |entry| entry.priority);
+            let priority = self.priority_of(&key);
             let kept = self.detach(&key);
             self.make_ready(key, priority, kept);
         }
@@ -289,6 +287,10 @@ impl Queue {
         let waiting = permits.iter().map(|(_, count)| count).sum::<usize>() + blocked;
         let active = self.entries.len().saturating_sub(self.ready.len() + self.delayed + waiting);
         Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active }
+    }
+
+    fn priority_of(&self, key: &ObjectKey) -> Priority {
+        self.entries.get(key).map_or(Priority::Retry, |entry| entry.priority)
     }
 
     fn next_sequence(&mut self) -> u64 {
