@@ -7,17 +7,17 @@ use crate::resources::{
     set_condition,
 };
 
-/// What was found out about an account.
+/// The state of an account, as the conditions of its LiveAccount report it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountCondition {
     /// The reason of the conditions.
     pub reason: Reason,
-    /// Their message.
+    /// The message of the conditions: what happened and what to do.
     pub message: String,
 }
 
-/// The status that follows, or `None` where it is the recorded one. `groups` is `None` where it is too early to write
-/// another number.
+/// Computes the new status; `None` if it equals the recorded one. With `groups: None` the recorded number of groups
+/// stays.
 pub fn account_status(
     before: &LiveAccountStatus,
     generation: i64,
@@ -36,13 +36,13 @@ pub fn account_status(
         ReadyEffect::Unknown | ReadyEffect::Unchanged => ConditionStatus::Unknown,
     };
     set_condition(conditions, ConditionType::Ready, ready, *reason, message.clone(), generation, now);
-    let (going_on, stuck) = match reason.next_actor() {
+    let (is_reconciling, is_stalled) = match reason.next_actor() {
         NextActor::None => (false, false),
         NextActor::Operator => (true, false),
         NextActor::User => (false, true),
         NextActor::UserAfter(_) => (!late, late),
     };
-    for (holds, kind) in [(going_on, ConditionType::Reconciling), (stuck, ConditionType::Stalled)] {
+    for (holds, kind) in [(is_reconciling, ConditionType::Reconciling), (is_stalled, ConditionType::Stalled)] {
         if holds {
             set_condition(conditions, kind, ConditionStatus::True, *reason, message.clone(), generation, now);
         } else {
@@ -53,7 +53,7 @@ pub fn account_status(
     (after != *before).then_some(after)
 }
 
-/// Whether `reason` has held for longer than its grace.
+/// Whether the grace period of `reason` is over.
 fn is_late(before: &LiveAccountStatus, reason: Reason, now: Timestamp) -> bool {
     let NextActor::UserAfter(grace) = reason.next_actor() else { return false };
     let of = |kind| get_condition(&before.conditions, kind).filter(|condition| condition.reason == reason.as_str());
@@ -66,38 +66,38 @@ fn is_late(before: &LiveAccountStatus, reason: Reason, now: Timestamp) -> bool {
 mod tests {
     use super::*;
 
-    fn words(status: &LiveAccountStatus) -> Vec<String> {
+    fn conditions(status: &LiveAccountStatus) -> Vec<String> {
         status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
     }
 
     #[test]
-    fn what_is_missing_is_a_fault_after_two_minutes_only() {
+    fn missing_credentials_stall_after_two_minutes() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: "no Secret".into() };
         let first = account_status(&LiveAccountStatus::default(), 1, &missing, Some(2), at(0)).unwrap();
-        assert_eq!(words(&first), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
+        assert_eq!(conditions(&first), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
         assert_eq!((first.groups, first.observed_generation), (Some(2), Some(1)));
-        assert_eq!(account_status(&first, 1, &missing, None, at(100)), None, "nothing is written twice");
+        assert_eq!(account_status(&first, 1, &missing, None, at(100)), None, "an unchanged status is not written");
         assert_eq!(account_status(&first, 1, &missing, None, at(119)), None);
         let late = account_status(&first, 1, &missing, Some(2), at(120)).unwrap();
-        assert_eq!(words(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
-        assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "it stays so");
-        let there = AccountCondition { reason: Reason::Available, message: "there".into() };
-        let healed = account_status(&late, 1, &there, None, at(122)).unwrap();
-        assert_eq!((words(&healed), healed.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
+        assert_eq!(conditions(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
+        assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "Stalled stays");
+        let available = AccountCondition { reason: Reason::Available, message: "there".into() };
+        let after = account_status(&late, 1, &available, None, at(122)).unwrap();
+        assert_eq!((conditions(&after), after.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
     }
 
     #[test]
-    fn credentials_that_are_rejected_ask_for_a_person_at_once_and_missing_ones_after_them_get_their_time() {
+    fn rejected_credentials_stall_at_once_missing_ones_later() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let told = |before: &LiveAccountStatus, reason, second| {
+        let status_after = |before: &LiveAccountStatus, reason, second| {
             let finding = AccountCondition { reason, message: reason.to_string() };
             account_status(before, 1, &finding, None, at(second)).unwrap()
         };
-        let rejected = told(&LiveAccountStatus::default(), Reason::CredentialsRejected, 0);
-        assert_eq!(words(&rejected), ["Ready=False CredentialsRejected", "Stalled=True CredentialsRejected"]);
-        let missing = told(&rejected, Reason::CredentialsMissing, 600);
-        assert_eq!(words(&missing), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
+        let rejected = status_after(&LiveAccountStatus::default(), Reason::CredentialsRejected, 0);
+        assert_eq!(conditions(&rejected), ["Ready=False CredentialsRejected", "Stalled=True CredentialsRejected"]);
+        let missing = status_after(&rejected, Reason::CredentialsMissing, 600);
+        assert_eq!(conditions(&missing), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
         assert_eq!(
             account_status(
                 &missing,
@@ -109,7 +109,7 @@ mod tests {
             None
         );
         assert!(
-            words(&told(&missing, Reason::CredentialsMissing, 720))
+            conditions(&status_after(&missing, Reason::CredentialsMissing, 720))
                 .contains(&"Stalled=True CredentialsMissing".to_owned())
         );
     }

@@ -1,26 +1,28 @@
-//! Which of several objects with one identity holds the group.
+//! The owner of a group that several objects name.
 
 use super::{GroupKey, recorded_group};
 use crate::resources::{LiveMessageGroup, Reason};
 
-/// What is known of an object that names a group.
+/// The properties of an object that determine whether it owns the group that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim<'a> {
     /// `metadata.creationTimestamp`, in seconds.
     pub created: i64,
     /// `metadata.uid`.
     pub uid: &'a str,
-    /// A call of its is out, or its effect is not recorded yet.
+    /// Whether a call of the object is in flight, or its effect is not recorded yet.
     pub in_flight: bool,
-    /// It has a recorded origin or attempt.
+    /// Whether its status records an origin or a create intent.
     pub proven: bool,
-    /// It has no origin, and its own last answer was a refusal: it holds nothing, or it would squat on the id.
+    /// Whether its last answer was a refusal, see [`is_refused`]. Such an object must not keep others from the group.
     pub refused: bool,
 }
 
-/// The index of the object that holds the group: the one whose call is out, for two calls at once would be taken for one
-/// another's effect; else a proven one, the oldest of several; else the oldest that was not refused, then the smaller
-/// uid. `None` if none of them owns it.
+/// The index of the object that owns the group; `None` if no object does.
+///
+/// The object with a call in flight comes first, because a second object could take the effect of that call for its
+/// own. Next come objects with a record, then all that were not refused. Among several, the oldest one is the owner,
+/// then the one with the smaller uid.
 pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
@@ -30,9 +32,10 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
         .or_else(|| oldest(&|claim| !claim.refused))
 }
 
-/// Whether the object's own last answer was a refusal, and its status records neither an origin nor a create intent.
-/// `before` is the former result for this object and group: a conflict is not an answer, and an object whose refusal it
-/// ended would take the group back from the owner.
+/// Whether the last answer for the object was a refusal, and its status records neither an origin nor a create intent.
+///
+/// `before` is the previous result for this object and group. `Conflict` keeps it, because it is not an answer:
+/// otherwise a refused object would take the group back from its owner.
 pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
     let identity = GroupKey::of(object);
     if identity.is_none() || recorded_group(object) != identity || has_record(object) {
@@ -45,7 +48,7 @@ pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
     }
 }
 
-/// Whether the object has an origin or an attempt.
+/// Whether the status records an origin or a create intent.
 pub(super) fn has_record(object: &LiveMessageGroup) -> bool {
     object.origin().is_some() || object.create_intent().is_some()
 }
@@ -73,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proven_one_holds_then_the_oldest_then_the_smaller_uid() {
+    fn owner_is_proven_then_oldest_then_smallest_uid() {
         assert_eq!(holder(&[claim(1, "a", false, false), claim(2, "b", true, false)]), Some(1));
         assert_eq!(holder(&[claim(2, "a", true, false), claim(1, "b", true, false)]), Some(1));
         assert_eq!(holder(&[claim(2, "a", false, false), claim(1, "b", false, false)]), Some(1));
@@ -81,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_out_comes_before_an_older_record() {
-        // A record comes back when its object stops to observe.
+    fn in_flight_call_comes_before_an_older_record() {
+        // An object with a record claims the group again when its managementPolicy is no longer Observe.
         let calling = Claim { in_flight: true, ..claim(2, "b", false, false) };
         assert_eq!(holder(&[claim(1, "a", true, false), calling]), Some(1));
     }
 
-    /// An object with this status, of the group `one` of the app `demo` unless `change` says otherwise.
-    fn told(status: Value, change: Value) -> LiveMessageGroup {
+    /// An object that names the group `one` of the app `demo`, with `status` and `change` merged into it.
+    fn with_status(status: Value, change: Value) -> LiveMessageGroup {
         let recorded = json!({"appId": "demo", "groupId": "one"});
         let mut object = json!({
             "metadata": {"name": "room"}, "spec": {"appId": "demo", "groupId": "one"}, "status": recorded,
@@ -105,33 +108,36 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_refuses_counts_and_nothing_else() {
+    fn only_refusals_count_as_refused() {
         let refusals = ["GroupDeleted", "InvalidInput", "QuotaExceeded", "NotAuthorized", "AppNotFound", "Rejected"];
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Conflict) {
-            let object = told(ready(reason.as_str()), json!({}));
+            let object = with_status(ready(reason.as_str()), json!({}));
             for before in [false, true] {
                 assert_eq!(is_refused(&object, before), refusals.contains(&reason.as_str()), "{reason}");
             }
         }
         // A conflict is not an answer.
         for before in [false, true] {
-            assert_eq!(is_refused(&told(ready("Conflict"), json!({})), before), before);
+            assert_eq!(is_refused(&with_status(ready("Conflict"), json!({})), before), before);
         }
-        assert!(!is_refused(&told(json!({}), json!({})), true), "it has had no answer");
+        assert!(!is_refused(&with_status(json!({}), json!({})), true), "there was no answer");
     }
 
     #[test]
-    fn a_refusal_counts_for_this_group_alone_and_for_who_has_no_record() {
-        let refused = |change: Value| is_refused(&told(ready("Rejected"), change), true);
+    fn refusal_counts_only_without_a_record_and_for_its_group() {
+        let refused = |change: Value| is_refused(&with_status(ready("Rejected"), change), true);
         assert!(refused(json!({})));
         assert!(!refused(json!({"status": {"origin": "Adopted"}})));
         assert!(!refused(json!({"status": {"createIntent": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}}})));
-        assert!(!refused(json!({"spec": {"groupId": "two"}})), "told of another group");
-        assert!(!refused(json!({"spec": {"groupId": "no id"}, "status": {"groupId": null}})), "it names no group");
+        assert!(!refused(json!({"spec": {"groupId": "two"}})), "the status describes another group");
+        assert!(
+            !refused(json!({"spec": {"groupId": "no id"}, "status": {"groupId": null}})),
+            "the spec names no valid group"
+        );
     }
 
     #[test]
-    fn a_refused_one_does_not_squat() {
+    fn refused_object_does_not_own_the_group() {
         assert_eq!(holder(&[claim(1, "a", false, true), claim(2, "b", false, false)]), Some(1));
         assert_eq!(holder(&[claim(1, "a", false, true)]), None);
         assert_eq!(holder(&[]), None);

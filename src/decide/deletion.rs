@@ -1,4 +1,4 @@
-//! What to do for an object that is being deleted.
+//! The next step for an object that is being deleted.
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ const NOT_OWN: &str = "its status does not record that this object created it (s
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
 const NOT_ASKED: &str = "its deletionPolicy is not Delete";
 
-/// Deletes the group if this object created it and no other object names it; then the finalizer is removed.
-pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Holder>) -> Action {
+/// Deletes the group if this object created it and no other object names it, then removes the finalizer.
+pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option<&Holder>) -> Action {
     if !object.has_finalizer() {
         return Action::Nothing;
     }
@@ -20,7 +20,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
         let why = if asks_for_deletion(object) { ONLY_OBSERVES } else { NOT_ASKED };
         return Action::FinishDeletion(DeletionOutcome::Retained(why.to_owned()));
     }
-    // Nothing is recorded of an object that still waited for its turn.
+    // Without a first reconcile the status names no group.
     let Some(group) = group_ref(object) else {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     };
@@ -33,11 +33,11 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
     if object.create_intent().is_none() && object.origin() != Some(&Origin::Created) {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     }
-    if let Some(heir) = heir {
-        return Action::FinishDeletion(DeletionOutcome::HandedOver(heir.name.clone()));
+    if let Some(successor) = successor {
+        return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.name.clone()));
     }
-    // What was seen before the deletion may be long ago, where a status could not be written; to delete raises the
-    // generation.
+    // A description from before the deletion may be outdated, because its status could not be written for long. The
+    // deletion raises the generation.
     let generation = object.metadata.generation.unwrap_or_default();
     match facts.remote() {
         _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
@@ -50,9 +50,10 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, heir: Option<&Hol
     }
 }
 
-/// Why the group of an object that went without a deletion of ours stays, where its policy asks for one.
+/// Why the group of an object that was deleted without a finalizer is retained although its deletionPolicy is Delete;
+/// `None` if there is nothing to report.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
-    // An object with a deletionTimestamp had a finalizer, and its removal was reported.
+    // An object with a deletionTimestamp had a finalizer; what happened to its group was reported when it was removed.
     let origin = object.origin().filter(|_| asks_for_deletion(object) && !object.is_deleting())?;
     if !may_delete(object) {
         return Some(ONLY_OBSERVES);
@@ -60,8 +61,8 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
-/// Since when, according to its status, the deletion of an object has been waiting for credentials. A later result would
-/// have replaced this condition; a deletion that was not tried yet waits for nothing.
+/// Since when the deletion of an object has been waiting for credentials, according to its status. `None` if the
+/// deletion was not tried yet, or if its last try had another result.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
     let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
     let stalled = object.condition(ConditionType::Stalled).filter(|stalled| {
@@ -76,7 +77,7 @@ fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete
 }
 
-/// The group that the status describes: the spec may name another one already.
+/// The group that the status describes. The spec may already name another one.
 fn group_ref(object: &LiveMessageGroup) -> Option<GroupRef> {
     let identity = recorded_group(object)?;
     let spec = Desired::of(object).ok().filter(|desired| desired.group_key() == identity);
@@ -94,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Deleted at 12:00, its third generation; the condition of this type and reason, of this generation, since then.
+    /// The result, as HH:MM, for an object of generation 3 whose only condition has been true since `time`.
     fn since(kind: &str, reason: &str, generation: i64, time: &str, deleted: Value) -> Option<String> {
         let object: LiveMessageGroup = serde_json::from_value(json!({
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
@@ -108,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_waits_for_credentials_since_it_was_tried_and_its_status_says_so() {
+    fn deletion_waits_for_credentials_since_its_first_try() {
         let noon = || json!("2026-01-01T12:00:00Z");
         let missing = "CredentialsMissing";
         assert_eq!(since("Stalled", missing, 3, "12:02", noon()).as_deref(), Some("12:02"));
-        assert_eq!(since("Stalled", missing, 3, "11:00", noon()).as_deref(), Some("12:00"), "not before its deletion");
-        assert_eq!(since("Stalled", missing, 2, "11:00", noon()), None, "nobody has tried the deletion yet");
-        assert_eq!(since("Stalled", "NotAuthorized", 3, "12:02", noon()), None, "another one may have found it mended");
-        assert_eq!(since("Reconciling", missing, 3, "12:02", noon()), None, "it may come in a moment");
-        assert_eq!(since("Stalled", missing, 3, "12:02", Value::Null), None, "nothing is deleted");
+        assert_eq!(since("Stalled", missing, 3, "11:00", noon()).as_deref(), Some("12:00"), "not before the deletion");
+        assert_eq!(since("Stalled", missing, 2, "11:00", noon()), None, "the deletion was not tried yet");
+        assert_eq!(since("Stalled", "NotAuthorized", 3, "12:02", noon()), None, "the last try had another result");
+        assert_eq!(since("Reconciling", missing, 3, "12:02", noon()), None, "still within the grace period");
+        assert_eq!(since("Stalled", missing, 3, "12:02", Value::Null), None, "the object is not being deleted");
     }
 }

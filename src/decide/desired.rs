@@ -3,28 +3,28 @@
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
 use crate::resources::LiveMessageGroup;
 
-/// The identity of a group: two objects with the same key name the same group. The data center is not part of it, because
-/// an app has only one.
+/// The identity of a group: two objects with the same key name the same group. The data center is not part of it,
+/// because an app has only one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
-    /// The app.
+    /// The ID of the app.
     pub app_id: String,
-    /// The group's id.
+    /// The ID of the group in its app.
     pub group_id: String,
 }
 
-/// The group an object asks for.
+/// The desired group of an object: its identity and its managed fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// Its name in the API.
+    /// The identity of the group in calls.
     pub group: GroupRef,
     /// The fields present in the spec; absent ones are not managed.
     pub fields: GroupFields,
 }
 
 impl GroupKey {
-    /// What an object's spec names, or `None` where that can be no group's id. Unlike [`Desired::of`] it copies no field
-    /// but these two: this is asked of every object that is seen.
+    /// The group that the spec names; `None` if the group ID is not valid. Unlike [`Desired::of`] it copies no other
+    /// fields, because it runs for every observed object.
     pub fn of(object: &LiveMessageGroup) -> Option<Self> {
         let group_id = object.group_id().filter(|id| is_id(id))?;
         Some(Self { app_id: object.spec.app_id.clone(), group_id: group_id.to_owned() })
@@ -41,7 +41,7 @@ impl Desired {
     /// Reads an object's spec.
     ///
     /// # Errors
-    /// What is wrong and what to do, where the object was stored before the admission rules were there to refuse it.
+    /// The group ID is not valid: the object was stored before the admission rules existed. The text says what to do.
     pub fn of(object: &LiveMessageGroup) -> Result<Self, String> {
         let spec = &object.spec;
         let group_id = object.group_id().unwrap_or_default();
@@ -66,19 +66,19 @@ impl Desired {
         })
     }
 
-    /// What names the group.
+    /// The identity of the group.
     pub fn group_key(&self) -> GroupKey {
         GroupKey { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
     }
 
-    /// The mutable fields of the spec that the group does not show. Administrators are compared as a set.
+    /// The mutable fields whose desired values the group does not show. Administrators are compared as a set.
     pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
         let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
         let admins = self.fields.administrators.as_ref().filter(|wanted| !same_set(wanted, &group.administrators));
         GroupChange { group_info: info.cloned(), administrators: admins.cloned() }
     }
 
-    /// The fields of the spec that the group does not show and that the API cannot change.
+    /// The names of the fields that differ from the spec and that the Live API cannot change.
     pub fn immutable_difference(&self, group: &GroupSnapshot) -> Vec<&'static str> {
         let differs = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
         let name = differs(&self.fields.group_name, &group.group_name).then_some("groupName");
@@ -87,7 +87,7 @@ impl Desired {
     }
 }
 
-/// The group that the status of an object describes.
+/// The group that the status describes; `None` if it names none.
 pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
     let status = object.status.as_ref()?;
     Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_id_is_1_to_64_letters_and_digits() {
+    fn group_id_is_1_to_64_letters_and_digits() {
         let named = |id: &str| {
             let mut object = LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default());
             object.spec.group_id = Some(id.to_owned());

@@ -1,4 +1,4 @@
-//! What a pass has learned.
+//! The facts that a reconcile pass gathers about its group.
 
 use jiff::Timestamp;
 
@@ -9,18 +9,18 @@ use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, Group
 /// The state of the group according to the last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Remote {
-    /// Nothing, or nothing that still holds.
+    /// Not known, or no longer current.
     #[default]
     Unknown,
-    /// It is live, and this is how it looks.
+    /// Live, with these fields.
     Live(GroupSnapshot),
-    /// There is none.
+    /// The group does not exist.
     Absent,
-    /// It is deleted and its id blocked.
+    /// The group is deleted, and its ID is blocked.
     Deleted,
 }
 
-/// What a pass has learned, kept from its first call until its status is written.
+/// The facts that a pass has gathered, kept from its first call until its status is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
@@ -34,7 +34,7 @@ pub struct Facts {
     deleted: bool,
     abandoned: bool,
     disproved_intents: Vec<String>,
-    suspect: bool,
+    drifted: bool,
     answered_at: Option<Timestamp>,
     remote: Remote,
     described_for: Option<i64>,
@@ -44,7 +44,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether nothing has been learned of the group.
+    /// Whether the pass has gathered no facts. Disproved intents do not count: they outlive a pass.
     pub fn is_empty(&self) -> bool {
         Self { disproved_intents: Vec::new(), ..self.clone() } == Self::default()
     }
@@ -54,29 +54,29 @@ impl Facts {
         &self.remote
     }
 
-    /// Whether the group was described for this generation.
+    /// Whether the state of the group was read for this generation.
     pub fn is_described_for(&self, generation: i64) -> bool {
         self.described_for == Some(generation)
     }
 
-    /// What this pass's create found.
+    /// The outcome of this pass's create.
     pub fn create_outcome(&self) -> Option<CreateOutcome> {
         self.created.as_ref().map(|(outcome, _)| *outcome)
     }
 
-    /// Whether the group was seen absent or deleted and not created since: its recorded origin holds no longer, for
-    /// a group that exists later is another one.
+    /// Whether the group was seen absent or deleted, and not created or recovered since. Its recorded origin then no
+    /// longer applies, because a group that exists later is another one.
     pub fn group_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether the last answer was that the group was created with just these fields.
+    /// Whether the last answer was that the group was created with exactly these fields.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
         self.just_created && matches!(&self.created, Some((_, sent)) if sent == fields)
     }
 
-    /// Whether this pass may create: once, and once more where a recovery found nothing to recover; after a recovery
-    /// that brought the group back, a group that is not there is a contradiction.
+    /// Whether this pass may send a create: once, and once more if a recovery found no group. After a successful
+    /// recovery an absent group is a contradiction.
     pub fn may_create(&self) -> bool {
         match self.recovered {
             None => self.creates == 0,
@@ -85,7 +85,7 @@ impl Facts {
         }
     }
 
-    /// What this pass's recovery did: brought the group back, or found none.
+    /// Whether this pass's recovery succeeded; `Some(false)` if it found no group, `None` if there was no recovery.
     pub fn recovered(&self) -> Option<bool> {
         self.recovered
     }
@@ -105,78 +105,78 @@ impl Facts {
         self.abandoned = true;
     }
 
-    /// A list of the app's groups contradicts the record: the pass is to look.
+    /// Records that a drift check contradicts the status: the pass describes the group.
     pub fn mark_drift(&mut self) {
-        self.suspect = true;
+        self.drifted = true;
     }
 
-    /// Whether this pass has changed the group.
+    /// Whether this pass has modified the group.
     pub fn has_modified(&self) -> bool {
         self.modifies.is_some()
     }
 
-    /// The digests of recorded bodies that certainly created no group: this process recorded them, and every create with
-    /// them was answered without creating one. Only a create whose answer was lost can have created a group.
+    /// The digests of recorded bodies that certainly created no group: this process recorded them, and each create
+    /// with them did not arrive, was refused, or found a group that already existed.
     pub fn disproved_intents(&self) -> &[String] {
         &self.disproved_intents
     }
 
-    /// A body is being recorded before its create is sent. To be told before the write: where that has an effect but no
-    /// answer, nothing was sent all the same.
+    /// Records that a body is about to be recorded in the status, before its create is sent. Call this before the
+    /// write: even if the answer to the write is lost, the create was not sent.
     pub fn intent_recorded(&mut self, body: Option<String>) {
         self.disproved_intents.extend(body.filter(|body| !self.disproved_intents.contains(body)));
     }
 
-    /// What is left when everything learned has been recorded.
+    /// The facts that remain when the status is written.
     pub fn recorded(self) -> Self {
         Self { disproved_intents: self.disproved_intents, ..Self::default() }
     }
 
-    /// When the create of this pass was answered, on the service's clock; without a create, its last call.
+    /// When the create of this pass was answered, by the Live API's clock; without a create, when its last call was.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.create_answered_at.or(self.answered_at)
     }
 
-    /// The create time of the group, as it was last described after this pass's create.
+    /// The create time of the group as last described; unknown after a create until the next description.
     pub fn create_time(&self) -> Option<Timestamp> {
         self.create_time
     }
 
-    /// When the create was sent that made the group.
+    /// When this pass sent the create that created the group.
     pub fn created_after(&self) -> Option<Timestamp> {
         self.create_sent_at.filter(|_| self.create_outcome() == Some(CreateOutcome::Created))
     }
 
-    /// A call is sent at this moment of the service's clock.
+    /// Records that a call is sent at this time of the Live API's clock.
     pub fn mark_sent(&mut self, at: Timestamp) {
         self.sent_at = Some(at);
     }
 
-    /// An answer came at this moment of the service's clock.
+    /// Records that an answer arrived at this time of the Live API's clock.
     pub fn mark_answered(&mut self, at: Timestamp) {
         self.answered_at = Some(at);
     }
 
-    /// How often the change of this generation has been sent.
+    /// How often this pass has sent a change for this generation.
     pub fn modifies_of(&self, generation: i64) -> u8 {
         self.modifies.filter(|(of, _)| *of == generation).map_or(0, |(_, count)| count)
     }
 
-    /// The id of the last request that changed something.
+    /// The ID of the last request that changed something; empty if the response had none.
     pub fn last_write(&self) -> Option<&str> {
         self.last_write.as_deref()
     }
 
-    /// Whether the pass has an effect to record: losing the facts would lose an origin.
+    /// Whether the pass has an effect to record. Without the record the origin of the group would be lost.
     pub fn has_effect(&self) -> bool {
         self.last_write.is_some()
     }
 
-    /// Records the answer to a call for `generation`, made with the credentials of the LiveAccount `account` (`None`: the
-    /// operator's own).
+    /// Records the answer to a call for `generation`, made with the credentials of the LiveAccount `account` (`None`:
+    /// the operator's own).
     ///
     /// # Errors
-    /// The failure that ends the pass, where the answer is one.
+    /// The failure that ends the pass: the call failed, or the answer does not belong to the call.
     pub fn record(
         &mut self,
         call: &Call,
@@ -230,24 +230,24 @@ impl Facts {
             }
             (_, Ok(_)) => Err(Failure::contradiction()),
             (_, Err(error)) => {
-                // What was seen before the failure may not hold by the time of the next try.
+                // The state that was read before the failure may be outdated when the call is retried.
                 self.remote = Remote::Unknown;
                 if let Call::Create(_, fields) = call
                     && !was_refused(error)
                 {
                     let lost = digest_of_fields(fields);
-                    self.disproved_intents.retain(|disproved_intents| *disproved_intents != lost);
+                    self.disproved_intents.retain(|digest| *digest != lost);
                 }
                 Err(Failure::of(call, error, account))
             }
         }
     }
 
-    /// A group whose create time is later than the answer to this pass's create is another one.
+    /// Detects that another client has recreated the group: it is younger than the answer to this pass's create.
     fn check_create_time(&mut self, group: &GroupSnapshot) {
-        if let (Some((outcome, _)), Some(answered), Some(made)) =
+        if let (Some((outcome, _)), Some(answered), Some(created_at)) =
             (&mut self.created, self.create_answered_at, group.create_time)
-            && answered.duration_until(made) > TOLERANCE
+            && answered.duration_until(created_at) > TOLERANCE
         {
             *outcome = CreateOutcome::AlreadyExists;
         }

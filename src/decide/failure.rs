@@ -1,24 +1,24 @@
-//! A failed call: the reason users see, and when to try again.
+//! The failure of a pass: the reason that users see, and when to retry.
 
 use crate::live::{Call, CallError, ErrorClass, Operation};
 use crate::resources::{LastFailure, LiveMessageGroup, Reason};
 
-/// When to try again.
+/// When to retry after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Not before the spec changes.
+    /// Not before the spec changes or a reconcile is requested.
     Never,
     /// Immediately.
     Immediate,
     /// After a delay that doubles with every failure, with jitter, up to a bound.
     Backoff,
-    /// After minutes: the meaning of the refusal is unknown.
+    /// After minutes, because the meaning of the refusal is unknown.
     Slow,
-    /// When a probe has found that the common cause is gone.
+    /// When the circuit breaker of this cause permits it.
     OnBreaker(FailureDomain),
 }
 
-/// A cause that many objects share: one of them probes it, the others wait.
+/// A cause of failure that many objects share. It has a circuit breaker: one object probes the cause, the others wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureDomain {
     /// The account's credentials.
@@ -27,12 +27,12 @@ pub enum FailureDomain {
     Authorization(Operation),
     /// The existence of the app.
     App,
-    /// The app's free places.
+    /// The quota of the app.
     Quota,
 }
 
 impl FailureDomain {
-    /// The cause that keeps this object from its work, as its status records it.
+    /// The shared cause that the status of this object records.
     pub fn recorded_in(object: &LiveMessageGroup) -> Option<Self> {
         match object.ready_reason()? {
             Reason::CredentialsRejected => Some(Self::Credentials),
@@ -47,16 +47,17 @@ impl FailureDomain {
     }
 }
 
-/// Why a pass could not go on.
+/// Why a pass failed, and when to retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The reason of the conditions.
     pub reason: Reason,
-    /// Their message: what happened and what to do, without anything that changes from one pass to the next.
+    /// The message of the conditions: what happened and what to do. It is the same for every retry with the same
+    /// result.
     pub message: String,
-    /// When to try again.
+    /// When to retry.
     pub retry: Retry,
-    /// The operation, if the cause depends on it, and the error code: what `status.lastFailure` records.
+    /// The content of `status.lastFailure`: the error code, and the operation if the cause depends on it.
     pub record: LastFailure,
 }
 
@@ -75,7 +76,7 @@ impl Failure {
                 (Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))
             }
             ErrorClass::ClockSkew => (Reason::ClockSkew, Retry::Immediate),
-            // Nothing was sent, and the next step waits where their coming is noticed.
+            // Nothing was sent. The preflight of the retry blocks the object until the credentials exist.
             ErrorClass::CredentialsMissing => (Reason::CredentialsMissing, Retry::Immediate),
             ErrorClass::Resent | ErrorClass::NonceUsed => (Reason::ServiceError, Retry::Immediate),
             ErrorClass::Throttled => (Reason::Throttled, Retry::Immediate),
@@ -83,7 +84,8 @@ impl Failure {
             ErrorClass::Unreachable => (Reason::Unreachable, Retry::Backoff),
             ErrorClass::Rejected => (Reason::Rejected, Retry::Slow),
         };
-        // Causes that every operation meets are recorded alike, or objects that share one would write different statuses.
+        // A cause that does not depend on the operation is recorded without it. Otherwise objects that share the cause
+        // would write different statuses.
         let is_shared = matches!(
             class,
             ErrorClass::CredentialsRejected
@@ -97,7 +99,7 @@ impl Failure {
         Self { reason, message: message(call, error, account), retry, record }
     }
 
-    /// Answers that cannot both be true.
+    /// The failure of a pass whose answers contradict each other.
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
@@ -109,7 +111,6 @@ impl Failure {
     }
 }
 
-/// The name of the credentials in messages.
 fn credentials_of(account: Option<&str>) -> String {
     account.map_or_else(
         || "the operator's credentials".to_owned(),
@@ -121,7 +122,7 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     let (operation, code, credentials) = (call.operation(), error.code(), credentials_of(account));
     let (app, data_center) = app_of(call);
     match error.class() {
-        // The service's own message holds the signed text, with a time and a nonce.
+        // The message of the service contains the signed text, with a time and a nonce: it differs with every call.
         ErrorClass::CredentialsRejected => {
             format!("Alibaba Cloud rejected {credentials} ({code}): renew the access key or its token")
         }
@@ -153,8 +154,7 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     }
 }
 
-/// The error as shown, its request id taken out: a message that changed with every try would be a write with every
-/// try.
+/// The text of the error without its request ID: otherwise every retry would write another message.
 fn without_request_id(error: &CallError) -> String {
     let shown = error.to_string();
     match error.request_id().filter(|id| !id.is_empty()) {
@@ -163,7 +163,7 @@ fn without_request_id(error: &CallError) -> String {
     }
 }
 
-/// The app a call names, and the data center where the spec does.
+/// The app of a call, and its data center if the spec names one.
 fn app_of(call: &Call) -> (&str, Option<&str>) {
     match call {
         Call::Create(group, _)
@@ -182,7 +182,7 @@ mod tests {
     use crate::live::error::{ApiError, RetryHint};
 
     #[test]
-    fn an_app_that_is_not_there_is_told_by_what_the_spec_says_of_it() {
+    fn missing_app_message_names_the_data_center_of_the_spec() {
         let answer = ApiError {
             status: 404,
             code: Some("ResourceNotExist".into()),
@@ -191,21 +191,21 @@ mod tests {
             retry_after: None,
             body_complete: true,
         };
-        let told = |data_center: Option<&str>| {
+        let message_for = |data_center: Option<&str>| {
             let data_center = data_center.map(str::to_owned);
             let call = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center });
             Failure::of(&call, &CallError::Api(answer.clone()), None).message
         };
         let plain = "app \"demo\" does not exist in this account: create it, or correct spec.appId";
-        assert_eq!(told(None), plain);
+        assert_eq!(message_for(None), plain);
         assert!(
-            told(Some("ap-southeast-1"))
+            message_for(Some("ap-southeast-1"))
                 .contains("ap-southeast-1: create it, or correct spec.appId or spec.dataCenter")
         );
     }
 
     #[test]
-    fn what_the_client_has_changed_is_tried_at_once_and_so_is_what_it_did_not_send() {
+    fn resent_and_unsent_calls_are_retried_at_once() {
         let call = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
         let answer = ApiError {
             status: 400,
@@ -215,8 +215,8 @@ mod tests {
             retry_after: None,
             body_complete: true,
         };
-        for again in [RetryHint::AsQuery, RetryHint::NewCredentials] {
-            assert_eq!(Failure::of(&call, &CallError::Resent(again, answer.clone()), None).retry, Retry::Immediate);
+        for hint in [RetryHint::AsQuery, RetryHint::NewCredentials] {
+            assert_eq!(Failure::of(&call, &CallError::Resent(hint, answer.clone()), None).retry, Retry::Immediate);
         }
         let missing = Failure::of(&call, &CallError::NoCredentials("none".into()), None);
         assert_eq!((missing.reason, missing.retry), (Reason::CredentialsMissing, Retry::Immediate));

@@ -1,11 +1,11 @@
 //! The pure core: what to do next for one object. No I/O, no clock, no Kubernetes client.
 //!
-//! The module owns every decision about a group and the status that records it. It may import `resources` and plain types
-//! of `live`. Its invariant: a group is deleted only if this object created it.
+//! The module owns every decision about a group and the status that records it. It may import `resources` and plain
+//! types of `live`. Its invariant: a group is deleted only if this object created it.
 //!
-//! A *pass* works on one object until there is a status to write. It alternates between [`decide`], which says what to
-//! do next from the object as read just now and from the [`Facts`] the pass has gathered, and a call whose answer
-//! becomes a fact. [`PassOutcome`] turns the end of a pass into the status.
+//! A *pass* works on one object until there is a status to write. It alternates between [`decide`], which determines
+//! the next step from the object and the [`Facts`] of the pass, and a call whose answer becomes a fact. A pass ends
+//! with a [`PassOutcome`], from which the status is computed.
 
 mod account;
 mod conflict;
@@ -13,8 +13,8 @@ mod deletion;
 mod desired;
 mod facts;
 mod failure;
+mod outcome;
 mod ownership;
-mod verdict;
 
 #[cfg(test)]
 mod explore;
@@ -27,8 +27,8 @@ pub use deletion::{retained_at_once, without_credentials_since};
 pub use desired::{Desired, GroupKey, recorded_group};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, FailureDomain, Retry};
+pub use outcome::{PassOutcome, SyncState, unreadable_status};
 pub use ownership::record_before;
-pub use verdict::{PassOutcome, SyncState, unreadable_status};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{
@@ -36,61 +36,62 @@ use crate::resources::{
 };
 use ownership::{intent_proves, may_delete, wants_finalizer, was_recreated};
 
-/// How often a change is sent before a field that stays as it was is given up: once, and once more.
+/// How often a change is sent. A field that still shows the old value afterwards counts as ignored.
 const MODIFY_ATTEMPTS: u8 = 2;
 
 /// The fields of a group that the Live API can change.
 pub const MUTABLE: [&str; 2] = ["groupInfo", "administrators"];
 
-/// What to do next for an object.
+/// The next step for an object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Nothing: the object is settled, paused or going away.
+    /// Nothing to do: the object is settled, or it is being deleted and has no finalizer.
     Nothing,
-    /// Make this call.
+    /// Send this call.
     Call(Call),
-    /// Add the finalizer, then go on.
+    /// Add the finalizer, then decide again.
     AddFinalizer,
-    /// Take the finalizer away from an object that is not being deleted, then go on.
+    /// Remove the finalizer from an object that is not being deleted, then decide again.
     DropFinalizer,
-    /// Remove the finalizer from an object that is being deleted; the outcome says what happened to the group.
+    /// Remove the finalizer from an object that is being deleted, and report what happened to the group.
     FinishDeletion(DeletionOutcome),
-    /// End the pass with this status.
+    /// End the pass, and write the status of this outcome.
     Write(PassOutcome),
-    /// End the pass with this status and try again.
+    /// End the pass with this failure, which says when to retry.
     Fail(Failure),
 }
 
-/// What became of the group of an object that was deleted.
+/// What happened to the group of an object that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeletionOutcome {
     /// It was deleted.
     Deleted,
     /// It no longer existed.
     Gone,
-    /// It stays, and why.
+    /// It is retained, for this reason.
     Retained(String),
-    /// It stays for this other object, which names it.
+    /// It is retained for this other object (`namespace/name`), which names it.
     HandedOver(String),
-    /// It is retained because it could not be deleted.
+    /// It is retained because its deletion was abandoned: by the annotation, or after it had stalled for too long.
     Abandoned,
 }
 
-/// Another object that holds the same group; of an object that is being deleted: that would take it over.
+/// Another object that names the same group: the owner of the group, or, for an object that is being deleted, the one
+/// that takes the group over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// `namespace/name`.
     pub name: String,
 }
 
-/// How urgent the work of an object is. Ordered: a greater priority is served first.
+/// The priority of an object in the queue. Greater values are served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// A look at a settled object.
+    /// A check of a settled object.
     Resync,
-    /// Another try after a failure.
+    /// A retry after a failure.
     Retry,
-    /// A change by a user: a new object, a generation that was not observed, a forced reconcile.
+    /// A change by a user: a new object, a new generation, a forced reconcile.
     Change,
 }
 
@@ -105,18 +106,18 @@ impl Priority {
     }
 }
 
-/// The priority of the work of an object; `None` if it has none.
+/// The priority of the pending work of an object; `None` if it has none.
 pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
 
-/// The same after a try that failed and that has heard of this forced reconcile: it is no news any more.
-pub fn triage_after(object: &LiveMessageGroup, heard: Option<&str>) -> Option<Priority> {
-    let forced = object.reconcile_is_requested() && (heard.is_none() || object.reconcile_requested_at() != heard);
+/// The same as [`triage`], after a failed try of the forced reconcile `tried`: another try of it is a retry.
+pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Priority> {
+    let forced = object.reconcile_is_requested() && (tried.is_none() || object.reconcile_requested_at() != tried);
     if object.is_deleting() {
-        // A try that failed waits for its time: the status it has written is no news.
-        let tried = is_observed(object) && !object.is_abandoned() && !forced;
-        return object.has_finalizer().then_some(if tried { Priority::Retry } else { Priority::Change });
+        // A failed try waits for its backoff: the status that it wrote is not a change.
+        let is_retry = is_observed(object) && !object.is_abandoned() && !forced;
+        return object.has_finalizer().then_some(if is_retry { Priority::Retry } else { Priority::Change });
     }
     let paused = object.is_paused();
     if paused != has_condition(object, ConditionType::Paused) {
@@ -128,37 +129,36 @@ pub fn triage_after(object: &LiveMessageGroup, heard: Option<&str>) -> Option<Pr
     if !is_observed(object) || forced {
         return Some(Priority::Change);
     }
-    let owed = !is_settled(object) || object.reconcile_is_requested() || finalizer_is_wrong(object);
-    owed.then_some(Priority::Retry)
+    let has_pending_work = !is_settled(object) || object.reconcile_is_requested() || finalizer_is_wrong(object);
+    has_pending_work.then_some(Priority::Retry)
 }
 
-/// Whether the object carries a finalizer that it should not, or lacks one that it should.
+/// Whether the object has a finalizer that it should not have, or lacks one that it should have.
 pub fn finalizer_is_wrong(object: &LiveMessageGroup) -> bool {
     !object.is_deleting() && wants_finalizer(object) != object.has_finalizer()
 }
 
 /// Decides the next step of a pass.
 ///
-/// `other` is another object that names this one's group: the one that holds it, or, for an object that is being
-/// deleted, one that would take it over.
+/// `other` is another object that names the same group, see [`Holder`].
 pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     if object.is_deleting() {
         return deletion::decide(object, facts, other);
     }
     if object.is_paused() {
-        return finalizer_in_step(object).unwrap_or_else(|| Action::Write(PassOutcome::paused(facts)));
+        return finalizer_step(object).unwrap_or_else(|| Action::Write(PassOutcome::paused(facts)));
     }
     let desired = match Desired::of(object) {
         Ok(desired) => desired,
-        Err(what) => return Action::Write(PassOutcome::waiting(Reason::InvalidInput, what, facts)),
+        Err(message) => return Action::Write(PassOutcome::waiting(Reason::InvalidInput, message, facts)),
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     if let Some(holder) = other.filter(|_| !observes) {
-        return finalizer_in_step(object)
+        return finalizer_step(object)
             .unwrap_or_else(|| Action::Write(PassOutcome::conflict(object, &desired, holder, facts)));
     }
     if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
-        if let Some(step) = finalizer_in_step(object) {
+        if let Some(step) = finalizer_step(object) {
             return step;
         }
         if !has_condition(object, ConditionType::Paused) {
@@ -171,18 +171,18 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
 }
 
-/// Whether a settled object is described when its pause ends: drift was not corrected meanwhile.
-/// Where only a person could go on, or a change was given up, that still holds.
+/// Whether a settled object is described when its pause ends, because drift was not corrected during the pause. Not if
+/// manual intervention is required or a change was ignored: the pause has not changed that.
 fn needs_observation(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !MUTABLE.iter().any(|field| object.is_ignored(field))
 }
 
-fn finalizer_in_step(object: &LiveMessageGroup) -> Option<Action> {
+fn finalizer_step(object: &LiveMessageGroup) -> Option<Action> {
     let wrong = finalizer_is_wrong(object);
     wrong.then_some(if object.has_finalizer() { Action::DropFinalizer } else { Action::AddFinalizer })
 }
 
-/// Looks, and never writes.
+/// The next step with managementPolicy Observe: no call changes the group.
 fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
@@ -248,10 +248,10 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     live(Some(if fields.is_empty() { SyncState::Equal } else { SyncState::ImmutableDiffer(fields) }))
 }
 
-/// What of a change was not given up.
+/// The fields of a change that are sent: an ignored field is not, before the spec changes or a reconcile is requested.
 fn retryable_changes(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
-    let anew = !is_observed(object) || object.reconcile_is_requested();
-    let [info, administrators] = MUTABLE.map(|field| anew || !object.is_ignored(field));
+    let resend = !is_observed(object) || object.reconcile_is_requested();
+    let [info, administrators] = MUTABLE.map(|field| resend || !object.is_ignored(field));
     GroupChange {
         group_info: change.group_info.filter(|_| info),
         administrators: change.administrators.filter(|_| administrators),
@@ -265,8 +265,8 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
     info.into_iter().chain(administrators).collect()
 }
 
-/// The origin of the group as the pass knows it: what this pass found out, else what is recorded for this very
-/// identity. A group that was there already is this object's own where a recorded attempt proves it.
+/// The origin of the group: as this pass has found it, else as recorded for this identity. A group that already existed
+/// was created by this object if the recorded create intent proves it.
 fn origin(
     object: &LiveMessageGroup,
     desired: &Desired,
@@ -285,8 +285,8 @@ fn origin(
     match facts.create_outcome() {
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
-            let attempt = object.create_intent().filter(|attempt| recorded && attempt.is_open());
-            let own = attempt.zip(group).is_some_and(|(attempt, group)| intent_proves(attempt, group, facts));
+            let intent = object.create_intent().filter(|intent| recorded && intent.is_open());
+            let own = intent.zip(group).is_some_and(|(intent, group)| intent_proves(intent, group, facts));
             Some(if own { Origin::Created } else { Origin::Adopted })
         }),
         Some(CreateOutcome::AlreadyDelete) => None,
@@ -294,18 +294,18 @@ fn origin(
     }
 }
 
-/// Whether this very generation was acted on.
+/// Whether the status describes the current generation.
 pub fn is_observed(object: &LiveMessageGroup) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     observed.is_some() && observed == object.metadata.generation
 }
 
-/// Whether the recorded outcome needs nothing more: the group is as it should be, or only a person can go on.
+/// Whether the status leaves no work to the operator: the group is live, or only the user can continue.
 fn is_settled(object: &LiveMessageGroup) -> bool {
-    let going_on = has_condition(object, ConditionType::Reconciling);
+    let is_reconciling = has_condition(object, ConditionType::Reconciling);
     let final_refusal =
         matches!(object.ready_reason(), Some(Reason::GroupDeleted | Reason::GroupNotFound | Reason::InvalidInput));
-    !going_on && (has_condition(object, ConditionType::Ready) || final_refusal)
+    !is_reconciling && (has_condition(object, ConditionType::Ready) || final_refusal)
 }
 
 /// Whether the condition has the status `True`.

@@ -1,22 +1,22 @@
-//! Whether this object created a group: the proof that a deletion needs.
+//! The proof that an object created its group, without which a deletion retains the group.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::verdict::{intent_status, ownership_status};
+use super::outcome::{intent_status, ownership_status};
 use super::{Desired, Facts, GroupKey, Remote, recorded_group};
 use crate::live::{Call, GroupFields, GroupSnapshot};
 use crate::resources::{
     CreateIntent, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin,
 };
 
-/// Two readings of the service's clock that differ by less than this tell the same moment.
+/// Times of the Live API's clock that differ by at most this count as equal.
 pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
-/// How many bodies of lost creates are remembered; the newest stays.
+/// The maximum number of bodies in a create intent. The oldest one is dropped first.
 const SENT_MAX: usize = 8;
 
-/// A digest of a group's fields; an absent field and an empty one are the same, administrators are a set.
+/// A digest of a group's fields. An absent field equals an empty one, and administrators are a set.
 fn digest(name: &str, info: &str, creator: &str, administrators: &[String]) -> String {
     let mut administrators: Vec<&str> = administrators.iter().map(String::as_str).collect();
     administrators.sort_unstable();
@@ -39,38 +39,38 @@ pub(super) fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 
-/// Whether the recorded intent proves this group: created between intent and answer, and exactly as a create sent it whose
-/// answer was lost.
-pub(super) fn intent_proves(attempt: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
+/// Whether the create intent proves that this object created the group: the group was created between the intent and
+/// the answer, and its fields are those of a recorded body that is not disproved.
+pub(super) fn intent_proves(intent: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
     let digest = digest_of_group(group);
-    created_within(attempt, group, facts.answered_at())
-        && attempt.sent.contains(&digest)
+    created_within(intent, group, facts.answered_at())
+        && intent.sent.contains(&digest)
         && !facts.disproved_intents().contains(&digest)
 }
 
-/// Whether the group was created between attempt and answer.
-fn created_within(attempt: &CreateIntent, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
+/// Whether the group was created between the intent and the answer.
+fn created_within(intent: &CreateIntent, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
     let Some(created) = group.create_time else { return false };
-    let Ok(started) = attempt.started_at.parse::<Timestamp>() else { return false };
-    let answered = attempt.answered_at.as_deref().and_then(|at| at.parse().ok()).or(answered_at);
+    let Ok(started) = intent.started_at.parse::<Timestamp>() else { return false };
+    let answered = intent.answered_at.as_deref().and_then(|at| at.parse().ok()).or(answered_at);
     let Some(answered) = answered else { return false };
     started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
 }
 
-/// Whether this is not the recorded group, but a later one with the same ID.
+/// Whether this is not the recorded group but a later one with the same ID.
 pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
     let Some(created) = group.create_time else { return false };
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
-    match (recorded, object.create_intent().filter(|attempt| !attempt.is_open())) {
+    match (recorded, object.create_intent().filter(|intent| !intent.is_open())) {
         (Some(recorded), _) => recorded.duration_until(created).abs() > TOLERANCE,
-        (None, Some(attempt)) => !created_within(attempt, group, None),
+        (None, Some(intent)) => !created_within(intent, group, None),
         (None, None) => false,
     }
 }
 
-/// Whether a deletion may delete this group: it is the one whose creation is recorded.
+/// Whether a deletion may delete this group: the object is proven to have created it.
 pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
-    // Its own create was answered, and the described group is not a later one; only the status could not be written.
+    // This pass created the group, and the described one is not a later one; only the status is not written yet.
     if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();
     }
@@ -79,27 +79,28 @@ pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Fac
         (Some(recorded), _, Some(Origin::Created)) => {
             group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
         }
-        (None, Some(attempt), Some(Origin::Created)) => created_within(attempt, group, None),
-        (_, Some(attempt), None) => intent_proves(attempt, group, facts),
+        (None, Some(intent), Some(Origin::Created)) => created_within(intent, group, None),
+        (_, Some(intent), None) => intent_proves(intent, group, facts),
         _ => false,
     }
 }
 
-/// Whether the object is to carry the finalizer.
+/// Whether the object needs the finalizer.
 pub(super) fn wants_finalizer(object: &LiveMessageGroup) -> bool {
     may_delete(object) && (object.origin() == Some(&Origin::Created) || object.create_intent().is_some())
 }
 
-/// Whether a deletion of the object may delete a group.
+/// Whether the policies of the object permit that its deletion deletes a group.
 pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
 }
 
-/// The status to be recorded before a call is sent, and the digest of the body that is new in it (see
-/// [`Facts::intent_recorded`]); `None` where the call needs none.
+/// The status to record before a call is sent, and the digest of the body that it adds (see
+/// [`Facts::intent_recorded`]); `None` if the call needs none.
 ///
-/// Before a create: the attempt, for a deletion may rest on it. Before a change of a group that was found under an open
-/// intent: the origin. Afterwards it could not be found out, because the change makes the group equal to what was sent.
+/// Before a create it records the create intent, which a deletion may need as proof. Before a change of a group that
+/// was found under an open intent it records the origin: the change makes the group equal to the recorded body, so that
+/// afterwards its fields prove nothing.
 pub fn record_before(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -109,8 +110,8 @@ pub fn record_before(
 ) -> Option<(LiveMessageGroupStatus, Option<String>)> {
     match call {
         Call::Create(_, fields) => {
-            let attempt = intent_before(object, facts, fields, service_now)?;
-            Some((intent_status(object, facts, attempt, now), Some(digest_of_fields(fields))))
+            let intent = intent_before(object, facts, fields, service_now)?;
+            Some((intent_status(object, facts, intent, now), Some(digest_of_fields(fields))))
         }
         Call::Modify(..) => {
             let desired = Desired::of(object).ok()?;
@@ -122,15 +123,15 @@ pub fn record_before(
     }
 }
 
-/// The recorded attempt, while its answer is open and for the group that the spec names.
+/// The create intent for the group that the spec names, while its answer is pending or lost.
 fn open_intent(object: &LiveMessageGroup) -> Option<&CreateIntent> {
     let identity = GroupKey::of(object);
-    object.create_intent().filter(|attempt| attempt.is_open() && recorded_group(object) == identity)
+    object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)
 }
 
-/// The attempt to be recorded before a create with these fields is sent, or `None` where it needs none: objects whose
-/// group is never deleted, and bodies that are recorded already. Where the pass saw the recorded group gone, the
-/// intent is a new one: an older one must not prove a group that another client created since.
+/// The create intent to record before a create with these fields is sent; `None` if the group is never deleted or the
+/// body is already recorded. If the pass saw that the recorded group is gone, the intent is a new one: the old one must
+/// not prove a group that another client has created since.
 fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -142,14 +143,14 @@ fn intent_before(
     }
     let sent = digest_of_fields(fields);
     match open_intent(object).filter(|_| !facts.group_ended()) {
-        Some(attempt) if attempt.sent.contains(&sent) => None,
-        Some(attempt) => {
-            let mut attempt = attempt.clone();
-            if attempt.sent.len() == SENT_MAX {
-                attempt.sent.remove(0);
+        Some(intent) if intent.sent.contains(&sent) => None,
+        Some(intent) => {
+            let mut intent = intent.clone();
+            if intent.sent.len() == SENT_MAX {
+                intent.sent.remove(0);
             }
-            attempt.sent.push(sent);
-            Some(attempt)
+            intent.sent.push(sent);
+            Some(intent)
         }
         None => Some(CreateIntent { started_at: service_now.to_string(), answered_at: None, sent: vec![sent] }),
     }

@@ -1,4 +1,4 @@
-//! The status a verdict becomes: the new one out of the old one.
+//! The status of an outcome: the new status, computed from the recorded one.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::resources::{
     Origin, ReadyEffect, Reason, get_condition, remove_condition, set_condition,
 };
 
-/// Makes the new status out of the old one.
+/// Computes the new status from the recorded one.
 pub(super) struct Writer<'a> {
     object: &'a LiveMessageGroup,
     status: LiveMessageGroupStatus,
     generation: i64,
-    /// This very generation was applied before: `Ready` was written True for it.
+    /// Whether this generation was applied before: its recorded status has `Ready=True`.
     applied: bool,
-    asked: Option<&'a str>,
+    requested_at: Option<&'a str>,
     now: Timestamp,
 }
 
@@ -28,14 +28,14 @@ impl<'a> Writer<'a> {
     pub(super) fn of(
         object: &'a LiveMessageGroup,
         mut status: LiveMessageGroupStatus,
-        asked: Option<&'a str>,
+        requested_at: Option<&'a str>,
         now: Timestamp,
     ) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
         let identity = GroupKey::of(object);
         let same = identity.is_some() && recorded_group(object) == identity;
         if !same {
-            // Another group: its record starts over.
+            // The spec names another group than the status: the record does not apply to it.
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
@@ -43,7 +43,7 @@ impl<'a> Writer<'a> {
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
-        Self { object, status, generation, applied, asked, now }
+        Self { object, status, generation, applied, requested_at, now }
     }
 
     fn set(&mut self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str) {
@@ -80,23 +80,23 @@ impl<'a> Writer<'a> {
                 self.identify();
             }
         }
-        self.forget_idle(&learned.disproved_intents);
+        self.remove_disproved(&learned.disproved_intents);
         if learned.request_id.is_some() {
             self.status.last_request_id = bounded(learned.request_id.as_deref());
         }
     }
 
     /// Removes bodies that certainly created no group from an open intent; an intent without bodies is removed.
-    fn forget_idle(&mut self, disproved_intents: &[String]) {
-        if let Some(attempt) = self.status.create_intent.as_mut().filter(|attempt| attempt.is_open()) {
-            attempt.sent.retain(|sent| !disproved_intents.contains(sent));
-            if attempt.sent.is_empty() {
+    fn remove_disproved(&mut self, disproved_intents: &[String]) {
+        if let Some(intent) = self.status.create_intent.as_mut().filter(|intent| intent.is_open()) {
+            intent.sent.retain(|sent| !disproved_intents.contains(sent));
+            if intent.sent.is_empty() {
                 self.status.create_intent = None;
             }
         }
     }
 
-    /// What every pass writes but a paused one.
+    /// Completes the status of a pass that acted on the generation.
     fn observed(mut self) -> LiveMessageGroupStatus {
         self.status.observed_generation = Some(self.generation);
         self.identify();
@@ -105,15 +105,15 @@ impl<'a> Writer<'a> {
     }
 
     fn acknowledge(&mut self) {
-        if let Some(asked) = self.asked.filter(|asked| !asked.is_empty()) {
-            self.status.last_handled_reconcile_at = Some(asked.to_owned());
+        if let Some(handled) = self.requested_at.filter(|requested_at| !requested_at.is_empty()) {
+            self.status.last_handled_reconcile_at = Some(handled.to_owned());
         }
     }
 
     pub(super) fn live(mut self, live: &Live) -> LiveMessageGroupStatus {
         self.set(ConditionType::Ready, ConditionStatus::True, live.reason, &live.message);
-        for gone in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
-            remove_condition(&mut self.status.conditions, gone);
+        for kind in [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Degraded] {
+            remove_condition(&mut self.status.conditions, kind);
         }
         self.status.last_failure = None;
         if let Some(sync) = &live.sync {
@@ -123,11 +123,11 @@ impl<'a> Writer<'a> {
         }
         if let Some(origin) = &live.origin {
             self.own(origin, (live.sent_at, live.answered_at), live.create_time);
-        } else if let Some(told) = live.create_time.filter(|_| self.status.origin.is_none()) {
-            // Beside an origin the create time is a proof of ownership; an observed group proves nothing.
-            self.status.create_time = told.map(|time| time.to_string());
+        } else if let Some(create_time) = live.create_time.filter(|_| self.status.origin.is_none()) {
+            // With an origin the create time is a proof of ownership: an observing object must not change it.
+            self.status.create_time = create_time.map(|time| time.to_string());
         }
-        self.forget_idle(&live.disproved_intents);
+        self.remove_disproved(&live.disproved_intents);
         if live.request_id.is_some() {
             self.status.last_request_id = bounded(live.request_id.as_deref());
         }
@@ -135,28 +135,34 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Records the origin of the group: with its create time if the pass knows it, else with the interval of its creation.
-    fn own(&mut self, origin: &Origin, made: (Option<Timestamp>, Option<Timestamp>), told: Option<Option<Timestamp>>) {
+    /// Records the origin of the group: with its create time if it is known, else with the interval of its creation.
+    /// For `create_time` see [`Live`].
+    fn own(
+        &mut self,
+        origin: &Origin,
+        interval: (Option<Timestamp>, Option<Timestamp>),
+        create_time: Option<Option<Timestamp>>,
+    ) {
         self.status.origin = Some(origin.clone());
-        self.close_attempt(origin, made);
-        if let Some(told) = told {
-            self.status.create_time = told.map(|time| time.to_string());
+        self.close_intent(origin, interval);
+        if let Some(create_time) = create_time {
+            self.status.create_time = create_time.map(|time| time.to_string());
         }
         if self.status.create_time.is_some() {
-            // From here on the group is known by its create time.
+            // The create time identifies the group from now on.
             self.status.create_intent = None;
         }
     }
 
-    fn close_attempt(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
+    fn close_intent(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
         match (&mut self.status.create_intent, origin, sent_at) {
-            (Some(attempt), Origin::Created, _) if attempt.is_open() => {
-                attempt.answered_at = answered_at.map(|at| at.to_string());
+            (Some(intent), Origin::Created, _) if intent.is_open() => {
+                intent.answered_at = answered_at.map(|at| at.to_string());
             }
-            // None was recorded before. By the time of a deletion, another client may have recreated the group.
-            (attempt, Origin::Created, Some(sent_at)) => {
+            // No intent is open. The interval distinguishes the group from one that another client creates later.
+            (intent, Origin::Created, Some(sent_at)) => {
                 let answered_at = answered_at.map(|at| at.to_string());
-                *attempt = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
+                *intent = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
             }
             (Some(_), Origin::Created, None) | (None, ..) => {}
             _ => self.status.create_intent = None,
@@ -193,7 +199,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Records a failed call. Fields whose change was ignored stay recorded as long as the condition InSync says so.
+    /// Records a failed call. Ignored fields stay recorded as long as the condition InSync reports them.
     fn record_failure(&mut self, failure: Option<&LastFailure>) {
         let is_ignored = |sync: &Condition| sync.reason == Reason::UpdateIgnored.as_str();
         let ignored = get_condition(&self.status.conditions, ConditionType::InSync).is_some_and(is_ignored);
@@ -207,22 +213,22 @@ impl<'a> Writer<'a> {
         };
     }
 
-    pub(super) fn other(mut self, other: &NotLive) -> LiveMessageGroupStatus {
-        let (reason, message) = (other.reason, other.message.as_str());
+    pub(super) fn not_live(mut self, outcome: &NotLive) -> LiveMessageGroupStatus {
+        let (reason, message) = (outcome.reason, outcome.message.as_str());
         let ready = match reason.ready() {
             ReadyEffect::True => Some(ConditionStatus::True),
             ReadyEffect::False => Some(ConditionStatus::False),
             ReadyEffect::Unknown => Some(ConditionStatus::Unknown),
-            // What was applied to a group that is no more is applied no longer.
+            // If the group is gone, the generation is no longer applied.
             ReadyEffect::Unchanged => {
-                (!self.applied || other.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
+                (!self.applied || outcome.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
             }
         };
         if let Some(ready) = ready {
             self.set(ConditionType::Ready, ready, reason, message);
             remove_condition(&mut self.status.conditions, ConditionType::InSync);
         }
-        let (going_on, stuck) = match reason.next_actor() {
+        let (is_reconciling, is_stalled) = match reason.next_actor() {
             NextActor::None => (false, false),
             NextActor::Operator => (true, false),
             NextActor::User => (false, true),
@@ -231,21 +237,21 @@ impl<'a> Writer<'a> {
                 (!late, late)
             }
         };
-        self.set_if(going_on, ConditionType::Reconciling, reason, message);
-        self.set_if(stuck, ConditionType::Stalled, reason, message);
+        self.set_if(is_reconciling, ConditionType::Reconciling, reason, message);
+        self.set_if(is_stalled, ConditionType::Stalled, reason, message);
         if ready.is_some() {
             self.set_if(reason.degraded(), ConditionType::Degraded, reason, message);
         }
-        self.record_failure(other.failure.as_ref());
-        self.learn(&other.learned);
-        if stuck {
+        self.record_failure(outcome.failure.as_ref());
+        self.learn(&outcome.learned);
+        if is_stalled {
             self.acknowledge();
         }
         self.observed()
     }
 
-    /// Whether `reason` has held for longer than `grace`: since it was first written, for `Ready` may be of that status
-    /// for longer, by another reason.
+    /// Whether `reason` was first written at least `grace` ago. That is the later of two transition times: each
+    /// condition may have its status for longer, with another reason before.
     fn is_late(&self, reason: Reason, grace: Duration) -> bool {
         let since = |kind| {
             let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());
@@ -258,8 +264,8 @@ impl<'a> Writer<'a> {
 
     pub(super) fn paused(mut self, learned: &RecordUpdate) -> LiveMessageGroupStatus {
         self.learn(learned);
-        // The operator does not go on before the end of the pause; Ready, the generations and the annotation tell it then
-        // what is open.
+        // The operator does nothing until the pause ends. Ready, the generations and the annotation then show the
+        // pending work.
         remove_condition(&mut self.status.conditions, ConditionType::Reconciling);
         self.set(
             ConditionType::Paused,
@@ -276,7 +282,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The status in which it is recorded whose group was found under an open attempt.
+/// The status that records the origin of a group that was found under an open create intent.
 pub fn ownership_status(
     object: &LiveMessageGroup,
     origin: &Origin,
@@ -289,11 +295,11 @@ pub fn ownership_status(
     writer.status
 }
 
-/// The status in which an attempt is recorded before its create is sent.
+/// The status that records a create intent before its create is sent.
 pub fn intent_status(
     object: &LiveMessageGroup,
     facts: &Facts,
-    attempt: CreateIntent,
+    intent: CreateIntent,
     now: Timestamp,
 ) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
@@ -301,21 +307,21 @@ pub fn intent_status(
     let message = "the group is being created";
     writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
     writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
-    for gone in [ConditionType::Stalled, ConditionType::Degraded, ConditionType::InSync] {
-        remove_condition(&mut writer.status.conditions, gone);
+    for kind in [ConditionType::Stalled, ConditionType::Degraded, ConditionType::InSync] {
+        remove_condition(&mut writer.status.conditions, kind);
     }
     writer.status.last_failure = None;
-    writer.status.create_intent = Some(attempt);
+    writer.status.create_intent = Some(intent);
     writer.observed()
 }
 
-/// A request id as the CRD takes it: at most 128 characters.
+/// A request ID, cut to the 128 characters that the CRD allows.
 fn bounded(request_id: Option<&str>) -> Option<String> {
     request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
 }
 
-/// The status of an object that cannot be read, or `None` if it is already recorded. `status` is the readable part of the
-/// recorded one.
+/// The status of an object that cannot be read, or `None` if it is already recorded. `status` is the readable part of
+/// the recorded one.
 pub fn unreadable_status(
     status: LiveMessageGroupStatus,
     generation: i64,
@@ -325,7 +331,7 @@ pub fn unreadable_status(
     let mut after = status.clone();
     after.observed_generation = Some(generation);
     let conditions = &mut after.conditions;
-    // The others tell about a generation that could be read.
+    // The other conditions describe a generation that could be read.
     for kind in ConditionType::ALL {
         if !matches!(kind, ConditionType::Ready | ConditionType::Stalled) {
             remove_condition(conditions, *kind);

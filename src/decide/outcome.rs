@@ -1,4 +1,4 @@
-//! The end of a pass, and the status it becomes.
+//! The outcome of a reconcile pass, from which its status is computed.
 
 mod status;
 
@@ -18,62 +18,62 @@ use status::Writer;
 /// How the fields of a live group compare with the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyncState {
-    /// Every field present in the spec is so in the group.
+    /// Every field of the spec matches the group.
     Equal,
-    /// These fields differ and cannot be changed by the API.
+    /// These fields differ, and the Live API cannot change them.
     ImmutableDiffer(Vec<&'static str>),
-    /// These fields were changed, and changed again, and stayed as they were.
+    /// The Live API accepted changes of these fields, but the group still shows the old values.
     Ignored(Vec<&'static str>),
 }
 
-/// What a pass ends with.
+/// The outcome of a reconcile pass.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PassOutcome {
     /// The group is live.
     Live(Live),
-    /// The pass ended without a live group, or did not end yet.
+    /// The group is not live, or the pass has not found it live yet.
     NotLive(NotLive),
     /// The object is paused: the condition `Paused` is set, and effects of earlier calls are recorded.
     Paused(RecordUpdate),
-    /// It is no longer: the condition is taken away, and nothing else was to do.
+    /// The pause has ended: the condition `Paused` is removed, and nothing else changes.
     Resumed,
 }
 
-/// A live group.
+/// The outcome for a live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    /// `None` where the object only observes and the pass did nothing else: what is recorded stays.
+    /// `None` keeps the recorded origin: the object observes, and the pass has changed nothing.
     origin: Option<Origin>,
     reason: Reason,
-    /// `Some` if this pass knows it; the inner `None`: the create time of a new group is not known.
+    /// `None` keeps the recorded create time. `Some(None)` removes it: that of a new group is not known yet.
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
-    /// `None` where nothing is kept in sync.
+    /// `None` if the operator does not keep the group in sync.
     sync: Option<SyncState>,
     /// See [`Facts::created_after`].
     sent_at: Option<Timestamp>,
     /// See [`Facts::answered_at`].
     answered_at: Option<Timestamp>,
-    /// See [`RecordUpdate`].
+    /// See [`RecordUpdate::disproved_intents`].
     disproved_intents: Vec<String>,
     message: String,
 }
 
-/// Everything that is not a live group.
+/// The outcome without a live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotLive {
     reason: Reason,
     message: String,
     learned: RecordUpdate,
-    /// What the status records of a failed call.
+    /// The new `status.lastFailure`.
     failure: Option<LastFailure>,
 }
 
-/// What a pass that has not come to a live group leaves in the record.
+/// What a pass without a live group changes in the record of the group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordUpdate {
     origin: OriginChange,
-    /// See [`Facts::disproved_intents`]: what is removed from the recorded intent.
+    /// The bodies to remove from the recorded create intent, see [`Facts::disproved_intents`].
     disproved_intents: Vec<String>,
     sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
@@ -120,15 +120,15 @@ impl PassOutcome {
         create_time: Option<Timestamp>,
         sync: Option<SyncState>,
     ) -> Self {
-        // Created or adopted just now: the record of an earlier group does not hold.
+        // Created or adopted in this pass: the record of an earlier group does not apply.
         let new = facts.create_outcome().is_some();
-        let (reason, what) = match origin {
+        let (reason, state) = match origin {
             Origin::Created => (Reason::Created, "is live"),
             Origin::Recovered => (Reason::Recovered, "was recovered and is live"),
             Origin::Adopted | Origin::Other(_) => (Reason::AlreadyExists, "already existed, was adopted and is live"),
         };
         Self::Live(Live {
-            message: format!("group {} of app {} {what}", desired.group.group_id, desired.group.app_id),
+            message: format!("group {} of app {} {state}", desired.group.group_id, desired.group.app_id),
             origin: Some(origin),
             reason,
             sent_at: facts.created_after(),
@@ -140,7 +140,7 @@ impl PassOutcome {
         })
     }
 
-    /// A live group, seen by an object that only observes.
+    /// The outcome for an observing object whose group is live.
     pub(super) fn observed(desired: &Desired, origin: Option<Origin>, facts: &Facts, group: &GroupSnapshot) -> Self {
         Self::Live(Live {
             origin,
@@ -155,7 +155,7 @@ impl PassOutcome {
         })
     }
 
-    /// No group, seen by an object that only observes.
+    /// The outcome for an observing object whose group does not exist.
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
         let message = format!(
@@ -165,20 +165,21 @@ impl PassOutcome {
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
-    /// A deleted group, which stays so: the message names the ways out that are left.
+    /// The outcome for a deleted group. The message names the remaining remedies.
     pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
-        let ask = format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
-        let (tried, else_what) = match (observes, facts.recovered()) {
+        let request =
+            format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
+        let (recovery, alternative) = match (observes, facts.recovered()) {
             (true, _) => ("", ", or recover the group".to_owned()),
-            (false, Some(_)) => (", could not be recovered", format!(", or {ask}")),
-            (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {ask}")),
+            (false, Some(_)) => (", could not be recovered", format!(", or {request}")),
+            (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {request}")),
         };
         Self::NotLive(NotLive {
             reason: Reason::GroupDeleted,
-            // It is not written again when the 30 days are over, and must be true then too.
+            // The message must stay true after the 30 days, because it is not written again.
             message: format!(
-                "group {} of app {} was deleted{tried}, and its ID is blocked until about 30 days after the deletion: \
-                 edit spec.groupId (every field may be edited now){else_what}",
+                "group {} of app {} was deleted{recovery}, and its ID is blocked until about 30 days after the deletion: \
+                 edit spec.groupId (every field may be edited now){alternative}",
                 desired.group.group_id, desired.group.app_id
             ),
             learned: RecordUpdate::by(facts),
@@ -191,30 +192,30 @@ impl PassOutcome {
     }
 
     pub(super) fn conflict(object: &LiveMessageGroup, desired: &Desired, holder: &Holder, facts: &Facts) -> Self {
-        let had_it = match RecordUpdate::by(facts).origin {
+        let had_group = match RecordUpdate::by(facts).origin {
             OriginChange::Keep => has_record(object),
             OriginChange::Clear => false,
             OriginChange::Set(_) => true,
         };
-        // The apiserver refuses another identity to an object that has had a group of its own.
-        let other_way = if had_it {
+        // Admission refuses a change of the identity once the object has had a group.
+        let remedy = if had_group {
             "set spec.managementPolicy of this one to Observe"
         } else {
             "edit this one (every field may be edited now)"
         };
         let message = format!(
-            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or {other_way}",
+            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or {remedy}",
             desired.group.group_id, desired.group.app_id, holder.name
         );
         Self::waiting(Reason::Conflict, message, facts)
     }
 
-    /// The status of a pass that failed. What the pass did before is recorded with it.
+    /// The outcome of a failed pass. It also records what the pass did before.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
         Self::blocked(failure.reason, failure.message.clone(), Some(failure.record.clone()), facts)
     }
 
-    /// The status of an object that waits because of a failure, its own or that of another object.
+    /// The outcome for an object that waits because of a failure: its own, or that of another object.
     pub fn blocked(reason: Reason, message: String, failure: Option<LastFailure>, facts: &Facts) -> Self {
         match Self::waiting(reason, message, facts) {
             Self::NotLive(outcome) => Self::NotLive(NotLive { failure, ..outcome }),
@@ -222,39 +223,39 @@ impl PassOutcome {
         }
     }
 
-    /// The status of an object that waits: for its turn, for an answer, behind a gate, or for a person. What the pass
-    /// did before is recorded with it.
+    /// The outcome for an object that waits for a permit, an answer, a circuit breaker or manual intervention. It also
+    /// records what the pass did before.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
         let mut learned = RecordUpdate::by(facts);
-        // Soon there is another try: its attempt is this one.
+        // The operator retries automatically, with the same create intent.
         if reason.next_actor() == NextActor::Operator {
             learned.disproved_intents.clear();
         }
         Self::NotLive(NotLive { reason, message, learned, failure: None })
     }
 
-    /// The reason a verdict puts into the conditions.
+    /// The reason in the conditions.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Live(live) => live.reason,
-            Self::NotLive(other) => other.reason,
+            Self::NotLive(outcome) => outcome.reason,
             Self::Paused(_) | Self::Resumed => Reason::Paused,
         }
     }
 
-    /// The status that follows, or `None` where it is the recorded one. `asked` is the forced reconcile that the pass
-    /// has heard of before its last look: one that came later is not acknowledged.
+    /// The new status; `None` if it equals the recorded one. `requested_at` is the forced reconcile that was requested
+    /// before the pass last read the group: a later request is not acknowledged.
     pub fn status(
         &self,
         object: &LiveMessageGroup,
-        asked: Option<&str>,
+        requested_at: Option<&str>,
         now: Timestamp,
     ) -> Option<LiveMessageGroupStatus> {
         let before = object.status.clone().unwrap_or_default();
-        let writer = Writer::of(object, before.clone(), asked, now);
+        let writer = Writer::of(object, before.clone(), requested_at, now);
         let after = match self {
             Self::Live(live) => writer.live(live),
-            Self::NotLive(other) => writer.other(other),
+            Self::NotLive(outcome) => writer.not_live(outcome),
             Self::Paused(learned) => writer.paused(learned),
             Self::Resumed => writer.resumed(),
         };
