@@ -1,4 +1,4 @@
-//! What the two annotations ask for.
+//! The annotations `paused` and `reconcile-requested-at`.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn handled(object: &LiveMessageGroup) -> Option<&str> {
 }
 
 #[test]
-fn a_pause_is_told_and_changes_nothing_else() {
+fn pause_sets_only_the_condition_paused() {
     let settled = created(paused());
     assert_eq!(triage(&settled), Some(Priority::Change));
     let settled = after(settled, vec![], json!({}));
@@ -31,21 +31,21 @@ fn a_pause_is_told_and_changes_nothing_else() {
         "Ready=True/Created InSync=True/InSync Paused=True/Paused origin=Created observed=1"
     );
     assert_eq!((triage(&settled), shown(&settled, vec![])), (None, "unchanged".to_owned()));
-    // An edit waits for the end of the pause.
+    // An edit has no effect during the pause.
     let edited = with(settled, edited(json!({"groupInfo": "v2"})));
     assert_eq!(triage(&edited), None);
     assert_eq!(line(&after(edited.clone(), vec![], json!({})).status.unwrap()), line(&edited.status.unwrap()));
 }
 
 #[test]
-fn at_the_end_of_a_pause_a_live_group_is_looked_at_once() {
+fn resumed_live_group_is_described_once() {
     let settled = after(created(paused()), vec![], resumed());
     assert_eq!(triage(&settled), Some(Priority::Change));
-    let looked = "Ready=True/Created InSync=True/InSync origin=Created observed=1";
-    assert_eq!(shown(&settled, vec![Answer::Group(snapshot())]), looked);
-    let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
-    assert_eq!(shown(&settled, vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())]), looked);
-    // A look that fails is owed still.
+    let described = "Ready=True/Created InSync=True/InSync origin=Created observed=1";
+    assert_eq!(shown(&settled, vec![Answer::Group(snapshot())]), described);
+    let drifted = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
+    assert_eq!(shown(&settled, vec![Answer::Group(drifted), Answer::Done, Answer::Group(snapshot())]), described);
+    // A failed description is retried.
     let failed = after(settled.clone(), vec![Answer::Lost], json!({}));
     assert_eq!(triage(&failed), Some(Priority::Retry));
 
@@ -67,46 +67,46 @@ fn at_the_end_of_a_pause_a_live_group_is_looked_at_once() {
 }
 
 #[test]
-fn the_end_of_a_pause_costs_no_call_where_nothing_is_kept_or_only_a_person_can_go_on() {
+fn resumed_object_without_pending_work_makes_no_call() {
     let deleted = after(object(json!({})), vec![Answer::Blocked], paused());
     let observing = with(object(json!({})), json!({"spec": {"managementPolicy": "Observe"}}));
     let observing = after(observing, vec![Answer::Group(snapshot())], paused());
     let edited = created(edited(json!({"groupInfo": "v2"})));
     let group = || Answer::Group(snapshot());
-    let left = after(edited, vec![group(), Answer::Done, group(), Answer::Done, group()], paused());
-    for object in [deleted, observing, left] {
+    let ignored = after(edited, vec![group(), Answer::Done, group(), Answer::Done, group()], paused());
+    for object in [deleted, observing, ignored] {
         let before = line(object.status.as_ref().unwrap());
         let waiting = after(object, vec![], resumed());
         assert!(has_paused(&waiting) && triage(&waiting) == Some(Priority::Change));
-        let went_on = after(waiting, vec![], json!({}));
-        assert_eq!((has_paused(&went_on), line(went_on.status.as_ref().unwrap())), (false, before));
+        let settled = after(waiting, vec![], json!({}));
+        assert_eq!((has_paused(&settled), line(settled.status.as_ref().unwrap())), (false, before));
     }
 }
 
 #[test]
-fn a_pause_records_what_was_done_before_it_and_makes_no_further_call() {
-    // The create is answered, its status not written; meanwhile the spec is edited and the object paused.
+fn paused_object_records_earlier_calls_and_makes_none() {
+    // The create is answered, but its status is not written. Meanwhile the spec is edited and the object is paused.
     let new = object(json!({}));
     let mut facts = Facts::default();
-    let Action::Call(call) = decide(&new, &facts, None) else { panic!("it is created") };
+    let Action::Call(call) = decide(&new, &facts, None) else { panic!("expected a create") };
     let reply = Reply::Created(CreateOutcome::Created);
     facts.record(&call, 1, Ok((reply, Some("request-1".into()))), None).unwrap();
     let paused = with(with(new, edited(json!({"groupInfo": "v2"}))), paused());
-    let Action::Write(verdict) = decide(&paused, &facts, None) else { panic!("no call while it is paused") };
-    let status = verdict.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
+    let Action::Write(outcome) = decide(&paused, &facts, None) else { panic!("expected no call") };
+    let status = outcome.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=Unknown/Pending Paused=True/Paused origin=Created observed=-1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
-    // The record holds: the group is known as this object's own when it goes on.
+    // After the pause, the record identifies the group as created by this object.
     let resumed = with(LiveMessageGroup { status: Some(status), ..paused }, resumed());
     let group = || Answer::Group(snapshot());
     let (end, calls) = play(&resumed, None, vec![group(), Answer::Lost]);
     assert_eq!(operations(&calls), [Operation::Describe, Operation::Modify]);
-    let status = end.verdict().unwrap().status(&resumed, resumed.reconcile_requested_at(), at(NOW)).unwrap();
+    let status = end.outcome().unwrap().status(&resumed, resumed.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Created observed=2");
 }
 
 #[test]
-fn a_paused_object_does_not_go_on_and_goes_on_after_the_pause() {
+fn paused_object_makes_no_calls_and_retries_after_resume() {
     let failing = after(created(forced()), vec![Answer::Lost], paused());
     let waiting = after(failing, vec![], json!({}));
     assert_eq!(
@@ -125,40 +125,40 @@ fn a_paused_object_does_not_go_on_and_goes_on_after_the_pause() {
 }
 
 #[test]
-fn a_forced_reconcile_looks_and_is_acknowledged_once() {
-    let asked = created(forced());
-    assert_eq!(triage(&asked), Some(Priority::Change));
-    let (_, calls) = play(&asked, None, vec![Answer::Group(snapshot())]);
+fn forced_reconcile_describes_and_is_acknowledged_once() {
+    let requested = created(forced());
+    assert_eq!(triage(&requested), Some(Priority::Change));
+    let (_, calls) = play(&requested, None, vec![Answer::Group(snapshot())]);
     assert_eq!(operations(&calls), [Operation::Describe]);
-    let done = after(asked, vec![Answer::Group(snapshot())], json!({}));
+    let done = after(requested, vec![Answer::Group(snapshot())], json!({}));
     assert_eq!((handled(&done), triage(&done)), (Some("again"), None));
     assert_eq!(shown(&done, vec![]), "unchanged");
 }
 
 #[test]
-fn a_forced_reconcile_undoes_a_hand_edit() {
-    let by_hand = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
-    let answers = vec![Answer::Group(by_hand), Answer::Done, Answer::Group(snapshot())];
+fn forced_reconcile_corrects_drift() {
+    let drifted = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
+    let answers = vec![Answer::Group(drifted), Answer::Done, Answer::Group(snapshot())];
     assert_eq!(handled(&after(created(forced()), answers, json!({}))), Some("again"));
 }
 
 #[test]
-fn a_forced_reconcile_that_goes_on_is_not_acknowledged_yet() {
-    let going_on = after(created(forced()), vec![Answer::Lost], json!({}));
-    assert_eq!(handled(&going_on), None);
-    let stuck = after(created(forced()), vec![Answer::Refused(403, "NoAuth")], json!({}));
-    assert_eq!(handled(&stuck), Some("again"));
+fn forced_reconcile_is_not_acknowledged_while_it_retries() {
+    let retrying = after(created(forced()), vec![Answer::Lost], json!({}));
+    assert_eq!(handled(&retrying), None);
+    let stalled = after(created(forced()), vec![Answer::Refused(403, "NoAuth")], json!({}));
+    assert_eq!(handled(&stalled), Some("again"));
 }
 
 #[test]
-fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
+fn forced_reconcile_retries_final_refusals() {
     let deleted = after(object(json!({})), vec![Answer::Blocked], forced());
     assert_eq!(triage(&deleted), Some(Priority::Change));
     let still = after(deleted.clone(), vec![Answer::Blocked], json!({}));
     assert_eq!((handled(&still), triage(&still)), (Some("again"), None));
-    // Recovered by hand in the console: alive again is adopted.
-    let alive = vec![Answer::Exists, Answer::Group(snapshot())];
-    assert_eq!(shown(&deleted, alive), "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1");
+    // A group that was recovered in the console is adopted.
+    let recovered = vec![Answer::Exists, Answer::Group(snapshot())];
+    assert_eq!(shown(&deleted, recovered), "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1");
     let refused = after(object(json!({})), vec![Answer::Refused(400, "InputInvalid")], forced());
     assert_eq!(
         shown(&refused, vec![Answer::Created]),
@@ -167,14 +167,14 @@ fn a_forced_reconcile_tries_what_only_a_person_could_go_on_with() {
 }
 
 #[test]
-fn an_outcome_acknowledges_only_what_was_asked_before_it() {
+fn outcome_acknowledges_only_earlier_requests() {
     let settled = created(edited(json!({"groupInfo": "v2"})));
     let v2 = GroupSnapshot { group_info: "v2".into(), ..snapshot() };
     let (end, _) = play(&settled, None, vec![Answer::Group(snapshot()), Answer::Done, Answer::Group(v2)]);
-    // The write of this outcome is repeated after the user asked for another look.
-    let asked = with(settled, forced());
-    let status = end.verdict().unwrap().status(&asked, None, at(NOW)).unwrap();
+    // The write of this outcome is retried after the user has requested a reconcile.
+    let requested = with(settled, forced());
+    let status = end.outcome().unwrap().status(&requested, None, at(NOW)).unwrap();
     assert_eq!(status.last_handled_reconcile_at, None);
-    let status = end.verdict().unwrap().status(&asked, Some(""), at(NOW)).unwrap();
-    assert_eq!(status.last_handled_reconcile_at, None, "an empty annotation asks for nothing");
+    let status = end.outcome().unwrap().status(&requested, Some(""), at(NOW)).unwrap();
+    assert_eq!(status.last_handled_reconcile_at, None, "an empty annotation requests nothing");
 }

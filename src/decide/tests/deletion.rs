@@ -1,73 +1,75 @@
-//! What becomes of the group of an object that is deleted.
+//! What happens to the group of an object that is deleted.
 
 use rstest::rstest;
 use serde_json::json;
 
-use super::ownership::{attempted, deleting_policy, end, found, in_deletion, take};
+use super::ownership::{deleting_policy, end, found, in_deletion, take, with_intent};
 use super::*;
 use crate::decide::ownership::digest_of_fields;
 use crate::decide::{DeletionOutcome, record_before, retained_at_once};
 use crate::live::GroupFields;
 
-/// An object whose group was made at second 100 and described since; its policy asks for a deletion.
-fn own() -> LiveMessageGroup {
+/// An object with deletionPolicy Delete that created its group at second 100 and has described it since.
+fn owner() -> LiveMessageGroup {
     let mut facts = Facts::default();
-    let object = attempted(deleting_policy(json!({})), &facts, 100);
+    let object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
     let edited = with(object, edited(json!({"groupInfo": "v1"})));
     let status = end(&edited, &facts);
-    let known = LiveMessageGroup { status: Some(status), ..edited };
-    let asked = with(known, forced());
+    let object = LiveMessageGroup { status: Some(status), ..edited };
+    let requested = with(object, forced());
     let mut facts = Facts::default();
-    take(&mut facts, &asked, 102, &found("v1", 100));
-    let status = end(&asked, &facts);
+    take(&mut facts, &requested, 102, &found("v1", 100));
+    let status = end(&requested, &facts);
     assert_eq!(status.created_at(), Some(at(100)));
-    LiveMessageGroup { status: Some(status), ..asked }
+    LiveMessageGroup { status: Some(status), ..requested }
 }
 
-fn going() -> LiveMessageGroup {
-    let own = own();
-    let status = own.status.clone().unwrap();
-    in_deletion(own, status)
+fn deleting() -> LiveMessageGroup {
+    let owner = owner();
+    let status = owner.status.clone().unwrap();
+    in_deletion(owner, status)
 }
 
-/// Lets the object go; every answer must be asked for. Also the calls it made.
-fn let_go(
+/// Runs a deletion, which must use every answer. Returns its outcome and its calls.
+fn finish_deletion(
     object: &LiveMessageGroup,
     facts: &mut Facts,
-    heir: Option<&Holder>,
+    successor: Option<&Holder>,
     answers: &[Answer],
 ) -> (DeletionOutcome, Vec<Call>) {
     let mut calls = Vec::new();
-    for told in answers {
-        calls.push(take(facts, object, 300, told));
+    for answer in answers {
+        calls.push(take(facts, object, 300, answer));
     }
-    let Action::FinishDeletion(release) = decide(object, facts, heir) else { panic!("it stays after {calls:?}") };
-    (release, calls)
+    let Action::FinishDeletion(outcome) = decide(object, facts, successor) else {
+        panic!("expected the end of the deletion after {calls:?}")
+    };
+    (outcome, calls)
 }
 
-fn none() -> Answer {
+fn not_found() -> Answer {
     Answer::Refused(404, "ResourceNotExist")
 }
 
 #[rstest]
 #[case::deleted(&[found("v1", 100), Answer::Done], DeletionOutcome::Deleted)]
-#[case::absent(&[none()], DeletionOutcome::Gone)]
-#[case::deleted_by_somebody(&[Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })], DeletionOutcome::Gone)]
-#[case::deleted_meanwhile(&[found("v1", 100), none()], DeletionOutcome::Gone)]
-fn what_became_of_an_own_group_is_told(#[case] answers: &[Answer], #[case] expected: DeletionOutcome) {
-    let (release, calls) = let_go(&going(), &mut Facts::default(), None, answers);
-    assert_eq!(release, expected);
-    let made = [Operation::Describe, Operation::Delete];
-    assert_eq!(operations(&calls), made[..answers.len()]);
+#[case::absent(&[not_found()], DeletionOutcome::Gone)]
+#[case::deleted_elsewhere(&[Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })], DeletionOutcome::Gone)]
+#[case::deleted_meanwhile(&[found("v1", 100), not_found()], DeletionOutcome::Gone)]
+fn deletion_reports_what_happened_to_the_group(#[case] answers: &[Answer], #[case] expected: DeletionOutcome) {
+    let (outcome, calls) = finish_deletion(&deleting(), &mut Facts::default(), None, answers);
+    assert_eq!(outcome, expected);
+    let expected_calls = [Operation::Describe, Operation::Delete];
+    assert_eq!(operations(&calls), expected_calls[..answers.len()]);
 }
 
 #[test]
-fn an_own_group_is_known_by_its_create_time_to_the_second() {
+fn deletion_identifies_its_group_by_create_time() {
     for (second, own) in [(98, false), (99, true), (100, true), (101, true), (102, false)] {
-        let (going, mut facts) = (going(), Facts::default());
-        take(&mut facts, &going, 300, &found("v1", second));
-        match decide(&going, &facts, None) {
+        let (deleting, mut facts) = (deleting(), Facts::default());
+        take(&mut facts, &deleting, 300, &found("v1", second));
+        match decide(&deleting, &facts, None) {
             Action::Call(Call::Delete(_)) => assert!(own, "{second}"),
             Action::FinishDeletion(DeletionOutcome::Retained(why)) => {
                 assert!(!own && why.contains("create time differs"), "{second}: {why}")
@@ -75,144 +77,169 @@ fn an_own_group_is_known_by_its_create_time_to_the_second() {
             other => panic!("{other:?}"),
         }
     }
-    let untold = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
-    let (release, _) = let_go(&going(), &mut Facts::default(), None, &[untold]);
-    assert!(matches!(release, DeletionOutcome::Retained(_)), "{release:?}");
+    let without_create_time = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
+    let (outcome, _) = finish_deletion(&deleting(), &mut Facts::default(), None, &[without_create_time]);
+    assert!(matches!(outcome, DeletionOutcome::Retained(_)), "{outcome:?}");
 }
 
 #[test]
-fn a_group_is_of_the_recorded_life_where_its_create_time_is_the_same_to_the_second() {
+fn group_with_another_create_time_is_adopted() {
     for (second, origin) in [(98, "Adopted"), (99, "Created"), (101, "Created"), (102, "Adopted")] {
-        let asked = with(own(), json!({"metadata": {"generation": 3}}));
+        let edited = with(owner(), json!({"metadata": {"generation": 3}}));
         let mut facts = Facts::default();
-        take(&mut facts, &asked, 300, &found("v1", second));
-        assert_eq!(end(&asked, &facts).origin.unwrap().as_str(), origin, "{second}");
+        take(&mut facts, &edited, 300, &found("v1", second));
+        assert_eq!(end(&edited, &facts).origin.unwrap().as_str(), origin, "{second}");
     }
 }
 
 #[test]
-fn a_deletion_that_failed_looks_again() {
-    let (going, mut facts) = (going(), Facts::default());
-    take(&mut facts, &going, 300, &found("v1", 100));
-    let Action::Call(delete) = decide(&going, &facts, None) else { panic!("it is deleted") };
+fn failed_deletion_describes_again() {
+    let (deleting, mut facts) = (deleting(), Facts::default());
+    take(&mut facts, &deleting, 300, &found("v1", 100));
+    let Action::Call(delete) = decide(&deleting, &facts, None) else { panic!("expected a deletion") };
     let lost = answer(&delete, &Answer::Lost).unwrap_err();
     facts.record(&delete, 2, Err(&lost), None).unwrap_err();
-    assert!(matches!(decide(&going, &facts, None), Action::Call(Call::Describe(_))));
+    assert!(matches!(decide(&deleting, &facts, None), Action::Call(Call::Describe(_))));
 }
 
 #[test]
-fn an_open_attempt_is_looked_into_and_its_own_group_deleted() {
+fn deletion_with_an_open_intent_deletes_only_its_own_group() {
     for (info, own) in [("v1", true), ("theirs", false)] {
-        let object = attempted(deleting_policy(json!({})), &Facts::default(), 100);
+        let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
         let status = object.status.clone().unwrap();
-        let (going, mut facts) = (in_deletion(object, status), Facts::default());
-        take(&mut facts, &going, 200, &found(info, 150));
-        let deleted = matches!(decide(&going, &facts, None), Action::Call(Call::Delete(_)));
+        let (deleting, mut facts) = (in_deletion(object, status), Facts::default());
+        take(&mut facts, &deleting, 200, &found(info, 150));
+        let deleted = matches!(decide(&deleting, &facts, None), Action::Call(Call::Delete(_)));
         assert_eq!(deleted, own, "{info}");
     }
 }
 
 #[test]
-fn a_group_made_anew_after_ones_own_was_seen_gone_is_another_one() {
-    let (object, mut facts) = (attempted(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
+fn group_recreated_after_its_end_is_retained() {
+    let (object, mut facts) = (with_intent(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
     facts.mark_sent(at(100));
     take(&mut facts, &object, 101, &Answer::Created);
-    // The status could not be written; the edit finds no group.
+    // The status could not be written. After an edit, the group does not exist.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
-    take(&mut facts, &edited, 102, &none());
+    take(&mut facts, &edited, 102, &not_found());
     let status = edited.status.clone().unwrap();
-    let going = with(in_deletion(edited, status), json!({"metadata": {"generation": 3}}));
-    take(&mut facts, &going, 300, &found("theirs", 101));
-    assert!(matches!(decide(&going, &facts, None), Action::FinishDeletion(DeletionOutcome::Retained(_))));
+    let deleting = with(in_deletion(edited, status), json!({"metadata": {"generation": 3}}));
+    take(&mut facts, &deleting, 300, &found("theirs", 101));
+    assert!(matches!(decide(&deleting, &facts, None), Action::FinishDeletion(DeletionOutcome::Retained(_))));
 }
 
 #[test]
-fn a_deletion_that_was_answered_is_an_effect_to_be_kept() {
-    let (going, mut facts) = (going(), Facts::default());
-    take(&mut facts, &going, 300, &found("v1", 100));
+fn answered_deletion_is_an_effect() {
+    let (deleting, mut facts) = (deleting(), Facts::default());
+    take(&mut facts, &deleting, 300, &found("v1", 100));
     assert!(!facts.has_effect());
-    take(&mut facts, &going, 301, &Answer::Done);
+    take(&mut facts, &deleting, 301, &Answer::Done);
     assert!(facts.has_effect());
 }
 
 #[test]
-fn an_attempt_is_recorded_of_the_group_that_the_spec_names_and_only_where_a_deletion_may_rest_on_it() {
+fn intent_is_recorded_only_if_a_deletion_may_need_it() {
     let before = |object: &LiveMessageGroup| {
-        let Action::Call(create) = decide(object, &Facts::default(), None) else { panic!("it is created") };
+        let Action::Call(create) = decide(object, &Facts::default(), None) else { panic!("expected a create") };
         record_before(object, &Facts::default(), &create, at(500), at(500)).map(|(status, _)| status)
     };
     assert_eq!(before(&object(json!({}))), None, "its group is never deleted");
-    let attempted = attempted(deleting_policy(json!({})), &Facts::default(), 100);
-    let moved = with(attempted.clone(), edited(json!({"groupId": "room2"})));
-    let attempt = before(&moved).unwrap().create_intent.unwrap();
-    assert_eq!((attempt.started_at, attempt.sent.len()), (at(500).to_string(), 1));
-    // What the first pass over the other group comes to is no attempt for it.
+    let object_with_intent = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
+    let moved = with(object_with_intent, edited(json!({"groupId": "room2"})));
+    let intent = before(&moved).unwrap().create_intent.unwrap();
+    assert_eq!((intent.started_at, intent.sent.len()), (at(500).to_string(), 1));
+    // The failure of the first pass for the other group records no intent for it.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
     assert_eq!((failed.create_intent, failed.group_id.as_deref()), (None, Some("room2")));
 }
 
 #[test]
-fn the_moments_of_a_create_are_kept_until_a_create_time_is_told() {
+fn intent_is_kept_until_the_create_time_is_known() {
     let mut facts = Facts::default();
-    let object = attempted(deleting_policy(json!({})), &facts, 100);
+    let object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    let made = LiveMessageGroup { status: Some(end(&object, &facts)), ..object };
-    assert!(made.create_intent().is_some());
-    let (asked, mut facts) = (with(made.clone(), forced()), Facts::default());
-    take(&mut facts, &asked, 200, &Answer::Group(GroupSnapshot { create_time: None, ..snapshot() }));
-    assert_eq!(end(&asked, &facts).create_intent.as_ref(), made.create_intent());
+    let created = LiveMessageGroup { status: Some(end(&object, &facts)), ..object };
+    assert!(created.create_intent().is_some());
+    let (requested, mut facts) = (with(created.clone(), forced()), Facts::default());
+    take(&mut facts, &requested, 200, &Answer::Group(GroupSnapshot { create_time: None, ..snapshot() }));
+    assert_eq!(end(&requested, &facts).create_intent.as_ref(), created.create_intent());
 }
 
 #[test]
-fn a_recorded_create_time_is_that_of_the_groups_life() {
+fn recorded_create_time_ends_with_its_group() {
     let created_at = |object: &LiveMessageGroup, answers| pass(object, answers).unwrap().created_at();
-    let asked = with(own(), json!({"metadata": {"generation": 3}}));
-    let untold = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
-    assert_eq!(created_at(&asked, vec![untold]), Some(at(100)), "what is not told changes nothing");
-    let retains = with(asked, json!({"spec": {"deletionPolicy": "Retain"}}));
-    assert_eq!(created_at(&retains, vec![none(), Answer::Created]), None, "the new group's is not known");
-    let left = pass(&retains, vec![none(), Answer::Lost]).unwrap();
-    assert_eq!((left.created_at(), left.create_intent, left.origin), (None, None, None));
-    let moved = with(own(), json!({"metadata": {"generation": 3}, "spec": {"groupId": "room2"}}));
-    assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "that of another group");
+    let edited = with(owner(), json!({"metadata": {"generation": 3}}));
+    let without_create_time = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
+    assert_eq!(created_at(&edited, vec![without_create_time]), Some(at(100)), "an unknown create time changes nothing");
+    let retains = with(edited, json!({"spec": {"deletionPolicy": "Retain"}}));
+    assert_eq!(created_at(&retains, vec![not_found(), Answer::Created]), None, "that of the new group is not known");
+    let lost = pass(&retains, vec![not_found(), Answer::Lost]).unwrap();
+    assert_eq!((lost.created_at(), lost.create_intent, lost.origin), (None, None, None));
+    let moved = with(owner(), json!({"metadata": {"generation": 3}, "spec": {"groupId": "room2"}}));
+    assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "it was that of another group");
 }
 
 #[test]
-fn an_heir_and_a_group_that_is_given_up_cost_no_call() {
-    let heir = Holder { name: "ns/heir".into() };
-    let handed = DeletionOutcome::HandedOver("ns/heir".into());
-    assert_eq!(let_go(&going(), &mut Facts::default(), Some(&heir), &[]), (handed, vec![]));
+fn hand_over_and_abandon_make_no_call() {
+    let successor = Holder { name: "ns/heir".into() };
+    let handed_over = DeletionOutcome::HandedOver("ns/heir".into());
+    assert_eq!(finish_deletion(&deleting(), &mut Facts::default(), Some(&successor), &[]), (handed_over, vec![]));
     let annotation = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
     let abandoned = (DeletionOutcome::Abandoned, vec![]);
-    assert_eq!(let_go(&with(going(), annotation), &mut Facts::default(), None, &[]), abandoned);
+    assert_eq!(finish_deletion(&with(deleting(), annotation), &mut Facts::default(), None, &[]), abandoned);
     let mut facts = Facts::default();
     facts.abandon();
-    assert_eq!(let_go(&going(), &mut facts, None, &[]), abandoned);
+    assert_eq!(finish_deletion(&deleting(), &mut facts, None, &[]), abandoned);
 }
 
 #[test]
-fn it_is_the_recorded_group_that_is_looked_at_in_its_data_center() {
-    let looked_at = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
+fn deletion_describes_the_recorded_group_in_its_data_center() {
+    let described = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
         Action::Call(Call::Describe(group)) => (group.group_id, group.data_center),
         other => panic!("{other:?}"),
     };
-    let recorded = with(going(), json!({"status": {"dataCenter": "cn-shanghai"}}));
-    let here = with(recorded.clone(), json!({"spec": {"dataCenter": "ap-southeast-1"}}));
-    assert_eq!(looked_at(&here), ("room1".into(), Some("ap-southeast-1".into())), "its spec tells of this very group");
+    let recorded = with(deleting(), json!({"status": {"dataCenter": "cn-shanghai"}}));
+    let same = with(recorded.clone(), json!({"spec": {"dataCenter": "ap-southeast-1"}}));
+    assert_eq!(described(&same), ("room1".into(), Some("ap-southeast-1".into())), "the spec names the same group");
     let moved = with(recorded, json!({"spec": {"groupId": "room2", "dataCenter": "ap-southeast-1"}}));
-    assert_eq!(looked_at(&moved), ("room1".into(), Some("cn-shanghai".into())));
+    assert_eq!(described(&moved), ("room1".into(), Some("cn-shanghai".into())));
 }
 
 #[test]
-fn only_what_was_not_told_before_is_told_of_an_object_that_went_at_once() {
-    let adopted = with(own(), json!({"status": {"origin": "Adopted"}}));
+fn retained_group_is_reported_once() {
+    let adopted = with(owner(), json!({"status": {"origin": "Adopted"}}));
     assert!(retained_at_once(&adopted).unwrap().contains("not record that this object created it"));
-    let told = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
-    assert_eq!(retained_at_once(&with(adopted, told)), None);
+    let deleted = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
+    assert_eq!(retained_at_once(&with(adopted, deleted)), None);
 }
 
 #[test]
-fn a_body_is_known_by_its_fields_and_administrators_in_any_order() {
+fn retained_group_is_reported_with_the_reason() {
+    let why = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
+        Action::FinishDeletion(DeletionOutcome::Retained(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let deleting = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
+    let waiting = with(deleting_policy(json!({})), deleting.clone());
+    assert!(why(&waiting).contains("does not record that this object created it"), "not reconciled yet");
+    let status = pass(&with_intent(deleting_policy(json!({})), &Facts::default(), 100), vec![Answer::Created]);
+    let created = LiveMessageGroup { status, ..deleting_policy(json!({})) };
+    let observing = json!({"spec": {"managementPolicy": "Observe"}});
+    assert!(why(&with(with(created.clone(), observing.clone()), deleting.clone())).contains("Observe"));
+    let retained = with(with(created.clone(), json!({"spec": {"deletionPolicy": "Retain"}})), deleting);
+    assert!(why(&retained).contains("deletionPolicy"));
+    // Without a finalizer the object is removed immediately.
+    assert!(retained_at_once(&with(created.clone(), observing)).unwrap().contains("Observe"));
+    assert_eq!(retained_at_once(&with(created.clone(), json!({"spec": {"deletionPolicy": "Retain"}}))), None);
+    assert_eq!(retained_at_once(&created), None);
+    assert_eq!(
+        retained_at_once(&object(json!({"spec": {"deletionPolicy": "Delete", "managementPolicy": "Observe"}}))),
+        None
+    );
+}
+
+#[test]
+fn digest_covers_every_field_and_ignores_administrator_order() {
     let fields = |name: &str, info: &str, admins: &[&str]| GroupFields {
         group_name: Some(name.into()),
         group_info: Some(info.into()),
@@ -221,8 +248,8 @@ fn a_body_is_known_by_its_fields_and_administrators_in_any_order() {
     };
     let digest = |name, info, admins| digest_of_fields(&fields(name, info, admins));
     assert_eq!(digest("a", "b", &["x", "y"]), digest("a", "b", &["y", "x", "y"]));
-    assert_eq!(digest_of_fields(&GroupFields::default()), digest("", "", &[]), "absent is empty");
+    assert_eq!(digest_of_fields(&GroupFields::default()), digest("", "", &[]), "an absent field equals an empty one");
     let different = [digest("ab", "", &[]), digest("a", "b", &[]), digest("", "ab", &[]), digest("", "a", &["b"])];
     let count = std::collections::HashSet::from(different.clone()).len();
-    assert_eq!(count, different.len(), "where one field ends is part of it");
+    assert_eq!(count, different.len(), "the boundaries of the fields count");
 }

@@ -1,14 +1,14 @@
-//! A finalizer exactly while a deletion may delete a group, kept in step with the spec.
+//! The finalizer, which an object has exactly while its deletion may delete a group.
 
 use serde_json::json;
 
-use super::ownership::{attempted, deleting_policy};
+use super::ownership::{deleting_policy, with_intent};
 use super::*;
 use crate::decide::{Priority, finalizer_is_wrong, triage};
 
-/// An object whose group it created, settled, with a finalizer where `has` says so.
-fn settled(deletion_policy: &str, has: bool) -> LiveMessageGroup {
-    let finalizers = has.then(|| json!(["live.alibabacloud.com/group"]));
+/// A settled object that created its group, with or without a finalizer.
+fn settled(deletion_policy: &str, has_finalizer: bool) -> LiveMessageGroup {
+    let finalizers = has_finalizer.then(|| json!(["live.alibabacloud.com/group"]));
     created(json!({"metadata": {"finalizers": finalizers}, "spec": {"deletionPolicy": deletion_policy}}))
 }
 
@@ -17,7 +17,7 @@ fn step(object: &LiveMessageGroup) -> Action {
 }
 
 #[test]
-fn it_comes_before_the_create() {
+fn finalizer_is_added_before_the_create() {
     let new = object(json!({"spec": {"deletionPolicy": "Delete"}}));
     assert_eq!(step(&new), Action::AddFinalizer);
     assert!(matches!(step(&deleting_policy(json!({}))), Action::Call(Call::Create(..))));
@@ -27,30 +27,32 @@ fn it_comes_before_the_create() {
 }
 
 #[test]
-fn that_of_a_settled_object_is_mended_without_a_call() {
-    for (policy, has, expected) in [("Retain", true, Action::DropFinalizer), ("Delete", false, Action::AddFinalizer)] {
-        let object = settled(policy, has);
+fn finalizer_of_a_settled_object_is_corrected_without_a_call() {
+    for (policy, has_finalizer, expected) in
+        [("Retain", true, Action::DropFinalizer), ("Delete", false, Action::AddFinalizer)]
+    {
+        let object = settled(policy, has_finalizer);
         assert!(finalizer_is_wrong(&object));
         assert_eq!((triage(&object), step(&object)), (Some(Priority::Retry), expected.clone()));
-        // A pause does not hold it up.
+        // A pause does not delay it.
         let pause = json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}});
-        let paused = after(with(settled(policy, !has), pause), vec![], json!({}));
+        let paused = after(with(settled(policy, !has_finalizer), pause), vec![], json!({}));
         let paused = with(paused, json!({"metadata": {"finalizers": object.metadata.finalizers}}));
         assert_eq!((triage(&paused), step(&paused)), (Some(Priority::Change), expected));
     }
-    for (policy, has) in [("Retain", false), ("Delete", true)] {
-        let object = settled(policy, has);
+    for (policy, has_finalizer) in [("Retain", false), ("Delete", true)] {
+        let object = settled(policy, has_finalizer);
         assert_eq!((triage(&object), step(&object)), (None, Action::Nothing));
     }
 }
 
 #[test]
-fn an_attempt_wants_one_and_an_adopted_group_none() {
-    let attempted = attempted(deleting_policy(json!({})), &Facts::default(), 100);
-    assert!(!finalizer_is_wrong(&attempted));
-    assert!(finalizer_is_wrong(&with(attempted, json!({"metadata": {"finalizers": null}}))));
+fn create_intent_needs_a_finalizer_adopted_group_does_not() {
+    let creating = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
+    assert!(!finalizer_is_wrong(&creating));
+    assert!(finalizer_is_wrong(&with(creating, json!({"metadata": {"finalizers": null}}))));
     let adopted = with(settled("Delete", true), json!({"status": {"origin": "Adopted", "createIntent": null}}));
     assert!(finalizer_is_wrong(&adopted));
-    let going = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
-    assert!(!finalizer_is_wrong(&with(adopted, going)), "a deletion decides what becomes of it");
+    let deleting = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
+    assert!(!finalizer_is_wrong(&with(adopted, deleting)), "the deletion removes it");
 }

@@ -17,7 +17,7 @@ fn message(status: &LiveMessageGroupStatus, kind: ConditionType) -> &str {
 }
 
 #[test]
-fn an_existing_group_is_described_and_made_as_the_spec_says_before_it_is_ready() {
+fn adopted_group_is_changed_before_it_is_ready() {
     let answers = vec![Answer::Exists, Answer::Group(info("theirs")), Answer::Done, Answer::Group(info("v1"))];
     let new = object(json!({}));
     let (_, calls) = play(&new, None, answers.clone());
@@ -26,27 +26,27 @@ fn an_existing_group_is_described_and_made_as_the_spec_says_before_it_is_ready()
     assert_eq!(change, &GroupChange { group_info: Some("v1".into()), administrators: None });
     let status = pass(&new, answers).unwrap();
     assert_eq!(line(&status), ADOPTED);
-    assert_eq!(status.last_request_id.as_deref(), Some("request-2"), "the last one that changed something");
+    assert_eq!(status.last_request_id.as_deref(), Some("request-2"), "the last request that changed something");
     assert_eq!(status.created_at(), Some(at(NOW - 60)));
     assert_eq!((status.app_id.as_deref(), status.group_id.as_deref()), (Some("demo"), Some("room1")));
-    let there = object(json!({"spec": {"dataCenter": "ap-southeast-1"}}));
-    assert_eq!(pass(&there, vec![Answer::Created]).unwrap().data_center.as_deref(), Some("ap-southeast-1"));
+    let in_data_center = object(json!({"spec": {"dataCenter": "ap-southeast-1"}}));
+    assert_eq!(pass(&in_data_center, vec![Answer::Created]).unwrap().data_center.as_deref(), Some("ap-southeast-1"));
 }
 
 #[test]
-fn a_look_leaves_the_id_of_the_last_change() {
-    let asked = created(forced());
-    let status = pass(&asked, vec![Answer::Group(snapshot())]).unwrap();
+fn describe_keeps_the_last_request_id() {
+    let requested = created(forced());
+    let status = pass(&requested, vec![Answer::Group(snapshot())]).unwrap();
     assert_eq!(status.last_request_id.as_deref(), Some("request-0"));
     let (new, mut facts) = (object(json!({})), Facts::default());
-    let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
+    let Action::Call(create) = decide(&new, &facts, None) else { panic!("expected a create") };
     facts.record(&create, 1, Ok((Reply::Created(CreateOutcome::Created), None)), None).unwrap();
-    let Action::Write(verdict) = decide(&new, &facts, None) else { panic!("the pass is at its end") };
-    assert_eq!(verdict.status(&new, None, at(NOW)).unwrap().last_request_id, None, "the service told none");
+    let Action::Write(outcome) = decide(&new, &facts, None) else { panic!("expected the end of the pass") };
+    assert_eq!(outcome.status(&new, None, at(NOW)).unwrap().last_request_id, None, "the response had none");
 }
 
 #[test]
-fn what_is_not_kept_in_sync_is_not_told_to_be() {
+fn condition_in_sync_is_absent_without_synchronization() {
     for (policy, expected) in [
         ("CreateOnly", "Ready=True/Created origin=Created observed=2"),
         ("Observe", "Ready=True/Observed origin=Created observed=2"),
@@ -57,7 +57,7 @@ fn what_is_not_kept_in_sync_is_not_told_to_be() {
 }
 
 #[test]
-fn only_what_the_spec_names_is_sent_and_compared() {
+fn only_fields_of_the_spec_are_sent_and_compared() {
     let bare = object(json!({"spec": {"groupName": null, "groupInfo": null}}));
     let (_, calls) = play(&bare, None, vec![Answer::Exists, Answer::Group(info("theirs"))]);
     let Call::Create(_, fields) = &calls[0] else { panic!("{calls:?}") };
@@ -87,7 +87,7 @@ fn administrators_are_a_set(#[case] wanted: &[&str], #[case] shown: &[&str], #[c
 }
 
 #[test]
-fn immutable_differences_are_named_and_cost_nothing_further() {
+fn immutable_differences_are_named_without_further_calls() {
     let theirs = GroupSnapshot { group_name: "Theirs".into(), creator_id: "them".into(), ..snapshot() };
     let new = object(json!({"spec": {"creatorId": "us"}}));
     let adopted = after(new, vec![Answer::Exists, Answer::Group(theirs.clone())], json!({}));
@@ -105,7 +105,7 @@ fn immutable_differences_are_named_and_cost_nothing_further() {
 }
 
 #[test]
-fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_changes() {
+fn ignored_change_is_sent_twice_until_the_spec_changes() {
     let edit = created(edited(json!({"groupInfo": "v2", "administrators": ["a"]})));
     let half = GroupSnapshot { administrators: vec!["a".into()], ..snapshot() };
     let answers = vec![
@@ -115,53 +115,53 @@ fn a_change_that_is_not_taken_is_tried_once_more_and_then_left_until_the_spec_ch
         Answer::Done,
         Answer::Group(half.clone()),
     ];
-    let left = after(edit, answers, json!({}));
-    let status = left.status.clone().unwrap();
+    let ignored = after(edit, answers, json!({}));
+    let status = ignored.status.clone().unwrap();
     assert_eq!(line(&status), "Ready=True/Created InSync=False/UpdateIgnored origin=Created observed=2");
-    let told = message(&status, ConditionType::InSync);
-    assert!(told.contains("groupInfo") && !told.contains("administrators"), "{told}");
-    assert_eq!(shown(&left, vec![]), "unchanged");
-    // A sweep looks where the group seems to show it by now, and where it lists nothing.
-    let mut seen = Facts::default();
-    seen.mark_drift();
-    assert!(matches!(decide(&left, &seen, None), Action::Call(Call::Describe(_))));
-    let look = |group: GroupSnapshot| {
-        let mut facts = seen.clone();
-        let describe = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "room".into(), data_center: None });
-        facts.record(&describe, 2, Ok((Reply::Group(group), None)), None).unwrap();
-        let Action::Write(verdict) = decide(&left, &facts, None) else { panic!("it is not sent again") };
-        verdict.status(&left, None, at(0))
+    let message = message(&status, ConditionType::InSync);
+    assert!(message.contains("groupInfo") && !message.contains("administrators"), "{message}");
+    assert_eq!(shown(&ignored, vec![]), "unchanged");
+    // A drift check that contradicts the status leads to a description.
+    let mut drifted = Facts::default();
+    drifted.mark_drift();
+    assert!(matches!(decide(&ignored, &drifted, None), Action::Call(Call::Describe(_))));
+    let describe = |group: GroupSnapshot| {
+        let mut facts = drifted.clone();
+        let call = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "room".into(), data_center: None });
+        facts.record(&call, 2, Ok((Reply::Group(group), None)), None).unwrap();
+        let Action::Write(outcome) = decide(&ignored, &facts, None) else { panic!("expected no further change") };
+        outcome.status(&ignored, None, at(0))
     };
-    assert_eq!(look(half.clone()).map(|status| line(&status)), None);
-    // What was taken is kept, and that alone is sent.
-    let mut facts = seen.clone();
-    let drifted = GroupSnapshot { administrators: vec!["theirs".to_owned()], ..half.clone() };
-    learn(&mut facts, &left, &[Answer::Group(drifted)]);
-    let Action::Call(Call::Modify(_, change)) = decide(&left, &facts, None) else { panic!("it is corrected") };
+    assert_eq!(describe(half.clone()).map(|status| line(&status)), None);
+    // Drift of the field that was not ignored is corrected; only that field is sent.
+    let mut facts = drifted.clone();
+    let changed = GroupSnapshot { administrators: vec!["theirs".to_owned()], ..half.clone() };
+    learn(&mut facts, &ignored, &[Answer::Group(changed)]);
+    let Action::Call(Call::Modify(_, change)) = decide(&ignored, &facts, None) else { panic!("expected a change") };
     assert_eq!((change.group_info, change.administrators.is_some()), (None, true));
-    let late = look(GroupSnapshot { group_info: "v2".into(), ..half.clone() });
-    let healed = "Ready=True/Created InSync=True/InSync origin=Created observed=2";
-    assert_eq!(late.map(|status| line(&status)).as_deref(), Some(healed));
-    let again = with(left.clone(), json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
-    let taken = GroupSnapshot { group_info: "v3".into(), ..half.clone() };
+    let late = describe(GroupSnapshot { group_info: "v2".into(), ..half.clone() });
+    let in_sync = "Ready=True/Created InSync=True/InSync origin=Created observed=2";
+    assert_eq!(late.map(|status| line(&status)).as_deref(), Some(in_sync));
+    let edited_again = with(ignored.clone(), json!({"metadata": {"generation": 3}, "spec": {"groupInfo": "v3"}}));
+    let applied = GroupSnapshot { group_info: "v3".into(), ..half.clone() };
     assert_eq!(
-        shown(&again, vec![Answer::Group(half), Answer::Done, Answer::Group(taken)]),
+        shown(&edited_again, vec![Answer::Group(half), Answer::Done, Answer::Group(applied)]),
         "Ready=True/Created InSync=True/InSync origin=Created observed=3"
     );
 }
 
-/// Takes in the answers to what the object asks for, one after the other.
+/// Records these answers to the calls that the object needs, one after the other.
 fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
-    for told in answers {
-        let Action::Call(call) = decide(object, facts, None) else { panic!("a call is next") };
-        let told = answer(&call, told);
+    for given in answers {
+        let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
+        let result = answer(&call, given);
         let generation = object.metadata.generation.unwrap();
-        facts.record(&call, generation, told.as_ref().map(|reply| (reply.clone(), None)), None).unwrap();
+        facts.record(&call, generation, result.as_ref().map(|reply| (reply.clone(), None)), None).unwrap();
     }
 }
 
 #[test]
-fn an_edit_in_the_middle_of_a_pass_has_its_own_two_tries() {
+fn edit_during_a_pass_has_two_tries_of_its_own() {
     let edit = created(edited(json!({"groupInfo": "v2"})));
     let (mut facts, group) = (Facts::default(), || Answer::Group(snapshot()));
     learn(&mut facts, &edit, &[group(), Answer::Done, group(), Answer::Done, group()]);
@@ -172,7 +172,7 @@ fn an_edit_in_the_middle_of_a_pass_has_its_own_two_tries() {
 }
 
 #[test]
-fn a_group_made_anew_in_a_pass_is_recorded_as_such_when_it_must_wait() {
+fn recreated_group_is_recorded_while_its_object_waits() {
     let none = || Answer::Refused(404, "ResourceNotExist");
     let edit = created(edited(json!({"groupInfo": "v2"})));
     let mut facts = Facts::default();
@@ -180,11 +180,11 @@ fn a_group_made_anew_in_a_pass_is_recorded_as_such_when_it_must_wait() {
     let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&edit, None, at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=2");
-    assert_eq!(status.create_time, None, "that of the group before is no longer true");
+    assert_eq!(status.create_time, None, "that of the previous group does not apply");
 }
 
 #[test]
-fn what_a_list_contradicts_is_looked_at() {
+fn drifted_group_is_described_and_corrected() {
     let (settled, mut facts) = (created(json!({})), Facts::default());
     assert_eq!(decide(&settled, &facts, None), Action::Nothing);
     facts.mark_drift();
@@ -193,36 +193,36 @@ fn what_a_list_contradicts_is_looked_at() {
 }
 
 #[test]
-fn a_group_that_vanished_is_created_again() {
-    let gone = Answer::Refused(404, "ResourceNotExist");
-    let asked = created(forced());
-    let again = pass(&asked, vec![gone.clone(), Answer::Created]).unwrap();
-    assert_eq!(line(&again), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
-    assert_eq!(again.create_time, None, "the new group's is not known");
-    // Somebody else was faster: the old life's origin does not hold for the new one.
-    let theirs = pass(&asked, vec![gone, Answer::Exists, Answer::Group(snapshot())]).unwrap();
-    assert_eq!(line(&theirs), ADOPTED);
+fn absent_group_is_recreated() {
+    let not_found = Answer::Refused(404, "ResourceNotExist");
+    let requested = created(forced());
+    let recreated = pass(&requested, vec![not_found.clone(), Answer::Created]).unwrap();
+    assert_eq!(line(&recreated), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
+    assert_eq!(recreated.create_time, None, "that of the new group is not known");
+    // If another client is faster, the old origin does not apply to the new group.
+    let adopted = pass(&requested, vec![not_found, Answer::Exists, Answer::Group(snapshot())]).unwrap();
+    assert_eq!(line(&adopted), ADOPTED);
 }
 
-/// `origin` belongs to one life of the group, whatever the pass that saw its end comes to.
+/// The origin is removed with the group, whatever the outcome of the pass that finds it gone.
 #[rstest]
 #[case(Answer::Lost, "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=1")]
 #[case(Answer::Refused(500, "ServerError"), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1")]
 #[case(Answer::Refused(400, "ErrorTooManyGroups"), "Ready=False/QuotaExceeded Stalled=True/QuotaExceeded observed=1")]
-// The way out is open: nothing of this object lives remotely.
+// The spec may be edited, because the object has no group.
 #[case(Answer::Refused(404, "ResourceNotExist"), "Ready=False/AppNotFound Stalled=True/AppNotFound observed=1")]
 #[case(Answer::Blocked, "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1")]
-fn the_origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
-    let gone = Answer::Refused(404, "ResourceNotExist");
-    let asked = created(forced());
-    assert_eq!(shown(&asked, vec![gone, answer]), expected);
+fn origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
+    let not_found = Answer::Refused(404, "ResourceNotExist");
+    let requested = created(forced());
+    assert_eq!(shown(&requested, vec![not_found, answer]), expected);
 }
 
 #[test]
-fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
+fn waiting_object_records_what_the_pass_did() {
     let new = object(json!({}));
     let mut facts = Facts::default();
-    let Action::Call(create) = decide(&new, &facts, None) else { panic!("it is created") };
+    let Action::Call(create) = decide(&new, &facts, None) else { panic!("expected a create") };
     let reply = Reply::Created(CreateOutcome::Created);
     facts.record(&create, 1, Ok((reply, Some("request-1".into()))), None).unwrap();
     let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
@@ -232,7 +232,7 @@ fn what_a_pass_has_done_is_recorded_when_it_must_wait() {
 }
 
 #[test]
-fn a_group_found_deleted_is_told_and_its_record_ends() {
+fn deleted_group_is_reported_and_its_record_removed() {
     let deleted = GroupSnapshot { deleted: true, ..snapshot() };
     let status = pass(&created(forced()), vec![Answer::Group(deleted)]).unwrap();
     assert_eq!(
@@ -244,25 +244,25 @@ fn a_group_found_deleted_is_told_and_its_record_ends() {
 }
 
 #[test]
-fn the_way_out_starts_the_record_anew() {
+fn another_group_id_starts_a_new_record() {
     let deleted = GroupSnapshot { deleted: true, ..snapshot() };
     let lost = after(created(forced()), vec![Answer::Group(deleted)], json!({}));
     assert!(lost.status.as_ref().unwrap().last_request_id.is_some());
     let moved = with(lost, edited(json!({"groupId": "room2", "groupName": "Another"})));
-    // Whatever the first pass over the new group comes to, nothing of the old one is left.
-    let tried = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
-    assert_eq!(line(&tried), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=2");
-    assert_eq!((tried.group_id.as_deref(), tried.last_request_id.as_deref()), (Some("room2"), None));
+    // Nothing of the old group is left, whatever the outcome of the first pass for the new one.
+    let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
+    assert_eq!(line(&failed), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=2");
+    assert_eq!((failed.group_id.as_deref(), failed.last_request_id.as_deref()), (Some("room2"), None));
     let status = pass(&moved, vec![Answer::Exists, Answer::Group(GroupSnapshot { create_time: None, ..snapshot() })]);
     let status = status.unwrap();
     assert_eq!((status.create_time.clone(), status.last_request_id.clone()), (None, None));
     assert!(line(&status).contains("origin=Adopted"));
-    let made = pass(&moved, vec![Answer::Created]).unwrap();
-    assert_eq!(line(&made), "Ready=True/Created InSync=True/InSync origin=Created observed=2");
+    let created = pass(&moved, vec![Answer::Created]).unwrap();
+    assert_eq!(line(&created), "Ready=True/Created InSync=True/InSync origin=Created observed=2");
 }
 
 #[test]
-fn an_origin_of_another_group_counts_for_nothing() {
+fn origin_of_another_group_does_not_apply() {
     let moved = created(edited(json!({"groupId": "room2"})));
     let (_, calls) = play(&moved, None, vec![Answer::Lost]);
     assert_eq!(operations(&calls), [Operation::Create]);
@@ -278,7 +278,7 @@ fn an_origin_of_another_group_counts_for_nothing() {
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Created],
     "Ready=True/Created InSync=True/InSync origin=Created observed=1"
 )]
-#[case::blocked_all_the_same(
+#[case::still_blocked(
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
     "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
 )]
@@ -286,28 +286,28 @@ fn an_origin_of_another_group_counts_for_nothing() {
     vec![Answer::Blocked, Answer::Done, Answer::Lost],
     "Ready=Unknown/Unreachable Reconciling=True/Unreachable origin=Recovered observed=1"
 )]
-#[case::nothing_to_recover_and_then_there_and_not_there(
+#[case::nothing_to_recover_then_contradiction(
     vec![
         Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Exists,
         Answer::Refused(404, "ResourceNotExist"),
     ],
     "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1"
 )]
-#[case::recovered_and_not_there(
+#[case::recovered_and_absent(
     vec![Answer::Blocked, Answer::Done, Answer::Refused(404, "ResourceNotExist")],
     "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1"
 )]
-fn a_blocked_id_is_recovered_where_that_is_asked_for(#[case] answers: Vec<Answer>, #[case] expected: &str) {
+fn blocked_group_is_recovered_with_the_policy_recover(#[case] answers: Vec<Answer>, #[case] expected: &str) {
     assert_eq!(shown(&object(json!({"spec": {"deletedGroupPolicy": "Recover"}})), answers), expected);
 }
 
 #[test]
-fn a_group_that_was_found_deleted_and_recovered_is_not_created() {
-    let asked = created(json!({"spec": {"deletedGroupPolicy": "Recover"}}));
+fn recovered_group_is_not_created() {
+    let recovering = created(json!({"spec": {"deletedGroupPolicy": "Recover"}}));
     let deleted = GroupSnapshot { deleted: true, ..snapshot() };
     let answers = vec![Answer::Group(deleted), Answer::Done, Answer::Refused(404, "ResourceNotExist")];
     let expected = "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1";
-    assert_eq!(shown(&with(asked, forced()), answers), expected);
+    assert_eq!(shown(&with(recovering, forced()), answers), expected);
 }
 
 #[rstest]
@@ -337,7 +337,7 @@ fn deleted_group_message_names_the_remedies(
 ) {
     let object = object(json!({"spec": spec}));
     let (end, _) = play(&object, None, answers);
-    let status = end.verdict().unwrap().status(&object, None, at(NOW)).unwrap();
+    let status = end.outcome().unwrap().status(&object, None, at(NOW)).unwrap();
     let message = message(&status, ConditionType::Ready);
     assert!(message.ends_with(ends_with), "{message}");
 }
@@ -352,31 +352,31 @@ fn deleted_group_message_names_the_remedies(
     vec![Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })],
     "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
 )]
-fn an_observer_tells_what_it_sees(#[case] answers: Vec<Answer>, #[case] expected: &str) {
+fn observer_reports_the_state_of_the_group(#[case] answers: Vec<Answer>, #[case] expected: &str) {
     let observer = object(json!({"spec": {"managementPolicy": "Observe"}}));
     let (end, calls) = play(&observer, Some(&Holder { name: "ns/owner".into() }), answers);
     assert_eq!(operations(&calls), [Operation::Describe]);
-    let status = end.verdict().unwrap().status(&observer, None, at(NOW)).unwrap();
+    let status = end.outcome().unwrap().status(&observer, None, at(NOW)).unwrap();
     assert_eq!(line(&status), expected);
     let live = status.condition(ConditionType::Ready).unwrap().status == "True";
-    assert_eq!(status.created_at(), live.then(|| at(NOW - 60)), "it was told anyway");
+    assert_eq!(status.created_at(), live.then(|| at(NOW - 60)), "the create time of a live group is recorded");
 }
 
 #[test]
-fn create_only_adopts_what_differs_and_never_modifies() {
+fn create_only_adopts_a_different_group_unchanged() {
     let new = object(json!({"spec": {"managementPolicy": "CreateOnly"}}));
     let answers = vec![Answer::Exists, Answer::Group(info("theirs"))];
     assert_eq!(shown(&new, answers), "Ready=True/AlreadyExists origin=Adopted observed=1");
 }
 
 #[test]
-fn an_object_that_lost_its_group_is_not_told_to_edit_what_the_apiserver_keeps_fixed() {
+fn conflict_message_names_only_permitted_edits() {
     let holder = Holder { name: "other/room".into() };
-    let told = |object: &LiveMessageGroup| {
+    let ready_message = |object: &LiveMessageGroup| {
         let (end, _) = play(object, Some(&holder), vec![]);
-        let status = end.verdict().unwrap().status(object, None, at(NOW)).unwrap();
+        let status = end.outcome().unwrap().status(object, None, at(NOW)).unwrap();
         message(&status, ConditionType::Ready).to_owned()
     };
-    assert!(told(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
-    assert!(told(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
+    assert!(ready_message(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
+    assert!(ready_message(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
 }

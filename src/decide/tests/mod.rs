@@ -1,5 +1,4 @@
-//! The status contract as tables. The fixtures here play a whole pass against a script of answers and show the status
-//! it ends with in one line.
+//! Tests of whole passes. The fixtures run a pass with a list of answers, and show its final status in one line.
 
 mod annotations;
 mod contract;
@@ -17,10 +16,10 @@ use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, GroupSnapshot, Operation, Reply};
 use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus};
 
-/// The moment of every pass, unless a test says another one.
+/// The time of every pass, unless a test sets another one.
 const NOW: i64 = 1_800_000_000;
 
-/// What the service answers.
+/// An answer of the Live API.
 #[derive(Debug, Clone)]
 enum Answer {
     Created,
@@ -88,7 +87,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// Answers `call`.
+/// The result of a call with this answer.
 fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
     let reply = match (call, answer) {
         (Call::Create(..), Answer::Created) => Reply::Created(CreateOutcome::Created),
@@ -100,12 +99,12 @@ fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
         (_, Answer::Lost) => {
             return Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer within 10 s".into() });
         }
-        (call, answer) => panic!("{call:?} is not answered by {answer:?}"),
+        (call, answer) => panic!("{call:?} cannot have the answer {answer:?}"),
     };
     Ok(reply)
 }
 
-/// A refusal whose message names its request, as the service's messages do.
+/// A refusal whose message contains its request ID, as those of the Live API do.
 fn refused(status: u16, code: &str, request: &str) -> CallError {
     CallError::Api(ApiError {
         status,
@@ -125,54 +124,54 @@ enum End {
     Failed(Failure, PassOutcome),
 }
 
-/// Plays a pass; every answer must be asked for. Also the calls it made.
+/// Runs a pass, which must use every answer. Returns its end and its calls.
 fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>) -> (End, Vec<Call>) {
     let (mut facts, mut calls, mut answers) = (Facts::default(), Vec::new(), answers.into_iter());
     let generation = object.metadata.generation.unwrap();
     let end = loop {
         let call = match decide(object, &facts, holder) {
             Action::Nothing => break End::Nothing,
-            Action::Write(verdict) => break End::Status(verdict),
+            Action::Write(outcome) => break End::Status(outcome),
             Action::Fail(failure) => {
-                let verdict = PassOutcome::failed(&failure, &facts);
-                break End::Failed(failure, verdict);
+                let outcome = PassOutcome::failed(&failure, &facts);
+                break End::Failed(failure, outcome);
             }
             Action::Call(call) => call,
             step => panic!("{step:?} for an object whose group is never deleted"),
         };
-        let told = answer(&call, &answers.next().unwrap_or_else(|| panic!("no answer for {call:?}")));
+        let result = answer(&call, &answers.next().unwrap_or_else(|| panic!("no answer for {call:?}")));
         let request = Some(format!("request-{}", calls.len()));
-        let absorbed = facts.record(&call, generation, told.as_ref().map(|reply| (reply.clone(), request)), None);
+        let recorded = facts.record(&call, generation, result.as_ref().map(|reply| (reply.clone(), request)), None);
         calls.push(call);
-        if let Err(failure) = absorbed {
-            let verdict = PassOutcome::failed(&failure, &facts);
-            break End::Failed(failure, verdict);
+        if let Err(failure) = recorded {
+            let outcome = PassOutcome::failed(&failure, &facts);
+            break End::Failed(failure, outcome);
         }
     };
-    assert_eq!(answers.len(), 0, "answers nobody asked for after {calls:?}");
+    assert_eq!(answers.len(), 0, "unused answers after {calls:?}");
     (end, calls)
 }
 
 impl End {
-    fn verdict(&self) -> Option<&PassOutcome> {
+    fn outcome(&self) -> Option<&PassOutcome> {
         match self {
             Self::Nothing => None,
-            Self::Status(verdict) | Self::Failed(_, verdict) => Some(verdict),
+            Self::Status(outcome) | Self::Failed(_, outcome) => Some(outcome),
         }
     }
 }
 
-/// The new status a pass ends with, if it is another one.
+/// The status at the end of a pass, if it differs from the recorded one.
 fn pass(object: &LiveMessageGroup, answers: Vec<Answer>) -> Option<LiveMessageGroupStatus> {
-    play(object, None, answers).0.verdict()?.status(object, object.reconcile_requested_at(), at(NOW))
+    play(object, None, answers).0.outcome()?.status(object, object.reconcile_requested_at(), at(NOW))
 }
 
-/// The status a pass ends with, in one line.
+/// The status at the end of a pass, in one line.
 fn shown(object: &LiveMessageGroup, answers: Vec<Answer>) -> String {
     pass(object, answers).map_or_else(|| "unchanged".to_owned(), |status| line(&status))
 }
 
-/// A status in one line: its conditions, its origin, and the generation acted on.
+/// A status in one line: its conditions, its origin and its observed generation.
 fn line(status: &LiveMessageGroupStatus) -> String {
     let conditions = status
         .conditions
