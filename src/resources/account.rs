@@ -1,6 +1,6 @@
 //! `LiveAccount`: the credentials and the budget of a namespace.
 //!
-//! The doc comments of the fields are what `kubectl explain` shows; the admission rules stand in [`rules`].
+//! `kubectl explain` shows the doc comments of the fields. The admission rules are in [`rules`].
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -82,14 +82,14 @@ pub struct LiveAccountSpec {
     #[schemars(length(max = 262))]
     pub endpoint: Option<String>,
 
-    /// The maximum number of calls per second to each operation with these credentials, 1 to 50. Defaults to 50. It limits
-    /// this LiveAccount only, not others of the same account number. Example: 20
+    /// The maximum number of calls per second to each operation with these credentials, 1 to 50. Defaults to 50. It
+    /// limits this LiveAccount only, not others of the same account number. Example: 20
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub requests_per_second: Option<i64>,
 }
 
-/// Where credentials come from.
+/// The source of credentials: exactly one of the fields is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
@@ -108,7 +108,7 @@ pub struct AccountCredentials {
 /// The name of an object of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRef {
-    /// Its name.
+    /// `metadata.name` of the object.
     pub name: String,
 }
 
@@ -116,9 +116,9 @@ pub struct NameRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcCredentials {
-    /// The role: `acs:ram::NUMBER:role/NAME`.
+    /// The ARN of the role: `acs:ram::NUMBER:role/NAME`.
     pub role_arn: String,
-    /// The cluster's OIDC provider: `acs:ram::NUMBER:oidc-provider/NAME`.
+    /// The ARN of the cluster's OIDC provider: `acs:ram::NUMBER:oidc-provider/NAME`.
     pub oidc_provider_arn: String,
     /// The ServiceAccount whose token is sent to STS.
     pub service_account_ref: NameRef,
@@ -144,14 +144,14 @@ pub struct LiveAccountStatus {
 }
 
 impl LiveAccountSpec {
-    /// The account number, if the spec contains it.
+    /// The account number: `accountId`, or that of the role. `None` if the spec contains neither.
     pub fn number(&self) -> Option<&str> {
         let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
         self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)
     }
 }
 
-/// The number of the account that a resource name belongs to: `acs:SERVICE:REGION:NUMBER:RESOURCE`.
+/// The account number in an ARN: `acs:SERVICE:REGION:NUMBER:RESOURCE`.
 pub fn account_of_arn(arn: &str) -> Option<&str> {
     arn.split(':').nth(3).filter(|number| !number.is_empty())
 }

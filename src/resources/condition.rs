@@ -1,4 +1,4 @@
-//! Conditions: their types, and the three pure helpers that keep a list of them. No clock in here.
+//! Conditions: their types, and pure functions that read and change a list of them.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use super::Reason;
 /// The longest condition message the CRD accepts, in characters (the bound of `metav1.Condition`).
 pub(super) const MESSAGE_MAX_CHARS: usize = 32_768;
 
-/// Every condition type the operator writes, in the order in which they stand in a list.
+/// The condition types that the operator writes, in the order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// The group is as the spec says, as far as the API allows. Always present.
+    /// The group matches the spec, as far as the Live API allows. Always present.
     Ready,
-    /// The operator itself is going to go on: queued, throttled, retrying. Absent unless true.
+    /// The operator is working on the object: queued, throttled or retrying. Absent unless true.
     Reconciling,
-    /// A person must act. Absent unless true; never together with `Reconciling`.
+    /// Manual intervention is required. Absent unless true; never together with `Reconciling`.
     Stalled,
-    /// What used to be there is gone. Absent unless true.
+    /// The group existed and is gone. Absent unless true.
     Degraded,
-    /// Whether the group shows every value of the spec; false names the fields that cannot be made so.
+    /// Whether the group matches every field of the spec. If false, its message names the fields that do not match.
     InSync,
     /// The object is paused by annotation. Absent unless true.
     Paused,
@@ -57,14 +57,14 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// The three values of a condition.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition is true.
     True,
-    /// It does not hold.
+    /// The condition is false.
     False,
-    /// It is not known.
+    /// The operator cannot determine whether the condition is true.
     Unknown,
 }
 
@@ -78,7 +78,7 @@ impl ConditionStatus {
         }
     }
 
-    /// Reads a recorded condition; any other word counts as `Unknown`.
+    /// The status of a recorded condition. A value that is not one of the three counts as `Unknown`.
     pub fn of(condition: &Condition) -> Self {
         match condition.status.as_str() {
             "True" => ConditionStatus::True,
@@ -94,12 +94,12 @@ impl fmt::Display for ConditionStatus {
     }
 }
 
-/// The condition of this type, if the list has one.
+/// The condition of this type; `None` if the list has none.
 pub fn get_condition(list: &[Condition], kind: ConditionType) -> Option<&Condition> {
     list.iter().find(|c| c.type_ == kind.as_str())
 }
 
-/// Removes the condition of this type; tells whether there was one.
+/// Removes the condition of this type. Returns whether there was one.
 pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool {
     let before = list.len();
     list.retain(|c| c.type_ != kind.as_str());
@@ -108,11 +108,10 @@ pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool 
 
 /// Sets the condition of this type.
 ///
-/// - `lastTransitionTime` becomes `now` (whole seconds, as the apiserver stores it) only when the status flips or
-///   the condition is new; the same call twice therefore changes nothing.
-/// - The order is stable: as in [`ConditionType::ALL`], `Ready` first; conditions of other writers keep their
-///   place after them.
-/// - A message beyond 32,768 characters, the bound of the CRD, is cut: a refused status would never be written.
+/// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes, so that repeating a call
+///   changes nothing. It has whole seconds, as the apiserver stores it.
+/// - The order is that of [`ConditionType::ALL`]; conditions of other writers follow in their own order.
+/// - A message is cut to 32,768 characters, the limit of the CRD: otherwise the apiserver would refuse the status.
 pub fn set_condition(
     list: &mut Vec<Condition>,
     kind: ConditionType,
@@ -138,7 +137,7 @@ pub fn set_condition(
         last_transition_time: kept.unwrap_or_else(|| whole_seconds(now)),
     };
     match list.iter_mut().find(|c| c.type_ == condition.type_) {
-        Some(slot) => *slot = condition,
+        Some(existing) => *existing = condition,
         None => list.push(condition),
     }
     list.sort_by_key(|c| ConditionType::ALL.iter().position(|known| known.as_str() == c.type_).unwrap_or(usize::MAX));
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn transition_time_moves_only_when_the_status_flips() {
+    fn transition_time_changes_only_with_the_status() {
         let mut list = Vec::new();
         set(&mut list, ConditionType::Ready, ConditionStatus::True, "a", at(10));
         set(&mut list, ConditionType::Ready, ConditionStatus::True, "b", at(20));
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_pass_twice_is_equal_after_a_round_trip() {
+    fn repeated_set_changes_nothing_after_a_round_trip() {
         let mut list = Vec::new();
         set(&mut list, ConditionType::Ready, ConditionStatus::True, "a", at(10));
         let stored: Vec<Condition> = serde_json::from_value(serde_json::to_value(&list).unwrap()).unwrap();
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_ready_first_and_foreign_ones_last_in_their_own_order() {
+    fn ready_is_first_and_foreign_conditions_are_last() {
         let mut list = Vec::new();
         for foreign in ["example.com/B", "example.com/A"] {
             list.push(Condition {
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn remove_tells_whether_it_was_there() {
+    fn remove_returns_whether_there_was_a_condition() {
         let mut list = Vec::new();
         set(&mut list, ConditionType::Stalled, ConditionStatus::True, "", at(1));
         assert!(remove_condition(&mut list, ConditionType::Stalled));
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_between_characters() {
+    fn long_message_is_cut_between_characters() {
         let mut list = Vec::new();
         set(&mut list, ConditionType::Ready, ConditionStatus::True, &"群".repeat(40_000), at(1));
         assert_eq!(list[0].message.chars().count(), MESSAGE_MAX_CHARS);

@@ -1,5 +1,5 @@
-//! The CustomResourceDefinitions as they are applied: derived from the types, then completed by what no derive
-//! attribute expresses.
+//! The CustomResourceDefinitions as they are applied: derived from the types, then completed with what derive
+//! attributes cannot express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -14,20 +14,20 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![complete(LiveAccount::crd()), complete(LiveMessageGroup::crd())]
 }
 
-/// [`crds`] as one stream of YAML documents, each opened by `---`: what `live-message-operator crd` prints.
+/// [`crds`] as one stream of YAML documents, each starting with `---`, as `live-message-operator crd` prints it.
 ///
 /// # Errors
 ///
-/// When a definition cannot be written as YAML; a unit test shows that those of this version can.
+/// A definition cannot be serialized as YAML. A unit test verifies that those of this version can.
 pub fn crds_yaml() -> Result<String, serde_yaml::ser::Error> {
     Ok(crd_files()?.into_iter().map(|(_, yaml)| yaml).collect())
 }
 
-/// [`crds`] as files: name (`<plural>.<group>.yaml`) and content, one YAML document opened by `---`.
+/// [`crds`] as files: the name (`<plural>.<group>.yaml`) and the content, one YAML document that starts with `---`.
 ///
 /// # Errors
 ///
-/// As [`crds_yaml`].
+/// The same as [`crds_yaml`].
 pub fn crd_files() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
     let file = |crd: CustomResourceDefinition| {
         let yaml = serde_yaml::to_string(&crd)?;
@@ -41,7 +41,7 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
         unfold_descriptions(root);
         if let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) {
-            // A null would be stored and shown instead of the default.
+            // The apiserver would store null instead of the default.
             status.nullable = None;
             status.default = Some(JSON(initial_status()));
         }
@@ -49,11 +49,11 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// What the apiserver shows as the status until the operator writes its first one.
+/// The default status, which an object has until the operator writes its first one.
 ///
-/// Without it a fresh object has no status and counts as success: for kstatus (Flux, `helm --wait`), and for
-/// `kubectl wait`, whose answer depends on the condition's own `observedGeneration` before the status's. A
-/// condition's may not be negative (`metav1.Condition`), and 0 is below every real generation.
+/// Without a status, a new object counts as a success for kstatus (Flux, `helm --wait`) and for `kubectl wait`. The
+/// latter checks the `observedGeneration` of the condition before that of the status. That of a condition may not be
+/// negative (`metav1.Condition`); 0 is less than every real generation.
 fn initial_status() -> serde_json::Value {
     json!({
         "observedGeneration": -1,
@@ -68,7 +68,7 @@ fn initial_status() -> serde_json::Value {
     })
 }
 
-/// A doc comment is wrapped at the width of the source; a description is wrapped by whoever shows it.
+/// Removes the line breaks of doc comments from descriptions: the program that shows a description wraps it.
 fn unfold_descriptions(schema: &mut JSONSchemaProps) {
     if let Some(text) = &mut schema.description {
         *text = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_files_are_those_of_this_version() {
+    fn committed_files_match_this_version() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         let committed: BTreeMap<String, String> = std::fs::read_dir(dir)
             .unwrap()
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn yaml_says_what_the_definition_says() {
+    fn yaml_equals_the_definition() {
         for (crd, (_, yaml)) in crds().iter().zip(crd_files().unwrap()) {
             let read: Value = serde_yaml::from_str(&yaml).unwrap();
             assert_eq!(whole_numbers(read), whole_numbers(serde_json::to_value(crd).unwrap()));
         }
     }
 
-    /// `minimum: 0.0` may come back as `0`.
+    /// Makes `0.0` and `0` equal: a `minimum` may change from one to the other.
     fn whole_numbers(value: Value) -> Value {
         match value {
             Value::Number(n) => n.as_f64().map_or(Value::Null, Value::from),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_a_description_and_every_string_and_list_a_bound() {
+    fn fields_have_descriptions_and_bounds() {
         fn check(path: &str, schema: &JSONSchemaProps) {
             let described = path.ends_with("[]") || schema.description.as_ref().is_some_and(|d| !d.is_empty());
             assert!(described, "{path} has no description");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rule_stands_on_a_field() {
+    fn no_field_has_a_rule_of_its_own() {
         fn check(path: &str, schema: &JSONSchemaProps) {
             for (name, property) in schema.properties.iter().flatten() {
                 let path = format!("{path}.{name}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_initial_status_is_a_status() {
+    fn initial_status_is_valid() {
         let status: crate::resources::LiveMessageGroupStatus = serde_json::from_value(initial_status()).unwrap();
         assert_eq!(serde_json::to_value(&status).unwrap(), initial_status());
     }

@@ -1,6 +1,6 @@
 //! `LiveMessageGroup`: one message group of Alibaba Cloud Live.
 //!
-//! The doc comments of the fields are what `kubectl explain` shows; the admission rules stand in [`rules`].
+//! `kubectl explain` shows the doc comments of the fields. The admission rules are in [`rules`].
 
 mod status;
 #[cfg(test)]
@@ -143,8 +143,8 @@ pub struct LiveMessageGroupSpec {
     #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
 
-    /// The LiveAccount of this namespace whose credentials the operator uses for this group. Defaults to the operator's own
-    /// credentials. It may be changed at any time.
+    /// The LiveAccount of this namespace whose credentials the operator uses for this group. Defaults to the operator's
+    /// own credentials. It may be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::account_ref")]
     pub account_ref: Option<NameRef>,
@@ -157,17 +157,17 @@ pub struct LiveMessageGroupSpec {
     #[schemars(schema_with = "schema::management_policy")]
     pub management_policy: Option<ManagementPolicy>,
 
-    /// What happens to the group when this object is deleted: Retain (the group is retained) or Delete (the group is deleted
-    /// if this object created it; an adopted or recovered group is retained). Defaults to Retain, because deleting a group
-    /// closes a live room for all its users and blocks its ID for about 30 days. It may be changed at any time and is read
-    /// at the deletion. Example: Delete
+    /// What happens to the group when this object is deleted: Retain (the group is retained) or Delete (the group is
+    /// deleted if this object created it; an adopted or recovered group is retained). Defaults to Retain, because
+    /// deleting a group closes a live room for all its users and blocks its ID for about 30 days. It may be changed at
+    /// any time and is read at the deletion. Example: Delete
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deletion_policy")]
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// What happens when the group was deleted in the Live API: Report (the object becomes Degraded with the reason
-    /// GroupDeleted) or Recover (the group is recovered, which the Live API allows for about 30 days). Defaults to Report.
-    /// It may be changed at any time. Example: Recover
+    /// GroupDeleted) or Recover (the group is recovered, which the Live API allows for about 30 days). Defaults to
+    /// Report. It may be changed at any time. Example: Recover
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deleted_group_policy")]
     pub deleted_group_policy: Option<DeletedGroupPolicy>,
@@ -209,13 +209,13 @@ impl LiveMessageGroup {
         self.status.as_ref()?.condition(kind)
     }
 
-    /// The reason of the recorded `Ready` condition; `None` when absent or not known to this version.
+    /// The reason of the recorded `Ready` condition; `None` if it is absent or not known to this version.
     pub fn ready_reason(&self) -> Option<Reason> {
         self.condition(ConditionType::Ready)?.reason.parse().ok()
     }
 
-    /// Whether the Live API ignored a change of this field in this very generation: it is not sent again before the spec
-    /// changes or a reconcile is requested.
+    /// Whether the Live API ignored a change of this field in this generation. The change is not sent again before the
+    /// spec changes or a reconcile is requested.
     pub fn is_ignored(&self, field: &str) -> bool {
         let is_recorded = self.condition(ConditionType::InSync).is_some_and(|sync| {
             sync.reason == Reason::UpdateIgnored.as_str() && sync.observed_generation == self.metadata.generation
@@ -229,12 +229,13 @@ impl LiveMessageGroup {
         self.status.as_ref()?.origin.as_ref()
     }
 
-    /// Whether the object is paused: the annotation's value is exactly `true`.
+    /// Whether the object is paused: the value of the annotation is exactly `true`.
     pub fn is_paused(&self) -> bool {
         self.annotation(PAUSED_ANNOTATION) == Some("true")
     }
 
-    /// The value of the force annotation, cut to the 256 characters that `status.lastHandledReconcileAt` holds.
+    /// The value of the annotation that requests a reconcile, cut to the 256 characters that
+    /// `status.lastHandledReconcileAt` holds.
     pub fn reconcile_requested_at(&self) -> Option<&str> {
         let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
         Some(value.char_indices().nth(RECONCILE_AT_MAX_CHARS).map_or(value, |(cut, _)| &value[..cut]))
@@ -270,15 +271,15 @@ impl LiveMessageGroup {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    /// Whether a deletion is to retain the group and remove the finalizer: the annotation's value is exactly `true`.
+    /// Whether a deletion retains the group and removes the finalizer: the value of the annotation is exactly `true`.
     pub fn is_abandoned(&self) -> bool {
         self.annotation(ABANDON_ANNOTATION) == Some("true")
     }
 
-    /// Whether a full reconcile is requested that is not acknowledged yet. The empty value requests none.
+    /// Whether a reconcile is requested and not yet acknowledged. An empty value requests none.
     pub fn reconcile_is_requested(&self) -> bool {
         let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
-        self.reconcile_requested_at().is_some_and(|asked| !asked.is_empty() && Some(asked) != handled)
+        self.reconcile_requested_at().is_some_and(|requested| !requested.is_empty() && Some(requested) != handled)
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {

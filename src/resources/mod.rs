@@ -26,10 +26,11 @@ pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";
 
-/// Annotation: while its value is `"true"`, the operator makes no call for the object, except for its deletion.
+/// Annotation: while its value is `"true"`, the operator makes no calls for the object, except for its deletion.
 pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 
-/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer at once.
+/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer at
+/// once.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
 /// The finalizer of objects whose deletion deletes their group.

@@ -25,12 +25,12 @@ macro_rules! policy {
 policy! {
     /// What the operator may do to the group.
     ManagementPolicy {
-        /// Create or adopt it, and keep its mutable fields as the spec says.
+        /// Create or adopt the group, and keep its mutable fields in sync with the spec.
         #[default]
         Manage,
-        /// Create or adopt it, create it again when it is gone, and never modify it.
+        /// Create or adopt the group, recreate it if it no longer exists, and never modify it.
         CreateOnly,
-        /// Only look.
+        /// Never create, modify, recover or delete the group.
         Observe,
     }
 }
@@ -38,21 +38,21 @@ policy! {
 policy! {
     /// What happens to the group when its object is deleted.
     DeletionPolicy {
-        /// It stays.
+        /// The group is retained.
         #[default]
         Retain,
-        /// It is deleted, if this object created it.
+        /// The group is deleted if this object created it.
         Delete,
     }
 }
 
 policy! {
-    /// What happens when the group is found deleted.
+    /// What happens when the group was deleted in the Live API.
     DeletedGroupPolicy {
-        /// It is reported.
+        /// The object becomes `Degraded`.
         #[default]
         Report,
-        /// It is recovered.
+        /// The group is recovered.
         Recover,
     }
 }

@@ -1,13 +1,14 @@
-//! Every reason a condition can carry, as one table: what it says about `Ready`, and who has to act.
+//! The reasons of conditions, as one table: the effect on `Ready`, the next actor and the documentation.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How long credentials may be missing before manual intervention is required: one `kubectl apply` brings both.
+/// How long credentials may be missing before manual intervention is required. One `kubectl apply` can create the
+/// object before its credentials.
 const CREDENTIALS_GRACE: Duration = Duration::from_secs(120);
 
-/// What a reason says about the `Ready` condition.
+/// The effect of a reason on the condition `Ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyEffect {
     /// `Ready=True`.
@@ -16,12 +17,13 @@ pub enum ReadyEffect {
     False,
     /// `Ready=Unknown`.
     Unknown,
-    /// The status stays as it is while this very generation was applied before; after an edit that could not be
-    /// applied yet it is `Unknown`, or `kubectl wait` would report "condition met" with nothing applied.
+    /// `Ready` stays if this generation was applied before. Otherwise it becomes `Unknown`: after an edit,
+    /// `kubectl wait` must not report "condition met" before the edit is applied.
     Unchanged,
 }
 
-/// Who has to act next. `Reconciling` and `Stalled` are never true together and are removed otherwise.
+/// The party that must act next. It determines `Reconciling` and `Stalled`, of which at most one is true. A condition
+/// that is not true is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextActor {
     /// Nothing is to be done: neither `Reconciling` nor `Stalled`.
@@ -30,7 +32,7 @@ pub enum NextActor {
     Operator,
     /// The user; manual intervention is required: `Stalled=True`.
     User,
-    /// The operator for this time since the reason first held, then the user.
+    /// The operator for this time since the reason was first written, then the user.
     UserAfter(Duration),
 }
 
@@ -39,7 +41,7 @@ pub enum NextActor {
 #[error("{0:?} is not a condition reason of this version")]
 pub struct UnknownReason(pub String);
 
-/// Writes the enum, its names and its columns from one table, so that they cannot disagree.
+/// Generates the enum, its names and its columns from one table, so that they cannot disagree.
 macro_rules! reasons {
     ($($name:ident: $ready:expr, $progress:expr, $doc:literal;)+) => {
         /// The reason of a condition: one word in CamelCase, stable, made to be matched by scripts and alerts.
@@ -57,12 +59,12 @@ macro_rules! reasons {
                 match self { $(Reason::$name => stringify!($name),)+ }
             }
 
-            /// What it says about the `Ready` condition.
+            /// The effect on the condition `Ready`.
             pub const fn ready(self) -> ReadyEffect {
                 match self { $(Reason::$name => $ready,)+ }
             }
 
-            /// Who is going to act next.
+            /// The party that must act next.
             pub const fn next_actor(self) -> NextActor {
                 match self { $(Reason::$name => $progress,)+ }
             }
@@ -144,7 +146,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the reason also sets `Degraded=True`: what existed is gone.
+    /// Whether the reason also sets `Degraded=True`: the group existed and is gone.
     pub const fn degraded(self) -> bool {
         matches!(self, Reason::GroupDeleted)
     }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_always_says_who_acts_and_success_never_does() {
+    fn only_failures_have_a_next_actor() {
         for reason in Reason::ALL {
             match reason.ready() {
                 ReadyEffect::True => assert_eq!(reason.next_actor(), NextActor::None, "{reason}"),
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn passing_failures_are_never_stalled() {
+    fn temporary_failures_never_stall() {
         for reason in [Reason::Throttled, Reason::ServiceError, Reason::Unreachable, Reason::ClockSkew, Reason::Queued]
         {
             assert_eq!(

@@ -1,19 +1,19 @@
-//! The admission rules of the custom resources, in CEL, evaluated by the apiserver itself: no webhook.
+//! The admission rules of the custom resources, in CEL. The apiserver evaluates them, so that no webhook is needed.
 //!
-//! They stand on `spec` or on the root with a `fieldPath`: a rule on the field itself would make a refusal print
-//! the field's value, up to 32 KB of `groupInfo` on the user's terminal. Every message says what to do.
-//! Each one is tried, accepted and refused, by `tests/integration/admission.rs`.
+//! Each rule belongs to `spec` or to the root, with a `fieldPath`. A rule of the field itself would print the value of
+//! the field in a refusal: up to 32 KB of `groupInfo` on the user's terminal. Every message says what to do.
+//! `tests/integration/admission.rs` tests each rule with accepted and with refused values.
 
 use kube::core::{Message, Rule};
 
 use super::Reason;
 
-/// The alphabet of every id of the Live API whose alphabet is documented, in 1 to 64 bytes.
+/// The pattern of the IDs whose characters the Live API documents.
 const ID: &str = "^[A-Za-z0-9]{1,64}$";
 
-/// Not documented by the Live API, so refused is only what no id can sensibly hold: white space, control and
-/// format characters, and slashes (they would be lost on a terminal, in a log line or in a path). Anything else is
-/// for the API to refuse: a rule that is too narrow would lock out a valid app for good.
+/// The Live API does not document the characters of an app ID. The rule refuses only white space, control and format
+/// characters, and slashes, which would be lost on a terminal, in a log line or in a path. A stricter rule could lock
+/// out a valid app.
 pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
@@ -70,7 +70,7 @@ pub(super) fn administrators_differ() -> Rule {
     )
 }
 
-/// `metadata.name` allows `-` and `.`, a group id does not.
+/// `metadata.name` may contain `-` and `.`, a group ID may not.
 pub(super) fn group_id_or_name() -> Rule {
     Rule::new(format!("has(self.spec.groupId) || self.metadata.name.matches('{ID}')"))
         .message(
@@ -79,10 +79,11 @@ pub(super) fn group_id_or_name() -> Rule {
         .field_path(".spec.groupId")
 }
 
-/// A field of the identity, or one that the Live API cannot change: it is neither changed, added nor removed, except while
-/// no group of this object can exist.
+/// A field of the identity, or one that the Live API cannot change. It can be changed, added or removed only while no
+/// group of this object can exist.
 ///
-/// That is so while the `Ready` reason is `GroupDeleted`, or is one of the refusals and the status has neither origin nor createIntent.
+/// That is the case while the reason of `Ready` is `GroupDeleted`, or while it is one of the refusals and the status
+/// has neither an origin nor a create intent.
 pub(super) fn fixed(field: &str) -> Rule {
     let refused = [Reason::AppNotFound, Reason::InvalidInput, Reason::Conflict].map(|r| format!("'{r}'")).join(", ");
     let gone = Reason::GroupDeleted;
@@ -100,7 +101,7 @@ pub(super) fn fixed(field: &str) -> Rule {
     .field_path(format!(".spec.{field}"))
 }
 
-/// The name of an object, as Kubernetes accepts it; it becomes part of a URL path.
+/// The pattern of object names in Kubernetes. A name becomes part of a URL path.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 pub(super) fn account_ref() -> Rule {

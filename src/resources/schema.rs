@@ -1,4 +1,4 @@
-//! Parts of the schema that no derive attribute expresses.
+//! The parts of the schemas that derive attributes cannot express.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -6,7 +6,7 @@ use super::DataCenter;
 use super::condition::MESSAGE_MAX_CHARS;
 use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
-/// Six types are ours; the rest is room for other writers. The bound keeps the CEL rules within the cost limit.
+/// The operator writes six types; the rest is for other writers. The bound keeps the CEL rules within the cost limit.
 const CONDITIONS_MAX: usize = 16;
 
 /// A list of `metav1.Condition`, with the bounds of that type and merged by `type`.
@@ -53,32 +53,32 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `spec.dataCenter`: derived, the description of the type would take the place of the field's.
+/// `spec.dataCenter`. If it were derived, the description of the type would replace that of the field.
 ///
-/// Not `nullable` as the other optional fields are: the apiserver refuses a null for every enum, even one that lists
-/// it, but drops the null of a field that is not nullable (server-side apply alone refuses it then).
+/// Unlike the other optional fields it is not `nullable`: the apiserver refuses null for an enum, even if the enum
+/// lists it, but drops the null of a field that is not nullable. Only server-side apply refuses such a null.
 pub(super) fn data_center(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = DataCenter::ALL.iter().map(|d| d.as_str()).collect();
     json_schema!({ "type": "string", "enum": names })
 }
 
-fn words(words: impl Iterator<Item = &'static str>) -> Schema {
-    json_schema!({ "type": "string", "enum": words.collect::<Vec<_>>() })
+fn enumeration(values: impl Iterator<Item = &'static str>) -> Schema {
+    json_schema!({ "type": "string", "enum": values.collect::<Vec<_>>() })
 }
 
 /// `spec.managementPolicy`; see [`data_center`] for why it is not `nullable`.
 pub(super) fn management_policy(_: &mut SchemaGenerator) -> Schema {
-    words(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
+    enumeration(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
 /// `spec.deletionPolicy`.
 pub(super) fn deletion_policy(_: &mut SchemaGenerator) -> Schema {
-    words(DeletionPolicy::ALL.iter().map(|policy| policy.as_str()))
+    enumeration(DeletionPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
 /// `spec.deletedGroupPolicy`.
 pub(super) fn deleted_group_policy(_: &mut SchemaGenerator) -> Schema {
-    words(DeletedGroupPolicy::ALL.iter().map(|policy| policy.as_str()))
+    enumeration(DeletedGroupPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
 /// `status.origin`.
@@ -102,7 +102,7 @@ fn reference(what: &str, description: &str) -> Schema {
     })
 }
 
-/// `spec.accountRef`: derived, the field's own description would be lost.
+/// `spec.accountRef`. If it were derived, the description of the field would be lost.
 pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a LiveAccount in this namespace.",

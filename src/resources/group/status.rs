@@ -1,4 +1,4 @@
-//! `status` of a `LiveMessageGroup`: what the operator knows of the group.
+//! `status` of a `LiveMessageGroup`: what the operator knows about the group.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -43,14 +43,15 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::origin")]
     pub origin: Option<Origin>,
 
-    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only if an API response included it.
+    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only if an API response included
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
     /// The interval in which the group was created, while its createTime is not known. It distinguishes the group from
-    /// a later one with the same ID. With deletionPolicy Delete it is recorded before the create is sent, and proves that
-    /// this object created a group even if the answer was lost.
+    /// a later one with the same ID. With deletionPolicy Delete it is recorded before the create is sent, and proves
+    /// that this object created a group even if the answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_intent: Option<CreateIntent>,
 
@@ -63,13 +64,14 @@ pub struct LiveMessageGroupStatus {
     #[schemars(length(max = 128))]
     pub last_request_id: Option<String>,
 
-    /// The last handled value of the annotation live.alibabacloud.com/reconcile-requested-at (its first 256 characters).
+    /// The last handled value of the annotation live.alibabacloud.com/reconcile-requested-at (its first 256
+    /// characters).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// A failed call: what later decisions need to know of it, also after a restart of the operator.
+/// A failed call, with the data that later decisions need, also after a restart of the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastFailure {
@@ -90,14 +92,14 @@ pub struct LastFailure {
 }
 
 impl LastFailure {
-    /// A failed call; `code` is cut to the length that the CRD allows.
+    /// Records a failed call. `code` is cut to the 128 characters that the CRD allows.
     pub fn new(operation: Option<&str>, code: &str) -> Self {
         let code = code.chars().take(128).collect();
         Self { operation: operation.map(str::to_owned), code, fields: Vec::new() }
     }
 }
 
-/// A recorded create.
+/// A create that was sent or is about to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateIntent {
@@ -117,7 +119,7 @@ pub struct CreateIntent {
 }
 
 impl CreateIntent {
-    /// Whether its answer is not known.
+    /// Whether the answer is pending or lost.
     pub fn is_open(&self) -> bool {
         self.answered_at.is_none()
     }
@@ -125,23 +127,23 @@ impl CreateIntent {
 
 /// How a group came to be managed by its object.
 ///
-/// A value that this version does not know is kept: an object written by a newer operator must neither fail to parse nor
-/// lose its value.
+/// A value that this version does not know is kept, so that an object of a newer operator can be read and keeps its
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Origin {
     /// Created by the operator for this object.
     Created,
-    /// It already existed.
+    /// The group already existed.
     Adopted,
-    /// It was deleted and recovered.
+    /// The group was deleted and recovered.
     Recovered,
-    /// A word of another version.
+    /// A value of another version.
     Other(String),
 }
 
 impl Origin {
-    /// The word written into `status.origin`.
+    /// The value of `status.origin`.
     pub fn as_str(&self) -> &str {
         match self {
             Origin::Created => "Created",
@@ -170,7 +172,7 @@ impl From<Origin> for String {
 }
 
 impl LiveMessageGroupStatus {
-    /// `createTime` as a point in time; `None` when absent or unreadable.
+    /// `createTime` as a point in time; `None` if it is absent or not valid.
     pub fn created_at(&self) -> Option<Timestamp> {
         self.create_time.as_deref()?.parse().ok()
     }

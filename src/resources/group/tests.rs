@@ -11,7 +11,7 @@ fn group(metadata: Value, spec: Value, status: Value) -> LiveMessageGroup {
 }
 
 #[test]
-fn the_id_is_group_id_or_else_the_name() {
+fn group_id_defaults_to_the_name() {
     let named = group(json!({"name": "room1"}), json!({"appId": "demo", "groupId": null}), Value::Null);
     assert_eq!(named.group_id(), Some("room1"));
     let explicit = group(json!({"name": "room-1"}), json!({"appId": "demo", "groupId": "Room1"}), Value::Null);
@@ -19,7 +19,7 @@ fn the_id_is_group_id_or_else_the_name() {
 }
 
 #[test]
-fn absent_and_empty_stay_apart() {
+fn absent_and_empty_fields_differ() {
     let absent = group(json!({"name": "a"}), json!({"appId": "demo"}), Value::Null);
     assert_eq!((absent.spec.group_info.clone(), absent.spec.administrators.clone()), (None, None));
     assert_eq!(serde_json::to_value(&absent.spec).unwrap(), json!({"appId": "demo"}));
@@ -28,7 +28,7 @@ fn absent_and_empty_stay_apart() {
 }
 
 #[test]
-fn words_of_another_version_are_read_and_kept() {
+fn values_of_another_version_are_kept() {
     let status = json!({
         "origin": "Imported",
         "createTime": "some day",
@@ -54,14 +54,14 @@ fn create_time_keeps_its_milliseconds() {
 }
 
 #[test]
-fn an_empty_status_writes_nothing() {
+fn empty_status_has_no_fields() {
     assert_eq!(serde_json::to_value(LiveMessageGroupStatus::default()).unwrap(), json!({}));
 }
 
 #[test]
-fn a_forced_reconcile_is_asked_for_once() {
+fn reconcile_is_requested_until_it_is_handled() {
     let long = "x".repeat(300);
-    for (asked, handled, wanted) in [
+    for (annotation, handled, is_requested) in [
         (None, None, false),
         (Some(""), None, false),
         (Some("1"), None, true),
@@ -69,14 +69,14 @@ fn a_forced_reconcile_is_asked_for_once() {
         (Some("2"), Some("1"), true),
         (Some(long.as_str()), Some(&long[..256]), false),
     ] {
-        let metadata = json!({"annotations": asked.map(|a| json!({RECONCILE_REQUESTED_AT_ANNOTATION: a}))});
+        let metadata = json!({"annotations": annotation.map(|a| json!({RECONCILE_REQUESTED_AT_ANNOTATION: a}))});
         let group = group(metadata, json!({"appId": "demo"}), json!({"lastHandledReconcileAt": handled}));
-        assert_eq!(group.reconcile_is_requested(), wanted, "{asked:?} {handled:?}");
+        assert_eq!(group.reconcile_is_requested(), is_requested, "{annotation:?} {handled:?}");
     }
 }
 
 #[test]
-fn paused_is_exactly_true() {
+fn only_the_value_true_pauses() {
     for (value, paused) in [("true", true), ("True", false), ("false", false), ("", false)] {
         let metadata = json!({"annotations": {PAUSED_ANNOTATION: value}});
         assert_eq!(group(metadata, json!({"appId": "demo"}), Value::Null).is_paused(), paused, "{value:?}");
