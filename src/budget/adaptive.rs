@@ -1,28 +1,28 @@
-//! How fast to call when somebody else calls on the same account.
+//! The call rate of an account that other clients use as well.
 //!
-//! A throttling answer tells how much is left for us: just as many calls as were accepted from us in the last second.
-//! The rate falls below that at once and comes back along a curve that is flat where it was throttled last and steep
-//! beyond: a shared limit is probed with few refusals, and a neighbour that has stopped is noticed within seconds.
-//! Plain additive increase cannot have both. The settings come from `benches/adaptive.rs`.
+//! A throttled call shows the remaining share of the limit: the number of calls that were accepted in the last second.
+//! The rate drops below this number and recovers along a curve that is flat around it and steep beyond it. The flat
+//! part probes a shared limit with few throttled calls. The steep part uses the full limit again within seconds after
+//! other clients stop. Additive increase cannot do both. The settings come from `benches/adaptive.rs`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The limit is one of a sliding second.
+/// The limit applies to every interval of this length.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How the rate reacts.
+/// Parameters of the adaptive rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// How far the rate falls below what was accepted, as a share of it.
+    /// How far the rate drops below the accepted rate, as a fraction of the accepted rate.
     pub drop: f64,
-    /// The least fall, in calls a second: the curve's steepness comes of the fall.
+    /// The smallest drop, in calls per second. The steepness of the curve is proportional to the drop.
     pub least_drop: f64,
-    /// How long it takes to come back to the rate that was throttled.
+    /// The time until the rate returns to the accepted rate.
     pub plateau: Duration,
-    /// The curve's odd power: the higher, the flatter its middle and the steeper its ends.
+    /// The exponent of the curve, an odd number. A higher one makes the middle flatter and the ends steeper.
     pub power: i32,
-    /// The rate never falls below this many calls a second.
+    /// The lowest rate in calls per second, unless the limit is lower.
     pub floor: f64,
 }
 
@@ -32,17 +32,17 @@ impl Default for Settings {
     }
 }
 
-/// The adaptive rate of one (account, operation).
+/// The adaptive rate of one account and operation.
 #[derive(Debug)]
 pub struct Adaptive {
     settings: Settings,
     limit: f64,
-    /// When the calls of the last second were accepted.
+    /// The times at which calls were accepted in the last second.
     accepted: VecDeque<Instant>,
     reduced: Option<Reduced>,
 }
 
-/// The last throttling answer: when, what was left for us, and how far the rate fell below it.
+/// The last throttled call: its time, and the remaining share of the limit and the drop below it, in calls per second.
 #[derive(Debug, Clone, Copy)]
 struct Reduced {
     at: Instant,
@@ -51,12 +51,12 @@ struct Reduced {
 }
 
 impl Adaptive {
-    /// A rate that starts at `limit` calls a second, and never exceeds it.
+    /// A rate that starts at `limit` calls per second and never exceeds it.
     pub fn new(limit: u32, settings: Settings) -> Self {
         Self { settings, limit: f64::from(limit), accepted: VecDeque::new(), reduced: None }
     }
 
-    /// Calls a second, now.
+    /// The rate at `now`, in calls per second.
     pub fn rate(&mut self, now: Instant) -> f64 {
         let Some(Reduced { at, left, drop }) = self.reduced else { return self.limit };
         let plateau = self.settings.plateau.as_secs_f64();
@@ -74,19 +74,19 @@ impl Adaptive {
         self.reduced.is_some()
     }
 
-    /// A call was accepted.
+    /// Records an accepted call.
     pub fn accepted(&mut self, now: Instant) {
         self.accepted.push_back(now);
         self.forget(now);
     }
 
-    /// A throttling answer came.
+    /// Records a throttled call and reduces the rate.
     pub fn throttled(&mut self, now: Instant) {
         self.forget(now);
         let rate = self.rate(now);
         let accepted = self.accepted.len() as f64;
         let left = match self.reduced {
-            // Slower already than a second ago: the refused call was out before, and what was left is no more now.
+            // The count includes calls from before the last reduction, so it cannot raise the recorded share.
             Some(before) if accepted > rate => accepted.min(before.left),
             _ => accepted.min(self.limit),
         };
@@ -109,7 +109,7 @@ mod tests {
         start + Duration::from_secs_f64(seconds)
     }
 
-    /// A rate at which `calls` were accepted in the second before `start`.
+    /// A rate with `calls` accepted calls in the second before `start`.
     fn used(calls: u32, start: Instant) -> Adaptive {
         let mut rate = Adaptive::new(50, Settings::default());
         for call in 0..calls {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_falls_below_what_was_accepted_and_comes_back_within_ten_seconds() {
+    fn throttled_rate_drops_and_recovers_within_ten_seconds() {
         let start = Instant::now() + SECOND;
         let mut rate = used(25, start);
         assert_eq!(rate.rate(start), 50.0);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn many_answers_at_once_reduce_it_as_one_does() {
+    fn simultaneous_throttled_calls_reduce_the_rate_once() {
         let start = Instant::now() + SECOND;
         let mut rate = used(25, start);
         for call in 0..10 {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn throttled_for_ever_it_stays_at_the_floor_and_comes_back_all_the_same() {
+    fn repeatedly_throttled_rate_stops_at_the_floor_and_recovers() {
         let start = Instant::now();
         let mut rate = Adaptive::new(50, Settings::default());
         for n in 0..100 {

@@ -1,4 +1,4 @@
-//! When a call may go out: pace and window, per (account, operation).
+//! Call budgets: the pace and the window of permits of each account and operation.
 
 mod adaptive;
 #[cfg(test)]
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 pub use adaptive::{Adaptive, Settings};
 pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, Window};
 
-/// The budget of one (account, operation), shared by all that call it.
+/// The budget of one account and operation. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// Absent: no limit.
+    /// `None` if there is no limit.
     shared: Option<Arc<Shared>>,
 }
 
@@ -24,36 +24,36 @@ pub struct Budget {
 struct Shared {
     window: Mutex<Window>,
     returned: Notify,
-    /// Whoever waits, waits here in a row: several that share a budget take turns.
+    /// Held while a caller waits for a permit. It is fair, so callers get permits in order of arrival.
     turn_lock: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
     fn window(&self) -> std::sync::MutexGuard<'_, Window> {
-        // A panic while the lock was held leaves a window that is whole: each of its methods is one step.
+        // A poisoned lock is used: each method of the window is one step, so a panic leaves no partial change.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Budget {
-    /// A budget of so many calls a second; the first is granted a second from now.
+    /// A budget of `calls` per second, at least 1. It grants the first permit after one second.
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
         let turn_lock = tokio::sync::Mutex::new(());
         Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), turn_lock })) }
     }
 
-    /// No limit at all: for benchmarks against the emulator.
+    /// A budget without a limit, for benchmarks against the emulator.
     pub fn unlimited() -> Self {
         Self { shared: None }
     }
 
-    /// Calls a second that are granted now; `None` where there is no limit.
+    /// The current rate in calls per second; `None` if there is no limit.
     pub fn rate(&self) -> Option<f64> {
         self.shared.as_ref().map(|shared| shared.window().rate(Instant::now().into_std()))
     }
 
-    /// Waits for a permit: first come, first served. Dropped, the future has taken none.
+    /// Waits for a permit. Callers are served in order of arrival. A dropped future takes no permit.
     pub async fn acquire(&self) -> Permit {
         let Some(shared) = &self.shared else { return Permit { shared: None, outcome: PermitOutcome::NotSent } };
         let _turn = shared.turn_lock.lock().await;
@@ -76,7 +76,8 @@ impl Budget {
     }
 }
 
-/// The right to send one request. Dropped, it goes back by what it was told last: at first "not sent".
+/// The right to send one request. On drop it returns to its budget as [`PermitOutcome::NotSent`], or as
+/// [`PermitOutcome::Lost`] after [`Permit::mark_sent`].
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
@@ -85,12 +86,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// To be called before the request is sent: from here on a dropped permit counts as a lost answer.
+    /// Must be called before the request is sent: if the permit is dropped later, the answer counts as lost.
     pub fn mark_sent(&mut self) {
         self.outcome = PermitOutcome::Lost;
     }
 
-    /// Gives the permit back.
+    /// Returns the permit with the outcome of its request.
     pub fn complete(mut self, outcome: PermitOutcome) {
         self.outcome = outcome;
     }
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn five_hundred_calls_take_ten_seconds_after_the_first() {
+    async fn five_hundred_calls_take_ten_seconds() {
         let budget = Budget::per_second(50);
         let mut times = Vec::new();
         for _ in 0..500 {
@@ -120,12 +121,12 @@ mod tests {
             times.push(Instant::now());
             permit.complete(PermitOutcome::Answered);
         }
-        let whole = times[499] - times[0];
-        assert!(whole >= Duration::from_millis(9980) && whole < Duration::from_millis(10_100), "{whole:?}");
+        let total = times[499] - times[0];
+        assert!(total >= Duration::from_millis(9980) && total < Duration::from_millis(10_100), "{total:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn several_that_share_a_budget_take_turns() {
+    async fn callers_of_a_shared_budget_take_turns() {
         let budget = Budget::per_second(50);
         let end = Instant::now() + Duration::from_secs(11);
         let caller = async || {
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_permit_dropped_while_its_request_is_out_counts_as_lost() {
+    async fn permit_dropped_after_sending_counts_as_lost() {
         let budget = Budget::per_second(1);
         let mut permit = budget.acquire().await;
         let granted = Instant::now();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answered_call_keeps_its_permit_for_a_second() {
+    async fn answered_call_holds_its_permit_for_one_second() {
         let budget = Budget::per_second(2);
         let (one, other) = (budget.acquire().await, budget.acquire().await);
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -166,21 +167,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_permit_to_come_back_hears_of_it() {
+    async fn waiting_caller_wakes_when_a_permit_returns() {
         let budget = Budget::per_second(1);
-        let out = budget.acquire().await;
+        let taken = budget.acquire().await;
         let waiting = tokio::spawn({
             let budget = budget.clone();
             async move { budget.acquire().await.complete(PermitOutcome::NotSent) }
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(!waiting.is_finished(), "the only permit is out");
-        drop(out);
+        assert!(!waiting.is_finished(), "the only permit is taken");
+        drop(taken);
         tokio::time::timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_that_is_told_is_the_one_that_is_granted() {
+    async fn reported_rate_drops_after_throttling() {
         assert_eq!(Budget::unlimited().rate(), None);
         let budget = Budget::per_second(50);
         assert_eq!(budget.rate(), Some(50.0));
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unused_permit_is_there_for_the_next_at_once() {
+    async fn unused_permit_returns_immediately() {
         let budget = Budget::per_second(1);
         drop(budget.acquire().await);
         let before = Instant::now();

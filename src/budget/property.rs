@@ -1,4 +1,4 @@
-//! The promise of [`Window`], held against a simulated network and a process that stalls.
+//! Tests the limit of [`Window`] with a simulated network and a process that stalls.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,7 +9,7 @@ use super::window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome
 const CALLS: usize = 200_000;
 const TIMEOUT_US: u64 = 10_000_000;
 
-/// What paces the simulated caller.
+/// A rate limiter for the simulated caller.
 trait Limiter {
     fn try_acquire(&mut self, now: Instant) -> AcquireResult;
     fn return_permit(&mut self, outcome: PermitOutcome, now: Instant);
@@ -24,12 +24,12 @@ impl Limiter for Window {
     }
 }
 
-/// The pace alone: the rule with its window taken out.
-struct PaceAlone {
+/// The pace without the window.
+struct PaceOnly {
     next: Instant,
 }
 
-impl Limiter for PaceAlone {
+impl Limiter for PaceOnly {
     fn try_acquire(&mut self, now: Instant) -> AcquireResult {
         if now < self.next {
             return AcquireResult::NotBefore(self.next);
@@ -40,21 +40,21 @@ impl Limiter for PaceAlone {
     fn return_permit(&mut self, _: PermitOutcome, _: Instant) {}
 }
 
-/// How a run of the simulation is coloured.
+/// The conditions of a simulation run.
 #[derive(Debug, Clone, Copy)]
-struct Weather {
-    /// Typical one-way delay in microseconds; one in twenty calls takes up to fifty times as long.
+struct Conditions {
+    /// The longest usual one-way delay in microseconds. One call in twenty takes up to 50 times as long.
     delay_us: u64,
-    /// Share of calls whose answer is lost, in percent.
+    /// Percentage of calls whose answer is lost.
     lost: u32,
-    /// Share of calls whose connection is never made, in percent.
+    /// Percentage of calls whose connection is never established.
     never_sent: u32,
-    /// Share of grants that are followed by a stall of the whole process, in thousandths.
+    /// How many of 1,000 grants are followed by a stall of the process.
     stalls: u32,
 }
 
-/// Runs `calls` calls through `limiter` and returns the moments they arrived at the receiver, in microseconds.
-fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: usize, seed: u64) -> Vec<u64> {
+/// Sends `calls` calls through `limiter` and returns their sorted arrival times at the receiver, in microseconds.
+fn arrivals(limiter: &mut dyn Limiter, start: Instant, conditions: Conditions, calls: usize, seed: u64) -> Vec<u64> {
     let mut random = fastrand::Rng::with_seed(seed);
     let at = |us: u64| start + Duration::from_micros(us);
     let mut now = 0_u64;
@@ -62,14 +62,14 @@ fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: 
     let mut arrived = Vec::with_capacity(calls);
     let mut made = 0;
     let delay = |random: &mut fastrand::Rng| {
-        let typical = random.u64(0..=weather.delay_us);
+        let typical = random.u64(0..=conditions.delay_us);
         if random.u32(0..20) == 0 { typical * random.u64(1..=50) } else { typical }
     };
     while made < calls {
         while let Some(Reverse((due, outcome))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             returns.pop();
             let outcome = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost][usize::from(outcome)];
-            // The process learns of it when it runs: never before it happened, after a stall later.
+            // The process notices a return only while it runs: after a stall, it notices it late.
             limiter.return_permit(outcome, at(now.max(due)));
         }
         match limiter.try_acquire(at(now)) {
@@ -86,18 +86,18 @@ fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: 
             }
         }
         made += 1;
-        // A stall between grant and sending: the request leaves late, and so does everything after it.
-        if random.u32(0..1000) < weather.stalls {
+        // A stall between grant and sending delays this request and everything after it.
+        if random.u32(0..1000) < conditions.stalls {
             now += random.u64(0..8_000_000);
         }
         let kind = random.u32(0..100);
-        if kind < weather.never_sent {
+        if kind < conditions.never_sent {
             returns.push(Reverse((now + delay(&mut random), 0)));
             continue;
         }
         let there = delay(&mut random);
         let back = delay(&mut random);
-        if kind < weather.never_sent + weather.lost || there + back > TIMEOUT_US {
+        if kind < conditions.never_sent + conditions.lost || there + back > TIMEOUT_US {
             let given_up = now + if random.bool() { TIMEOUT_US } else { random.u64(0..TIMEOUT_US) };
             let latest = given_up + u64::try_from(LATE_ARRIVAL.as_micros()).unwrap();
             arrived.push(random.u64(now..=latest));
@@ -111,7 +111,7 @@ fn arrivals(limiter: &mut dyn Limiter, start: Instant, weather: Weather, calls: 
     arrived
 }
 
-/// The most arrivals in any half-open second.
+/// The largest number of arrivals in any half-open interval of one second.
 fn busiest_second(arrived: &[u64]) -> usize {
     let mut first = 0;
     let mut most = 0;
@@ -124,46 +124,46 @@ fn busiest_second(arrived: &[u64]) -> usize {
     most
 }
 
-const WEATHERS: [Weather; 6] = [
-    Weather { delay_us: 2_000, lost: 0, never_sent: 0, stalls: 0 },
-    Weather { delay_us: 60_000, lost: 0, never_sent: 0, stalls: 0 },
-    Weather { delay_us: 60_000, lost: 5, never_sent: 5, stalls: 2 },
-    Weather { delay_us: 400_000, lost: 1, never_sent: 0, stalls: 1 },
-    Weather { delay_us: 5_000, lost: 30, never_sent: 10, stalls: 5 },
-    Weather { delay_us: 20_000, lost: 1, never_sent: 1, stalls: 20 },
+const CONDITIONS: [Conditions; 6] = [
+    Conditions { delay_us: 2_000, lost: 0, never_sent: 0, stalls: 0 },
+    Conditions { delay_us: 60_000, lost: 0, never_sent: 0, stalls: 0 },
+    Conditions { delay_us: 60_000, lost: 5, never_sent: 5, stalls: 2 },
+    Conditions { delay_us: 400_000, lost: 1, never_sent: 0, stalls: 1 },
+    Conditions { delay_us: 5_000, lost: 30, never_sent: 10, stalls: 5 },
+    Conditions { delay_us: 20_000, lost: 1, never_sent: 1, stalls: 20 },
 ];
 
 #[test]
-fn no_second_at_the_receiver_holds_more_than_the_limit() {
+fn no_second_at_the_receiver_exceeds_the_limit() {
     let start = Instant::now();
     let mut total = 0;
-    for (run, weather) in WEATHERS.into_iter().enumerate() {
+    for (run, conditions) in CONDITIONS.into_iter().enumerate() {
         let mut window = Window::new(DOCUMENTED_LIMIT, start);
-        let arrived = arrivals(&mut window, start, weather, CALLS, run as u64);
+        let arrived = arrivals(&mut window, start, conditions, CALLS, run as u64);
         let most = busiest_second(&arrived);
         total += CALLS;
-        println!("{weather:?}: {} calls arrived, busiest second {most}", arrived.len());
-        assert!(most <= DOCUMENTED_LIMIT as usize, "{most} in one second, {weather:?}");
+        println!("{conditions:?}: {} calls arrived, busiest second {most}", arrived.len());
+        assert!(most <= DOCUMENTED_LIMIT as usize, "{most} in one second, {conditions:?}");
     }
     assert!(total >= 1_000_000);
     println!("simulated {total} calls");
 }
 
 #[test]
-fn without_the_window_the_same_simulation_finds_a_violation() {
+fn pace_without_window_exceeds_the_limit() {
     let start = Instant::now();
-    for (run, weather) in WEATHERS.into_iter().enumerate().skip(1) {
-        let arrived = arrivals(&mut PaceAlone { next: start }, start, weather, 20_000, run as u64);
+    for (run, conditions) in CONDITIONS.into_iter().enumerate().skip(1) {
+        let arrived = arrivals(&mut PaceOnly { next: start }, start, conditions, 20_000, run as u64);
         let most = busiest_second(&arrived);
-        assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second, {weather:?}");
+        assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second, {conditions:?}");
     }
 }
 
 #[test]
-fn the_rate_is_the_permits_over_a_second_and_a_round_trip() {
+fn short_round_trip_keeps_the_rate_close_to_the_limit() {
     let start = Instant::now();
     let mut window = Window::new(DOCUMENTED_LIMIT, start);
-    let arrived = arrivals(&mut window, start, WEATHERS[0], 10_000, 7);
+    let arrived = arrivals(&mut window, start, CONDITIONS[0], 10_000, 7);
     let seconds = (arrived[arrived.len() - 1] - arrived[0]) as f64 / 1e6;
     let rate = arrived.len() as f64 / seconds;
     assert!(rate > 49.0 && rate <= 50.0, "{rate}");

@@ -1,9 +1,9 @@
-//! The rule that keeps an operation within its limit at the receiver: a pace and a window of permits.
+//! A pace and a window of permits, which keep an operation within its limit at the receiver.
 //!
-//! Take any second at the receiver and, of the calls that arrived in it, the one granted last. Each of the others was
-//! then unanswered, or answered less than a second before that grant, so it still held a permit: there are at most as
-//! many as permits. This holds for calls that arrive within [`LATE_ARRIVAL`] of being given up. The price is a rate of
-//! `permits / (1 s + round trip)`.
+//! Take the calls that arrive in any second, and of these the call that was granted last. At that grant, each of the
+//! other calls was unanswered, or answered less than one second before, so it held a permit. At most as many calls
+//! arrive as there are permits. This requires that an abandoned call arrives within [`LATE_ARRIVAL`] or never. The cost
+//! is a rate of `permits / (1 s + round trip)`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,45 +11,45 @@ use std::time::{Duration, Instant};
 
 use super::adaptive::{Adaptive, Settings};
 
-/// The documented limit of every operation of a message group: calls a second and account.
+/// The documented limit of every message group operation, in calls per second and account.
 pub const DOCUMENTED_LIMIT: u32 = 50;
 
-/// L: how long after it was given up a call may still arrive. Its connection is dropped, never reused.
+/// How long an abandoned call can still arrive. Its connection is dropped and not reused.
 pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 
-/// How long an answered call keeps its permit.
+/// How long a call holds its permit after it was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A grant that is late by no more than this is made up for by the next ones: a timer is always a little late, and 500
-/// times that little is half a second. More than this is no lateness: nobody asked.
+/// A grant that is late by at most this does not delay the next ones: timers are always slightly late, and 500 small
+/// delays add up to half a second. After a longer gap, the pace starts again: no permit was requested.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// What became of a permit.
+/// How a permit was used, which determines when it can be granted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermitOutcome {
-    /// No request was sent with it, or its connection was never made: it comes back at once.
+    /// No request was sent, or no connection was established. The permit returns immediately.
     NotSent,
-    /// A complete answer: it comes back after a second.
+    /// The call was answered. The permit returns after one second.
     Answered,
-    /// An answer that refuses the call as one too many: it comes back after a second and the rate falls; nothing is
-    /// granted for as long as the service asks to wait.
+    /// The call was throttled. The permit returns after one second and the rate drops. If the service requested a
+    /// delay, no permit is granted until it has passed.
     Throttled(Option<Duration>),
-    /// The answer was lost (time-out, reset): it comes back a second after [`LATE_ARRIVAL`].
+    /// The answer was lost (time-out, reset). The permit returns one second after [`LATE_ARRIVAL`].
     Lost,
 }
 
-/// The answer to a request for a permit.
+/// The result of [`Window::try_acquire`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcquireResult {
-    /// Granted.
+    /// The permit is granted.
     Now,
-    /// Not before this moment; it may take longer.
+    /// No permit is available before this time, and possibly later.
     NotBefore(Instant),
-    /// Every permit is out and none is on its way back: ask again after the next return.
+    /// All permits are in use and no return is scheduled: ask again after the next return.
     AfterReturn,
 }
 
-/// Pace and window of one (account, operation). The pace is adaptive: see [`Adaptive`].
+/// The pace and the permits of one account and operation. The pace is adaptive: see [`Adaptive`].
 #[derive(Debug)]
 pub struct Window {
     rate: Adaptive,
@@ -59,20 +59,20 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `permits` (at least 1), one grant every `1 s / permits`. It starts with all permits taken, as if
-    /// that many calls had just been answered: a process that was restarted knows nothing of the calls before.
+    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits are available after one
+    /// second, as if their calls had just been answered: the calls of a previous process are not known.
     pub fn new(permits: u32, now: Instant) -> Self {
         Self::with(permits, Settings::default(), now)
     }
 
-    /// The same with other settings of the adaptive rate.
+    /// Same as [`Window::new`], with the given settings of the adaptive rate.
     pub fn with(permits: u32, settings: Settings, now: Instant) -> Self {
         let permits = permits.max(1);
         let returns = (0..permits).map(|_| Reverse(now + SECOND)).collect();
         Self { rate: Adaptive::new(permits, settings), next: now, free: 0, returns }
     }
 
-    /// Asks for a permit.
+    /// Takes a permit if one is available at `now`.
     pub fn try_acquire(&mut self, now: Instant) -> AcquireResult {
         while self.returns.peek().is_some_and(|Reverse(at)| *at <= now) {
             self.returns.pop();
@@ -89,13 +89,13 @@ impl Window {
         }
         self.free -= 1;
         let rate = self.rate.rate(now);
-        // Beside a neighbour, what is made up for would be refused: only the full limit is made use of to the last.
+        // At a reduced rate, other clients use the rest of the limit: calls that catch up would be throttled.
         let in_time = !self.rate.is_reduced() && now.saturating_duration_since(self.next) <= CATCH_UP;
         self.next = if in_time { self.next } else { now } + SECOND.div_f64(rate);
         AcquireResult::Now
     }
 
-    /// Gives a permit back.
+    /// Returns a permit that [`Window::try_acquire`] granted.
     pub fn return_permit(&mut self, outcome: PermitOutcome, now: Instant) {
         match outcome {
             PermitOutcome::Answered => self.rate.accepted(now),
@@ -113,7 +113,7 @@ impl Window {
         self.returns.push(Reverse(now + after));
     }
 
-    /// Calls a second that are granted now.
+    /// The rate at `now`, in calls per second.
     pub fn rate(&mut self, now: Instant) -> f64 {
         self.rate.rate(now)
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_window_grants_nothing_for_a_second_and_then_one_every_20_ms() {
+    fn new_window_waits_a_second_then_grants_every_20_ms() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         assert_eq!(window.try_acquire(start), AcquireResult::NotBefore(start + SECOND));
@@ -138,18 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn a_late_timer_slows_nothing_down_and_a_break_saves_nothing_up() {
+    fn late_grants_catch_up_and_idle_time_is_not_saved() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::Now);
         assert_eq!(window.try_acquire(start + at(1023)), AcquireResult::Now, "3 ms late");
         assert_eq!(window.try_acquire(start + at(1040)), AcquireResult::Now);
-        assert_eq!(window.try_acquire(start + at(1200)), AcquireResult::Now, "after a break");
+        assert_eq!(window.try_acquire(start + at(1200)), AcquireResult::Now, "after an idle period");
         assert_eq!(window.try_acquire(start + at(1219)), AcquireResult::NotBefore(start + at(1220)));
     }
 
     #[test]
-    fn a_permit_comes_back_by_its_fate() {
+    fn outcome_determines_when_a_permit_returns() {
         let start = Instant::now();
         for (outcome, back) in
             [(PermitOutcome::NotSent, 0), (PermitOutcome::Answered, 1000), (PermitOutcome::Lost, 6000)]
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_can_ask_to_wait() {
+    fn requested_delay_blocks_further_grants() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         let granted = start + at(1000);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_neighbour_nothing_is_made_up_for() {
+    fn reduced_rate_does_not_catch_up() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
         let mut now = start + at(1000);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_has_a_permit_at_least() {
+    fn window_of_zero_permits_grants_one() {
         let start = Instant::now();
         assert_eq!(Window::new(0, start).try_acquire(start + SECOND), AcquireResult::Now);
     }
