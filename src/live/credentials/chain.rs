@@ -1,4 +1,4 @@
-//! Providers in an order, tried until one gives credentials.
+//! The provider chain: providers are tried in order until one returns credentials.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,8 +12,8 @@ use super::{CredentialsError, Issued, Provider, ProviderEnv, ProviderError};
 
 const NONE: usize = usize::MAX;
 
-/// Providers in the order they are tried. The one that gave credentials is kept: from then on the others are asked only
-/// when nobody asks for it any more.
+/// Credential providers in the order in which they are tried. The first provider that returns credentials is kept: the
+/// others are tried again only when it is no longer configured.
 #[derive(Debug)]
 pub struct Chain {
     providers: Vec<Box<dyn Provider>>,
@@ -21,7 +21,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The order of the official SDKs: environment, OIDC, profile of the command line, credentials file, ECS RAM role,
+    /// The chain of the official SDKs: environment, OIDC, profile of the command line, credentials file, ECS RAM role,
     /// credentials URI.
     pub fn default_chain(env: &ProviderEnv) -> Self {
         let around = || env.clone();
@@ -35,15 +35,15 @@ impl Chain {
         ])
     }
 
-    /// Any providers, in this order.
+    /// A chain of the given providers.
     pub fn of(providers: Vec<Box<dyn Provider>>) -> Self {
         Self { providers, kept: AtomicUsize::new(NONE) }
     }
 
-    /// Credentials, and the name of the provider that gave them.
+    /// Requests credentials. Also returns the name of the provider that issued them.
     ///
     /// # Errors
-    /// Every provider that was tried, and why it gave nothing.
+    /// Names every provider that was tried, and why it returned nothing.
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
             match issue(kept.as_ref()).await {
@@ -72,8 +72,8 @@ impl Chain {
     }
 }
 
-/// Asks a provider. What it gives is refused where no request could carry it: every call would fail, and look like a
-/// connection in trouble.
+/// Requests credentials from a provider. Credentials that no request can carry are an error: otherwise every call would
+/// fail like a broken connection.
 async fn issue(provider: &dyn Provider) -> Result<Issued, ProviderError> {
     let issued = provider.issue().await?;
     issued.credentials.validate().map_err(ProviderError::Failed)?;

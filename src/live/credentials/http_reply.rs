@@ -1,6 +1,6 @@
-//! Answers that hold credentials: from STS, the metadata service and a credentials URI.
+//! Responses that contain credentials, from STS, the metadata service and a credentials URI.
 //!
-//! Nothing of a refusal but its code is ever shown: the text may repeat a token.
+//! Messages show only the status and the code of a refusal, because its text can repeat a token.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use super::super::response::field;
 use super::super::transport::{self, Body};
 use super::{Credentials, Issued};
 
-/// Credentials and their token are some kilobytes.
+/// The largest body that is read. Credentials and their token take a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// A complete answer.
+/// A complete response.
 pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
-    /// The issuer's clock, or this machine's where it tells no time.
+    /// The issuer's time, or the local time if the response has no `Date`.
     now: Timestamp,
 }
 
-/// Why there is no answer.
+/// Why there is no complete response.
 pub(super) struct FetchError {
-    /// The connection was never made.
+    /// The connection was never established.
     pub unreachable: bool,
     pub why: String,
 }
 
-/// Sends a request and reads its answer whole.
+/// Sends a request and reads the complete response.
 pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply, FetchError> {
     let response = request.send().await.map_err(|error| {
         let error = transport::transport(&error);
@@ -51,7 +51,7 @@ impl HttpReply {
         (200..300).contains(&self.status)
     }
 
-    /// Code and status of a refusal.
+    /// The code and the status of a refusal.
     pub(super) fn refusal(&self) -> String {
         match self.code() {
             Some(code) => format!("{code} (HTTP {})", self.status),
@@ -59,7 +59,7 @@ impl HttpReply {
         }
     }
 
-    /// The code of a refusal, where it looks like one.
+    /// The code of a refusal, if it has the form of a code.
     pub(super) fn code(&self) -> Option<String> {
         let value: Value = serde_json::from_slice(&self.body).ok()?;
         let code = field(&value, "Code")?.as_str()?;
@@ -67,10 +67,10 @@ impl HttpReply {
         plain.then(|| code.to_owned())
     }
 
-    /// The credentials of an answer, which stand in its member `within` or at its top.
+    /// The credentials in the member `within` of the response, or at its top level.
     ///
     /// # Errors
-    /// What is wrong, without any of its content.
+    /// Describes the defect without the content of the response.
     pub(super) fn credentials(&self, within: Option<&str>) -> Result<Issued, String> {
         if !self.is_success() {
             return Err(self.refusal());

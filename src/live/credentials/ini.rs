@@ -1,4 +1,4 @@
-//! The INI file that the official SDKs share.
+//! The INI credentials file of the official SDKs.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use super::{Issued, Provider, ProviderEnv, ProviderError};
 const FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 
-/// The Python SDK's name, then that of the Go SDK.
+/// The default paths of the Python SDK and of the Go SDK.
 const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
 
-/// The section that `ALIBABA_CLOUD_PROFILE` names, or `default`, of the file that `ALIBABA_CLOUD_CREDENTIALS_FILE`
-/// names.
+/// Reads the section that `ALIBABA_CLOUD_PROFILE` names, or `default`, from the file that
+/// `ALIBABA_CLOUD_CREDENTIALS_FILE` names, or from a default path.
 #[derive(Debug)]
 pub(super) struct IniFile(pub ProviderEnv);
 
@@ -49,7 +49,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     Err(ProviderError::NotConfigured(format!("there is no file ~/{} and no ~/{}", AT_HOME[0], AT_HOME[1])))
 }
 
-/// The recipe of a section. The file's content is in no message.
+/// Parses a section. Messages never contain a key or a token.
 fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
     let Some(values) = values_of(text, section) else {
         return Err(ProviderError::NotConfigured(format!("the file has no section [{section}]")));
@@ -91,8 +91,8 @@ fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
     }
 }
 
-/// The values of a section, or `None` where there is none of this name. Comments begin with `#` or `;`, at the start of
-/// a line or after white space; quotes around a value are dropped.
+/// The values of a section, or `None` if the section does not exist. Comments begin with `#` or `;`, at the start of a
+/// line or after white space. Quotes around a value are removed.
 fn values_of<'a>(text: &'a str, section: &str) -> Option<HashMap<&'a str, &'a str>> {
     let mut inside = false;
     let mut found = None;

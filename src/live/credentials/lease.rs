@@ -1,43 +1,43 @@
-//! When credentials are used, renewed and given up: a question about times alone.
+//! Decides from times alone when credentials are used, renewed or expired.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Renewal begins when this much is left, as in the official Python SDK …
+/// Renewal starts when this much of the lifetime is left, as in the official Python SDK.
 const LEAD: Duration = Duration::from_secs(15 * 60);
 
-/// … but never before this share of the lifetime is over.
+/// Without jitter, renewal does not start before this share of the lifetime has passed.
 const SHARE_USED: f64 = 0.75;
 
-/// The longest wait after a failed renewal.
+/// The longest delay after a failed renewal.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long credentials are good, and when they are to be renewed.
+/// How long credentials are valid, and when they are renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// `None` = they are not renewed.
+    /// `None` if they are not renewed.
     renewal: Option<Instant>,
-    /// `None` = they do not expire.
+    /// `None` if they do not expire.
     end: Option<Instant>,
 }
 
-/// What to do for a caller.
+/// The reaction to a caller that needs credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The held credentials are used.
+    /// Use the held credentials.
     Use,
-    /// They are used, and renewed meanwhile.
+    /// Use the held credentials and renew them in the background.
     UseAndRenew,
-    /// There are none that are valid: the renewal is waited for.
+    /// Wait for a renewal: there are no valid credentials.
     Renew,
-    /// There are none, and it is too early to try again.
+    /// Return the last error: there are no valid credentials, and the next attempt is not due.
     GiveUp,
 }
 
 impl Lease {
-    /// Of credentials issued `now`. `jitter`, 0 to 1, brings the renewal forward by up to a fifth of what would be left:
-    /// what started together does not ask STS together.
+    /// The lease of credentials that are issued at `now`. `jitter` (0 to 1) starts the renewal earlier, by up to a
+    /// fifth of the time left, so that processes that started together do not call STS together.
     pub(super) fn new(now: Instant, lifetime: Option<Duration>, jitter: f64) -> Self {
         let renewal = lifetime.map(|lifetime| {
             let lead = LEAD.min(lifetime.mul_f64(1.0 - SHARE_USED));
@@ -46,13 +46,13 @@ impl Lease {
         Self { renewal, end: lifetime.map(|lifetime| now + lifetime) }
     }
 
-    /// The same, but looked at again after this long at the latest, though they may be good for longer.
+    /// Same lease, renewed after this time at the latest, even if the credentials are valid for longer.
     pub(super) fn looked_at_again(self, now: Instant, after: Option<Duration>) -> Self {
         let look = after.map(|after| now + after);
         Self { renewal: self.renewal.into_iter().chain(look).min(), ..self }
     }
 
-    /// What is left; `None` = for ever.
+    /// The remaining lifetime; `None` if they do not expire.
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(now))
     }
@@ -66,11 +66,11 @@ impl Lease {
     }
 }
 
-/// What to do for a caller who comes `now`; `next_try` is set after a failed renewal.
+/// The reaction to a caller at `now`. `next_try` is set after a failed renewal.
 pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant>) -> Step {
     let may_try = next_try.is_none_or(|at| at <= now);
     match lease.filter(|lease| !lease.has_ended(now)) {
-        // What failed early, because the credentials were rejected, is tried again like what failed when it was due.
+        // A failed reload of rejected credentials is retried although the renewal is not due.
         Some(lease) if (lease.is_due(now) || next_try.is_some()) && may_try => Step::UseAndRenew,
         Some(_) => Step::Use,
         None if may_try => Step::Renew,
@@ -78,8 +78,8 @@ pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant
     }
 }
 
-/// The wait after so many failed renewals in a row before this one: 1 s, doubled each time up to a minute; `jitter`, 0
-/// to 1, makes it 75 % to 125 % of that.
+/// The delay after a failed renewal that follows `failures` others: 1 s, doubled for each up to a minute. `jitter` (0
+/// to 1) scales it to 75 % to 125 %.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(LONGEST_WAIT).mul_f64(0.75 + jitter / 2.0)
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_is_renewed_with_a_quarter_left_and_a_short_life_with_a_share_of_it() {
+    fn renewal_starts_at_a_share_of_the_lifetime() {
         let now = Instant::now();
         for (lifetime, plain) in [(60, 45), (720, 705), (4, 3)] {
             let due = |jitter| Lease::new(now, Some(minutes(lifetime)), jitter).renewal.unwrap() - now;
@@ -108,31 +108,31 @@ mod tests {
     }
 
     #[test]
-    fn what_a_caller_gets_depends_on_the_time_alone() {
+    fn step_depends_only_on_the_times() {
         let start = Instant::now();
         let lease = Lease::new(start, Some(minutes(60)), 0.0);
-        let early = Some(start + minutes(300));
+        let not_due = Some(start + minutes(300));
         for (after, next_try, expected) in [
             (0, None, Step::Use),
-            (1, early, Step::Use),
+            (1, not_due, Step::Use),
             (1, Some(start), Step::UseAndRenew),
             (44, None, Step::Use),
             (45, None, Step::UseAndRenew),
-            (45, early, Step::Use),
+            (45, not_due, Step::Use),
             (59, Some(start), Step::UseAndRenew),
             (60, None, Step::Renew),
-            (60, early, Step::GiveUp),
+            (60, not_due, Step::GiveUp),
         ] {
             assert_eq!(step(start + minutes(after), Some(&lease), next_try), expected, "{after} min, {next_try:?}");
         }
         assert_eq!(step(start, None, None), Step::Renew);
-        assert_eq!(step(start, None, early), Step::GiveUp);
+        assert_eq!(step(start, None, not_due), Step::GiveUp);
         let lasting = Lease::new(start, None, 0.5);
         assert_eq!(step(start + minutes(1_000_000), Some(&lasting), None), Step::Use);
     }
 
     #[test]
-    fn failures_wait_ever_longer_up_to_a_minute() {
+    fn backoff_doubles_up_to_a_minute() {
         let waits: Vec<u64> = (0..9).map(|failures| backoff(failures, 0.5).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(backoff(0, 0.0) >= Duration::from_millis(750) && backoff(99, 1.0) <= Duration::from_secs(75));

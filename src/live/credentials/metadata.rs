@@ -1,4 +1,4 @@
-//! The RAM role of the ECS instance, by its metadata service: version 2, which wants a session token, or version 1.
+//! The RAM role of an ECS instance, from its metadata service: version 2, which requires a session token, or version 1.
 
 use futures::future::BoxFuture;
 
@@ -12,10 +12,10 @@ const V1_DISABLED: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
 
 const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// Seconds a session token is asked for.
+/// The requested lifetime of a session token, in seconds.
 const TOKEN_TTL: &str = "21600";
 
-/// The role of the instance this runs on; `ALIBABA_CLOUD_ECS_METADATA` names it, else the metadata service does.
+/// Uses the RAM role of this instance, which `ALIBABA_CLOUD_ECS_METADATA` or else the metadata service names.
 #[derive(Debug)]
 pub(super) struct Metadata(pub ProviderEnv);
 
@@ -36,7 +36,7 @@ impl Provider for Metadata {
     }
 }
 
-/// Asks the metadata service for the credentials of `role`, or of the instance's only one.
+/// Requests the credentials of `role`, or of the instance's only role, from the metadata service.
 pub(super) async fn of_instance(env: &ProviderEnv, role: Option<&str>) -> Result<Issued, ProviderError> {
     let service = Service { http: env.metadata()?, env };
     let token = service.session_token().await?;
@@ -66,7 +66,7 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// The token of version 2; `None` where the service knows version 1 only.
+    /// The session token of version 2; `None` if version 1 must be used.
     async fn session_token(&self) -> Result<Option<String>, ProviderError> {
         let request = self
             .http

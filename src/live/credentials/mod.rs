@@ -1,4 +1,4 @@
-//! Credentials and where they come from: the official chain of providers, and the store that keeps what they give.
+//! Credentials: the official chain of providers, and the store that holds and renews what they issue.
 
 mod chain;
 mod environment;
@@ -24,8 +24,8 @@ pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
 pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
 pub use store::{CredentialSource, CredentialState};
 
-/// Why there are no credentials: what was tried, in order. Cheap to clone; shown in conditions, so it holds no secret and
-/// is the same at every try.
+/// Why there are no credentials: the providers that were tried, in order. Cheap to clone. Conditions show it, so it
+/// contains no secret and does not change from attempt to attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
     tried: Arc<[(&'static str, ProviderError)]>,
@@ -43,7 +43,7 @@ impl CredentialsError {
         )])
     }
 
-    /// Every provider that was tried, in order, and why it gave nothing.
+    /// The providers that were tried, in order, and why each returned nothing.
     pub fn tried(&self) -> &[(&'static str, ProviderError)] {
         &self.tried
     }

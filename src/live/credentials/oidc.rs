@@ -1,5 +1,5 @@
-//! RRSA: a ServiceAccount's token, exchanged at STS for the credentials of a role. The token is the pod's own, projected
-//! into a file, or comes from whoever can ask for one.
+//! RRSA: exchanges a ServiceAccount token at STS for the credentials of a RAM role. The token is projected into a file
+//! of the pod, or comes from a [`TokenSource`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use super::provider::read_text;
 use super::sts::{self, Role};
 use super::{Issued, Provider, ProviderEnv, ProviderError};
 
-/// The role that is assumed with the token.
+/// The environment variable with the ARN of the role that is assumed.
 pub const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
-/// Characters of a token that STS accepts.
+/// The lengths of a token that STS accepts, in characters.
 const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
 
-/// The variables that the webhook of ACK sets: all three, or this provider is not configured.
+/// Uses the variables that the webhook of ACK sets. It is not configured unless all three are set.
 #[derive(Debug)]
 pub(super) struct Oidc(pub ProviderEnv);
 
@@ -41,13 +41,13 @@ impl Provider for Oidc {
     }
 }
 
-/// Where the token of an OIDC provider comes from.
+/// A source of tokens of an OIDC provider.
 pub trait TokenSource: fmt::Debug + Send + Sync {
-    /// A token, anew at every call.
+    /// Requests a new token.
     fn token(&self) -> BoxFuture<'_, Result<SecretString, ProviderError>>;
 }
 
-/// A role that is assumed with tokens of any source.
+/// Assumes a role with tokens from a [`TokenSource`].
 #[derive(Debug)]
 pub struct AssumedRole {
     env: ProviderEnv,
@@ -57,7 +57,7 @@ pub struct AssumedRole {
 }
 
 impl AssumedRole {
-    /// The role, the OIDC provider that RAM knows, and its tokens.
+    /// Creates a provider for a role. `provider_arn` names the OIDC provider in RAM that issues the tokens.
     pub fn new(env: &ProviderEnv, role_arn: &str, provider_arn: &str, tokens: impl TokenSource + 'static) -> Self {
         let role = Role { arn: role_arn.to_owned(), ..Role::default() };
         Self { env: env.clone(), role, provider_arn: provider_arn.to_owned(), tokens: Box::new(tokens) }
@@ -80,7 +80,7 @@ impl Provider for AssumedRole {
     }
 }
 
-/// Reads the token file, which is rotated, and exchanges the token.
+/// Reads the token file, which is rotated, and exchanges the token for credentials.
 pub(super) async fn exchange(
     env: &ProviderEnv,
     role: &Role,

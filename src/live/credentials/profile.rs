@@ -1,4 +1,4 @@
-//! `~/.aliyun/config.json`, the profiles of the `aliyun` command line.
+//! The profiles of the `aliyun` command line, in `~/.aliyun/config.json`.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 const FILE: &str = "ALIBABA_CLOUD_CONFIG_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 
-/// Profiles that name each other end here.
+/// The longest chain of source profiles. It stops profiles that name each other.
 const DEEPEST: usize = 5;
 
-/// The profile that `ALIBABA_CLOUD_PROFILE` names, or the file's current one.
+/// Reads the profile that `ALIBABA_CLOUD_PROFILE` names, or the current profile of the file.
 #[derive(Debug)]
 pub(super) struct Profiles(pub ProviderEnv);
 
@@ -53,7 +53,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     parse(&file, &env.value(PROFILE).unwrap_or(current), 0)
 }
 
-/// A profile of a file. Its content is in no message.
+/// Parses a profile. Messages never contain a key or a token.
 fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, ProviderError> {
     let profiles = file.get("profiles").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let Some(profile) = profiles.iter().find(|profile| profile.get("name").and_then(Value::as_str) == Some(name))

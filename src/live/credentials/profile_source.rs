@@ -1,4 +1,4 @@
-//! How a profile of a file says credentials are made.
+//! How a profile obtains credentials.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,24 +8,25 @@ use futures::future::BoxFuture;
 use super::sts::Role;
 use super::{Credentials, Issued, ProviderEnv, ProviderError, metadata, oidc, sts};
 
-/// One profile, read.
+/// A parsed profile.
 #[derive(Clone)]
 pub(super) enum ProfileSource {
-    /// A key, with a token or without.
+    /// An access key, with or without a token.
     Key(Credentials),
-    /// The role of the ECS instance.
+    /// The RAM role of the ECS instance, with its name if the profile has one.
     EcsRamRole(Option<String>),
-    /// A token file, exchanged.
+    /// A role that is assumed with a token file.
     Oidc { role: Role, provider_arn: String, token_file: PathBuf },
-    /// A role, assumed with what another recipe gives.
+    /// A role that is assumed with the credentials of another source.
     Assume { role: Role, source: Box<ProfileSource> },
 }
 
 impl ProfileSource {
-    /// A key whose parts a profile names.
+    /// An access key from the values of a profile.
     ///
     /// # Errors
-    /// Not configured where both halves are empty, as `aliyun` leaves its first profile.
+    /// Not configured if both the ID and the secret are empty, as in the initial profile of `aliyun`; failed if only
+    /// one is.
     pub(super) fn key(profile: &str, id: &str, secret: &str, token: Option<&str>) -> Result<Self, ProviderError> {
         match (id.trim().is_empty(), secret.trim().is_empty()) {
             (false, false) => Ok(Self::Key(Credentials::new(id, secret, token))),
@@ -37,7 +38,6 @@ impl ProfileSource {
         }
     }
 
-    /// Does what the recipe says.
     pub(super) fn issue<'a>(&'a self, env: &'a ProviderEnv) -> BoxFuture<'a, Result<Issued, ProviderError>> {
         Box::pin(async move {
             match self {

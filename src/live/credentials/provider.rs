@@ -1,4 +1,4 @@
-//! What a provider of credentials is, and what the official ones are given to look at.
+//! The trait of credential providers, and the environment that the official ones read.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,21 @@ use super::super::endpoint::Endpoint;
 use super::super::http::HttpOptions;
 use super::Credentials;
 
-/// The metadata service of an ECS instance. Plain HTTP by its nature: it never leaves the machine's own hypervisor.
+/// The metadata service of an ECS instance. It supports only plain HTTP, and requests do not leave the hypervisor.
 const METADATA: &str = "http://100.100.100.200";
 
-/// The metadata service answers at once or not at all.
+/// Short, because the metadata service answers immediately or does not exist.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Credentials, and how long they are good for.
+/// Credentials and their lifetime.
 #[derive(Debug, Clone)]
 pub struct Issued {
     /// The credentials.
     pub credentials: Credentials,
-    /// From the moment they were issued, by the issuer's clock; `None` = they do not expire.
+    /// The lifetime from the time of issue, on the issuer's clock; `None` if they do not expire.
     pub lifetime: Option<Duration>,
-    /// When they are to be asked for again though they have not expired: a place that is rotated by others.
+    /// The time after which they are requested again although they have not expired, because they can change at their
+    /// source; `None` if they cannot.
     pub refresh_after: Option<Duration>,
 }
 
@@ -34,18 +35,19 @@ impl Issued {
         Self { credentials, lifetime: None, refresh_after: None }
     }
 
-    /// Credentials that do not expire, but may be replaced where they come from.
+    /// Credentials that do not expire but can change at their source. They are requested again after `refresh_after`.
     pub fn refreshable(credentials: Credentials, refresh_after: Duration) -> Self {
         Self { refresh_after: Some(refresh_after), ..Self::non_expiring(credentials) }
     }
 }
 
-/// Why a provider gave nothing. Both texts are shown in conditions: without secrets, and the same at every try.
+/// Why a provider returned no credentials. Conditions show the texts, so they contain no secret and do not change from
+/// attempt to attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderError {
-    /// Nobody asked for this provider: the next one is tried.
+    /// The provider is not configured. The next one is tried.
     NotConfigured(String),
-    /// It was asked for and failed. The next one is not tried: it would call with somebody else's rights.
+    /// The provider is configured but failed. The next one is not tried, because it can have different permissions.
     Failed(String),
 }
 
@@ -58,7 +60,7 @@ impl ProviderError {
         Self::NotConfigured(why.into())
     }
 
-    /// The same, but what is not there was asked for.
+    /// Converts `NotConfigured` to `Failed`, for a source that the configuration names explicitly.
     pub(super) fn into_failed(self) -> Self {
         match self {
             Self::NotConfigured(why) | Self::Failed(why) => Self::Failed(why),
@@ -66,16 +68,16 @@ impl ProviderError {
     }
 }
 
-/// One place credentials come from.
+/// A source of credentials.
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// As shown to users.
+    /// The name that users see.
     fn name(&self) -> &'static str;
 
-    /// Reads or asks for credentials, anew at every call.
+    /// Requests credentials. Implementations do not cache them.
     fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>>;
 }
 
-/// Everything the official providers see of the world.
+/// The environment of the official providers: variables, home folder, HTTP options and metadata service.
 #[derive(Clone)]
 pub struct ProviderEnv {
     lookup: Arc<Lookup>,
@@ -89,8 +91,9 @@ pub struct ProviderEnv {
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl ProviderEnv {
-    /// `lookup` reads an environment variable, `home` is the folder of `.aliyun` and `.alibabacloud`, `http` are the
-    /// time-outs and the trust towards STS, and `allow_http` lets `ALIBABA_CLOUD_STS_ENDPOINT` be an `http://` one.
+    /// Creates an environment. `lookup` reads a variable, `home` is the folder that contains `.aliyun` and
+    /// `.alibabacloud`, `http` applies to STS and the credentials URI, and `allow_http` permits a plain HTTP endpoint
+    /// of STS.
     pub fn new(
         lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         home: Option<PathBuf>,
@@ -101,18 +104,18 @@ impl ProviderEnv {
         Self { lookup: Arc::new(lookup), home, allow_http, http, metadata_origin, metadata_timeout }
     }
 
-    /// The same with another metadata service, which may take its time: for tests.
+    /// Replaces the metadata service and its short time-out, for tests.
     #[must_use]
     pub fn with_metadata(self, metadata: &Endpoint) -> Self {
         Self { metadata_origin: metadata.to_string(), metadata_timeout: self.http.request_timeout, ..self }
     }
 
-    /// The value of a variable; an empty one counts as absent.
+    /// The trimmed value of a variable; `None` if it is unset or empty.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Whether a variable says `true`, in any case.
+    /// Whether a variable is `true`, in upper or lower case.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
@@ -126,22 +129,22 @@ impl ProviderEnv {
         self.allow_http
     }
 
-    /// A client for one exchange: it takes the usual proxies. Exchanges are an hour apart; nothing is kept between them.
+    /// A client with the usual proxies, for one exchange. It is not kept, because exchanges are an hour apart.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.client())
     }
 
-    /// A client for addresses of this machine, which no proxy reaches.
+    /// A client without proxies, for addresses of this machine.
     pub(super) fn direct_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.direct_client())
     }
 
-    /// A client for the metadata service: impatient, without proxies and without TLS.
+    /// A client for the metadata service, with a short time-out and without proxies.
     pub(super) fn metadata(&self) -> Result<reqwest::Client, ProviderError> {
         built(HttpOptions::plain_client(self.metadata_timeout))
     }
 
-    /// An address of the metadata service.
+    /// The URL of a path in the metadata service.
     pub(super) fn metadata_url(&self, path: &str) -> String {
         format!("{}{path}", self.metadata_origin)
     }
@@ -157,10 +160,10 @@ fn built(client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Cli
     client.map_err(|error| ProviderError::Failed(format!("the HTTP client cannot be built: {error}")))
 }
 
-/// A file's text; `None` where there is no such file.
+/// Reads a file; `None` if it does not exist.
 ///
 /// # Errors
-/// What the system says, with the path.
+/// The error of the operating system, with the path.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, ProviderError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

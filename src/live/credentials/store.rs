@@ -1,4 +1,4 @@
-//! Credentials as callers get them: kept, and renewed before they expire.
+//! Holds credentials and renews them before they expire.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::lease::{LONGEST_WAIT, Lease, Step, backoff, step};
 use super::{Chain, Credentials, CredentialsError, Issued, Provider, ProviderError};
 
-/// Rejected credentials are not loaded again sooner than this: a key that STS gives anew each time would be, for ever.
+/// The shortest interval between reloads of rejected credentials. STS issues a new key each time, so reloads would not
+/// end.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where the credentials of an account come from; clones share one.
+/// The source of the credentials of an account. Clones share it.
 ///
-/// One renewal is under way at a time. Whoever needs it waits for it; as long as the old credentials are valid nobody
-/// does.
+/// At most one renewal runs at a time. Callers wait for it only while there are no valid credentials.
 #[derive(Debug, Clone)]
 pub struct CredentialSource {
     shared: Arc<Shared>,
@@ -25,10 +25,10 @@ pub struct CredentialSource {
 #[derive(Debug)]
 struct Shared {
     chain: Chain,
-    /// The longest wait after a failed renewal.
+    /// The longest delay after a failed renewal.
     longest_wait: Duration,
     state: Mutex<State>,
-    /// Changes at the end of every renewal.
+    /// Incremented at the end of every renewal.
     rounds: watch::Sender<u64>,
 }
 
@@ -40,7 +40,7 @@ struct State {
     reloaded: Option<Instant>,
 }
 
-/// The last renewal failed.
+/// The failure of the last renewal.
 #[derive(Debug)]
 struct RenewalFailure {
     error: CredentialsError,
@@ -54,14 +54,14 @@ enum Look {
     Wait,
 }
 
-/// What there is to sign with at a moment.
+/// Whether credentials are available.
 #[derive(Debug)]
 pub enum CredentialState {
-    /// Credentials.
+    /// There are valid credentials.
     Valid,
-    /// None: the last renewal failed, and the next one is not due.
+    /// There are none: the last renewal failed, and the next one is not due.
     Missing(CredentialsError),
-    /// None yet: a renewal is under way, and this is how the one before has failed.
+    /// There are none yet: a renewal is running. Contains the error of the previous one, if it failed.
     Renewing(Option<CredentialsError>),
 }
 
@@ -79,39 +79,40 @@ impl Provider for Fixed {
 }
 
 impl CredentialSource {
-    /// A source that asks `chain`; nothing is asked before the first caller comes.
+    /// A source that requests credentials from `chain` when they are first needed.
     pub fn new(chain: Chain) -> Self {
         Self::with_longest_wait(chain, LONGEST_WAIT)
     }
 
-    /// The same, asked again this long after a failure at the latest.
+    /// Same as [`CredentialSource::new`], with the given longest delay after a failed renewal.
     pub fn with_longest_wait(chain: Chain, longest_wait: Duration) -> Self {
         let shared = Shared { chain, longest_wait, state: Mutex::default(), rounds: watch::Sender::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A source of these credentials, for ever.
+    /// A source of credentials that never change.
     pub fn fixed(credentials: Credentials) -> Self {
         Self::new(Chain::of(vec![Box::new(Fixed(credentials))]))
     }
 
-    /// The credentials to sign with now. Waits only while there are none and a renewal is under way.
+    /// The credentials to sign with now. Waits only while there are none and a renewal is running.
     ///
     /// # Errors
-    /// What was tried and why it failed; the same answer at once until [`CredentialSource::next_try`].
+    /// Names the providers that were tried and why they failed. Until [`CredentialSource::next_try`] has passed, the
+    /// same error is returned immediately.
     pub async fn current(&self) -> Result<Credentials, CredentialsError> {
         let mut rounds = self.shared.rounds.subscribe();
         loop {
             match self.look() {
                 Look::Have(credentials) => return Ok(credentials),
                 Look::Failed(error) => return Err(error),
-                // The sender lives as long as `self`: there is always a next round.
+                // The sender lives as long as `self`, so there is always a next round.
                 Look::Wait => drop(rounds.changed().await),
             }
         }
     }
 
-    /// Whether there are credentials, without waiting for a renewal; one that is due begins.
+    /// Whether there are credentials, without waiting for a renewal. Starts a renewal that is due.
     pub fn held(&self) -> CredentialState {
         match self.look() {
             Look::Have(_) => CredentialState::Valid,
@@ -122,9 +123,9 @@ impl CredentialSource {
         }
     }
 
-    /// `rejected` were refused by the service: loads them again, once. Whether there are others now.
+    /// Reloads credentials that the service rejected. Returns whether different credentials are held now.
     ///
-    /// Many callers may find out at once: one of them loads, the others wait for it.
+    /// Concurrent callers share one reload. A reload starts at most every 30 seconds.
     pub async fn reload(&self, rejected: &Credentials) -> bool {
         let mut rounds = self.shared.rounds.subscribe();
         {
@@ -145,19 +146,19 @@ impl CredentialSource {
         self.shared.state().has_other_than(rejected)
     }
 
-    /// How long [`CredentialSource::current`] repeats its error; zero where there is none.
+    /// The time until the next attempt after a failed renewal; zero if the last renewal succeeded.
     pub fn next_try(&self) -> Duration {
         let state = self.shared.state();
         state.failure.as_ref().map_or(Duration::ZERO, |failure| failure.next_try - Instant::now())
     }
 
-    /// The id of the access key that is held now.
+    /// The access key ID of the held credentials.
     pub fn held_key_id(&self) -> Option<String> {
         self.shared.state().held.as_ref().map(|(held, _)| held.access_key_id().to_owned())
     }
 
-    /// Why the place the held credentials came from has none any more. They may still be valid: whoever has something
-    /// to end with them may do so, and nobody should begin anything.
+    /// The error of the last renewal, if no provider is configured. The held credentials may still be valid: they may
+    /// be used to finish existing work, but not to start new work.
     pub fn source_removed(&self) -> Option<CredentialsError> {
         let state = self.shared.state();
         let error = state.failure.as_ref().map(|failure| &failure.error)?;
@@ -179,7 +180,7 @@ impl CredentialSource {
         }
     }
 
-    /// Starts a renewal unless one is under way. It is a task of its own: no caller that goes away ends it.
+    /// Starts a renewal unless one is running. It is a separate task, so a dropped caller does not end it.
     fn start(&self, state: &mut State) {
         if std::mem::replace(&mut state.renewing, true) {
             return;
@@ -195,7 +196,7 @@ impl CredentialSource {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // What a panic leaves behind is whole: every change of the state is one assignment.
+        // A poisoned lock is used: each change of the state is one step, so a panic leaves no partial change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,5 +1,5 @@
-//! The two calls of the Security Token Service that give credentials. They are no calls of the Live API: its budget does
-//! not know them.
+//! The two calls of the Security Token Service that issue credentials. They are not calls of the Live API and use no
+//! budget.
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,10 +12,10 @@ use super::{Credentials, Issued, ProviderEnv, ProviderError};
 
 const VERSION: &str = "2015-04-01";
 
-/// Seconds; STS gives 900 to the role's own maximum.
+/// The default lifetime in seconds. STS accepts 900 up to the maximum of the role.
 const DURATION: u32 = 3600;
 
-/// What STS's audit log shows where nobody chose a name.
+/// The default session name, which the audit log of STS shows.
 const SESSION_NAME: &str = "live-message-operator";
 
 /// A role to assume.
@@ -26,7 +26,7 @@ pub(super) struct Role {
     pub duration_seconds: Option<u32>,
     pub policy: Option<String>,
     pub external_id: Option<String>,
-    /// Of the STS to ask, where a profile names one.
+    /// The region of STS, if a profile names one.
     pub region: Option<String>,
     pub vpc: bool,
 }
@@ -43,8 +43,9 @@ impl Role {
     }
 }
 
-/// `ALIBABA_CLOUD_STS_ENDPOINT`; else the STS of the role's region, or of `ALIBABA_CLOUD_STS_REGION`, inside the VPC if
-/// `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` is `true`; else the global one.
+/// `ALIBABA_CLOUD_STS_ENDPOINT`, or else the endpoint of the role's region or of `ALIBABA_CLOUD_STS_REGION`, or else
+/// the global endpoint. A region's endpoint is inside the VPC if the role or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED`
+/// requires it.
 pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, ProviderError> {
     let given = env.value("ALIBABA_CLOUD_STS_ENDPOINT");
     let region = role.region.clone().or_else(|| env.value("ALIBABA_CLOUD_STS_REGION"));
@@ -58,7 +59,7 @@ pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, Provi
     Endpoint::parse(&host, env.allows_http()).map_err(|error| ProviderError::Failed(format!("STS: {error}")))
 }
 
-/// `AssumeRoleWithOIDC`: not signed; the token travels in the body, never in an address that a proxy would log.
+/// Calls `AssumeRoleWithOIDC`, which is not signed. The token is sent in the body, because proxies log URLs.
 pub(super) async fn assume_with_oidc(
     env: &ProviderEnv,
     role: &Role,
@@ -81,7 +82,7 @@ pub(super) async fn assume_with_oidc(
     outcome(ACTION, http_reply::fetch(request).await)
 }
 
-/// `AssumeRole`, signed (V3) with the credentials of whoever may assume the role.
+/// Calls `AssumeRole`, signed (V3) with `source`.
 pub(super) async fn assume(env: &ProviderEnv, role: &Role, source: &Credentials) -> Result<Issued, ProviderError> {
     const ACTION: &str = "AssumeRole";
     let endpoint = endpoint(env, role)?;
@@ -110,7 +111,7 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
     })
 }
 
-/// What to do about the refusals of STS that its users meet most (documentation "STS error codes").
+/// Explains the most frequent refusals of STS (documentation "STS error codes").
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "AuthenticationFail.NoPermission" => "the role's trust policy does not admit this caller",

@@ -1,4 +1,4 @@
-//! Credentials from an address, as a sidecar or `aliyun` serves them.
+//! Credentials from a URI, as a sidecar or `aliyun` serves them.
 
 use futures::future::BoxFuture;
 
@@ -6,7 +6,7 @@ use super::{Issued, Provider, ProviderEnv, ProviderError, http_reply};
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
-/// `ALIBABA_CLOUD_CREDENTIALS_URI`. The address may hold a key of its own: it is never shown.
+/// Reads `ALIBABA_CLOUD_CREDENTIALS_URI`. The URI can contain a key, so it is never shown.
 #[derive(Debug)]
 pub(super) struct CredentialsUri(pub ProviderEnv);
 

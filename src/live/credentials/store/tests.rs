@@ -1,4 +1,4 @@
-//! Keeping and renewing, in virtual time.
+//! Tests of holding and renewing credentials, in virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,17 +9,17 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Gives `key0`, `key1`, … for an hour each, after a second; fails as told.
+/// Issues `key0`, `key1`, … for an hour each, after one second.
 #[derive(Debug, Default)]
 struct Sts {
-    asked: AtomicUsize,
-    /// From this request on every one fails.
+    requests: AtomicUsize,
+    /// Requests from this number on fail.
     fails_from: Option<usize>,
-    /// Until this request every one fails.
+    /// Requests before this number fail.
     fails_until: usize,
     same: bool,
     panics: bool,
-    lasting: bool,
+    non_expiring: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -32,14 +32,14 @@ impl Provider for Handle {
 
     fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         Box::pin(async {
-            let number = self.0.asked.fetch_add(1, Ordering::Relaxed);
+            let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
             sleep(Duration::from_secs(1)).await;
             assert!(!self.0.panics, "a defect");
             if number < self.0.fails_until || self.0.fails_from.is_some_and(|from| number >= from) {
                 return Err(ProviderError::failed("down"));
             }
             let id = if self.0.same { "key".to_owned() } else { format!("key{number}") };
-            let lifetime = (!self.0.lasting).then_some(HOUR);
+            let lifetime = (!self.0.non_expiring).then_some(HOUR);
             Ok(Issued { lifetime, ..Issued::non_expiring(Credentials::new(&id, "s", Some("t"))) })
         })
     }
@@ -54,59 +54,59 @@ async fn id(source: &CredentialSource) -> String {
     source.current().await.unwrap().access_key_id().to_owned()
 }
 
-fn asked(sts: &Sts) -> usize {
-    sts.asked.load(Ordering::Relaxed)
+fn requests(sts: &Sts) -> usize {
+    sts.requests.load(Ordering::Relaxed)
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_callers_wait_for_one_exchange() {
+async fn concurrent_callers_share_one_exchange() {
     let (source, sts) = source(Sts::default());
     let callers = (0..50).map(|_| id(&source));
     let ids = futures::future::join_all(callers).await;
     assert!(ids.iter().all(|id| id == "key0"));
-    assert_eq!(asked(&sts), 1);
+    assert_eq!(requests(&sts), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_does_not_end_the_exchange() {
+async fn dropped_caller_does_not_end_the_exchange() {
     let (source, sts) = source(Sts::default());
     assert!(tokio::time::timeout(Duration::from_millis(10), source.current()).await.is_err());
     assert_eq!(id(&source).await, "key0");
-    assert_eq!(asked(&sts), 1);
+    assert_eq!(requests(&sts), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_old_ones_are_used_while_they_are_renewed() {
+async fn held_credentials_are_used_during_renewal() {
     let (source, sts) = source(Sts::default());
     id(&source).await;
     advance(Duration::from_secs(41 * 60)).await;
-    assert_eq!((id(&source).await, asked(&sts)), ("key0".to_owned(), 1));
+    assert_eq!((id(&source).await, requests(&sts)), ("key0".to_owned(), 1));
     advance(Duration::from_secs(5 * 60)).await;
     let before = Instant::now();
     assert_eq!(id(&source).await, "key0");
-    assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits");
+    assert_eq!(before.elapsed(), Duration::ZERO, "no wait");
     sleep(Duration::from_secs(2)).await;
-    assert_eq!((id(&source).await, asked(&sts)), ("key1".to_owned(), 2));
+    assert_eq!((id(&source).await, requests(&sts)), ("key1".to_owned(), 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_renewing_fails_the_old_ones_last_until_their_end() {
+async fn failed_renewal_keeps_credentials_until_they_expire() {
     let (source, sts) = source(Sts { fails_from: Some(1), ..Sts::default() });
     id(&source).await;
     let start = Instant::now();
     let mut tries = Vec::new();
     while start.elapsed() < HOUR - Duration::from_secs(2) {
         assert_eq!(id(&source).await, "key0", "after {:?}", start.elapsed());
-        tries.push(asked(&sts));
+        tries.push(requests(&sts));
         sleep(Duration::from_secs(10)).await;
     }
-    assert!((15..40).contains(&asked(&sts)), "about one a minute: {}", asked(&sts));
+    assert!((15..40).contains(&requests(&sts)), "about one per minute: {}", requests(&sts));
     advance(Duration::from_secs(30)).await;
     assert_eq!(source.current().await.unwrap_err().to_string(), "no credentials from sts: down");
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_error_is_repeated_at_once_until_the_next_try() {
+async fn error_is_repeated_until_the_next_attempt() {
     let (source, sts) = source(Sts { fails_until: 2, ..Sts::default() });
     source.current().await.unwrap_err();
     let wait = source.next_try();
@@ -114,10 +114,10 @@ async fn after_a_failure_the_error_is_repeated_at_once_until_the_next_try() {
     for _ in 0..100 {
         source.current().await.unwrap_err();
     }
-    assert_eq!(asked(&sts), 1);
+    assert_eq!(requests(&sts), 1);
     advance(wait).await;
     source.current().await.unwrap_err();
-    assert_eq!(asked(&sts), 2);
+    assert_eq!(requests(&sts), 2);
     assert!(source.next_try() > Duration::from_millis(1499));
     advance(source.next_try()).await;
     assert_eq!(id(&source).await, "key2");
@@ -125,32 +125,32 @@ async fn after_a_failure_the_error_is_repeated_at_once_until_the_next_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_ones_are_loaded_again_once_for_all_who_find_out() {
+async fn concurrent_callers_share_one_reload() {
     let (source, sts) = source(Sts::default());
     let old = source.current().await.unwrap();
     let all = futures::future::join_all((0..50).map(|_| source.reload(&old))).await;
     assert!(all.iter().all(|other| *other));
-    assert_eq!((id(&source).await, asked(&sts)), ("key1".to_owned(), 2));
-    assert!(source.reload(&old).await, "a latecomer finds the new ones");
+    assert_eq!((id(&source).await, requests(&sts)), ("key1".to_owned(), 2));
+    assert!(source.reload(&old).await, "a late caller gets the new credentials");
     let new = source.current().await.unwrap();
-    assert!(!source.reload(&new).await, "rejected again: reported, not loaded for ever");
-    assert_eq!(asked(&sts), 2);
+    assert!(!source.reload(&new).await, "no second reload");
+    assert_eq!(requests(&sts), 2);
     advance(RELOAD_INTERVAL).await;
     assert!(source.reload(&new).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn loaded_again_and_still_the_same_they_are_reported() {
-    let (source, sts) = source(Sts { same: true, lasting: true, ..Sts::default() });
+async fn unchanged_credentials_after_reload_are_reported() {
+    let (source, sts) = source(Sts { same: true, non_expiring: true, ..Sts::default() });
     let old = source.current().await.unwrap();
     assert!(!source.reload(&old).await);
     assert!(!source.reload(&old).await);
-    assert_eq!(asked(&sts), 2);
+    assert_eq!(requests(&sts), 2);
     assert_eq!(id(&source).await, "key", "a probe may still use them");
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_and_not_to_be_had_anew_they_are_reported() {
+async fn failed_reload_of_rejected_credentials_is_reported() {
     let (source, _) = source(Sts { fails_from: Some(1), ..Sts::default() });
     let old = source.current().await.unwrap();
     assert!(!source.reload(&old).await);
@@ -158,23 +158,23 @@ async fn rejected_and_not_to_be_had_anew_they_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lasting_ones_are_never_renewed() {
-    let (source, sts) = source(Sts { lasting: true, ..Sts::default() });
+async fn non_expiring_credentials_are_never_renewed() {
+    let (source, sts) = source(Sts { non_expiring: true, ..Sts::default() });
     id(&source).await;
     advance(HOUR * 24 * 365).await;
-    assert_eq!((id(&source).await, asked(&sts)), ("key0".to_owned(), 1));
+    assert_eq!((id(&source).await, requests(&sts)), ("key0".to_owned(), 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_panics_is_a_failure() {
+async fn panicking_provider_is_a_failure() {
     let (source, sts) = source(Sts { panics: true, ..Sts::default() });
     let error = source.current().await.unwrap_err().to_string();
     assert!(error.contains("a provider panicked"), "{error}");
     source.current().await.unwrap_err();
-    assert_eq!(asked(&sts), 1);
+    assert_eq!(requests(&sts), 1);
 }
 
-/// A place that has credentials until it is emptied.
+/// A provider that has credentials until it is emptied.
 #[derive(Debug)]
 struct Emptied(Arc<std::sync::atomic::AtomicBool>);
 
@@ -191,7 +191,7 @@ impl Provider for Emptied {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_withdrawn_and_rejected_is_looked_for_again_soon() {
+async fn removed_and_rejected_credentials_are_retried_soon() {
     let empty = Arc::default();
     let chain = Chain::of(vec![Box::new(Emptied(Arc::clone(&empty)))]);
     let source = CredentialSource::with_longest_wait(chain, Duration::from_secs(24));
@@ -199,7 +199,7 @@ async fn what_was_withdrawn_and_rejected_is_looked_for_again_soon() {
     empty.store(true, Ordering::Relaxed);
     assert!(!source.reload(&rejected).await);
     assert!(source.source_removed().is_some());
-    // It comes back long before it would have been looked at again.
+    // The credentials return long before the regular refresh.
     empty.store(false, Ordering::Relaxed);
     for _ in 0..3 {
         sleep(source.next_try() + Duration::from_secs(1)).await;
@@ -209,7 +209,7 @@ async fn what_was_withdrawn_and_rejected_is_looked_for_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_withdrawn_can_still_be_used_by_who_knows() {
+async fn removed_credentials_remain_usable() {
     let empty = Arc::default();
     let chain = Chain::of(vec![Box::new(Emptied(Arc::clone(&empty)))]);
     let source = CredentialSource::with_longest_wait(chain, Duration::from_secs(24));
@@ -222,7 +222,7 @@ async fn what_is_withdrawn_can_still_be_used_by_who_knows() {
     tokio::task::yield_now().await;
     sleep(Duration::from_millis(1)).await;
     assert_eq!(source.source_removed().unwrap().tried()[0].1, ProviderError::not_configured("it is empty"));
-    assert_eq!(source.current().await.unwrap().access_key_id(), "id", "for what is to be ended");
+    assert_eq!(source.current().await.unwrap().access_key_id(), "id", "usable to finish existing work");
     for _ in 0..10 {
         sleep(Duration::from_secs(30)).await;
         source.current().await.unwrap();

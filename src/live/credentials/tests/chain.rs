@@ -11,13 +11,13 @@ const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
 #[tokio::test]
-async fn the_environment_comes_first_and_its_token_is_taken_along() {
-    let place = Place::new(&[(ID, "a"), (SECRET, "b")]);
-    place.file(".aliyun/config.json", "hush: this would fail");
-    assert_eq!(place.id().await, ("a".to_owned(), "environment"));
-    let (issued, _) = place.set(TOKEN, "t\n").issue().await.unwrap();
+async fn environment_comes_first_and_includes_its_token() {
+    let setup = Setup::new(&[(ID, "a"), (SECRET, "b")]);
+    setup.file(".aliyun/config.json", "hush: this would fail");
+    assert_eq!(setup.id().await, ("a".to_owned(), "environment"));
+    let (issued, _) = setup.set(TOKEN, "t\n").issue().await.unwrap();
     assert_eq!(issued.credentials.security_token(), Some("t"));
-    let (issued, _) = Place::new(&[(ID, "a"), (SECRET, "b"), (TOKEN, "")]).issue().await.unwrap();
+    let (issued, _) = Setup::new(&[(ID, "a"), (SECRET, "b"), (TOKEN, "")]).issue().await.unwrap();
     assert_eq!((issued.credentials.security_token(), issued.lifetime), (None, None));
 }
 
@@ -26,8 +26,8 @@ async fn the_environment_comes_first_and_its_token_is_taken_along() {
 #[case(&[(ID, "a"), (SECRET, "hush\r\nhush")], "the access key secret")]
 #[case(&[(ID, "a"), (SECRET, "hush"), (TOKEN, "hush\u{7f}hush")], "the security token")]
 #[tokio::test]
-async fn what_no_request_can_carry_is_none(#[case] variables: &[(&str, &str)], #[case] part: &str) {
-    let error = Place::new(variables).error().await;
+async fn control_characters_in_credentials_are_refused(#[case] variables: &[(&str, &str)], #[case] part: &str) {
+    let error = Setup::new(variables).error().await;
     let why = "holds a line break or another control character";
     assert_eq!(error, format!("no credentials from environment: {part} {why}"));
 }
@@ -36,14 +36,14 @@ async fn what_no_request_can_carry_is_none(#[case] variables: &[(&str, &str)], #
 #[case(&[(ID, "a"), (SECRET, " ")], "ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not")]
 #[case(&[(SECRET, "hush")], "ALIBABA_CLOUD_ACCESS_KEY_SECRET is set and ALIBABA_CLOUD_ACCESS_KEY_ID is not")]
 #[tokio::test]
-async fn half_a_pair_names_the_missing_half(#[case] variables: &[(&str, &str)], #[case] expected: &str) {
-    let error = Place::new(variables).error().await;
+async fn incomplete_key_names_the_missing_variable(#[case] variables: &[(&str, &str)], #[case] expected: &str) {
+    let error = Setup::new(variables).error().await;
     assert_eq!(error, format!("no credentials from environment: {expected}"));
 }
 
 #[tokio::test]
-async fn the_error_names_everything_that_was_tried_in_the_official_order() {
-    let error = Place::new(&[(ID, ""), (SECRET, "")]).issue().await.unwrap_err();
+async fn error_lists_all_providers_in_the_official_order() {
+    let error = Setup::new(&[(ID, ""), (SECRET, "")]).issue().await.unwrap_err();
     let names: Vec<&str> = error.tried().iter().map(|(name, _)| *name).collect();
     let expected = [
         "environment",
@@ -63,7 +63,7 @@ async fn the_error_names_everything_that_was_tried_in_the_official_order() {
 struct Scripted {
     name: &'static str,
     answers: Vec<Result<&'static str, ProviderError>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Provider for Scripted {
@@ -72,14 +72,14 @@ impl Provider for Scripted {
     }
 
     fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
-        let at = self.asked.fetch_add(1, Ordering::Relaxed).min(self.answers.len() - 1);
+        let at = self.requests.fetch_add(1, Ordering::Relaxed).min(self.answers.len() - 1);
         let answer = self.answers[at].clone().map(|id| Issued::non_expiring(Credentials::new(id, "s", None)));
         Box::pin(std::future::ready(answer))
     }
 }
 
 fn scripted(name: &'static str, answers: &[Result<&'static str, ProviderError>]) -> Scripted {
-    Scripted { name, answers: answers.to_vec(), asked: Arc::default() }
+    Scripted { name, answers: answers.to_vec(), requests: Arc::default() }
 }
 
 fn chain(providers: &[&Scripted]) -> Chain {
@@ -95,27 +95,27 @@ fn broken() -> Result<&'static str, ProviderError> {
 }
 
 #[tokio::test]
-async fn the_one_that_worked_is_kept_and_the_others_are_not_asked_again() {
+async fn successful_provider_is_kept() {
     let (first, second) =
         (scripted("first", &[absent(), Ok("late")]), scripted("second", &[Ok("a"), broken(), Ok("b")]));
     let chain = chain(&[&first, &second]);
     assert_eq!(chain.issue().await.unwrap().1, "second");
     assert_eq!(chain.issue().await.unwrap_err().to_string(), "no credentials from second: broken");
     assert_eq!(chain.issue().await.unwrap().0.credentials.access_key_id(), "b");
-    assert_eq!(first.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(first.requests.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
-async fn what_failed_is_not_replaced_by_somebody_elses_rights() {
+async fn failed_provider_ends_the_chain() {
     let (first, second) = (scripted("first", &[broken(), Ok("a")]), scripted("second", &[Ok("b")]));
     let chain = chain(&[&first, &second]);
     assert_eq!(chain.issue().await.unwrap_err().tried().len(), 1);
     assert_eq!(chain.issue().await.unwrap().1, "first");
-    assert_eq!(second.asked.load(Ordering::Relaxed), 0);
+    assert_eq!(second.requests.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn the_kept_one_is_let_go_when_nobody_asks_for_it_any_more() {
+async fn kept_provider_is_replaced_when_no_longer_configured() {
     let (first, second) = (scripted("first", &[absent(), Ok("a")]), scripted("second", &[Ok("b"), absent()]));
     let chain = chain(&[&first, &second]);
     assert_eq!(chain.issue().await.unwrap().1, "second");

@@ -18,15 +18,15 @@ async fn service(v2: bool) -> Loopback {
     Loopback::start(act).await
 }
 
-async fn scripted(acts: Vec<Act>) -> Place {
-    Place::new(&[]).metadata(Loopback::script(acts).await.endpoint())
+async fn scripted(acts: Vec<Act>) -> Setup {
+    Setup::new(&[]).metadata(Loopback::script(acts).await.endpoint())
 }
 
 #[tokio::test]
-async fn version_2_takes_a_session_token_first() {
+async fn version_2_requests_a_session_token_first() {
     let server = service(true).await;
-    let place = Place::new(&[]).metadata(server.endpoint());
-    let (issued, provider) = place.issue().await.unwrap();
+    let setup = Setup::new(&[]).metadata(server.endpoint());
+    let (issued, provider) = setup.issue().await.unwrap();
     assert_eq!((issued.credentials.access_key_id(), provider), ("STS.id", "ECS RAM role"));
     assert!(issued.lifetime.unwrap() > Duration::from_secs(21_000));
     let seen = server.seen();
@@ -37,50 +37,50 @@ async fn version_2_takes_a_session_token_first() {
 #[tokio::test]
 async fn version_1_is_the_fallback_unless_disabled() {
     let server = service(false).await;
-    let place = Place::new(&[]).metadata(server.endpoint());
-    assert_eq!(place.id().await, ("STS.id".to_owned(), "ECS RAM role"));
+    let setup = Setup::new(&[]).metadata(server.endpoint());
+    assert_eq!(setup.id().await, ("STS.id".to_owned(), "ECS RAM role"));
     assert!(server.seen()[1].header("x-aliyun-ecs-metadata-token").is_none());
-    let strict = place.set("ALIBABA_CLOUD_IMDSV1_DISABLED", "true");
+    let strict = setup.set("ALIBABA_CLOUD_IMDSV1_DISABLED", "true");
     let error = strict.error().await;
     assert!(error.contains("no session token: HTTP 404, and ALIBABA_CLOUD_IMDSV1_DISABLED is true"), "{error}");
 }
 
 #[tokio::test]
-async fn a_named_role_is_not_asked_for() {
+async fn named_role_is_not_looked_up() {
     let server = service(true).await;
-    let place = Place::new(&[("ALIBABA_CLOUD_ECS_METADATA", "live")]).metadata(server.endpoint());
-    assert_eq!(place.id().await.0, "STS.id");
+    let setup = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA", "live")]).metadata(server.endpoint());
+    assert_eq!(setup.id().await.0, "STS.id");
     assert_eq!(server.seen().len(), 2);
-    let wrong = Place::new(&[("ALIBABA_CLOUD_ECS_METADATA", "other/..")]).metadata(server.endpoint());
+    let wrong = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA", "other/..")]).metadata(server.endpoint());
     let error = wrong.error().await;
     assert!(error.contains("no credentials from ECS RAM role: this instance has no RAM role \"other/..\""), "{error}");
     assert!(server.seen()[3].target().ends_with("/other%2F.."));
 }
 
 #[tokio::test]
-async fn no_instance_and_no_role_are_not_configured() {
-    let error = Place::new(&[]).error().await;
+async fn missing_instance_or_role_is_not_configured() {
+    let error = Setup::new(&[]).error().await;
     assert!(
         error.starts_with("no credentials are configured; not configured: environment (ALIBABA_CLOUD_ACCESS_KEY_ID")
     );
     assert!(error.contains("ECS RAM role (the metadata service cannot be reached"), "{error}");
     let error = scripted(vec![answer(200, "t"), answer(404, "")]).await.error().await;
     assert!(error.contains("ECS RAM role (this instance has no RAM role)"), "{error}");
-    let asked = Place::new(&[("ALIBABA_CLOUD_ECS_METADATA", "live")]).error().await;
-    assert!(asked.starts_with("no credentials from ECS RAM role: the metadata service cannot be reached"), "{asked}");
+    let named = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA", "live")]).error().await;
+    assert!(named.starts_with("no credentials from ECS RAM role: the metadata service cannot be reached"), "{named}");
 }
 
 #[tokio::test]
-async fn disabled_it_is_not_asked() {
+async fn disabled_service_receives_no_requests() {
     let server = service(true).await;
-    let place = Place::new(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "TRUE")]).metadata(server.endpoint());
-    let error = place.error().await;
+    let setup = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "TRUE")]).metadata(server.endpoint());
+    let error = setup.error().await;
     assert!(error.contains("ECS RAM role (ALIBABA_CLOUD_ECS_METADATA_DISABLED is true)"), "{error}");
     assert!(server.seen().is_empty());
 }
 
 #[tokio::test]
-async fn failures_are_told_without_content() {
+async fn errors_do_not_show_response_content() {
     let token = || answer(200, "hush-session");
     for (acts, expected) in [
         (vec![token(), answer(500, "hush")], "listing the instance's roles: HTTP 500"),

@@ -1,4 +1,4 @@
-//! Every provider against a server on loopback.
+//! Tests of every provider against a server on loopback.
 
 mod chain;
 mod files;
@@ -17,14 +17,14 @@ use super::*;
 use crate::live::loopback::{self, Act, answer};
 use crate::live::{Endpoint, HttpOptions};
 
-/// Variables, a home folder and allowed HTTP; no metadata service.
-pub struct Place {
+/// The environment of a provider chain. Plain HTTP is allowed, and the default metadata service cannot be reached.
+pub struct Setup {
     pub home: TempDir,
     variables: Vec<(String, String)>,
     metadata: Option<Endpoint>,
 }
 
-impl Place {
+impl Setup {
     pub fn new(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { home: TempDir::new().unwrap(), variables, metadata: None }
@@ -40,7 +40,7 @@ impl Place {
         self
     }
 
-    /// Writes a file in the home folder; its path.
+    /// Writes a file in the home folder and returns its path.
     pub fn file(&self, path: &str, text: &str) -> String {
         let path = self.home.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
@@ -62,7 +62,7 @@ impl Place {
         Chain::default_chain(&self.env()).issue().await
     }
 
-    /// The id of the key that the chain gives, and the provider's name.
+    /// The access key ID that the chain returns, and the name of the provider.
     pub async fn id(&self) -> (String, &'static str) {
         let (issued, provider) = self.issue().await.unwrap();
         (issued.credentials.access_key_id().to_owned(), provider)
@@ -77,7 +77,7 @@ pub fn in_seconds(seconds: i64) -> String {
     Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap().to_string()
 }
 
-/// The members of an answer that holds credentials for so many seconds.
+/// The JSON members of credentials that expire after `seconds`.
 pub fn key_for(seconds: i64) -> String {
     let expiration = in_seconds(seconds);
     format!(
@@ -85,19 +85,19 @@ pub fn key_for(seconds: i64) -> String {
     )
 }
 
-/// An answer of STS.
-pub fn of_sts(seconds: i64) -> Act {
+/// A response of STS with credentials that expire after `seconds`.
+pub fn sts_response(seconds: i64) -> Act {
     answer(200, &format!(r#"{{"RequestId":"r","Credentials":{{{}}}}}"#, key_for(seconds)))
 }
 
 #[test]
-fn debug_shows_no_secret_and_no_token() {
+fn debug_output_shows_no_secrets() {
     let shown = format!("{:?}", Credentials::new("id", "hush-secret", Some("hush-token")));
     assert!(shown.contains("id") && !shown.contains("hush"), "{shown}");
 }
 
 #[test]
-fn a_secret_is_taken_out_of_a_text_in_every_form() {
+fn secrets_are_redacted_in_every_encoding() {
     let credentials = Credentials::new("id", "se cret/+", Some("tok=en"));
     for form in
         ["se cret/+", "se%20cret%2F%2B", "se%20cret%2f%2b", "se+cret%2F%2B", "c2UgY3JldC8r", "tok=en", "tok%3Den"]
@@ -107,7 +107,7 @@ fn a_secret_is_taken_out_of_a_text_in_every_form() {
 }
 
 #[test]
-fn a_new_line_at_the_end_of_a_value_is_not_part_of_it() {
+fn surrounding_white_space_is_removed() {
     let credentials = Credentials::new("id\n", "secret\n", Some(" \n"));
     assert_eq!(credentials.access_key_id(), "id");
     assert_eq!(credentials.access_key_secret(), "secret");

@@ -5,20 +5,20 @@ use rstest::rstest;
 
 const TOKEN: &str = "eyJhbGciOi.hush+oidc/token=.sig";
 
-/// A place with RRSA, its token file, and this STS.
-fn rrsa(sts: &str) -> Place {
-    let place = Place::new(&[
+/// A setup for RRSA with a token file and this STS endpoint.
+fn rrsa(sts: &str) -> Setup {
+    let setup = Setup::new(&[
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live"),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
         ("ALIBABA_CLOUD_STS_ENDPOINT", sts),
     ]);
-    let path = place.file("token", &format!("{TOKEN}\n"));
-    place.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &path)
+    let path = setup.file("token", &format!("{TOKEN}\n"));
+    setup.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &path)
 }
 
 #[tokio::test]
-async fn the_token_travels_in_the_body_and_nothing_is_signed() {
-    let sts = Loopback::script(vec![of_sts(3600)]).await;
+async fn token_is_sent_in_the_body_of_an_unsigned_request() {
+    let sts = Loopback::script(vec![sts_response(3600)]).await;
     let (issued, provider) = rrsa(&sts.origin).issue().await.unwrap();
     assert_eq!((issued.credentials.access_key_id(), provider), ("STS.id", "OIDC (RRSA)"));
     assert_eq!(issued.credentials.security_token(), Some("hush-token"));
@@ -38,12 +38,12 @@ async fn the_token_travels_in_the_body_and_nothing_is_signed() {
 }
 
 #[tokio::test]
-async fn the_token_file_is_read_at_every_exchange() {
-    let sts = Loopback::script(vec![of_sts(3600)]).await;
-    let place = rrsa(&sts.origin).set("ALIBABA_CLOUD_ROLE_SESSION_NAME", "mine");
-    let chain = Chain::default_chain(&place.env());
+async fn token_file_is_read_at_every_exchange() {
+    let sts = Loopback::script(vec![sts_response(3600)]).await;
+    let setup = rrsa(&sts.origin).set("ALIBABA_CLOUD_ROLE_SESSION_NAME", "mine");
+    let chain = Chain::default_chain(&setup.env());
     chain.issue().await.unwrap();
-    place.file("token", "rotated-token");
+    setup.file("token", "rotated-token");
     chain.issue().await.unwrap();
     let seen = sts.seen();
     assert!(seen[0].body.contains("hush%2Boidc") && seen[0].body.ends_with("RoleSessionName=mine"));
@@ -51,11 +51,11 @@ async fn the_token_file_is_read_at_every_exchange() {
 }
 
 #[tokio::test]
-async fn the_lifetime_is_read_on_the_clock_of_sts() {
+async fn lifetime_is_measured_on_the_clock_of_sts() {
     let body = r#"{"Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2001-09-06T09:49:37Z"}}"#;
     let sts = Loopback::script(vec![answer_with(200, "date: Thu, 06 Sep 2001 08:49:37 GMT\r\n", body)]).await;
     let (issued, _) = rrsa(&sts.origin).issue().await.unwrap();
-    assert_eq!(issued.lifetime, Some(Duration::from_secs(3600)), "this machine's clock says they expired long ago");
+    assert_eq!(issued.lifetime, Some(Duration::from_secs(3600)), "expired long ago on the local clock");
 }
 
 #[rstest]
@@ -85,20 +85,20 @@ async fn the_lifetime_is_read_on_the_clock_of_sts() {
     ),
     "Expiration is not a time"
 )]
-#[case(of_sts(-5), "have expired")]
+#[case(sts_response(-5), "have expired")]
 #[case(Act::SendAndClose(Vec::new()), "the connection broke")]
 #[case(Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{".to_vec()), "the answer broke off")]
 #[case(Act::Silence, "did not answer in time")]
 #[case(answer_with(302, "location: http://127.0.0.1:1/\r\n", ""), "HTTP 302")]
 #[tokio::test]
-async fn a_refusal_of_sts_is_told_without_its_text(#[case] act: Act, #[case] expected: &str) {
+async fn sts_refusal_is_reported_without_its_text(#[case] act: Act, #[case] expected: &str) {
     let sts = Loopback::script(vec![act]).await;
     let error = rrsa(&sts.origin).issue().await.unwrap_err();
     let shown = error.to_string();
     assert!(shown.starts_with("no credentials from OIDC (RRSA): AssumeRoleWithOIDC: "), "{shown}");
     assert!(shown.contains(expected), "{shown}");
     assert!(!format!("{shown} {error:?}").contains("hush"), "{error:?}");
-    assert_eq!(sts.seen().len(), 1, "nothing is repeated in hiding");
+    assert_eq!(sts.seen().len(), 1, "no hidden retries");
 }
 
 #[rstest]
@@ -110,14 +110,14 @@ async fn a_refusal_of_sts_is_told_without_its_text(#[case] act: Act, #[case] exp
 #[case(&[("ALIBABA_CLOUD_STS_REGION", "cn-beijing"), ("ALIBABA_CLOUD_STS_ENDPOINT", "sts.example")], "sts.example")]
 #[case(&[("ALIBABA_CLOUD_STS_ENDPOINT", " "), ("ALIBABA_CLOUD_STS_REGION", "")], "sts.aliyuncs.com")]
 #[tokio::test]
-async fn the_address_of_sts_follows_the_official_variables(#[case] variables: &[(&str, &str)], #[case] host: &str) {
-    let env = Place::new(variables).env();
+async fn sts_endpoint_follows_the_official_variables(#[case] variables: &[(&str, &str)], #[case] host: &str) {
+    let env = Setup::new(variables).env();
     let endpoint = sts::endpoint(&env, &Role::default()).unwrap();
     assert_eq!(endpoint.to_string(), format!("https://{host}"));
 }
 
 #[tokio::test]
-async fn plain_http_to_sts_needs_the_flag() {
+async fn plain_http_to_sts_requires_the_flag() {
     let lookup = |name: &str| (name == "ALIBABA_CLOUD_STS_ENDPOINT").then(|| "http://127.0.0.1:1".to_owned());
     let env = ProviderEnv::new(lookup, None, HttpOptions::default(), false);
     let refused = sts::endpoint(&env, &Role::default()).unwrap_err();
@@ -125,14 +125,14 @@ async fn plain_http_to_sts_needs_the_flag() {
 }
 
 #[tokio::test]
-async fn without_all_three_variables_it_is_not_configured_and_without_a_token_it_failed() {
-    let partly = Place::new(&[("ALIBABA_CLOUD_ROLE_ARN", "a"), ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "t")]);
+async fn missing_variable_is_not_configured_and_missing_token_fails() {
+    let partly = Setup::new(&[("ALIBABA_CLOUD_ROLE_ARN", "a"), ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "t")]);
     assert!(partly.error().await.contains("OIDC (RRSA) (ALIBABA_CLOUD_OIDC_PROVIDER_ARN is not set)"));
-    let place = rrsa("http://127.0.0.1:1");
-    let unreachable = place.error().await;
+    let setup = rrsa("http://127.0.0.1:1");
+    let unreachable = setup.error().await;
     assert!(unreachable.contains("AssumeRoleWithOIDC: cannot connect to the endpoint"), "{unreachable}");
-    let path = place.file("token", " \n");
-    assert!(place.error().await.contains(&format!("the token file {path} holds no token")));
+    let path = setup.file("token", " \n");
+    assert!(setup.error().await.contains(&format!("the token file {path} holds no token")));
     std::fs::remove_file(&path).unwrap();
-    assert!(place.error().await.contains(&format!("there is no token file {path}")));
+    assert!(setup.error().await.contains(&format!("there is no token file {path}")));
 }

@@ -1,4 +1,4 @@
-//! Nothing secret is printable.
+//! Tests that no output shows secrets.
 
 use super::*;
 use crate::live::credentials::profile_source::ProfileSource;
@@ -6,8 +6,8 @@ use crate::live::logged::logged;
 use crate::live::loopback::Loopback;
 use crate::live::{Call, Client, ClientOptions, GroupRef};
 
-/// Texts that must not be found anywhere: as they are, percent-encoded, and in base64.
-const HUSH: [&str; 8] = [
+/// The secrets as they are, percent-encoded, and in base64.
+const SECRETS: [&str; 8] = [
     "hush-secret",
     "aHVzaC1zZWNyZXQ",
     "hush/token+=",
@@ -18,9 +18,9 @@ const HUSH: [&str; 8] = [
     "aHVzaC1vaWRjLXRva2Vu",
 ];
 
-fn assert_clean(what: &str, text: &str) {
-    for secret in HUSH {
-        assert!(!text.contains(secret), "{what} shows {secret}: {text}");
+fn assert_redacted(output: &str, text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{output} shows {secret}: {text}");
     }
 }
 
@@ -29,36 +29,35 @@ fn temporary() -> Credentials {
 }
 
 #[test]
-fn no_debug_of_a_type_that_holds_a_secret_shows_it() {
+fn debug_output_of_types_with_secrets_is_redacted() {
     let credentials = temporary();
     let group = GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None };
     let signed = Call::Describe(group).request().sign("h", &credentials, "2026-01-02T03:04:05Z", "n");
-    assert!(signed.headers.iter().any(|(_, value)| value == "hush/token+="), "the token is in there");
-    assert!(signed.signature.canonical_request.contains("hush/token+="), "and there");
+    assert!(signed.headers.iter().any(|(_, value)| value == "hush/token+="), "the headers contain the token");
+    assert!(signed.signature.canonical_request.contains("hush/token+="), "the canonical request contains the token");
     let source = CredentialSource::fixed(credentials.clone());
     let profile = ProfileSource::Key(credentials.clone());
-    let place = Place::new(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hush-secret")]).env();
+    let setup = Setup::new(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "hush-secret")]).env();
     for shown in [
         format!("{credentials:?} {credentials:#?}"),
         format!("{:?}", Issued::non_expiring(credentials.clone())),
         format!("{signed:?} {:?}", signed.signature),
-        format!("{source:?} {profile:?} {place:?} {:?}", Chain::default_chain(&place)),
+        format!("{source:?} {profile:?} {setup:?} {:?}", Chain::default_chain(&setup)),
     ] {
-        assert_clean("Debug", &shown);
+        assert_redacted("Debug", &shown);
     }
 }
 
 #[tokio::test]
-async fn a_source_in_use_shows_nothing() {
+async fn debug_output_of_a_source_in_use_is_redacted() {
     let source = CredentialSource::fixed(temporary());
     source.current().await.unwrap();
-    assert_clean("Debug", &format!("{source:?}"));
+    assert_redacted("Debug", &format!("{source:?}"));
 }
 
-/// A whole life at log level `trace`: the exchange, a call that is refused with an echo of everything, a renewal that
-/// fails with one.
+/// Covers an exchange, a refused call and a failed renewal at log level `trace`. Both refusals repeat the secrets.
 #[tokio::test]
-async fn no_log_of_a_whole_life_shows_a_secret() {
+async fn trace_log_shows_no_secrets() {
     let log = logged();
     let echo = "hush-secret hush/token+= hush%2Ftoken%2B%3D aHVzaC90b2tlbis9";
     let given = format!(
@@ -72,25 +71,25 @@ async fn no_log_of_a_whole_life_shows_a_secret() {
     let rejected = format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"{echo}","RequestId":"r"}}"#);
     let live = Loopback::script(vec![answer(400, &rejected)]).await;
 
-    let place = Place::new(&[
+    let setup = Setup::new(&[
         ("ALIBABA_CLOUD_ROLE_ARN", "r"),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "p"),
         ("ALIBABA_CLOUD_STS_ENDPOINT", &sts.origin),
     ]);
-    let token = place.file("token", "hush-oidc-token");
-    let place = place.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &token);
-    let source = CredentialSource::new(Chain::default_chain(&place.env()));
+    let token = setup.file("token", "hush-oidc-token");
+    let setup = setup.set("ALIBABA_CLOUD_OIDC_TOKEN_FILE", &token);
+    let source = CredentialSource::new(Chain::default_chain(&setup.env()));
     let credentials = source.current().await.unwrap();
     assert_eq!(credentials.security_token(), Some("hush/token+="));
 
     let client = Client::new(live.endpoint(), ClientOptions::default()).unwrap();
     let group = GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None };
     let error = client.send(&Call::Describe(group), &credentials).await.unwrap_err();
-    assert_clean("the error", &format!("{error} {error:?}"));
+    assert_redacted("the error", &format!("{error} {error:?}"));
     assert!(!source.reload(&credentials).await, "STS refuses");
     assert_eq!((sts.seen().len(), live.seen().len()), (2, 1));
     tracing::debug!(?source, ?error, ?client, "the end");
     let text = log.text();
     assert!(text.contains("credentials loaded") && text.contains("could not be renewed"), "{text}");
-    assert_clean("the log", &text);
+    assert_redacted("the log", &text);
 }

@@ -1,12 +1,12 @@
 use super::*;
 use crate::live::loopback::Loopback;
 
-async fn at(server: &Loopback) -> Place {
-    Place::new(&[("ALIBABA_CLOUD_CREDENTIALS_URI", &format!("{}/credentials?key=hush-key", server.origin))])
+async fn at(server: &Loopback) -> Setup {
+    Setup::new(&[("ALIBABA_CLOUD_CREDENTIALS_URI", &format!("{}/credentials?key=hush-key", server.origin))])
 }
 
 #[tokio::test]
-async fn a_get_gives_credentials() {
+async fn credentials_are_read_from_the_uri() {
     for start in ["", r#""Code":"Success","#] {
         let server = Loopback::script(vec![answer(200, &format!("{{{start}{}}}", key_for(900)))]).await;
         let (issued, provider) = at(&server).await.issue().await.unwrap();
@@ -16,7 +16,7 @@ async fn a_get_gives_credentials() {
 }
 
 #[tokio::test]
-async fn failures_show_neither_the_address_nor_the_answer() {
+async fn errors_show_neither_uri_nor_response() {
     for (act, expected) in [
         (answer(404, "hush"), "HTTP 404"),
         (answer(200, "hush"), "not JSON"),
@@ -33,9 +33,9 @@ async fn failures_show_neither_the_address_nor_the_answer() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_refused() {
+async fn invalid_uri_is_refused() {
     for text in ["hush", "file:///hush", "http://"] {
-        let error = Place::new(&[("ALIBABA_CLOUD_CREDENTIALS_URI", text)]).error().await;
+        let error = Setup::new(&[("ALIBABA_CLOUD_CREDENTIALS_URI", text)]).error().await;
         assert!(error.contains("ALIBABA_CLOUD_CREDENTIALS_URI is not an http or https address"), "{error}");
         assert!(!error.contains("hush"), "{error}");
     }
