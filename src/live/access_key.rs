@@ -1,4 +1,4 @@
-//! An access key, and how it is kept out of texts.
+//! Access keys, and the redaction of their secrets in texts.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::encode::percent_encode;
 
-/// An access key, with a security token where it is a temporary one. Neither `Debug` nor any message shows a secret.
+/// An access key, with a security token if it is temporary. `Debug` output and messages never show a secret.
 #[derive(Clone)]
 pub struct Credentials {
     access_key_id: String,
@@ -17,7 +17,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials of the given parts; surrounding white space (a new line at the end of a Secret's value) is dropped.
+    /// Creates credentials. Surrounding white space is removed, such as a newline at the end of a Secret's value. An
+    /// empty token counts as absent.
     pub fn new(access_key_id: &str, access_key_secret: &str, security_token: Option<&str>) -> Self {
         Self {
             access_key_id: access_key_id.trim().to_owned(),
@@ -26,12 +27,12 @@ impl Credentials {
         }
     }
 
-    /// The same from parts that are secrets already.
+    /// Same as [`Credentials::new`], from parts that are already secrets.
     pub fn of_secrets(id: &SecretString, secret: &SecretString, token: Option<&SecretString>) -> Self {
         Self::new(id.expose_secret(), secret.expose_secret(), token.map(|token| token.expose_secret()))
     }
 
-    /// The id of the access key: not secret, but named in logs only where it helps.
+    /// The access key ID. It is not secret, but appears in logs only where it is useful.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
@@ -44,17 +45,17 @@ impl Credentials {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
 
-    /// Whether both are one key with one token.
+    /// Whether both are the same key with the same token.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.access_key_secret() == other.access_key_secret()
             && self.security_token() == other.security_token()
     }
 
-    /// Whether a request can carry them.
+    /// Checks that a request can carry the credentials.
     ///
     /// # Errors
-    /// The part that no request can carry: two lines, pasted as one value.
+    /// Names the first part that contains a control character, for example a line break between two pasted values.
     pub fn validate(&self) -> Result<(), String> {
         let parts = [
             ("the access key id", Some(self.access_key_id.as_str())),
@@ -68,16 +69,15 @@ impl Credentials {
         }
     }
 
-    /// `text` with `…` wherever it holds the secret or the token, also percent-encoded or in base64.
+    /// Replaces the secret and the token in `text` by `…`, also where they are percent-encoded or in base64.
     pub(super) fn redact(&self, text: &str) -> String {
         let secrets = [Some(self.access_key_secret()), self.security_token()];
         secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))
     }
 }
 
-/// `text` with `…` wherever it holds `secret`, also percent-encoded or in base64.
 fn redact(text: &str, secret: &str) -> String {
-    // Shorter ones exist in tests only, and stand in half the words.
+    // Only tests use shorter secrets. Replacing them would damage ordinary words.
     if secret.len() < 6 {
         return text.to_owned();
     }

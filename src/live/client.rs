@@ -1,4 +1,4 @@
-//! Sending calls: one permit, one request on the wire. Redirects and hidden retries are off.
+//! Sends calls. Each call is one HTTP request: redirects and hidden retries are disabled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -17,16 +17,17 @@ use super::response::{self, Reply, Response};
 use super::service_clock::ServiceClock;
 use super::transport::{self, Exchange};
 
-/// A URL must be shorter than this: a URI of Rust's `http` crate ends there.
+/// URLs must be shorter than this, the limit of a URI in the `http` crate.
 const MAX_URL_BYTES: usize = 65_534;
 
-/// How a client behaves.
+/// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Time-outs and trust.
+    /// Time-outs and trusted certificates.
     pub http: HttpOptions,
-    /// Above this many bytes of query the parameters travel in a form body. Default 8 KiB: proxies refuse longer
-    /// request lines. Whatever is given here, no query is sent that makes the URL 65,534 bytes or longer.
+    /// The parameters are sent in a form body if their query is longer than this many bytes, unless the endpoint has
+    /// refused one. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes or more are
+    /// never sent.
     pub form_body_threshold: usize,
 }
 
@@ -36,22 +37,22 @@ impl Default for ClientOptions {
     }
 }
 
-/// A client of one endpoint. Connections are reused; one whose request timed out is dropped.
+/// A client for one endpoint. It reuses connections, except those on which a request timed out.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     form_body_threshold: usize,
-    /// The endpoint has refused parameters in a body. The service's documents promise only the query.
+    /// Whether the endpoint has refused parameters in a form body. The service documents only the query.
     query_only: AtomicBool,
     clock: ServiceClock,
 }
 
 impl Client {
-    /// A client of `endpoint`.
+    /// Creates a client for `endpoint`.
     ///
     /// # Errors
-    /// When the TLS client cannot be built (no CA certificates on this machine, for example).
+    /// The TLS client cannot be built, for example because the machine has no CA certificates.
     pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, reqwest::Error> {
         Ok(Self {
             http: options.http.client()?,
@@ -62,15 +63,15 @@ impl Client {
         })
     }
 
-    /// The endpoint.
+    /// The endpoint of this client.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Sends a typed call and decodes its answer.
+    /// Sends a typed call and decodes its response.
     ///
     /// # Errors
-    /// [`CallError`]; see [`CallError::class`] for what to do about it.
+    /// Returns a [`CallError`]. Its [class](CallError::class) determines how the caller reacts.
     pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
         let answer = self.call(call.request(), credentials).await?;
         let decoded = match call {
@@ -85,13 +86,14 @@ impl Client {
         }
     }
 
-    /// Sends any RPC request: signed now, once, in the query or, above [`ClientOptions::form_body_threshold`], in a form body.
+    /// Signs and sends an RPC request. The parameters of a POST are sent in the query, or in a form body if they exceed
+    /// [`ClientOptions::form_body_threshold`].
     ///
-    /// An endpoint that does not find the parameters in a body (`Missing…`) is remembered: this call fails with
-    /// [`CallError::Resent`], and the next one travels in the query.
+    /// If the endpoint does not find the parameters in a form body (`Missing…`), this call fails with
+    /// [`CallError::Resent`], and all later calls use the query.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// Returns a [`CallError`].
     pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
         self.choose_placement(&mut request)?;
         let trial = self.clock.take_trial();
@@ -108,7 +110,7 @@ impl Client {
         };
         match error.class() {
             ErrorClass::ClockSkew => self.clock.try_next(server_time, started),
-            // Nobody has looked at the request's time.
+            // The service has not checked the time of the request.
             ErrorClass::Unreachable | ErrorClass::ServiceError => {}
             _ => self.clock.keep(trial),
         }
@@ -120,7 +122,6 @@ impl Client {
         }
     }
 
-    /// Chooses between query and body.
     fn choose_placement(&self, request: &mut RpcRequest) -> Result<(), CallError> {
         if request.method != Method::Post {
             return Ok(());
@@ -147,7 +148,7 @@ impl Client {
         })
     }
 
-    /// The body was refused: from now on the query is used, and this request says whether that helps it.
+    /// Switches to the query for all later requests. The error reports whether the query can carry this request.
     fn body_not_read(&self, request: &RpcRequest, mut answer: ApiError) -> CallError {
         if !self.query_only.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -165,7 +166,7 @@ impl Client {
         }
     }
 
-    /// Now, by the service's clock as its last answer told it; this machine's before the first answer.
+    /// The current time on the service's clock, as of its last response; the local time before the first response.
     pub fn server_now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -1,17 +1,17 @@
-//! RFC 3986 percent-encoding as both signature versions want it.
+//! RFC 3986 percent-encoding, as both signature versions require it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything but `A-Z a-z 0-9 - _ . ~` is encoded: a space is `%20`, `*` is `%2A`, hex digits are upper case.
+/// Everything except `A-Z a-z 0-9 - _ . ~` is encoded: a space is `%20`, `*` is `%2A`. Hex digits are upper case.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Encodes one name or value.
+/// Percent-encodes one name or value.
 pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
-/// The canonical query of a set of parameters: sorted by name (bytes), `name=value` joined by `&`, an empty value as
-/// `name=`. The same text is the query on the wire, or the form body.
+/// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. An empty
+/// value is `name=`. Queries and form bodies are made from it.
 pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<Item = (K, V)>) -> String {
     let mut pairs: Vec<(K, V)> = params.into_iter().collect();
     pairs.sort_by(|a, b| (a.0.as_ref(), a.1.as_ref()).cmp(&(b.0.as_ref(), b.1.as_ref())));
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reserved_characters_are_encoded_and_unreserved_ones_are_not() {
+    fn all_but_unreserved_characters_are_encoded() {
         assert_eq!(percent_encode("aZ09-_.~"), "aZ09-_.~");
         assert_eq!(percent_encode(" *+/&=%"), "%20%2A%2B%2F%26%3D%25");
         assert_eq!(percent_encode("群"), "%E7%BE%A4");
     }
 
     #[test]
-    fn names_are_sorted_and_empty_values_keep_their_sign() {
+    fn query_is_sorted_and_keeps_empty_values() {
         assert_eq!(canonical_query([("b", "2"), ("a", "1 1"), ("c", "")]), "a=1%201&b=2&c=");
     }
 }

@@ -1,34 +1,34 @@
-//! The address of the service.
+//! The endpoint of the Live API.
 
-/// The service's own address: one host for both data centres, `DataCenter` routes.
+/// The public endpoint. One host serves both data centers; the parameter `DataCenter` selects one.
 pub const DEFAULT_ENDPOINT: &str = "https://live.aliyuncs.com";
 
 /// The host of [`DEFAULT_ENDPOINT`].
 pub const DEFAULT_HOST: &str = "live.aliyuncs.com";
 
-/// A checked endpoint: scheme and host, nothing else.
+/// A validated endpoint: scheme, host and optional port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     origin: String,
     host: String,
 }
 
-/// Why an endpoint is refused.
+/// Why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Not a URL, or one with more than scheme, host and port.
+    /// The text is not a URL, or has parts other than scheme, host and port.
     #[error("endpoint {0:?} is not of the form https://HOST[:PORT]")]
     Malformed(String),
-    /// Plain HTTP sends security tokens in the clear.
+    /// The URL uses plain HTTP, which sends security tokens unencrypted.
     #[error("endpoint {0:?} is plain http: use https, or allow it with --allow-http (for an emulator on loopback)")]
     PlainHttp(String),
 }
 
 impl Endpoint {
-    /// Checks `text`: `https://HOST[:PORT]`, or `HOST[:PORT]`, which means https. `http://` only with `allow_http`.
+    /// Parses `https://HOST[:PORT]`, or `HOST[:PORT]`, which defaults to HTTPS. `http://` requires `allow_http`.
     ///
     /// # Errors
-    /// [`EndpointError`], which names the text and what to write instead.
+    /// Returns an [`EndpointError`], which names the text and the expected form.
     pub fn parse(text: &str, allow_http: bool) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(text.to_owned());
         let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -48,12 +48,12 @@ impl Endpoint {
         Ok(Self { origin: format!("{}://{host}", url.scheme()), host })
     }
 
-    /// The host as it stands in the `host` header: with the port where it is not the scheme's own.
+    /// The value of the `host` header: the host, with the port if it is not the default port of the scheme.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The address of a request with this query.
+    /// The URL of a request with this query.
     pub fn url(&self, query: &str) -> String {
         if query.is_empty() { format!("{}/", self.origin) } else { format!("{}/?{query}", self.origin) }
     }
@@ -70,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn https_is_the_rule_and_the_default_port_is_not_signed() {
+    fn https_is_the_default_and_its_port_is_omitted() {
         assert_eq!(Endpoint::parse("live.aliyuncs.com", false).unwrap().host(), "live.aliyuncs.com");
         assert_eq!(Endpoint::parse("https://a.example:443/", false).unwrap().host(), "a.example");
         assert_eq!(Endpoint::parse("https://a.example:8443", false).unwrap().url("a=b"), "https://a.example:8443/?a=b");
     }
 
     #[test]
-    fn plain_http_needs_its_flag_and_anything_more_than_a_host_is_refused() {
+    fn plain_http_without_flag_and_extra_url_parts_are_refused() {
         assert_eq!(
             Endpoint::parse("http://127.0.0.1:1", false),
             Err(EndpointError::PlainHttp("http://127.0.0.1:1".into()))

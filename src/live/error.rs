@@ -1,35 +1,35 @@
-//! What can go wrong with a call, classified by the service's code first and by the HTTP status last.
+//! Errors of calls, classified by the service's error code, or by the HTTP status if the code is unknown or absent.
 
 use std::time::Duration;
 
-/// The class of a failed call: what the caller can do about it.
+/// The class of a failed call, which determines how the caller reacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// A parameter is refused: permanent until it changes.
+    /// A parameter is invalid. The error is permanent until the parameter changes.
     InvalidInput,
-    /// The app holds as many groups as it may (5,000).
+    /// The app holds the maximum number of groups (5,000).
     QuotaExceeded,
-    /// The account may not call this operation, or not for this app.
+    /// The account has no permission for this operation, or not for this app.
     NotAuthorized,
-    /// The app or the group does not exist: which one depends on the operation.
+    /// The app or the group does not exist. The operation determines which one.
     NotFound,
-    /// The access key, its secret or its token is refused.
+    /// The service rejected the access key, its secret or its security token.
     CredentialsRejected,
-    /// The request's time is more than 15 minutes off.
+    /// The time of the request differs from the service's clock by more than 15 minutes.
     ClockSkew,
-    /// The request's nonce was seen before: to be sent again at once, with a new one.
+    /// The nonce of the request was used before. The request can be sent again immediately, with a new nonce.
     NonceUsed,
-    /// Too many calls.
+    /// The rate limit is exceeded.
     Throttled,
-    /// The service failed, or its answer cannot be read.
+    /// The service failed, or its response cannot be read.
     ServiceError,
-    /// No complete answer: time-out, connection refused or reset, TLS, DNS.
+    /// No response: a time-out, a refused or reset connection, or a TLS or DNS error.
     Unreachable,
-    /// Refused for a reason not known here.
+    /// Refused for an unknown reason.
     Rejected,
-    /// There are no credentials to sign with.
+    /// No credentials are available to sign the call.
     CredentialsMissing,
-    /// To be sent again at once: the client has changed what the refusal was about.
+    /// Refused, and the client has corrected the cause. The call can be sent again immediately.
     Resent,
 }
 
@@ -51,7 +51,7 @@ impl ErrorClass {
         Self::Resent,
     ];
 
-    /// Its name: one of few words, whatever the service says.
+    /// The name of the class, suitable for a metric label: the set of names is fixed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidInput => "InvalidInput",
@@ -71,86 +71,86 @@ impl ErrorClass {
     }
 }
 
-/// What was changed after a refusal, so that the same call may go through the next time.
+/// What the client changed after a refusal, so that a retry can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryHint {
-    /// The parameters were not found in the body: they travel in the query.
+    /// The service did not find the parameters in the form body. They are now sent in the query.
     AsQuery,
-    /// The credentials were rejected, and others were loaded.
+    /// The credentials were rejected. Different ones were loaded.
     NewCredentials,
 }
 
-/// An answer that is not a success.
+/// A response that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// The service's code; absent where the body has none (a proxy's page, an empty body).
+    /// The service's error code; `None` if the body has none, such as the page of a proxy or an empty body.
     pub code: Option<String>,
-    /// The service's message, or what is wrong with the body.
+    /// The service's message, or a description of an unexpected body.
     pub message: String,
-    /// For support tickets.
+    /// The request ID, for support tickets.
     pub request_id: Option<String>,
-    /// How long the service asks to wait (`x-acs-retry-after`, or the older `x-ratelimit-user-api`).
+    /// The delay that the service requests (`x-acs-retry-after`, or the older `x-ratelimit-user-api`), at most 60 s.
     pub retry_after: Option<Duration>,
-    /// Whether the body is one: it neither broke off nor was empty, too long, or no JSON in spite of its type. What the
-    /// service said in another one is not known.
+    /// `false` if the body is truncated, empty, too long, or not JSON although its content type is. Its error code is
+    /// then unknown.
     pub body_complete: bool,
 }
 
-/// How a call without a complete answer ended.
+/// Whether the request of a call without a response may have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// The connection was never made: the request cannot have arrived.
+    /// The connection was never established: the request cannot have arrived.
     NeverSent,
-    /// The request may have arrived, or may arrive yet.
+    /// The request may have arrived, or may still arrive.
     Unknown,
 }
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The service, or something in its place, answered.
+    /// The service, or a proxy in its place, answered with an error or an unexpected response.
     #[error("{}", shown(.0))]
     Api(ApiError),
-    /// There was no complete answer.
+    /// There was no response.
     #[error("{message}")]
     Transport {
         /// Whether the request may have arrived.
         delivery: Delivery,
-        /// What happened, without addresses of one moment (ports, times): it is shown in conditions.
+        /// What happened, without values that change from call to call (ports, times): conditions show it.
         message: String,
     },
-    /// The service refused the request, and the next one will be another: see [`RetryHint`].
+    /// The service refused the request, and the next one will differ: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
         RetryHint::AsQuery => "the parameters are sent in the query instead",
         RetryHint::NewCredentials => "other credentials were loaded",
     })]
     Resent(RetryHint, ApiError),
-    /// The request cannot be put on the wire at all; nothing was sent.
+    /// The request cannot be sent in any form. Nothing was sent.
     #[error("{0}")]
     Unsendable(String),
-    /// There are no credentials; nothing was sent. The message names what was tried.
+    /// No credentials are available. Nothing was sent. The message names the providers that were tried.
     #[error("{0}")]
     NoCredentials(String),
 }
 
 impl ApiError {
-    /// The same, of a body that is none.
+    /// Marks the body as incomplete.
     pub(super) fn broken(self) -> Self {
         Self { body_complete: false, ..self }
     }
 
-    /// The class.
+    /// The class of this error, from its code or its status.
     pub fn class(&self) -> ErrorClass {
         match classify(self.status, self.code.as_deref()) {
-            // The code that would have told is lost.
+            // The error code may be in the part of the body that is missing.
             ErrorClass::Rejected if !self.body_complete && self.status >= 400 => ErrorClass::ServiceError,
             class => class,
         }
     }
 
-    /// Whether the service did not find a parameter (`MissingAppId`, …).
+    /// Whether the service reports that a parameter is missing (`MissingAppId`, …).
     pub fn names_missing_parameter(&self) -> bool {
         self.code.as_deref().is_some_and(|code| code.starts_with("Missing")) && self.class() == ErrorClass::InvalidInput
     }
@@ -164,7 +164,7 @@ fn shown(error: &ApiError) -> String {
 }
 
 impl CallError {
-    /// The class.
+    /// The class of this error.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Api(error) => error.class(),
@@ -175,7 +175,7 @@ impl CallError {
         }
     }
 
-    /// The request's id, where the service told it.
+    /// The request ID, if the response contained one.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.request_id.as_deref(),
@@ -183,7 +183,7 @@ impl CallError {
         }
     }
 
-    /// Whether a request was put on the wire and may have arrived.
+    /// Whether a request was sent and may have arrived.
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Api(_) | Self::Resent(..) => true,
@@ -192,7 +192,8 @@ impl CallError {
         }
     }
 
-    /// The service's code, for logs. It may be any text: what is counted is the [class](Self::class).
+    /// The service's error code, or a fixed word if there is none. It can be any text: use it in logs, and the
+    /// [class](Self::class) in metrics.
     pub fn code(&self) -> &str {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.code.as_deref().unwrap_or("NoCode"),
@@ -203,8 +204,8 @@ impl CallError {
     }
 }
 
-/// Classifies a refusal: the code decides, the status only where the code is unknown or absent. A 404 alone does not
-/// mean that a group is missing.
+/// Classifies a refusal by its error code, or by its status if the code is unknown or absent. A 404 alone does not mean
+/// that a group is missing.
 pub fn classify(status: u16, code: Option<&str>) -> ErrorClass {
     if let Some(class) = code.and_then(classify_code) {
         return class;
@@ -280,11 +281,7 @@ mod tests {
     #[case(400, Some("ServiceUnavailable"), ErrorClass::ServiceError)]
     #[case(403, Some("NoPermission"), ErrorClass::NotAuthorized)]
     #[case(599, Some("SomethingNew"), ErrorClass::ServiceError)]
-    fn the_code_decides_and_the_status_only_where_there_is_none(
-        #[case] status: u16,
-        #[case] code: Option<&str>,
-        #[case] class: ErrorClass,
-    ) {
+    fn code_takes_precedence_over_status(#[case] status: u16, #[case] code: Option<&str>, #[case] class: ErrorClass) {
         assert_eq!(classify(status, code), class);
     }
 
@@ -294,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_missing_where_the_code_names_one() {
+    fn missing_parameter_is_recognized_by_its_code() {
         for code in ["MissingAppId", "MissingParameter"] {
             assert!(refused(Some(code)).names_missing_parameter(), "{code}");
         }
@@ -304,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_names_every_failure_by_a_word() {
+    fn every_error_has_a_code_for_logs() {
         let transport = CallError::Transport { delivery: Delivery::Unknown, message: "time-out".into() };
         for (error, word) in [
             (CallError::Api(refused(Some("NoAuth"))), "NoAuth"),

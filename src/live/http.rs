@@ -1,16 +1,16 @@
-//! How HTTP clients are built: time-outs, trust and proxies.
+//! HTTP clients: time-outs, trusted certificates and proxies.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How HTTP is done, for the Live API and for what gives credentials.
+/// HTTP options for the Live API and for credential providers.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// To connect, TLS included. Default 3 s.
+    /// The time limit to connect, TLS included. Defaults to 3 s.
     pub connect_timeout: Duration,
-    /// The whole request, connecting included. Default 10 s.
+    /// The time limit for a whole request, connecting included. Defaults to 10 s.
     pub request_timeout: Duration,
-    /// Trusted besides the machine's own certificates.
+    /// CA certificates that are trusted in addition to those of the machine.
     pub ca_bundle: Option<CaBundle>,
 }
 
@@ -21,16 +21,16 @@ impl Default for HttpOptions {
 }
 
 impl HttpOptions {
-    /// A client that keeps connections, and takes its proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY`. One call is one request: redirects and hidden retries are off.
+    /// A client that reuses connections. It takes its proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY`. Redirects and hidden retries are disabled.
     ///
     /// # Errors
-    /// When the TLS client cannot be built (no CA certificates on this machine, for example).
+    /// The TLS client cannot be built, for example because the machine has no CA certificates.
     pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
         self.builder().build()
     }
 
-    /// A client for an address of this very machine: no proxy can reach it.
+    /// A client without proxies, for addresses of this machine.
     ///
     /// # Errors
     /// As [`HttpOptions::client`].
@@ -38,7 +38,7 @@ impl HttpOptions {
         self.builder().no_proxy().build()
     }
 
-    /// A client for plain HTTP to this machine's own surroundings: no proxy, no trusted certificate at all.
+    /// A client without proxies and without trusted certificates, for plain HTTP to the metadata service.
     ///
     /// # Errors
     /// As [`HttpOptions::client`].
@@ -60,33 +60,33 @@ impl HttpOptions {
     }
 }
 
-/// Certificates of authorities, read from a PEM file: those of a proxy that looks into TLS, for example.
+/// CA certificates from a PEM file, for example those of a proxy that inspects TLS.
 #[derive(Debug, Clone)]
 pub struct CaBundle {
     certificates: Vec<reqwest::Certificate>,
 }
 
-/// Why a CA bundle is refused.
+/// Why a CA bundle is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
     /// The file cannot be read.
     #[error("cannot read the CA bundle {path:?}: {error}")]
     Unreadable {
-        /// As given.
+        /// The path as given.
         path: PathBuf,
-        /// Of the system.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// The file holds no certificate, or a malformed one.
+    /// The file contains no certificate, or a malformed one.
     #[error("the CA bundle {0:?} is not a list of PEM certificates")]
     Malformed(PathBuf),
 }
 
 impl CaBundle {
-    /// Reads a PEM file of one or more certificates.
+    /// Reads one or more certificates from a PEM file.
     ///
     /// # Errors
-    /// [`CaBundleError`], which names the file.
+    /// Returns a [`CaBundleError`], which names the file.
     pub fn read(path: &Path) -> Result<Self, CaBundleError> {
         let bytes = std::fs::read(path).map_err(|error| CaBundleError::Unreadable { path: path.to_owned(), error })?;
         match reqwest::Certificate::from_pem_bundle(&bytes) {

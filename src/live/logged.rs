@@ -1,4 +1,4 @@
-//! What a test's thread logs, at every level.
+//! Captures the log output of a test's thread, at every level.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ impl MakeWriter<'_> for Sink {
     }
 }
 
-/// A log; it ends when dropped.
+/// Captured log output. Capturing ends when it is dropped.
 pub struct Log {
     sink: Sink,
     _guard: DefaultGuard,
@@ -39,13 +39,13 @@ impl Log {
         String::from_utf8(self.sink.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// In how many lines this stands.
-    pub fn count(&self, what: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(what)).count()
+    /// The number of lines that contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
     }
 }
 
-/// Takes down from now on what this thread logs.
+/// Starts to capture the log output of this thread.
 pub fn logged() -> Log {
     let sink = Sink::default();
     let subscriber = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! A server on loopback that answers as a test says, byte for byte.
+//! A test server on loopback that returns scripted responses, byte for byte.
 
 use std::sync::{Arc, Mutex, Once};
 
@@ -7,14 +7,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Endpoint;
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Which connection it came on, from 0.
+    /// The index of its connection, from 0.
     pub connection: usize,
-    /// Which request it is, from 0.
+    /// Its index among all requests, from 0.
     pub number: usize,
-    /// Request line and headers.
+    /// The request line and the headers.
     pub head: String,
     pub body: String,
 }
@@ -36,10 +36,10 @@ impl Seen {
     }
 }
 
-/// What the server does about a request.
+/// The reaction of the server to a request.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// Sends these bytes and keeps the connection.
+    /// Sends these bytes and keeps the connection open.
     Send(Vec<u8>),
     /// Sends these bytes and closes the connection.
     SendAndClose(Vec<u8>),
@@ -47,18 +47,18 @@ pub enum Act {
     Silence,
 }
 
-/// An answer with a length, and further headers (`Name: value\r\n`).
+/// A response with a `content-length`, and further headers (`Name: value\r\n`).
 pub fn answer_with(status: u16, headers: &str, body: &str) -> Act {
     let length = body.len();
     Act::Send(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}").into_bytes())
 }
 
-/// A JSON answer.
+/// A JSON response.
 pub fn answer(status: u16, body: &str) -> Act {
     answer_with(status, "content-type: application/json\r\n", body)
 }
 
-/// A running server; it ends with the test's runtime.
+/// A running server. It stops with the runtime of the test.
 #[derive(Debug, Clone)]
 pub struct Loopback {
     pub origin: String,
@@ -66,7 +66,7 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Starts a server that does what `act` says.
+    /// Starts a server that calls `act` for its reaction to each request.
     pub async fn start(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         install_tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -81,7 +81,7 @@ impl Loopback {
         server
     }
 
-    /// A server that gives these answers, one after the other, the last one for ever.
+    /// Starts a server that performs `acts` in order and repeats the last one.
     pub async fn script(acts: Vec<Act>) -> Self {
         Self::start(move |seen| acts[seen.number.min(acts.len() - 1)].clone()).await
     }
@@ -95,7 +95,7 @@ impl Loopback {
     }
 }
 
-/// The provider that `main` installs, for tests: a second installation is refused, which is as good.
+/// Installs the TLS provider that `main` installs. It may already be installed.
 pub fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

@@ -1,4 +1,4 @@
-//! The client of the Live OpenAPI (version 2016-11-01). It knows nothing of Kubernetes.
+//! The client of the Live API, version 2016-11-01. It does not depend on Kubernetes.
 
 pub mod access_key;
 pub mod client;

@@ -1,27 +1,27 @@
-//! The operations of message groups, typed.
+//! Typed operations on message groups.
 
 use super::request::{Method, Placement, RpcRequest};
 
-/// The API's version.
+/// The version of the Live API.
 pub const VERSION: &str = "2016-11-01";
 
-/// The `GroupStatus` of a list: groups that are not deleted.
+/// The `GroupStatus` that lists only groups that are not deleted.
 const EXISTING: &str = "1";
 
-/// The operations this client knows. Each has a limit of its own: 50 calls a second and account.
+/// The supported operations. Each has its own limit of 50 calls per second and account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// Creates a group; never fails on an existing id.
+    /// Creates a group. It does not fail if the ID is in use.
     Create,
-    /// Reads a group, a deleted one too (for about 30 days).
+    /// Reads a group. A deleted group can be read for about 30 days.
     Describe,
-    /// Changes administrators or info: nothing else of a group can be changed.
+    /// Changes the administrators or the info. Other fields of a group cannot be changed.
     Modify,
-    /// Deletes a group softly: it can be recovered for about 30 days, and its id cannot be used meanwhile.
+    /// Deletes a group. For about 30 days, it can be recovered and its ID cannot be reused.
     Delete,
-    /// Brings a deleted group back.
+    /// Recovers a deleted group.
     Recover,
-    /// Lists the groups of an app, up to 50 a page.
+    /// Lists the groups of an app, up to 50 per page.
     ListByPage,
 }
 
@@ -30,7 +30,7 @@ impl Operation {
     pub const ALL: [Self; 6] =
         [Self::Create, Self::Describe, Self::Modify, Self::Delete, Self::Recover, Self::ListByPage];
 
-    /// The API's name.
+    /// The name of the operation in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CreateLiveMessageGroup",
@@ -49,60 +49,60 @@ impl std::fmt::Display for Operation {
     }
 }
 
-/// What names a group in the API.
+/// The identity of a group in the API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GroupRef {
-    /// The app.
+    /// The app ID.
     pub app_id: String,
-    /// The group's id, chosen by its creator: `[A-Za-z0-9]{1,64}`.
+    /// The group ID, chosen by its creator: `[A-Za-z0-9]{1,64}`.
     pub group_id: String,
-    /// `cn-shanghai` or `ap-southeast-1`; absent = not sent, the app's applies.
+    /// `cn-shanghai` or `ap-southeast-1`. `None` is not sent and defaults to the app's data center.
     pub data_center: Option<String>,
 }
 
-/// The fields of a new group. Absent ones are not sent.
+/// The fields of a new group. `None` is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupFields {
-    /// At most 128 bytes.
+    /// The name, at most 128 bytes.
     pub group_name: Option<String>,
-    /// At most 32,768 bytes.
+    /// The info, at most 32,768 bytes.
     pub group_info: Option<String>,
-    /// `[A-Za-z0-9]{1,64}`.
+    /// The user ID of the creator: `[A-Za-z0-9]{1,64}`.
     pub creator_id: Option<String>,
-    /// At most 3 user ids.
+    /// The user IDs of at most 3 administrators.
     pub administrators: Option<Vec<String>>,
 }
 
-/// A change of a group: absent fields stay as they are.
+/// A change of a group. `None` leaves a field unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupChange {
-    /// The info after the change; empty clears it.
+    /// The new info; an empty one clears it.
     pub group_info: Option<String>,
-    /// The administrators after the change; empty clears them.
+    /// The new administrators; an empty list clears them.
     pub administrators: Option<Vec<String>>,
 }
 
 impl GroupChange {
-    /// Whether nothing would be changed.
+    /// Whether no field would change.
     pub fn is_empty(&self) -> bool {
         self.group_info.is_none() && self.administrators.is_none()
     }
 }
 
-/// A page of a list.
+/// A request for one page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRequest {
-    /// The app.
+    /// The app ID.
     pub app_id: String,
     /// See [`GroupRef::data_center`].
     pub data_center: Option<String>,
-    /// 1 to 10,000.
+    /// The number of the page, 1 to 10,000.
     pub page_number: u32,
-    /// 1 to 50.
+    /// Groups per page, 1 to 50.
     pub page_size: u32,
 }
 
-/// One typed call.
+/// A typed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// `CreateLiveMessageGroup`.
@@ -120,7 +120,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The group that the call is about; `None` for a list.
+    /// The group of the call; `None` for a list.
     pub fn group(&self) -> Option<&GroupRef> {
         match self {
             Self::Create(group, _)
@@ -132,7 +132,7 @@ impl Call {
         }
     }
 
-    /// The operation.
+    /// The operation of the call.
     pub fn operation(&self) -> Operation {
         match self {
             Self::Create(..) => Operation::Create,
@@ -144,13 +144,13 @@ impl Call {
         }
     }
 
-    /// Whether a repetition after a lost answer could follow an effect.
+    /// Whether the call can change a group. A retry after a lost answer may then follow a change.
     pub fn is_mutating(&self) -> bool {
         !matches!(self, Self::Describe(..) | Self::ListByPage(..))
     }
 
-    /// The request, parameters in the query; arrays as one comma-joined value, as the current SDKs send them;
-    /// booleans in lower case.
+    /// The unsigned request, with the parameters in the query. A list is one comma-separated value, as in the current
+    /// SDKs; booleans are in lower case.
     pub fn request(&self) -> RpcRequest {
         let mut params = Params::default();
         match self {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_fields_are_not_sent_and_empty_ones_are() {
+    fn absent_fields_are_omitted_and_empty_fields_are_sent() {
         let fields = GroupFields { administrators: Some(vec![]), ..GroupFields::default() };
         assert_eq!(Call::Create(group(), fields).request().encoded_params(), "Administrators=&AppId=demo&GroupId=g1");
     }

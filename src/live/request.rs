@@ -1,4 +1,4 @@
-//! The generic request of an RPC operation, and its signature. Every typed operation is made of it.
+//! Generic RPC requests and their signature, on which all typed operations are built.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use super::signature::{V3Request, V3Signature, sha256_hex, sign_v3};
 /// The content type of a form body.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// HTTP method of an operation.
+/// The HTTP method of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Reads that the API documents as GET.
+    /// For reads that the API documents as GET.
     Get,
-    /// Everything else.
+    /// For all other operations.
     Post,
 }
 
@@ -28,51 +28,52 @@ impl Method {
     }
 }
 
-/// Where the parameters travel.
+/// Where the parameters are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the query, the body empty: what the official SDKs do for the operations of message groups.
+    /// In the query, with an empty body, as the official SDKs do for message groups.
     Query,
-    /// In a form body, the query empty. POST only.
+    /// In a form body, with an empty query. POST only.
     Form,
-    /// The first so many in the query, the others in a form body: operations of other products have both. POST only.
+    /// The first `in_query` in the query and the others in a form body, as operations of other products require. POST
+    /// only.
     Both {
-        /// How many travel in the query.
+        /// The number of parameters in the query.
         in_query: usize,
     },
 }
 
-/// One call of an RPC operation, before it is signed.
+/// An unsigned call of an RPC operation.
 ///
-/// Action and version travel as headers, not as parameters.
+/// The action and the version are sent as headers, not as parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcRequest {
-    /// The operation, for example `CreateLiveMessageGroup`.
+    /// The name of the operation, for example `CreateLiveMessageGroup`.
     pub action: String,
-    /// The product's version, for example `2016-11-01`.
+    /// The version of the API, for example `2016-11-01`.
     pub version: String,
     /// GET or POST.
     pub method: Method,
-    /// Names and values, not encoded, in any order.
+    /// Names and values, not encoded. Their order matters only for [`Placement::Both`].
     pub params: Vec<(String, String)>,
-    /// Query, form body, or both.
+    /// Where the parameters are sent.
     pub placement: Placement,
 }
 
-/// A request that is ready for the wire. Its `Debug` does not show the security token.
+/// A signed request. Its `Debug` output omits the headers, which contain the security token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedRequest {
     /// GET or POST.
     pub method: Method,
-    /// The host as signed, with the port where it is not the scheme's own.
+    /// The signed host, with the port if it is not the default port of the scheme.
     pub host: String,
-    /// The query as signed: the request target is `/`, or `/?` and this.
+    /// The signed query. The request target is `/`, or `/?` followed by the query.
     pub query: String,
-    /// The signed headers, sorted, and `authorization`; `accept` and the like are added by the transport.
+    /// The signed headers, sorted, and `authorization`. The sender adds unsigned headers such as `accept`.
     pub headers: Vec<(String, String)>,
-    /// The body: empty, or the form.
+    /// The form body, or an empty text.
     pub body: String,
-    /// Every step of the signature.
+    /// All steps of the signature.
     pub signature: V3Signature,
 }
 
@@ -90,15 +91,15 @@ impl fmt::Debug for SignedRequest {
 }
 
 impl RpcRequest {
-    /// All parameters as they stand in a query.
+    /// All parameters, encoded as a query.
     pub fn encoded_params(&self) -> String {
         encode(&self.params)
     }
 
-    /// Signs the request (ACS3-HMAC-SHA256) over the headers that the document asks for.
+    /// Signs the request (ACS3-HMAC-SHA256) over the documented headers.
     ///
-    /// `date` is `yyyy-MM-ddTHH:mm:ssZ` and must be within 15 minutes of the service's clock; `nonce` must be new for
-    /// every request, a repeated one included.
+    /// `date` has the form `yyyy-MM-ddTHH:mm:ssZ` and must be within 15 minutes of the service's clock. `nonce` must be
+    /// new for every request, including retries.
     pub fn sign(&self, host: &str, credentials: &Credentials, date: &str, nonce: &str) -> SignedRequest {
         let in_query = match self.placement {
             Placement::Query => self.params.len(),
@@ -138,7 +139,7 @@ impl RpcRequest {
     }
 }
 
-/// Unique for every request: 128 random bits.
+/// A unique value for each request: 128 random bits.
 pub(super) fn nonce() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
@@ -147,8 +148,8 @@ fn encode(params: &[(String, String)]) -> String {
     canonical_query(params.iter().map(|(name, value)| (name, value)))
 }
 
-/// As `application/x-www-form-urlencoded` has it, and as the official SDKs write it: a space is `+`. The body is hashed
-/// as it stands, so this is part of the signature. (A `%20` here is always a space: a `%` in a value is `%25`.)
+/// Encodes a space as `+`, as the official SDKs do. The body is hashed as it is sent, so this affects the signature.
+/// (`%20` is always a space here: a `%` in a value is `%25`.)
 fn encode_form(params: &[(String, String)]) -> String {
     encode(params).replace("%20", "+")
 }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_space_is_encoded_as_the_place_asks() {
+    fn space_encoding_depends_on_the_placement() {
         let query = signed(Placement::Query);
         assert_eq!((query.query.as_str(), query.body.as_str()), ("a=1&b=x%20y%2520&c=%E7%BE%A4&d=", ""));
         assert!(!query.signature.signed_headers.contains("content-type"));
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_can_travel_in_both_places() {
+    fn parameters_are_split_between_query_and_body() {
         let both = signed(Placement::Both { in_query: 2 });
         assert_eq!((both.query.as_str(), both.body.as_str()), ("a=1&b=x%20y%2520", "c=%E7%BE%A4&d="));
         assert!(both.signature.canonical_request.contains("\na=1&b=x%20y%2520\ncontent-type:"));

@@ -1,72 +1,72 @@
-//! Decoding answers, leniently: the documents and the service's samples disagree in spelling and nesting.
+//! Decodes responses leniently: the documentation and its samples differ in spelling and nesting.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::error::{ApiError, CallError};
 
-/// A group as the service tells it.
+/// A group as the service reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupSnapshot {
     /// `GroupId`.
     pub group_id: String,
-    /// `GroupName`, empty where the service tells none.
+    /// `GroupName`; empty if absent.
     pub group_name: String,
-    /// `GroupInfo`, empty where the service tells none.
+    /// `GroupInfo`; empty if absent.
     pub group_info: String,
-    /// `CreatorId`, empty where the service tells none.
+    /// `CreatorId`; empty if absent.
     pub creator_id: String,
     /// `AdminList`, flattened.
     pub administrators: Vec<String>,
-    /// `Delete`: the group is deleted and its id blocked.
+    /// `Delete`: the group is deleted and its ID is blocked.
     pub deleted: bool,
-    /// `Createtime`; its unit is undocumented and told by its magnitude.
+    /// `Createtime`. Its unit is undocumented and derived from its magnitude.
     pub create_time: Option<Timestamp>,
 }
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupPage {
-    /// The page's groups.
+    /// The groups of this page.
     pub groups: Vec<GroupSnapshot>,
-    /// How many groups the filter matches in all.
+    /// The number of groups on all pages.
     pub total: u64,
 }
 
-/// What a successful create found.
+/// The result of a successful create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// There is a new group.
+    /// The group was created.
     Created,
-    /// There was a live group of this id; nothing of it was changed.
+    /// A group with this ID exists. It is unchanged.
     AlreadyExists,
-    /// The id belongs to a deleted group and cannot be used.
+    /// The ID belongs to a deleted group and cannot be used.
     AlreadyDelete,
 }
 
-/// A decoded success.
+/// A decoded successful response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Of a create.
+    /// The response to a create.
     Created(CreateOutcome),
-    /// Of a describe.
+    /// The response to a describe.
     Group(GroupSnapshot),
-    /// Of a list.
+    /// The response to a list.
     Page(GroupPage),
-    /// Of a modify, delete or recover.
+    /// The response to a modify, delete or recover, which has no content.
     Done,
 }
 
-/// A success, and the request's id.
+/// A successful response and its request ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response<T> {
     /// The decoded content.
     pub value: T,
-    /// For support tickets.
+    /// The request ID, for support tickets.
     pub request_id: Option<String>,
 }
 
-/// A value by its name: as documented, else whatever its case (`Hasmore`, `HasMore`).
+/// The member `name`, or else a member whose name differs only in case (`Hasmore`, `HasMore`).
 pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
@@ -76,7 +76,7 @@ fn text(value: &Value, name: &str) -> Option<String> {
     scalar(field(value, name)?)
 }
 
-/// A text, also where the service has written what it holds as a number or a boolean.
+/// A string, or the text of a number or boolean.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -107,8 +107,8 @@ fn integer(value: &Value, name: &str) -> Option<i64> {
     }
 }
 
-/// Ids of a list however it is nested: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
-/// `{"AdminList": ["a"]}` (XML). A text is taken apart and not read as JSON: a number may not hold all digits of an id.
+/// Collects the IDs of a list in any nesting: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`,
+/// `[1,2]`, `{"AdminList": ["a"]}` (XML). A string is split and not parsed as JSON, because a number could lose digits.
 fn ids(value: &Value, out: &mut Vec<String>) {
     match value {
         Value::String(text) => {
@@ -121,8 +121,8 @@ fn ids(value: &Value, out: &mut Vec<String>) {
     }
 }
 
-/// Seconds, milliseconds, microseconds or nanoseconds, told by the magnitude: every unit covers the years 1973 to 5138
-/// before the next one begins.
+/// Converts a positive number of seconds, milliseconds, microseconds or nanoseconds to a time. The magnitude determines
+/// the unit: each unit covers the years 1973 to 2262.
 pub fn parse_epoch(number: i64) -> Option<Timestamp> {
     let time = match number {
         ..=0 => return None,
@@ -150,10 +150,10 @@ fn snapshot(value: &Value) -> GroupSnapshot {
     }
 }
 
-/// Decodes the answer of a create. `AlreadyDelete` wins: it comes together with `AlreadyExists`.
+/// Decodes the response to a create. `AlreadyDelete` takes precedence: it comes together with `AlreadyExists`.
 ///
 /// # Errors
-/// What is missing, where the answer tells neither.
+/// The response has neither field and no group ID.
 pub(super) fn created(value: &Value) -> Result<Reply, String> {
     let outcome = match (boolean(value, "AlreadyExists"), boolean(value, "AlreadyDelete")) {
         (_, Some(true)) => CreateOutcome::AlreadyDelete,
@@ -166,10 +166,10 @@ pub(super) fn created(value: &Value) -> Result<Reply, String> {
     Ok(Reply::Created(outcome))
 }
 
-/// Decodes the answer of a describe.
+/// Decodes the response to a describe.
 ///
 /// # Errors
-/// When it does not name a group: taking such an answer for an empty group would overwrite the real one.
+/// The response names no group. Treating it as an empty group would overwrite the real one.
 pub(super) fn described(value: &Value) -> Result<Reply, String> {
     let group = snapshot(value);
     if group.group_id.is_empty() {
@@ -178,15 +178,15 @@ pub(super) fn described(value: &Value) -> Result<Reply, String> {
     Ok(Reply::Group(group))
 }
 
-/// Decodes the answer of a list.
+/// Decodes the response to a list.
 ///
 /// # Errors
-/// When it has neither groups nor a total.
+/// The response has no total.
 pub(super) fn listed(value: &Value) -> Result<Reply, String> {
     let list = field(value, "GroupList");
     let items = match list {
         Some(Value::Array(items)) => items.iter().collect::<Vec<_>>(),
-        // XML repeats an inner element: `{"GroupList": {"GroupList": [...]}}`, a single one is no list at all.
+        // XML repeats an inner element: `{"GroupList": {"GroupList": [...]}}`. A single one is not a list.
         Some(Value::Object(inner)) => inner
             .values()
             .flat_map(|v| match v {
@@ -202,20 +202,20 @@ pub(super) fn listed(value: &Value) -> Result<Reply, String> {
     Ok(Reply::Page(GroupPage { groups: items.into_iter().map(snapshot).collect(), total }))
 }
 
-/// The request's id of any answer.
+/// The request ID of a response, if it is one word.
 pub(super) fn request_id(value: &Value) -> Option<String> {
     text(value, "RequestId").filter(|id| is_word(id))
 }
 
-/// Whether a text is one word of printable ASCII. An endpoint may answer anything, and codes and ids are shown as they
-/// are, on terminals and in lines of a log.
+/// Whether a text is one word of printable ASCII. An endpoint can return any text, and terminals and logs show codes
+/// and IDs unchanged.
 fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The error an answer tells, or `None` where it tells no code. The message is as the service wrote it: see [`bounded`].
+/// The error of a response, or `None` if it has no error code. The message is unchanged: see [`bounded`].
 pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
-    // A code is a word; whatever else stands there is not to become a label of a metric.
+    // Logs and conditions show the code, so only a short word is accepted.
     let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
     let message = text(value, "Message").unwrap_or_default();
     Some(CallError::Api(ApiError {
@@ -228,12 +228,12 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     }))
 }
 
-/// Whether it shows nothing, and changes the order in which a text is shown or hides a part of it.
+/// Whether a character is invisible and can change the direction of a text or hide a part of it.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A text fit for a condition: 500 characters, one line, nothing that steers a terminal or the direction of a text.
+/// Makes a text suitable for a condition: one line of at most 500 characters, without control and direction characters.
 pub(super) fn bounded(text: &str) -> String {
     let apart = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
     let words = text.split(apart).filter(|word| !word.is_empty());

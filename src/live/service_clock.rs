@@ -1,23 +1,24 @@
-//! The service's clock, as its answers tell it.
+//! The service's clock, derived from its responses.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// The offset that requests are dated by, and the time of the last answer.
+/// The offset for the dates of requests, and the time of the last response.
 #[derive(Debug)]
 pub(super) struct ServiceClock {
-    /// Milliseconds the service's clock is ahead of this machine's; 0 until the service refused a request's time.
+    /// Milliseconds by which the service's clock is ahead of the local clock; 0 until the service refuses the time of a
+    /// request.
     offset_ms: AtomicI64,
-    /// Another such offset, told by the last refusal: tried by one request, and kept when it helps. One answer of a
-    /// gateway whose own clock is wrong must not date everybody's requests.
+    /// A new offset from the last refusal. One request tries it, and it is kept if it works: a gateway with a wrong
+    /// clock must not change the dates of all requests.
     trial_ms: AtomicI64,
-    /// Milliseconds the `Date` of the last answer was ahead of this machine's clock; 0 within its resolution.
+    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s.
     server_ahead_ms: AtomicI64,
 }
 
-/// No offset is to be tried.
+/// No offset to try.
 const NO_OFFSET: i64 = i64::MIN;
 
 impl Default for ServiceClock {
@@ -27,18 +28,18 @@ impl Default for ServiceClock {
 }
 
 impl ServiceClock {
-    /// The offset to be tried by the next request; it is given once.
+    /// The offset that the next request tries. It is returned once.
     pub(super) fn take_trial(&self) -> Option<i64> {
         Some(self.trial_ms.swap(NO_OFFSET, Ordering::Relaxed)).filter(|offset| *offset != NO_OFFSET)
     }
 
-    /// The service refused the time of a request that was sent at `started`: the next one tries the service's.
+    /// Records that the service refused the time of a request sent at `started`. The next request tries `server_time`.
     pub(super) fn try_next(&self, server_time: Option<SystemTime>, started: SystemTime) {
         let offset = server_time.map_or(NO_OFFSET, |server| milliseconds_ahead(server, started));
         self.trial_ms.store(offset, Ordering::Relaxed);
     }
 
-    /// Now, by the service's clock as its last answer told it; this machine's before the first answer.
+    /// The current time on the service's clock, as of its last response; the local time before the first response.
     pub(super) fn now(&self) -> Timestamp {
         let ahead = jiff::SignedDuration::from_millis(self.server_ahead_ms.load(Ordering::Relaxed));
         Timestamp::now().checked_add(ahead).unwrap_or_else(|_| Timestamp::now())
@@ -46,13 +47,13 @@ impl ServiceClock {
 
     pub(super) fn observe_date(&self, server_time: Option<SystemTime>) {
         if let Some(ahead) = server_time.map(|server| milliseconds_ahead(server, SystemTime::now())) {
-            // The header counts whole seconds, and the answer took its way.
+            // The header has a resolution of one second, and the response was in transit.
             let ahead = if ahead.abs() < 2_000 { 0 } else { ahead };
             self.server_ahead_ms.store(ahead, Ordering::Relaxed);
         }
     }
 
-    /// The request's time, on the service's clock as far as it is known.
+    /// The date of a request, on the service's clock as far as it is known.
     pub(super) fn date(&self, trial: Option<i64>) -> String {
         let offset = trial.unwrap_or_else(|| self.offset_ms.load(Ordering::Relaxed));
         let now = Timestamp::now();
@@ -60,7 +61,7 @@ impl ServiceClock {
         dated.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    /// A request was taken: the offset it tried, if it tried one, is the right one.
+    /// Records that the service accepted the time of a request. An offset that the request tried is kept.
     pub(super) fn keep(&self, trial: Option<i64>) {
         let Some(offset) = trial else { return };
         let before = self.offset_ms.swap(offset, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Signature V3 (`ACS3-HMAC-SHA256`) of Alibaba Cloud's RPC gateway, written after the public document "Request syntax
+//! Signature V3 (`ACS3-HMAC-SHA256`) of Alibaba Cloud's RPC gateway. It implements the public document "Request syntax
 //! and signature method V3".
 
 use std::fmt;
@@ -6,40 +6,40 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// The name of signature V3, first word of its `Authorization` header and first line of its string to sign.
+/// The name of signature V3: the first word of its `Authorization` header and the first line of its string to sign.
 pub const V3_ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// Lower-case hex of the SHA-256 of some bytes.
+/// The SHA-256 of `bytes`, in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// A request as V3 sees it.
+/// The parts of a request that V3 signs.
 #[derive(Debug, Clone, Copy)]
 pub struct V3Request<'a> {
-    /// `POST` or `GET`.
+    /// The HTTP method: `POST` or `GET`.
     pub method: &'a str,
     /// The path; `/` for every RPC operation.
     pub path: &'a str,
     /// The canonical query: see [`canonical_query`](super::encode::canonical_query).
     pub query: &'a str,
-    /// The headers to sign: names in lower case, sorted, values as sent.
+    /// The headers to sign, sorted, with lower-case names.
     pub headers: &'a [(String, String)],
-    /// Lower-case hex SHA-256 of the body; it is also the value of `x-acs-content-sha256`.
+    /// The SHA-256 of the body in lower-case hex, which is also the value of `x-acs-content-sha256`.
     pub body_sha256: &'a str,
 }
 
-/// What signing makes of a request; kept whole so that a vector can be compared in every step. Its `Debug` leaves the
-/// canonical request out, which holds the security token.
+/// The steps of a signature, kept so that tests can compare each of them. Its `Debug` output omits the canonical
+/// request, which contains the security token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct V3Signature {
-    /// Method, path, query, headers, signed names and body hash, one a line.
+    /// Method, path, query, headers, names of the signed headers and body hash, separated by newlines.
     pub canonical_request: String,
-    /// Algorithm and hash of the canonical request.
+    /// The algorithm and the hash of the canonical request.
     pub string_to_sign: String,
     /// The names of the signed headers, joined by `;`.
     pub signed_headers: String,
-    /// Lower-case hex.
+    /// The signature in lower-case hex.
     pub signature: String,
 }
 
@@ -63,7 +63,7 @@ impl V3Signature {
     }
 }
 
-/// Signs a request with V3: no derived key, no scope.
+/// Signs a request with V3, which uses neither a derived key nor a scope.
 pub fn sign_v3(request: V3Request<'_>, secret: &str) -> V3Signature {
     let mut headers = String::new();
     let mut names = Vec::with_capacity(request.headers.len());
@@ -85,7 +85,7 @@ pub fn sign_v3(request: V3Request<'_>, secret: &str) -> V3Signature {
 }
 
 fn hmac_sha256(key: &[u8], data: &[u8]) -> Vec<u8> {
-    // HMAC takes a key of any length: the error of `new_from_slice` cannot occur for it.
+    // HMAC accepts a key of any length, so `new_from_slice` cannot fail.
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { return Vec::new() };
     mac.update(data);
     mac.finalize().into_bytes().to_vec()
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn v3_of_the_public_document() {
+    fn signature_matches_the_public_document() {
         let headers: Vec<(String, String)> = [
             ("host", "ecs.cn-shanghai.aliyuncs.com"),
             ("x-acs-action", "RunInstances"),

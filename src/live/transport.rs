@@ -1,4 +1,4 @@
-//! HTTP below the calls: what an answer, or the lack of one, means.
+//! Sends HTTP requests and interprets their responses and failures.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,16 +10,15 @@ use super::error::{ApiError, CallError, Delivery};
 use super::response::{self, Response};
 use super::xml;
 
-/// Answers are read up to this size: a page of 50 groups of 32 KB each is 1.6 MB before its escapes.
+/// The largest body that is read. A page of 50 groups of 32 KB each is 1.6 MB before escaping.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// What became of a request, and the service's time where its answer told it.
+/// The outcome of a request, and the service's time if there was a response with a `Date`.
 pub(super) struct Exchange {
     pub outcome: Result<Response<Value>, CallError>,
     pub server_time: Option<SystemTime>,
 }
 
-/// Sends a request and reads its answer.
 pub(super) async fn exchange(request: reqwest::RequestBuilder) -> Exchange {
     let response = match request.send().await {
         Ok(response) => response,
@@ -32,7 +31,7 @@ pub(super) async fn exchange(request: reqwest::RequestBuilder) -> Exchange {
     Exchange { outcome: interpret(status, &headers, body), server_time }
 }
 
-/// The same error, its message fit to be shown: the service repeats the text it found signed, which holds the token.
+/// Redacts and shortens an error: the service repeats the text that it expected to be signed, which contains the token.
 pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> CallError {
     match error {
         CallError::Api(mut answer) => {
@@ -44,14 +43,14 @@ pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> Ca
     }
 }
 
-/// A body as far as it was read. One that is not read to its end takes its connection with it.
+/// A response body. If it is not read to its end, its connection is not reused.
 pub(super) enum Body {
     Whole(Vec<u8>),
     TooLong,
     Broken,
 }
 
-/// Reads a body up to `limit` bytes, counted after decompression.
+/// Reads a body of up to `limit` bytes, counted after decompression.
 pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body {
     let mut body = Vec::new();
     loop {
@@ -73,7 +72,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Va
             let what = format!("the answer is over {MAX_ANSWER_BYTES} bytes");
             return Err(with_retry_after(broken(status, &what, request_id), headers));
         }
-        // The request arrived, or there were no status: this is no lost answer, and the status tells what it was.
+        // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
         Body::Broken => {
             return Err(with_retry_after(broken(status, "the answer broke off", request_id), headers));
         }
@@ -96,7 +95,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Va
     Ok(Response { value, request_id })
 }
 
-/// An answer in which no decoder finds what it looks for.
+/// A response without the expected content.
 pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
     CallError::Api(ApiError {
         status,
@@ -108,7 +107,7 @@ pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) ->
     })
 }
 
-/// An answer that broke off, or has no end or no content: nobody can know what it would have told.
+/// A response whose body is truncated, too long, empty or malformed JSON. Its error code is unknown.
 fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     match unreadable(status, what, request_id) {
         CallError::Api(error) => CallError::Api(error.broken()),
@@ -116,7 +115,7 @@ fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     }
 }
 
-/// What stands in place of an answer, without its content: a proxy's page may hold times and ids.
+/// Describes an unexpected body without its content: the page of a proxy can contain times and IDs.
 fn describe_body(content_type: &str, bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "the answer is empty".to_owned();
@@ -134,7 +133,7 @@ fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
     });
     match error {
         CallError::Api(mut api) => {
-            // Bounded: a wrong value must not stop an account for a day.
+            // Limited, because a wrong value must not stop an account for a day.
             api.retry_after = modern.or(older).map(|ms| Duration::from_millis(ms).min(Duration::from_secs(60)));
             CallError::Api(api)
         }
@@ -142,7 +141,7 @@ fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
     }
 }
 
-/// A failed transport, told without addresses and ports.
+/// Converts a transport error. The message contains no addresses and ports.
 pub(super) fn transport(error: &reqwest::Error) -> CallError {
     let delivery = if error.is_connect() { Delivery::NeverSent } else { Delivery::Unknown };
     let message = if error.is_timeout() && error.is_connect() {
@@ -160,7 +159,7 @@ pub(super) fn transport(error: &reqwest::Error) -> CallError {
     CallError::Transport { delivery, message }
 }
 
-/// The time a `Date` header tells: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Parses a `Date` header, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(super) fn httpdate(text: &str) -> Option<SystemTime> {
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(zoned.timestamp().into())
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_wait_is_read_from_both_headers_and_bounded() {
+    fn retry_delay_is_read_from_both_headers_and_limited() {
         let wait = |pairs: &[(&'static str, &str)]| match with_retry_after(unreadable(429, "", None), &headers(pairs)) {
             CallError::Api(api) => api.retry_after,
             other => panic!("{other}"),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_header_is_read() {
+    fn date_header_is_parsed() {
         let time = httpdate("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(), 784_111_777);
     }

@@ -1,5 +1,5 @@
-//! XML answers as the JSON they would have been: an element with children is an object, one without is a string, a
-//! repeated one a list.
+//! Converts XML responses to JSON: an element with children becomes an object, an element without children a string,
+//! and repeated elements a list.
 
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
@@ -33,7 +33,7 @@ impl Element {
     }
 }
 
-/// The root element's content, or `None` where the text is not well-formed XML.
+/// The content of the root element, or `None` if the text is not well-formed XML.
 pub fn to_json(bytes: &[u8]) -> Option<Value> {
     let mut reader = Reader::from_reader(bytes);
     let mut open: Vec<Element> = Vec::new();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_nothing() {
+    fn malformed_xml_is_refused() {
         for broken in ["", "<R>", "<R></S>", "text", "<R>&unknown;</R>"] {
             assert_eq!(to_json(broken.as_bytes()), None, "{broken}");
         }

@@ -1,4 +1,4 @@
-//! Proxies and certificates: what lies between the client and the service.
+//! Tests of proxies and certificates between the client and the service.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -29,21 +29,21 @@ async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Response<Repl
     client.send(&delete(), &Credentials::new("id", "secret", None)).await
 }
 
-/// A child of the tests below: the variables of a process cannot be changed while its threads run.
+/// Runs in a child process: environment variables must not be changed while other threads run.
 #[tokio::test]
 #[ignore = "run by other tests, with an endpoint and proxies in its environment"]
-async fn a_call_as_the_environment_says() {
+async fn call_with_proxy_environment() {
     let outcome = call(&std::env::var("TEST_ORIGIN").unwrap(), None).await;
     println!("outcome: {outcome:?}");
 }
 
-/// Runs the call above in a process with these variables and no others that name a proxy.
+/// Runs the call above in a child process with these variables and no other proxy variables. Returns its outcome.
 fn run_with(origin: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    let child = "live::client::network::a_call_as_the_environment_says";
+    let child = "live::client::network::call_with_proxy_environment";
     command.args(["--exact", child, "--ignored", "--nocapture", "--test-threads=1"]);
     let Output { stdout, .. } = command.env("TEST_ORIGIN", origin).envs(variables.iter().copied()).output().unwrap();
     let text = String::from_utf8(stdout).unwrap();
@@ -51,30 +51,30 @@ fn run_with(origin: &str, variables: &[(&str, &str)]) -> String {
     text[at..].lines().next().unwrap_or_default().to_owned()
 }
 
-/// A proxy that refuses everything; what it was asked for first.
+/// A proxy that refuses its first request. Returns its address and the first line of that request.
 fn refusing_proxy() -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let asked = std::thread::spawn(move || {
+    let first_line = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut line = String::new();
         BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
         stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").unwrap();
         line
     });
-    (address, asked)
+    (address, first_line)
 }
 
 #[test]
-fn the_usual_variables_name_a_proxy() {
-    let (proxy, asked) = refusing_proxy();
+fn proxy_is_taken_from_the_environment() {
+    let (proxy, first_line) = refusing_proxy();
     let outcome = run_with("https://live.example.invalid", &[("HTTPS_PROXY", &proxy)]);
-    assert_eq!(asked.join().unwrap(), "CONNECT live.example.invalid:443 HTTP/1.1\r\n");
-    assert!(outcome.contains("NeverSent"), "a tunnel that was refused carried nothing: {outcome}");
+    assert_eq!(first_line.join().unwrap(), "CONNECT live.example.invalid:443 HTTP/1.1\r\n");
+    assert!(outcome.contains("NeverSent"), "a refused tunnel carries no request: {outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exception_from_the_proxy_is_honoured() {
+async fn no_proxy_variable_is_honored() {
     let server = Loopback::script(vec![answer(200, DONE)]).await;
     let origin = server.origin.clone();
     let call = move || run_with(&origin, &[("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "127.0.0.1")]);
@@ -83,7 +83,7 @@ async fn an_exception_from_the_proxy_is_honoured() {
     assert_eq!(server.seen().len(), 1);
 }
 
-/// A TLS server on loopback with a certificate of its own authority, whose PEM is returned.
+/// A TLS server on loopback with a private CA. Returns its origin and the PEM of the CA.
 fn tls_server() -> (String, String) {
     install_tls();
     let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
@@ -102,7 +102,7 @@ fn tls_server() -> (String, String) {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = BufReader::new(StreamOwned::new(connection, stream.unwrap()));
             let mut line = String::new();
-            // A client that trusts nobody hangs up here.
+            // A client that does not trust the CA disconnects here.
             while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
                 line.clear();
             }
@@ -114,7 +114,7 @@ fn tls_server() -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_foreign_authority_is_trusted_only_when_it_is_in_the_bundle() {
+async fn private_ca_is_trusted_only_if_in_the_bundle() {
     let (origin, authority) = tls_server();
     let error = call(&origin, None).await.unwrap_err();
     assert!(matches!(error, CallError::Transport { delivery: Delivery::NeverSent, .. }), "{error:?}");
@@ -127,7 +127,7 @@ async fn a_foreign_authority_is_trusted_only_when_it_is_in_the_bundle() {
 }
 
 #[test]
-fn a_bundle_that_is_none_is_refused_with_its_name() {
+fn unusable_ca_bundle_is_refused_with_its_path() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let name = file.path().display().to_string();
     for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA"] {

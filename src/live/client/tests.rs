@@ -1,4 +1,4 @@
-//! The client over a socket.
+//! Tests of the client against a server on loopback.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn one_call(act: Act) -> Result<Response<Reply>, CallError> {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_classified_by_its_status() {
+async fn unreadable_response_is_classified_by_its_status() {
     let html = |status| answer_with(status, "content-type: text/html\r\n", "<html>10.1.2.3</html>");
     let cut = |status: u16| {
         Act::SendAndClose(format!("HTTP/1.1 {status} X\r\ncontent-length: 99\r\n\r\n{{\"Group").into_bytes())
@@ -69,7 +69,7 @@ async fn an_answer_that_is_none_is_classified_by_its_status() {
 }
 
 #[tokio::test]
-async fn errors_come_in_json_of_either_case_and_in_xml() {
+async fn errors_are_decoded_from_json_in_any_case_and_from_xml() {
     let lower = answer(404, r#"{"code":"ResourceNotExist","message":"no","requestId":"r"}"#);
     let xml = answer_with(
         404,
@@ -83,7 +83,7 @@ async fn errors_come_in_json_of_either_case_and_in_xml() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     let elsewhere = Loopback::script(vec![answer(200, CREATED)]).await;
     let server = Loopback::script(vec![answer_with(307, &format!("location: {}/\r\n", elsewhere.origin), "")]).await;
     let error = client(&server).send(&create(1), &credentials()).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn the_time_to_wait_is_told_by_either_header_and_at_any_status() {
+async fn retry_delay_is_read_at_any_status() {
     let body = r#"{"Code":"Throttling.User","Message":"slow down"}"#;
     for (status, header) in [
         (400, "x-acs-retry-after: 700\r\n"),
@@ -117,7 +117,7 @@ async fn calls_share_a_connection() {
 }
 
 #[tokio::test]
-async fn what_timed_out_may_have_arrived_and_its_connection_is_not_used_again() {
+async fn timed_out_call_may_have_arrived_and_drops_its_connection() {
     let server = Loopback::script(vec![answer(200, CREATED), Act::Silence, answer(200, CREATED)]).await;
     let client = client(&server);
     client.send(&create(1), &credentials()).await.unwrap();
@@ -129,15 +129,15 @@ async fn what_timed_out_may_have_arrived_and_its_connection_is_not_used_again() 
 }
 
 #[tokio::test]
-async fn a_closed_connection_may_have_taken_the_request_along() {
+async fn request_on_a_closed_connection_may_have_arrived() {
     let error = one_call(Act::SendAndClose(Vec::new())).await.unwrap_err();
     assert!(matches!(error, CallError::Transport { delivery: Delivery::Unknown, .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_refused_connection_never_sent_the_request() {
+async fn refused_connection_never_sends_the_request() {
     install_tls();
-    // Taken, so that nobody else listens there, and not listened on.
+    // Bound but not listening, so that no other process can listen on the port.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap();
@@ -149,7 +149,7 @@ async fn a_refused_connection_never_sent_the_request() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_corrected_from_the_answer_and_said_once() {
+async fn clock_skew_is_corrected_and_logged_once() {
     let dated = |seen: &Seen| {
         let skewed = seen.header("x-acs-date").is_some_and(|date| !date.starts_with("2001-"));
         let (status, body) = if skewed { (400, r#"{"Code":"InvalidTimeStamp.Expired"}"#) } else { (200, CREATED) };
@@ -158,7 +158,7 @@ async fn a_wrong_clock_is_corrected_from_the_answer_and_said_once() {
     let server = Loopback::start(dated).await;
     let client = client(&server);
     let log = logged();
-    // What is out while the first answer comes back is refused as well.
+    // A call that is sent before the first response arrives is refused as well.
     let (call, credentials) = (create(1), credentials());
     let both = tokio::join!(client.send(&call, &credentials), client.send(&call, &credentials));
     assert_eq!(both.0.unwrap_err().class(), ErrorClass::ClockSkew);
@@ -168,7 +168,7 @@ async fn a_wrong_clock_is_corrected_from_the_answer_and_said_once() {
 }
 
 #[tokio::test]
-async fn parameters_move_to_a_body_above_the_option() {
+async fn parameters_above_the_threshold_are_sent_in_a_body() {
     let server = Loopback::script(vec![answer(200, CREATED)]).await;
     let client = client_with(&server, |options| options.form_body_threshold = 100);
     client.send(&create(10), &credentials()).await.unwrap();
@@ -180,7 +180,7 @@ async fn parameters_move_to_a_body_above_the_option() {
 }
 
 #[tokio::test]
-async fn whatever_the_option_says_no_query_is_sent_that_is_too_long() {
+async fn too_long_query_is_never_sent() {
     let server = Loopback::script(vec![answer(200, CREATED)]).await;
     let client = client_with(&server, |options| options.form_body_threshold = 1_000_000);
     client.send(&create(65_600), &credentials()).await.unwrap();
@@ -190,7 +190,7 @@ async fn whatever_the_option_says_no_query_is_sent_that_is_too_long() {
 }
 
 #[tokio::test]
-async fn a_refused_body_is_a_query_the_next_time_and_ever_after() {
+async fn refused_body_switches_to_the_query_permanently() {
     let server = Loopback::start(|seen| if seen.target() == "/" { answer(400, MISSING) } else { answer(200, CREATED) });
     let server = server.await;
     let client = client(&server);
@@ -205,7 +205,7 @@ async fn a_refused_body_is_a_query_the_next_time_and_ever_after() {
 }
 
 #[tokio::test]
-async fn what_fits_neither_body_nor_query_is_invalid_input_with_that_reason() {
+async fn refused_body_with_too_long_query_is_invalid_input() {
     let server = Loopback::script(vec![answer(400, MISSING)]).await;
     let client = client(&server);
     let first = client.send(&create(70_000), &credentials()).await.unwrap_err();
@@ -215,17 +215,17 @@ async fn what_fits_neither_body_nor_query_is_invalid_input_with_that_reason() {
     for error in [first, second] {
         assert!(error.to_string().contains("shorter than 65534"), "{error}");
     }
-    assert_eq!(server.seen().len(), 1, "the second was never sent");
+    assert_eq!(server.seen().len(), 1, "the second call was not sent");
 }
 
 #[tokio::test]
-async fn a_parameter_missed_in_a_query_is_plain_invalid_input() {
+async fn missing_parameter_in_a_query_is_invalid_input() {
     let error = one_call(answer(400, MISSING)).await.unwrap_err();
     assert!(matches!(error, CallError::Api(_)) && error.class() == ErrorClass::InvalidInput, "{error}");
 }
 
 #[tokio::test]
-async fn no_error_repeats_what_the_answer_tells_of_the_secret() {
+async fn errors_do_not_repeat_secrets() {
     for echo in ["testsecret", "test/token+=", "test%2Ftoken%2B%3D", "dGVzdC90b2tlbis9", "dGVzdHNlY3JldA=="] {
         let body = format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"a {echo} b","RequestId":"r"}}"#);
         let error = one_call(answer(400, &body)).await.unwrap_err();

@@ -2,7 +2,7 @@ use super::*;
 use serde_json::json;
 
 #[test]
-fn already_delete_wins_over_already_exists() {
+fn already_delete_takes_precedence_over_already_exists() {
     let answer = json!({"AlreadyExists": true, "AlreadyDelete": "True", "GroupId": "g"});
     assert_eq!(created(&answer), Ok(Reply::Created(CreateOutcome::AlreadyDelete)));
     assert_eq!(created(&json!({"GroupId": "g"})), Ok(Reply::Created(CreateOutcome::Created)));
@@ -12,7 +12,7 @@ fn already_delete_wins_over_already_exists() {
 }
 
 #[test]
-fn administrators_are_found_however_they_are_nested() {
+fn administrators_are_decoded_in_any_nesting() {
     for list in
         [json!(["a", "b"]), json!([["a", "b"]]), json!(["[\"a\",\"b\"]"]), json!("a,b"), json!({"x": ["a", "b"]})]
     {
@@ -22,7 +22,7 @@ fn administrators_are_found_however_they_are_nested() {
 }
 
 #[test]
-fn ids_of_digits_are_ids_however_they_are_written() {
+fn numeric_ids_are_decoded_in_any_nesting() {
     let digits = "12345678901234567890123";
     for list in [
         json!([1001, 1002]),
@@ -42,7 +42,7 @@ fn ids_of_digits_are_ids_however_they_are_written() {
 }
 
 #[test]
-fn a_time_is_read_in_every_unit() {
+fn time_is_decoded_in_every_unit() {
     let second = parse_epoch(1_767_323_045);
     assert_eq!(second.map(Timestamp::as_second), Some(1_767_323_045));
     assert_eq!(parse_epoch(1_767_323_045_000), second);
@@ -52,7 +52,7 @@ fn a_time_is_read_in_every_unit() {
 }
 
 #[test]
-fn nothing_that_an_answer_holds_steers_a_terminal_or_begins_a_line() {
+fn control_characters_are_removed_from_codes_and_messages() {
     assert_eq!(bounded("\u{1b}[2J no\r\n such\u{0}thing \u{9b}m "), "[2J no such thing m");
     assert_eq!(bounded("no\u{202e} group\u{200b}"), "no group");
     for word in ["A\nERROR all is lost", "\u{1b}[31m", "a b", "ü"] {
@@ -61,19 +61,19 @@ fn nothing_that_an_answer_holds_steers_a_terminal_or_begins_a_line() {
     }
     let Some(CallError::Api(error)) = api_error(400, &json!({"Code": "InvalidParameter.A_b-1", "RequestId": "1-A"}))
     else {
-        panic!("a code")
+        panic!("no error code")
     };
     assert_eq!((error.code.as_deref(), error.request_id.as_deref()), (Some("InvalidParameter.A_b-1"), Some("1-A")));
 }
 
 #[test]
-fn an_answer_that_names_no_group_is_not_an_empty_group() {
+fn response_without_content_is_an_error() {
     assert!(described(&json!({"RequestId": "r"})).is_err());
     assert!(listed(&json!({"RequestId": "r"})).is_err());
 }
 
 #[test]
-fn a_value_is_read_in_whatever_type_it_comes() {
+fn values_are_decoded_from_any_type() {
     for (value, expected) in [
         (json!(true), Some(true)),
         (json!("True"), Some(true)),
@@ -93,11 +93,11 @@ fn a_value_is_read_in_whatever_type_it_comes() {
         assert_eq!(integer(&json!({"TotalCount": value}), "TotalCount"), expected, "{value}");
     }
     assert_eq!(text(&json!({"GroupId": 7}), "GroupId").as_deref(), Some("7"));
-    assert_eq!(text(&json!({"groupid": "g"}), "GroupId").as_deref(), Some("g"), "whatever the case of its name");
+    assert_eq!(text(&json!({"groupid": "g"}), "GroupId").as_deref(), Some("g"), "a name in another case");
 }
 
 #[test]
-fn a_group_is_read_whole() {
+fn group_is_decoded_completely() {
     let answer = json!({
         "GroupId": "g", "GroupName": "Room", "GroupInfo": "info", "CreatorId": "me", "AdminList": ["a"],
         "Delete": true, "Createtime": 1_767_323_045,
@@ -113,11 +113,11 @@ fn a_group_is_read_whole() {
     };
     assert_eq!(described(&answer), Ok(Reply::Group(group)));
     let bare = GroupSnapshot { group_id: "g".into(), ..GroupSnapshot::default() };
-    assert_eq!(described(&json!({"GroupId": "g"})), Ok(Reply::Group(bare)), "what is not told to be deleted is live");
+    assert_eq!(described(&json!({"GroupId": "g"})), Ok(Reply::Group(bare)), "a group without `Delete` is not deleted");
 }
 
 #[test]
-fn a_create_tells_what_it_found() {
+fn create_outcome_is_decoded() {
     let exists = json!({"AlreadyExists": true, "AlreadyDelete": false, "GroupId": "g"});
     assert_eq!(created(&exists), Ok(Reply::Created(CreateOutcome::AlreadyExists)));
     let new = json!({"AlreadyExists": "false", "AlreadyDelete": "false"});
@@ -125,7 +125,7 @@ fn a_create_tells_what_it_found() {
 }
 
 #[test]
-fn a_list_is_read_however_it_is_nested() {
+fn list_is_decoded_in_any_nesting() {
     let group = |id: &str| json!({"GroupId": id});
     for (list, ids) in [
         (json!([group("a"), group("b")]), vec!["a", "b"]),
@@ -140,16 +140,16 @@ fn a_list_is_read_however_it_is_nested() {
 }
 
 #[test]
-fn a_code_is_a_word_and_a_message_for_a_condition_is_short() {
-    let told = |code: &str| api_error(400, &json!({"Code": code, "RequestId": "r"}));
+fn code_is_one_word_and_condition_text_is_bounded() {
+    let error_with_code = |code: &str| api_error(400, &json!({"Code": code, "RequestId": "r"}));
     for code in ["X", &"X".repeat(100)] {
-        let Some(CallError::Api(error)) = told(code) else { panic!("{code}") };
+        let Some(CallError::Api(error)) = error_with_code(code) else { panic!("{code}") };
         assert_eq!(
             (error.code.as_deref(), error.request_id.as_deref(), error.body_complete),
             (Some(code), Some("r"), true)
         );
     }
-    assert_eq!((told(""), told(&"X".repeat(101))), (None, None));
+    assert_eq!((error_with_code(""), error_with_code(&"X".repeat(101))), (None, None));
     assert_eq!(bounded(" two\n lines "), "two lines");
     assert_eq!(bounded(&"x".repeat(500)), "x".repeat(500));
     assert_eq!(bounded(&"\u{e9}".repeat(501)), format!("{}\u{2026}", "\u{e9}".repeat(500)));
