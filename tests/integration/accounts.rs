@@ -1,4 +1,4 @@
-//! LiveAccounts: the credentials and the budget of a namespace.
+//! LiveAccounts: credentials and budgets of a namespace.
 
 mod budgets;
 mod oidc;
@@ -21,10 +21,10 @@ pub const SECRET: &str = "hush-team/secret+1=";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// What an operator may do that serves LiveAccounts.
+/// Values of the chart that grant the permissions for LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
-/// A world whose emulator knows these keys besides the operator's own.
+/// A world whose emulator accepts these keys in addition to the operator's own.
 pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     world_over(emulator(keys)).await
 }
@@ -41,7 +41,7 @@ pub fn emulator(keys: &[(&str, &str)]) -> EmulatorOptions {
     EmulatorOptions { access_keys: access_keys.collect(), ..app() }
 }
 
-/// Another emulator with these keys and the same groups.
+/// Replaces the emulator by one with these keys and the same groups.
 fn rekey(world: &mut World<'_>, keys: &[(&str, &str)]) -> Result<()> {
     let state = world.emulator.get("/state")?;
     world.replace_emulator(emulator(keys))?;
@@ -58,7 +58,7 @@ pub fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Resu
     apply(world, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}))
 }
 
-/// A LiveAccount whose Secret has the same name; `more` is merged into its spec.
+/// Applies a LiveAccount whose Secret has the same name. `more` is merged into its spec.
 pub fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
     let mut spec = json!({"credentials": {"secretRef": {"name": name}}, "endpoint": world.emulator.url()});
     if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
@@ -78,17 +78,17 @@ async fn get_account(world: &World<'_>, name: &str) -> Result<LiveAccount> {
     Ok(api.get(name).await?)
 }
 
-/// Waits until a LiveAccount has this reason at `Ready` and this many groups.
+/// Waits until the `Ready` condition of a LiveAccount has this reason and its status counts this many groups.
 pub async fn account_is(world: &World<'_>, name: &str, reason: &str, groups: i64) -> Result<LiveAccount> {
     world
         .find(&format!("LiveAccount {name} to be {reason} with {groups} groups"), PATIENCE, async || {
             let account = get_account(world, name).await?;
             let status = account.status.clone().unwrap_or_default();
             let ready = status.condition(ConditionType::Ready).map(|ready| ready.reason.clone());
-            let so = ready.as_deref() == Some(reason)
+            let matches = ready.as_deref() == Some(reason)
                 && status.groups == Some(groups)
                 && status.observed_generation == account.metadata.generation;
-            Ok(so.then_some(account))
+            Ok(matches.then_some(account))
         })
         .await
 }
@@ -97,7 +97,7 @@ pub fn of(name: &str) -> Value {
     json!({"accountRef": {"name": name}})
 }
 
-/// Creates this many objects at once that name a LiveAccount.
+/// Creates objects that use a LiveAccount, 32 at a time. `more` is merged into their specs.
 pub async fn create_many(world: &World<'_>, prefix: &str, count: usize, account: &str, more: &Value) -> Result<()> {
     let all = futures::stream::iter((0..count).map(|number| format!("{prefix}{number:04}")));
     all.map(async |name| {
@@ -116,44 +116,46 @@ pub fn message(object: &LiveMessageGroup) -> String {
     object.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default()
 }
 
-/// How many calls were signed with this key.
+/// The number of calls that were signed with this key.
 pub fn calls_with(world: &World<'_>, key: &str) -> Result<usize> {
     Ok(world.emulator.requests()?.iter().filter(|request| request.access_key_id.as_deref() == Some(key)).count())
 }
 
-/// Who signed the last call for this group.
+/// The access key of the last call for this group.
 fn last_key(world: &World<'_>, group: &str) -> Result<Option<String>> {
     let requests = world.requests()?;
     Ok(requests.iter().rfind(|request| request.param("GroupId") == Some(group)).and_then(|r| r.access_key_id.clone()))
 }
 
 #[tokio::test]
-async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated() -> Result<()> {
+async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.env = vec![("RUST_LOG".into(), "trace".into())];
     world.start()?;
     world.create("room", of("team")).await?;
     let room = world.says("room", "CredentialsMissing", "LiveAccount team does not exist").await?;
     assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
-    let what = "Create it, or correct spec.accountRef.";
-    assert_eq!(message(&room), format!("LiveAccount team does not exist in namespace {}. {what}", world.namespace));
+    let advice = "Create it, or correct spec.accountRef.";
+    assert_eq!(message(&room), format!("LiveAccount team does not exist in namespace {}. {advice}", world.namespace));
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
-    assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "one apply may bring both");
+    assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "the same apply may create the LiveAccount");
     account(&world, "team", json!({}))?;
-    let told = "LiveAccount team has no credentials: there is no Secret team in this namespace";
+    let missing = "LiveAccount team has no credentials: there is no Secret team in this namespace";
     world
-        .until("the Secret to be missed", PATIENCE, async || Ok(message(&world.api.get("room").await?) == told))
+        .until("the Secret to be reported as missing", PATIENCE, async || {
+            Ok(message(&world.api.get("room").await?) == missing)
+        })
         .await?;
     account_is(&world, "team", "CredentialsMissing", 1).await?;
-    assert!(world.emulator.requests()?.is_empty(), "nothing is sent without credentials");
+    assert!(world.emulator.requests()?.is_empty(), "no call without credentials");
     secret(&world, "team", (KEY, SECRET))?;
-    let came = Instant::now();
+    let created = Instant::now();
     world.ready("room", "True", "Created").await?;
-    println!("ready {:?} after the Secret came", came.elapsed());
+    println!("ready {:?} after the Secret was created", created.elapsed());
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(KEY));
     let available = account_is(&world, "team", "Available", 1).await?;
 
-    // The key is renewed on both sides, and nobody is told.
+    // The key is rotated on both sides. The LiveAccount does not change.
     rekey(&mut world, &[("LTAIteamKey0002", "renewed")])?;
     secret(&world, "team", ("LTAIteamKey0002", "renewed"))?;
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
@@ -161,21 +163,21 @@ async fn what_is_missing_is_told_and_heals_when_it_comes_and_when_it_is_rotated(
     assert_eq!(last_key(&world, "room")?.as_deref(), Some("LTAIteamKey0002"));
     assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
 
-    // From one account to another: the next look is made with it.
+    // Without accountRef, the next call uses the operator's own key.
     world.patch("room", json!({"spec": {"accountRef": null}})).await?;
     world.ready("room", "True", "Created").await?;
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(ACCESS_KEY.0));
     account_is(&world, "team", "Available", 0).await?;
-    for hush in [SECRET, "renewed", "aHVzaC10ZWFt", "cmVuZXdlZA"] {
+    for hidden in [SECRET, "renewed", "aHVzaC10ZWFt", "cmVuZXdlZA"] {
         let log = world.log();
-        let shown = log.lines().find(|line| line.contains(hush) && !line.contains("credentials renewed"));
-        assert!(shown.is_none(), "the log shows {hush}: {shown:?}");
+        let leak = log.lines().find(|line| line.contains(hidden) && !line.contains("credentials renewed"));
+        assert!(leak.is_none(), "the log contains {hidden}: {leak:?}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn what_one_apply_brings_a_moment_later_was_never_missing() -> Result<()> {
+async fn account_created_after_its_object_is_not_reported_missing() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.start()?;
     world.create("own", json!({})).await?;
@@ -195,25 +197,26 @@ async fn what_one_apply_brings_a_moment_later_was_never_missing() -> Result<()> 
     });
     let began = Timestamp::now();
     world.create("room", of("team")).await?;
-    // The operator has seen it, and nothing else yet.
+    // Time for the operator to see the object without its account.
     tokio::time::sleep(Duration::from_millis(300)).await;
     accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     world.ready("room", "True", "Created").await?;
     account_is(&world, "team", "Available", 1).await?;
     let log = world.log();
-    // On a machine that stood still meanwhile it may have been missing for long.
-    let soon = |line: &&str| {
+    // On a slow machine, the grace period of 2 s may end before the account exists.
+    let is_within_grace = |line: &&str| {
         let at = line.split_whitespace().next().and_then(|at| at.parse::<Timestamp>().ok());
         at.is_none_or(|at| at.duration_since(began).as_secs_f64() < 2.0)
     };
-    let missed: Vec<&str> = log.lines().filter(|line| line.contains("CredentialsMissing")).filter(soon).collect();
-    assert!(missed.is_empty(), "{missed:#?}");
+    let reported: Vec<&str> =
+        log.lines().filter(|line| line.contains("CredentialsMissing")).filter(is_within_grace).collect();
+    assert!(reported.is_empty(), "{reported:#?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> Result<()> {
+async fn deleted_account_with_rejected_key_is_reported_missing() -> Result<()> {
     let mut world = world(&[]).await?;
     world.start()?;
     secret(&world, "team", (KEY, SECRET))?;
@@ -221,7 +224,7 @@ async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> R
     create_many(&world, "room", 5, "team", &json!({})).await?;
     world.count_of("CredentialsRejected", 5, PATIENCE).await?;
     world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
-    // Sooner than the next probe, a minute after the first.
+    // Before the next probe, which is due a minute after the first one.
     let rooms = world.count_of("CredentialsMissing", 5, 40).await?;
     assert!(message(&rooms[0]).starts_with("LiveAccount team does not exist"), "{}", message(&rooms[0]));
     account(&world, "team", json!({}))?;
@@ -230,7 +233,7 @@ async fn objects_behind_a_rejected_key_say_so_when_its_account_is_deleted() -> R
 }
 
 #[tokio::test]
-async fn an_account_that_cannot_be_used_says_why() -> Result<()> {
+async fn account_with_invalid_endpoint_reports_the_reason() -> Result<()> {
     let mut world = world(&[]).await?;
     world.start()?;
     account(&world, "team", json!({"endpoint": "https://127.0.0.1:99999"}))?;
@@ -238,43 +241,43 @@ async fn an_account_that_cannot_be_used_says_why() -> Result<()> {
     world.create("own", json!({})).await?;
     let room = world.says("room", "CredentialsMissing", "LiveAccount team cannot be used: endpoint").await?;
     assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
-    let told = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
-    assert!(told.condition(ConditionType::Stalled).is_some(), "{told:?}");
+    let status = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
+    assert!(status.condition(ConditionType::Stalled).is_some(), "{status:?}");
     world.ready("own", "True", "Created").await?;
     account(&world, "team", json!({}))?;
     secret(&world, "team", ACCESS_KEY)?;
     world.ready("room", "True", "Created").await?;
-    let of_account = |reason: &str| -> Result<usize> {
+    let account_events = |reason: &str| -> Result<usize> {
         let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "json"])?;
         let events: Value = serde_json::from_str(&events)?;
         let items = events["items"].as_array().into_iter().flatten();
         Ok(items.filter(|e| e["involvedObject"]["kind"] == "LiveAccount" && e["reason"] == reason).count())
     };
-    // They are sent in their order: with this one all those before it have come.
+    // Events are sent in order: all earlier ones arrive before this one.
     account_is(&world, "team", "Available", 1).await?;
-    world.until("the account's last event", PATIENCE, async || Ok(of_account("Available")? > 0)).await?;
-    assert_eq!(of_account("InvalidInput")?, 1, "one event a transition");
+    world.until("the last event of the account", PATIENCE, async || Ok(account_events("Available")? > 0)).await?;
+    assert_eq!(account_events("InvalidInput")?, 1, "one event per transition");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_endpoint_of_plain_http_is_refused_where_the_operator_does_not_allow_it() -> Result<()> {
+async fn plain_http_endpoint_is_refused_without_allow_http() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.allow_http = false;
-    // Its own must be https then; nobody listens there.
+    // The operator's own endpoint must be https. No server listens on this port.
     world.options.endpoint = "https://127.0.0.1:9".into();
     secret(&world, "team", (KEY, SECRET))?;
     account(&world, "team", json!({}))?;
     world.create("room", of("team")).await?;
     world.start()?;
-    let told = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
-    let stalled = told.condition(ConditionType::Stalled).map(|stalled| stalled.message.clone()).unwrap_or_default();
+    let status = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
+    let stalled = status.condition(ConditionType::Stalled).map(|stalled| stalled.message.clone()).unwrap_or_default();
     assert!(stalled.contains("is plain http: use https, or allow it with --allow-http"), "{stalled}");
     let room = world.says("room", "CredentialsMissing", "LiveAccount team cannot be used: endpoint \"http://").await?;
     assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
-    assert!(world.emulator.requests()?.is_empty(), "nothing was sent in the clear");
+    assert!(world.emulator.requests()?.is_empty(), "no call over plain http");
 
-    // The operator's own: it does not start.
+    // With plain http in its own endpoint, the operator does not start.
     world.stop()?;
     world.options.endpoint = world.emulator.url().to_owned();
     world.start()?;
@@ -282,7 +285,7 @@ async fn an_endpoint_of_plain_http_is_refused_where_the_operator_does_not_allow_
     assert!(!operator.process.wait(Duration::from_secs(60))?.success());
     assert!(operator.process.log().contains("is plain http"), "{}", operator.process.log());
 
-    // Allowed, the same LiveAccount is used.
+    // With --allow-http, the operator uses the same LiveAccount.
     world.options.allow_http = true;
     world.start()?;
     world.ready("room", "True", "Created").await?;
@@ -290,7 +293,7 @@ async fn an_endpoint_of_plain_http_is_refused_where_the_operator_does_not_allow_
 }
 
 #[tokio::test]
-async fn a_group_has_one_holder_whatever_the_account() -> Result<()> {
+async fn group_has_one_owner_across_accounts() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     secret(&world, "team", (KEY, SECRET))?;
     account(&world, "team", json!({}))?;
@@ -307,7 +310,7 @@ async fn a_group_has_one_holder_whatever_the_account() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one() -> Result<()> {
+async fn changed_account_endpoint_recounts_the_usage() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
@@ -318,17 +321,17 @@ async fn the_places_of_an_account_are_counted_anew_when_it_becomes_another_one()
         world.create(name, of("team")).await?;
         world.count_of(reason, 1, PATIENCE).await?;
     }
-    // Or it might be the first to make its group in the other app.
+    // Otherwise the first object may take the only place in the other app.
     world.patch("first", json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})).await?;
     let paused = async || Ok(condition(&world.api.get("first").await?, ConditionType::Paused)[0] == "True");
-    world.until("the pause to be told", PATIENCE, paused).await?;
+    world.until("the pause to be reported", PATIENCE, paused).await?;
     account(&world, "team", json!({"endpoint": other.url()}))?;
     world.ready("second", "True", "Created").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_count_that_was_under_way_when_its_account_became_another_one_is_made_again() -> Result<()> {
+async fn in_flight_usage_count_is_repeated_after_endpoint_change() -> Result<()> {
     let full = EmulatorOptions { groups: [format!("{APP}/there")].into(), ..emulator(&[(KEY, SECRET)]) };
     let mut world = world_over(full).await?;
     world
@@ -348,7 +351,7 @@ async fn a_count_that_was_under_way_when_its_account_became_another_one_is_made_
 }
 
 #[tokio::test]
-async fn a_key_of_two_lines_is_told_and_not_sent() -> Result<()> {
+async fn access_key_with_line_break_is_reported_and_not_sent() -> Result<()> {
     let mut world = world(&[]).await?;
     world.start()?;
     secret(&world, "team", (&format!("{KEY}\n{KEY}"), SECRET))?;

@@ -1,4 +1,4 @@
-//! Credentials that are wrong, and such that are missing.
+//! Rejected credentials of the operator.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{OperatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_on_every_object_and_costs_a_call_a_minute() -> Result<()> {
+async fn wrong_secret_is_reported_and_probed_once_per_minute() -> Result<()> {
     let (one, many) = tokio::join!(wrong_secret(1), wrong_secret(200));
     one.and(many)
 }
@@ -21,8 +21,8 @@ async fn wrong_secret(objects: usize) -> Result<()> {
     world.create_many("g", objects).await?;
     world.options.access_key.1 = WRONG.to_owned();
     world.start()?;
-    let told = world.count_of("CredentialsRejected", objects, PATIENCE).await?;
-    for object in &told {
+    let rejected = world.count_of("CredentialsRejected", objects, PATIENCE).await?;
+    for object in &rejected {
         assert_eq!(condition(object, ConditionType::Ready), ["False", "CredentialsRejected"]);
         assert_eq!(condition(object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
         assert_eq!(condition(object, ConditionType::Reconciling), ["", ""]);
@@ -32,22 +32,22 @@ async fn wrong_secret(objects: usize) -> Result<()> {
         assert!(!shown.contains(WRONG) && !shown.contains(&right.1), "{shown}");
     }
     let versions = |objects: &[_]| objects.iter().map(kube::ResourceExt::resource_version).collect::<Vec<_>>();
-    let until_told = world.emulator.requests()?.len();
+    let initial = world.emulator.requests()?.len();
     tokio::time::sleep(Duration::from_secs(65)).await;
-    world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > until_told)).await?;
-    // All of them: who lists an app needs the same secret.
+    world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > initial)).await?;
+    // Including list calls, which need the same secret.
     let times = world.emulator.requests()?.into_iter().map(|request| request.time.parse::<Timestamp>());
     let times = times.collect::<Result<Vec<_>, _>>()?;
     let first = times[0];
-    let probes = times[until_told..].iter().map(|at| at.duration_since(first).as_secs_f64());
+    let probes = times[initial..].iter().map(|at| at.duration_since(first).as_secs_f64());
     let probes: Vec<f64> = probes.collect();
-    println!("{objects} objects with a wrong secret: {until_told} calls at first, then after {probes:.1?} s");
-    // At first: those that were on their way before the first refusal came, 50 at most.
-    assert!(until_told <= 50.min(objects + 3), "{until_told} calls");
+    println!("{objects} objects with a wrong secret: {initial} calls at first, then after {probes:.1?} s");
+    // The calls that are in flight when the first rejection arrives, at most 50.
+    assert!(initial <= 50.min(objects + 3), "{initial} calls");
     let gaps = std::iter::once(0.0).chain(probes.iter().copied()).zip(&probes).map(|(before, at)| at - before);
-    assert!(gaps.into_iter().all(|gap| gap >= 59.0), "more than a call a minute: {probes:?}");
-    assert_eq!(versions(&world.list().await?), versions(&told), "the same refusal is no new status");
-    assert!(!world.log().contains(WRONG), "the secret is in the log");
+    assert!(gaps.into_iter().all(|gap| gap >= 59.0), "more than one call per minute: {probes:?}");
+    assert_eq!(versions(&world.list().await?), versions(&rejected), "the same rejection does not change the status");
+    assert!(!world.log().contains(WRONG), "the log contains the secret");
 
     world.stop()?;
     world.options = OperatorOptions { access_key: right, ..world.options.clone() };

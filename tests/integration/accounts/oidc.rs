@@ -1,4 +1,4 @@
-//! A role that is assumed with a token of a ServiceAccount.
+//! LiveAccounts that assume a RAM role with a token of a ServiceAccount.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ const STS_KEY: &str = "STS.team0001";
 const TOKEN: &str = "hush/team-token";
 
 #[tokio::test]
-async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() -> Result<()> {
+async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
     let sts = Sts::start(Given { access_key_id: STS_KEY, secrets: &[SECRET], security_token: TOKEN })?;
     let mut emulator = emulator(&[(STS_KEY, SECRET)]);
     emulator.args = ["--security-token".to_owned(), format!("{STS_KEY}:{TOKEN}")].into();
@@ -26,9 +26,11 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
     }});
     account(&world, "team", json!({"credentials": oidc}))?;
     world.create("room", of("team")).await?;
-    let told = "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace";
+    let missing = "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace";
     world
-        .until("the token to be missed", PATIENCE, async || Ok(message(&world.api.get("room").await?) == told))
+        .until("the ServiceAccount to be reported as missing", PATIENCE, async || {
+            Ok(message(&world.api.get("room").await?) == missing)
+        })
         .await?;
     apply(&world, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))?;
     world.ready("room", "True", "Created").await?;
@@ -45,11 +47,11 @@ async fn a_role_is_assumed_with_a_token_of_a_service_account_of_the_namespace() 
 }
 
 #[tokio::test]
-async fn accounts_whose_sts_does_not_answer_hold_up_no_other_one() -> Result<()> {
+async fn unresponsive_sts_does_not_delay_other_accounts() -> Result<()> {
     const ACCOUNTS: usize = 60;
-    /// Seconds: longer than a busy machine takes for all the rest.
+    /// Timeout of a call to STS in seconds, longer than a busy machine needs for the other accounts.
     const STS_PATIENCE: u64 = 60;
-    // Connections are taken, and nobody answers.
+    // Connections succeed, but no response follows.
     let sts = std::net::TcpListener::bind("127.0.0.1:0")?;
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.args.push(format!("--request-timeout={STS_PATIENCE}s"));
@@ -78,8 +80,8 @@ async fn accounts_whose_sts_does_not_answer_hold_up_no_other_one() -> Result<()>
     world.ready("own", "True", "Created").await?;
     world.ready("team", "True", "Created").await?;
     let took = began.elapsed();
-    println!("beside {ACCOUNTS} accounts whose STS does not answer: {took:?}");
-    assert!(took < Duration::from_secs(STS_PATIENCE), "no longer than one call to STS: {took:?}");
+    println!("with {ACCOUNTS} accounts whose STS does not respond: {took:?}");
+    assert!(took < Duration::from_secs(STS_PATIENCE), "less than one call to STS: {took:?}");
     world.count_of("CredentialsMissing", ACCOUNTS, 2 * PATIENCE).await?;
     Ok(())
 }
