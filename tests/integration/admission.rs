@@ -1,7 +1,7 @@
-//! The admission rules of `LiveMessageGroup`, each tried on a real apiserver: what is accepted, what is refused, and in
-//! which words. `cargo test --test integration admission -- --show-output` prints every refusal.
+//! The admission rules of the CRDs on a real apiserver: accepted and refused objects, and the text of the refusals.
+//! `cargo test --test integration admission -- --show-output` prints each refusal.
 //!
-//! A new rule is one entry in [`table`]; a rule of the CRD without an entry fails a test.
+//! A new rule is an entry in [`table`]. A CRD rule without an entry fails a test.
 
 mod table;
 
@@ -16,11 +16,11 @@ use table::rules;
 
 use crate::support::{ControlPlane, Result, shared_control_plane, wait_for};
 
-/// The longest refusal: a screenful. The value that is refused may have 32 KB.
+/// The maximum size of a refusal, about a screen. The refused value itself may have 32 KB.
 const REFUSAL_MAX_BYTES: usize = 1_500;
 
 #[test]
-fn every_rule_about_an_object_accepts_and_refuses() -> Result<()> {
+fn every_rule_accepts_and_refuses_its_examples() -> Result<()> {
     let test = Test::new()?;
     let create = ["create", "--dry-run=server", "--output=name", "--filename=-"];
     for rule in rules() {
@@ -35,7 +35,7 @@ fn every_rule_about_an_object_accepts_and_refuses() -> Result<()> {
 }
 
 #[test]
-fn a_name_that_is_no_group_id_needs_one() -> Result<()> {
+fn name_that_is_not_a_group_id_requires_group_id() -> Result<()> {
     let test = Test::new()?;
     let create = ["create", "--dry-run=server", "--output=name", "--filename=-"];
     let long = "a".repeat(64);
@@ -50,17 +50,17 @@ fn a_name_that_is_no_group_id_needs_one() -> Result<()> {
     let longer = "a".repeat(65);
     for name in ["room-1", "room.1", &longer] {
         for spec in [json!({"appId": "demo"}), json!({"appId": "demo", "groupId": null})] {
-            test.refused("a fitting name", &create, &group(name, &spec), &[NAME_SAYS])?;
+            test.refused("name is a group ID", &create, &group(name, &spec), &[INVALID_NAME])?;
         }
     }
     Ok(())
 }
 
-const NAME_SAYS: &str =
+const INVALID_NAME: &str =
     "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename";
 
-/// The fields of the identity and those that the Live API cannot change: name, value, another value.
-const FIXED: [(&str, &str, &str); 5] = [
+/// The immutable fields: name, value, another value.
+const IMMUTABLE_FIELDS: [(&str, &str, &str); 5] = [
     ("appId", "demo", "demo2"),
     ("groupId", "room1", "room2"),
     ("dataCenter", "cn-shanghai", "ap-southeast-1"),
@@ -68,35 +68,35 @@ const FIXED: [(&str, &str, &str); 5] = [
     ("creatorId", "user1", "user2"),
 ];
 
-fn fixed_says(field: &str) -> String {
+fn immutable_refusal(field: &str) -> String {
     format!("spec.{field} can be neither changed, added nor removed while the group may exist: restore the old value")
 }
 
 #[test]
-fn fixed_fields_are_neither_changed_nor_added_nor_removed() -> Result<()> {
+fn immutable_fields_cannot_be_changed_added_or_removed() -> Result<()> {
     let test = Test::new()?;
-    let full: Value = FIXED.iter().map(|(field, value, _)| ((*field).to_owned(), json!(value))).collect();
+    let full: Value = IMMUTABLE_FIELDS.iter().map(|(field, value, _)| ((*field).to_owned(), json!(value))).collect();
     test.create("full", &full)?;
     test.create("room3", &json!({"appId": "demo"}))?;
     for name in ["full", "room3"] {
         test.set_ready(name, "Created", Some("Created"))?;
     }
-    for (field, value, other) in FIXED {
-        test.edit_refused("changed", "full", &json!({field: other}), &[fixed_says(field)])?;
+    for (field, value, other) in IMMUTABLE_FIELDS {
+        test.edit_refused("changed", "full", &json!({field: other}), &[immutable_refusal(field)])?;
         test.edit("full", &json!({field: value}))?;
         if field == "appId" {
             test.edit_refused("removed", "full", &json!({field: null}), &["spec.appId: Required value"])?;
         } else {
-            test.edit_refused("removed", "full", &json!({field: null}), &[fixed_says(field)])?;
-            test.edit_refused("added", "room3", &json!({field: value}), &[fixed_says(field)])?;
+            test.edit_refused("removed", "full", &json!({field: null}), &[immutable_refusal(field)])?;
+            test.edit_refused("added", "room3", &json!({field: value}), &[immutable_refusal(field)])?;
         }
     }
-    // Giving the id that metadata.name has meant all along adds the field none the less.
-    test.edit_refused("added", "room3", &json!({"groupId": "room3"}), &[fixed_says("groupId")])
+    // A groupId that equals metadata.name also counts as an added field.
+    test.edit_refused("added", "room3", &json!({"groupId": "room3"}), &[immutable_refusal("groupId")])
 }
 
 #[test]
-fn the_other_fields_may_change_at_any_time() -> Result<()> {
+fn mutable_fields_can_change_at_any_time() -> Result<()> {
     let test = Test::new()?;
     test.create("room", &json!({"appId": "demo"}))?;
     test.set_ready("room", "Created", Some("Created"))?;
@@ -112,12 +112,12 @@ fn the_other_fields_may_change_at_any_time() -> Result<()> {
 }
 
 #[test]
-fn the_way_out_is_open_exactly_while_nothing_of_the_object_lives() -> Result<()> {
+fn immutable_fields_are_editable_while_no_group_can_exist() -> Result<()> {
     let test = Test::new()?;
-    let edit: Value = FIXED.iter().map(|(field, _, other)| ((*field).to_owned(), json!(other))).collect();
-    let every_field = FIXED.map(|(field, ..)| fixed_says(field));
+    let edit: Value = IMMUTABLE_FIELDS.iter().map(|(field, _, other)| ((*field).to_owned(), json!(other))).collect();
+    let every_field = IMMUTABLE_FIELDS.map(|(field, ..)| immutable_refusal(field));
     test.create("fresh", &json!({"appId": "demo"}))?;
-    test.edit_refused("not looked at yet", "fresh", &edit, &every_field)?;
+    test.edit_refused("before the first pass", "fresh", &edit, &every_field)?;
     let origins = [None, Some("Adopted")];
     let reasons = ["GroupDeleted", "AppNotFound", "InvalidInput", "Conflict"];
     let others = ["Pending", "Created", "NotAuthorized", "QuotaExceeded", "Throttled", "Rejected", "GroupNotFound"];
@@ -126,10 +126,10 @@ fn the_way_out_is_open_exactly_while_nothing_of_the_object_lives() -> Result<()>
             let name = format!("room{number}{}", origin.unwrap_or("none").to_lowercase());
             test.create(&name, &json!({"appId": "demo", "groupInfo": "kept"}))?;
             test.set_ready(&name, reason, origin)?;
-            let open = reason == "GroupDeleted" || (reasons.contains(&reason) && origin.is_none());
-            if open {
+            let is_editable = reason == "GroupDeleted" || (reasons.contains(&reason) && origin.is_none());
+            if is_editable {
                 test.edit(&name, &edit)?;
-                // And back again: the reason stands until the operator has looked.
+                // A second edit is accepted too: the reason stays until the next reconcile pass.
                 test.edit(&name, &json!({"groupId": null, "groupName": null, "dataCenter": null, "creatorId": null}))?;
             } else {
                 test.edit_refused(&format!("{reason} {origin:?}"), &name, &edit, &every_field)?;
@@ -140,21 +140,22 @@ fn the_way_out_is_open_exactly_while_nothing_of_the_object_lives() -> Result<()>
 }
 
 #[test]
-fn the_way_out_still_keeps_the_other_rules() -> Result<()> {
+fn editable_identity_still_obeys_the_other_rules() -> Result<()> {
     let test = Test::new()?;
     test.create("room-1", &json!({"appId": "demo", "groupId": "room1"}))?;
     test.set_ready("room-1", "GroupDeleted", None)?;
     let says = "spec.groupId must be 1 to 64 letters and digits";
     test.edit_refused("an id", "room-1", &json!({"groupId": "a_b"}), &[says])?;
-    test.edit_refused("a name", "room-1", &json!({"groupId": null}), &[NAME_SAYS])?;
+    test.edit_refused("a name", "room-1", &json!({"groupId": null}), &[INVALID_NAME])?;
     test.edit("room-1", &json!({"groupId": "room2"}))
 }
 
 #[test]
-fn an_explicit_null_counts_as_absent() -> Result<()> {
+fn explicit_null_counts_as_absent() -> Result<()> {
     let test = Test::new()?;
     let some = json!({
-        "appId": "demo", "groupId": null, "groupName": null, "creatorId": null, "groupInfo": null, "administrators": null,
+        "appId": "demo", "groupId": null, "groupName": null, "creatorId": null, "groupInfo": null,
+        "administrators": null,
     });
     let mut all = some.clone();
     all["dataCenter"] = Value::Null;
@@ -162,26 +163,29 @@ fn an_explicit_null_counts_as_absent() -> Result<()> {
     test.run(&["apply", "--filename=-"], &group("applied", &all))?;
     let server_side = ["apply", "--server-side", "--filename=-"];
     test.run(&server_side, &group("serverside", &some))?;
-    // The one null that is refused: server-side apply with a null for an enum.
+    // The only refused null: server-side apply of a null for an enum.
     test.refused("null", &server_side, &group("serverside", &all), &["spec.dataCenter: Unsupported value"])?;
     for name in ["room", "applied", "serverside"] {
         test.set_ready(name, "Created", Some("Created"))?;
         test.edit(name, &all)?;
-        test.edit_refused("null to a value", name, &json!({"groupName": "a"}), &[fixed_says("groupName")])?;
+        test.edit_refused("null to a value", name, &json!({"groupName": "a"}), &[immutable_refusal("groupName")])?;
     }
     Ok(())
 }
 
 #[test]
-fn every_rule_of_the_definition_has_been_tried() {
-    let mut tried: Vec<String> = rules().iter().map(|rule| rule.says.to_owned()).collect();
-    tried.extend(FIXED.map(|(field, ..)| fixed_says(field)));
-    tried.push(NAME_SAYS.to_owned());
+fn every_rule_of_the_crds_is_tested() {
+    let mut tested: Vec<String> = rules().iter().map(|rule| rule.says.to_owned()).collect();
+    tested.extend(IMMUTABLE_FIELDS.map(|(field, ..)| immutable_refusal(field)));
+    tested.push(INVALID_NAME.to_owned());
     for crd in crds() {
         for version in &crd.spec.versions {
             let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
             for message in schema.map(messages).unwrap_or_default() {
-                assert!(tried.iter().any(|says| message.starts_with(says.as_str())), "never tried: {message}");
+                assert!(
+                    tested.iter().any(|says| message.starts_with(says.as_str())),
+                    "no test for the rule: {message}"
+                );
             }
         }
     }
@@ -195,7 +199,7 @@ fn messages(schema: &JSONSchemaProps) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_fresh_object_is_pending_from_its_first_answer_on() -> Result<()> {
+fn new_object_is_pending_in_the_create_response() -> Result<()> {
     let test = Test::new()?;
     let answer = test.run(&["create", "--output=json", "--filename=-"], &group("room", &json!({"appId": "demo"})))?;
     let expected = json!({
@@ -209,7 +213,7 @@ fn a_fresh_object_is_pending_from_its_first_answer_on() -> Result<()> {
 
     let wait = ["wait", "--for=condition=Ready", "--timeout=3s", "lmg/room"];
     test.refused("kubectl wait", &wait, "", &["timed out waiting for the condition"])?;
-    // Whoever wipes the status gets it again, not an object without one.
+    // The default also replaces a status that a client removes.
     test.run(&["patch", "lmg", "room", "--subresource=status", "--type=merge", "--patch", r#"{"status":null}"#], "")?;
     let answer = test.run(&["get", "lmg", "room", "--output=json"], "")?;
     assert_eq!(serde_json::from_str::<Value>(&answer)?["status"], expected);
@@ -217,7 +221,7 @@ fn a_fresh_object_is_pending_from_its_first_answer_on() -> Result<()> {
 }
 
 #[test]
-fn wait_is_not_met_by_a_generation_that_was_not_acted_on() -> Result<()> {
+fn kubectl_wait_ignores_ready_of_an_older_generation() -> Result<()> {
     let test = Test::new()?;
     test.create("room", &json!({"appId": "demo"}))?;
     test.set_ready("room", "Created", Some("Created"))?;
@@ -228,7 +232,7 @@ fn wait_is_not_met_by_a_generation_that_was_not_acted_on() -> Result<()> {
 }
 
 #[test]
-fn columns_and_selectors() -> Result<()> {
+fn kubectl_shows_columns_and_selects_by_field() -> Result<()> {
     let test = Test::new()?;
     test.create("room-1", &json!({"appId": "demo", "groupId": "room1"}))?;
     test.create("room2", &json!({"appId": "other"}))?;
@@ -249,26 +253,26 @@ fn columns_and_selectors() -> Result<()> {
 }
 
 #[test]
-fn the_definition_is_accepted_without_a_warning() -> Result<()> {
+fn crds_are_accepted_without_warnings() -> Result<()> {
     let test = Test::new()?;
     let yaml = live_message_operator::resources::crds_yaml()?;
-    // Under another group, so that it is created and not compared with what is there.
+    // In another API group, so that the CRDs are created, not compared with the installed ones.
     let fresh = yaml.replace("live.alibabacloud.com", "warnings.example.com");
     let warnings = |yaml: &str| -> Result<String> {
         let create = ["create", "--dry-run=server", "--filename=-"];
         let output = test.control_plane.kubectl_program().output(&create, yaml)?;
-        let said = String::from_utf8(output.stderr)?;
-        assert!(output.status.success(), "{said}");
-        Ok(said)
+        let stderr = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{stderr}");
+        Ok(stderr)
     };
     assert_eq!(warnings(&fresh)?, "");
     let control = warnings(&fresh.replacen("format: int64", "format: uint32", 1))?;
-    assert!(control.contains("Warning: "), "this test would not see a warning: {control:?}");
+    assert!(control.contains("Warning: "), "the test does not detect warnings: {control:?}");
     Ok(())
 }
 
 #[test]
-fn every_field_is_explained() -> Result<()> {
+fn kubectl_explain_describes_every_field() -> Result<()> {
     let test = Test::new()?;
     for crd in crds() {
         for version in &crd.spec.versions {
@@ -277,7 +281,7 @@ fn every_field_is_explained() -> Result<()> {
                 let fields = schema.and_then(|s| s.properties.as_ref()?.get(part)?.properties.as_ref());
                 for (name, field) in fields.into_iter().flatten() {
                     let path = format!("{}.{part}.{name}", crd.spec.names.plural);
-                    // The description of a definition that was just made is published a moment later.
+                    // The apiserver publishes the schema of a new CRD after a delay.
                     let text = wait_for(&path, Duration::from_secs(60), || Ok(test.run(&["explain", &path], "").ok()))?;
                     let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
                     let description = flat(field.description.as_deref().unwrap_or_default());
@@ -290,7 +294,7 @@ fn every_field_is_explained() -> Result<()> {
 }
 
 #[test]
-fn a_status_of_another_shape_is_refused() -> Result<()> {
+fn invalid_status_is_refused() -> Result<()> {
     let test = Test::new()?;
     test.create("room", &json!({"appId": "demo"}))?;
     for (status, says) in [
@@ -323,7 +327,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// A condition as the operator would write it for the first generation.
+/// A condition as the operator writes it for the first generation.
 fn condition(kind: &str, reason: &str) -> Value {
     let status = if reason == "Created" { "True" } else { "False" };
     json!({
@@ -332,7 +336,7 @@ fn condition(kind: &str, reason: &str) -> Value {
     })
 }
 
-/// kubectl in a namespace of its own.
+/// kubectl in a separate namespace.
 struct Test {
     control_plane: &'static ControlPlane,
     namespace: String,
@@ -349,15 +353,15 @@ impl Test {
         self.control_plane.kubectl_with_input(&[&["--namespace", &self.namespace], args].concat(), input)
     }
 
-    /// Expects a refusal that says all of this, and shows nobody a 32 KB value.
+    /// Expects a refusal that contains all of `says` and does not repeat a value of 32 KB.
     fn refused(&self, rule: &str, args: &[&str], input: &str, says: &[impl AsRef<str>]) -> Result<()> {
         let args = [&["--namespace", &self.namespace], args].concat();
-        let said = self.control_plane.kubectl_program().refused(&args, input)?;
-        println!("{rule}: {said}");
+        let refusal = self.control_plane.kubectl_program().refused(&args, input)?;
+        println!("{rule}: {refusal}");
         for says in says.iter().map(AsRef::as_ref) {
-            assert!(said.contains(says), "{rule}: refused, but not in these words: {says}\n{said}");
+            assert!(refusal.contains(says), "{rule}: the refusal does not contain: {says}\n{refusal}");
         }
-        assert!(said.len() <= REFUSAL_MAX_BYTES, "{rule}: {} bytes on the user's terminal", said.len());
+        assert!(refusal.len() <= REFUSAL_MAX_BYTES, "{rule}: the refusal has {} bytes", refusal.len());
         Ok(())
     }
 
@@ -365,7 +369,7 @@ impl Test {
         self.run(&["create", "--filename=-"], &group(name, spec)).map(drop)
     }
 
-    /// Writes a status as the operator would.
+    /// Writes a status as the operator does.
     fn set_ready(&self, name: &str, reason: &str, origin: Option<&str>) -> Result<()> {
         let group_id = name.replace('-', "");
         let status = json!({

@@ -1,32 +1,27 @@
-//! The rules about one object: a new one is one entry.
+//! The admission rules of single objects. A new rule is a new entry.
 
 use serde_json::{Value, json};
 
-/// A rule about one object.
+/// An admission rule with examples.
 pub struct Rule {
-    /// The kind of the object.
     pub kind: &'static str,
-    /// The rule, for the output.
+    /// A description for the test output.
     pub name: &'static str,
-    /// Part of the refusal; for a CEL rule, of its message in the CRD.
+    /// Part of the refusal. For a CEL rule, the start of its message in the CRD.
     pub says: &'static str,
-    /// Specs that pass.
     pub accepted: Vec<Value>,
-    /// Specs that do not.
     pub refused: Vec<Value>,
 }
 
 const GROUP: &str = "LiveMessageGroup";
 const ACCOUNT: &str = "LiveAccount";
 
-/// Every rule about one object.
 pub fn rules() -> Vec<Rule> {
     let mut rules = groups();
     rules.extend(accounts());
     rules
 }
 
-/// The rules about LiveAccounts.
 fn accounts() -> Vec<Rule> {
     let of = |credentials: Value| json!({"credentials": credentials});
     let secret = |name: &str| json!({"secretRef": {"name": name}});
@@ -40,9 +35,9 @@ fn accounts() -> Vec<Rule> {
         oidc[field] = value;
         of(json!({"oidc": oidc}))
     };
-    let some = || oidc("roleArn", json!("acs:ram::42:role/live"));
+    let valid_oidc = || oidc("roleArn", json!("acs:ram::42:role/live"));
     let names = [json!({"name": "a"}), json!({"name": "a-b.c9"}), json!({"name": "x".repeat(253)})];
-    let no_names = [json!({"name": "../b"}), json!({"name": "a/b"}), json!({"name": ".."}), json!({"name": "A"})];
+    let invalid_names = [json!({"name": "../b"}), json!({"name": "a/b"}), json!({"name": ".."}), json!({"name": "A"})];
     vec![
         Rule {
             kind: ACCOUNT,
@@ -53,55 +48,55 @@ fn accounts() -> Vec<Rule> {
         },
         Rule {
             kind: ACCOUNT,
-            name: "credentials have one source",
+            name: "credentials have exactly one source",
             says: "spec.credentials must have exactly one of secretRef and oidc",
-            accepted: vec![of(secret("a")), some()],
+            accepted: vec![of(secret("a")), valid_oidc()],
             refused: vec![of(json!({})), {
-                let mut both = some();
+                let mut both = valid_oidc();
                 both["credentials"]["secretRef"] = json!({"name": "a"});
                 both
             }],
         },
         Rule {
             kind: ACCOUNT,
-            name: "a Secret is named",
+            name: "secretRef names a Secret",
             says: "spec.credentials.secretRef.name must be the name of an object of this namespace",
             accepted: names.iter().map(|name| of(json!({"secretRef": name}))).collect(),
-            refused: no_names.iter().map(|name| of(json!({"secretRef": name}))).collect(),
+            refused: invalid_names.iter().map(|name| of(json!({"secretRef": name}))).collect(),
         },
         Rule {
             kind: ACCOUNT,
-            name: "a Secret of another namespace cannot be named",
+            name: "secretRef cannot name another namespace",
             says: "unknown field \"spec.credentials.secretRef.namespace\"",
             accepted: vec![of(secret("a"))],
             refused: vec![of(json!({"secretRef": {"name": "a", "namespace": "kube-system"}}))],
         },
         Rule {
             kind: ACCOUNT,
-            name: "a ServiceAccount is named",
+            name: "serviceAccountRef names a ServiceAccount",
             says: "spec.credentials.oidc.serviceAccountRef.name must be the name of a ServiceAccount",
             accepted: names.iter().map(|name| oidc("serviceAccountRef", name.clone())).collect(),
-            refused: no_names.iter().map(|name| oidc("serviceAccountRef", name.clone())).collect(),
+            refused: invalid_names.iter().map(|name| oidc("serviceAccountRef", name.clone())).collect(),
         },
         Rule {
             kind: ACCOUNT,
-            name: "a role is one of RAM",
+            name: "roleArn is a RAM role",
             says: "spec.credentials.oidc.roleArn must be acs:ram::NUMBER:role/NAME",
-            accepted: vec![some()],
+            accepted: vec![valid_oidc()],
             refused: ["role", "acs:ram::x:role/a", "acs:ram::1:user/a", "acs:ram::1:role/"]
                 .map(|arn| oidc("roleArn", json!(arn)))
                 .to_vec(),
         },
         Rule {
             kind: ACCOUNT,
-            name: "an OIDC provider is one of RAM",
+            name: "oidcProviderArn is a RAM OIDC provider",
             says: "spec.credentials.oidc.oidcProviderArn must be acs:ram::NUMBER:oidc-provider/NAME",
-            accepted: vec![some()],
+            accepted: vec![valid_oidc()],
             refused: vec![oidc("oidcProviderArn", json!("acs:ram::1:role/a"))],
         },
         Rule {
             kind: ACCOUNT,
-            name: "accountId is digits",
+            name: "accountId has only digits",
             says: "spec.accountId must be the number of an Alibaba Cloud account (digits)",
             accepted: all("accountId", &[json!("1234567890123456"), Value::Null]),
             refused: all("accountId", &[json!(""), json!("12a"), json!("-1")]),
@@ -126,12 +121,11 @@ fn accounts() -> Vec<Rule> {
     ]
 }
 
-/// The rules about LiveMessageGroups.
 fn groups() -> Vec<Rule> {
     let with = |field: &str, value: Value| json!({"appId": "demo", field: value});
     let all = |field: &str, values: &[Value]| values.iter().map(|v| with(field, v.clone())).collect::<Vec<_>>();
-    let ids = [json!("A"), json!("x".repeat(64)), Value::Null];
-    let no_ids = [json!(""), json!("a_b"), json!("a-b"), json!("群"), json!("a b")];
+    let valid_ids = [json!("A"), json!("x".repeat(64)), Value::Null];
+    let invalid_ids = [json!(""), json!("a_b"), json!("a-b"), json!("群"), json!("a b")];
     vec![
         Rule {
             kind: GROUP,
@@ -156,7 +150,7 @@ fn groups() -> Vec<Rule> {
         },
         Rule {
             kind: GROUP,
-            name: "appId holds nothing that gets lost in a log or a path",
+            name: "appId has no spaces, control characters or slashes",
             says: "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId",
             accepted: vec![json!({"appId": "0b7e-4_x.y:z@~+"}), json!({"appId": "应用"})],
             refused: [" a", "a b", "a\n", "a\u{a0}b", "a\u{200b}b", "a\u{7}b", "a/b", "a\\b"]
@@ -167,19 +161,19 @@ fn groups() -> Vec<Rule> {
             kind: GROUP,
             name: "groupId is 1 to 64 letters and digits",
             says: "spec.groupId must be 1 to 64 letters and digits: remove",
-            accepted: all("groupId", &ids),
-            refused: all("groupId", &no_ids),
+            accepted: all("groupId", &valid_ids),
+            refused: all("groupId", &invalid_ids),
         },
         Rule {
             kind: GROUP,
             name: "groupId has at most 64 characters",
             says: "spec.groupId: Too long: may not be more than 64",
-            accepted: all("groupId", &ids),
+            accepted: all("groupId", &valid_ids),
             refused: all("groupId", &[json!("a".repeat(65)), json!("a".repeat(40_000))]),
         },
         Rule {
             kind: GROUP,
-            name: "dataCenter is one of two",
+            name: "dataCenter is a supported one",
             says: r#"supported values: "cn-shanghai", "ap-southeast-1""#,
             accepted: all("dataCenter", &[json!("cn-shanghai"), json!("ap-southeast-1"), Value::Null]),
             refused: all("dataCenter", &[json!("cn-beijing"), json!("")]),
@@ -202,14 +196,14 @@ fn groups() -> Vec<Rule> {
             kind: GROUP,
             name: "creatorId is 1 to 64 letters and digits",
             says: "spec.creatorId must be 1 to 64 letters and digits: remove",
-            accepted: all("creatorId", &ids),
-            refused: all("creatorId", &no_ids),
+            accepted: all("creatorId", &valid_ids),
+            refused: all("creatorId", &invalid_ids),
         },
         Rule {
             kind: GROUP,
             name: "creatorId has at most 64 characters",
             says: "spec.creatorId: Too long: may not be more than 64",
-            accepted: all("creatorId", &ids),
+            accepted: all("creatorId", &valid_ids),
             refused: all("creatorId", &[json!("a".repeat(65))]),
         },
         Rule {
@@ -228,14 +222,14 @@ fn groups() -> Vec<Rule> {
         },
         Rule {
             kind: GROUP,
-            name: "administrators are at most 3",
+            name: "administrators has at most 3 items",
             says: "spec.administrators: Too many: 4: must have at most 3 items",
             accepted: all("administrators", &[json!(["c", "b", "a"]), json!([]), Value::Null]),
             refused: all("administrators", &[json!(["a", "b", "c", "d"])]),
         },
         Rule {
             kind: GROUP,
-            name: "administrators are ids",
+            name: "administrators are IDs",
             says: "every id of spec.administrators must be 1 to 64 letters and digits",
             accepted: all("administrators", &[json!(["A1", "x".repeat(64)])]),
             refused: all("administrators", &[json!(["a", "b-c"]), json!(["a", ""]), json!(["群"])]),
@@ -249,7 +243,7 @@ fn groups() -> Vec<Rule> {
         },
         Rule {
             kind: GROUP,
-            name: "administrators differ",
+            name: "administrators are unique",
             says: "spec.administrators names an id twice: name each id once",
             accepted: all("administrators", &[json!(["a", "A", "b"])]),
             refused: all("administrators", &[json!(["a", "a"]), json!(["a", "b", "a"])]),
