@@ -1,4 +1,4 @@
-//! The chart, with the real helm, against the real apiserver.
+//! The chart: rendered by helm, checked by a real apiserver.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 
 use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane, wait_for};
 
-/// The values files that every check goes over: name and path.
+/// Name and path of each values file in `ci/` of the chart.
 pub fn matrix() -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(repository().join(CHART).join("ci"))? {
         let path = entry?.path();
-        let name = path.file_stem().context("a file has a name")?.to_string_lossy().into_owned();
+        let name = path.file_stem().context("a file without a name")?.to_string_lossy().into_owned();
         files.push((name, path.to_string_lossy().into_owned()));
     }
     files.sort();
-    assert!(files.len() >= 6, "the matrix has shrunk: {files:?}");
+    assert!(files.len() >= 6, "values files are missing: {files:?}");
     Ok(files)
 }
 
@@ -30,7 +30,7 @@ pub fn render(release: &str, namespace: &str, flags: &[&str]) -> Result<Vec<Valu
 }
 
 #[test]
-fn lint_is_content_with_every_values_file() -> Result<()> {
+fn lint_passes_with_every_values_file() -> Result<()> {
     let helm = Helm::new()?;
     for (_, values) in matrix()? {
         helm.run(&["lint", "--strict", CHART, "--values", &values])?;
@@ -39,33 +39,33 @@ fn lint_is_content_with_every_values_file() -> Result<()> {
 }
 
 #[test]
-fn the_server_takes_every_rendering() -> Result<()> {
+fn apiserver_accepts_every_rendering() -> Result<()> {
     let control_plane = shared_control_plane()?;
-    // A dry run of RoleBindings wants their namespaces to be there.
+    // A dry run of a RoleBinding requires its namespace.
     for namespace in ["team-a", "team-b"] {
         control_plane.kubectl(&["create", "namespace", namespace])?;
     }
-    for definition in definitions_for_prometheus() {
-        control_plane.kubectl_with_input(&["apply", "-f", "-"], &definition.to_string())?;
-        let name = format!("crd/{}", definition["metadata"]["name"].as_str().unwrap_or_default());
+    for crd in prometheus_crds() {
+        control_plane.kubectl_with_input(&["apply", "-f", "-"], &crd.to_string())?;
+        let name = format!("crd/{}", crd["metadata"]["name"].as_str().unwrap_or_default());
         control_plane.kubectl(&["wait", "--for=condition=Established", "--timeout=90s", &name])?;
     }
     let helm = Helm::new()?;
     for (name, values) in matrix()? {
         let namespace = control_plane.namespace()?;
-        // A release called 123: every name that is not quoted becomes a number and is refused.
+        // In a release named 123, a name without quotes becomes a number, which the apiserver refuses.
         for release in ["chart", "123"] {
             let rendered = helm.template(release, &namespace, &["--values", &values])?;
-            let taken = control_plane.kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered);
-            let taken = taken.context(format_args!("{name} as release {release}"))?;
-            assert!(taken.contains("deployment.apps/"), "{name}: {taken}");
+            let accepted = control_plane.kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+            let accepted = accepted.context(format_args!("{name} as release {release}"))?;
+            assert!(accepted.contains("deployment.apps/"), "{name}: {accepted}");
         }
     }
     Ok(())
 }
 
-/// As much of the Prometheus Operator's definitions as the chart may use: any other field is refused.
-fn definitions_for_prometheus() -> [Value; 2] {
+/// The CRDs of the Prometheus Operator, reduced to the fields that the chart may use: kubectl refuses other fields.
+fn prometheus_crds() -> [Value; 2] {
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text});
     let relabelings = json!({"type": "array", "items": {"type": "object", "properties": {
@@ -112,7 +112,7 @@ fn definitions_for_prometheus() -> [Value; 2] {
 }
 
 #[test]
-fn the_rules_come_out_of_the_template_as_they_are() -> Result<()> {
+fn prometheus_rules_are_rendered_unchanged() -> Result<()> {
     assert!(of_kind(&render("chart", "default", &[])?, "PrometheusRule").is_empty());
     let objects = render("chart", "default", &["--set", "metrics.prometheusRule.enabled=true"])?;
     let file = fs::read_to_string(repository().join(CHART).join("files/rules/alerts.yaml"))?;
@@ -121,7 +121,7 @@ fn the_rules_come_out_of_the_template_as_they_are() -> Result<()> {
 }
 
 #[test]
-fn a_monitor_finds_the_service_and_the_service_the_operators_port() -> Result<()> {
+fn service_monitor_selects_the_service_and_its_port() -> Result<()> {
     for (flags, kinds) in [
         (&[][..], [0, 0]),
         (&["--set", "metrics.service.enabled=true"], [1, 0]),
@@ -137,9 +137,9 @@ fn a_monitor_finds_the_service_and_the_service_the_operators_port() -> Result<()
             assert_eq!(port["targetPort"], container["ports"][0]["name"]);
             let listen = format!("--health-bind-address=0.0.0.0:{}", container["ports"][0]["containerPort"]);
             assert!(container["args"].as_array().is_some_and(|args| args.contains(&json!(listen))), "{listen}");
-            assert_within(&service["spec"]["selector"], &pod["metadata"]["labels"]);
+            assert_selects(&service["spec"]["selector"], &pod["metadata"]["labels"]);
             for monitor in of_kind(&objects, "ServiceMonitor") {
-                assert_within(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]);
+                assert_selects(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]);
                 assert_eq!(monitor["spec"]["endpoints"][0]["port"], port["name"]);
             }
         }
@@ -147,16 +147,16 @@ fn a_monitor_finds_the_service_and_the_service_the_operators_port() -> Result<()
     Ok(())
 }
 
-/// Whether a selector selects what has these labels.
-fn assert_within(selector: &Value, labels: &Value) {
-    let wanted = selector.as_object().into_iter().flatten();
-    assert!(wanted.clone().count() > 0, "an empty selector");
-    for (name, value) in wanted {
+/// Asserts that a selector is not empty and matches these labels.
+fn assert_selects(selector: &Value, labels: &Value) {
+    let required = selector.as_object().into_iter().flatten();
+    assert!(required.clone().count() > 0, "the selector is empty");
+    for (name, value) in required {
         assert_eq!(labels.get(name), Some(value), "{name}");
     }
 }
 
-/// Values that must not get through, and what the refusal must name.
+/// Invalid values, and the field that the refusal names.
 const REFUSED: [(&[&str], &str); 27] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
@@ -194,14 +194,14 @@ const REFUSED: [(&[&str], &str); 27] = [
 ];
 
 #[test]
-fn the_schema_refuses_what_would_not_work_and_names_it() -> Result<()> {
+fn schema_refuses_invalid_values_and_names_the_field() -> Result<()> {
     let helm = Helm::new()?;
     for (flags, named) in REFUSED {
         let Err(error) = helm.template("chart", "default", flags) else {
             panic!("{flags:?} was not refused");
         };
         let error = error.to_string();
-        // Only after the first line, which repeats the command.
+        // The first line repeats the command, and with it the field.
         let reason = error.split_once('\n').map_or("", |(_, reason)| reason);
         assert!(reason.contains(named) && reason.contains("the schema(s)"), "{flags:?}: {error}");
     }
@@ -209,7 +209,7 @@ fn the_schema_refuses_what_would_not_work_and_names_it() -> Result<()> {
 }
 
 #[test]
-fn the_pod_is_restricted_and_the_standard_has_teeth() -> Result<()> {
+fn pod_meets_the_restricted_pod_security_standard() -> Result<()> {
     let control_plane = shared_control_plane()?;
     let namespace = control_plane.namespace()?;
     control_plane.kubectl(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"])?;
@@ -237,13 +237,13 @@ fn the_pod_is_restricted_and_the_standard_has_teeth() -> Result<()> {
 }
 
 #[test]
-fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<()> {
+fn listed_namespaces_grant_no_cluster_wide_permissions() -> Result<()> {
     let control_plane = shared_control_plane()?;
     let (home, watched, other) = (control_plane.namespace()?, control_plane.namespace()?, control_plane.namespace()?);
     let objects = render("chart", &home, &["--set", &format!("watchNamespaces={{{watched}}}")])?;
     assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
     for role in of_kind(&objects, "ClusterRole") {
-        // Additions to the cluster's own roles, for people: bound to nobody by the chart.
+        // Aggregated into the roles `view`, `edit` and `admin` of the cluster; the chart does not bind it.
         assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"], "true", "{role}");
     }
 
@@ -253,14 +253,14 @@ fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<
     let list = |namespace: &str| may(&operator, "list", "live.alibabacloud.com/livemessagegroups", namespace);
     assert!(list(&watched)?);
     assert!(!list(&other)?);
-    assert!(!list(&home)?, "its own namespace is watched only when it is listed");
+    assert!(!list(&home)?, "the operator's namespace is watched only if it is listed");
     assert!(!list("")?);
 
-    // The one exception, for those who ask for it.
+    // The only exception, an option of the chart.
     let groups = ["--set", "rbac.groupsClusterWide=true"];
     let operator = control_plane.operator_kubeconfig_with(&home, &[&watched], &groups)?;
     let operator = control_plane.kubectl_program().with_kubeconfig(operator);
-    wait_for("the ClusterRole to hold", Duration::from_secs(90), || {
+    wait_for("the ClusterRole to have an effect", Duration::from_secs(90), || {
         Ok(may(&operator, "patch", "live.alibabacloud.com/livemessagegroups", "")?.then_some(()))
     })?;
     for forbidden in ["list live.alibabacloud.com/liveaccounts", "create events.k8s.io/events", "get /secrets"] {
@@ -271,7 +271,7 @@ fn a_list_of_namespaces_leaves_nothing_cluster_wide_to_the_operator() -> Result<
 }
 
 #[test]
-fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
+fn operator_has_only_the_permissions_that_it_needs() -> Result<()> {
     let control_plane = shared_control_plane()?;
     control_plane.apply_crds()?;
     let namespace = control_plane.namespace()?;
@@ -314,7 +314,7 @@ fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
 }
 
 #[test]
-fn secrets_and_tokens_are_granted_where_the_values_say_and_no_further() -> Result<()> {
+fn secrets_and_tokens_are_granted_only_where_configured() -> Result<()> {
     let control_plane = shared_control_plane()?;
     control_plane.apply_crds()?;
     let (home, watched, other) = (control_plane.namespace()?, control_plane.namespace()?, control_plane.namespace()?);
@@ -337,7 +337,7 @@ fn secrets_and_tokens_are_granted_where_the_values_say_and_no_further() -> Resul
 }
 
 #[test]
-fn the_chart_carries_the_very_crds_and_renders_them_whole() -> Result<()> {
+fn chart_contains_the_crds_and_renders_them_unchanged() -> Result<()> {
     let files = |folder: PathBuf| -> Result<Vec<(String, String)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&folder).context(folder.display())? {
@@ -348,7 +348,7 @@ fn the_chart_carries_the_very_crds_and_renders_them_whole() -> Result<()> {
         Ok(files)
     };
     let (source, copy) = (files(repository().join("crds"))?, files(repository().join(CHART).join("files/crds"))?);
-    assert!(!source.is_empty() && source == copy, "the chart's copy of crds/ is stale: `make crds` writes it");
+    assert!(!source.is_empty() && source == copy, "the chart's copy of crds/ is outdated: run `make crds`");
 
     let rendered = render("chart", "default", &[])?;
     let mut rendered: Vec<Value> = of_kind(&rendered, "CustomResourceDefinition").into_iter().cloned().collect();
@@ -364,17 +364,17 @@ fn the_chart_carries_the_very_crds_and_renders_them_whole() -> Result<()> {
             source.iter_mut().for_each(as_floats);
             same |= source.first() == Some(crd);
         }
-        assert!(same, "{} came out of the template changed", crd["metadata"]["name"]);
+        assert!(same, "the template changes {}", crd["metadata"]["name"]);
     }
 
-    let dropped = render("chart", "default", &["--set", "crds.keep=false"])?;
-    assert!(of_kind(&dropped, "CustomResourceDefinition")[0]["metadata"].get("annotations").is_none());
+    let not_kept = render("chart", "default", &["--set", "crds.keep=false"])?;
+    assert!(of_kind(&not_kept, "CustomResourceDefinition")[0]["metadata"].get("annotations").is_none());
     let without = render("chart", "default", &["--set", "crds.enabled=false"])?;
     assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
     Ok(())
 }
 
-/// 0.0 comes out of a template as 0, which is the same to Kubernetes.
+/// Makes all numbers comparable: a template renders 0.0 as 0, which is equal for Kubernetes.
 fn as_floats(value: &mut Value) {
     match value {
         Value::Number(number) => *value = json!(number.as_f64()),
@@ -385,7 +385,7 @@ fn as_floats(value: &mut Value) {
 }
 
 #[test]
-fn the_chart_is_for_this_version() -> Result<()> {
+fn chart_app_version_and_image_match_the_crate() -> Result<()> {
     let chart = fs::read_to_string(repository().join(CHART).join("Chart.yaml"))?;
     let chart: Value = serde_yaml::from_str(&chart)?;
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));

@@ -1,4 +1,4 @@
-//! What the chart gives to the operator's process: arguments, credentials, files.
+//! The pod of the operator in the chart: arguments, environment variables and mounted files.
 
 use std::process::Command;
 
@@ -18,9 +18,9 @@ fn environment(pod: &Value) -> Vec<(&str, &Value)> {
 }
 
 #[test]
-fn the_program_takes_the_arguments_of_every_rendering() -> Result<()> {
+fn run_accepts_the_arguments_of_every_rendering() -> Result<()> {
     let help = |args: &[&str]| -> Result<(bool, String)> {
-        // Arguments are read in their order: a mistake before --help is told, and help is not.
+        // Arguments are parsed in order: an invalid argument before --help causes an error.
         let output = Command::new(env!("CARGO_BIN_EXE_live-message-operator")).args(args).arg("--help").output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
@@ -28,16 +28,16 @@ fn the_program_takes_the_arguments_of_every_rendering() -> Result<()> {
         let pod = pod(&["--values", &values])?;
         let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
         let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
-        let (taken, told) = help(&args)?;
-        assert!(taken, "{name}: {args:?}: {told}");
-        let (taken, _) = help(&[&args[..], &["--drift-check-interval=never"]].concat())?;
-        assert!(!taken, "a wrong argument is found");
+        let (accepted, stderr) = help(&args)?;
+        assert!(accepted, "{name}: {args:?}: {stderr}");
+        let (accepted, _) = help(&[&args[..], &["--drift-check-interval=never"]].concat())?;
+        assert!(!accepted, "an invalid argument is refused");
     }
     Ok(())
 }
 
 #[test]
-fn every_option_of_run_that_a_value_sets_has_the_programs_default() -> Result<()> {
+fn chart_defaults_match_the_defaults_of_run() -> Result<()> {
     let output = Command::new(env!("CARGO_BIN_EXE_live-message-operator")).args(["run", "--help"]).output()?;
     let help = String::from_utf8(output.stdout)?;
     let pod = pod(&[])?;
@@ -52,11 +52,11 @@ fn every_option_of_run_that_a_value_sets_has_the_programs_default() -> Result<()
 }
 
 #[test]
-fn a_role_without_the_webhook_comes_with_its_token() -> Result<()> {
+fn role_without_webhook_mounts_its_token() -> Result<()> {
     let pod = pod(&["--values", &format!("{CHART}/ci/rrsa-values.yaml")])?;
     let environment = environment(&pod);
     let value = |name: &str| environment.iter().find_map(|(known, value)| (*known == name).then_some(*value));
-    assert_eq!(value("ALIBABA_CLOUD_ACCESS_KEY_ID"), None, "a key would win over the role");
+    assert_eq!(value("ALIBABA_CLOUD_ACCESS_KEY_ID"), None, "an access key would take precedence over the role");
     assert_eq!(value("ALIBABA_CLOUD_ROLE_ARN"), Some(&json!("acs:ram::1234567890123456:role/live-message-operator")));
     let provider = json!("acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1");
     assert_eq!(value("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"), Some(&provider));
@@ -71,7 +71,7 @@ fn a_role_without_the_webhook_comes_with_its_token() -> Result<()> {
 }
 
 #[test]
-fn a_role_with_the_webhook_leaves_the_environment_to_it() -> Result<()> {
+fn role_with_webhook_sets_no_credential_variables() -> Result<()> {
     let flags = ["--values", &format!("{CHART}/ci/rrsa-webhook-values.yaml")];
     let objects = render("chart", "default", &flags)?;
     let account = of_kind(&objects, "ServiceAccount")[0];
@@ -84,15 +84,15 @@ fn a_role_with_the_webhook_leaves_the_environment_to_it() -> Result<()> {
     let pod = pod(&flags)?;
     assert_eq!(pod["metadata"]["labels"]["pod-identity.alibabacloud.com/injection"], "on");
     let names: Vec<&str> = environment(&pod).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["RUST_LOG"], "what stands in the Pod wins over what the webhook sets");
+    assert_eq!(names, ["RUST_LOG"], "variables of the Pod take precedence over those of the webhook");
     let deployment = of_kind(&objects, "Deployment")[0];
     let selector = deployment["spec"]["selector"]["matchLabels"].as_object().context("a selector")?;
-    assert!(!selector.contains_key("pod-identity.alibabacloud.com/injection"), "a selector can never change");
+    assert!(!selector.contains_key("pod-identity.alibabacloud.com/injection"), "a selector is immutable");
     Ok(())
 }
 
 #[test]
-fn certificates_to_trust_are_where_the_argument_says() -> Result<()> {
+fn ca_bundle_is_mounted_where_the_argument_names_it() -> Result<()> {
     let pod = pod(&["--set", "alibabaCloud.caBundle.configMap=proxy-ca"])?;
     let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
     let file = args.iter().find_map(|arg| arg.as_str()?.strip_prefix("--ca-bundle=")).context("the argument")?;

@@ -1,4 +1,4 @@
-//! Templates, `values.yaml` and `values.schema.json` agree on what can be set.
+//! Templates, `values.yaml` and `values.schema.json` contain the same values.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::support::{CHART, Context as _, Result, repository};
 
 #[test]
-fn every_value_is_used_and_every_used_value_is_listed() -> Result<()> {
+fn every_value_is_used_and_every_used_value_listed() -> Result<()> {
     let values = values()?;
     let used = used_paths()?;
-    assert!(used.len() > 20, "the scan found too little: {used:?}");
+    assert!(used.len() > 20, "the scan finds too few values: {used:?}");
     for path in &used {
         assert!(at(&values, path).is_some(), "a template uses .Values.{path}, which values.yaml does not list");
     }
@@ -23,20 +23,20 @@ fn every_value_is_used_and_every_used_value_is_listed() -> Result<()> {
 }
 
 #[test]
-fn the_schema_knows_every_value_and_no_other() -> Result<()> {
+fn schema_contains_exactly_the_values() -> Result<()> {
     let schema = fs::read_to_string(repository().join(CHART).join("values.schema.json"))?;
     let schema: Value = serde_json::from_str(&schema)?;
     compare("", &schema, &values()?);
     Ok(())
 }
 
-/// Goes down as far as the schema lists properties; below that, Kubernetes' own types begin.
+/// Compares the levels at which the schema lists properties. Deeper levels are Kubernetes types.
 fn compare(path: &str, schema: &Value, values: &Value) {
     let Some(properties) = schema["properties"].as_object() else { return };
-    assert_eq!(schema["additionalProperties"], false, "the schema lets anything in at {path:?}");
+    assert_eq!(schema["additionalProperties"], false, "the schema accepts unknown values at {path:?}");
     let known: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
     let listed: BTreeSet<&str> = values.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-    // `global` belongs to parent charts; of Kubernetes' types only what has a default is listed.
+    // `global` belongs to parent charts. `claims` is part of a Kubernetes type and has no default.
     let unlisted: BTreeSet<&str> = [("", "global"), (".resources", "claims")]
         .into_iter()
         .filter_map(|(parent, key)| (parent == path).then_some(key))
@@ -52,7 +52,7 @@ fn values() -> Result<Value> {
     serde_yaml::from_str(&fs::read_to_string(path)?).context("values.yaml")
 }
 
-/// What follows `.Values.` anywhere in the templates.
+/// The paths that follow `.Values.` in the templates.
 fn used_paths() -> Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     for entry in fs::read_dir(repository().join(CHART).join("templates"))? {
@@ -69,11 +69,11 @@ fn at<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(values, |value, key| value.get(key))
 }
 
-/// The paths of everything that is not itself a map with something in it.
+/// The paths of all values that are not maps of further values.
 fn leaves(values: &Value) -> Vec<String> {
     let mut leaves = Vec::new();
     for (key, value) in values.as_object().into_iter().flatten() {
-        // A key with a dot in it is a label, not a value of ours.
+        // A key with a dot is a label or an annotation, not a value.
         match value.as_object() {
             Some(map) if !map.is_empty() && !map.keys().any(|key| key.contains('.')) => {
                 leaves.extend(self::leaves(value).into_iter().map(|leaf| format!("{key}.{leaf}")));
