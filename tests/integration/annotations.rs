@@ -1,4 +1,4 @@
-//! Pause, resume, force.
+//! Annotations that pause an object or force a reconcile.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn annotate(name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()> {
+async fn paused_object_makes_no_calls_and_applies_its_edit_later() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
@@ -24,7 +24,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
 
     world.patch("room", annotate("paused", json!("true"))).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
-    world.until("the pause to be told", PATIENCE, paused).await?;
+    world.until("the pause to be reported", PATIENCE, paused).await?;
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
@@ -36,7 +36,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
     };
     assert_eq!(observed(&room), observed(&before));
     assert_eq!(condition(&room, ConditionType::Reconciling), ["", ""]);
-    assert_eq!(world.requests()?.len(), calls + 1, "the create of the other object");
+    assert_eq!(world.requests()?.len(), calls + 1, "only the create of the other object");
 
     world.patch("room", annotate("paused", Value::Null)).await?;
     let room = world.ready("room", "True", "Created").await?;
@@ -47,7 +47,7 @@ async fn paused_nothing_is_called_and_resumed_the_edit_is_applied() -> Result<()
 }
 
 #[tokio::test]
-async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> Result<()> {
+async fn resumed_object_is_described_once_and_drift_is_corrected() -> Result<()> {
     let mut world = World::new(&["seen"]).await?;
     world.options.args.push("--drift-check-interval=168h".into());
     world.start()?;
@@ -58,19 +58,19 @@ async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> 
     let pause_and_resume = async |name: &str, drift: Option<&str>, expected: &[&str]| {
         world.patch(name, annotate("paused", json!("true"))).await?;
         let paused = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["True", "Paused"]);
-        world.until("the pause to be told", PATIENCE, paused).await?;
+        world.until("the pause to be reported", PATIENCE, paused).await?;
         if let Some(info) = drift {
             ByHand::at(&world)?.set_info(name, info).await?;
         }
         let calls = world.requests()?.len();
         world.patch(name, annotate("paused", json!("false"))).await?;
         let resumed = async || Ok(condition(&world.api.get(name).await?, ConditionType::Paused) == ["", ""]);
-        world.until("the pause to be over", PATIENCE, resumed).await?;
+        world.until("the pause to end", PATIENCE, resumed).await?;
         let new = || -> Result<Vec<String>> {
             Ok(world.requests()?.split_off(calls).into_iter().map(|request| request.operation).collect())
         };
-        world.until("the look to be taken", PATIENCE, async || Ok(new()?.len() >= expected.len())).await?;
-        // And no more than that.
+        world.until("the calls after the pause", PATIENCE, async || Ok(new()?.len() >= expected.len())).await?;
+        // Time for unexpected calls.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(new()?, expected, "{name}");
         Result::<()>::Ok(())
@@ -80,12 +80,12 @@ async fn resumed_a_settled_object_is_looked_at_once_and_drift_is_corrected() -> 
     pause_and_resume("room", Some("theirs"), &corrected).await?;
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "mine");
     world.ready("room", "True", "Created").await?;
-    // Nothing is kept in sync.
+    // An observed object corrects no drift, so it makes no call.
     pause_and_resume("seen", Some("theirs"), &[]).await
 }
 
 #[tokio::test]
-async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
+async fn object_that_is_created_paused_starts_when_resumed() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     let mut object = serde_json::to_value(live_message_operator::resources::LiveMessageGroup::new(
@@ -95,7 +95,7 @@ async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
     object["metadata"] = json!({"name": "room", "annotations": {"live.alibabacloud.com/paused": "true"}});
     world.api.create(&kube::api::PostParams::default(), &serde_json::from_value(object)?).await?;
     let paused = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused) == ["True", "Paused"]);
-    world.until("the pause to be told", PATIENCE, paused).await?;
+    world.until("the pause to be reported", PATIENCE, paused).await?;
     let room = world.api.get("room").await?;
     assert_eq!(condition(&room, ConditionType::Ready), ["Unknown", "Pending"]);
     assert_eq!(room.status.and_then(|status| status.observed_generation), Some(-1));
@@ -106,7 +106,7 @@ async fn paused_from_the_start_it_is_created_when_resumed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
+async fn forced_reconcile_describes_once_and_corrects_drift() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "mine"})).await?;
@@ -133,7 +133,7 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
     let room = world.ready("room", "True", "Created").await?;
     assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
 
-    // Neither a restart nor another edit of the object repeats it.
+    // Neither another edit nor a restart repeats the forced reconcile.
     let calls = world.requests()?.len();
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.stop()?;
@@ -144,14 +144,14 @@ async fn forced_it_is_described_once_and_drift_is_corrected() -> Result<()> {
 }
 
 #[tokio::test]
-async fn forced_during_an_outage_it_waits_for_its_time_like_any_other() -> Result<()> {
+async fn forced_reconcile_during_an_outage_respects_backoff() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     for (name, policy) in [("room", "Retain"), ("going", "Delete")] {
         world.create(name, json!({"deletionPolicy": policy})).await?;
         world.ready(name, "True", "Created").await?;
     }
-    // Every failure is another one: each writes a status, and its event is no reason to try again.
+    // The failures alternate, so that each writes a status. The watch event of that write must not cause a retry.
     let faults = ["ServerError", "ServiceUnavailable"].iter().cycle().take(60);
     let faults: Vec<String> = faults.map(|code| format!("DescribeLiveMessageGroup:error={code},times=1")).collect();
     world.emulator.faults(&faults.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -166,10 +166,10 @@ async fn forced_during_an_outage_it_waits_for_its_time_like_any_other() -> Resul
     for name in ["room", "going"] {
         let tries = tries(name)?;
         println!("{name}: {tries} tries");
-        assert!(tries <= 6, "after 1, 2, 4 and 8 s, and one when it was asked for: {name} {tries}");
+        assert!(tries <= 6, "{name}: {tries} tries; the backoff of 1, 2, 4 and 8 s and the request permit 6");
     }
 
-    // Asked for anew, it is tried; and in the end it is acknowledged.
+    // A new request is acknowledged after a success.
     world.emulator.faults(&[])?;
     world.patch("room", annotate("reconcile-requested-at", json!("again"))).await?;
     let acknowledged = async || {

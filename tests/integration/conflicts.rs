@@ -1,4 +1,4 @@
-//! Two objects that name one group: one holds it, the other says so and calls nothing.
+//! Objects that name the same group: one is its owner, the others report a conflict and make no calls.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::by_hand::{ByHand, group};
 use crate::support::{Result, shared_control_plane};
 use crate::world::{PATIENCE, World, app, condition, create_in, is};
 
-/// Creation times are whole seconds.
-const OLDER: Duration = Duration::from_millis(1100);
+/// Makes the next object younger: creation times have a resolution of one second.
+const AGE_DIFFERENCE: Duration = Duration::from_millis(1100);
 
 #[tokio::test]
-async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Result<()> {
+async fn younger_object_waits_for_the_owner_in_any_namespace() -> Result<()> {
     let control_plane = shared_control_plane()?;
     control_plane.apply_crds()?;
     let elsewhere = control_plane.namespace()?;
@@ -27,8 +27,10 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
     world.ready("first", "True", "Created").await?;
 
     create_in(&there, "second", json!({"groupId": "shared"})).await?;
-    world.until("the conflict to be told", PATIENCE, async || Ok(is(&there.get("second").await?, "Conflict"))).await?;
-    tokio::time::sleep(OLDER).await;
+    world
+        .until("the conflict to be reported", PATIENCE, async || Ok(is(&there.get("second").await?, "Conflict")))
+        .await?;
+    tokio::time::sleep(AGE_DIFFERENCE).await;
     world.create("third", json!({"groupId": "shared"})).await?;
     let third = world.ready("third", "False", "Conflict").await?;
     for object in [&there.get("second").await?, &third] {
@@ -38,17 +40,19 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
         assert!(message.contains(&format!("{}/first", world.namespace)), "{message}");
         assert_eq!(object.origin(), None);
     }
-    assert_eq!(world.requests()?.len(), 1, "only the holder calls");
+    assert_eq!(world.requests()?.len(), 1, "only the owner makes calls");
 
     world.delete("first").await?;
     world
-        .until("the next one to take over", PATIENCE, async || Ok(is(&there.get("second").await?, "AlreadyExists")))
+        .until("the second object to be the owner", PATIENCE, async || {
+            Ok(is(&there.get("second").await?, "AlreadyExists"))
+        })
         .await?;
     let second = there.get("second").await?;
     assert_eq!(second.origin(), Some(&Origin::Adopted));
     assert_eq!(condition(&second, ConditionType::Stalled), ["", ""]);
     world
-        .until("the third to name the new holder", PATIENCE, async || {
+        .until("the third object to name the new owner", PATIENCE, async || {
             let third = world.api.get("third").await?;
             Ok(third
                 .condition(ConditionType::Ready)
@@ -64,7 +68,7 @@ async fn the_younger_one_waits_until_the_holder_goes_in_any_namespace() -> Resul
 }
 
 #[tokio::test]
-async fn one_that_was_let_go_holds_nothing_while_somebody_elses_finalizer_keeps_it() -> Result<()> {
+async fn released_object_with_another_finalizer_owns_no_group() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     for policy in ["Retain", "Delete"] {
@@ -87,22 +91,22 @@ async fn one_that_was_let_go_holds_nothing_while_somebody_elses_finalizer_keeps_
 }
 
 #[tokio::test]
-async fn one_that_was_refused_does_not_squat_on_the_id() -> Result<()> {
+async fn object_with_group_deleted_does_not_reserve_its_group() -> Result<()> {
     let mut world = World::new(&["gone:deleted"]).await?;
     world.start()?;
     world.create("older", json!({"groupId": "gone"})).await?;
     world.ready("older", "False", "GroupDeleted").await?;
-    tokio::time::sleep(OLDER).await;
+    tokio::time::sleep(AGE_DIFFERENCE).await;
 
-    // Brought back by a person; the older object does not know, and need not be asked.
+    // Recovered externally. The older object does not detect it.
     ByHand::at(&world)?.call(Call::Recover(group("gone"))).await?;
     world.create("younger", json!({"groupId": "gone"})).await?;
     let younger = world.ready("younger", "True", "AlreadyExists").await?;
     assert_eq!(younger.origin(), Some(&Origin::Adopted));
 
-    // Asked to look again, the older one finds that the group is held.
-    let again = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
-    world.patch("older", again).await?;
+    // In a forced reconcile, the older object finds the new owner.
+    let force = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch("older", force).await?;
     let older = world.ready("older", "False", "Conflict").await?;
     assert!(older.condition(ConditionType::Ready).unwrap().message.contains("/younger"));
     assert_eq!(condition(&older, ConditionType::Degraded), ["", ""]);

@@ -1,4 +1,4 @@
-//! No edit is ever lost in silence, whenever it comes.
+//! Edits of the spec are never lost, even during calls and outages.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const CREATE: &str = "CreateLiveMessageGroup";
 const MODIFY: &str = "ModifyLiveMessageGroup";
 
 #[tokio::test]
-async fn an_edit_that_cannot_be_sent_takes_back_ready_until_it_is_applied() -> Result<()> {
+async fn edit_during_an_outage_makes_ready_unknown_until_applied() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
@@ -23,21 +23,21 @@ async fn an_edit_that_cannot_be_sent_takes_back_ready_until_it_is_applied() -> R
     world.emulator.process.sigstop()?;
     let (edited, at) = (Instant::now(), Timestamp::now());
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
-    let taken_back = async || {
+    let ready_unknown = async || {
         let room = world.api.get("room").await?;
         let ready = room.condition(ConditionType::Ready).filter(|ready| ready.status == "Unknown");
         let since = ready.map(|ready| ready.last_transition_time.0);
         Ok(since.filter(|_| condition(&room, ConditionType::Reconciling)[0] == "True"))
     };
-    let since = world.find("Ready to be taken back", PATIENCE, taken_back).await?;
+    let since = world.find("Ready to become Unknown", PATIENCE, ready_unknown).await?;
     let log = world.log();
     let calls = log.lines().filter(|line| line.contains("call sent"));
     let mut calls = calls.filter_map(|line| line.split_whitespace().next()?.parse::<Timestamp>().ok());
     let sent = calls.find(|call| *call > at).unwrap();
     let after = since.duration_since(sent).as_secs_f64();
-    println!("a call without an answer takes back Ready after {after:.1} s");
-    assert!(after < 10.0, "not before the call has failed: {after} s");
-    // Past the first time-out and into the next try.
+    println!("Ready becomes Unknown {after:.1} s after a call without a response");
+    assert!(after < 10.0, "Ready became Unknown only after the call failed: {after} s");
+    // Past the first timeout, during the next try.
     while edited.elapsed() < Duration::from_secs(14) {
         let room = world.api.get("room").await?;
         assert_eq!(condition(&room, ConditionType::Ready)[0], "Unknown");
@@ -55,12 +55,12 @@ async fn an_edit_that_cannot_be_sent_takes_back_ready_until_it_is_applied() -> R
 }
 
 #[tokio::test]
-async fn an_edit_while_the_create_is_in_flight_is_applied_after_it() -> Result<()> {
+async fn edit_during_an_in_flight_create_is_applied_after_it() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // Nothing is answered before the edit is there, however long that takes.
+    // The create must not time out before the edit, even on a slow machine.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // The app's groups are counted with the first one.
+    // The first create counts the groups of the app.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;
@@ -69,7 +69,7 @@ async fn an_edit_while_the_create_is_in_flight_is_applied_after_it() -> Result<(
     world.patch("room", json!({"spec": {"groupInfo": "second", "administrators": ["b"]}})).await?;
     world.emulator.process.sigcont()?;
     let room = world.ready("room", "True", "Created").await?;
-    assert_eq!(room.origin(), Some(&Origin::Created), "it created the group, whatever came after");
+    assert_eq!(room.origin(), Some(&Origin::Created), "the object created the group");
     let group = ByHand::at(&world)?.describe("room").await?;
     assert_eq!((group.group_info.as_str(), group.administrators), ("second", vec!["b".to_owned()]));
     assert_eq!(world.calls(CREATE, "room")?, 1);
@@ -77,15 +77,15 @@ async fn an_edit_while_the_create_is_in_flight_is_applied_after_it() -> Result<(
 }
 
 #[tokio::test]
-async fn of_two_quick_edits_the_last_one_stays() -> Result<()> {
-    let mut world = slow().await?;
+async fn last_of_several_quick_edits_is_applied() -> Result<()> {
+    let mut world = slow_world().await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "0"})).await?;
     world.ready("room", "True", "Created").await?;
     for text in ["1", "2"] {
         world.patch("room", json!({"spec": {"groupInfo": text}})).await?;
     }
-    // A third one while the calls for the second are out.
+    // A third edit while the calls for the second one are in flight.
     tokio::time::sleep(Duration::from_millis(1000)).await;
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.ready("room", "True", "Created").await?;
@@ -95,7 +95,7 @@ async fn of_two_quick_edits_the_last_one_stays() -> Result<()> {
 }
 
 #[tokio::test]
-async fn only_what_the_spec_names_and_means_is_changed() -> Result<()> {
+async fn only_differing_managed_fields_are_changed() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "welcome", "administrators": ["a", "b", "c"]})).await?;
@@ -104,28 +104,32 @@ async fn only_what_the_spec_names_and_means_is_changed() -> Result<()> {
 
     world.patch("room", json!({"spec": {"administrators": ["c", "a", "b"]}})).await?;
     world.ready("room", "True", "Created").await?;
-    assert_eq!(world.called(MODIFY)?.len(), 0, "another order is the same set");
+    assert_eq!(world.called(MODIFY)?.len(), 0, "the order of administrators is irrelevant");
 
     world.patch("room", json!({"spec": {"administrators": []}})).await?;
     world.ready("room", "True", "Created").await?;
     let group = by_hand.describe("room").await?;
     assert_eq!((group.administrators.len(), group.group_info.as_str()), (0, "welcome"));
     assert_eq!(world.called(MODIFY)?.len(), 1);
-    assert_eq!(world.called(MODIFY)?.last().and_then(|call| call.param("GroupInfo")), None, "unchanged, so not sent");
+    assert_eq!(
+        world.called(MODIFY)?.last().and_then(|call| call.param("GroupInfo")),
+        None,
+        "an unchanged field is not sent"
+    );
 
     world.patch("room", json!({"spec": {"groupInfo": null}})).await?;
     let room = world.ready("room", "True", "Created").await?;
     assert_eq!(room.spec.group_info, None);
-    assert_eq!(by_hand.describe("room").await?.group_info, "welcome", "not managed any more is not emptied");
+    assert_eq!(by_hand.describe("room").await?.group_info, "welcome", "a removed field is unmanaged, not cleared");
 
     world.patch("room", json!({"spec": {"groupInfo": ""}})).await?;
     world.ready("room", "True", "Created").await?;
-    assert_eq!(by_hand.describe("room").await?.group_info, "", "the empty text empties it");
+    assert_eq!(by_hand.describe("room").await?.group_info, "", "an empty string clears the field");
     assert_eq!(world.called(MODIFY)?.len(), 2);
     Ok(())
 }
 
-/// Every answer takes its time, so that something can happen before it.
-async fn slow() -> Result<World<'static>> {
+/// A world with slow responses, so that a test can act while calls are in flight.
+async fn slow_world() -> Result<World<'static>> {
     World::with(EmulatorOptions { args: vec!["--latency-ms=1500".into()], ..app() }).await
 }

@@ -1,4 +1,4 @@
-//! What a user reads in `kubectl get events`: each transition once, and nothing for a pass that changes nothing.
+//! Events: one per transition, and none for a pass that changes nothing.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
@@ -10,7 +10,7 @@ use crate::by_hand::{ByHand, group};
 use crate::support::Result;
 use crate::world::{PATIENCE, World, condition, is};
 
-/// The events of an object as `Type Reason`, in their order.
+/// The events of an object in order: `Type Reason`, and the note.
 async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, &world.namespace);
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -23,8 +23,8 @@ async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> 
     Ok(events.into_iter().map(shown).collect())
 }
 
-/// Waits until these are the events of an object, and lets a moment pass in which no more may come.
-async fn told(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
+/// Expects exactly these events of an object, and no further one for a moment. Returns the notes.
+async fn expect_events(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
     let what = format!("{name} to have {expected:?}");
     world.until(&what, PATIENCE, async || Ok(events(world, name).await?.len() >= expected.len())).await?;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -44,7 +44,7 @@ async fn force(world: &World<'_>, name: &str, value: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_done_to_a_group_is_told_once() -> Result<()> {
+async fn every_change_of_a_group_has_one_event() -> Result<()> {
     let mut world = World::new(&["hall", "lost:deleted"]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "v1", "deletionPolicy": "Delete"})).await?;
@@ -55,56 +55,56 @@ async fn what_is_done_to_a_group_is_told_once() -> Result<()> {
     ByHand::at(&world)?.set_info("room", "theirs").await?;
     force(&world, "room", "drift").await?;
     let mut all = vec!["Normal Created", "Normal Modified", "Normal DriftCorrected"];
-    let notes = told(&world, "room", &all).await?;
+    let notes = expect_events(&world, "room", &all).await?;
     let modifies: Vec<String> =
         world.requests()?.into_iter().filter(|r| r.operation.starts_with("Modify")).map(|r| r.request_id).collect();
     assert!(notes[1].contains(&modifies[0]) && notes[2].contains(&modifies[2]), "{notes:?} {modifies:?}");
     world.delete("room").await?;
     all.push("Normal Deleted");
-    told(&world, "room", &all).await?;
+    expect_events(&world, "room", &all).await?;
 
     world.create("hall", json!({"groupName": "Hall", "groupInfo": "ours", "deletionPolicy": "Delete"})).await?;
     world.ready("hall", "True", "AlreadyExists").await?;
     let mut all = vec!["Normal AlreadyExists", "Warning ImmutableFieldsDiffer"];
-    told(&world, "hall", &all).await?;
+    expect_events(&world, "hall", &all).await?;
     world.delete("hall").await?;
     all.push("Normal Retained");
-    told(&world, "hall", &all).await?;
+    expect_events(&world, "hall", &all).await?;
 
     world.create("lost", json!({"deletedGroupPolicy": "Recover"})).await?;
     world.ready("lost", "True", "Recovered").await?;
-    told(&world, "lost", &["Normal Recovered"]).await?;
+    expect_events(&world, "lost", &["Normal Recovered"]).await?;
     world.create("holder", json!({"groupId": "shared", "deletionPolicy": "Delete"})).await?;
     world.ready("holder", "True", "Created").await?;
     world.create("heir", json!({"groupId": "shared"})).await?;
     world.ready("heir", "False", "Conflict").await?;
     world.delete("holder").await?;
     world.ready("heir", "True", "AlreadyExists").await?;
-    told(&world, "holder", &["Normal Created", "Normal HandedOver"]).await?;
-    told(&world, "heir", &["Warning Conflict", "Normal AlreadyExists"]).await?;
+    expect_events(&world, "holder", &["Normal Created", "Normal HandedOver"]).await?;
+    expect_events(&world, "heir", &["Warning Conflict", "Normal AlreadyExists"]).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_fault_is_told_once_and_again_after_a_success() -> Result<()> {
+async fn fault_is_reported_once_and_again_after_a_success() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.emulator.faults(&["CreateLiveMessageGroup:error=ServerError,times=3"])?;
     world.create("room", json!({"groupInfo": "v1"})).await?;
     world.ready("room", "True", "Created").await?;
     let mut all = vec!["Warning ServiceError", "Normal Created"];
-    told(&world, "room", &all).await?;
+    expect_events(&world, "room", &all).await?;
     for value in ["one", "two"] {
         world.emulator.faults(&["DescribeLiveMessageGroup:error=ServerError,times=2"])?;
         force(&world, "room", value).await?;
         all.extend(["Warning ServiceError", "Normal Ready"]);
-        told(&world, "room", &all).await?;
+        expect_events(&world, "room", &all).await?;
     }
     world.emulator.faults(&["ModifyLiveMessageGroup:error=ServerError,times=1"])?;
     world.patch("room", json!({"spec": {"groupInfo": "v2"}})).await?;
     world.ready("room", "True", "Created").await?;
     all.extend(["Warning ServiceError", "Normal Modified"]);
-    told(&world, "room", &all).await?;
+    expect_events(&world, "room", &all).await?;
 
     ByHand::at(&world)?.call(Call::Delete(group("room"))).await?;
     for value in ["gone", "still gone"] {
@@ -113,32 +113,32 @@ async fn a_fault_is_told_once_and_again_after_a_success() -> Result<()> {
     let gone = |object: &LiveMessageGroup| is(object, "GroupDeleted");
     assert!(gone(&world.api.get("room").await?));
     all.push("Warning GroupDeleted");
-    told(&world, "room", &all).await?;
+    expect_events(&world, "room", &all).await?;
     // Neither a pause nor a restart is a transition of the group.
     let pause = |value: Value| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": value}}});
     for (value, status) in [(json!("true"), "True"), (Value::Null, "")] {
         world.patch("room", pause(value)).await?;
-        let told = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused)[0] == status);
-        world.until("the pause to be told", PATIENCE, told).await?;
+        let reported = async || Ok(condition(&world.api.get("room").await?, ConditionType::Paused)[0] == status);
+        world.until("the pause to be reported", PATIENCE, reported).await?;
     }
     world.stop()?;
     world.start()?;
-    told(&world, "room", &all).await?;
+    expect_events(&world, "room", &all).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn an_object_with_the_longest_name_has_events_too() -> Result<()> {
+async fn object_with_the_longest_name_has_events() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     let name = "a".repeat(253);
     world.create(&name, json!({"groupId": "room"})).await?;
     world.ready(&name, "True", "Created").await?;
-    told(&world, &name, &["Normal Created"]).await.map(drop)
+    expect_events(&world, &name, &["Normal Created"]).await.map(drop)
 }
 
 #[tokio::test]
-async fn a_group_that_is_there_again_is_told_alike_whatever_the_policies() -> Result<()> {
+async fn recreated_group_has_the_same_event_for_every_policy() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     for policy in ["Retain", "Delete"] {
@@ -147,7 +147,7 @@ async fn a_group_that_is_there_again_is_told_alike_whatever_the_policies() -> Re
         world.ready(&name, "True", "Created").await?;
         world.emulator.delete(&format!("/groups/demo/{name}"))?;
         force(&world, &name, "now").await?;
-        told(&world, &name, &["Normal Created", "Normal DriftCorrected"]).await?;
+        expect_events(&world, &name, &["Normal Created", "Normal DriftCorrected"]).await?;
     }
     Ok(())
 }
