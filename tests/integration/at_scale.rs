@@ -1,7 +1,7 @@
-//! A thousand settled objects cost nothing, whatever happens beside them: what is counted is every call that the emulator
-//! received, and every write that the apiserver's audit log tells of.
+//! A thousand settled objects cause no calls and no writes, whatever happens to other objects. The tests count every call
+//! in the request log of the emulator and every write in the audit log of the apiserver.
 //!
-//! These take minutes and wait for most of them; they stand early in the alphabet, so that the others run meanwhile.
+//! These tests take minutes, mostly of waiting. Their name sorts early, so that other tests run in the meantime.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,11 +18,12 @@ use crate::world::{World, condition, is};
 
 const SETTLED: usize = 1_000;
 
-/// The sweep of the settled ones is not what is counted here.
-const NO_SWEEP: &str = "--drift-check-interval=168h";
+/// An interval longer than the tests, because a drift check calls the Live API.
+const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
-/// Waits until that many objects whose names begin so have this reason, looking now and then: a list is large.
-async fn become_so(
+/// Waits until exactly `count` objects with this name prefix have this reason. Polls once per second, because the list
+/// is large.
+async fn wait_for_all(
     world: &World<'_>,
     prefix: &str,
     reason: &str,
@@ -31,20 +32,20 @@ async fn become_so(
 ) -> Result<Vec<LiveMessageGroup>> {
     let started = Instant::now();
     loop {
-        let objects = named(world, prefix).await?;
-        let so = objects.iter().filter(|object| is(object, reason)).count();
-        if so == count {
+        let objects = with_prefix(world, prefix).await?;
+        let matching = objects.iter().filter(|object| is(object, reason)).count();
+        if matching == count {
             return Ok(objects);
         }
         let waited = started.elapsed();
         if waited > Duration::from_secs(seconds) {
-            return Err(Error::new(format!("{so} of {count} objects are {reason} after {waited:?}")));
+            return Err(Error::new(format!("{matching} of {count} objects are {reason} after {waited:?}")));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn named(world: &World<'_>, prefix: &str) -> Result<Vec<LiveMessageGroup>> {
+async fn with_prefix(world: &World<'_>, prefix: &str) -> Result<Vec<LiveMessageGroup>> {
     Ok(world.list().await?.into_iter().filter(|object| object.name_any().starts_with(prefix)).collect())
 }
 
@@ -52,7 +53,7 @@ fn versions(objects: &[LiveMessageGroup]) -> BTreeMap<String, Option<String>> {
     objects.iter().map(|object| (object.name_any(), object.resource_version())).collect()
 }
 
-/// The operator's writes in the world's namespace after this moment: kind, and name of the object.
+/// The writes of ServiceAccounts in the world's namespace after this time: resource and name of the object.
 fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> {
     let text =
         |line: &Value, pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -66,26 +67,26 @@ fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> 
     Ok(writes)
 }
 
-/// The writes to settled objects; the events of their creation are sent one by one, and may come late.
-fn settled_ones(writes: &[(String, String)]) -> Vec<&(String, String)> {
+/// The writes to settled objects. Events are not included: those of the creation may arrive late.
+fn writes_to_settled(writes: &[(String, String)]) -> Vec<&(String, String)> {
     writes.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("settled")).collect()
 }
 
 #[tokio::test]
-async fn a_restart_with_everything_in_sync_makes_no_call_and_no_write_for_two_minutes() -> Result<()> {
+async fn restart_in_sync_makes_no_calls_and_no_writes() -> Result<()> {
     const QUIET: Duration = Duration::from_secs(120);
     let mut world = world(&[]).await?;
-    world.options.args.push(NO_SWEEP.into());
+    world.options.args.push(NO_DRIFT_CHECK.into());
     let begun = Timestamp::now();
     world.create_many("settled", SETTLED).await?;
     world.start()?;
-    let settled = become_so(&world, "settled", "Created", SETTLED, 180).await?;
-    assert!(settled_ones(&writes(&world, begun)?).len() >= SETTLED, "the audit log tells of writes");
+    let settled = wait_for_all(&world, "settled", "Created", SETTLED, 180).await?;
+    assert!(writes_to_settled(&writes(&world, begun)?).len() >= SETTLED, "the audit log records the writes");
     world.stop()?;
-    // What the operator has sent last the apiserver may read later.
-    let mut heard = 0;
-    while heard != writes(&world, begun)?.len() {
-        heard = writes(&world, begun)?.len();
+    // The apiserver may process the last requests of the operator after its exit.
+    let mut recorded = 0;
+    while recorded != writes(&world, begun)?.len() {
+        recorded = writes(&world, begun)?.len();
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
 
@@ -94,24 +95,24 @@ async fn a_restart_with_everything_in_sync_makes_no_call_and_no_write_for_two_mi
     tokio::time::sleep(QUIET).await;
     assert_eq!(world.emulator.requests()?.len(), calls, "no call of any kind");
     assert_eq!(writes(&world, stopped)?, Vec::new(), "no write of any kind");
-    assert!(versions(&named(&world, "settled").await?) == before, "an object has changed");
-    // It was not asleep.
+    assert!(versions(&with_prefix(&world, "settled").await?) == before, "an object has changed");
+    // The operator was able to work.
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await.map(drop)
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_told_by_those_with_work_only_and_one_success_heals_all() -> Result<()> {
-    // More than can be on their way at once.
+async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
+    // More than can be in flight at once.
     const NEW: usize = 100;
     const WINDOW: usize = 50;
     let mut world = world(&[(KEY, SECRET)]).await?;
-    world.options.args.push(NO_SWEEP.into());
+    world.options.args.push(NO_DRIFT_CHECK.into());
     secret(&world, "team", (KEY, SECRET))?;
     account(&world, "team", json!({}))?;
     create_many(&world, "settled", SETTLED, "team", &json!({})).await?;
     world.start()?;
-    let settled = become_so(&world, "settled", "Created", SETTLED, 180).await?;
+    let settled = wait_for_all(&world, "settled", "Created", SETTLED, 180).await?;
     account_is(&world, "team", "Available", i64::try_from(SETTLED)?).await?;
     let before = versions(&settled);
 
@@ -119,41 +120,42 @@ async fn a_revoked_key_is_told_by_those_with_work_only_and_one_success_heals_all
     world.emulator.delete(&format!("/keys/{KEY}"))?;
     create_many(&world, "new", NEW, "team", &json!({})).await?;
     world.create("own", json!({})).await?;
-    for object in become_so(&world, "new", "CredentialsRejected", NEW, 120).await? {
+    for object in wait_for_all(&world, "new", "CredentialsRejected", NEW, 120).await? {
         assert!(message(&object).contains("rejected the credentials of LiveAccount team"), "{}", message(&object));
         assert_eq!(condition(&object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
     }
     world.ready("own", "True", "Created").await?;
     account_is(&world, "team", "CredentialsRejected", i64::try_from(SETTLED + NEW)?).await?;
 
-    let two_probes = async || Ok(probes(&calls(&world, revoked)?).1.len() == 2);
+    let two_probes = async || Ok(probes(&call_times(&world, revoked)?).1.len() == 2);
     world.until("two probes", 200, two_probes).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (at_first, gaps) = probes(&calls(&world, revoked)?);
-    println!("{NEW} new objects with a revoked key: {at_first} calls at first, then one after each of {gaps:.1?} s");
-    // At first: those that were on their way before the first refusal came, few unless the machine is slow.
-    assert!(at_first <= WINDOW, "{at_first} calls");
-    assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap >= 59.0), "at most one call a minute: {gaps:?}");
+    let (initial, gaps) = probes(&call_times(&world, revoked)?);
+    println!("{NEW} new objects with a revoked key: {initial} calls at first, then one after each of {gaps:.1?} s");
+    // The calls that are in flight when the first rejection arrives; few unless the machine is slow.
+    assert!(initial <= WINDOW, "{initial} calls");
+    assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap >= 59.0), "at most one call per minute: {gaps:?}");
     let written = writes(&world, revoked)?;
-    assert_eq!(settled_ones(&written), Vec::<&(String, String)>::new());
-    let told = written.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("new")).count();
-    println!("{told} status writes of {NEW} objects, none of {SETTLED}");
-    assert!((NEW..=2 * NEW).contains(&told), "{told} status writes");
+    assert_eq!(writes_to_settled(&written), Vec::<&(String, String)>::new());
+    let status_writes =
+        written.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("new")).count();
+    println!("{status_writes} status writes of {NEW} objects, none of {SETTLED}");
+    assert!((NEW..=2 * NEW).contains(&status_writes), "{status_writes} status writes");
 
     world.emulator.set(&format!("/keys/{KEY}"), &json!({"secret": SECRET}))?;
     let (restored, at) = (Instant::now(), Timestamp::now());
-    become_so(&world, "new", "Created", NEW, 180).await?;
+    wait_for_all(&world, "new", "Created", NEW, 180).await?;
     println!("all Ready {:?} after the key was restored", restored.elapsed());
-    // Not one a minute, nor each by a probe of its own.
+    // One success unblocks all objects: they do not wait for a probe each.
     let healed = Calls::read(&world.emulator, "CreateLiveMessageGroup")?.of_key(KEY).after(at).span();
     assert!(healed < Duration::from_secs(30), "from the first to the last: {healed:?}");
-    assert_eq!(settled_ones(&writes(&world, revoked)?), Vec::<&(String, String)>::new());
-    assert!(versions(&named(&world, "settled").await?) == before, "a settled object has changed");
+    assert_eq!(writes_to_settled(&writes(&world, revoked)?), Vec::<&(String, String)>::new());
+    assert!(versions(&with_prefix(&world, "settled").await?) == before, "a settled object has changed");
     account_is(&world, "team", "Available", i64::try_from(SETTLED + NEW)?).await.map(drop)
 }
 
-/// When calls with the team's key arrived, after this moment.
-fn calls(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
+/// Arrival times of the calls with the team's key after this time.
+fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     let requests = world.emulator.requests()?;
     let of_team = requests.iter().filter(|request| request.access_key_id.as_deref() == Some(KEY));
     let times: Vec<Timestamp> =
@@ -161,12 +163,12 @@ fn calls(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     Ok(times.into_iter().filter(|at| *at > after).collect())
 }
 
-/// How many calls came within seconds of the first one, and how many seconds after the one before it each of the others;
-/// the second after the first of all.
+/// The number of calls within 30 s of the first one, and for each later call the seconds since the call before it; the
+/// first of them counts from the first call of all.
 fn probes(times: &[Timestamp]) -> (usize, Vec<f64>) {
-    let at_first = times.iter().filter(|at| seconds(times[0], **at) < 30.0).count();
-    let before = times.iter().take(1).chain(&times[at_first..]);
-    (at_first, before.zip(&times[at_first..]).map(|(before, at)| seconds(*before, *at)).collect())
+    let initial = times.iter().filter(|at| seconds(times[0], **at) < 30.0).count();
+    let before = times.iter().take(1).chain(&times[initial..]);
+    (initial, before.zip(&times[initial..]).map(|(before, at)| seconds(*before, *at)).collect())
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

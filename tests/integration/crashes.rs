@@ -1,4 +1,4 @@
-//! Killed at random moments, again and again.
+//! Restarts after SIGKILL.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::support::{EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
 #[tokio::test]
-async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
+async fn random_kills_leave_one_group_per_object() -> Result<()> {
     const OBJECTS: usize = 30;
-    // Slow answers: a kill hits calls in flight.
+    // Slow responses, so that a kill interrupts in-flight calls.
     let mut world = World::with(EmulatorOptions { args: vec!["--latency-ms=150".into()], ..app() }).await?;
     world.create_many("g", OBJECTS).await?;
     let mut kills = 0;
     for _ in 0..6 {
         world.start()?;
         let before = world.requests()?.len();
-        world.until("it to work", PATIENCE, async || Ok(world.requests()?.len() > before)).await?;
+        world.until("the operator to send calls", PATIENCE, async || Ok(world.requests()?.len() > before)).await?;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..250))).await;
         world.kill()?;
         kills += 1;
@@ -29,7 +29,7 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
     }
     world.start()?;
     world
-        .until("all to be ready", PATIENCE, async || {
+        .until("all objects to be ready", PATIENCE, async || {
             Ok(world.list().await?.iter().all(|object| condition(object, ConditionType::Ready)[0] == "True"))
         })
         .await?;
@@ -45,7 +45,7 @@ async fn killed_at_random_moments_every_group_is_made_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_change_that_a_killed_process_sent_does_not_land_on_a_newer_one() -> Result<()> {
+async fn late_change_of_a_killed_process_does_not_win() -> Result<()> {
     const MODIFY: &str = "ModifyLiveMessageGroup";
     let mut world = World::new(&[]).await?;
     world.start()?;
@@ -59,7 +59,7 @@ async fn a_change_that_a_killed_process_sent_does_not_land_on_a_newer_one() -> R
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.start()?;
     world.ready("room", "True", "Created").await?;
-    // A request is logged when it has taken effect.
+    // The emulator logs a request after it has taken effect.
     assert_eq!(world.called(MODIFY)?.len(), 2);
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "3");
     Ok(())
