@@ -1,4 +1,4 @@
-//! The Live API as a person uses it beside the operator: with the library's own client.
+//! External changes: calls of the Live API without the operator, with the client of the library.
 
 use live_message_operator::live::{
     Call, Client, ClientOptions, Credentials, Endpoint, GroupChange, GroupRef, GroupSnapshot, Reply,
@@ -7,41 +7,40 @@ use live_message_operator::live::{
 use crate::support::{Error, Result};
 use crate::world::{APP, World};
 
-/// Calls of a person who has the right credentials.
+/// A client of the Live API with valid credentials.
 pub struct ByHand {
     client: Client,
     credentials: Credentials,
 }
 
 impl ByHand {
-    /// At this world's emulator.
+    /// A client of this world's emulator with its first access key.
     pub fn at(world: &World<'_>) -> Result<Self> {
         let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
         let (id, secret) = &world.emulator_options.access_keys[0];
         Ok(Self { client, credentials: Credentials::new(id, secret, None) })
     }
 
-    /// Makes a call.
+    /// Sends a call without retries.
     pub async fn call(&self, call: Call) -> Result<Reply> {
         Ok(self.client.send(&call, &self.credentials).await?.value)
     }
 
-    /// How a group looks.
+    /// The current state of a group.
     pub async fn describe(&self, id: &str) -> Result<GroupSnapshot> {
         match self.call(Call::Describe(group(id))).await? {
             Reply::Group(group) => Ok(group),
-            other => Err(Error::new(format!("no group: {other:?}"))),
+            other => Err(Error::new(format!("not a group: {other:?}"))),
         }
     }
 
-    /// Changes a group's info.
     pub async fn set_info(&self, id: &str, info: &str) -> Result<()> {
         let change = GroupChange { group_info: Some(info.to_owned()), administrators: None };
         self.call(Call::Modify(group(id), change)).await.map(drop)
     }
 }
 
-/// A group of the app that every world has.
+/// The reference of a group in [`APP`].
 pub fn group(id: &str) -> GroupRef {
     GroupRef { app_id: APP.to_owned(), group_id: id.to_owned(), data_center: None }
 }

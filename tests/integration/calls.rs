@@ -1,4 +1,4 @@
-//! The calls of one operation, as the emulator's request log tells them.
+//! The calls of one operation in the request log of the emulator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 
 use crate::support::{Context as _, Emulator, Request, Result};
 
-/// The calls of an operation, in order.
+/// The calls of an operation in order of arrival.
 pub struct Calls {
     requests: Vec<Request>,
     times: Vec<Timestamp>,
 }
 
 impl Calls {
-    /// What this emulator has received so far.
+    /// Reads the calls that the emulator has received so far.
     pub fn read(emulator: &Emulator, operation: &str) -> Result<Self> {
         let mut requests: Vec<Request> =
             emulator.requests()?.into_iter().filter(|request| request.operation == operation).collect();
@@ -23,12 +23,12 @@ impl Calls {
         Ok(Self { requests, times })
     }
 
-    /// How many they are.
+    /// The number of calls.
     pub fn len(&self) -> usize {
         self.requests.len()
     }
 
-    /// The most of them that arrived within one second, wherever it begins.
+    /// The largest number of calls in any interval of one second.
     pub fn busiest_second(&self) -> usize {
         let within = |from: Timestamp| {
             self.times.iter().filter(|time| **time >= from && seconds_from(from, **time) < 1.0).count()
@@ -36,7 +36,7 @@ impl Calls {
         self.times.iter().map(|from| within(*from)).max().unwrap_or_default()
     }
 
-    /// From the first to the last.
+    /// The time from the first to the last call; zero without calls.
     pub fn span(&self) -> Duration {
         match (self.times.first(), self.times.last()) {
             (Some(first), Some(last)) => Duration::from_secs_f64(seconds_from(*first, *last)),
@@ -44,7 +44,7 @@ impl Calls {
         }
     }
 
-    /// How often each group was named.
+    /// The number of calls for each group ID.
     pub fn by_group(&self) -> BTreeMap<&str, usize> {
         let mut groups = BTreeMap::new();
         for request in &self.requests {
@@ -53,25 +53,25 @@ impl Calls {
         groups
     }
 
-    /// Those that arrived after this moment.
+    /// The calls that arrived after `moment`.
     pub fn after(self, moment: Timestamp) -> Self {
         let (requests, times) = self.requests.into_iter().zip(self.times).filter(|(_, time)| *time > moment).unzip();
         Self { requests, times }
     }
 
-    /// Those that were signed with this key.
+    /// The calls that were signed with this access key.
     pub fn of_key(&self, key: &str) -> Self {
         let of = self.requests.iter().zip(&self.times).filter(|(r, _)| r.access_key_id.as_deref() == Some(key));
         let (requests, times) = of.map(|(request, time)| (request.clone(), *time)).unzip();
         Self { requests, times }
     }
 
-    /// The codes of those that were refused.
+    /// The error codes of the calls that failed.
     pub fn codes(&self) -> Vec<&str> {
         self.requests.iter().filter_map(|request| request.code.as_deref()).collect()
     }
 
-    /// The last one.
+    /// The last call.
     pub fn last(&self) -> Option<&Request> {
         self.requests.last()
     }

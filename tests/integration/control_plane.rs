@@ -1,4 +1,4 @@
-//! The test environment itself: what every other test takes for granted.
+//! The test environment itself, which all other tests rely on.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use kube::Api;
 use crate::support::{ControlPlane, Result, shared_control_plane, wait_for};
 
 #[tokio::test]
-async fn kubectl_and_a_client_reach_the_same_server() -> Result<()> {
+async fn kubectl_and_client_reach_the_same_server() -> Result<()> {
     let control_plane = shared_control_plane()?;
     let version = control_plane.kubectl(&["version", "--output=json"])?;
     let version: serde_json::Value = serde_json::from_str(&version)?;
@@ -21,31 +21,31 @@ async fn kubectl_and_a_client_reach_the_same_server() -> Result<()> {
 }
 
 #[test]
-fn every_namespace_is_a_new_one() -> Result<()> {
+fn every_namespace_is_new() -> Result<()> {
     let control_plane = shared_control_plane()?;
     assert_ne!(control_plane.namespace()?, control_plane.namespace()?);
     Ok(())
 }
 
 #[test]
-fn an_outage_keeps_port_and_data_and_a_pause_is_silence() -> Result<()> {
-    // Its own: nobody else's server may go away.
+fn outage_keeps_port_and_data_and_pause_stops_responses() -> Result<()> {
+    // Not the shared one, because it stops.
     let control_plane = ControlPlane::start()?;
     let namespace = control_plane.namespace()?;
-    let ask = |patience| ["get", "namespace", &namespace, "--output=name", patience];
+    let get = |timeout| ["get", "namespace", &namespace, "--output=name", timeout];
     let (long, short) = ("--request-timeout=60s", "--request-timeout=2s");
 
     control_plane.stop_apiserver()?;
-    let refused = control_plane.kubectl_program().refused(&ask(long), "")?;
+    let refused = control_plane.kubectl_program().refused(&get(long), "")?;
     assert!(refused.contains("refused"), "{refused}");
     control_plane.start_apiserver()?;
-    assert_eq!(control_plane.kubectl(&ask(long))?.trim(), format!("namespace/{namespace}"));
+    assert_eq!(control_plane.kubectl(&get(long))?.trim(), format!("namespace/{namespace}"));
 
     control_plane.pause_apiserver()?;
-    let silence = control_plane.kubectl_program().refused(&ask(short), "")?;
-    assert!(!silence.contains("refused"), "{silence}");
+    let timed_out = control_plane.kubectl_program().refused(&get(short), "")?;
+    assert!(!timed_out.contains("refused"), "{timed_out}");
     control_plane.resume_apiserver()?;
-    wait_for("the server to answer again", Duration::from_secs(60), || Ok(control_plane.kubectl(&ask(short)).ok()))?;
+    wait_for("the server to answer again", Duration::from_secs(60), || Ok(control_plane.kubectl(&get(short)).ok()))?;
     Ok(())
 }
 
@@ -57,12 +57,11 @@ fn dropped_servers_are_gone_with_their_data() -> Result<()> {
     drop(control_plane);
     assert!(!dir.exists());
     for pid in pids {
-        assert!(!is_alive(pid)?, "process {pid} is still there");
+        assert!(!is_alive(pid)?, "process {pid} still exists");
     }
     Ok(())
 }
 
-/// Whether there is a process of this number.
 fn is_alive(pid: u32) -> Result<bool> {
     let mut kill = std::process::Command::new("sh");
     Ok(kill.args(["-c", r#"kill -s 0 "$1" 2>/dev/null"#, "sh", &pid.to_string()]).status()?.success())

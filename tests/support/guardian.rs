@@ -56,7 +56,7 @@ mod tests {
     use super::super::wait_for;
     use super::*;
 
-    /// As the kernel closes the pipe when the test run is killed.
+    /// Closes the pipe, as the kernel does when the test run is killed.
     #[test]
     fn closed_pipe_stops_children_and_removes_directories() -> Result<()> {
         let sleep = || Command::new("sleep").arg("600").process_group(0).spawn();
