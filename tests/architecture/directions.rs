@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::paths::{self, NamedPath};
 
 /// The import rules of a top-level module.
-struct Room {
+struct Rules {
     name: &'static str,
     /// The other modules of the library that it can import.
-    rooms: &'static [&'static str],
+    allowed: &'static [&'static str],
     /// The crates and external modules that it must not use.
     never: &'static [&'static str],
 }
@@ -49,19 +49,19 @@ const CLIENTS: &[&str] = &[
 const KUBERNETES: &[&str] = &["kube", "k8s_openapi"];
 
 /// The modules from top to bottom.
-const ROOMS: &[Room] = &[
-    Room { name: "cli", rooms: &["controller", "emulator", "live", "resources", "telemetry"], never: &[] },
-    Room {
+const MODULES: &[Rules] = &[
+    Rules { name: "cli", allowed: &["controller", "emulator", "live", "resources", "telemetry"], never: &[] },
+    Rules {
         name: "controller",
-        rooms: &["decide", "budget", "live", "resources", "telemetry"],
+        allowed: &["decide", "budget", "live", "resources", "telemetry"],
         never: &["reqwest", "axum", "clap", "prometheus_client"],
     },
-    Room { name: "emulator", rooms: &["live"], never: KUBERNETES },
-    Room { name: "decide", rooms: &["live", "resources"], never: IMPURE },
-    Room { name: "budget", rooms: &[], never: KUBERNETES },
-    Room { name: "live", rooms: &[], never: KUBERNETES },
-    Room { name: "resources", rooms: &[], never: CLIENTS },
-    Room { name: "telemetry", rooms: &[], never: KUBERNETES },
+    Rules { name: "emulator", allowed: &["live"], never: KUBERNETES },
+    Rules { name: "decide", allowed: &["live", "resources"], never: IMPURE },
+    Rules { name: "budget", allowed: &[], never: KUBERNETES },
+    Rules { name: "live", allowed: &[], never: KUBERNETES },
+    Rules { name: "resources", allowed: &[], never: CLIENTS },
+    Rules { name: "telemetry", allowed: &[], never: KUBERNETES },
 ];
 
 /// The types of `live` that `decide` can use: plain data, without sending, signing or secrets.
@@ -81,21 +81,21 @@ const PLAIN_LIVE: &[&str] = &[
     "response",
 ];
 
-/// The forbidden paths of one file of the module `room`.
-fn violations(room: &Room, paths: &[NamedPath]) -> Vec<String> {
+/// The forbidden paths of one file of a module with these rules.
+fn violations(rules: &Rules, paths: &[NamedPath]) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths {
         let text = path.join("::");
         if path[0] != "crate" {
-            if room.never.iter().any(|name| text == *name || text.starts_with(&format!("{name}::"))) {
-                found.push(format!("{} must not use {text}", room.name));
+            if rules.never.iter().any(|name| text == *name || text.starts_with(&format!("{name}::"))) {
+                found.push(format!("{} must not use {text}", rules.name));
             }
             continue;
         }
-        let Some(other) = path.get(1).filter(|other| *other != room.name) else { continue };
-        if !room.rooms.contains(&other.as_str()) {
-            found.push(format!("{} must not import {text}", room.name));
-        } else if room.name == "decide"
+        let Some(other) = path.get(1).filter(|other| *other != rules.name) else { continue };
+        if !rules.allowed.contains(&other.as_str()) {
+            found.push(format!("{} must not import {text}", rules.name));
+        } else if rules.name == "decide"
             && other == "live"
             && !path.get(2).is_some_and(|name| PLAIN_LIVE.contains(&name.as_str()))
         {
@@ -105,11 +105,11 @@ fn violations(room: &Room, paths: &[NamedPath]) -> Vec<String> {
     found
 }
 
-fn room(name: &str) -> &'static Room {
-    ROOMS
+fn rules_of(name: &str) -> &'static Rules {
+    MODULES
         .iter()
-        .find(|room| room.name == name)
-        .unwrap_or_else(|| panic!("the module {name} has no rules: add them to ROOMS"))
+        .find(|rules| rules.name == name)
+        .unwrap_or_else(|| panic!("the module {name} has no rules: add them to MODULES"))
 }
 
 /// Every file under `src/` except `lib.rs` and `main.rs`: its path, its module and its source.
@@ -148,22 +148,22 @@ fn modules_import_only_allowed_modules() {
     let found: Vec<String> = sources
         .iter()
         .flat_map(|(file, module, source)| {
-            let found = violations(room(&module[0]), &named_in(module, source));
+            let found = violations(rules_of(&module[0]), &named_in(module, source));
             found.into_iter().map(move |what| format!("{file}: {what}"))
         })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 
-    let rooms: BTreeSet<&str> = sources.iter().map(|(_, module, _)| module[0].as_str()).collect();
-    let known: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
-    assert_eq!(rooms, known, "the rules and the modules under src/ differ");
+    let modules: BTreeSet<&str> = sources.iter().map(|(_, module, _)| module[0].as_str()).collect();
+    let known: BTreeSet<&str> = MODULES.iter().map(|rules| rules.name).collect();
+    assert_eq!(modules, known, "the rules and the modules under src/ differ");
 }
 
 /// The imports of each module from its sibling modules.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// The imports between the children of the module `of`, each a file or a whole folder. Tests and the module's own `mod.rs`
-/// are excluded.
+/// The imports between the children of the module `of`, each a file or a whole folder. Tests and the module's own
+/// `mod.rs` are excluded.
 fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     let mut edges = Edges::new();
     for (_, module, source) in sources {
@@ -185,7 +185,7 @@ fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
 }
 
 /// Removes modules without remaining imports until none is left to remove. The rest is cycles and their dependents.
-fn circles(mut edges: Edges) -> Edges {
+fn cycles(mut edges: Edges) -> Edges {
     while let Some(bottom) =
         edges.iter().find(|(_, others)| others.iter().all(|other| !edges.contains_key(other))).map(|(n, _)| n.clone())
     {
@@ -211,12 +211,12 @@ fn imports_have_no_cycles() {
     ] {
         let edges = edges(of, &sources);
         assert!(edges.len() > 2, "{of:?}: {edges:?}");
-        let circles = circles(edges);
-        assert!(circles.is_empty(), "an import cycle in {of:?}: {circles:?}");
+        let cycles = cycles(edges);
+        assert!(cycles.is_empty(), "an import cycle in {of:?}: {cycles:?}");
     }
 }
 
-/// What decides who goes next, and what a pass does, has no I/O and no clock.
+/// The scheduler and the reconcile pass have no I/O and no clock.
 #[test]
 fn scheduler_and_pass_are_pure() {
     let mut checked = 0;
@@ -270,9 +270,9 @@ fn cycles_are_found() {
         source(&["room", "folder", "inner"], "use super::F; use crate::other::Y;"),
         source(&["room", "folder", "tests"], "use crate::room::top::T;"),
     ];
-    assert_eq!(circles(edges(&["room"], &sources)), Edges::new());
+    assert_eq!(cycles(edges(&["room"], &sources)), Edges::new());
     sources.push(source(&["room", "folder"], "fn f() { super::middle::g() }"));
-    let names: Vec<String> = circles(edges(&["room"], &sources)).into_keys().collect();
+    let names: Vec<String> = cycles(edges(&["room"], &sources)).into_keys().collect();
     assert_eq!(names, ["folder", "middle", "top"]);
 }
 
@@ -285,11 +285,11 @@ fn binary_imports_only_the_cli() {
 
 #[test]
 fn forbidden_imports_are_found() {
-    let bad = |name: &str, module: &[&str], source: &str| violations(room(name), &paths::of(source, module));
-    assert_eq!(bad("live", &["live", "client"], "use super::super::decide::Lane;").len(), 1);
+    let bad = |name: &str, module: &[&str], source: &str| violations(rules_of(name), &paths::of(source, module));
+    assert_eq!(bad("live", &["live", "client"], "use super::super::decide::Priority;").len(), 1);
     assert_eq!(bad("live", &["live"], "use super::{budget, resources::Reason};").len(), 2);
     assert_eq!(bad("budget", &["budget"], "fn f() -> crate::live::Operation { todo!() }").len(), 1);
-    assert_eq!(bad("resources", &["resources", "x"], "use crate::{decide::Lane, *};").len(), 2);
+    assert_eq!(bad("resources", &["resources", "x"], "use crate::{decide::Priority, *};").len(), 2);
     assert_eq!(bad("emulator", &["emulator"], "use kube::Client; use crate::controller;").len(), 2);
     assert_eq!(bad("decide", &["decide"], "use crate::live::{Call, Client, credentials::{self}, *};").len(), 3);
     assert_eq!(bad("decide", &["decide"], "use crate::live;").len(), 1);

@@ -5,8 +5,8 @@ use std::iter::Peekable;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 
-/// The segments of a path. A path of this library starts with `crate`, any other with its crate or first name. A glob ends
-/// with `*`.
+/// The segments of a path. A path of this library starts with `crate`, any other with its crate or first name. A glob
+/// ends with `*`.
 pub type NamedPath = Vec<String>;
 
 /// Every path in `source`, the file of the module `module` (without `crate`).
