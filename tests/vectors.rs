@@ -219,8 +219,8 @@ fn typed_operations_send_the_sdk_parameters() {
     }
 }
 
-/// The typed call for an SDK's input. `None` for operations without a type, and for input that the operator never sends: a
-/// flag of Modify without its value, a value without its flag, or the operator of a Delete.
+/// The typed call for an SDK's input. `None` for operations without a type, and for input that the operator never sends:
+/// a flag of Modify without its value, a value without its flag, or the operator of a Delete.
 fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),

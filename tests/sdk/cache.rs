@@ -21,7 +21,7 @@ pub fn print_progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The cached folder of `kind` for the content of `files` and `extra`. If it does not exist, `fill` creates its content.
+/// The cached folder of `kind` for the content of `files` and `extra`. If it does not exist, `fill` fills it.
 pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let mut content = Vec::from(extra);
     for file in files {

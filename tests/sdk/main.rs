@@ -1,5 +1,5 @@
-//! The official SDKs against the emulator: each SDK runs every step of `scenario.json`. If an SDK cannot be installed, its
-//! test fails with installation instructions.
+//! The official SDKs against the emulator: each SDK runs every step of `scenario.json`. If an SDK cannot be installed,
+//! its test fails with installation instructions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
@@ -61,8 +61,8 @@ impl Runner {
         self.check_calls(&emulator, scenario.steps())
     }
 
-    /// Checks the request log: one call for each step (the SDK makes no retries), with the signature and the list format of
-    /// this SDK.
+    /// Checks the request log: one call for each step (the SDK makes no retries), with the signature and the list format
+    /// of this SDK.
     fn check_calls(&self, emulator: &Emulator, steps: usize) -> Result<()> {
         // The record of the slowest response is written after its client timed out.
         let calls = support::wait_for("one call for each step", Duration::from_secs(60), || {

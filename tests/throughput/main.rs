@@ -1,4 +1,4 @@
-//! Hundreds of objects at once: the operator uses the API's rate limit fully and never exceeds it, even with disruptions.
+//! Hundreds of objects at once: the operator uses the API's full rate limit and never exceeds it, even with disruptions.
 //!
 //! A separate test binary: cargo runs test binaries one at a time, so no other test distorts the measurements.
 
