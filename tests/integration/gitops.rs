@@ -1,9 +1,9 @@
-//! The status contract as GitOps tools see it: every situation an object can be in, read from the real apiserver and
-//! judged by the real kstatus, by Argo CD's health check in a real Lua, and by the real `kubectl wait`.
+//! The status contract for GitOps tools: every situation of an object is read from the real apiserver and evaluated by
+//! the real kstatus, by Argo CD's health check in a real Lua, and by the real `kubectl wait`.
 //!
-//! The tables that come out stand in tests/golden/ and in docs/status.md. A situation is one line: in `live` where the
-//! operator brings it about against the emulator, in `script` where that takes a fault or a long time; those of
-//! LiveAccounts are in `account`.
+//! The resulting tables are in `tests/golden/` and in `docs/status.md`. A situation is one line: in `live` if the
+//! operator reaches it with the emulator, in `script` if it requires a fault or a long time, in `account` for
+//! LiveAccounts.
 
 mod account;
 mod examples;
@@ -20,37 +20,37 @@ use live_message_operator::resources::Reason;
 use crate::support::{Error, Result, repository};
 use table::{Row, Situation};
 
-/// The names of the tables: of their files, and of the lines of the page that they stand between.
+/// The names of the tables. Their golden files and their markers in the page have the same names.
 const GROUPS: &str = "status-contract";
 const ACCOUNTS: &str = "account-status";
 const PAGE: &str = "docs/status.md";
 
 #[tokio::test]
-async fn the_golden_table() -> Result<()> {
+async fn golden_table_of_groups() -> Result<()> {
     let mut situations: Vec<Situation> = Vec::new();
     let main = live::main_scene(&mut situations).await?;
     live::unreachable_scene(&mut situations).await?;
     live::rejected_scene(&mut situations).await?;
     script::write_all(&main, &mut situations).await?;
 
-    let rows = table::judge(main.control_plane, &situations)?;
+    let rows = table::evaluate(main.control_plane, &situations)?;
     let broken: Vec<String> = rows.iter().flat_map(Row::broken_rules).collect();
     assert!(broken.is_empty(), "the status contract is broken:\n{}", broken.join("\n"));
-    every_reason_has_a_row(&rows);
+    assert_every_reason_has_a_row(&rows);
 
-    let fresh = rows.iter().find(|row| row.situation == live::FRESH).expect("a fresh object is among them");
+    let fresh = rows.iter().find(|row| row.situation == live::FRESH).expect("the table has a fresh object");
     assert_eq!((fresh.kstatus.status.as_str(), fresh.argo.status.as_str()), ("InProgress", "Progressing"));
-    assert!(!fresh.met, "kubectl wait takes an object for ready that nobody has looked at");
+    assert!(!fresh.met, "kubectl wait accepts an object that the operator has not seen");
     compare(GROUPS, &table::markdown(rows))
 }
 
 #[tokio::test]
-async fn the_golden_table_of_accounts() -> Result<()> {
+async fn golden_table_of_accounts() -> Result<()> {
     let mut situations: Vec<Situation> = Vec::new();
     let control_plane = account::main_scene(&mut situations).await?;
     account::strict_scene(&mut situations).await?;
 
-    let rows = table::judge(control_plane, &situations)?;
+    let rows = table::evaluate(control_plane, &situations)?;
     let broken: Vec<String> = rows.iter().flat_map(Row::broken_rules).collect();
     assert!(broken.is_empty(), "the status contract is broken:\n{}", broken.join("\n"));
     let shown: BTreeSet<&str> = rows.iter().flat_map(Row::reasons).collect();
@@ -59,19 +59,19 @@ async fn the_golden_table_of_accounts() -> Result<()> {
     compare(ACCOUNTS, &table::markdown(rows))
 }
 
-/// Whoever adds a reason adds a situation.
-fn every_reason_has_a_row(rows: &[Row]) {
+/// Every reason needs a situation.
+fn assert_every_reason_has_a_row(rows: &[Row]) {
     let shown: BTreeSet<&str> = rows.iter().flat_map(Row::reasons).collect();
-    // Of LiveAccounts, which the table is not about.
+    // Only LiveAccounts have the reason `Available`.
     let own = Reason::ALL.iter().filter(|reason| **reason != Reason::Available).map(|reason| reason.as_str());
     let missing: Vec<&str> = own.filter(|reason| !shown.contains(reason)).collect();
     assert!(missing.is_empty(), "reasons without a situation (add a line to script.rs): {missing:?}");
 }
 
 fn compare(name: &str, table: &str) -> Result<()> {
-    /// Both tables are written into one page.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The page has both tables.
+    static WRITER: Mutex<()> = Mutex::new(());
+    let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let golden = format!("tests/golden/{name}.md");
     let marks = ["begin", "end"].map(|which| format!("<!-- {name}:{which} -->\n"));
     let (file, page) = (repository().join(&golden), repository().join(PAGE));
@@ -79,21 +79,20 @@ fn compare(name: &str, table: &str) -> Result<()> {
     let framed = |table: &str| format!("{}\n{table}\n{}", marks[0], marks[1]);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let found = text.split_once(&marks[0]).and_then(|(head, rest)| Some((head, rest.split_once(&marks[1])?.1)));
-        let (head, tail) = found.ok_or_else(|| Error::new(format!("{PAGE} lacks the lines {marks:?}")))?;
+        let (head, tail) = found.ok_or_else(|| Error::new(format!("{PAGE} does not have the lines {marks:?}")))?;
         std::fs::write(&page, format!("{head}{}{tail}", framed(table)))?;
         std::fs::write(&file, table)?;
         return Ok(());
     }
-    let how = "where the new one is right, UPDATE_GOLDEN=1 writes it into both files: \
-               UPDATE_GOLDEN=1 make integration FILTER=golden_table";
+    let how = "if the new table is correct, update both files: UPDATE_GOLDEN=1 make integration FILTER=golden_table";
     let expected = std::fs::read_to_string(&file).unwrap_or_default();
     println!("{table}");
-    assert!(expected == table, "{golden} has another table; {how}\n\n{}", difference(&expected, table));
-    assert!(text.contains(&framed(table)), "{PAGE} has another table than {golden}; {how}");
+    assert!(expected == table, "{golden} differs; {how}\n\n{}", difference(&expected, table));
+    assert!(text.contains(&framed(table)), "{PAGE} differs from {golden}; {how}");
     Ok(())
 }
 
-/// The lines that only one of the two has.
+/// The lines that are in only one of the tables.
 fn difference(old: &str, new: &str) -> String {
     let only = |sign: &str, of: &str, other: &str| -> String {
         let others: BTreeSet<&str> = other.lines().collect();

@@ -11,7 +11,7 @@ use super::table::{ACCOUNT, Situation};
 use crate::support::{ACCESS_KEY, Context as _, ControlPlane, EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app};
 
-/// The role that STS lets be assumed.
+/// The role that the emulator's STS accepts.
 const ROLE: &str = "acs:ram::42:role/live";
 
 struct Scene<'a> {
@@ -26,7 +26,7 @@ impl<'a> Scene<'a> {
         Ok(Self { world, api, situations })
     }
 
-    /// Creates the account of a situation, at the emulator unless the spec names another endpoint; its name.
+    /// Creates the account of a situation and returns its name. The endpoint defaults to the emulator.
     async fn add(&mut self, title: &str, spec: Value, metadata: Value) -> Result<String> {
         let situation = Situation::of(ACCOUNT, title, &self.world.namespace);
         let mut object = json!({
@@ -34,8 +34,8 @@ impl<'a> Scene<'a> {
             "metadata": {"name": situation.name()}, "spec": {"endpoint": self.world.emulator.url()},
         });
         for (field, more) in [("spec", spec), ("metadata", metadata)] {
-            let (whole, more) = (object[field].as_object_mut().context(field)?, more.as_object().context(field)?);
-            whole.extend(more.clone());
+            let (fields, more) = (object[field].as_object_mut().context(field)?, more.as_object().context(field)?);
+            fields.extend(more.clone());
         }
         self.api.create(&PostParams::default(), &serde_json::from_value(object)?).await.context(title)?;
         let name = situation.name().to_owned();
@@ -43,7 +43,7 @@ impl<'a> Scene<'a> {
         Ok(name)
     }
 
-    /// The same, once the operator has said this of it.
+    /// Like [`Scene::add`], and waits for this `Ready` reason.
     async fn settle(&mut self, title: &str, spec: Value, reason: Reason) -> Result<String> {
         let name = self.add(title, spec, json!({})).await?;
         self.is(&name, reason).await?;
@@ -51,14 +51,14 @@ impl<'a> Scene<'a> {
     }
 
     async fn is(&self, name: &str, reason: Reason) -> Result<()> {
-        let told = async || {
+        let is_reported = async || {
             let account = self.api.get(name).await?;
             let status = account.status.unwrap_or_default();
             let ready = status.condition(ConditionType::Ready);
             Ok(ready.is_some_and(|ready| ready.reason == reason.as_str())
                 && status.observed_generation == account.metadata.generation)
         };
-        self.world.until(&format!("LiveAccount {name} to be {reason}"), PATIENCE, told).await
+        self.world.until(&format!("LiveAccount {name} to be {reason}"), PATIENCE, is_reported).await
     }
 
     async fn edit(&self, name: &str) -> Result<()> {
@@ -67,7 +67,7 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// What the operator writes of an account that has lacked this for two minutes.
+    /// Creates an account and writes the status that the operator writes after two minutes without credentials.
     async fn late(&mut self, title: &str, spec: Value, message: &str) -> Result<()> {
         let name = self.add(title, spec, json!({})).await?;
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: message.to_owned() };
@@ -109,7 +109,7 @@ fn good_key() -> Value {
     json!({"accessKeyId": ACCESS_KEY.0, "accessKeySecret": ACCESS_KEY.1})
 }
 
-/// An operator that may read Secrets and ask for tokens, a Live API and an STS that answer.
+/// An operator that can read Secrets and request tokens, with a reachable Live API and STS.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static ControlPlane> {
     use Reason::{Available, CredentialsMissing, CredentialsRejected, InvalidInput};
     let mut world = World::with(EmulatorOptions { args: vec![format!("--oidc-role={ROLE}")], ..app() }).await?;
@@ -129,7 +129,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
     scene.settle("the endpoint is no address", port, InvalidInput).await?;
 
-    // Nobody knows before a call is made.
+    // Only a call shows that the key is rejected.
     let rejected = scene.settle("the key is rejected", key("wrong"), Available).await?;
     scene.world.create("room", json!({"accountRef": {"name": rejected}})).await?;
     scene.is(&rejected, CredentialsRejected).await?;
@@ -143,12 +143,12 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let deleted = scene.add("being deleted, another program's finalizer holds it", key("good"), held).await?;
     scene.is(&deleted, Available).await?;
     scene.api.delete(&deleted, &DeleteParams::default()).await?;
-    // A deletion is a generation of its own, and nothing to do for the operator.
+    // A deletion increments the generation. The operator has nothing else to do.
     scene.is(&deleted, Available).await?;
 
     let away = scene.settle("the Live API is away", key("good"), Available).await?;
     let used = scene.settle("edited, the operator has not seen it", key("good"), Available).await?;
-    // The last ones before the operator ends: two minutes are not long on a busy machine.
+    // Shortly before the operator stops, because on a busy machine the rest can take two minutes.
     let refused = role("acs:ram::42:role/another", "team");
     let before = scene.situations.len();
     for (title, spec) in [
@@ -159,7 +159,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     ] {
         scene.settle(title, spec, CredentialsMissing).await?;
     }
-    // In the table they stand where they are looked for.
+    // They follow the first two situations in the table.
     let early = scene.situations.split_off(before);
     scene.situations.splice(2..2, early);
     scene.world.emulator.process.sigkill()?;
@@ -177,7 +177,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     Ok(scene.world.control_plane)
 }
 
-/// An operator without `--allow-http`, which may not read Secrets.
+/// An operator without `--allow-http` and without permission to read Secrets.
 pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.allow_http = false;

@@ -1,4 +1,4 @@
-//! The manifests under examples/gitops/, and the script in them.
+//! The manifests in `examples/gitops/`, and their health check script.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ fn manifests(path: &str) -> Result<Vec<Value>> {
     documents(&std::fs::read_to_string(example(path)).context(path)?)
 }
 
-/// Every kind that carries the conditions of the contract.
+/// The kinds of the CRDs. All of them have the conditions of the status contract.
 fn kinds() -> Vec<String> {
     crds().into_iter().map(|crd| crd.spec.names.kind).collect()
 }
@@ -41,14 +41,14 @@ fn argocd_cm_has_the_health_check_for_every_kind() -> Result<()> {
     let health = std::fs::read_to_string(example("argocd/health.lua"))?;
     for kind in kinds() {
         let key = format!("resource.customizations.health.{API_GROUP}_{kind}");
-        assert_eq!(stored["data"][&key], health, "{key} of argocd-cm.yaml must be health.lua, as it is");
+        assert_eq!(stored["data"][&key], health, "{key} of argocd-cm.yaml differs from health.lua");
     }
-    assert_eq!(stored["data"]["url"], "https://cd", "other settings stay");
+    assert_eq!(stored["data"]["url"], "https://cd", "other settings are kept");
     Ok(())
 }
 
 #[test]
-fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
+fn health_check_depends_on_conditions_not_on_the_kind() -> Result<()> {
     let status = |conditions: Value| json!({"observedGeneration": 1, "conditions": conditions});
     let condition =
         |kind: &str, status: &str| json!({"type": kind, "status": status, "message": format!("{kind} 群 \"\n")});
@@ -62,13 +62,13 @@ fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
         (status(json!([])), "Progressing", WAITING),
         (status(json!([ready])), "Healthy", "Ready 群 \""),
         (status(json!([not_ready])), "Progressing", "Ready 群 \""),
-        // Whatever their order.
+        // In any order.
         (status(json!([not_ready, condition("Stalled", "True")])), "Degraded", "Stalled 群 \""),
         (status(json!([condition("Stalled", "True"), not_ready])), "Degraded", "Stalled 群 \""),
         (status(json!([not_ready, condition("Stalled", "False")])), "Progressing", "Ready 群 \""),
         (status(json!([not_ready, condition("Reconciling", "True")])), "Progressing", "Reconciling 群 \""),
         (status(json!([ready, condition("Paused", "True")])), "Suspended", "Paused 群 \""),
-        // Edited while it is paused, or paused from the start.
+        // Edited while paused, or paused from the start.
         (
             json!({"observedGeneration": 0, "conditions": [ready, condition("Paused", "True")]}),
             "Suspended",
@@ -81,45 +81,45 @@ fn the_health_check_is_of_the_conditions_not_of_the_kind() -> Result<()> {
         let object =
             |status: &Value| json!({"kind": kind, "metadata": {"name": "a", "generation": 1}, "status": status});
         let objects: Vec<Value> = cases.iter().map(|(status, ..)| object(status)).collect();
-        for (judged, (status, health, message)) in argo_cd(&example("argocd/health.lua"), &objects)?.iter().zip(&cases)
+        for (result, (status, health, message)) in argo_cd(&example("argocd/health.lua"), &objects)?.iter().zip(&cases)
         {
-            assert_eq!((judged.status.as_str(), judged.message.as_str()), (*health, *message), "{kind} {status}");
+            assert_eq!((result.status.as_str(), result.message.as_str()), (*health, *message), "{kind} {status}");
         }
     }
     Ok(())
 }
 
 #[test]
-fn the_sandbox_has_no_libraries() -> Result<()> {
+fn lua_sandbox_has_no_libraries() -> Result<()> {
     let dir = Scratch::new("lua")?;
-    for use_of_one in ["string.format('a')", "('a'):upper()", "os.time()", "require('os')", "table.concat({})"] {
-        let script = dir.write("health.lua", format!("{use_of_one} return {{status = 'Healthy'}}"))?;
-        let error = argo_cd(&script, &[json!({"metadata": {}})]).expect_err(use_of_one).to_string();
-        assert!(error.contains("attempt to"), "{use_of_one}: {error}");
+    for call in ["string.format('a')", "('a'):upper()", "os.time()", "require('os')", "table.concat({})"] {
+        let script = dir.write("health.lua", format!("{call} return {{status = 'Healthy'}}"))?;
+        let error = argo_cd(&script, &[json!({"metadata": {}})]).expect_err(call).to_string();
+        assert!(error.contains("attempt to"), "{call}: {error}");
     }
     Ok(())
 }
 
 #[test]
-fn flux_and_argo_cd_are_pointed_at_what_there_is() -> Result<()> {
+fn flux_and_argo_cd_manifests_name_existing_objects() -> Result<()> {
     let flux = manifests("flux/kustomizations.yaml")?;
     let groups =
-        flux.iter().find(|object| object["spec"]["dependsOn"].is_array()).context("one waits for the other")?;
+        flux.iter().find(|object| object["spec"]["dependsOn"].is_array()).context("no Kustomization has dependsOn")?;
     let first = &groups["spec"]["dependsOn"][0]["name"];
     assert!(flux.iter().any(|object| &object["metadata"]["name"] == first && object["spec"]["wait"] == true));
-    let judged: Vec<&Value> = groups["spec"]["healthCheckExprs"].as_array().into_iter().flatten().collect();
+    let checks: Vec<&Value> = groups["spec"]["healthCheckExprs"].as_array().into_iter().flatten().collect();
     for crd in crds() {
         let version = format!("{API_GROUP}/{}", crd.spec.versions[0].name);
         let kind = json!(crd.spec.names.kind);
         assert!(
-            judged.iter().any(|e| e["apiVersion"] == version && e["kind"] == kind),
+            checks.iter().any(|e| e["apiVersion"] == version && e["kind"] == kind),
             "{kind} has no healthCheckExprs"
         );
     }
     let operator = manifests("flux/operator.yaml")?;
     assert_eq!(operator[1]["spec"]["chartRef"]["name"], operator[0]["metadata"]["name"]);
     let applications = manifests("argocd/application.yaml")?;
-    let chart = applications[0]["spec"]["source"]["path"].as_str().context("a path")?;
+    let chart = applications[0]["spec"]["source"]["path"].as_str().context("the Application has no path")?;
     assert!(repository().join(chart).join("Chart.yaml").is_file(), "{chart}");
     Ok(())
 }

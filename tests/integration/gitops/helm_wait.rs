@@ -1,11 +1,11 @@
-//! `helm install --wait` of a chart with one LiveMessageGroup: Helm 4 waits by kstatus.
+//! `helm install --wait` of a chart with one LiveMessageGroup. Helm 4 waits with kstatus.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Helm, Result, Scratch};
 use crate::world::World;
 
-/// Installs it, waiting up to `timeout`; what Helm said in the end.
+/// Installs the chart with `--wait` and this timeout, and returns the output of Helm.
 fn install(world: &World<'_>, app: &str, timeout: &str) -> Result<String> {
     let chart = Scratch::new("chart")?;
     std::fs::create_dir(chart.join("templates"))?;
@@ -21,9 +21,9 @@ fn install(world: &World<'_>, app: &str, timeout: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn helm_waits_until_the_group_is_there() -> Result<()> {
+async fn helm_waits_until_the_group_exists() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The operator starts while Helm waits; without a status of its own the object would count as ready at once.
+    // The operator starts while Helm waits. Without the default status, the object would count as ready at once.
     let waiting = std::thread::scope(|scope| {
         let install = scope.spawn(|| install(&world, "demo", "180s"));
         std::thread::sleep(Duration::from_secs(3));
@@ -34,20 +34,20 @@ async fn helm_waits_until_the_group_is_there() -> Result<()> {
     let (early, done) = waiting;
     let (operator, installed) = done?;
     world.operator = Some(operator);
-    let said = installed.expect("the thread has ended")?;
-    assert!(!early, "Helm did not wait: {said}");
-    assert!(said.contains("STATUS: deployed"), "{said}");
+    let output = installed.expect("the thread panicked")?;
+    assert!(!early, "Helm did not wait: {output}");
+    assert!(output.contains("STATUS: deployed"), "{output}");
     world.ready("room", "True", "Created").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn helm_gives_up_at_once_where_a_person_must_act_and_says_why() -> Result<()> {
+async fn helm_fails_early_if_manual_intervention_is_required() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     let started = Instant::now();
     let error = install(&world, "nowhere", "300s").expect_err("there is no such app").to_string();
-    assert!(started.elapsed() < Duration::from_secs(180), "it waited {} s", started.elapsed().as_secs());
+    assert!(started.elapsed() < Duration::from_secs(180), "Helm waited {} s", started.elapsed().as_secs());
     assert!(error.contains("status: Failed") && error.contains("app \"nowhere\" does not exist"), "{error}");
     Ok(())
 }

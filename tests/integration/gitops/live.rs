@@ -1,5 +1,5 @@
-//! Situations that the real operator brings about, against the emulator. When a scene is over its operator is gone, so
-//! that everything stays as it is.
+//! Situations that the real operator reaches with the emulator. Each scene stops its operator at the end, so that the
+//! objects keep their status.
 
 use live_message_operator::resources::{ConditionType, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION};
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use super::table::Situation;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
-/// The situation that every object starts in.
+/// The first situation of every object.
 pub const FRESH: &str = "just applied, the operator has not seen it";
 
-/// A spec (an appId and a groupId of its own are added where they are missing), and the `Ready` it ends with.
+/// Title, spec and final `Ready` of each situation. A missing `appId` or `groupId` is added.
 fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
     vec![
         ("group created", json!({}), ["True", "Created"]),
@@ -36,14 +36,14 @@ fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
 const ADOPTED: [&str; 2] = ["True", "AlreadyExists"];
 const CREATED: [&str; 2] = ["True", "Created"];
 
-/// A world, and the list its situations go into.
+/// A world, and the list to which it adds its situations.
 struct Scene<'a> {
     world: World<'static>,
     situations: &'a mut Vec<Situation>,
 }
 
 impl Scene<'_> {
-    /// Creates the object of a situation; its name.
+    /// Creates the object of a situation and returns its name.
     async fn add(&mut self, title: &str, spec: Value, metadata: Value) -> Result<String> {
         let situation = Situation::new(title, &self.world.namespace);
         let name = situation.create(&self.world.api, spec, metadata).await?;
@@ -51,7 +51,7 @@ impl Scene<'_> {
         Ok(name)
     }
 
-    /// The same, once the operator has settled it.
+    /// Like [`Scene::add`], and waits for this `Ready` condition.
     async fn settle(&mut self, title: &str, spec: Value, [status, reason]: [&str; 2]) -> Result<String> {
         let name = self.add(title, spec, json!({})).await?;
         self.world.ready(&name, status, reason).await?;
@@ -64,7 +64,7 @@ impl Scene<'_> {
     }
 }
 
-/// Working credentials and a Live API that answers.
+/// Valid credentials and a reachable Live API.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static>> {
     // More than this test creates in the app `demo`.
     let quota = 20;
@@ -108,7 +108,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static
     Ok(scene.world)
 }
 
-/// A Live API that goes away.
+/// A Live API that becomes unreachable.
 pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.start()?;
@@ -127,16 +127,16 @@ pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
         scene.world.ready(name, "Unknown", "Unreachable").await?;
     }
     for name in [&forced, &deleted] {
-        let told = async || {
+        let is_reported = async || {
             let object = scene.world.api.get(name).await?;
             Ok(condition(&object, ConditionType::Reconciling) == ["True", "Unreachable"])
         };
-        scene.world.until(&format!("{name} to be tried in vain"), PATIENCE, told).await?;
+        scene.world.until(&format!("{name} to report a failed call"), PATIENCE, is_reported).await?;
     }
     scene.world.kill()
 }
 
-/// A secret that is not the key's.
+/// A wrong access key secret.
 pub async fn rejected_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.options.access_key.1 = "another-secret".to_owned();

@@ -1,5 +1,5 @@
-//! Situations that take a fault or a long time: the operator's own code makes the status out of scripted answers, and it
-//! is written as the operator writes it, by the status subresource.
+//! Situations that require a fault or a long time. The operator's own code computes the status from scripted answers.
+//! The test writes it to the status subresource, as the operator does.
 
 use std::collections::VecDeque;
 
@@ -17,45 +17,45 @@ use super::table::Situation;
 use crate::support::{Context as _, Error, Result};
 use crate::world::World;
 
-/// What happens to an object.
+/// A step of a script.
 enum Step {
-    /// The user merges this into it.
+    /// The user applies this merge patch.
     Edit(Value),
-    /// The operator works on it, and its calls are answered so.
+    /// One reconcile pass, whose calls get these answers.
     Pass(Vec<Answer>),
-    /// The operator, so many seconds after the start, has this to say without a call.
-    Says(Reason, i64),
-    /// The operator records a create before it is sent.
-    Attempts,
-    /// The operator cannot read it.
+    /// The operator reports this reason without a call, this many seconds after the start.
+    Reports(Reason, i64),
+    /// The operator records a create intent before it sends the create.
+    RecordsIntent,
+    /// The operator cannot parse the object.
     Unreadable,
 }
 
 type Answer = Result<Reply, CallError>;
 
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
-    use Step::{Attempts, Edit, Pass, Says, Unreadable};
+    use Step::{Edit, Pass, RecordsIntent, Reports, Unreadable};
     let created = || Pass(vec![Ok(Reply::Created(CreateOutcome::Created))]);
     let edit = || Edit(json!({"spec": {"groupInfo": "new"}}));
     let force = || Edit(json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT_ANNOTATION: "now"}}}));
     let pause = || Edit(json!({"metadata": {"annotations": {PAUSED_ANNOTATION: "true"}}}));
     let delete = || Edit(json!({"spec": {"deletionPolicy": "Delete"}}));
-    let stubborn = || Ok(Reply::Group(GroupSnapshot::default()));
+    let unchanged = || Ok(Reply::Group(GroupSnapshot::default()));
     let done = || Ok(Reply::Done);
     vec![
         (
             "the API took an edit and shows the old value",
-            vec![created(), edit(), Pass(vec![stubborn(), done(), stubborn(), done(), stubborn()])],
+            vec![created(), edit(), Pass(vec![unchanged(), done(), unchanged(), done(), unchanged()])],
         ),
         ("the API refuses a value", vec![Pass(refused(400, "InputInvalid"))]),
         ("the API refuses for a reason unknown", vec![Pass(refused(400, "SomethingNew"))]),
         ("the stored object cannot be read", vec![Unreadable]),
         ("edited, the object cannot be read now", vec![created(), edit(), Unreadable]),
-        ("new, many wait before it", vec![Says(Reason::Queued, 0)]),
-        ("edited, many wait before it", vec![created(), edit(), Says(Reason::Queued, 0)]),
-        ("edited, sent and not answered", vec![created(), edit(), Says(Reason::Applying, 0)]),
-        ("new with deletionPolicy Delete, sent and not answered", vec![delete(), Attempts]),
-        ("group vanished, sent again and not answered", vec![created(), delete(), Attempts]),
+        ("new, many wait before it", vec![Reports(Reason::Queued, 0)]),
+        ("edited, many wait before it", vec![created(), edit(), Reports(Reason::Queued, 0)]),
+        ("edited, sent and not answered", vec![created(), edit(), Reports(Reason::Applying, 0)]),
+        ("new with deletionPolicy Delete, sent and not answered", vec![delete(), RecordsIntent]),
+        ("group vanished, sent again and not answered", vec![created(), delete(), RecordsIntent]),
         ("new, throttled", vec![Pass(refused(400, "Throttling.User"))]),
         ("edited, throttled", vec![created(), edit(), Pass(refused(400, "Throttling.User"))]),
         ("new, the service fails", vec![Pass(refused(503, "ServiceUnavailable"))]),
@@ -77,7 +77,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
 }
 
 fn missing(second: i64) -> Step {
-    Step::Says(Reason::CredentialsMissing, second)
+    Step::Reports(Reason::CredentialsMissing, second)
 }
 
 fn refused(status: u16, code: &str) -> Vec<Answer> {
@@ -93,7 +93,7 @@ fn refused(status: u16, code: &str) -> Vec<Answer> {
 
 const REQUEST_ID: &str = "9D2B4C6E-0000-4000-8000-0123456789AB";
 
-/// Plays every script on an object of its own.
+/// Plays every script, each with its own object.
 pub async fn write_all(world: &World<'_>, situations: &mut Vec<Situation>) -> Result<()> {
     for (title, steps) in scripts() {
         let situation = Situation::new(title, &world.namespace);
@@ -114,15 +114,15 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
             return Ok(api.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await.map(drop)?);
         }
         Step::Pass(answers) => pass(&object, answers.into(), start)?,
-        Step::Says(reason, second) => {
-            let verdict = PassOutcome::waiting(reason, reason.doc().to_owned(), &Facts::default());
-            verdict.status(&object, None, start + SignedDuration::from_secs(second))
+        Step::Reports(reason, second) => {
+            let outcome = PassOutcome::waiting(reason, reason.doc().to_owned(), &Facts::default());
+            outcome.status(&object, None, start + SignedDuration::from_secs(second))
         }
-        Step::Attempts => {
+        Step::RecordsIntent => {
             let desired = Desired::of(&object).map_err(Error::new)?;
             let create = Call::Create(desired.group, desired.fields);
             let recorded = record_before(&object, &Facts::default(), &create, start, start);
-            Some(recorded.context("a create that is recorded")?.0)
+            Some(recorded.context("the create has no intent")?.0)
         }
         Step::Unreadable => {
             let generation = object.metadata.generation.unwrap_or_default();
@@ -132,24 +132,24 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
             unreadable_status(object.status.unwrap_or_default(), generation, message, start)
         }
     };
-    // None: the recorded one stands, and nothing is written.
+    // None: the status does not change.
     let Some(status) = status else { return Ok(()) };
     let operations = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]))?;
     api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(operations)).await?;
     Ok(())
 }
 
-/// One pass of the operator over an object, its calls answered in this order.
+/// Runs one reconcile pass over an object with these answers, and returns the status to write.
 fn pass(
     object: &LiveMessageGroup,
     mut answers: VecDeque<Answer>,
     now: Timestamp,
 ) -> Result<Option<LiveMessageGroupStatus>> {
     let generation = object.metadata.generation.unwrap_or_default();
-    let (mut facts, asked) = (Facts::default(), object.reconcile_requested_at());
+    let (mut facts, requested_at) = (Facts::default(), object.reconcile_requested_at());
     loop {
         let failure = match decide(object, &facts, None) {
-            Action::Write(verdict) => return Ok(verdict.status(object, asked, now)),
+            Action::Write(outcome) => return Ok(outcome.status(object, requested_at, now)),
             Action::Fail(failure) => failure,
             Action::Call(call) => {
                 let answer = answers.pop_front().context(format_args!("no answer to {call:?}"))?;
@@ -161,6 +161,6 @@ fn pass(
             }
             other => return Err(Error::new(format!("no script for {other:?}"))),
         };
-        return Ok(PassOutcome::failed(&failure, &facts).status(object, asked, now));
+        return Ok(PassOutcome::failed(&failure, &facts).status(object, requested_at, now));
     }
 }

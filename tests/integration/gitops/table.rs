@@ -1,4 +1,4 @@
-//! Objects in their situations, judged, as a table.
+//! Evaluates the objects of all situations and formats the results as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, kstatus, repository};
 use crate::world::APP;
 
-/// What an object is: its short name and its long one, as kubectl says it.
+/// A kind of object: its short name and its full name in the output of kubectl.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind(&'static str, &'static str);
 
 pub const GROUP: Kind = Kind("lmg", "livemessagegroup.live.alibabacloud.com");
 pub const ACCOUNT: Kind = Kind("lacc", "liveaccount.live.alibabacloud.com");
 
-/// A situation and the object that is in it.
+/// A situation and its object.
 pub struct Situation {
     kind: Kind,
     title: String,
@@ -28,12 +28,12 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// Of a LiveMessageGroup, whose name is made of the title.
+    /// The situation of a LiveMessageGroup. The name of the object is derived from the title.
     pub fn new(title: &str, namespace: &str) -> Self {
         Self::of(GROUP, title, namespace)
     }
 
-    /// Of an object whose name is made of the title.
+    /// The situation of an object of this kind.
     pub fn of(kind: Kind, title: &str, namespace: &str) -> Self {
         let words: Vec<&str> =
             title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -46,7 +46,7 @@ impl Situation {
         &self.name
     }
 
-    /// Creates the object, with an appId and a groupId of its own where the spec has none; its name.
+    /// Creates the object and returns its name. `appId` defaults to [`APP`], `groupId` is derived from the name.
     pub async fn create(&self, api: &Api<LiveMessageGroup>, spec: Value, metadata: Value) -> Result<String> {
         let group_id: String = self.name.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
         let mut object = json!({
@@ -54,25 +54,25 @@ impl Situation {
             "metadata": {"name": self.name}, "spec": {"appId": APP, "groupId": group_id},
         });
         for (field, more) in [("spec", spec), ("metadata", metadata)] {
-            let (whole, more) = (object[field].as_object_mut().context(field)?, more.as_object().context(field)?);
-            whole.extend(more.clone());
+            let (fields, more) = (object[field].as_object_mut().context(field)?, more.as_object().context(field)?);
+            fields.extend(more.clone());
         }
         api.create(&PostParams::default(), &serde_json::from_value(object)?).await.context(&self.title)?;
         Ok(self.name.clone())
     }
 }
 
-/// A situation and what everybody says of it.
+/// A situation and the results of all tools.
 pub struct Row {
     pub situation: String,
     pub kstatus: Health,
     pub argo: Health,
-    /// Whether `kubectl wait --for=condition=Ready` is content.
+    /// Whether `kubectl wait --for=condition=Ready` succeeds.
     pub met: bool,
     object: Seen,
 }
 
-/// What every kind has that carries the conditions of the contract.
+/// The fields of an object that the contract is about.
 #[derive(Debug, Deserialize)]
 struct Seen {
     metadata: ObjectMeta,
@@ -89,8 +89,8 @@ struct Status {
     last_request_id: Option<String>,
 }
 
-/// Reads every situation's object from the apiserver and asks everybody.
-pub fn judge(control_plane: &ControlPlane, situations: &[Situation]) -> Result<Vec<Row>> {
+/// Reads the objects of all situations from the apiserver and evaluates them with all tools.
+pub fn evaluate(control_plane: &ControlPlane, situations: &[Situation]) -> Result<Vec<Row>> {
     let mut stored: BTreeMap<(Kind, &str, String), Value> = BTreeMap::new();
     let mut met = String::new();
     let places: BTreeSet<(Kind, &str)> = situations.iter().map(|s| (s.kind, s.namespace.as_str())).collect();
@@ -100,21 +100,21 @@ pub fn judge(control_plane: &ControlPlane, situations: &[Situation]) -> Result<V
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             stored.insert((kind, namespace, name), object.clone());
         }
-        // Zero: looks once. It goes on after an object that is not ready, and fails in the end.
+        // With 0, kubectl checks each object once. It continues after an object that is not ready and fails at the end.
         let wait = ["wait", "--for=condition=Ready", "--timeout=0", "--namespace", namespace, kind.0, "--all"];
         met += &String::from_utf8(control_plane.kubectl_program().output(&wait, "")?.stdout)?;
     }
     let object = |s: &Situation| stored.get(&(s.kind, s.namespace.as_str(), s.name.clone())).cloned().context(&s.title);
     let objects = situations.iter().map(object).collect::<Result<Vec<Value>>>()?;
     let health = repository().join("examples/gitops/argocd/health.lua");
-    let judged = kstatus(&objects)?.into_iter().zip(argo_cd(&health, &objects)?).zip(objects);
+    let results = kstatus(&objects)?.into_iter().zip(argo_cd(&health, &objects)?).zip(objects);
     let row = |(situation, ((kstatus, argo), object)): (&Situation, ((Health, Health), Value))| {
         let line = format!("{}/{} condition met", situation.kind.1, situation.name);
-        let met = met.lines().any(|said| said == line);
+        let met = met.lines().any(|printed| printed == line);
         let object = serde_json::from_value(object).context(&situation.title)?;
         Ok(Row { situation: situation.title.clone(), kstatus, argo, met, object })
     };
-    situations.iter().zip(judged).map(row).collect()
+    situations.iter().zip(results).map(row).collect()
 }
 
 impl Row {
@@ -130,7 +130,7 @@ impl Row {
         self.object.status.observed_generation
     }
 
-    /// The reasons of its conditions.
+    /// The reasons of the conditions.
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         self.conditions().iter().map(|condition| condition.reason.as_str())
     }
@@ -141,8 +141,8 @@ impl Row {
         let holds = |kind| self.condition(kind).is_some();
         let (observed, generation) = (self.observed(), self.object.metadata.generation.unwrap_or_default());
         let seen = observed.is_some_and(|observed| observed > 0);
-        // Of the very object: what is paused may be paused before anything was done for its generation.
-        let told = |c: &&Condition| seen && c.type_ != Paused.as_str() && c.observed_generation != observed;
+        // Except for Paused: an object can be paused before its generation is processed.
+        let is_outdated = |c: &&Condition| seen && c.type_ != Paused.as_str() && c.observed_generation != observed;
         let request = self.object.status.last_request_id.as_deref().unwrap_or("no request");
         let stalled = self.condition(Stalled).map(|stalled| stalled.message.as_str());
         let rules = [
@@ -152,29 +152,35 @@ impl Row {
             ),
             ("never both Reconciling and Stalled", !(holds(Reconciling) && holds(Stalled))),
             (
-                "Reconciling, Stalled, Degraded and Paused are there only while True",
+                "Reconciling, Stalled, Degraded and Paused are present only while True",
                 [Reconciling, Stalled, Degraded, Paused]
                     .iter()
                     .all(|k| self.condition(*k).is_none_or(|c| c.status == "True")),
             ),
             ("a paused object is not Reconciling", !(holds(Paused) && holds(Reconciling))),
-            ("observedGeneration is always there, and never ahead", observed.is_some_and(|o| o <= generation)),
-            ("every condition has the generation acted on", !self.conditions().iter().any(|c| told(&c))),
+            ("observedGeneration is always present, and never ahead", observed.is_some_and(|o| o <= generation)),
+            ("every condition has the observed generation", !self.conditions().iter().any(|c| is_outdated(&c))),
             (
-                "Ready=Unknown or False says who acts",
+                "Ready=Unknown or False has Reconciling, Stalled or Paused",
                 self.condition(Ready).is_none_or(|c| {
                     !seen || c.status == "True" || holds(Reconciling) || holds(Stalled) || holds(Paused)
                 }),
             ),
-            ("messages carry no request id", !self.conditions().iter().any(|c| c.message.contains(request))),
-            ("ready to kstatus is ready to kubectl wait", self.kstatus.status != "Current" || self.met),
-            ("ready to Argo CD is ready to kubectl wait", self.argo.status != "Healthy" || self.met),
+            ("messages contain no request ID", !self.conditions().iter().any(|c| c.message.contains(request))),
+            ("ready for kstatus is ready for kubectl wait", self.kstatus.status != "Current" || self.met),
+            ("ready for Argo CD is ready for kubectl wait", self.argo.status != "Healthy" || self.met),
             (
                 "kstatus and Argo CD fail for the same objects",
                 holds(Paused) || (self.kstatus.status == "Failed") == (self.argo.status == "Degraded"),
             ),
-            ("kstatus shows our message", self.kstatus.status != "Failed" || stalled == Some(&self.kstatus.message)),
-            ("Argo CD shows our message", self.argo.status != "Degraded" || stalled == Some(&self.argo.message)),
+            (
+                "kstatus shows the message of Stalled",
+                self.kstatus.status != "Failed" || stalled == Some(&self.kstatus.message),
+            ),
+            (
+                "Argo CD shows the message of Stalled",
+                self.argo.status != "Degraded" || stalled == Some(&self.argo.message),
+            ),
         ];
         let broken = rules.into_iter().filter(|(_, kept)| !kept);
         broken.map(|(rule, _)| format!("{}: {rule}: {:?}", self.situation, self.object.status)).collect()
@@ -188,7 +194,7 @@ impl Row {
         }
         let own = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled].map(ConditionType::as_str);
         let others = self.conditions().iter().filter(|c| !own.contains(&c.type_.as_str()));
-        // InSync=True goes without saying.
+        // InSync=True is omitted.
         let others = others.filter(|c| (c.type_.as_str(), c.status.as_str()) != ("InSync", "True"));
         other.extend(others.map(|c| format!("{} {} {}", c.type_, c.status, c.reason)));
         [
@@ -204,7 +210,7 @@ impl Row {
     }
 }
 
-/// The table, by what kstatus and Argo CD say, then in the order of the situations.
+/// The rows as a table, sorted by the results of the tools. Equal rows keep the order of the situations.
 pub fn markdown(mut rows: Vec<Row>) -> String {
     rows.sort_by_key(|row| (row.kstatus.status.clone(), row.argo.status.clone(), !row.met));
     let head = ["situation", "Ready", "Reconciling", "Stalled", "other", "kstatus", "Argo CD", "`kubectl wait`"];
