@@ -1,5 +1,5 @@
-//! One long story, and every call and every write that it costs: the golden log of requests, tests/golden/story.log.
-//! `UPDATE_GOLDEN=1 make integration FILTER=golden_story` rewrites it.
+//! The golden log of requests: one long scenario, with every call and every write that it causes.
+//! `UPDATE_GOLDEN=1 make integration FILTER=golden_story` updates `tests/golden/story.log`.
 
 mod chapters;
 mod record;
@@ -18,43 +18,43 @@ use record::Cursor;
 
 const GOLDEN: &str = "tests/golden/story.log";
 
-/// Nothing happens for this long: the step is over.
+/// After this time without a call or a write, a step is over.
 const QUIET: Duration = Duration::from_millis(1200);
 
-/// What a step costs comes within this time.
+/// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
-/// Never within a story, and all the time.
+/// No drift check during the test, or one per second.
 const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
 #[tokio::test]
-async fn the_golden_story() -> Result<()> {
+async fn golden_story() -> Result<()> {
     let control_plane = ControlPlane::start_audited()?;
     control_plane.apply_crds()?;
     let mut story = Story::begin(&control_plane).await?;
-    story.a_group().await?;
-    story.groups_that_were_there().await?;
+    story.edits().await?;
+    story.existing_groups().await?;
     story.pauses().await?;
     story.deletions().await?;
-    story.two_objects_of_one_group().await?;
+    story.conflict().await?;
     story.other_policies().await?;
-    story.what_somebody_else_does().await?;
+    story.external_changes().await?;
     story.failures().await?;
-    story.nothing_more_to_do().await?;
+    story.settled_objects().await?;
     compare(&story.text)
 }
 
-/// The world, and what has been told of it.
+/// The world and its log.
 struct Story<'c> {
     world: World<'c>,
-    /// What was applied last under each name.
+    /// The last applied manifest of each object.
     manifests: BTreeMap<String, Value>,
-    /// The group that each object has named last.
+    /// The last group ID of each object.
     groups: BTreeMap<String, String>,
     cursor: Cursor,
     steps: usize,
     text: String,
-    /// What it was the last time; empty where that is to be written anew.
+    /// The expected log; empty while it is updated.
     golden: String,
 }
 
@@ -74,7 +74,7 @@ impl<'c> Story<'c> {
     async fn start(&mut self) -> Result<()> {
         self.world.start()?;
         self.world
-            .until("the operator to work", PATIENCE, async || {
+            .until("the operator to start to reconcile", PATIENCE, async || {
                 Ok(self.world.log().contains("listed, starting to reconcile"))
             })
             .await
@@ -85,17 +85,17 @@ impl<'c> Story<'c> {
         self.start().await
     }
 
-    /// Applies a manifest as a pipeline does; `annotations` go with it.
+    /// Applies a manifest with these annotations, as a pipeline does.
     async fn apply_with(&mut self, name: &str, spec: Value, annotations: Value) -> Result<()> {
-        let mut whole = json!({"appId": APP});
-        if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {
-            whole.extend(spec.clone());
+        let mut merged = json!({"appId": APP});
+        if let (Some(merged), Some(spec)) = (merged.as_object_mut(), spec.as_object()) {
+            merged.extend(spec.clone());
         }
-        let group = whole["groupId"].as_str().unwrap_or(name).to_owned();
+        let group = merged["groupId"].as_str().unwrap_or(name).to_owned();
         self.groups.insert(name.to_owned(), group);
         let object = json!({
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
-            "metadata": {"name": name, "annotations": annotations}, "spec": whole
+            "metadata": {"name": name, "annotations": annotations}, "spec": merged
         });
         self.manifests.insert(name.to_owned(), object);
         self.apply_again(name).await
@@ -106,22 +106,22 @@ impl<'c> Story<'c> {
         self.world.api.patch(name, &params, &Patch::Apply(&self.manifests[name])).await.map(drop).map_err(Into::into)
     }
 
-    /// A step that applies a manifest and ends with this `Ready`.
+    /// A step that applies a manifest and waits for this `Ready` condition.
     async fn apply(&mut self, title: &str, name: &str, spec: Value, [status, reason]: [&str; 2]) -> Result<()> {
         self.apply_with(name, spec, json!({})).await?;
         self.world.ready(name, status, reason).await?;
-        self.tell(title).await
+        self.end_step(title).await
     }
 
     /// A step that deletes an object.
     async fn delete(&mut self, title: &str, name: &str) -> Result<()> {
         self.world.delete(name).await?;
         self.manifests.remove(name);
-        self.tell(title).await
+        self.end_step(title).await
     }
 
-    /// A step in which the sweep finds something: until `holds` says that this object is put right.
-    async fn sweep(&mut self, title: &str, name: &str, holds: impl Fn(&LiveMessageGroup) -> bool) -> Result<()> {
+    /// A step with drift checks until `holds` returns `true` for this object.
+    async fn drift_check(&mut self, title: &str, name: &str, holds: impl Fn(&LiveMessageGroup) -> bool) -> Result<()> {
         let last = self.world.options.args.len() - 1;
         self.world.options.args[last] = INTERVALS[1].into();
         self.restart().await?;
@@ -129,17 +129,17 @@ impl<'c> Story<'c> {
         self.quiet().await?;
         self.world.options.args[last] = INTERVALS[0].into();
         self.restart().await?;
-        self.tell(title).await
+        self.end_step(title).await
     }
 
-    /// Moves the emulator's clock.
+    /// Advances the emulator's clock.
     fn days_pass(&mut self, days: i64) -> Result<()> {
         let passed = SignedDuration::from_hours(24 * days);
         self.cursor.moved += passed;
         self.world.emulator.set("/clock", &json!({"advanceSeconds": passed.as_secs()}))
     }
 
-    /// Waits until neither a call nor a write has come for a while.
+    /// Waits until there are no calls and no writes for [`QUIET`].
     async fn quiet(&self) -> Result<()> {
         let (mut last, mut since) = (0, Instant::now());
         while since.elapsed() < QUIET {
@@ -153,24 +153,24 @@ impl<'c> Story<'c> {
         Ok(())
     }
 
-    /// Ends a step: what it has caused, under its title.
-    async fn tell(&mut self, title: &str) -> Result<()> {
+    /// Ends a step: adds its calls and writes to the log, under its title.
+    async fn end_step(&mut self, title: &str) -> Result<()> {
         self.steps += 1;
         let heading = format!("## {}. {title}\n", self.steps);
-        // What comes late on a busy machine belongs to its step all the same.
+        // On a busy machine, the calls and writes of a step can be late.
         let end = Instant::now() + LATE;
         while Instant::now() < end && !self.golden.contains(&format!("{heading}{}\n", self.so_far()?.0)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.quiet().await?;
-        let (told, cursor) = self.so_far()?;
+        let (lines, cursor) = self.so_far()?;
         self.cursor = cursor;
-        println!("{heading}{told}");
-        self.text += &format!("{heading}{told}\n");
+        println!("{heading}{lines}");
+        self.text += &format!("{heading}{lines}\n");
         Ok(())
     }
 
-    /// What this step has caused so far, and how far the logs go.
+    /// The calls and writes of this step so far, and the new positions in the logs.
     fn so_far(&self) -> Result<(String, Cursor)> {
         let (calls, writes) = (self.world.emulator.requests()?, self.world.control_plane.audit_log()?);
         let moved = self.cursor.moved;
@@ -198,14 +198,14 @@ fn compare(text: &str) -> Result<()> {
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         expected == text,
-        "the story costs other requests than {GOLDEN} says; where the new ones are right, \
-         UPDATE_GOLDEN=1 make integration FILTER=golden_story writes them\n\n{}",
+        "the requests differ from {GOLDEN}; if the new ones are correct, update it: \
+         UPDATE_GOLDEN=1 make integration FILTER=golden_story\n\n{}",
         difference(&expected, text)
     );
     Ok(())
 }
 
-/// Step by step, what only one of the two has.
+/// The steps that differ, in both versions.
 fn difference(old: &str, new: &str) -> String {
     let steps = |text: &str| -> Vec<(String, String)> {
         let split = |step: &str| step.split_once('\n').map(|(title, lines)| (title.to_owned(), lines.to_owned()));

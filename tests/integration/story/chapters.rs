@@ -1,4 +1,4 @@
-//! The story, chapter by chapter.
+//! The chapters of the scenario.
 
 use live_message_operator::live::Call;
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};
@@ -23,7 +23,7 @@ fn annotation(name: &str, value: &str) -> Value {
 }
 
 impl Story<'_> {
-    pub(super) async fn a_group(&mut self) -> Result<()> {
+    pub(super) async fn edits(&mut self) -> Result<()> {
         self.apply("created", "room", json!({"groupInfo": "v1"}), CREATED).await?;
         self.apply("edited", "room", json!({"groupInfo": "v2"}), CREATED).await?;
         let spec = json!({"groupInfo": "v2", "administrators": ["host1", "host2"]});
@@ -31,9 +31,9 @@ impl Story<'_> {
         let spec = json!({"groupInfo": "v2", "administrators": ["host2", "host1"]});
         self.apply("administrators in another order", "room", spec.clone(), CREATED).await?;
         self.world.patch("room", json!({"metadata": {"labels": {"team": "events"}}})).await?;
-        self.tell("a label added").await?;
+        self.end_step("a label added").await?;
         self.force("room", spec).await?;
-        self.tell("a reconcile asked for").await
+        self.end_step("a reconcile asked for").await
     }
 
     async fn force(&mut self, name: &str, spec: Value) -> Result<()> {
@@ -46,7 +46,7 @@ impl Story<'_> {
         self.world.until("the request to be acknowledged", PATIENCE, handled).await
     }
 
-    pub(super) async fn groups_that_were_there(&mut self) -> Result<()> {
+    pub(super) async fn existing_groups(&mut self) -> Result<()> {
         self.apply("adopted as it is", "as-is", json!({"groupId": "hall"}), ADOPTED).await?;
         let spec = json!({"groupId": "hall", "groupInfo": "ours"});
         self.apply("the adopted group edited", "as-is", spec, ADOPTED).await?;
@@ -62,34 +62,34 @@ impl Story<'_> {
         let spec = json!({"groupInfo": "v1"});
         self.apply("another one created", "door", spec.clone(), CREATED).await?;
         self.pause("door", spec.clone(), &paused).await?;
-        self.tell("paused").await?;
+        self.end_step("paused").await?;
         self.apply_with("door", spec.clone(), json!({})).await?;
         self.resumed("door").await?;
-        self.tell("resumed").await?;
+        self.end_step("resumed").await?;
         self.pause("door", spec, &paused).await?;
-        self.tell("paused again").await?;
+        self.end_step("paused again").await?;
         let spec = json!({"groupInfo": "v2"});
         self.apply_with("door", spec.clone(), paused.clone()).await?;
-        self.tell("edited while paused").await?;
+        self.end_step("edited while paused").await?;
         self.apply("resumed after the edit", "door", spec.clone(), CREATED).await?;
         self.pause("door", spec.clone(), &paused).await?;
         ByHand::at(&self.world)?.set_info("door", "theirs").await?;
-        self.tell("edited by hand while paused").await?;
+        self.end_step("edited by hand while paused").await?;
         self.apply_with("door", spec, json!({})).await?;
         self.resumed("door").await?;
-        self.tell("resumed after the hand edit").await
+        self.end_step("resumed after the hand edit").await
     }
 
     async fn pause(&mut self, name: &str, spec: Value, annotations: &Value) -> Result<()> {
         self.apply_with(name, spec, annotations.clone()).await?;
         self.world
-            .until("the pause to be told", PATIENCE, async || Ok(is_paused(&self.world.api.get(name).await?)))
+            .until("the pause to be reported", PATIENCE, async || Ok(is_paused(&self.world.api.get(name).await?)))
             .await
     }
 
     async fn resumed(&self, name: &str) -> Result<()> {
-        let over = async || Ok(!is_paused(&self.world.api.get(name).await?));
-        self.world.until("the pause to be over", PATIENCE, over).await
+        let is_resumed = async || Ok(!is_paused(&self.world.api.get(name).await?));
+        self.world.until("the pause to end", PATIENCE, is_resumed).await
     }
 
     pub(super) async fn deletions(&mut self) -> Result<()> {
@@ -109,7 +109,7 @@ impl Story<'_> {
         self.apply("switched to Retain", "brief", json!({}), CREATED).await
     }
 
-    pub(super) async fn two_objects_of_one_group(&mut self) -> Result<()> {
+    pub(super) async fn conflict(&mut self) -> Result<()> {
         let spec = json!({"groupId": "shared", "deletionPolicy": "Delete"});
         self.apply("the holder", "holder", spec, CREATED).await?;
         let spec = json!({"groupId": "shared"});
@@ -117,7 +117,7 @@ impl Story<'_> {
         self.world.delete("holder").await?;
         self.manifests.remove("holder");
         self.world.ready("heir", "True", "AlreadyExists").await?;
-        self.tell("handed over").await
+        self.end_step("handed over").await
     }
 
     pub(super) async fn other_policies(&mut self) -> Result<()> {
@@ -131,28 +131,28 @@ impl Story<'_> {
         self.delete("Observe without a group, deleted", "nothing").await
     }
 
-    pub(super) async fn what_somebody_else_does(&mut self) -> Result<()> {
+    pub(super) async fn external_changes(&mut self) -> Result<()> {
         let hand = ByHand::at(&self.world)?;
         hand.set_info("room", "theirs").await?;
-        self.tell("edited by hand").await?;
+        self.end_step("edited by hand").await?;
         let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
         let again =
             |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
-        self.sweep("the sweep corrects it", "room", again).await?;
+        self.drift_check("the sweep corrects it", "room", again).await?;
         hand.call(Call::Delete(group("room"))).await?;
-        self.tell("deleted by hand").await?;
-        self.sweep("the sweep reports it", "room", |object| is(object, "GroupDeleted")).await?;
+        self.end_step("deleted by hand").await?;
+        self.drift_check("the sweep reports it", "room", |object| is(object, "GroupDeleted")).await?;
         self.days_pass(31)?;
-        self.tell("thirty-one days pass").await?;
+        self.end_step("thirty-one days pass").await?;
         self.force("room", json!({"groupInfo": "v3"})).await?;
         self.world.ready("room", "True", "Created").await?;
-        self.tell("edited when its id is free again").await?;
+        self.end_step("edited when its id is free again").await?;
         let path = "/groups/demo/room";
         self.world.emulator.delete(path)?;
         let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
         let again =
             |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
-        self.sweep("purged without a trace, the sweep creates it again", "room", again).await
+        self.drift_check("purged without a trace, the sweep creates it again", "room", again).await
     }
 
     pub(super) async fn failures(&mut self) -> Result<()> {
@@ -168,23 +168,23 @@ impl Story<'_> {
         self.world.emulator.set("/limits", &json!({"groupsPerApp": 2}))?;
         self.restart().await?;
         self.world.ready("squeezed", "True", "Created").await?;
-        self.tell("the quota was raised, and the operator restarted").await
+        self.end_step("the quota was raised, and the operator restarted").await
     }
 
-    pub(super) async fn nothing_more_to_do(&mut self) -> Result<()> {
-        let told = self.text.len();
+    pub(super) async fn settled_objects(&mut self) -> Result<()> {
+        let start = self.text.len();
         let names: Vec<String> = self.manifests.keys().cloned().collect();
         for name in &names {
             self.apply_again(name).await?;
         }
-        self.tell("the same manifests applied again").await?;
+        self.end_step("the same manifests applied again").await?;
         self.restart().await?;
-        self.tell("the operator restarted").await?;
+        self.end_step("the operator restarted").await?;
         self.world.kill()?;
         self.start().await?;
-        self.tell("the operator killed and started").await?;
-        let nothing = self.text[told..].lines().all(|line| line.is_empty() || line.starts_with("##"));
-        assert!(nothing, "neither a call nor a write is due\n{}", &self.text[told..]);
+        self.end_step("the operator killed and started").await?;
+        let nothing = self.text[start..].lines().all(|line| line.is_empty() || line.starts_with("##"));
+        assert!(nothing, "settled objects cause calls or writes\n{}", &self.text[start..]);
         Ok(())
     }
 }

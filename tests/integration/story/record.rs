@@ -1,5 +1,5 @@
-//! What a step of the story has caused: the calls to the Live API by the emulator's request log, the writes to Kubernetes
-//! by the apiserver's audit log. Times, uids and request ids are left out.
+//! The lines of a step: the calls to the Live API from the emulator's request log, and the writes to Kubernetes from
+//! the apiserver's audit log. Times, UIDs and request IDs are omitted.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -8,18 +8,18 @@ use crate::support::{Context as _, Request, Result};
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// A line of the log, and where in its step it belongs.
+/// A line of the log. The order of the fields defines the order of the lines in a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// Objects are independent of each other: what concerns one group stands together. Lists have none, and come first.
+    /// Objects are independent, so the lines of one group are together. Lists have no group and come first.
     group: String,
-    /// Events are sent by a task of their own: they come last.
+    /// Events come last, because a separate task sends them.
     is_event: bool,
     at: Timestamp,
     text: String,
 }
 
-/// How far the two logs have been told, and by how much the emulator's clock was moved.
+/// The positions in the two logs, and how far the emulator's clock was advanced.
 #[derive(Debug, Default)]
 pub struct Cursor {
     pub calls: usize,
@@ -27,7 +27,7 @@ pub struct Cursor {
     pub moved: SignedDuration,
 }
 
-/// A call.
+/// The line of a call. `moved` is how far the emulator's clock was advanced.
 pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     let time: Timestamp = request.time.parse().context(&request.time)?;
     let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -37,11 +37,11 @@ pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     Ok(Line { group, is_event: false, at: time.checked_sub(moved)?, text })
 }
 
-/// A write, as the audit log tells it; `group_of` knows the groups of the objects that events name.
+/// The line of a write in the audit log. `group_of` returns the group of an object.
 pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
     let text = |pointer: &str| audit.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let at = text("/requestReceivedTimestamp").parse().context(audit)?;
-    let code = audit["responseStatus"]["code"].as_u64().context("an answer without a code")?;
+    let code = audit["responseStatus"]["code"].as_u64().context("the response has no code")?;
     let object = &audit["responseObject"];
     let is_event = text("/objectRef/resource") == "events";
     let subject = if is_event { object["regarding"]["name"].as_str() } else { audit["objectRef"]["name"].as_str() };
@@ -66,7 +66,7 @@ pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
     Ok(Line { group: group_of(subject), is_event, at, text: line })
 }
 
-/// The conditions as `Type=Status/Reason`, then what is recorded of the group.
+/// The conditions as `Type=Status/Reason`, and the recorded fields of the group.
 fn status(status: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let conditions = status["conditions"].as_array().into_iter().flatten();
@@ -78,20 +78,20 @@ fn status(status: &Value) -> String {
         parts.extend(status[field].as_str().map(|value| format!("{field}={value}")));
     }
     parts.extend(status["createTime"].as_str().map(|_| "createTime".to_owned()));
-    if let Some(attempt) = status["createIntent"].as_object() {
-        let open = !attempt.contains_key("answeredAt");
+    if let Some(intent) = status["createIntent"].as_object() {
+        let open = !intent.contains_key("answeredAt");
         parts.push(if open { "attempt=open" } else { "attempt=answered" }.to_owned());
     }
     parts.join(" ")
 }
 
-/// What is told of a call that takes seconds: on a machine that stands still, any call may. With an open attempt it is
-/// written before every call.
+/// Whether the line reports a slow call. On a stalled machine, any call can be slow. A status with an open create
+/// intent does not depend on the speed.
 fn is_slowness(line: &Line) -> bool {
     line.text.starts_with("status ") && line.text.contains("=Unknown/Applying ") && !line.text.contains("attempt=open")
 }
 
-/// The lines of a step in an order that is the same every time; a list that was read several times stands there once.
+/// The lines of a step in a stable order. A list that was read several times occurs once.
 pub fn in_order(mut lines: Vec<Line>) -> String {
     lines.retain(|line| !is_slowness(line));
     lines.sort();
