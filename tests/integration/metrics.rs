@@ -1,4 +1,4 @@
-//! What Prometheus scrapes of the real operator, in situations that somebody would want to be woken for.
+//! The metrics that Prometheus scrapes from the real operator, in the situations that the alerts are about.
 
 mod exposition;
 
@@ -20,7 +20,7 @@ const CALLS: &str = "live_message_operator_live_api_requests_total";
 pub const GROUPS: &str = "live_message_operator_groups";
 const CONTROLLER: &[(&str, &str)] = &[("controller", "livemessagegroup")];
 
-/// What the operator shows now.
+/// Scrapes the operator.
 pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
     let operator = world.operator.as_ref().context("an operator runs")?;
     let answer = reqwest::get(format!("{}/metrics", operator.probes()?)).await?.error_for_status()?;
@@ -29,7 +29,7 @@ pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
     Ok(Scrape::parse(&answer.text().await?))
 }
 
-/// Waits until a scrape shows it.
+/// Waits until `holds` returns `true` for a scrape, and returns the scrape.
 async fn until(world: &World<'_>, what: &str, holds: impl Fn(&Scrape) -> bool) -> Result<Scrape> {
     world.find(what, PATIENCE, async || Ok(Some(scrape(world).await?).filter(|shown| holds(shown)))).await
 }
@@ -39,7 +39,7 @@ fn now() -> f64 {
 }
 
 #[tokio::test]
-async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() -> Result<()> {
+async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
     world.start()?;
     for (name, spec) in [("one", json!({})), ("two", json!({})), ("lobby", json!({})), ("lost", json!({"appId": "no"}))]
@@ -52,9 +52,9 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     }
     world.ready("lost", "False", "AppNotFound").await?;
 
-    // Every call that the emulator has answered is counted, some a moment later.
+    // Every call that the emulator has answered is counted, some shortly afterwards.
     let shown = world
-        .find("all to be settled", PATIENCE, async || {
+        .find("all objects to be settled", PATIENCE, async || {
             let (shown, calls) = (scrape(&world).await?, world.emulator.requests()?.len() as f64);
             let settled = shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
                 && shown.value("live_message_operator_queue_blocked", &[]) == 1.0;
@@ -71,9 +71,13 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     assert_eq!(shown.value("live_message_operator_ready", &[]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "AppNotFound")]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "QuotaExceeded")]), 0.0);
-    assert_eq!(shown.value("live_message_operator_queue_blocked", &[]), 1.0, "the one that waits for its app");
+    assert_eq!(shown.value("live_message_operator_queue_blocked", &[]), 1.0, "the object that waits for its app");
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", "operator"), ("app", APP)]), 4.0);
-    assert_eq!(shown.series("live_message_operator_app_groups").len(), 1, "none of an app that nobody has counted");
+    assert_eq!(
+        shown.series("live_message_operator_app_groups").len(),
+        1,
+        "no series for an app whose groups are not counted"
+    );
     let own = [("account", "operator"), ("reason", "Available")];
     assert_eq!(shown.value("live_message_operator_account_ready", &own), 1.0);
     assert_eq!(shown.value("controller_runtime_reconcile_panics_total", CONTROLLER), 0.0);
@@ -84,7 +88,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
 
-    // Under the operation's name and what came of it.
+    // Calls are counted by operation and result.
     let calls = world.emulator.requests()?;
     let of = |operation: &str, code: Option<&str>| {
         calls.iter().filter(|call| call.operation == operation && call.code.as_deref() == code).count() as f64
@@ -100,7 +104,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
         assert_eq!(shown.value("live_message_operator_group_changes_total", &[("change", change)]), count, "{change}");
     }
 
-    // Documented are all that there are, and no others.
+    // All exported metrics are described, and no others.
     let metrics = Metrics::default();
     for (name, labels) in shown.metrics() {
         let known = metrics.described().iter().find(|known| known.name == name);
@@ -108,7 +112,7 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
         assert!(labels.iter().all(|label| known.labels.contains(&label.as_str())), "{name}: {labels:?}");
     }
     for known in metrics.described() {
-        assert!(shown.metrics().contains_key(&known.name), "{} is not there from the start", known.name);
+        assert!(shown.metrics().contains_key(&known.name), "{} is not exported from the start", known.name);
     }
 
     for name in ["one", "lost", "away"] {
@@ -117,25 +121,25 @@ async fn what_is_scraped_is_what_is_there_also_after_a_deletion_and_a_restart() 
     let released = |outcome| ("live_message_operator_finalizers_released_total", [("outcome", outcome)]);
     let (of_deleted, deleted) = released("Deleted");
     let gone = |shown: &Scrape| shown.sum(GROUPS) == 2.0 && shown.value(of_deleted, &deleted) == 1.0;
-    let shown = until(&world, "the deleted to be gone", gone).await?;
+    let shown = until(&world, "the deleted objects to be gone", gone).await?;
     for (outcome, count) in [("Deleted", 1.0), ("Abandoned", 0.0), ("Retained", 0.0)] {
         assert_eq!(shown.value(released(outcome).0, &released(outcome).1), count, "{outcome}");
     }
     world.stop()?;
     world.start()?;
     let shown = world
-        .find("the restarted one to be ready", PATIENCE, async || {
+        .find("the restarted operator to be ready", PATIENCE, async || {
             Ok(scrape(&world).await.ok().filter(|shown| shown.sum(GROUPS) == 2.0))
         })
         .await?;
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
-    assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no call");
+    assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no calls");
     Ok(())
 }
 
 #[tokio::test]
-async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> {
+async fn throttling_shows_in_calls_budget_and_failures() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("first", json!({})).await?;
@@ -155,7 +159,7 @@ async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> 
     .await?;
     world.emulator.faults(&[])?;
     world.count_of("Created", 101, 2 * PATIENCE).await?;
-    let shown = until(&world, "nobody to wait", |shown| {
+    let shown = until(&world, "no call to wait", |shown| {
         shown.value_or("live_message_operator_budget_waiting", &create, 0.0) == 0.0
             && shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
     })
@@ -168,7 +172,7 @@ async fn throttling_shows_in_the_calls_the_budget_and_the_queue() -> Result<()> 
 }
 
 #[tokio::test]
-async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result<()> {
+async fn rejected_credentials_and_abandoned_groups_are_counted() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("mine", json!({"deletionPolicy": "Delete"})).await?;
@@ -178,13 +182,13 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
     world.start()?;
     world.create("other", json!({})).await?;
     world.ready("other", "False", "CredentialsRejected").await?;
-    let told = [("ready", "False"), ("reason", "CredentialsRejected")];
-    let shown = until(&world, "it to be counted", |shown| shown.value(GROUPS, &told) == 1.0).await?;
+    let not_ready = [("ready", "False"), ("reason", "CredentialsRejected")];
+    let shown = until(&world, "the object to be counted", |shown| shown.value(GROUPS, &not_ready) == 1.0).await?;
     let rejected = [("account", "operator"), ("reason", "CredentialsRejected")];
     assert_eq!(shown.value("live_message_operator_account_ready", &rejected), 0.0);
-    assert_eq!(shown.series("live_message_operator_account_ready").len(), 1, "one series an account");
+    assert_eq!(shown.series("live_message_operator_account_ready").len(), 1, "one series for each account");
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "CredentialsRejected")]), 1.0);
-    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0, "the settled one stays");
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0, "the settled object stays ready");
     let refused = shown.series(CALLS).into_iter().filter(|(labels, _)| labels["code"] == "CredentialsRejected");
     assert!(refused.map(|(_, value)| value).sum::<f64>() >= 1.0);
 
@@ -196,14 +200,14 @@ async fn rejected_credentials_show_and_an_abandoned_group_is_counted() -> Result
     for secret in [right.as_str(), "hush-another-secret", ACCESS_KEY.0] {
         assert!(!shown.text.contains(secret), "{secret}");
     }
-    assert!(!ByHand::at(&world)?.describe("mine").await?.deleted, "the group stays");
+    assert!(!ByHand::at(&world)?.describe("mine").await?.deleted, "the group is retained");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> {
+async fn live_account_has_its_own_series_while_it_exists() -> Result<()> {
     let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
-    // Which apps there are is looked at as often.
+    // The list of apps is updated at this interval too.
     world.options.args.push("--drift-check-interval=5s".into());
     world.start()?;
     accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;
@@ -211,11 +215,15 @@ async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> 
     let name = format!("{}/team", world.namespace);
     let of = |reason| [("account", name.as_str()), ("reason", reason)];
     let ready = "live_message_operator_account_ready";
-    until(&world, "the Secret to be missed", |shown| shown.find(ready, &of("CredentialsMissing")) == Some(0.0)).await?;
+    until(&world, "the missing Secret to be reported", |shown| {
+        shown.find(ready, &of("CredentialsMissing")) == Some(0.0)
+    })
+    .await?;
     accounts::secret(&world, "team", (accounts::KEY, accounts::SECRET))?;
     world.ready("room", "True", "Created").await?;
-    let shown = until(&world, "the account", |shown| shown.find(ready, &of("Available")) == Some(1.0)).await?;
-    assert_eq!(shown.series(ready).len(), 2, "its own, and the operator's");
+    let shown =
+        until(&world, "the account to be available", |shown| shown.find(ready, &of("Available")) == Some(1.0)).await?;
+    assert_eq!(shown.series(ready).len(), 2, "one for the account and one for the operator");
     let create = [("account", name.as_str()), ("operation", "CreateLiveMessageGroup")];
     assert_eq!(shown.value("live_message_operator_budget_calls_per_second", &create), 7.0);
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", &name), ("app", APP)]), 1.0);
@@ -224,11 +232,11 @@ async fn a_live_account_has_series_of_its_own_while_it_is_there() -> Result<()> 
 
     world.delete("room").await?;
     world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
-    until(&world, "all its series to go", |shown| !shown.text.contains(&name)).await.map(drop)
+    until(&world, "all series of the account to disappear", |shown| !shown.text.contains(&name)).await.map(drop)
 }
 
 #[tokio::test]
-async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
+async fn drift_checks_report_their_results_and_findings() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.push("--drift-check-interval=3s".into());
     world.start()?;
@@ -237,7 +245,7 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
         world.ready(name, "True", "Created").await?;
     }
     let success = ("live_message_operator_drift_checks_total", [("result", "success")]);
-    let shown = until(&world, "two sweeps", |shown| shown.value(success.0, &success.1) >= 2.0).await?;
+    let shown = until(&world, "two drift checks", |shown| shown.value(success.0, &success.1) >= 2.0).await?;
     assert_eq!(shown.value("live_message_operator_drift_found_total", &[]), 0.0);
     let age = now() - shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
     assert!((0.0..60.0).contains(&age), "{age} s");
@@ -261,14 +269,17 @@ async fn sweeps_tell_when_they_were_and_what_they_found() -> Result<()> {
     let killed = now();
     let failure = ("live_message_operator_drift_checks_total", [("result", "failure")]);
     // Three tries, 2 and 4 s apart.
-    let shown = until(&world, "a sweep to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
+    let shown = until(&world, "a drift check to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
     let still = shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
-    assert!(now() - still > 4.0 && still - killed < 5.0, "a failed sweep is no success: {killed} {still}");
+    assert!(
+        now() - still > 4.0 && still - killed < 5.0,
+        "a failed drift check does not count as a success: {killed} {still}"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn an_operator_without_credentials_of_its_own_is_no_fault_while_nobody_asks_for_them() -> Result<()> {
+async fn unused_missing_operator_credentials_are_not_reported() -> Result<()> {
     let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
     world.options.access_key = (String::new(), String::new());
     world.options.env.push(("ALIBABA_CLOUD_ECS_METADATA_DISABLED".into(), "true".into()));
@@ -280,9 +291,11 @@ async fn an_operator_without_credentials_of_its_own_is_no_fault_while_nobody_ask
     accounts::account_is(&world, "team", "Available", 1).await?;
     let ready = "live_message_operator_account_ready";
     let shown = until(&world, "the account to be ready", |shown| shown.sum(ready) == 1.0).await?;
-    assert_eq!(shown.series(ready).len(), 1, "that of the LiveAccount");
+    assert_eq!(shown.series(ready).len(), 1, "the one of the LiveAccount");
     world.create("own", json!({})).await?;
     world.ready("own", "False", "CredentialsMissing").await?;
     let own = [("account", "operator"), ("reason", "CredentialsMissing")];
-    until(&world, "the fault to be told", |shown| shown.find(ready, &own) == Some(0.0)).await.map(drop)
+    until(&world, "the missing credentials to be reported", |shown| shown.find(ready, &own) == Some(0.0))
+        .await
+        .map(drop)
 }

@@ -1,32 +1,32 @@
-//! A strict reader of the OpenMetrics text format: it takes no more than what the specification allows, and holds what
-//! is read to the conventions for counters and histograms.
+//! A strict parser of the OpenMetrics text format. It accepts only what the specification allows, and checks the
+//! conventions for counters and histograms.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The labels of a series.
 pub type Labels = BTreeMap<String, String>;
 
-/// A scrape.
+/// A parsed scrape.
 pub struct Scrape {
     pub text: String,
     series: BTreeMap<String, Vec<(Labels, f64)>>,
     kinds: BTreeMap<String, String>,
 }
 
-/// A name of a metric or a label.
+/// Whether the text is a valid name of a metric or a label.
 fn is_name(text: &str) -> bool {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     text.starts_with(first) && text.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 impl Scrape {
-    /// Reads it; whatever is wrong with it ends the test.
+    /// Parses a scrape. Panics if it is invalid.
     pub fn parse(text: &str) -> Self {
-        let body = text.strip_suffix("# EOF\n").expect("it ends with # EOF, and nothing follows");
+        let body = text.strip_suffix("# EOF\n").expect("the text does not end with # EOF");
         let mut scrape = Self { text: text.to_owned(), series: BTreeMap::new(), kinds: BTreeMap::new() };
         let (mut family, mut helped, mut seen) = (String::new(), BTreeSet::new(), BTreeSet::new());
         for line in body.lines() {
-            assert!(!line.trim().is_empty(), "an empty line");
+            assert!(!line.trim().is_empty(), "the text has an empty line");
             if let Some(meta) = line.strip_prefix("# ") {
                 let mut words = meta.splitn(3, ' ');
                 let [what, name, value] = [words.next(), words.next(), words.next()].map(Option::unwrap_or_default);
@@ -37,7 +37,7 @@ impl Scrape {
                         assert!(["counter", "gauge", "histogram"].contains(&value), "{line}");
                         assert!(helped.contains(name), "{name} has no HELP before its TYPE");
                         let before = scrape.kinds.insert(name.to_owned(), value.to_owned());
-                        assert!(before.is_none(), "{name} is there twice");
+                        assert!(before.is_none(), "{name} has two TYPE lines");
                         family = name.to_owned();
                     }
                     _ => panic!("{line}"),
@@ -45,7 +45,8 @@ impl Scrape {
                 continue;
             }
             let (name, labels, value) = sample(line);
-            let suffix = name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{line} stands under {family}"));
+            let suffix =
+                name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{line} is in the family {family}"));
             match scrape.kinds[&family].as_str() {
                 "counter" => assert!(suffix == "_total" && value >= 0.0, "{line}"),
                 "gauge" => assert_eq!(suffix, "", "{line}"),
@@ -54,15 +55,15 @@ impl Scrape {
                     assert_eq!(suffix == "_bucket", labels.contains_key("le"), "{line}");
                 }
             }
-            assert!(seen.insert((name.clone(), labels.clone())), "the series is there twice: {line}");
+            assert!(seen.insert((name.clone(), labels.clone())), "the series occurs twice: {line}");
             scrape.series.entry(name).or_default().push((labels, value));
         }
-        scrape.histograms_are_whole();
+        scrape.check_histograms();
         scrape
     }
 
-    /// Buckets rise, the last is +Inf and equals the count.
-    fn histograms_are_whole(&self) {
+    /// Checks that the buckets ascend, and that the last one is +Inf and equals the count.
+    fn check_histograms(&self) {
         for family in self.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
             let mut buckets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
             for (labels, value) in self.series(&format!("{family}_bucket")) {
@@ -94,12 +95,12 @@ impl Scrape {
         self.series(name).into_iter().find(|(labels, _)| **labels == wanted).map(|(_, value)| value)
     }
 
-    /// The same, where it must be there.
+    /// Like [`Scrape::find`], but panics if there is no such series.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.find(name, labels).unwrap_or_else(|| panic!("no series {name} {labels:?} in\n{}", self.text))
     }
 
-    /// The same, or another value where there is no such series.
+    /// Like [`Scrape::find`], but returns `or` if there is no such series.
     pub fn value_or(&self, name: &str, labels: &[(&str, &str)], or: f64) -> f64 {
         self.find(name, labels).unwrap_or(or)
     }
@@ -109,13 +110,13 @@ impl Scrape {
         self.series(name).into_iter().map(|(_, value)| value).sum()
     }
 
-    /// The sum of the series of this name that have these labels, among others.
+    /// The sum of the series of this name that have at least these labels.
     pub fn sum_where(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |series: &Labels| labels.iter().all(|(name, value)| series.get(*name).is_some_and(|it| it == value));
         self.series(name).into_iter().filter(|(series, _)| has(series)).map(|(_, value)| value).sum()
     }
 
-    /// The names under which metrics are documented, and the labels of each.
+    /// The names of the metrics as in the documentation, with the labels of each.
     pub fn metrics(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, series) in &self.series {
@@ -130,7 +131,7 @@ impl Scrape {
     }
 }
 
-/// `name{label="value",…} value`
+/// Parses the line `name{label="value",…} value`.
 fn sample(line: &str) -> (String, Labels, f64) {
     let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("{line}"));
     let (name, mut rest) = line.split_at(end);
@@ -154,7 +155,7 @@ fn sample(line: &str) -> (String, Labels, f64) {
     (name.to_owned(), labels, value.parse().unwrap_or_else(|_| panic!("{line}")))
 }
 
-/// A label's value up to its closing quote, and what follows that.
+/// Parses a label value up to its closing quote. Returns it with the text after the quote.
 fn quoted(text: &str) -> (String, &str) {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     while let Some((at, c)) = chars.next() {
@@ -172,7 +173,7 @@ fn quoted(text: &str) -> (String, &str) {
 }
 
 #[test]
-fn what_is_not_in_the_format_is_found() {
+fn invalid_scrapes_are_rejected() {
     let head = "# HELP a_total x.\n# TYPE a counter\n";
     let good = "# HELP a x.\n# TYPE a counter\na_total{app=\"q\\\"\\\\\\n群\"} 1\n# EOF\n";
     assert_eq!(Scrape::parse(good).value("a_total", &[("app", "q\"\\\n群")]), 1.0);
@@ -189,6 +190,6 @@ fn what_is_not_in_the_format_is_found() {
         &format!("{head}a_total 1\n# EOF\n"),
     ] {
         let read = std::panic::catch_unwind(|| Scrape::parse(bad));
-        assert!(read.is_err(), "this was taken for good:\n{bad}");
+        assert!(read.is_err(), "this is accepted:\n{bad}");
     }
 }
