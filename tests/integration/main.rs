@@ -1,7 +1,7 @@
-//! Tests against a real etcd and kube-apiserver, with the real helm and kubectl. One binary, one control plane: each test
-//! takes a namespace of its own. Nothing is skipped: where the control plane cannot be had, the tests fail and say why.
+//! Tests on a real etcd and kube-apiserver, with the real helm and kubectl. The tests share one control plane; each
+//! test has its own namespace. If the control plane is unavailable, the tests fail with instructions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
 mod accounts;
 mod admission;
@@ -10,7 +10,7 @@ mod arguments;
 mod at_scale;
 mod backups;
 mod by_hand;
-#[allow(dead_code, reason = "shared with the tests of the throughput")]
+#[allow(dead_code, reason = "shared with the throughput tests")]
 mod calls;
 mod chart;
 mod chart_pod;
@@ -20,6 +20,7 @@ mod control_plane;
 mod crashes;
 mod credentials;
 mod definition;
+mod drift_check;
 mod edits;
 mod events;
 mod gitops;
@@ -33,8 +34,6 @@ mod refusals;
 mod replaced;
 mod secrets;
 mod story;
-mod sweep;
-
 mod world;
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! What changed behind the operator's back, and the places of an app.
+//! The drift check, and the usage of an app.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::by_hand::{ByHand, group};
 use crate::support::{Request, Result};
 use crate::world::{APP, PATIENCE, World, app, condition};
 
-/// Short enough for a test; the default is ten minutes.
+/// The default is 10 minutes.
 const INTERVAL: &str = "--drift-check-interval=3s";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
 #[tokio::test]
-async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Result<()> {
+async fn drift_check_finds_external_changes_and_deletions() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.push(INTERVAL.into());
     world.start()?;
@@ -34,16 +34,16 @@ async fn a_sweep_finds_what_was_changed_deleted_and_recovered_elsewhere() -> Res
         .until("the edit to be corrected", PATIENCE, async || Ok(hand.describe("edited").await?.group_info == "ours"))
         .await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
-    assert_eq!(hand.describe("unmanaged").await?.group_info, "theirs", "only fields of the spec are managed");
-    // Alive again, by somebody's hand.
+    assert_eq!(hand.describe("unmanaged").await?.group_info, "theirs", "fields outside of the spec are not managed");
+    // Recovered externally.
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("deleted", "True", "AlreadyExists").await?;
-    assert_eq!(world.calls("DescribeLiveMessageGroup", "left")?, 0, "a list that agrees is no reason to look");
+    assert_eq!(world.calls("DescribeLiveMessageGroup", "left")?, 0, "a group without drift is not described");
     Ok(())
 }
 
 #[tokio::test]
-async fn objects_that_name_the_wrong_data_center_hide_no_change_of_the_others() -> Result<()> {
+async fn wrong_data_center_hides_no_drift_of_other_objects() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.push(INTERVAL.into());
     world.start()?;
@@ -61,13 +61,13 @@ async fn objects_that_name_the_wrong_data_center_hide_no_change_of_the_others() 
 }
 
 #[tokio::test]
-async fn a_change_that_was_given_up_costs_no_call_and_is_seen_when_it_is_taken_all_the_same() -> Result<()> {
+async fn ignored_update_makes_no_calls_until_the_group_changes() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.push(INTERVAL.into());
     world.start()?;
     world.create("room", json!({"groupInfo": "new"})).await?;
     let room = world.ready("room", "True", "Created").await?;
-    // The emulator takes every change: the record of one that it did not take is written by hand, while nobody looks.
+    // The emulator ignores no change, so the test writes the record of an ignored one while the operator is stopped.
     world.stop()?;
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
     let mut conditions = room.status.unwrap_or_default().conditions;
@@ -81,18 +81,18 @@ async fn a_change_that_was_given_up_costs_no_call_and_is_seen_when_it_is_taken_a
     world.api.patch_status("room", &PatchParams::default(), &status).await?;
     let (calls, lists) = (world.requests()?.len(), world.called(LIST)?.len());
     world.start()?;
-    world.until("three sweeps", PATIENCE, async || Ok(world.called(LIST)?.len() >= lists + 3)).await?;
-    assert_eq!(world.requests()?.len(), calls, "the list shows what is known");
+    world.until("three drift checks", PATIENCE, async || Ok(world.called(LIST)?.len() >= lists + 3)).await?;
+    assert_eq!(world.requests()?.len(), calls, "the list matches the recorded state");
 
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "new"}))?;
     let in_sync = async || Ok(condition(&world.api.get("room").await?, ConditionType::InSync) == ["True", "InSync"]);
-    world.until("it to be told", PATIENCE, in_sync).await?;
-    assert_eq!(world.requests()?.len(), calls + 1, "one look");
+    world.until("InSync=True", PATIENCE, in_sync).await?;
+    assert_eq!(world.requests()?.len(), calls + 1, "one Describe");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects() -> Result<()> {
+async fn recovered_groups_are_found_on_pages_that_are_not_listed() -> Result<()> {
     let groups = (0..170).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     world.options.args.push(INTERVAL.into());
@@ -104,7 +104,7 @@ async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects(
     let hand = ByHand::at(&world)?;
     hand.call(Call::Delete(group("deleted"))).await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
-    // Both are on the fourth page, and the first one only is listed.
+    // Both groups are on the fourth page. Only the first page is listed.
     hand.call(Call::Create(group("watched"), GroupFields::default())).await?;
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("watched", "True", "Observed").await?;
@@ -115,35 +115,35 @@ async fn what_is_gone_is_seen_alive_also_in_an_app_with_more_pages_than_objects(
 }
 
 #[tokio::test]
-async fn objects_that_do_not_fit_are_parked_before_any_call_and_take_the_places_that_get_free() -> Result<()> {
+async fn objects_above_the_quota_wait_without_calls_for_free_places() -> Result<()> {
     let groups = (0..4_990).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     world.options.args.push(INTERVAL.into());
-    // Its group is there: it needs no place.
+    // Its group exists, so it needs no free place in the quota.
     world.create("adopted", json!({"groupId": "there7"})).await?;
     world.create_many("new", 50).await?;
     world.start()?;
     world.count_of("Created", 10, PATIENCE).await?;
     world.ready("adopted", "True", "AlreadyExists").await?;
-    let parked = world.count_of("QuotaExceeded", 40, PATIENCE).await?;
-    let (messages, calls) = told(&world, &parked)?;
-    println!("parked with: {messages:?}");
+    let blocked = world.count_of("QuotaExceeded", 40, PATIENCE).await?;
+    let (messages, calls) = messages_and_creates(&world, &blocked)?;
+    println!("blocked with: {messages:?}");
     assert_eq!(messages.len(), 40);
     assert!(messages.iter().all(|message| message.contains("of 5000 groups")), "{messages:?}");
-    assert_eq!(calls, (11, 0), "a create for each that fits and for the adopted one, none refused");
+    assert_eq!(calls, (11, 0), "one create for each free place and for the adopted object, none refused");
     let hand = ByHand::at(&world)?;
     for id in ["there1", "there2"] {
         hand.call(Call::Delete(group(id))).await?;
     }
     world.count_of("Created", 12, PATIENCE).await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let (messages, calls) = told(&world, &world.count_of("QuotaExceeded", 38, PATIENCE).await?)?;
+    let (messages, calls) = messages_and_creates(&world, &world.count_of("QuotaExceeded", 38, PATIENCE).await?)?;
     assert_eq!((messages.len(), calls), (38, (13, 0)));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()> {
+async fn place_freed_by_the_operator_is_used_immediately() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     world.start()?;
@@ -155,12 +155,12 @@ async fn a_place_that_the_operator_itself_frees_is_taken_at_once() -> Result<()>
     world.delete("first").await?;
     world.count_of("Created", 1, PATIENCE).await?;
     world.count_of("QuotaExceeded", 1, PATIENCE).await?;
-    assert!(world.called("CreateLiveMessageGroup")?.codes().is_empty(), "none was refused");
+    assert!(world.called("CreateLiveMessageGroup")?.codes().is_empty(), "no create is refused");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
+async fn forced_reconcile_counts_a_full_app_again() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=2".to_owned()]);
     world.create_many("room", 3).await?;
@@ -172,16 +172,16 @@ async fn a_full_app_is_counted_again_when_a_person_asks() -> Result<()> {
         object.and_then(|object| object.metadata.name.clone()).unwrap_or_default()
     };
     ByHand::at(&world)?.call(Call::Delete(group(&of("Created")))).await?;
-    let parked = of("QuotaExceeded");
-    let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
-    world.patch(&parked, asked).await?;
-    let parked = world.ready(&parked, "True", "Created").await?;
-    assert_eq!(parked.status.and_then(|status| status.last_handled_reconcile_at).as_deref(), Some("now"));
+    let blocked = of("QuotaExceeded");
+    let request = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch(&blocked, request).await?;
+    let blocked = world.ready(&blocked, "True", "Created").await?;
+    assert_eq!(blocked.status.and_then(|status| status.last_handled_reconcile_at).as_deref(), Some("now"));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() -> Result<()> {
+async fn paused_object_loses_its_reservation() -> Result<()> {
     let mut world = World::new(&[]).await?;
     let args = ["--drift-check-interval=168h", "--max-groups-per-app=12", "--requests-per-second=1"];
     world.options.args.extend(args.map(str::to_owned));
@@ -190,7 +190,7 @@ async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() ->
         world.create(&format!("room{number:02}"), json!({})).await?;
     }
     world.count_of("Created", 1, PATIENCE).await?;
-    // It has the last place, and waits for its permit behind ten others, for ten seconds.
+    // It reserves the last place and waits for a permit behind ten other objects, for ten seconds.
     let waiting = "room11";
     world.create(waiting, json!({})).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -205,36 +205,36 @@ async fn a_place_that_was_kept_for_an_object_that_is_paused_is_another_ones() ->
 }
 
 #[tokio::test]
-async fn a_new_object_is_counted_for_while_a_sweep_spreads_its_pages() -> Result<()> {
+async fn new_object_is_created_during_a_long_drift_check() -> Result<()> {
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     // Seven pages, more than two seconds apart.
     world.options.args.push("--drift-check-interval=30s".into());
     world.start()?;
-    // As many objects as pages, or the sweep would describe them and list no more than one page.
+    // At least as many objects as pages. With fewer, the drift check lists one page and describes each object.
     world.create_many("room", 8).await?;
     world.count_of("Created", 8, PATIENCE).await?;
-    // Nobody has counted for the next process, and no object is new to it: what it lists first is its sweep.
+    // After the restart no object requests the usage, so the first list is the drift check.
     world.stop()?;
     let earlier = world.emulator.requests()?.len();
     world.start()?;
     let later = || -> Result<Vec<Request>> { Ok(world.emulator.requests()?.split_off(earlier)) };
     let is_list = |request: &Request| request.operation == LIST;
-    world.until("the sweep to begin", PATIENCE, async || Ok(later()?.iter().any(is_list))).await?;
+    world.until("the drift check to begin", PATIENCE, async || Ok(later()?.iter().any(is_list))).await?;
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
     let is_last = |request: &Request| is_list(request) && request.param("PageNumber") == Some("7");
-    world.until("the sweep to end", PATIENCE, async || Ok(later()?.iter().any(is_last))).await?;
+    world.until("the drift check to end", PATIENCE, async || Ok(later()?.iter().any(is_last))).await?;
     let requests = later()?;
     let created = requests.iter().position(|request| request.operation == "CreateLiveMessageGroup");
-    assert!(created < requests.iter().position(is_last), "created while the sweep was under way: {requests:?}");
+    assert!(created < requests.iter().position(is_last), "created during the drift check: {requests:?}");
     Ok(())
 }
 
-/// What the parked ones say, and how many creates were called for and refused.
-fn told(world: &World<'_>, objects: &[LiveMessageGroup]) -> Result<(Vec<String>, (usize, usize))> {
+/// The messages of the objects that wait for quota, and the numbers of all creates and of refused creates.
+fn messages_and_creates(world: &World<'_>, objects: &[LiveMessageGroup]) -> Result<(Vec<String>, (usize, usize))> {
     let ready = objects.iter().filter_map(|object| object.condition(ConditionType::Ready));
-    let parked = ready.filter(|ready| ready.reason == "QuotaExceeded");
+    let blocked = ready.filter(|ready| ready.reason == "QuotaExceeded");
     let creates = world.called("CreateLiveMessageGroup")?;
-    Ok((parked.map(|ready| ready.message.clone()).collect(), (creates.len(), creates.codes().len())))
+    Ok((blocked.map(|ready| ready.message.clone()).collect(), (creates.len(), creates.codes().len())))
 }
