@@ -1,4 +1,4 @@
-//! One object at a time: create, adopt, edit, delete.
+//! The lifecycle of one object: create, adopt, edit, and groups that were deleted.
 
 use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::support::Result;
 use crate::world::{APP, World, condition};
 
 #[tokio::test]
-async fn a_new_group_is_created_once() -> Result<()> {
+async fn new_group_is_created_once() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("fresh", json!({"groupName": "Fresh", "administrators": ["u1", "u2"]})).await?;
@@ -17,26 +17,26 @@ async fn a_new_group_is_created_once() -> Result<()> {
     assert_eq!(status.group_id.as_deref(), Some("fresh"));
     assert!(status.last_request_id.is_some());
     assert_eq!(condition(&object, ConditionType::Reconciling), ["", ""]);
-    assert_eq!(world.requests()?.len(), 1, "one create and nothing else");
+    assert_eq!(world.requests()?.len(), 1, "one create and no other call");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_group_that_exists_is_adopted_and_made_as_the_spec_says() -> Result<()> {
+async fn existing_group_is_adopted_and_updated_to_the_spec() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
     world.start()?;
     world.create("lobby", json!({"groupInfo": "welcome", "groupName": "Lobby"})).await?;
     let object = world.ready("lobby", "True", "AlreadyExists").await?;
     let status = object.status.as_ref().unwrap();
     assert_eq!(status.origin, Some(Origin::Adopted));
-    assert!(status.create_time.is_some(), "a call that was made anyway told it");
+    assert!(status.create_time.is_some(), "recorded without an additional call");
     assert_eq!(condition(&object, ConditionType::InSync), ["False", "ImmutableFieldsDiffer"]);
     assert_eq!(world.calls("ModifyLiveMessageGroup", "lobby")?, 1);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_deleted_id_is_a_degraded_status_and_the_spec_may_then_be_corrected() -> Result<()> {
+async fn deleted_group_degrades_the_object_until_its_spec_changes() -> Result<()> {
     let mut world = World::new(&["gone:deleted"]).await?;
     world.start()?;
     world.create("object", json!({"groupId": "gone"})).await?;
@@ -51,7 +51,7 @@ async fn a_deleted_id_is_a_degraded_status_and_the_spec_may_then_be_corrected() 
 }
 
 #[tokio::test]
-async fn once_a_deleted_id_is_free_again_the_ways_out_of_the_message_make_the_group() -> Result<()> {
+async fn purged_group_is_created_after_a_request_or_an_edit() -> Result<()> {
     let mut world = World::new(&["asked:deleted", "edited:deleted"]).await?;
     world.start()?;
     for name in ["asked", "edited"] {
@@ -59,8 +59,8 @@ async fn once_a_deleted_id_is_free_again_the_ways_out_of_the_message_make_the_gr
         world.ready(name, "False", "GroupDeleted").await?;
         world.emulator.delete(&format!("/groups/{APP}/{name}"))?;
     }
-    let asked = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
-    world.patch("asked", asked).await?;
+    let request = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
+    world.patch("asked", request).await?;
     world.patch("edited", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
     for name in ["asked", "edited"] {
         world.ready(name, "True", "Created").await?;
@@ -69,7 +69,7 @@ async fn once_a_deleted_id_is_free_again_the_ways_out_of_the_message_make_the_gr
 }
 
 #[tokio::test]
-async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
+async fn an_edit_is_applied_and_settled_objects_make_no_calls() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "one"})).await?;
@@ -80,7 +80,7 @@ async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
     let modify = world.requests()?.into_iter().find(|r| r.operation == "ModifyLiveMessageGroup").unwrap();
     assert_eq!(modify.param("GroupInfo"), Some("zwei 群 \"&+\n"));
     let calls = world.requests()?.len();
-    // A label is no change of the spec, and neither is a restart.
+    // A label and a restart do not change the spec.
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.operator.as_mut().unwrap().process.sigterm()?;
     world.operator.as_mut().unwrap().process.wait(std::time::Duration::from_secs(60))?;
@@ -88,6 +88,6 @@ async fn an_edit_is_applied_and_settled_objects_cost_nothing() -> Result<()> {
     world.start()?;
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(world.requests()?.len(), calls);
-    assert_eq!(world.api.get("room").await?.metadata.resource_version, before, "no status was written");
+    assert_eq!(world.api.get("room").await?.metadata.resource_version, before, "no status is written");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Namespaces that are deleted with everything in them, by the real namespace controller: it takes what is in them in any
-//! order, credentials and permissions too, and nothing can be made in them any more.
+//! The deletion of namespaces by the real namespace controller. It deletes the contents in any order, including
+//! credentials and permissions, and nothing can be created in a terminating namespace.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ use crate::world::{PATIENCE, World, condition, create_in, is};
 
 const OBJECTS: usize = 5;
 
-/// Nobody waits this long in a test.
+/// Longer than any test.
 const NEVER: &str = "--finalizer-timeout=1h";
 
-/// A namespace with a Secret, a LiveAccount and objects that have created their groups. The operator is at home in another
-/// one and may work in all of them.
+/// A namespace with a Secret, a LiveAccount and objects that have created their groups. The operator is installed in
+/// another namespace and has permissions in all of them.
 async fn team() -> Result<World<'static>> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let home = world.control_plane.namespace()?;
@@ -40,13 +40,13 @@ async fn fill(world: &mut World<'_>) -> Result<()> {
     world.count_of("Created", OBJECTS, PATIENCE).await.map(drop)
 }
 
-/// Starts the operator anew with one more argument, and waits until it has the credentials.
+/// Restarts the operator with one more argument, and waits until it has loaded the credentials.
 async fn restart(world: &mut World<'_>, argument: &str) -> Result<()> {
     world.stop()?;
     world.options.args.push(argument.to_owned());
     world.start()?;
-    let known = async || Ok(world.log().contains("loaded provider=\"Secret\""));
-    world.until("the credentials to be loaded", PATIENCE, known).await
+    let are_loaded = async || Ok(world.log().contains("loaded provider=\"Secret\""));
+    world.until("the credentials to be loaded", PATIENCE, are_loaded).await
 }
 
 fn delete_namespace(world: &World<'_>) -> Result<()> {
@@ -59,7 +59,7 @@ async fn until_gone(world: &World<'_>, seconds: u64) -> Result<()> {
     world.until("the namespace to be gone", seconds, gone).await
 }
 
-/// Waits until the namespace controller has taken what it can: the objects are left, for their finalizer holds them.
+/// Waits until the namespace controller has deleted everything except the objects, which their finalizer keeps.
 async fn until_bare(world: &World<'_>) -> Result<()> {
     let client = world.control_plane.client().await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &world.namespace);
@@ -77,7 +77,7 @@ async fn until_bare(world: &World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How many of the groups are deleted.
+/// The number of deleted groups.
 async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     let hand = ByHand::at(world)?;
     let mut deleted = 0;
@@ -87,7 +87,7 @@ async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     Ok(deleted)
 }
 
-/// The notes of the warnings with this reason about the namespace, which outlive it.
+/// The notes of the warnings about the namespace with this reason. They are in another namespace and outlive it.
 async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, "default");
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -99,7 +99,7 @@ async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     Ok(events.into_iter().filter_map(|event| event.note).collect())
 }
 
-/// Waits until each object has such a warning: of another one's than its own name nobody can tell.
+/// Waits for one warning for each object. Its note starts with the object's name: the event is about the namespace.
 async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     let what = format!("a warning {reason} for each object");
     world.until(&what, PATIENCE, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
@@ -114,15 +114,15 @@ async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every object says this of its deletion.
-async fn all_say(world: &World<'_>, reason: &str, progress: ConditionType) -> Result<String> {
-    let say = async || {
+/// Waits until every object reports this reason for its deletion, and returns the message of one of them.
+async fn all_report(world: &World<'_>, reason: &str, progress: ConditionType) -> Result<String> {
+    let report = async || {
         let objects = world.list().await?;
         let all = objects.iter().all(|object| condition(object, ConditionType::Ready)[1] == reason);
         Ok(all.then_some(objects))
     };
-    let objects = world.find(&format!("all objects to be {reason}"), PATIENCE, say).await?;
-    assert_eq!(objects.len(), OBJECTS, "some were let go before all had said so");
+    let objects = world.find(&format!("all objects to be {reason}"), PATIENCE, report).await?;
+    assert_eq!(objects.len(), OBJECTS, "some finalizers were removed too early");
     for object in &objects {
         assert_eq!(condition(object, progress), ["True", reason], "{}", object.name_any());
     }
@@ -130,21 +130,21 @@ async fn all_say(world: &World<'_>, reason: &str, progress: ConditionType) -> Re
 }
 
 #[tokio::test]
-async fn a_namespace_deleted_in_one_go_takes_its_groups_with_it() -> Result<()> {
+async fn namespace_deletion_deletes_its_groups() -> Result<()> {
     let world = team().await?;
     let started = Instant::now();
     delete_namespace(&world)?;
     until_gone(&world, 120).await?;
     println!("{OBJECTS} objects, their Secret and LiveAccount gone with their namespace after {:?}", started.elapsed());
     assert_eq!(deleted_groups(&world).await?, OBJECTS);
-    // What happened cannot be told in a namespace that goes away, and nobody tries for long.
+    // A terminating namespace accepts no events, and the operator does not retry them for long.
     let refused = world.log().matches("an event was not taken").count();
     assert!(refused <= 2 * OBJECTS, "{refused} events were refused");
     Ok(())
 }
 
 #[tokio::test]
-async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay() -> Result<()> {
+async fn groups_are_retained_if_credentials_stay_missing() -> Result<()> {
     let mut world = team().await?;
     world.kill()?;
     delete_namespace(&world)?;
@@ -152,10 +152,10 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
     world.options.args.push("--finalizer-timeout=25s".into());
     let started = Instant::now();
     world.start()?;
-    let told = all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
+    let reported = all_report(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
     let missing = format!("LiveAccount team does not exist in namespace {}. ", world.namespace);
-    assert!(told.starts_with(&missing), "{told}");
-    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
+    assert!(reported.starts_with(&missing), "{reported}");
+    world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(25), "after {took:?}");
     warned(
@@ -171,42 +171,42 @@ async fn credentials_lost_by_a_restart_are_waited_for_and_then_the_groups_stay()
 }
 
 #[tokio::test]
-async fn an_object_that_is_given_up_by_its_annotation_goes_at_once() -> Result<()> {
+async fn abandon_annotation_releases_the_finalizer_immediately() -> Result<()> {
     let mut world = team().await?;
     world.kill()?;
     delete_namespace(&world)?;
     until_bare(&world).await?;
     world.options.args.push(NEVER.into());
     world.start()?;
-    all_say(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
+    all_report(&world, "CredentialsMissing", ConditionType::Reconciling).await?;
     let abandon = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
     let started = Instant::now();
     for number in 0..OBJECTS {
         world.patch(&format!("room{number:04}"), abandon.clone()).await?;
     }
-    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
-    println!("let go {:?} after the annotation", started.elapsed());
+    world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
+    println!("finalizers removed {:?} after the annotation", started.elapsed());
     warned(&world, "Abandoned", "is retained: the annotation live.alibabacloud.com/abandon is \"true\"").await?;
     until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     Ok(())
 }
 
-/// Deletes the namespace while calls are answered so.
-fn deleted_while(world: &World<'_>, faults: &[&str]) -> Result<()> {
+/// Deletes the namespace while the emulator injects these faults.
+fn delete_namespace_with_faults(world: &World<'_>, faults: &[&str]) -> Result<()> {
     world.emulator.faults(faults)?;
     delete_namespace(world)
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() -> Result<()> {
+async fn deletions_wait_for_the_end_of_transient_failures() -> Result<()> {
     let mut world = team().await?;
-    // Not even after a second: what passes by itself is waited for.
+    // Transient failures are retried even after the timeout of one second.
     restart(&mut world, "--finalizer-timeout=1s").await?;
     for (fault, reason) in [("error=Throttling.User", "Throttled"), ("error=ServerError", "ServiceError")] {
-        deleted_while(&world, &[&format!("DeleteLiveMessageGroup:{fault}")])?;
-        let told = all_say(&world, reason, ConditionType::Reconciling).await?;
-        println!("{reason}: {told}");
+        delete_namespace_with_faults(&world, &[&format!("DeleteLiveMessageGroup:{fault}")])?;
+        let reported = all_report(&world, reason, ConditionType::Reconciling).await?;
+        println!("{reason}: {reported}");
         assert_eq!(deleted_groups(&world).await?, 0);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -219,38 +219,38 @@ async fn a_deletion_that_is_refused_for_a_while_is_carried_out_when_it_can_be() 
 }
 
 #[tokio::test]
-async fn a_deletion_that_may_not_be_made_is_not_waited_for_forever() -> Result<()> {
-    // One finds out for all; that the others may look at their groups, and hear of it later, is no reason for a second try.
+async fn deletion_without_permission_ends_after_the_timeout() -> Result<()> {
+    // The first refusal blocks all deletions. The other objects, whose Describe is answered later, send no Delete.
     let faults = [
         "DescribeLiveMessageGroup:pass,times=1",
         "DescribeLiveMessageGroup:slow=8000,times=4",
         "DeleteLiveMessageGroup:slow=2000",
         "DeleteLiveMessageGroup:error=403/NoAuth",
     ];
-    let refused = let_go_though(&faults, "NotAuthorized").await?;
-    // It is one call, unless the machine stands still until all have looked: then each finds out, and one may probe.
+    let refused = delete_calls_with_faults(&faults, "NotAuthorized").await?;
+    // Usually one call. If the machine stalls until every Describe is answered, each object sends one, and one probes.
     println!("{refused:?}");
     assert!((1..=2 * OBJECTS).contains(&refused.iter().sum()), "{refused:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_refused_for_good_is_not_waited_for_forever() -> Result<()> {
-    let refused = let_go_though(&["DeleteLiveMessageGroup:error=400/InvalidParameter"], "InvalidInput").await?;
-    assert_eq!(refused, [1; OBJECTS], "each once");
+async fn permanently_refused_deletion_ends_after_the_timeout() -> Result<()> {
+    let refused =
+        delete_calls_with_faults(&["DeleteLiveMessageGroup:error=400/InvalidParameter"], "InvalidInput").await?;
+    assert_eq!(refused, [1; OBJECTS], "one call for each object");
     Ok(())
 }
 
-/// Deletes the namespace while deletions are refused so, and waits until it is gone; how often each was called for
-/// of those that were.
-async fn let_go_though(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
+/// Deletes the namespace with these faults and waits until it is gone. Returns the numbers of Delete calls by group.
+async fn delete_calls_with_faults(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
     let mut world = team().await?;
     restart(&mut world, "--finalizer-timeout=25s").await?;
-    deleted_while(&world, faults)?;
-    let told = all_say(&world, reason, ConditionType::Stalled).await?;
-    println!("{reason}: {told}");
-    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
-    warned(&world, "Abandoned", &told).await?;
+    delete_namespace_with_faults(&world, faults)?;
+    let reported = all_report(&world, reason, ConditionType::Stalled).await?;
+    println!("{reason}: {reported}");
+    world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
+    warned(&world, "Abandoned", &reported).await?;
     until_gone(&world, 120).await?;
     assert_eq!(deleted_groups(&world).await?, 0);
     let calls: Vec<usize> = world.called("DeleteLiveMessageGroup")?.by_group().into_values().collect();
@@ -260,7 +260,7 @@ async fn let_go_though(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
     Ok(calls)
 }
 
-/// The operator works in a list of namespaces; its permissions stand in each of them, and go with it.
+/// The operator watches a list of namespaces. Its permissions in a namespace are deleted with the namespace.
 async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let watched = vec![world.control_plane.namespace()?, world.namespace.clone()];
@@ -268,15 +268,15 @@ async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     Ok((world, watched))
 }
 
-/// Gives the operator the permissions of the chart with these flags, the first of the namespaces being its own.
+/// Gives the operator the permissions of the chart with these flags. It is installed in the first namespace.
 fn grant(world: &mut World<'_>, watched: &[&str], more: &[&str]) -> Result<()> {
     let flags = [&["--set", "rbac.secrets=namespaced"], more].concat();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(watched[0], watched, &flags)?;
     Ok(())
 }
 
-/// Deletes the namespace and holds the operator until its Role is gone: the controller takes the kinds in any order, and the
-/// operator might win.
+/// Deletes the namespace and stops the operator until its Role is gone. Otherwise, the operator could be faster than
+/// the controller, which deletes the kinds in any order.
 async fn delete_with_permissions(world: &mut World<'_>) -> Result<()> {
     world.operator.as_mut().unwrap().process.sigstop()?;
     delete_namespace(world)?;
@@ -287,7 +287,7 @@ async fn delete_with_permissions(world: &mut World<'_>) -> Result<()> {
 const CLUSTER_WIDE: [&str; 2] = ["--set", "rbac.groupsClusterWide=true"];
 
 #[tokio::test]
-async fn permissions_that_do_not_go_with_the_namespace_let_it_go() -> Result<()> {
+async fn cluster_wide_permissions_complete_the_deletion() -> Result<()> {
     let (mut world, watched) = with_roles().await?;
     let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
     grant(&mut world, &watched, &CLUSTER_WIDE)?;
@@ -299,17 +299,17 @@ async fn permissions_that_do_not_go_with_the_namespace_let_it_go() -> Result<()>
 }
 
 #[tokio::test]
-async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_given_again() -> Result<()> {
+async fn deleted_role_affects_only_its_namespace() -> Result<()> {
     let (mut world, watched) = with_roles().await?;
     let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
     grant(&mut world, &watched, &[])?;
     fill(&mut world).await?;
     delete_with_permissions(&mut world).await?;
-    let told =
+    let is_logged =
         async || Ok(world.log().contains("with watchNamespaces, deleting a namespace deletes the operator's Role"));
-    world.until("the log to say what to do", PATIENCE, told).await?;
+    world.until("the log to name the remedy", PATIENCE, is_logged).await?;
 
-    // Even a restart, with nothing to be learned of that namespace, leaves the other one served.
+    // After a restart, the operator still serves the other namespace although it cannot read this one.
     world.stop()?;
     world.options.args.push("--finalizer-timeout=5s".into());
     world.start()?;
@@ -321,10 +321,10 @@ async fn permissions_that_go_with_the_namespace_stop_nobody_else_and_can_be_give
     let lists = world.log().matches("watch list error with 403").count();
     assert!(lists < 30, "{lists} lists were refused");
 
-    // `helm upgrade` can still give what does not stand in the namespace: the other namespace's Role, and the ClusterRole.
+    // `helm upgrade` can still grant what is outside the namespace: the Role in the other one, and the ClusterRole.
     grant(&mut world, &watched[..1], &CLUSTER_WIDE)?;
-    world.until("the objects to be let go", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
+    world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     until_gone(&world, 120).await?;
-    assert_eq!(deleted_groups(&world).await?, 0, "the credentials were lost by the restart");
+    assert_eq!(deleted_groups(&world).await?, 0, "the credentials are lost after the restart");
     Ok(())
 }

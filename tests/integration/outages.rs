@@ -1,4 +1,4 @@
-//! A control plane that is not ready, goes away, or holds what nobody can read. It is one of its own.
+//! Outages: no CRD, no apiserver, and unreadable objects. The test starts its own control plane.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::world::{PATIENCE, World, app, condition};
 const CRD: &str = "livemessagegroups.live.alibabacloud.com";
 
 #[tokio::test]
-async fn the_operator_outlives_a_control_plane_in_trouble() -> Result<()> {
+async fn operator_survives_outages_of_the_control_plane() -> Result<()> {
     let control_plane = ControlPlane::start()?;
     let mut world = World::on(&control_plane, app(), &[]).await?;
-    before_its_definition(&mut world).await?;
-    while_the_apiserver_is_away(&mut world).await?;
-    beside_what_cannot_be_read(&mut world).await
+    waits_for_the_crd(&mut world).await?;
+    survives_an_apiserver_outage(&mut world).await?;
+    tolerates_unreadable_objects(&mut world).await
 }
 
-async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
+async fn waits_for_the_crd(world: &mut World<'_>) -> Result<()> {
     world.start()?;
     let operator = world.operator.as_ref().unwrap();
     let readyz = format!("{}/readyz", operator.probes()?);
@@ -32,7 +32,7 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
         }
     };
     world
-        .until("/readyz to name the definition", PATIENCE, async || {
+        .until("/readyz to name the CRD", PATIENCE, async || {
             let (status, text) = ready().await?;
             assert_ne!(status, 200, "{text}");
             Ok(status == 503 && text.contains(CRD))
@@ -43,15 +43,15 @@ async fn before_its_definition(world: &mut World<'_>) -> Result<()> {
 
     let shown = scrape(world).await?;
     assert_eq!(shown.value("live_message_operator_ready", &[]), 0.0);
-    assert!(shown.series(GROUPS).is_empty(), "nobody knows how many there are");
+    assert!(shown.series(GROUPS).is_empty(), "the number of objects is unknown");
 
     world.control_plane.apply_crds()?;
     world.create("room", json!({"groupInfo": "old"})).await?;
     world.ready("room", "True", "Created").await?;
-    world.until("/readyz to be content", PATIENCE, async || Ok(ready().await?.0 == 200)).await
+    world.until("/readyz to be 200", PATIENCE, async || Ok(ready().await?.0 == 200)).await
 }
 
-async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
+async fn survives_an_apiserver_outage(world: &mut World<'_>) -> Result<()> {
     let pid = world.operator.as_ref().unwrap().process.pid();
     world.control_plane.stop_apiserver()?;
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -60,24 +60,24 @@ async fn while_the_apiserver_is_away(world: &mut World<'_>) -> Result<()> {
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
     world.ready("after", "True", "Created").await?;
     world.ready("room", "True", "Created").await?;
-    let well = async || {
+    let recovered = async || {
         let shown = scrape(world).await?;
-        let well = shown.value("live_message_operator_ready", &[]) == 1.0 && shown.sum(GROUPS) == 2.0;
-        Ok(well.then_some(shown))
+        let is_recovered = shown.value("live_message_operator_ready", &[]) == 1.0 && shown.sum(GROUPS) == 2.0;
+        Ok(is_recovered.then_some(shown))
     };
-    let shown = world.find("the metrics to be content", PATIENCE, well).await?;
+    let shown = world.find("the metrics to recover", PATIENCE, recovered).await?;
     let unreachable = [("method", "GET"), ("code", "unreachable")];
     assert!(shown.sum_where("rest_client_requests_total", &unreachable) >= 1.0);
     let process = &mut world.operator.as_mut().unwrap().process;
     assert_eq!((process.pid(), process.exited()?), (pid, None));
-    let told = world.log();
-    let waits = told.lines().find(|line| line.contains("waiting for the apiserver") && line.contains("refused"));
-    assert!(waits.is_some(), "the log tells what is wrong with the connection: {told}");
-    assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 2, "what was there is not created again");
+    let log = world.log();
+    let waits = log.lines().find(|line| line.contains("waiting for the apiserver") && line.contains("refused"));
+    assert!(waits.is_some(), "the log does not name the connection failure: {log}");
+    assert_eq!(world.called("CreateLiveMessageGroup")?.len(), 2, "existing groups are not created again");
     Ok(())
 }
 
-async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
+async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     let namespace = world.namespace.clone();
     world.control_plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &lax_definition()?)?;
     let unreadable = [
@@ -89,9 +89,9 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
             "metadata": {"name": name, "namespace": &namespace}, "spec": spec
         });
-        // The apiserver takes up a changed definition a moment after it has stored it.
+        // The apiserver serves a changed CRD shortly after it has stored it.
         world
-            .until("the apiserver to take anything", PATIENCE, async || {
+            .until("the apiserver to accept any spec", PATIENCE, async || {
                 let create = ["create", "--validate=false", "-f", "-"];
                 Ok(world.control_plane.kubectl_with_input(&create, &object.to_string()).is_ok())
             })
@@ -101,7 +101,7 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
         let object = world.control_plane.kubectl(&["get", "lmg", name, "-n", &namespace, "-o", "json"])?;
         Ok(serde_json::from_str(&object)?)
     };
-    let told = |name: &str| -> Result<bool> {
+    let is_reported = |name: &str| -> Result<bool> {
         let object = get(name)?;
         let has = |kind: &str, status: &str| {
             let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
@@ -111,29 +111,29 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
         Ok(has("Ready", "False") && has("Stalled", "True"))
     };
     for (name, _) in &unreadable {
-        world.until(&format!("{name} to be InvalidSpec"), PATIENCE, async || told(name)).await?;
+        world.until(&format!("{name} to be InvalidSpec"), PATIENCE, async || is_reported(name)).await?;
     }
     let warned = |name: &str| -> Result<usize> {
         let of = format!("involvedObject.name={name},reason=InvalidSpec,type=Warning");
         let events = ["get", "events", "-n", &namespace, "--field-selector", &of, "--output=name"];
         Ok(world.control_plane.kubectl(&events)?.lines().count())
     };
-    world.until("the event of an object that cannot be read", PATIENCE, async || Ok(warned("text")? == 1)).await?;
+    world.until("the event of an unreadable object", PATIENCE, async || Ok(warned("text")? == 1)).await?;
     world.create("good", json!({})).await?;
     world.ready("good", "True", "Created").await?;
     let patch = json!({"spec": {"appId": "demo"}}).to_string();
     world.control_plane.kubectl(&["patch", "lmg", "noapp", "-n", &namespace, "--type=merge", "-p", &patch])?;
     world.ready("noapp", "True", "Created").await?;
 
-    // The definition is as it should be again, the object is still what it was, and the operator starts anew.
+    // The CRD is correct again, the object is still unreadable, and the operator restarts.
     world.control_plane.kubectl(&["apply", "--server-side", "-f", &repository().join("crds").to_string_lossy()])?;
     let version = get("text")?["metadata"]["resourceVersion"].clone();
     world.stop()?;
     world.start()?;
     world.create("better", json!({})).await?;
     world.ready("better", "True", "Created").await?;
-    assert!(told("text")?, "{}", get("text")?);
-    assert_eq!(get("text")?["metadata"]["resourceVersion"], version, "the same word is not written twice");
+    assert!(is_reported("text")?, "{}", get("text")?);
+    assert_eq!(get("text")?["metadata"]["resourceVersion"], version, "an unchanged status is not written again");
     let patch = json!({"spec": {"administrators": ["a"]}}).to_string();
     world.control_plane.kubectl(&["patch", "lmg", "text", "-n", &namespace, "--type=merge", "-p", &patch])?;
     let text = world.ready("text", "True", "Created").await?;
@@ -142,7 +142,7 @@ async fn beside_what_cannot_be_read(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The definition as an older version or a careless hand might have it: anything goes.
+/// A CRD that accepts any spec and status, like that of an older version or an incorrect edit.
 fn lax_definition() -> Result<String> {
     let text = std::fs::read_to_string(repository().join("crds").join(format!("{CRD}.yaml")))?;
     let mut definition: Value = serde_yaml::from_str(&text)?;

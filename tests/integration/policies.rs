@@ -1,4 +1,4 @@
-//! What the policies let the operator do: observe, create only, delete, recover.
+//! The policies of an object: observe, create only, delete, recover.
 
 use live_message_operator::resources::{ConditionType, FINALIZER, LiveMessageGroup, Origin};
 use serde_json::json;
@@ -12,14 +12,14 @@ fn has_finalizer(object: &LiveMessageGroup) -> bool {
 }
 
 #[tokio::test]
-async fn delete_deletes_the_group_it_created() -> Result<()> {
+async fn delete_policy_deletes_a_created_group() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("mine", json!({"deletionPolicy": "Delete", "groupInfo": "x"})).await?;
     let object = world.ready("mine", "True", "Created").await?;
     assert!(has_finalizer(&object));
     let status = object.status.unwrap();
-    assert!(status.create_intent.is_some_and(|attempt| !attempt.is_open()) || status.create_time.is_some());
+    assert!(status.create_intent.is_some_and(|intent| !intent.is_open()) || status.create_time.is_some());
     world.delete("mine").await?;
     assert!(ByHand::at(&world)?.describe("mine").await?.deleted);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "mine")?, 1);
@@ -27,13 +27,13 @@ async fn delete_deletes_the_group_it_created() -> Result<()> {
 }
 
 #[tokio::test]
-async fn delete_retains_what_it_did_not_create() -> Result<()> {
+async fn delete_policy_retains_an_adopted_group() -> Result<()> {
     let mut world = World::new(&["theirs"]).await?;
     world.start()?;
     world.create("theirs", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("theirs", "True", "AlreadyExists").await?;
     world
-        .until("the finalizer to be dropped", PATIENCE, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
+        .until("the finalizer to be removed", PATIENCE, async || Ok(!has_finalizer(&world.api.get("theirs").await?)))
         .await?;
     let object = world.api.get("theirs").await?;
     assert_eq!(object.status.as_ref().unwrap().create_intent, None);
@@ -44,32 +44,38 @@ async fn delete_retains_what_it_did_not_create() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_policy_is_read_at_the_deletion_and_switching_it_moves_the_finalizer() -> Result<()> {
+async fn deletion_policy_can_change_and_controls_the_finalizer() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({})).await?;
     assert!(!has_finalizer(&world.ready("room", "True", "Created").await?));
     world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
-    world.until("the finalizer", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    world
+        .until("the finalizer to be added", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?)))
+        .await?;
     let object = world.ready("room", "True", "Created").await?;
     assert!(object.status.unwrap().create_time.is_some(), "recorded by one Describe");
     world.patch("room", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
-    world.until("no finalizer", PATIENCE, async || Ok(!has_finalizer(&world.api.get("room").await?))).await?;
+    world
+        .until("the finalizer to be removed", PATIENCE, async || Ok(!has_finalizer(&world.api.get("room").await?)))
+        .await?;
     world.patch("room", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
-    world.until("the finalizer", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?))).await?;
+    world
+        .until("the finalizer to be added", PATIENCE, async || Ok(has_finalizer(&world.api.get("room").await?)))
+        .await?;
     world.delete("room").await?;
     assert!(ByHand::at(&world)?.describe("room").await?.deleted);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_group_made_anew_by_somebody_else_is_not_deleted() -> Result<()> {
+async fn externally_recreated_group_is_not_deleted() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("room", "True", "Created").await?;
     let hand = ByHand::at(&world)?;
-    // Deleted and recovered keeps the create time; so the operator's own record is made to tell another one.
+    // A recovered group keeps its create time, so the test changes the recorded one.
     world.operator.as_mut().unwrap().process.sigkill()?;
     let patch =
         kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "createIntent": null}}));
@@ -82,7 +88,7 @@ async fn a_group_made_anew_by_somebody_else_is_not_deleted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_group_that_another_object_names_is_handed_over() -> Result<()> {
+async fn group_of_a_deleted_object_is_handed_over() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("first", json!({"groupId": "shared", "deletionPolicy": "Delete"})).await?;
@@ -131,14 +137,14 @@ async fn create_only_never_modifies() -> Result<()> {
 }
 
 #[tokio::test]
-async fn recover_brings_a_deleted_group_back_and_makes_it_as_the_spec_says() -> Result<()> {
+async fn recover_policy_recovers_and_updates_a_deleted_group() -> Result<()> {
     let mut world = World::new(&["old:deleted", "older:deleted"]).await?;
     world.start()?;
     world.create("old", json!({"deletedGroupPolicy": "Recover", "groupInfo": "new"})).await?;
     let object = world.ready("old", "True", "Recovered").await?;
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Recovered));
     assert_eq!(ByHand::at(&world)?.describe("old").await?.group_info, "new");
-    // Reported first, recovered when the policy says so.
+    // Reported at first, recovered after the policy changes.
     world.create("older", json!({})).await?;
     world.ready("older", "False", "GroupDeleted").await?;
     world.patch("older", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
@@ -147,9 +153,9 @@ async fn recover_brings_a_deleted_group_back_and_makes_it_as_the_spec_says() -> 
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
+async fn create_with_a_lost_answer_is_recognized() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The operator is killed when the group is there and before it hears of it.
+    // The operator is killed after the group is created and before the answer arrives.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
     world.emulator.faults(&["CreateLiveMessageGroup:slow=60000,times=1"])?;
@@ -160,7 +166,7 @@ async fn a_create_whose_answer_was_lost_is_known_as_its_own() -> Result<()> {
         })
         .await?;
     let recorded = world.api.get("lost").await?.status.and_then(|status| status.create_intent);
-    assert!(recorded.is_some_and(|attempt| attempt.is_open()), "recorded before it was sent, and not answered");
+    assert!(recorded.is_some_and(|intent| intent.is_open()), "the intent is recorded before the call, and open");
     world.kill()?;
     world.start()?;
     let object = world.ready("lost", "True", "Created").await?;

@@ -1,4 +1,4 @@
-//! The table of the status contract: what the API answers, and what the object says of it.
+//! Failures of the Live API, and the status that the operator reports for each.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ const CREATE: &str = "CreateLiveMessageGroup";
 const DESCRIBE: &str = "DescribeLiveMessageGroup";
 const MODIFY: &str = "ModifyLiveMessageGroup";
 
-/// `Ready`, and which one of `Reconciling` and `Stalled` is true; both tell the same reason.
-fn assert_told(object: &LiveMessageGroup, ready: [&str; 2], going_on: bool, reason: &str) {
-    let (on, off) = if going_on {
+/// Asserts `Ready`, and that only `Reconciling` (with retries) or only `Stalled` is true, with this reason.
+fn assert_reported(object: &LiveMessageGroup, ready: [&str; 2], has_retries: bool, reason: &str) {
+    let (present, absent) = if has_retries {
         (ConditionType::Reconciling, ConditionType::Stalled)
     } else {
         (ConditionType::Stalled, ConditionType::Reconciling)
     };
     assert_eq!(condition(object, ConditionType::Ready), ready, "{object:?}");
-    assert_eq!(condition(object, on), ["True", reason], "{object:?}");
-    assert_eq!(condition(object, off), ["", ""], "{object:?}");
+    assert_eq!(condition(object, present), ["True", reason], "{object:?}");
+    assert_eq!(condition(object, absent), ["", ""], "{object:?}");
     assert_eq!(condition(object, ConditionType::Degraded), ["", ""], "{object:?}");
 }
 
@@ -31,46 +31,46 @@ fn message(object: &LiveMessageGroup) -> &str {
 }
 
 #[tokio::test]
-async fn failures_that_pass_are_tried_again_and_written_once() -> Result<()> {
+async fn transient_failures_are_retried_and_written_once() -> Result<()> {
     let rows = [
         ("error=500/ServerError", "ServiceError", "Created"),
         ("error=503/ServiceUnavailable", "ServiceError", "Created"),
         ("html=502", "ServiceError", "Created"),
-        // These two took effect, and nobody was told.
+        // These two take effect, but their answer is lost.
         ("empty", "ServiceError", "AlreadyExists"),
         ("reset-after", "Unreachable", "AlreadyExists"),
     ];
-    let stories = rows.map(|(fault, reason, after)| async move {
-        passing(fault, reason, after).await.map_err(|error| Error::new(format!("{fault}: {error}")))
+    let runs = rows.map(|(fault, reason, after)| async move {
+        transient_failure(fault, reason, after).await.map_err(|error| Error::new(format!("{fault}: {error}")))
     });
-    futures::future::try_join_all(stories).await.map(drop)
+    futures::future::try_join_all(runs).await.map(drop)
 }
 
-async fn passing(fault: &str, reason: &str, after: &str) -> Result<()> {
+async fn transient_failure(fault: &str, reason: &str, after: &str) -> Result<()> {
     let mut world = World::with(app()).await?;
     world.start()?;
     world.create("settled", json!({})).await?;
     world.ready("settled", "True", "Created").await?;
     world.emulator.faults(&[&format!("*:{fault}")])?;
 
-    // What was applied stays Ready, and says that a look at it failed.
+    // An applied object stays Ready, and reports that its reconcile failed.
     let force = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
     world.patch("settled", force).await?;
     world.create("new", json!({})).await?;
     let new = world.ready("new", "Unknown", reason).await?;
-    assert_told(&new, ["Unknown", reason], true, reason);
+    assert_reported(&new, ["Unknown", reason], true, reason);
     let settled = world
-        .find("the failed look to be told", PATIENCE, async || {
+        .find("the failed reconcile to be reported", PATIENCE, async || {
             let settled = world.api.get("settled").await?;
             Ok(Some(settled).filter(|settled| condition(settled, ConditionType::Reconciling)[0] == "True"))
         })
         .await?;
-    assert_told(&settled, ["True", "Created"], true, reason);
+    assert_reported(&settled, ["True", "Created"], true, reason);
     assert_eq!(settled.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref()), None);
 
-    let tries = world.calls(CREATE, "new")? + 3;
-    let tried = async || Ok(world.calls(CREATE, "new")? >= tries);
-    world.until("three more tries", PATIENCE, tried).await?;
+    let expected = world.calls(CREATE, "new")? + 3;
+    let retried = async || Ok(world.calls(CREATE, "new")? >= expected);
+    world.until("three more creates", PATIENCE, retried).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     for (name, before) in [("new", &new), ("settled", &settled)] {
         let object = world.api.get(name).await?;
@@ -80,7 +80,7 @@ async fn passing(fault: &str, reason: &str, after: &str) -> Result<()> {
     world.emulator.faults(&[])?;
     world.ready("new", "True", after).await?;
     world
-        .until("the look to be repeated", PATIENCE, async || {
+        .until("the reconcile to be repeated", PATIENCE, async || {
             let settled = world.api.get("settled").await?;
             Ok(condition(&settled, ConditionType::Reconciling) == ["", ""]
                 && settled.status.and_then(|status| status.last_handled_reconcile_at).as_deref() == Some("now"))
@@ -89,19 +89,19 @@ async fn passing(fault: &str, reason: &str, after: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn refusals_that_a_person_must_mend_are_told_and_not_repeated() -> Result<()> {
-    refused_for_good("Retain").await
+async fn permanent_failures_are_reported_and_not_retried() -> Result<()> {
+    permanent_failures("Retain").await
 }
 
 #[tokio::test]
-async fn nor_are_those_before_which_an_attempt_was_recorded() -> Result<()> {
-    // These write twice: the first write's event is no reason for another try.
-    refused_for_good("Delete").await
+async fn permanent_failures_after_an_intent_are_not_retried() -> Result<()> {
+    // These passes write twice. The watch event of the first write must not cause a retry.
+    permanent_failures("Delete").await
 }
 
-async fn refused_for_good(policy: &str) -> Result<()> {
-    // An app of its own for each: apps, and permissions in them, are probed once a minute; those rows are the last, so
-    // that the end comes before.
+async fn permanent_failures(policy: &str) -> Result<()> {
+    // Each row has its own app, because apps and their permissions are probed once per minute. Those rows are last, so
+    // that the test ends before the first probe.
     let rows = [
         ("error=400/InputInvalid", "InvalidInput", "InputInvalid"),
         ("error=400/MissingParameter", "InvalidInput", "MissingParameter"),
@@ -121,26 +121,26 @@ async fn refused_for_good(policy: &str) -> Result<()> {
         let name = format!("g{row}");
         world.create(&name, json!({"appId": format!("app{row}"), "deletionPolicy": policy})).await?;
         let object = world.ready(&name, "False", reason).await?;
-        assert_told(&object, ["False", reason], false, reason);
+        assert_reported(&object, ["False", reason], false, reason);
         assert!(message(&object).contains(*says), "{}", message(&object));
         names.push(name);
     }
-    // A refusal that proves that there is no group, and ends the pass, lets go of the finalizer just after it is told.
+    // If a refusal proves that there is no group, the finalizer is removed shortly after the status is written.
     let settled = async || {
-        let told = futures::future::try_join_all(names.iter().map(|name| world.api.get(name))).await?;
-        let settled = !told.iter().any(|object| is(object, "InvalidInput") && finalizer_is_wrong(object));
-        Ok(settled.then_some(told))
+        let objects = futures::future::try_join_all(names.iter().map(|name| world.api.get(name))).await?;
+        let settled = !objects.iter().any(|object| is(object, "InvalidInput") && finalizer_is_wrong(object));
+        Ok(settled.then_some(objects))
     };
-    let told = world.find("the finalizers to be let go", PATIENCE, settled).await?;
+    let objects = world.find("the finalizers to be removed", PATIENCE, settled).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    for object in &told {
+    for object in &objects {
         let name = object.metadata.name.as_deref().unwrap();
         let now = world.api.get(name).await?;
         assert_eq!(now.metadata.resource_version, object.metadata.resource_version, "{:?}", now.status);
         assert_eq!(world.calls(CREATE, name)?, 1, "{name}");
     }
 
-    // An edit is a new reason to try, where the spec is at fault; a restart where something else is.
+    // If the spec is the cause, only an edit causes a retry. Otherwise, a restart does.
     world.emulator.faults(&[])?;
     world.patch("g0", json!({"spec": {"groupName": "corrected"}})).await?;
     world.ready("g0", "True", "Created").await?;
@@ -149,7 +149,7 @@ async fn refused_for_good(policy: &str) -> Result<()> {
     for (row, (_, reason, _)) in rows.iter().enumerate().skip(1) {
         let name = format!("g{row}");
         if *reason == "InvalidInput" {
-            assert_eq!(world.calls(CREATE, &name)?, 1, "an invalid spec is not tried again without an edit");
+            assert_eq!(world.calls(CREATE, &name)?, 1, "an invalid spec is not retried without an edit");
         } else {
             world.ready(&name, "True", "Created").await?;
         }
@@ -158,7 +158,7 @@ async fn refused_for_good(policy: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
+async fn immediately_resolved_failures_are_not_reported() -> Result<()> {
     for (faults, calls) in [
         ("error=400/SignatureNonceUsed,times=1", 2),
         ("clock=3600", 2),
@@ -186,13 +186,13 @@ async fn what_mends_itself_at_once_is_not_told_at_all() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_the_service_or_without_credentials_objects_wait() -> Result<()> {
+async fn objects_wait_for_the_service_and_for_credentials() -> Result<()> {
     let mut world = World::with(app()).await?;
     world.emulator.process.sigkill()?;
     world.start()?;
     world.create("room", json!({})).await?;
     let room = world.ready("room", "Unknown", "Unreachable").await?;
-    assert_told(&room, ["Unknown", "Unreachable"], true, "Unreachable");
+    assert_reported(&room, ["Unknown", "Unreachable"], true, "Unreachable");
     assert!(message(&room).contains("refused"), "{}", message(&room));
     world.replace_emulator(app())?;
     world.ready("room", "True", "Created").await?;
@@ -202,10 +202,10 @@ async fn without_the_service_or_without_credentials_objects_wait() -> Result<()>
     world.start()?;
     world.create("second", json!({})).await?;
     let second = world.ready("second", "False", "CredentialsMissing").await?;
-    assert_told(&second, ["False", "CredentialsMissing"], true, "CredentialsMissing");
+    assert_reported(&second, ["False", "CredentialsMissing"], true, "CredentialsMissing");
     assert!(message(&second).contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{}", message(&second));
     let room = world.api.get("room").await?;
-    assert_eq!(condition(&room, ConditionType::Ready), ["True", "Created"], "it has no work that needs them");
+    assert_eq!(condition(&room, ConditionType::Ready), ["True", "Created"], "no pending work needs credentials");
     world.stop()?;
     world.options.access_key = right;
     world.start()?;
@@ -213,15 +213,15 @@ async fn without_the_service_or_without_credentials_objects_wait() -> Result<()>
     Ok(())
 }
 
-/// Takes a minute: that is how often a cause that many share is probed.
+/// Takes a minute, the interval of the probes.
 #[tokio::test]
-async fn what_many_wait_for_is_probed_by_one_a_minute() -> Result<()> {
+async fn shared_cause_is_probed_by_one_object_per_minute() -> Result<()> {
     let (app, quota, permission) =
-        tokio::join!(an_app_that_comes_later(), a_place_that_comes_free(), a_permission_of_one_operation());
+        tokio::join!(app_is_created_later(), quota_is_raised_later(), permission_for_one_operation_is_missing());
     app.and(quota).and(permission)
 }
 
-async fn a_permission_of_one_operation() -> Result<()> {
+async fn permission_for_one_operation_is_missing() -> Result<()> {
     const GROUPS: usize = 40;
     let groups = (0..GROUPS).map(|number| format!("{APP}/there{number:02}")).collect();
     let mut world = World::with(EmulatorOptions { groups, ..app() }).await?;
@@ -231,31 +231,31 @@ async fn a_permission_of_one_operation() -> Result<()> {
         world.create(&format!("there{number:02}"), json!({"groupInfo": "new"})).await?;
     }
     world.count_of("NotAuthorized", GROUPS, PATIENCE).await?;
-    // Whoever needs other permissions only is not held up.
+    // An object that needs only other permissions is not blocked.
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
     let calls = |operation: &str| Ok::<_, Error>(world.called(operation)?.len());
     let (creates, describes, refused) = (calls(CREATE)?, calls(DESCRIBE)?, calls(MODIFY)?);
-    println!("{refused} changes were out when the first one was refused");
-    assert!(refused <= GROUPS, "none is tried again: {refused}");
+    println!("{refused} changes were in flight when the first one was refused");
+    assert!(refused <= GROUPS, "a refused change is retried: {refused} calls");
     world.until("the probe", 150, async || Ok(calls(MODIFY)? > refused)).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let now = (calls(CREATE)?, calls(DESCRIBE)?, calls(MODIFY)?);
-    assert_eq!(now, (creates + 1, describes + 1, refused + 1), "one of {GROUPS} tries, and what it has to ask before");
+    assert_eq!(now, (creates + 1, describes + 1, refused + 1), "one object of {GROUPS} probes");
     Ok(())
 }
 
-async fn an_app_that_comes_later() -> Result<()> {
+async fn app_is_created_later() -> Result<()> {
     let mut world = World::with(app()).await?;
     world.start()?;
     for name in ["one", "two", "three"] {
         world.create(name, json!({"appId": "later"})).await?;
     }
     for object in world.count_of("AppNotFound", 3, PATIENCE).await? {
-        assert_told(&object, ["False", "AppNotFound"], false, "AppNotFound");
+        assert_reported(&object, ["False", "AppNotFound"], false, "AppNotFound");
         assert!(message(&object).contains("\"later\""), "{}", message(&object));
     }
-    // The first refusal shuts the gate; what is out by then, a grant every 20 ms, is refused too.
+    // The first refusal opens the circuit breaker. The calls in flight, one every 20 ms, are refused too.
     let refused = world.called(CREATE)?.len();
     assert!(refused <= 3, "{refused} creates");
     let mut state = world.emulator.get("/state")?;
@@ -264,11 +264,11 @@ async fn an_app_that_comes_later() -> Result<()> {
     state["apps"].as_array_mut().unwrap().push(later);
     world.emulator.set("/state", &state)?;
     world.count_of("Created", 3, 150).await?;
-    assert_eq!(world.called(CREATE)?.len(), refused + 3, "one more for each");
+    assert_eq!(world.called(CREATE)?.len(), refused + 3, "one more create for each object");
     Ok(())
 }
 
-async fn a_place_that_comes_free() -> Result<()> {
+async fn quota_is_raised_later() -> Result<()> {
     let mut world = World::with(EmulatorOptions { args: vec!["--groups-per-app=2".into()], ..app() }).await?;
     world.start()?;
     for name in ["one", "two"] {
@@ -282,7 +282,7 @@ async fn a_place_that_comes_free() -> Result<()> {
     let full: Vec<_> = objects.iter().filter(|object| is(object, "QuotaExceeded")).collect();
     assert_eq!((objects.len(), full.len()), (5, 3));
     for object in &full {
-        assert_told(object, ["False", "QuotaExceeded"], false, "QuotaExceeded");
+        assert_reported(object, ["False", "QuotaExceeded"], false, "QuotaExceeded");
         assert!(message(object).contains(APP), "{}", message(object));
     }
     let creates = world.called(CREATE)?.len();

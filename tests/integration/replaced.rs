@@ -1,4 +1,4 @@
-//! Objects that go away, and that come again under the same name.
+//! Objects that are deleted, and recreated with the same name.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::world::{PATIENCE, World, condition};
 const CREATE: &str = "CreateLiveMessageGroup";
 
 #[tokio::test]
-async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Result<()> {
+async fn object_recreated_during_its_create_inherits_nothing() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // Nothing is answered before the new one is there, however long that takes.
+    // Long enough to keep the create in flight until the object is recreated.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // The app's groups are counted with the first one.
+    // The first object causes a count of the app's groups.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;
@@ -32,20 +32,20 @@ async fn made_again_while_its_create_is_in_flight_it_inherits_nothing() -> Resul
     assert_eq!(room.metadata.uid, new.metadata.uid);
     let status = room.status.as_ref().unwrap();
     assert_eq!(status.origin, Some(Origin::Adopted));
-    assert_eq!(status.last_request_id, None, "no call for the new object has changed anything");
+    assert_eq!(status.last_request_id, None, "no call for the new object changed the group");
     assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
     let log = world.log();
     assert!(!log.contains("panicked"), "{log}");
-    assert!(!log.contains("could not be written"), "an object that is gone is no failed write\n{log}");
+    assert!(!log.contains("could not be written"), "a write to a deleted object is reported as a failure\n{log}");
     assert_eq!(world.calls(CREATE, "room")?, 2);
-    // An event of the old one's group would be untrue: the new object names it.
+    // The group is not an orphan, because the new object names it.
     let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "wide"])?;
     assert!(!events.contains("Orphaned"), "{events}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
+async fn retaining_deletion_is_immediate_and_makes_no_calls() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("kept", json!({})).await?;
@@ -54,7 +54,7 @@ async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
     let calls = world.requests()?.len();
     world.control_plane.kubectl(&["delete", "lmg", "kept", "-n", &world.namespace, "--timeout=60s"])?;
 
-    // Nor does it need the operator, or the API.
+    // The deletion needs neither the operator nor the Live API.
     world.create("alone", json!({})).await?;
     world.ready("alone", "True", "Created").await?;
     world.kill()?;
@@ -62,6 +62,6 @@ async fn a_deletion_is_done_at_once_and_calls_nothing() -> Result<()> {
     assert!(world.api.get_opt("alone").await?.is_none());
     world.start()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.requests()?.len(), calls + 1, "the one create of the second object");
+    assert_eq!(world.requests()?.len(), calls + 1, "one create for the second object");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Credentials from STS and from a file, over a whole run of the operator; and nothing secret in what it leaves behind.
+//! Credentials from STS and from a file during a whole run of the operator, and no secrets in its log and objects.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +18,10 @@ const SECRET: &str = "right-hush/secret+2=";
 const TOKEN: &str = "hush/security+token==/of-some-length";
 const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
 
+/// A secret as plain text and in the encodings in which it could leak.
 fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret);
-    // The end of base64 depends on what follows: the last group of three is left out.
+    // The end of base64 depends on the next bytes, so an incomplete last group is omitted.
     let whole = &secret[..secret.len() / 3 * 3];
     vec![
         secret.to_owned(),
@@ -32,7 +33,7 @@ fn forms_of(secret: &str) -> Vec<String> {
     ]
 }
 
-/// Waits with the right key for the emulator; the operator's own variables are empty.
+/// A world whose emulator accepts this key. The operator has these variables and no access key of its own.
 async fn world(variables: Vec<(String, String)>, key: (&str, &str), token: Option<&str>) -> Result<World<'static>> {
     let token = token.map(|token| ["--security-token".to_owned(), format!("{}:{token}", key.0)]);
     let emulator = EmulatorOptions {
@@ -47,7 +48,7 @@ async fn world(variables: Vec<(String, String)>, key: (&str, &str), token: Optio
 }
 
 #[tokio::test]
-async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
+async fn run_with_rrsa_leaks_no_secrets() -> Result<()> {
     let dir = Scratch::new("rrsa")?;
     dir.write("token", OIDC_TOKEN)?;
     let secrets = &[WRONG_SECRET, WRONG_SECRET, SECRET];
@@ -63,7 +64,7 @@ async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
     let mut world = world(variables, (KEY, SECRET), Some(TOKEN)).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "x".repeat(9000)})).await?;
-    // The first secret is rejected, so is the second, which was loaded for that; the third comes with the probe.
+    // The first secret is rejected. So is the second, which the operator loads next. The probe loads the third.
     let rejected = world.ready("room", "False", "CredentialsRejected").await?;
     assert_eq!(condition(&rejected, ConditionType::Stalled), ["True", "CredentialsRejected"]);
     let created = async || Ok(condition(&world.api.get("room").await?, ConditionType::Ready)[1] == "Created");
@@ -72,25 +73,25 @@ async fn nothing_secret_is_left_behind_by_a_run_with_rrsa() -> Result<()> {
     let operator = world.operator.as_mut().unwrap();
     operator.process.sigterm()?;
     operator.process.wait(Duration::from_secs(30))?;
-    let asked = sts.all_asked();
-    assert_eq!(asked.len(), secrets.len());
+    let exchanges = sts.all_asked();
+    assert_eq!(exchanges.len(), secrets.len());
     let token = format!("OIDCToken={}", percent_encode(OIDC_TOKEN));
-    assert!(asked.iter().all(|form| form.split('&').any(|pair| pair == token)), "{asked:?}");
+    assert!(exchanges.iter().all(|form| form.split('&').any(|pair| pair == token)), "{exchanges:?}");
 
     let objects = world.control_plane.kubectl(&["get", "lmg,events", "-n", &world.namespace, "-o", "json"])?;
-    assert!(objects.contains("CredentialsRejected"), "the events are among them");
+    assert!(objects.contains("CredentialsRejected"), "the objects do not include the events");
     for (what, text) in [("the log", world.log()), ("the objects", objects)] {
         for secret in [WRONG_SECRET, SECRET, TOKEN, OIDC_TOKEN].iter().flat_map(|secret| forms_of(secret)) {
             let shown = text.lines().find(|line| line.contains(&secret));
             assert!(shown.is_none(), "{what} shows {secret}: {}", shown.unwrap_or_default());
         }
     }
-    assert!(world.log().contains("TRACE"), "the log was as detailed as it can be");
+    assert!(world.log().contains("TRACE"), "the log is not at the most detailed level");
     Ok(())
 }
 
 #[tokio::test]
-async fn credentials_that_come_later_and_change_are_found_without_a_restart() -> Result<()> {
+async fn late_and_rotated_credentials_need_no_restart() -> Result<()> {
     let dir = Scratch::new("ini")?;
     let file: PathBuf = dir.join("credentials.ini");
     let section = |secret: &str| {
@@ -108,7 +109,7 @@ async fn credentials_that_come_later_and_change_are_found_without_a_restart() ->
     std::fs::write(&file, section(SECRET))?;
     world.ready("first", "True", "Created").await?;
 
-    // The key is renewed on both sides: the old one is rejected, the file read again, nobody told.
+    // The key is rotated on both sides. The old one is rejected, the file is read again, and nothing is reported.
     let renewed = EmulatorOptions { access_keys: vec![(KEY.to_owned(), "renewed".to_owned())], ..app() };
     world.replace_emulator(renewed)?;
     std::fs::write(&file, section("renewed"))?;
@@ -116,7 +117,7 @@ async fn credentials_that_come_later_and_change_are_found_without_a_restart() ->
     world.ready("second", "True", "Created").await?;
     let codes: Vec<_> = world.emulator.requests()?.into_iter().map(|request| request.code).collect();
     assert_eq!(codes, [Some("SignatureDoesNotMatch".to_owned()), None]);
-    let told = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "json"])?;
-    assert!(!told.contains("CredentialsRejected"), "{told}");
+    let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "json"])?;
+    assert!(!events.contains("CredentialsRejected"), "{events}");
     Ok(())
 }

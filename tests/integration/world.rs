@@ -1,4 +1,4 @@
-//! A namespace with an emulator and an operator of its own.
+//! The environment of a test: a namespace with its own emulator and operator.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,16 @@ use crate::support::{
     shared_control_plane,
 };
 
-/// How many seconds something is waited for that takes one or two: a machine with other work takes its time.
+/// The timeout, in seconds, of a step that takes one or two seconds on an idle machine.
 pub const PATIENCE: u64 = 90;
 
-const NO_SWEEP: &str = "--drift-check-interval=168h";
+/// No drift check runs during a test.
+const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
-/// The app every world has.
+/// The default app of the objects and the emulators.
 pub const APP: &str = "demo";
 
-/// Everything a story needs.
+/// A namespace with its emulator, its operator and a client for its objects.
 pub struct World<'c> {
     pub control_plane: &'c ControlPlane,
     pub namespace: String,
@@ -33,12 +34,12 @@ pub struct World<'c> {
 }
 
 impl World<'static> {
-    /// A new namespace, an emulator with the app `demo` and these groups, no operator yet.
+    /// Creates a namespace and starts an emulator with the app `demo` and these groups. Does not start the operator.
     pub async fn new(groups: &[&str]) -> Result<Self> {
         Self::with(EmulatorOptions { groups: groups.iter().map(|g| format!("{APP}/{g}")).collect(), ..app() }).await
     }
 
-    /// The same with any emulator.
+    /// Like [`World::new`], with these options for the emulator.
     pub async fn with(emulator: EmulatorOptions) -> Result<Self> {
         let control_plane = shared_control_plane()?;
         control_plane.apply_crds()?;
@@ -47,7 +48,8 @@ impl World<'static> {
 }
 
 impl<'c> World<'c> {
-    /// The same on any control plane, whatever is installed there; the operator watches these namespaces as well.
+    /// Like [`World::with`], on this control plane and without applying the CRDs. The operator also watches the
+    /// namespaces `more`.
     pub async fn on(control_plane: &'c ControlPlane, emulator: EmulatorOptions, more: &[&str]) -> Result<Self> {
         let namespace = control_plane.namespace()?;
         let emulator_options = emulator;
@@ -64,34 +66,34 @@ impl<'c> World<'c> {
         Ok(Self { control_plane, namespace, emulator, emulator_options, operator: None, api, options })
     }
 
-    /// Starts the operator. It sweeps at its own time: not in a test, unless the test says when.
+    /// Starts the operator. It runs no drift check unless the options set the interval.
     pub fn start(&mut self) -> Result<()> {
         let mut options = self.options.clone();
         if !options.args.iter().any(|arg| arg.starts_with("--drift-check-interval=")) {
-            options.args.push(NO_SWEEP.to_owned());
+            options.args.push(NO_DRIFT_CHECK.to_owned());
         }
         self.operator = Some(Operator::start(&options)?);
         Ok(())
     }
 
-    /// Kills the operator (SIGKILL).
+    /// Kills the operator with SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.operator.take().context("no operator runs")?.process.sigkill()
     }
 
-    /// Asks the operator to end, and waits until it has.
+    /// Stops the operator with SIGTERM and waits until it has exited.
     pub fn stop(&mut self) -> Result<()> {
         let mut operator = self.operator.take().context("no operator runs")?;
         operator.process.sigterm()?;
         operator.process.wait(Duration::from_secs(60)).map(drop)
     }
 
-    /// What the operator has logged.
+    /// The log of the running operator, or an empty string.
     pub fn log(&self) -> String {
         self.operator.as_ref().map(|operator| operator.process.log()).unwrap_or_default()
     }
 
-    /// Puts another emulator, with nothing of the old one's state, in the place of this one.
+    /// Replaces the emulator with a new one at the same address, without the old state.
     pub fn replace_emulator(&mut self, options: EmulatorOptions) -> Result<()> {
         let listen = self.emulator.url().trim_start_matches("http://").to_owned();
         if self.emulator.process.exited()?.is_none() {
@@ -101,23 +103,23 @@ impl<'c> World<'c> {
         Ok(())
     }
 
-    /// Creates an object; `spec` is merged over an app id.
+    /// Creates an object with this spec. `appId` defaults to [`APP`].
     pub async fn create(&self, name: &str, spec: Value) -> Result<LiveMessageGroup> {
         create_in(&self.api, name, spec).await
     }
 
-    /// Creates `count` objects at once, of these names with a number.
+    /// Creates `count` objects concurrently. Their names are `name` and a number of three digits.
     pub async fn create_many(&self, name: &str, count: usize) -> Result<()> {
         let all = futures::stream::iter((0..count).map(|i| format!("{name}{i:03}")));
         all.map(async |name| self.create(&name, json!({})).await.map(drop)).buffer_unordered(32).try_collect().await
     }
 
-    /// All objects.
+    /// The objects in the namespace.
     pub async fn list(&self) -> Result<Vec<LiveMessageGroup>> {
         Ok(self.api.list(&ListParams::default()).await?.items)
     }
 
-    /// Waits until that many objects have this reason at `Ready`, for their newest generation; returns all objects.
+    /// Waits until at least `count` objects have this `Ready` reason for their latest generation. Returns all objects.
     pub async fn count_of(&self, reason: &str, count: usize, seconds: u64) -> Result<Vec<LiveMessageGroup>> {
         self.find(&format!("{count} objects to be {reason}"), seconds, async || {
             let objects = self.list().await?;
@@ -127,7 +129,7 @@ impl<'c> World<'c> {
         .await
     }
 
-    /// Merges into an object.
+    /// Applies a merge patch to an object.
     pub async fn patch(&self, name: &str, patch: Value) -> Result<LiveMessageGroup> {
         Ok(self.api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?)
     }
@@ -138,12 +140,12 @@ impl<'c> World<'c> {
         self.until(&format!("{name} to be gone"), PATIENCE, async || Ok(self.api.get_opt(name).await?.is_none())).await
     }
 
-    /// Waits until `holds` says so.
+    /// Waits until `holds` returns `true`.
     pub async fn until(&self, what: &str, seconds: u64, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
         self.find(what, seconds, async || Ok(holds().await?.then_some(()))).await
     }
 
-    /// Waits until there is such a thing, and returns it as it was seen: a moment later it may be another one.
+    /// Waits until `look` returns a value, and returns that value, because a second look could return another one.
     pub async fn find<T>(&self, what: &str, seconds: u64, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
         let end = Instant::now() + Duration::from_secs(seconds);
         loop {
@@ -156,7 +158,7 @@ impl<'c> World<'c> {
                 let objects = objects.unwrap_or_else(|error| error.to_string());
                 let objects: Vec<&str> = objects.lines().take(20).collect();
                 return Err(Error::new(format!(
-                    "waited {seconds} s for {what}, in vain\n{}\n{tail}",
+                    "timed out after {seconds} s waiting for {what}\n{}\n{tail}",
                     objects.join("\n")
                 )));
             }
@@ -164,48 +166,49 @@ impl<'c> World<'c> {
         }
     }
 
-    /// Waits until the condition `Ready` of this object's newest generation is so, and returns the object.
+    /// Waits until the object has this `Ready` status and reason for its latest generation, and returns the object.
     pub async fn ready(&self, name: &str, status: &str, reason: &str) -> Result<LiveMessageGroup> {
         self.find(&format!("{name} to be Ready={status}, {reason}"), PATIENCE, async || {
             let object = self.api.get(name).await?;
             let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-            let so =
+            let matches =
                 observed == object.metadata.generation && condition(&object, ConditionType::Ready) == [status, reason];
-            Ok(so.then_some(object))
+            Ok(matches.then_some(object))
         })
         .await
     }
 
-    /// The same, once it also says this: the first message that comes with a reason need not be the last one.
+    /// Waits until the object has this `Ready` reason and a message that contains `says`. The first message with a
+    /// reason is not always the final one.
     pub async fn says(&self, name: &str, reason: &str, says: &str) -> Result<LiveMessageGroup> {
         self.find(&format!("{name} to be {reason}: {says}"), PATIENCE, async || {
             let object = self.api.get(name).await?;
             let ready = object.condition(ConditionType::Ready);
-            let so = is(&object, reason) && ready.is_some_and(|ready| ready.message.contains(says));
-            Ok(so.then_some(object))
+            let matches = is(&object, reason) && ready.is_some_and(|ready| ready.message.contains(says));
+            Ok(matches.then_some(object))
         })
         .await
     }
 
-    /// The calls made for objects: all but those that count or list a whole app.
+    /// The calls for single groups: all except the lists of an app.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let requests = self.emulator.requests()?;
         Ok(requests.into_iter().filter(|request| request.operation != "ListLiveMessageGroupByPage").collect())
     }
 
-    /// How often the operation was called for this group.
+    /// The number of calls of an operation for this group.
     pub fn calls(&self, operation: &str, group: &str) -> Result<usize> {
         let requests = self.emulator.requests()?;
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
     }
 
-    /// How many calls of an operation the operator has sent, as its log tells it.
+    /// The number of calls of an operation that the operator has sent, according to its log.
     pub fn sent(&self, operation: &str) -> usize {
         let of = format!("operation={operation}");
         self.log().lines().filter(|line| line.contains("call sent") && line.contains(&of)).count()
     }
 
-    /// How many calls of an operation the operator has sent that are not answered yet, as its log tells it.
+    /// The number of calls of an operation that are sent and not answered, according to the operator's log.
     pub fn in_flight(&self, operation: &str) -> usize {
         let log = self.log();
         let of = format!("operation={operation}");
@@ -213,37 +216,37 @@ impl<'c> World<'c> {
         lines("call sent") - lines("call answered") - lines("call failed")
     }
 
-    /// The calls of an operation so far.
+    /// The calls of an operation that the emulator has received so far.
     pub fn called(&self, operation: &str) -> Result<Calls> {
         Calls::read(&self.emulator, operation)
     }
 }
 
-/// An emulator with the app only.
+/// The options of an emulator that has only the app [`APP`].
 pub fn app() -> EmulatorOptions {
     EmulatorOptions { apps: vec![APP.to_owned()], ..EmulatorOptions::default() }
 }
 
-/// Creates an object; `spec` is merged over an app id.
+/// Creates an object in the namespace of `api`. `appId` defaults to [`APP`].
 pub async fn create_in(api: &Api<LiveMessageGroup>, name: &str, spec: Value) -> Result<LiveMessageGroup> {
-    let mut whole = json!({"appId": APP});
-    if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {
-        whole.extend(spec.clone());
+    let mut merged = json!({"appId": APP});
+    if let (Some(merged), Some(spec)) = (merged.as_object_mut(), spec.as_object()) {
+        merged.extend(spec.clone());
     }
     let object: LiveMessageGroup = serde_json::from_value(json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
-        "metadata": {"name": name}, "spec": whole
+        "metadata": {"name": name}, "spec": merged
     }))?;
     Ok(api.create(&PostParams::default(), &object).await?)
 }
 
-/// Whether the newest generation of an object has this reason at `Ready`.
+/// Whether the object has this `Ready` reason for its latest generation.
 pub fn is(object: &LiveMessageGroup, reason: &str) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     observed == object.metadata.generation && condition(object, ConditionType::Ready)[1] == reason
 }
 
-/// Status and reason of a condition; two empty words where it is absent.
+/// Status and reason of a condition, or two empty strings if it is absent.
 pub fn condition(object: &LiveMessageGroup, kind: ConditionType) -> [&str; 2] {
     object.condition(kind).map_or(["", ""], |condition| [&condition.status, &condition.reason])
 }
