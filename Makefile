@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench
+.PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench explore
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ assets: ## Build etcd, kube-apiserver and kubectl if needed, and print their dir
 
 helm: ## Build helm if needed, and print its directory (make -s helm)
 	@tests/tools/build helm
+
+explore: ## Explore the operator's decisions and steps in larger worlds (about ten minutes)
+	$(CARGO) test --locked --profile bench --lib explore:: -- --include-ignored
 
 bench: ## Measure time and memory of the operator on a real apiserver (about five minutes)
 	@tests/tools/build control-plane >/dev/null

@@ -18,6 +18,8 @@ mod api;
 mod background;
 mod context;
 mod events;
+#[cfg(test)]
+mod explore;
 mod keys;
 mod pass;
 mod reconcile;

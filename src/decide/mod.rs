@@ -17,8 +17,6 @@ mod outcome;
 mod ownership;
 
 #[cfg(test)]
-mod explore;
-#[cfg(test)]
 mod tests;
 
 pub use account::{AccountCondition, account_status};
@@ -29,6 +27,8 @@ pub use facts::{Facts, Remote};
 pub use failure::{Failure, FailureDomain, Retry};
 pub use outcome::{PassOutcome, SyncState, unreadable_status};
 pub use ownership::record_before;
+#[cfg(test)]
+pub use ownership::{digest_of_group, owns};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{
@@ -82,6 +82,8 @@ pub enum DeletionOutcome {
 pub struct Holder {
     /// `namespace/name`.
     pub name: String,
+    /// Its status records an origin: it has created or adopted the group.
+    pub has_origin: bool,
 }
 
 /// The priority of an object in the queue. Greater values are served first.
@@ -153,11 +155,15 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
         Err(message) => return Action::Write(PassOutcome::waiting(Reason::InvalidInput, message, facts)),
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
-    if let Some(holder) = other.filter(|_| !observes) {
+    let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
+    // A refused object has nothing to lose to an object that has not succeeded either. If both reported a conflict while
+    // the other tried, each would try again after the other's refusal.
+    let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, false);
+    if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {
         return finalizer_step(object)
             .unwrap_or_else(|| Action::Write(PassOutcome::conflict(object, &desired, holder, facts)));
     }
-    if facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested() {
+    if is_idle {
         if let Some(step) = finalizer_step(object) {
             return step;
         }

@@ -113,7 +113,8 @@ impl RecordUpdate {
 }
 
 impl PassOutcome {
-    pub(super) fn live(
+    /// The group is live.
+    pub fn live(
         desired: &Desired,
         origin: Origin,
         facts: &Facts,

@@ -35,7 +35,8 @@ pub(super) fn digest_of_fields(fields: &GroupFields) -> String {
     digest(&text(&fields.group_name), &text(&fields.group_info), &text(&fields.creator_id), &administrators)
 }
 
-pub(super) fn digest_of_group(group: &GroupSnapshot) -> String {
+/// The digest of the fields of a group, as a create with just these fields records it.
+pub fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 
@@ -69,7 +70,7 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
 }
 
 /// Whether a deletion may delete this group: the object is proven to have created it.
-pub(super) fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
+pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
     // This pass created the group, and the described one is not a later one; only the status is not written yet.
     if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();

@@ -11,6 +11,8 @@ mod backoff;
 mod effect;
 mod ending;
 mod events;
+#[cfg(test)]
+pub mod explored;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -26,13 +28,17 @@ use events::orphaned_event;
 pub use events::{EventDraft, EventType, TIMED_OUT, retained_event};
 
 use super::keys::{AccountKey, Cause, GroupKey, Requeue};
+#[cfg(not(test))]
+use crate::decide::decide;
 use crate::decide::{
-    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, decide, has_condition, is_observed, record_before,
+    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, has_condition, is_observed, record_before,
     triage_after,
 };
 use crate::live::{Call, CallError, Reply, Response};
 use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 use ending::{End, PendingWrite};
+#[cfg(test)]
+use explored::decide;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]

@@ -236,7 +236,7 @@ fn missing_credentials_are_reported_after_two_seconds() {
 #[test]
 fn conflict_blocks_on_the_owner() {
     let mut scenario = Scenario::new(json!({}));
-    scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into() });
+    scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into(), has_origin: true });
     let end = scenario.load();
     assert_eq!(ready_reason(&scenario.written(&end)), Some(Reason::Conflict));
     let group = GroupKey { app_id: "demo".into(), group_id: "room".into() };
@@ -247,7 +247,7 @@ fn conflict_blocks_on_the_owner() {
 fn owner_that_appears_before_the_call_stops_it() {
     let mut scenario = Scenario::new(json!({}));
     scenario.load();
-    scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into() });
+    scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into(), has_origin: true });
     let end = scenario.next(Input::Preflight(Preflight::OwnerChanged));
     assert_eq!(ready_reason(&scenario.written(&end)), Some(Reason::Conflict));
 }

@@ -53,7 +53,12 @@ impl Scheduler {
 
     /// Whether the call of an object may go out now, as far as it is not for the budget to say.
     pub fn preflight(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Preflight {
-        let group = self.record(key).and_then(|record| record.group.clone());
+        let record = self.record(key);
+        if record.is_some_and(|record| record.is_newer_than(request.object)) {
+            // The object may no longer want the call, or may no longer claim its group: it is read again.
+            return Preflight::Delayed(Duration::ZERO);
+        }
+        let group = record.and_then(|record| record.group.clone());
         if let Some(wait) = self.fences.remaining(group.as_deref(), request.object, request.call, now) {
             return Preflight::Delayed(wait);
         }
@@ -263,7 +268,9 @@ impl Scheduler {
         pass: Option<Box<Pass>>,
         now: Instant,
     ) -> Option<Box<Pass>> {
-        self.set_in_flight(key, pass.as_ref().is_some_and(|pass| pass.holds_claim()));
+        // The claim of an object that only observes was never recorded.
+        let has_claimed = self.record(key).is_some_and(|record| record.in_flight);
+        self.set_in_flight(key, has_claimed && pass.as_ref().is_some_and(|pass| pass.holds_claim()));
         match &requeue {
             Requeue::Done | Requeue::Blocked { .. } => self.release_waits(key, now),
             Requeue::After(_) | Requeue::Permit(_) => self.release_unproven(key, now),

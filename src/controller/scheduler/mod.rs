@@ -12,6 +12,8 @@
 mod admission;
 mod apps;
 mod breakers;
+#[cfg(test)]
+pub(super) mod explored;
 mod fair_queue;
 mod fences;
 mod objects;

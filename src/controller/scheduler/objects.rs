@@ -173,7 +173,7 @@ impl Scheduler {
         }
     }
 
-    fn enter_app(&mut self, key: &ObjectKey, record: &Record) {
+    pub(super) fn enter_app(&mut self, key: &ObjectKey, record: &Record) {
         if let Some(app) = app_of(record) {
             self.apps.entry(app).or_default().objects.insert(key.clone());
         }

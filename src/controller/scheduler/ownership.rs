@@ -33,7 +33,8 @@ impl Scheduler {
             return None;
         }
         let other = if record.is_deleting { self.heir(key, group)? } else { group.owner.as_ref()? };
-        (other != key).then(|| Holder { name: other.to_string() })
+        let has_origin = self.record(other).is_some_and(|record| record.has_origin);
+        (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
     /// Whether another object owns this one's group and its status does not say so. A refused object has nothing to

@@ -4,6 +4,8 @@
 //! several objects wait for the same thing, the order is that of [`FairQueue`]. Pure: the caller passes the time.
 
 #[cfg(test)]
+pub mod explored;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};

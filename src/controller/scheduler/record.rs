@@ -97,6 +97,12 @@ impl Record {
         }
     }
 
+    /// Whether the object was edited or replaced since it was read.
+    pub fn is_newer_than(&self, read: &LiveMessageGroup) -> bool {
+        let is_same = read.metadata.uid.as_deref() == Some(&*self.uid);
+        !is_same || self.generation > read.metadata.generation.unwrap_or_default()
+    }
+
     /// The object's claim to its group.
     pub fn claim(&self) -> Claim<'_> {
         Claim {
@@ -116,7 +122,7 @@ impl Record {
 }
 
 /// What the status records of the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RecordedState {
     /// Nothing that a list could contradict: the object has work to do.
     #[default]

@@ -118,7 +118,7 @@ fn not_found_means_the_app_on_create_else_the_group() {
 #[test]
 fn object_in_conflict_makes_no_call() {
     let new = object(json!({}));
-    let holder = Holder { name: "ns/first".into() };
+    let holder = Holder { name: "ns/first".into(), has_origin: true };
     let (end, calls) = play(&new, Some(&holder), vec![]);
     let status = end.outcome().unwrap().status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!((line(&status).as_str(), calls.len()), ("Ready=False/Conflict Stalled=True/Conflict observed=1", 0));

@@ -181,7 +181,7 @@ fn recorded_create_time_ends_with_its_group() {
 
 #[test]
 fn hand_over_and_abandon_make_no_call() {
-    let successor = Holder { name: "ns/heir".into() };
+    let successor = Holder { name: "ns/heir".into(), has_origin: true };
     let handed_over = DeletionOutcome::HandedOver("ns/heir".into());
     assert_eq!(finish_deletion(&deleting(), &mut Facts::default(), Some(&successor), &[]), (handed_over, vec![]));
     let annotation = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});

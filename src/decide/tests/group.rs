@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::live::{GroupChange, GroupFields, GroupRef};
+use crate::resources::Reason;
 
 const ADOPTED: &str = "Ready=True/AlreadyExists InSync=True/InSync origin=Adopted observed=1";
 
@@ -177,7 +178,7 @@ fn recreated_group_is_recorded_while_its_object_waits() {
     let edit = created(edited(json!({"groupInfo": "v2"})));
     let mut facts = Facts::default();
     learn(&mut facts, &edit, &[Answer::Group(snapshot()), none(), Answer::Created]);
-    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let waiting = PassOutcome::waiting(Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&edit, None, at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=2");
     assert_eq!(status.create_time, None, "that of the previous group does not apply");
@@ -225,7 +226,7 @@ fn waiting_object_records_what_the_pass_did() {
     let Action::Call(create) = decide(&new, &facts, None) else { panic!("expected a create") };
     let reply = Reply::Created(CreateOutcome::Created);
     facts.record(&create, 1, Ok((reply, Some("request-1".into()))), None).unwrap();
-    let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
+    let waiting = PassOutcome::waiting(Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
@@ -354,7 +355,7 @@ fn deleted_group_message_names_the_remedies(
 )]
 fn observer_reports_the_state_of_the_group(#[case] answers: Vec<Answer>, #[case] expected: &str) {
     let observer = object(json!({"spec": {"managementPolicy": "Observe"}}));
-    let (end, calls) = play(&observer, Some(&Holder { name: "ns/owner".into() }), answers);
+    let (end, calls) = play(&observer, Some(&Holder { name: "ns/owner".into(), has_origin: true }), answers);
     assert_eq!(operations(&calls), [Operation::Describe]);
     let status = end.outcome().unwrap().status(&observer, None, at(NOW)).unwrap();
     assert_eq!(line(&status), expected);
@@ -371,7 +372,7 @@ fn create_only_adopts_a_different_group_unchanged() {
 
 #[test]
 fn conflict_message_names_only_permitted_edits() {
-    let holder = Holder { name: "other/room".into() };
+    let holder = Holder { name: "other/room".into(), has_origin: true };
     let ready_message = |object: &LiveMessageGroup| {
         let (end, _) = play(object, Some(&holder), vec![]);
         let status = end.outcome().unwrap().status(object, None, at(NOW)).unwrap();
@@ -379,4 +380,23 @@ fn conflict_message_names_only_permitted_edits() {
     };
     assert!(ready_message(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
     assert!(ready_message(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
+}
+
+#[test]
+fn refused_object_keeps_its_status_while_the_owner_tries() {
+    let new = object(json!({}));
+    let status = pass(&new, vec![Answer::Blocked]).unwrap();
+    let refused = LiveMessageGroup { status: Some(status), ..new };
+    assert_eq!(refused.ready_reason(), Some(Reason::GroupDeleted));
+    let owner = |has_origin| Holder { name: "ns/owner".into(), has_origin };
+    assert_eq!(decide(&refused, &Facts::default(), Some(&owner(false))), Action::Nothing);
+    let Action::Write(outcome) = decide(&refused, &Facts::default(), Some(&owner(true))) else {
+        panic!("the owner has the group: the object reports a conflict")
+    };
+    assert_eq!(outcome.reason(), Reason::Conflict);
+    let edited = with(refused, edited(json!({"groupInfo": "v2"})));
+    let Action::Write(outcome) = decide(&edited, &Facts::default(), Some(&owner(false))) else {
+        panic!("an edit is a reason to call: the object waits for the owner")
+    };
+    assert_eq!(outcome.reason(), Reason::Conflict);
 }

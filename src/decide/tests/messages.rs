@@ -54,7 +54,7 @@ fn missing_app_waits_on_its_breaker_contradiction_backs_off() {
 
 #[test]
 fn conflict_message_reflects_the_facts_of_the_pass() {
-    let holder = Holder { name: "ns/first".into() };
+    let holder = Holder { name: "ns/first".into(), has_origin: true };
     let message = |object: &LiveMessageGroup, facts: &Facts| {
         let Action::Write(outcome) = decide(object, facts, Some(&holder)) else { panic!("expected a conflict") };
         let status = outcome.status(object, None, at(NOW)).unwrap();

@@ -175,7 +175,7 @@ fn intent_records_the_last_eight_bodies() {
 
 #[test]
 fn object_in_conflict_without_a_group_has_no_finalizer() {
-    let holder = Holder { name: "ns/first".into() };
+    let holder = Holder { name: "ns/first".into(), has_origin: true };
     let object = deleting_policy(json!({}));
     assert_eq!(decide(&object, &Facts::default(), Some(&holder)), Action::DropFinalizer);
     let dropped = with(object, json!({"metadata": {"finalizers": null}}));

@@ -223,3 +223,29 @@ fn deleted_object_hands_over_to_the_next_owner() {
     assert_eq!(owner_of(&world, "old").as_deref(), Some("ns/middle"));
     assert!(!world.scheduler.has_lost_group(&key("old")));
 }
+
+#[test]
+fn object_edited_since_it_was_read_is_read_again() {
+    let (mut world, [old, _]) = rivals(json!({}), json!({}));
+    let observes = json!({"spec": {"managementPolicy": "Observe"}, "metadata": {"generation": 2}});
+    world.observe(&edited(&old, observes));
+    rest(&mut world);
+    assert!(claims(&mut world, "young"));
+    let stale = world.preflight(&old, &create(&old), true);
+    assert_eq!(stale, Preflight::Delayed(Duration::ZERO), "its create would race that of the owner");
+    world.observe(&edited(&old, json!({"metadata": {"uid": "again"}})));
+    assert_eq!(world.preflight(&old, &create(&old), true), Preflight::Delayed(Duration::ZERO), "another object");
+}
+
+#[test]
+fn observer_keeps_no_claim_between_two_tries() {
+    let mut world = World::new(10);
+    let observer = edited(&object("observer", 1, json!({})), json!({"spec": {"managementPolicy": "Observe"}}));
+    world.observe(&observer);
+    world.observe(&object("young", 2, json!({})));
+    world.served();
+    assert!(claims(&mut world, "observer"));
+    let pass = Some(Box::new(Pass::with_claim()));
+    world.scheduler.finish(&key("observer"), Priority::Retry, Requeue::After(Duration::ZERO), pass, world.now);
+    assert_eq!(owner_of(&world, "young"), None);
+}

@@ -1,32 +1,38 @@
-//! What the stored objects say, in short.
+//! A summary of a stored object.
 
 use super::Explorer;
 use super::world::{Stored, id_text, number_in};
-use crate::decide::{Priority, finalizer_is_wrong, is_refused, recorded_group, triage};
+use crate::decide::{Priority, finalizer_is_wrong, recorded_group, triage};
 use crate::resources::{ConditionStatus, ConditionType, CreateIntent, LiveMessageGroup, Origin, Reason};
 
-/// What a stored object says, in short.
+/// A summary of a stored object: of its status, and of what the operator makes of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Brief {
-    pub lane: Option<Priority>,
+    /// `None` if nothing is left to do.
+    pub priority: Option<Priority>,
     pub finalizer_is_wrong: bool,
     pub ready: ConditionStatus,
     pub reason: Option<Reason>,
-    pub going_on: bool,
+    pub reconciling: bool,
     pub stalled: bool,
-    pub not_taken: bool,
+    /// `InSync` says that the API ignored a change.
+    pub update_ignored: bool,
+    /// `InSync` says that an immutable field differs.
     pub differs: bool,
-    pub told_paused: bool,
+    pub reports_pause: bool,
     pub observed: i64,
+    /// The last forced reconcile that the status acknowledges.
     pub handled: u8,
     pub created: bool,
+    /// The status has an origin or a create intent.
     pub has_record: bool,
+    /// The status records no call.
     pub is_new: bool,
-    pub attempts: bool,
-    pub proven: bool,
+    pub has_open_intent: bool,
+    /// The status has an origin or a create intent for the group that the spec names.
+    pub is_proven: bool,
+    /// The group that the status is about.
     pub recorded: Option<u8>,
-    pub refused: bool,
-    pub refused_after_refusal: bool,
 }
 
 impl Brief {
@@ -36,17 +42,17 @@ impl Brief {
         let in_sync = object.condition(ConditionType::InSync);
         let sync = |reason: Reason| in_sync.is_some_and(|condition| condition.reason == reason.as_str());
         let recorded = recorded_group(object).map(|identity| number_in(&identity.group_id));
-        let same = recorded.map(id_text) == object.spec.group_id;
+        let is_same = recorded.map(id_text) == object.spec.group_id;
         Self {
-            lane: triage(object),
+            priority: triage(object),
             finalizer_is_wrong: finalizer_is_wrong(object),
             ready: object.condition(ConditionType::Ready).map_or(ConditionStatus::Unknown, ConditionStatus::of),
             reason: object.ready_reason(),
-            going_on: holds(ConditionType::Reconciling),
+            reconciling: holds(ConditionType::Reconciling),
             stalled: holds(ConditionType::Stalled),
-            not_taken: sync(Reason::UpdateIgnored),
+            update_ignored: sync(Reason::UpdateIgnored),
             differs: sync(Reason::ImmutableFieldsDiffer),
-            told_paused: holds(ConditionType::Paused),
+            reports_pause: holds(ConditionType::Paused),
             observed: status.observed_generation.unwrap_or_default(),
             handled: status.last_handled_reconcile_at.as_deref().map_or(0, number_in),
             created: object.origin() == Some(&Origin::Created),
@@ -54,12 +60,10 @@ impl Brief {
                 && status.create_time.is_none()
                 && object.origin().is_none()
                 && object.create_intent().is_none(),
-            attempts: object.create_intent().is_some_and(CreateIntent::is_open),
+            has_open_intent: object.create_intent().is_some_and(CreateIntent::is_open),
             has_record: object.origin().is_some() || object.create_intent().is_some(),
-            proven: same && (object.origin().is_some() || object.create_intent().is_some()),
+            is_proven: is_same && (object.origin().is_some() || object.create_intent().is_some()),
             recorded,
-            refused: is_refused(object, false),
-            refused_after_refusal: is_refused(object, true),
         }
     }
 }

@@ -1,0 +1,337 @@
+//! The real pass and the real scheduler, each asked once for every question.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use super::Explorer;
+use super::mutants::Mutation;
+use super::service::Answer;
+use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupKey, Requeue};
+use crate::controller::pass::explored::DECIDE;
+use crate::controller::pass::{
+    Blocked, Effect, Explanation, Input, NoCredentials, Pass, Preflight, Report, StepContext, WriteFailure,
+};
+use crate::controller::scheduler::explored::{Known, Place};
+use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
+use crate::decide::{Holder, Priority};
+use crate::live::{Operation, Response};
+use crate::resources::Reason;
+
+static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(86_400));
+
+const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The next effect of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    Load,
+    CheckNamespace,
+    SetFinalizer(bool),
+    ReleaseFinalizer,
+    Preflight(u32),
+    PersistIntent(u32),
+    Send(u32),
+    WriteStatus(u32),
+    Finish(Rest),
+}
+
+/// What follows a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rest {
+    Done,
+    /// A retry, or a wait that ends without an event.
+    Later,
+    /// A wait for the owner of the group.
+    ForOwner,
+}
+
+/// The input of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fed {
+    Start,
+    Gone,
+    Read { object: Stored, has_drifted: bool },
+    NamespaceTerminates,
+    Patched(Stored),
+    PatchFailed { is_gone: bool },
+    Cleared { has_permit: bool },
+    Delayed,
+    OwnerChanged,
+    NoCredentials,
+    BreakerOpen,
+    Answer { answer: Answer, id: u8, progress: Option<u32> },
+    Written(Stored),
+    WriteFailed { is_gone: bool },
+}
+
+/// What a pass knows of the world at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// The name of the other object, if it owns the group or would take it over.
+    owner: Option<usize>,
+    owner_has_origin: bool,
+    clock: u8,
+    timed_out: bool,
+}
+
+/// A pass after a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved {
+    pub pass: u32,
+    pub step: Step,
+    pub has_failed: bool,
+}
+
+/// An access to a scheduler on behalf of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// The watch showed the object; `true` for an item of its first list.
+    Observe(Stored, bool),
+    /// The operator wrote the object.
+    Refresh(Stored),
+    /// A worker read the object.
+    Load(Stored),
+    Remove,
+    /// Who owns the group.
+    Owner,
+    /// A call is about to be sent.
+    Preflight {
+        read: Stored,
+        call: u32,
+        has_permit: bool,
+        is_lost: bool,
+        is_fenced: bool,
+    },
+    Finish {
+        rest: Rest,
+        holds_claim: bool,
+        id: u8,
+    },
+    /// A drift check listed the group.
+    DriftCheck(Group),
+}
+
+/// What a scheduler returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returned {
+    Nothing,
+    /// The object was loaded, and whether it has drifted.
+    Loaded(bool),
+    /// Another object owns the group, or would take it over.
+    OwnedByOther {
+        has_origin: bool,
+    },
+    Cleared,
+    Delayed,
+    OwnerChanged,
+}
+
+impl Explorer {
+    /// Moves the pass of an object.
+    pub fn feed(&mut self, world: &mut World, p: usize, i: usize, fed: Fed) -> Moved {
+        let owner = self.access(world, p, i, Access::Owner);
+        let owner_has_origin = owner == Returned::OwnedByOther { has_origin: true };
+        let owner = matches!(owner, Returned::OwnedByOther { .. }).then_some(1 - i);
+        let is_timed = matches!(fed, Fed::Cleared { .. } | Fed::Patched(_) | Fed::Answer { .. });
+        // A new intent is recorded at a moment of its own.
+        let clock = if is_timed { world.clock + u8::from(matches!(fed, Fed::Cleared { .. })) } else { 0 };
+        let context = Context { owner, owner_has_origin, clock, timed_out: world.objects[i].timed_out };
+        let key = (world.work(p, i).pass, fed, context);
+        let moved = match self.memo.moves.get(&key) {
+            Some(moved) => *moved,
+            None => {
+                let moved = self.advance(key.0, fed, context);
+                self.memo.moves.insert(key, moved);
+                moved
+            }
+        };
+        world.work(p, i).pass = moved.pass;
+        moved
+    }
+
+    fn advance(&mut self, number: u32, fed: Fed, context: Context) -> Moved {
+        let mut pass = self.library.passes.get(number).clone();
+        let input = self.input(&mut pass, fed);
+        let late = if context.timed_out { 2 * FINALIZER_TIMEOUT } else { Duration::ZERO };
+        let context = StepContext {
+            now: *NOW + late,
+            wall: moment(0),
+            service: moment(context.clock),
+            owner: context
+                .owner
+                .map(|other| Holder { name: key_of(other).to_string(), has_origin: context.owner_has_origin }),
+            delayed: 0,
+            jitter: 1.0,
+            finalizer_timeout: FINALIZER_TIMEOUT,
+        };
+        DECIDE.set(self.mutation.decide());
+        let effect = pass.next(input, &context);
+        DECIDE.set(crate::decide::decide);
+        let has_failed = pass.take_reports().iter().any(|report| matches!(report, Report::Failed(_)));
+        let step = match effect {
+            Effect::Load => Step::Load,
+            Effect::CheckNamespace => Step::CheckNamespace,
+            Effect::SetFinalizer(wanted) => Step::SetFinalizer(wanted),
+            Effect::ReleaseFinalizer => Step::ReleaseFinalizer,
+            Effect::Preflight(call) => Step::Preflight(self.library.calls.number(call)),
+            Effect::PersistIntent(status) => Step::PersistIntent(self.library.statuses.number(*status)),
+            Effect::Send(call) => Step::Send(self.library.calls.number(call)),
+            Effect::WriteStatus(status) => Step::WriteStatus(self.library.statuses.number(*status)),
+            Effect::Finish(finish) => {
+                pass = pass.without_delays(*NOW);
+                Step::Finish(match finish.requeue {
+                    Requeue::Done => Rest::Done,
+                    Requeue::Blocked { on: Cause::Owner(_), .. } => Rest::ForOwner,
+                    Requeue::After(_) | Requeue::Permit(_) | Requeue::Blocked { .. } => Rest::Later,
+                })
+            }
+        };
+        Moved { pass: self.library.passes.number(pass), step, has_failed }
+    }
+
+    fn input(&self, pass: &mut Pass, fed: Fed) -> Input {
+        let object = |stored: &Stored| Box::new(self.library.object(stored));
+        let failure = |is_gone| if is_gone { WriteFailure::Gone } else { WriteFailure::Failed };
+        let budget = || BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+        match fed {
+            Fed::Start => Input::Start,
+            Fed::Gone => Input::Gone,
+            Fed::Read { object: stored, has_drifted } => {
+                if matches!(self.mutation, Mutation::RepeatsWritesOfOlderGenerations) {
+                    pass.set_pending_generation(i64::from(stored.generation));
+                }
+                Input::Read { object: object(&stored), has_drifted }
+            }
+            Fed::NamespaceTerminates => Input::Namespace { is_terminating: true },
+            Fed::Patched(stored) => Input::Patched(Ok(object(&stored))),
+            Fed::PatchFailed { is_gone } => Input::Patched(Err(failure(is_gone))),
+            Fed::Cleared { has_permit } => Input::Preflight(Preflight::Cleared { budget: budget(), has_permit }),
+            Fed::Delayed => Input::Preflight(Preflight::Delayed(Duration::from_secs(1))),
+            Fed::OwnerChanged => Input::Preflight(Preflight::OwnerChanged),
+            Fed::NoCredentials => Input::Preflight(Preflight::NoCredentials(NoCredentials {
+                account: AccountKey::Operator,
+                why: Some("there are none".to_owned()),
+                retry_after: None,
+            })),
+            Fed::BreakerOpen => {
+                let (reason, message) = (Reason::NotAuthorized, "the circuit breaker is open".to_owned());
+                Input::Preflight(Preflight::Blocked(Blocked {
+                    on: Cause::Breaker(BreakerKey::Credentials(AccountKey::Operator)),
+                    explanation: Some(Explanation { reason, message, failure: None }),
+                }))
+            }
+            Fed::Answer { answer, id, progress } => Input::Answer {
+                result: answer.result(id).map(|value| Response { value, request_id: Some("request".to_owned()) }),
+                progress: progress.map(|status| Box::new(self.library.statuses.get(status).clone())),
+            },
+            Fed::Written(stored) => Input::StatusWritten(Ok(Some(object(&stored)))),
+            Fed::WriteFailed { is_gone } => Input::StatusWritten(Err(failure(is_gone))),
+        }
+    }
+
+    /// Accesses the scheduler of a process.
+    pub fn access(&mut self, world: &mut World, p: usize, i: usize, access: Access) -> Returned {
+        let known = world.processes[p].work.map(|work: Work| work.known);
+        let key = (known, i, access);
+        let (known, returned) = match self.memo.accesses.get(&key) {
+            Some(after) => *after,
+            None => {
+                let after = self.schedule(known, i, access);
+                self.memo.accesses.insert(key, after);
+                after
+            }
+        };
+        for (work, known) in world.processes[p].work.iter_mut().zip(known) {
+            work.known = known;
+        }
+        returned
+    }
+
+    fn schedule(&mut self, known: [u32; 2], i: usize, access: Access) -> ([u32; 2], Returned) {
+        let objects = [0, 1].map(|i| (key_of(i), self.library.known.get(known[i]).clone()));
+        let is_fenced = matches!(access, Access::Preflight { is_fenced: true, .. });
+        let now = *NOW;
+        let mut scheduler = Scheduler::restore(&objects, APP, now, is_fenced);
+        let key = key_of(i);
+        let mut returned = Returned::Nothing;
+        match access {
+            Access::Observe(stored, is_initial) => {
+                let seen = Seen { list: 0, is_initial };
+                scheduler.observe(&key, &self.library.object(&stored), seen, now);
+            }
+            Access::Refresh(stored) => drop(scheduler.refresh(&key, &self.library.object(&stored))),
+            Access::Load(stored) => {
+                if let Some(has_drifted) = scheduler.loaded(&key, &self.library.object(&stored)) {
+                    returned = Returned::Loaded(has_drifted);
+                }
+            }
+            Access::Remove => drop(scheduler.remove(&key, now)),
+            Access::Owner => {
+                if let Some(Holder { has_origin, .. }) = scheduler.other_claimant(&key) {
+                    returned = Returned::OwnedByOther { has_origin };
+                }
+            }
+            Access::Preflight { read, call, has_permit, is_lost, .. } => {
+                if is_lost {
+                    scheduler.answer_lost(&key, now);
+                }
+                let (object, call) = (self.library.object(&read), self.library.calls.get(call));
+                let request = CallRequest { object: &object, call, account: &AccountKey::Operator, has_permit };
+                returned = match scheduler.preflight(&key, request, now) {
+                    Preflight::Cleared { .. } => Returned::Cleared,
+                    Preflight::Delayed(_) => Returned::Delayed,
+                    Preflight::OwnerChanged => Returned::OwnerChanged,
+                    other => panic!("the exploration has no account and no quota that block: {other:?}"),
+                };
+            }
+            Access::Finish { rest, holds_claim, id } => {
+                let group = GroupKey { app_id: APP.to_owned(), group_id: id_text(id) };
+                let requeue = match rest {
+                    Rest::Done => Requeue::Done,
+                    Rest::Later => Requeue::After(Duration::from_secs(1)),
+                    Rest::ForOwner => Requeue::blocked(Cause::Owner(group.into())),
+                };
+                let pass = holds_claim.then(|| Box::new(Pass::with_claim()));
+                drop(scheduler.finish(&key, Priority::Retry, requeue, pass, now));
+            }
+            Access::DriftCheck(group) => drift_check(&mut scheduler, i, &group),
+        }
+        let known = [0, 1].map(|i| self.library.known.number(scheduler.known(&key_of(i))));
+        (known, returned)
+    }
+
+    /// Gives an object to a worker.
+    pub fn take(&mut self, work: &mut Work) {
+        let known = Known { place: Place::Active, ..self.known(work).clone() };
+        work.known = self.library.known.number(known);
+    }
+
+    /// Where an object stands in the queue of a process.
+    pub fn place(&self, work: &Work) -> Place {
+        self.known(work).place
+    }
+
+    /// What the scheduler of a process keeps of an object.
+    pub fn known(&self, work: &Work) -> &Known {
+        self.library.known.get(work.known)
+    }
+}
+
+/// Compares what is known of an object with its group, as a drift check does.
+fn drift_check(scheduler: &mut Scheduler, i: usize, group: &Group) {
+    let key = key_of(i);
+    let Some(record) = scheduler.known(&key).record else { return };
+    let app = AppKey::new(&AccountKey::Operator, APP);
+    let id = record.group.as_ref().map_or(0, |group| super::world::number_in(&group.group_id));
+    let contradicted = if group.state == State::Absent {
+        let state = record.fingerprint.state;
+        (state == RecordedState::Live).then_some(state)
+    } else {
+        let mut found = scheduler.contradicted_by(&app, &group.snapshot(id)).into_iter();
+        found.find(|(found, _)| *found == key).map(|(_, state)| state)
+    };
+    if let Some(state) = contradicted {
+        scheduler.mark_drift(&key, state);
+    }
+}

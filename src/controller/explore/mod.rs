@@ -1,0 +1,257 @@
+//! Small worlds, explored exhaustively: one or two objects, two group IDs, and a service, a cluster, one or two processes,
+//! users and other clients that do anything at any moment, a bounded number of times.
+//!
+//! The explored code is the real one: [`Pass`](super::pass::Pass) with `decide` behind it, and the ownership and the queue of
+//! [`Scheduler`](super::scheduler::Scheduler). The exploration takes the place of the driver in `reconcile`: it executes each
+//! effect of a pass in every way in which it can end. Between any two requests of a process, anything else may happen.
+//! The module may import everything of the controller that is pure.
+//!
+//! Explored: specs that name a field or leave it out; edits of every mutable field, and of the immutable ones where the
+//! admission rules allow it; all three policies of each object and their switch at any moment; forced reconciles, pauses,
+//! deletions, and objects that are created again under a former name; answers that are lost before or after their effect,
+//! calls that arrive late, failures of the service, missing credentials, an open circuit breaker; crashes between any two
+//! requests, a successor that runs beside its predecessor; writes that fail or whose answer is lost; watches that are behind;
+//! everything that other clients may do to the group, including a purge after 30 days and a create after it. Each write of a
+//! process wakes the other objects of the group as it does in the operator.
+//!
+//! Assumed: only a write that fails keeps a pass waiting for 30 days, and a watch that is behind catches up with the newest
+//! state of an object. Left out: accounts, quotas and circuit breakers except for the status that they lead to, and data
+//! centers.
+
+mod brief;
+mod events;
+mod invariants;
+mod library;
+mod machine;
+mod mutants;
+mod process;
+mod service;
+mod world;
+mod worlds;
+
+use std::collections::HashMap;
+
+use crate::controller::scheduler::explored::Place;
+use brief::Brief;
+use events::SUCCESSOR;
+use invariants::Invariant;
+use library::{Fast, Library};
+use machine::{Access, Context, Fed, Moved, Returned};
+use mutants::Mutation;
+use world::{Fields, Group, Object, Packed, Parts, Policies, Process, Stored, World};
+
+/// How a world begins: its objects, the group of the first ID, and the number of events that may happen.
+#[derive(Clone)]
+struct Start {
+    objects: Vec<(Policies, Fields)>,
+    group: Group,
+    left: u8,
+    /// The events that may happen; `None`: all but a successor.
+    only: Option<&'static [&'static str]>,
+}
+
+/// What a scheduler keeps of the two objects: numbers.
+type KnownPair = [u32; 2];
+
+/// Answers of the real code: it is asked once for each question.
+#[derive(Default)]
+struct Memo {
+    moves: HashMap<(u32, Fed, Context), Moved, Fast>,
+    accesses: HashMap<(KnownPair, usize, Access), (KnownPair, Returned), Fast>,
+    briefs: HashMap<Stored, Brief, Fast>,
+}
+
+struct Explorer {
+    mutation: Mutation,
+    library: Library,
+    memo: Memo,
+    /// The worlds that follow the one that is being expanded.
+    next: Vec<(World, &'static str)>,
+    /// The number of events left to the world that is being expanded, and the events that may happen.
+    now: (u8, Option<&'static [&'static str]>),
+    /// How often each invariant was checked.
+    checked: [u64; Invariant::ALL.len()],
+    /// How often the one known exception was reached.
+    exceptions: u64,
+    broken: Option<(Invariant, String)>,
+}
+
+/// The outcome of an exploration.
+struct Report {
+    states: usize,
+    transitions: usize,
+    checked: [u64; Invariant::ALL.len()],
+    exceptions: u64,
+    /// The first invariant that does not hold, and a shortest history that leads there.
+    broken: Option<(Invariant, String)>,
+}
+
+/// A kept world: where it came from, and by which event.
+type Kept = (Packed, u32, &'static str);
+
+impl Explorer {
+    fn new(mutation: Mutation) -> Self {
+        let (library, memo) = (Library::new(), Memo::default());
+        let checked = [0; Invariant::ALL.len()];
+        Self { mutation, library, memo, next: Vec::new(), now: (0, None), checked, exceptions: 0, broken: None }
+    }
+
+    fn emit(&mut self, world: World, label: &'static str) {
+        let (left, only) = self.now;
+        let is_allowed = only.map_or(label != SUCCESSOR, |only| only.contains(&label));
+        if world.left == left || is_allowed {
+            self.next.push((world, label));
+        }
+    }
+
+    fn must(&mut self, invariant: Invariant, holds: bool, what: impl FnOnce() -> String) {
+        let overlaps = self.now.1.is_some_and(|only| only.contains(&SUCCESSOR));
+        if overlaps && !Invariant::SAFETY.contains(&invariant) {
+            return;
+        }
+        self.checked[invariant as usize] += 1;
+        if !holds && self.broken.is_none() {
+            self.broken = Some((invariant, what()));
+        }
+    }
+
+    fn first_world(&mut self, start: &Start) -> World {
+        let (groups, processes) = ([start.group, Group::ABSENT], [Process::default(); 2]);
+        let (objects, late) = ([Object::default(); 2], [None; 2]);
+        let mut world = World { objects, groups, late, processes, clock: 1, left: start.left };
+        let status = self.library.first_status();
+        for (i, (policies, fields)) in start.objects.iter().enumerate() {
+            let uid = 1 + i as u8;
+            let stored = Stored::new(uid, *policies, *fields, status);
+            world.objects[i] = Object { stored: Some(stored), last_uid: uid, ..Object::default() };
+        }
+        self.start(&mut world, 0);
+        world
+    }
+
+    /// Everything that may follow, and whether it follows when nothing more goes wrong.
+    fn successors(&mut self, world: World) -> Vec<(World, &'static str, bool)> {
+        for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let work = world.processes[p].work[i];
+            if work.step.is_some() {
+                self.execute(world, p, i);
+            } else if self.place(&work) == Place::Ready {
+                self.begin(world, p, i);
+            }
+        }
+        self.settle(world);
+        self.happen(world);
+        let next = std::mem::take(&mut self.next);
+        next.into_iter().map(|(after, label)| (after, label, after.left == world.left)).collect()
+    }
+
+    /// Breadth first, so that the first broken history is a shortest one.
+    fn explore(mut self, starts: &[Start]) -> Report {
+        let mut parts = Parts::default();
+        let mut numbers: HashMap<Packed, u32, Fast> = HashMap::default();
+        let mut worlds: Vec<Kept> = Vec::new();
+        for start in starts {
+            let world = parts.pack(&self.first_world(start));
+            numbers.insert(world, u32::try_from(worlds.len()).unwrap());
+            worlds.push((world, u32::MAX, "begins"));
+        }
+        let (mut at, mut transitions) = (0, 0);
+        let mut free_edges: Vec<(u32, u32)> = Vec::new();
+        while at < worlds.len() {
+            let world = parts.unpack(worlds[at].0);
+            let own = u32::try_from(at).unwrap();
+            self.check_world(&world);
+            self.now = (world.left, starts[0].only);
+            for (after, label, is_free) in self.successors(world) {
+                transitions += 1;
+                let packed = parts.pack(&after);
+                let number = *numbers.entry(packed).or_insert_with(|| {
+                    worlds.push((packed, own, label));
+                    u32::try_from(worlds.len() - 1).unwrap()
+                });
+                if is_free && world.late == [None; 2] {
+                    free_edges.push((own, number));
+                }
+            }
+            if let Some((invariant, what)) = self.broken.take() {
+                let broken = Some((invariant, format!("{what}\n{}", self.history(&parts, &worlds, at))));
+                return self.report(worlds.len(), transitions, broken);
+            }
+            at += 1;
+        }
+        let endless = on_a_cycle(worlds.len(), &free_edges);
+        self.checked[Invariant::Ends as usize] += worlds.len() as u64;
+        let broken = endless.map(|at| {
+            let history = self.history(&parts, &worlds, at);
+            (Invariant::Ends, format!("this never ends, though nothing goes wrong\n{history}"))
+        });
+        self.report(worlds.len(), transitions, broken)
+    }
+
+    fn report(&self, states: usize, transitions: usize, broken: Option<(Invariant, String)>) -> Report {
+        Report { states, transitions, checked: self.checked, exceptions: self.exceptions, broken }
+    }
+
+    fn history(&mut self, parts: &Parts, worlds: &[Kept], mut at: usize) -> String {
+        let mut lines = vec![self.show(&parts.unpack(worlds[at].0))];
+        while let Some((world, parent, label)) = worlds.get(at) {
+            lines.push(format!("{label}: {}", self.show_briefly(&parts.unpack(*world))));
+            at = usize::try_from(*parent).unwrap();
+        }
+        lines.reverse();
+        lines.join("\n")
+    }
+
+    fn show_briefly(&mut self, world: &World) -> String {
+        let Group { state, fields, maker, .. } = world.groups[0];
+        let mut shown = format!("{state:?} {fields:?} made by {maker}, late {:?}", world.late);
+        for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let work = world.processes[p].work[i];
+            if let (true, Some(stored)) = (world.processes[p].runs, world.objects[i].stored) {
+                let brief = self.brief(&stored);
+                let Stored { uid, generation, id, policies, fields, .. } = stored;
+                let Policies { management, deletion, deleted } = policies;
+                shown += &format!(
+                    "\n    {p}: [{uid} {:?} {:?} generation {generation}/{} id {id} {fields:?} {management:?} \
+                     {deletion:?} {deleted:?} Ready={:?} {:?} created={}]",
+                    self.place(&work),
+                    work.step.map(|(step, _)| step),
+                    brief.observed,
+                    brief.ready,
+                    brief.reason,
+                    brief.created
+                );
+            }
+        }
+        shown
+    }
+
+    fn show(&self, world: &World) -> String {
+        let stored = world.objects.iter().filter_map(|object| object.stored);
+        let statuses = stored.map(|stored| format!("{:?}\n", self.library.statuses.get(stored.status)));
+        format!("{world:?}\n{}", statuses.collect::<String>())
+    }
+}
+
+/// A node on a cycle, or on a way into one.
+fn on_a_cycle(nodes: usize, edges: &[(u32, u32)]) -> Option<usize> {
+    let mut out = vec![0_u32; nodes];
+    let mut into: Vec<Vec<u32>> = vec![Vec::new(); nodes];
+    for (from, to) in edges {
+        out[*from as usize] += 1;
+        into[*to as usize].push(*from);
+    }
+    let mut ends: Vec<usize> = (0..nodes).filter(|node| out[*node] == 0).collect();
+    let mut seen = 0;
+    while let Some(node) = ends.pop() {
+        seen += 1;
+        for from in &into[node] {
+            let from = *from as usize;
+            out[from] -= 1;
+            if out[from] == 0 {
+                ends.push(from);
+            }
+        }
+    }
+    (seen < nodes).then(|| (0..nodes).find(|node| out[*node] > 0).unwrap_or_default())
+}

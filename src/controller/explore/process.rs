@@ -1,0 +1,360 @@
+//! The driver of the exploration: it executes the steps of a pass in every way in which they can end.
+
+use super::Explorer;
+use super::invariants::Invariant;
+use super::machine::{Access, Fed, Rest, Returned, Step};
+use super::mutants::Mutation;
+use super::service::{Answer, note_answer, target};
+use super::world::{Process, Stored, Trail, World, moment};
+use crate::controller::scheduler::explored::Place;
+use crate::live::Call;
+use crate::resources::Reason;
+
+/// More inputs than a pass needs between two requests.
+const MAX_INPUTS: usize = 8;
+
+impl Explorer {
+    /// A worker takes the object and reads it.
+    pub fn begin(&mut self, mut world: World, p: usize, i: usize) {
+        self.take(world.work(p, i));
+        world.work(p, i).has_called = false;
+        let pass = self.library.passes.get(world.work(p, i).pass);
+        let (pending, has_effect) = (pass.pending_generation(), pass.facts().has_effect());
+        self.feed(&mut world, p, i, Fed::Start);
+        let Some(stored) = world.objects[i].stored else {
+            self.access(&mut world, p, i, Access::Remove);
+            return self.go_on(world, p, i, None, Fed::Gone, "finds nothing");
+        };
+        let Returned::Loaded(has_drifted) = self.access(&mut world, p, i, Access::Load(stored)) else {
+            return self.finish(world, p, i, None, Rest::Done, "reads an object that the watch has not shown");
+        };
+        let trail = &mut world.work(p, i).trail;
+        if (trail.uid, trail.id) != (stored.uid, stored.id) {
+            *trail = Trail { uid: stored.uid, id: stored.id, ..Trail::default() };
+        } else if !has_effect && pending.is_some_and(|generation| generation != i64::from(stored.generation)) {
+            // What was only seen for an older generation is forgotten.
+            *trail = trail.of_next_pass();
+        }
+        (trail.is_stuck, trail.repeats_write) = (false, pending.is_some());
+        trail.suspects |= has_drifted;
+        self.go_on(world, p, i, Some(stored), Fed::Read { object: stored, has_drifted }, "reads");
+    }
+
+    /// Feeds a pass, and everything that follows without a request.
+    fn go_on(&mut self, mut world: World, p: usize, i: usize, read: Option<Stored>, mut fed: Fed, label: &'static str) {
+        for _ in 0..MAX_INPUTS {
+            let moved = self.feed(&mut world, p, i, fed);
+            if moved.has_failed {
+                self.note_failure(&mut world, p, i, fed, moved.step);
+            }
+            let (Some(object), step) = (read, moved.step) else {
+                return self.finish(world, p, i, read, Rest::Done, label);
+            };
+            match step {
+                Step::Finish(rest) => return self.finish(world, p, i, read, rest, label),
+                Step::CheckNamespace => fed = Fed::NamespaceTerminates,
+                // Only another object can change what the preflight finds.
+                Step::Preflight(call) if self.known(world.work(p, 1 - i)).record.is_none() => {
+                    return self.preflight(world, p, i, object, call, label);
+                }
+                step => {
+                    world.clock += u8::from(matches!(step, Step::PersistIntent(_)));
+                    world.work(p, i).step = Some((step, object));
+                    return self.emit(world, label);
+                }
+            }
+        }
+        self.must(Invariant::Ends, false, || "a step without end".to_owned());
+    }
+
+    fn preflight(&mut self, mut world: World, p: usize, i: usize, read: Stored, call: u32, label: &'static str) {
+        if let Some(cheaper) = world.cheaper() {
+            self.go_on(cheaper, p, i, Some(read), Fed::NoCredentials, "has no credentials");
+            self.go_on(cheaper, p, i, Some(read), Fed::BreakerOpen, "finds the circuit breaker open");
+        }
+        let process = world.processes[p];
+        let has_permit = !process.work[i].has_called;
+        let is_patient = !matches!(self.mutation, Mutation::CallsWhileALostCallMayArrive);
+        let is_lost = is_patient && process.lost[usize::from(read.id)];
+        let is_fenced = is_patient && process.is_fenced;
+        let access = Access::Preflight { read, call, has_permit, is_lost, is_fenced };
+        let fed = match self.access(&mut world, p, i, access) {
+            Returned::Delayed => Fed::Delayed,
+            Returned::OwnerChanged if !matches!(self.mutation, Mutation::CallsAfterALostClaim) => Fed::OwnerChanged,
+            _ => Fed::Cleared { has_permit },
+        };
+        self.go_on(world, p, i, Some(read), fed, label);
+    }
+
+    /// A failure ends the count of a pass's calls, though what it learned is kept until it is recorded.
+    fn note_failure(&mut self, world: &mut World, p: usize, i: usize, fed: Fed, step: Step) {
+        let trail = &mut world.work(p, i).trail;
+        if matches!(step, Step::Finish(_)) && matches!(fed, Fed::Answer { answer: Answer::Skewed, .. }) {
+            trail.creates = trail.creates.saturating_sub(1);
+        } else {
+            (trail.creates, trail.modifies) = (0, (0, 0));
+        }
+    }
+
+    /// Hands the object back to the scheduler.
+    fn finish(&mut self, mut world: World, p: usize, i: usize, read: Option<Stored>, rest: Rest, label: &'static str) {
+        let forgets = matches!(self.mutation, Mutation::ForgetsARequeue)
+            || (matches!(self.mutation, Mutation::EndsWithARepeatedWrite) && world.work(p, i).trail.repeats_write);
+        let rest = if rest == Rest::Later && forgets { Rest::Done } else { rest };
+        let number = world.work(p, i).pass;
+        let pass = self.library.passes.get(number);
+        let is_kept = rest != Rest::Done && pass.is_begun();
+        let holds_claim = is_kept && pass.holds_claim();
+        let is_recorded = !is_kept || (pass.facts().is_empty() && pass.pending_generation().is_none());
+        let id = read.map_or(0, |read| read.id);
+        self.access(&mut world, p, i, Access::Finish { rest, holds_claim, id });
+        let is_gone = self.known(world.work(p, i)).record.is_none();
+        let work = world.work(p, i);
+        (work.step, work.has_called) = (None, false);
+        work.pass = if is_kept && !is_gone { number } else { 0 };
+        if is_recorded {
+            let knows = work.trail.knows;
+            work.trail = work.trail.of_next_pass();
+            world.objects[i].drifted &= !knows || read.is_none_or(|read| read.paused);
+        }
+        self.emit(world, label);
+    }
+
+    /// Executes the step that a worker is about to take.
+    pub fn execute(&mut self, world: World, p: usize, i: usize) {
+        let Some((step, read)) = world.processes[p].work[i].step else { return };
+        match step {
+            Step::Preflight(call) => self.preflight(world, p, i, read, call, "may call"),
+            Step::SetFinalizer(finalizer) => {
+                self.patch(world, world, p, i, read, Stored { finalizer, ..read }, "changes the finalizer");
+            }
+            Step::PersistIntent(status) => self.persist_intent(world, p, i, read, status),
+            Step::ReleaseFinalizer => self.release_finalizer(world, p, i, read),
+            Step::Send(call) => self.send(world, p, i, read, call),
+            Step::WriteStatus(status) => self.write_status(world, p, i, read, status),
+            step => panic!("{step:?} is executed at once"),
+        }
+    }
+
+    /// A patch that tests the resourceVersion; `noted` is the world with what the invariants note of its effect.
+    #[expect(clippy::too_many_arguments, reason = "the place, and the object before and after")]
+    fn patch(
+        &mut self,
+        world: World,
+        mut noted: World,
+        p: usize,
+        i: usize,
+        read: Stored,
+        after: Stored,
+        label: &'static str,
+    ) {
+        if !self.is_current(&world, p, i, read) {
+            return;
+        }
+        if let (Some(cheaper), Some(mut unheard)) = (world.cheaper(), noted.cheaper()) {
+            self.not_patched(cheaper, p, i, read, false);
+            self.store(&mut unheard, p, i, Some(after), false);
+            self.not_patched(unheard, p, i, read, false);
+        }
+        self.store(&mut noted, p, i, Some(after), true);
+        self.go_on(noted, p, i, Some(after), Fed::Patched(after), label);
+    }
+
+    /// Whether the object is as it was read; if not, a patch of it fails.
+    fn is_current(&mut self, world: &World, p: usize, i: usize, read: Stored) -> bool {
+        let stored = world.objects[i].stored;
+        if stored != Some(read) {
+            self.not_patched(*world, p, i, read, stored.is_none_or(|stored| stored.uid != read.uid));
+        }
+        stored == Some(read)
+    }
+
+    fn not_patched(&mut self, mut world: World, p: usize, i: usize, read: Stored, is_gone: bool) {
+        world.work(p, i).trail.is_stuck = true;
+        self.go_on(world, p, i, Some(read), Fed::PatchFailed { is_gone }, "fails to write before the call");
+    }
+
+    fn persist_intent(&mut self, world: World, p: usize, i: usize, read: Stored, status: u32) {
+        if matches!(self.mutation, Mutation::SkipsTheIntent) {
+            return self.go_on(world, p, i, Some(read), Fed::Patched(read), "skips the intent");
+        }
+        let after = Stored { status, ..read };
+        self.check_write(&world, p, i, &read, &after);
+        let pass = self.library.passes.get(world.processes[p].work[i].pass);
+        let (has_ended, creates) = (pass.facts().group_ended(), pass.intends_to_create());
+        let mut noted = world;
+        let object = &mut noted.objects[i];
+        if has_ended || !self.brief(&read).has_open_intent {
+            (object.sent, object.unheard) = (0, 0);
+        }
+        object.called = true;
+        object.sent |= if creates { read.fields.bit() } else { 0 };
+        self.patch(world, noted, p, i, read, after, "records the intent");
+    }
+
+    fn release_finalizer(&mut self, mut world: World, p: usize, i: usize, read: Stored) {
+        if !self.is_current(&world, p, i, read) {
+            return;
+        }
+        self.check_release(&world, p, i, &read);
+        if let Some(cheaper) = world.cheaper() {
+            self.not_patched(cheaper, p, i, read, false);
+            let mut unheard = cheaper;
+            self.store(&mut unheard, p, i, None, false);
+            self.not_patched(unheard, p, i, read, false);
+        }
+        self.store(&mut world, p, i, None, true);
+        self.go_on(world, p, i, Some(read), Fed::Patched(read), "removes the finalizer");
+    }
+
+    fn send(&mut self, mut world: World, p: usize, i: usize, read: Stored, number: u32) {
+        let call = self.library.calls.get(number).clone();
+        self.check_call(&world, p, i, &read, &call);
+        let work = world.work(p, i);
+        work.has_called = true;
+        work.trail.creates += u8::from(matches!(call, Call::Create(..)));
+        world.objects[i].called = true;
+        if let Some((slower, status)) = self.report_progress(&world, p, i, read) {
+            self.send_with(slower, p, i, Stored { status, ..read }, number, Some(status));
+        }
+        self.send_with(world, p, i, read, number, None);
+    }
+
+    /// A call that takes long while the status still says `Ready=True` for an older generation.
+    fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, u32)> {
+        let mut world = world.cheaper()?;
+        let pass = self.library.passes.get(world.work(p, i).pass);
+        let status = pass.progress_status(Reason::Applying, "the call takes long", moment(0))?;
+        let status = self.library.statuses.number(*status);
+        let stored = world.objects[i].stored.filter(|stored| stored.uid == read.uid)?;
+        self.store(&mut world, p, i, Some(Stored { status, ..stored }), false);
+        Some((world, status))
+    }
+
+    fn send_with(&mut self, world: World, p: usize, i: usize, read: Stored, number: u32, progress: Option<u32>) {
+        let call = self.library.calls.get(number).clone();
+        for (mut world, answer, label) in self.answers(world, &call, number, read.uid) {
+            let is_unheard = matches!(call, Call::Create(..)) && matches!(answer, Answer::Lost | Answer::ServerError);
+            let object = &mut world.objects[i];
+            object.unheard |= if is_unheard { object.sent & read.fields.bit() } else { 0 };
+            world.processes[p].lost[usize::from(read.id)] |=
+                answer == Answer::Lost && world.late[usize::from(read.id)].is_some();
+            note_answer(&mut world, p, i, read, &call, answer);
+            let id = target(&call).map_or(read.id, |id| u8::try_from(id).unwrap());
+            self.go_on(world, p, i, Some(read), Fed::Answer { answer, id, progress }, label);
+        }
+    }
+
+    fn write_status(&mut self, mut world: World, p: usize, i: usize, read: Stored, mut status: u32) {
+        let stored = world.objects[i].stored;
+        let is_tied = !matches!(self.mutation, Mutation::WritesToAnotherObject);
+        let Some(stored) = stored.filter(|stored| stored.uid == read.uid || !is_tied) else {
+            let label = "finds another object in its place";
+            return self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: true }, label);
+        };
+        if matches!(self.mutation, Mutation::ReportsTheNewestGeneration) {
+            let mut newest = self.library.statuses.get(status).clone();
+            newest.observed_generation = Some(i64::from(stored.generation));
+            status = self.library.statuses.number(newest);
+        }
+        self.check_write(&world, p, i, &read, &Stored { status, ..read });
+        let after = Stored { status, ..stored };
+        if let Some(cheaper) = world.cheaper() {
+            self.not_written(cheaper, p, i, read, "fails to write");
+            let mut unheard = cheaper;
+            self.note_write(&mut unheard, p, i, &after, false);
+            self.store(&mut unheard, p, i, Some(after), false);
+            self.not_written(unheard, p, i, read, "writes and hears no answer");
+        }
+        self.note_write(&mut world, p, i, &after, true);
+        self.store(&mut world, p, i, Some(after), true);
+        self.go_on(world, p, i, Some(read), Fed::Written(after), "writes the status");
+    }
+
+    fn note_write(&mut self, world: &mut World, p: usize, i: usize, after: &Stored, is_heard: bool) {
+        let is_pausing = self.library.passes.get(world.work(p, i).pass).is_pausing();
+        let has_open_intent = self.brief(after).has_open_intent;
+        let bodies = world.groups.iter().filter(|group| group.twin_of == after.uid);
+        let twins = bodies.fold(0, |bodies, group| bodies | group.body);
+        let object = &mut world.objects[i];
+        if !has_open_intent {
+            object.sent = 0;
+            object.unheard &= twins;
+        }
+        if is_heard {
+            object.drifted &= !world.processes[p].work[i].trail.knows || is_pausing;
+            // It describes the group again before it relies on it.
+            world.processes[p].work[i].trail.knows = false;
+        }
+        for (other, process) in world.processes.iter_mut().enumerate() {
+            if other != p {
+                (process.work[i].trail.made, process.work[i].trail.gone) = (false, false);
+            }
+        }
+    }
+
+    fn not_written(&mut self, mut world: World, p: usize, i: usize, read: Stored, label: &'static str) {
+        if matches!(self.mutation, Mutation::ForgetsAfterAFailedWrite) {
+            world.work(p, i).pass = 0;
+            return self.finish(world, p, i, Some(read), Rest::Later, label);
+        }
+        self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: false }, label);
+    }
+
+    /// The apiserver stores what process `p` wrote. Its own watch shows that at once, if it has shown everything before;
+    /// its scheduler learns of it if it `hears` the response.
+    fn store(&mut self, world: &mut World, p: usize, i: usize, after: Option<Stored>, hears: bool) {
+        let was_behind = world.work(p, i).is_behind;
+        world.store(i, after);
+        if let (Some(after), true) = (after, hears) {
+            self.access(world, p, i, Access::Refresh(after));
+        }
+        if !was_behind {
+            self.watch(world, p, i);
+        }
+    }
+
+    /// The watch of a process shows an object as it is now.
+    pub fn watch(&mut self, world: &mut World, p: usize, i: usize) {
+        let (before, now) = (world.work(p, i).shown, world.objects[i].stored);
+        let uid = now.map(|now| now.uid);
+        if before.is_some() && before != uid {
+            self.access(world, p, i, Access::Remove);
+            let work = world.work(p, i);
+            work.pass = if work.step.is_some() { work.pass } else { 0 };
+        }
+        if let Some(now) = now {
+            self.access(world, p, i, Access::Observe(now, false));
+        }
+        let work = world.work(p, i);
+        (work.shown, work.is_behind) = (uid, false);
+    }
+
+    /// A process starts and lists the objects.
+    pub fn start(&mut self, world: &mut World, p: usize) {
+        let is_fenced = world.late != [None; 2];
+        world.processes[p] = Process { runs: true, is_fenced, ..Process::default() };
+        for i in 0..2 {
+            if let Some(stored) = world.objects[i].stored {
+                self.access(world, p, i, Access::Observe(stored, true));
+                world.work(p, i).shown = Some(stored.uid);
+            }
+        }
+    }
+
+    /// A process ends in the middle of whatever it does.
+    pub fn stop(&mut self, world: &mut World, p: usize) {
+        world.processes[p] = Process::default();
+        for object in &mut world.objects {
+            object.timed_out = false;
+            // The answers to what was sent under an open intent are lost.
+            object.unheard |= object.sent;
+        }
+    }
+
+    /// Whether a process has nothing to do with an object until an event.
+    pub fn rests(&self, world: &World, p: usize, i: usize) -> bool {
+        let work = &world.processes[p].work[i];
+        !work.is_behind && matches!(self.place(work), Place::Idle | Place::BlockedOnOwner)
+    }
+}

@@ -1,0 +1,377 @@
+//! The state of an explored world: small enough to be compared and kept by the million. Large values are numbers of the
+//! [`Library`](super::library::Library).
+
+use jiff::Timestamp;
+
+use super::library::Index;
+use super::machine::Step;
+use crate::controller::keys::ObjectKey;
+use crate::live::GroupSnapshot;
+use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
+
+/// The maker of a group that no object created.
+pub const FOREIGN: u8 = 0;
+
+/// The value that other clients write.
+pub const THEIRS: u8 = 9;
+
+/// The app of every group.
+pub const APP: &str = "demo";
+
+/// The fields of a group, or of a spec; 0 is an empty or an absent one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fields {
+    /// `groupName`, which the API cannot change.
+    pub name: u8,
+    /// `groupInfo`.
+    pub info: u8,
+    /// `administrators`, which is compared as a set.
+    pub admins: u8,
+}
+
+/// A spec with every field but one.
+pub const FULL: Fields = Fields { name: 1, info: 1, admins: 0 };
+
+/// A spec with only the field that [`FULL`] lacks.
+pub const SPARE: Fields = Fields { name: 0, info: 0, admins: 1 };
+
+impl Fields {
+    /// One bit for each spec of the explored worlds; none for fields that no object has in its spec.
+    pub fn bit(self) -> u32 {
+        if self.info == THEIRS { 0 } else { 1 << (self.name + 3 * (self.info + 3 * self.admins)) }
+    }
+}
+
+/// The whole world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct World {
+    /// The objects by name.
+    pub objects: [Object; 2],
+    /// The groups by ID: an object names one of the two.
+    pub groups: [Group; 2],
+    /// By group ID: a call whose answer was lost and that has not arrived yet.
+    pub late: [Option<Late>; 2],
+    /// The operator, and its successor while both run.
+    pub processes: [Process; 2],
+    /// The service's clock: it moves when a group is created and when an intent is recorded.
+    pub clock: u8,
+    /// The number of events that may still happen: faults, and changes by users and other clients.
+    pub left: u8,
+}
+
+/// A name in the cluster and the object that has it. All but `stored` is only known to the invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Object {
+    pub stored: Option<Stored>,
+    /// The uid of the last object of this name.
+    pub last_uid: u8,
+    /// Its group changed since its status was written.
+    pub drifted: bool,
+    /// The last forced reconcile that was followed by an answer of the service.
+    pub looked: u8,
+    /// Its deletion has been stalled for ten minutes in a terminating namespace.
+    pub timed_out: bool,
+    /// A call for this object was sent, or recorded to be sent.
+    pub called: bool,
+    /// What the creates of its open intent sent, a bit for each body.
+    pub sent: u32,
+    /// Those of them whose answer was lost.
+    pub unheard: u32,
+}
+
+/// An object as the apiserver stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stored {
+    pub uid: u8,
+    pub generation: u8,
+    pub id: u8,
+    pub fields: Fields,
+    pub policies: Policies,
+    pub paused: bool,
+    pub abandoned: bool,
+    /// The last forced reconcile.
+    pub force: u8,
+    pub finalizer: bool,
+    pub deleting: bool,
+    pub status: u32,
+}
+
+impl Stored {
+    /// A new object.
+    pub fn new(uid: u8, policies: Policies, fields: Fields, status: u32) -> Self {
+        let (paused, abandoned, finalizer, deleting) = (false, false, false, false);
+        Self { uid, generation: 1, id: 0, fields, policies, paused, abandoned, force: 0, finalizer, deleting, status }
+    }
+
+    pub fn observes(&self) -> bool {
+        self.policies.management == ManagementPolicy::Observe
+    }
+
+    pub fn deletes(&self) -> bool {
+        self.policies.deletion == DeletionPolicy::Delete && !self.observes()
+    }
+}
+
+/// A process of the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Process {
+    pub runs: bool,
+    /// It has just started: calls of its predecessor may still arrive.
+    pub is_fenced: bool,
+    /// By group ID: the answer to its own last call was lost, and the call may still arrive.
+    pub lost: [bool; 2],
+    pub work: [Work; 2],
+}
+
+/// What a process keeps of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Work {
+    /// The uid of the object that the watch last showed.
+    pub shown: Option<u8>,
+    /// The object has changed since.
+    pub is_behind: bool,
+    /// What its scheduler keeps: a number.
+    pub known: u32,
+    /// The pass: a number.
+    pub pass: u32,
+    /// The step that a worker is about to take, and the object as it read it.
+    pub step: Option<(Step, Stored)>,
+    /// The permit of the worker is used.
+    pub has_called: bool,
+    /// What the invariants know of the pass.
+    pub trail: Trail,
+}
+
+/// What a pass was told, for the invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Trail {
+    pub uid: u8,
+    pub id: u8,
+    /// A write before its call has failed: the pass may wait for long.
+    pub is_stuck: bool,
+    /// It repeats a write that failed.
+    pub repeats_write: bool,
+    /// A drift check contradicts the status.
+    pub suspects: bool,
+    /// It knows the group as it is.
+    pub knows: bool,
+    pub creates: u8,
+    /// The generation of the last change, and the number of changes.
+    pub modifies: (u8, u8),
+    /// What the last answer showed.
+    pub shown: Shown,
+    /// What the last answer showed that showed anything.
+    pub seen: Shown,
+    /// The process was told that its create made the group, and nothing ended that since.
+    pub made: bool,
+    /// The process was told that the group is gone, and not that there is a new one.
+    pub gone: bool,
+}
+
+impl Trail {
+    /// What remains when a pass ends.
+    pub fn of_next_pass(self) -> Self {
+        let Self { uid, id, made, gone, .. } = self;
+        Self { uid, id, made, gone, ..Self::default() }
+    }
+}
+
+/// What an answer showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Shown {
+    #[default]
+    Nothing,
+    /// A live group, and its maker.
+    Live(u8),
+    /// None, or a deleted one.
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub state: State,
+    pub fields: Fields,
+    /// The uid of the object whose create made it.
+    pub maker: u8,
+    pub born: u8,
+    /// Made by another client while an intent of this object was open, with the fields of `body`: if a create that sent
+    /// the same goes unheard, only the service can distinguish the two.
+    pub twin_of: u8,
+    pub body: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Absent,
+    Live,
+    Deleted,
+}
+
+/// A call that has not arrived yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Late {
+    pub call: u32,
+    pub uid: u8,
+}
+
+impl World {
+    /// The same world with one event less to come.
+    pub fn cheaper(mut self) -> Option<Self> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self)
+    }
+
+    /// What process `p` keeps of object `i`.
+    pub fn work(&mut self, p: usize, i: usize) -> &mut Work {
+        &mut self.processes[p].work[i]
+    }
+
+    /// The object changed, and no watch has shown that yet.
+    pub fn store(&mut self, i: usize, stored: Option<Stored>) {
+        self.objects[i].stored = stored;
+        for process in self.processes.iter_mut().filter(|process| process.runs) {
+            process.work[i].is_behind = true;
+        }
+    }
+
+    /// What the objects for which `concerns` is true know of their group may no longer hold.
+    pub fn drift(&mut self, concerns: impl Fn(&Stored, &Trail) -> bool) {
+        for i in 0..2 {
+            let Some(stored) = self.objects[i].stored else { continue };
+            for process in &mut self.processes {
+                let trail = &mut process.work[i].trail;
+                if concerns(&stored, trail) {
+                    trail.knows = false;
+                    self.objects[i].drifted = true;
+                }
+            }
+        }
+    }
+}
+
+impl Group {
+    pub const ABSENT: Self = Self {
+        state: State::Absent,
+        fields: Fields { name: 0, info: 0, admins: 0 },
+        maker: FOREIGN,
+        born: 0,
+        twin_of: FOREIGN,
+        body: 0,
+    };
+
+    pub fn foreign(fields: Fields) -> Self {
+        Self { state: State::Live, fields, ..Self::ABSENT }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
+
+    pub fn snapshot(&self, id: u8) -> GroupSnapshot {
+        let Fields { name, info, admins } = self.fields;
+        GroupSnapshot {
+            group_id: id_text(id),
+            group_name: text("Room", name).unwrap_or_default(),
+            group_info: text("v", info).unwrap_or_default(),
+            // In another order than they were sent: they are a set.
+            administrators: people(admins).map(|people| people.into_iter().rev().collect()).unwrap_or_default(),
+            deleted: self.state == State::Deleted,
+            create_time: Some(moment(self.born)),
+            ..GroupSnapshot::default()
+        }
+    }
+}
+
+/// The three policies of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Policies {
+    pub management: ManagementPolicy,
+    pub deletion: DeletionPolicy,
+    pub deleted: DeletedGroupPolicy,
+}
+
+impl Policies {
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for management in ManagementPolicy::ALL {
+            for deletion in DeletionPolicy::ALL {
+                for deleted in DeletedGroupPolicy::ALL {
+                    all.push(Self { management: *management, deletion: *deletion, deleted: *deleted });
+                }
+            }
+        }
+        all
+    }
+}
+
+/// The parts of worlds, each kept once.
+#[derive(Default)]
+pub struct Parts {
+    objects: Index<Object>,
+    services: Index<([Group; 2], [Option<Late>; 2])>,
+    processes: Index<Process>,
+}
+
+/// A world as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Packed {
+    objects: [u32; 2],
+    service: u32,
+    processes: [u32; 2],
+    clock: u8,
+    left: u8,
+}
+
+impl Parts {
+    pub fn pack(&mut self, world: &World) -> Packed {
+        let World { objects, groups, late, processes, clock, left } = *world;
+        Packed {
+            objects: objects.map(|object| self.objects.number(object)),
+            service: self.services.number((groups, late)),
+            processes: processes.map(|process| self.processes.number(process)),
+            clock,
+            left,
+        }
+    }
+
+    pub fn unpack(&self, packed: Packed) -> World {
+        let Packed { objects, service, processes, clock, left } = packed;
+        let (groups, late) = self.services.get(service);
+        let objects = objects.map(|object| self.objects.get(object));
+        let processes = processes.map(|process| self.processes.get(process));
+        World { objects, groups, late, processes, clock, left }
+    }
+}
+
+/// Uids 1, 3, 5, … belong to the first name, 2, 4, … to the second; a smaller one is older.
+pub fn name_of(uid: u8) -> &'static str {
+    if uid.is_multiple_of(2) { "second" } else { "first" }
+}
+
+/// The key of the object of this name.
+pub fn key_of(i: usize) -> ObjectKey {
+    ObjectKey::new("ns", ["first", "second"][i])
+}
+
+pub fn id_text(id: u8) -> String {
+    format!("room{id}")
+}
+
+/// `word` with a number; `None` for 0.
+pub fn text(word: &str, number: u8) -> Option<String> {
+    (number > 0).then(|| format!("{word}{number}"))
+}
+
+/// The administrators of this number; `None` for 0.
+pub fn people(number: u8) -> Option<Vec<String>> {
+    (number > 0).then(|| vec![format!("ann{number}"), format!("bob{number}")])
+}
+
+pub fn number_in(text: &str) -> u8 {
+    text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default()
+}
+
+/// A moment of the service's clock.
+pub fn moment(clock: u8) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + 10 * i64::from(clock)).unwrap()
+}

@@ -1,0 +1,66 @@
+//! The scheduler as the exploration uses it: built from what it keeps of two objects, and taken apart again after each
+//! access.
+
+use std::time::{Duration, Instant};
+
+pub use super::queue::explored::Place;
+use super::record::Record;
+use super::{ObjectState, RecordedState, Scheduler};
+use crate::controller::keys::{AccountKey, AppKey, ObjectKey};
+
+/// What a scheduler keeps of one object.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The record; `None` if the watch has not shown the object, or has shown its end.
+    pub record: Option<Record>,
+    /// Where it stands in the queue.
+    pub place: Place,
+    /// What its status recorded when a drift check contradicted it.
+    pub drift: Option<RecordedState>,
+}
+
+impl Scheduler {
+    /// The scheduler that knows these objects of the app `app_id`, and how many groups that app has. A process that
+    /// `has_just_started` waits for the calls of its predecessor.
+    pub fn restore(objects: &[(ObjectKey, Known)], app_id: &str, now: Instant, has_just_started: bool) -> Self {
+        let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
+        let mut scheduler = Self::new(10, started, jiff::Timestamp::MAX);
+        for (key, Known { record, drift, .. }) in objects {
+            let Some(record) = record else { continue };
+            let (pass, probes, reservation, drift) = (None, Vec::new(), None, *drift);
+            let state = ObjectState { record: record.clone(), pass, probes, reservation, drift };
+            scheduler.objects.insert(key.clone(), state);
+            *scheduler.summaries.entry(record.summary).or_default() += 1;
+            scheduler.drift_candidates += usize::from(drift.is_some());
+            scheduler.enter_app(key, record);
+            scheduler.enter_group(key, record.group.as_ref());
+        }
+        scheduler.queue = super::Queue::default();
+        let is_held = |place| matches!(place, Place::Active | Place::Dirty);
+        for wanted in [true, false] {
+            for (key, Known { record, place, .. }) in objects.iter().filter(|(_, known)| is_held(known.place) == wanted)
+            {
+                scheduler.queue.put(key, *place, record.as_ref().and_then(|record| record.group.as_ref()));
+            }
+        }
+        scheduler.usage_known(&AppKey::new(&AccountKey::Operator, app_id), 0, None);
+        scheduler
+    }
+
+    /// What is kept of an object.
+    pub fn known(&self, key: &ObjectKey) -> Known {
+        let state = self.objects.get(key);
+        Known {
+            record: state.map(|state| state.record.clone()),
+            place: self.queue.place(key),
+            drift: state.and_then(|state| state.drift),
+        }
+    }
+
+    /// The answer to a call for the group of this object was lost.
+    pub fn answer_lost(&mut self, key: &ObjectKey, now: Instant) {
+        if let Some(group) = self.record(key).and_then(|record| record.group.as_deref()).cloned() {
+            self.fences.answer_lost(group, now);
+        }
+    }
+}

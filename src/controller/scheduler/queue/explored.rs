@@ -1,0 +1,52 @@
+//! Where an object stands in the queue, as the exploration distinguishes it.
+
+use super::{Queue, State, Wait};
+use crate::controller::keys::{Cause, ObjectKey};
+use crate::controller::scheduler::GroupKey;
+use crate::decide::Priority;
+
+/// Where an object stands in the queue. Whatever ends without an event counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Place {
+    /// Nowhere.
+    #[default]
+    Idle,
+    /// It waits for a worker, a time, a permit, an account, a breaker or a place in its app.
+    Ready,
+    /// A worker has it.
+    Active,
+    /// A worker has it, and it is to be decided again.
+    Dirty,
+    /// It waits for the owner of its group.
+    BlockedOnOwner,
+}
+
+impl Queue {
+    /// Where the object stands.
+    pub fn place(&self, key: &ObjectKey) -> Place {
+        match self.entries.get(key).map(|entry| &entry.state) {
+            None => Place::Idle,
+            Some(State::Active { dirty: None, .. }) => Place::Active,
+            Some(State::Active { .. }) => Place::Dirty,
+            Some(State::Waiting { on: Wait::Cause(Cause::Owner(_)), .. }) => Place::BlockedOnOwner,
+            Some(State::Ready { .. } | State::Delayed { .. } | State::Waiting { .. }) => Place::Ready,
+        }
+    }
+
+    /// Puts an object that is not in the queue at this place. No other object is ready yet.
+    pub fn put(&mut self, key: &ObjectKey, place: Place, group: Option<&std::sync::Arc<GroupKey>>) {
+        let priority = Priority::Change;
+        match (place, group) {
+            (Place::Idle, _) => {}
+            (Place::BlockedOnOwner, Some(group)) => self.block(key, priority, Cause::Owner(group.clone())),
+            (Place::Ready | Place::BlockedOnOwner, _) => self.wake(key, priority),
+            (Place::Active | Place::Dirty, _) => {
+                self.wake(key, priority);
+                self.pop();
+                if place == Place::Dirty {
+                    self.wake(key, priority);
+                }
+            }
+        }
+    }
+}
