@@ -71,14 +71,15 @@ impl Explorer {
         let has_begun = facts.create_outcome().is_some() || facts.has_effect() || *facts.remote() != Remote::Unknown;
         let has_work = brief.priority.is_some() || trail.suspects || has_begun;
         self.must(Invariant::QuietWhenSettled, has_work, || format!("a call in a settled state: {call:?}"));
-        // The call of an object that is gone is not held back any more.
-        let is_present = self.known(&work[i]).record.as_ref().is_some_and(|own| *own.uid == *read.uid.to_string());
+        // The call of an object that is gone, or names another group by now, is no longer held back.
+        let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
+        let is_claimed = own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group_id == id_text(read.id));
         let other = self.known(&work[1 - i]).record.as_ref();
         let is_rival = other.is_some_and(|record| {
             let names = record.group.as_ref().is_some_and(|group| group.group_id == id_text(read.id));
             record.in_flight && names
         });
-        self.must(Invariant::OneOwner, !is_rival || read.observes() || !is_present, || {
+        self.must(Invariant::OneOwner, !is_rival || read.observes() || !is_claimed, || {
             "the calls of two objects for one group are out".to_owned()
         });
         let modified = if trail.modifies.0 == read.generation { trail.modifies.1 } else { 0 };
@@ -180,7 +181,7 @@ impl Explorer {
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Before the finalizer is removed.
+    /// When a pass decides to remove the finalizer. An heir that is deleted before the patch is not found.
     pub fn check_release(&mut self, world: &World, p: usize, i: usize, read: &Stored) {
         let work = world.processes[p].work;
         let (trail, group) = (work[i].trail, world.groups[usize::from(read.id)]);

@@ -58,6 +58,9 @@ impl Explorer {
                     return self.preflight(world, p, i, object, call, label);
                 }
                 step => {
+                    if step == Step::ReleaseFinalizer {
+                        self.check_release(&world, p, i, &object);
+                    }
                     world.clock += u8::from(matches!(step, Step::PersistIntent(_)));
                     world.work(p, i).step = Some((step, object));
                     return self.emit(world, label);
@@ -196,7 +199,6 @@ impl Explorer {
         if !self.is_current(&world, p, i, read) {
             return;
         }
-        self.check_release(&world, p, i, &read);
         if let Some(cheaper) = world.cheaper() {
             self.not_patched(cheaper, p, i, read, false);
             let mut unheard = cheaper;

@@ -114,7 +114,6 @@ fn deeper_worlds() -> Vec<Small> {
         small("a successor, and 1 event", overlapping(one(2, &[default, DELETE], FULL))),
         small("two objects, any policies, any group, 1 event", two(1, &all_pairs())),
         small("two objects, the first deletes, no group yet, 2 events", absent(two(2, &[(DELETE, default)]))),
-        small("two objects and a successor", overlapping(two(1, &[(default, default), (DELETE, DELETE)]))),
     ]
 }
 
