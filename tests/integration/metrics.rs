@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::accounts;
 use crate::by_hand::{ByHand, group};
-use crate::support::{ACCESS_KEY, Context as _, Result};
+use crate::support::{ACCESS_KEY, Context as _, Request, Result};
 use crate::world::{APP, PATIENCE, World};
 use exposition::Scrape;
 
@@ -61,6 +61,34 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
             Ok(Some(shown).filter(|shown| settled && shown.sum(CALLS) == calls))
         })
         .await?;
+    expect_state(&shown);
+    expect_calls(&shown, &world.emulator.requests()?);
+    expect_descriptions(&shown);
+
+    for name in ["one", "lost", "away"] {
+        world.delete(name).await?;
+    }
+    let released = |outcome| ("live_message_operator_finalizers_released_total", [("outcome", outcome)]);
+    let (of_deleted, deleted) = released("Deleted");
+    let gone = |shown: &Scrape| shown.sum(GROUPS) == 2.0 && shown.value(of_deleted, &deleted) == 1.0;
+    let shown = until(&world, "the deleted objects to be gone", gone).await?;
+    for (outcome, count) in [("Deleted", 1.0), ("Abandoned", 0.0), ("Retained", 0.0)] {
+        assert_eq!(shown.value(released(outcome).0, &released(outcome).1), count, "{outcome}");
+    }
+    world.stop()?;
+    world.start()?;
+    let shown = world
+        .find("the restarted operator to be ready", PATIENCE, async || {
+            Ok(scrape(&world).await.ok().filter(|shown| shown.sum(GROUPS) == 2.0))
+        })
+        .await?;
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0);
+    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
+    assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no calls");
+    Ok(())
+}
+
+fn expect_state(shown: &Scrape) {
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 3.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
     assert_eq!(shown.value(GROUPS, &[("ready", "False"), ("reason", "AppNotFound")]), 1.0);
@@ -87,9 +115,10 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     assert!(shown.value("process_resident_memory_bytes", &[]) > 1e6 && shown.value("process_open_fds", &[]) > 3.0);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
+}
 
-    // Calls are counted by operation and result.
-    let calls = world.emulator.requests()?;
+/// Calls are counted by operation and result.
+fn expect_calls(shown: &Scrape, calls: &[Request]) {
     let of = |operation: &str, code: Option<&str>| {
         calls.iter().filter(|call| call.operation == operation && call.code.as_deref() == code).count() as f64
     };
@@ -103,8 +132,10 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     for (change, count) in [("Created", 3.0), ("AlreadyExists", 1.0), ("Modified", 0.0)] {
         assert_eq!(shown.value("live_message_operator_group_changes_total", &[("change", change)]), count, "{change}");
     }
+}
 
-    // All exported metrics are described, and no others.
+/// All exported metrics are described, and no others.
+fn expect_descriptions(shown: &Scrape) {
     let metrics = Metrics::default();
     for (name, labels) in shown.metrics() {
         let known = metrics.described().iter().find(|known| known.name == name);
@@ -114,28 +145,6 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     for known in metrics.described() {
         assert!(shown.metrics().contains_key(&known.name), "{} is not exported from the start", known.name);
     }
-
-    for name in ["one", "lost", "away"] {
-        world.delete(name).await?;
-    }
-    let released = |outcome| ("live_message_operator_finalizers_released_total", [("outcome", outcome)]);
-    let (of_deleted, deleted) = released("Deleted");
-    let gone = |shown: &Scrape| shown.sum(GROUPS) == 2.0 && shown.value(of_deleted, &deleted) == 1.0;
-    let shown = until(&world, "the deleted objects to be gone", gone).await?;
-    for (outcome, count) in [("Deleted", 1.0), ("Abandoned", 0.0), ("Retained", 0.0)] {
-        assert_eq!(shown.value(released(outcome).0, &released(outcome).1), count, "{outcome}");
-    }
-    world.stop()?;
-    world.start()?;
-    let shown = world
-        .find("the restarted operator to be ready", PATIENCE, async || {
-            Ok(scrape(&world).await.ok().filter(|shown| shown.sum(GROUPS) == 2.0))
-        })
-        .await?;
-    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "Created")]), 1.0);
-    assert_eq!(shown.value(GROUPS, &[("ready", "True"), ("reason", "AlreadyExists")]), 1.0);
-    assert_eq!((shown.sum(GROUPS), shown.sum(CALLS)), (2.0, 0.0), "a restart makes no calls");
-    Ok(())
 }
 
 #[tokio::test]

@@ -77,9 +77,8 @@ async fn survives_an_apiserver_outage(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
-    let namespace = world.namespace.clone();
-    world.control_plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &lax_definition()?)?;
+/// Creates objects that the operator cannot read; returns their names.
+async fn create_unreadable(world: &World<'_>) -> Result<[&'static str; 2]> {
     let unreadable = [
         ("noapp", json!({"groupInfo": "which app?"})),
         ("text", json!({"appId": "demo", "administrators": "should be a list"})),
@@ -87,7 +86,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     for (name, spec) in &unreadable {
         let object = json!({
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
-            "metadata": {"name": name, "namespace": &namespace}, "spec": spec
+            "metadata": {"name": name, "namespace": world.namespace}, "spec": spec
         });
         // The apiserver serves a changed CRD shortly after it has stored it.
         world
@@ -97,6 +96,13 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
             })
             .await?;
     }
+    Ok(unreadable.map(|(name, _)| name))
+}
+
+async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
+    let namespace = world.namespace.clone();
+    world.control_plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &lax_definition()?)?;
+    let unreadable = create_unreadable(world).await?;
     let get = |name: &str| -> Result<Value> {
         let object = world.control_plane.kubectl(&["get", "lmg", name, "-n", &namespace, "-o", "json"])?;
         Ok(serde_json::from_str(&object)?)
@@ -110,7 +116,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
         };
         Ok(has("Ready", "False") && has("Stalled", "True"))
     };
-    for (name, _) in &unreadable {
+    for name in &unreadable {
         world.until(&format!("{name} to be InvalidSpec"), PATIENCE, async || is_reported(name)).await?;
     }
     let warned = |name: &str| -> Result<usize> {

@@ -152,6 +152,7 @@ fn call_buckets() -> Histogram {
 }
 
 impl State {
+    #[expect(clippy::too_many_lines, reason = "a flat list of metrics")]
     fn register(register: &mut Register) -> Self {
         Self {
             groups: register.transient_gauge(

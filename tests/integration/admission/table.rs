@@ -22,6 +22,7 @@ pub fn rules() -> Vec<Rule> {
     rules
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of rules")]
 fn accounts() -> Vec<Rule> {
     let of = |credentials: Value| json!({"credentials": credentials});
     let secret = |name: &str| json!({"secretRef": {"name": name}});
@@ -121,6 +122,7 @@ fn accounts() -> Vec<Rule> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of rules")]
 fn groups() -> Vec<Rule> {
     let with = |field: &str, value: Value| json!({"appId": "demo", field: value});
     let all = |field: &str, values: &[Value]| values.iter().map(|v| with(field, v.clone())).collect::<Vec<_>>();
