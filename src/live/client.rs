@@ -8,6 +8,7 @@ use reqwest::header::ACCEPT;
 use serde_json::Value;
 
 use super::access_key::Credentials;
+use super::bounded::Limits;
 use super::endpoint::Endpoint;
 use super::error::{ApiError, CallError, ErrorClass, RetryHint};
 use super::http::HttpOptions;
@@ -73,7 +74,7 @@ impl Client {
     /// # Errors
     /// Returns a [`CallError`]. Its [class](CallError::class) determines how the caller reacts.
     pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
-        let answer = self.call(call.request(), credentials).await?;
+        let answer = self.call_within(call.request(), Limits::of(call.operation()), credentials).await?;
         let decoded = match call {
             Call::Create(..) => response::created(&answer.value),
             Call::Describe(..) => response::described(&answer.value),
@@ -94,12 +95,21 @@ impl Client {
     ///
     /// # Errors
     /// Returns a [`CallError`].
-    pub async fn call(&self, mut request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
+    pub async fn call(&self, request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
+        self.call_within(request, Limits::LARGEST, credentials).await
+    }
+
+    async fn call_within(
+        &self,
+        mut request: RpcRequest,
+        limits: Limits,
+        credentials: &Credentials,
+    ) -> Result<Response<Value>, CallError> {
         self.choose_placement(&mut request)?;
         let trial = self.clock.take_trial();
         let signed = request.sign(self.endpoint.host(), credentials, &self.clock.date(trial), &nonce());
         let started = SystemTime::now();
-        let Exchange { outcome, server_time } = self.transmit(signed).await;
+        let Exchange { outcome, server_time } = self.transmit(signed, limits).await;
         self.clock.observe_date(server_time);
         let error = match outcome {
             Ok(answer) => {
@@ -142,7 +152,7 @@ impl Client {
         let length = self.endpoint.url(query).len();
         (length >= MAX_URL_BYTES).then(|| {
             format!(
-                "the endpoint reads no parameters from a body, and in the query they make a URL of {length} bytes: \
+                "the endpoint does not read parameters from a body, and in the query the URL has {length} bytes: \
                  it must be shorter than {MAX_URL_BYTES}"
             )
         })
@@ -171,7 +181,7 @@ impl Client {
         self.clock.now()
     }
 
-    async fn transmit(&self, signed: SignedRequest) -> Exchange {
+    async fn transmit(&self, signed: SignedRequest, limits: Limits) -> Exchange {
         let url = self.endpoint.url(&signed.query);
         let method = match signed.method {
             Method::Get => reqwest::Method::GET,
@@ -181,7 +191,7 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        transport::exchange(request).await
+        transport::exchange(request, limits).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client of the Live API, version 2016-11-01. It does not depend on Kubernetes.
 
 pub mod access_key;
+mod bounded;
 pub mod client;
 pub mod credentials;
 pub mod encode;

@@ -6,12 +6,10 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde_json::Value;
 
 use super::access_key::Credentials;
+use super::bounded::{self, Limits};
 use super::error::{ApiError, CallError, Delivery};
 use super::response::{self, Response};
 use super::xml;
-
-/// The largest body that is read. A page of 50 groups of 32 KB each is 1.6 MB before escaping.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The outcome of a request, and the service's time if there was a response with a `Date`.
 pub(super) struct Exchange {
@@ -19,7 +17,7 @@ pub(super) struct Exchange {
     pub server_time: Option<SystemTime>,
 }
 
-pub(super) async fn exchange(request: reqwest::RequestBuilder) -> Exchange {
+pub(super) async fn exchange(request: reqwest::RequestBuilder, limits: Limits) -> Exchange {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Exchange { outcome: Err(transport(&error)), server_time: None },
@@ -27,8 +25,8 @@ pub(super) async fn exchange(request: reqwest::RequestBuilder) -> Exchange {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let server_time = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(httpdate);
-    let body = read(response, MAX_ANSWER_BYTES).await;
-    Exchange { outcome: interpret(status, &headers, body), server_time }
+    let body = read(response, limits.bytes).await;
+    Exchange { outcome: interpret(status, &headers, body, limits), server_time }
 }
 
 /// Redacts and shortens an error: the service repeats the text that it expected to be signed, which contains the token.
@@ -63,22 +61,23 @@ pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body 
     }
 }
 
-fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Value>, CallError> {
+fn interpret(status: u16, headers: &HeaderMap, body: Body, limits: Limits) -> Result<Response<Value>, CallError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request_id = Some(header("x-acs-request-id").to_owned()).filter(|id| !id.is_empty());
     let bytes = match body {
         Body::Whole(bytes) => bytes,
         Body::TooLong => {
-            let what = format!("the answer is over {MAX_ANSWER_BYTES} bytes");
+            let what = format!("the response exceeds {} bytes", limits.bytes);
             return Err(with_retry_after(broken(status, &what, request_id), headers));
         }
         // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
         Body::Broken => {
-            return Err(with_retry_after(broken(status, "the answer broke off", request_id), headers));
+            return Err(with_retry_after(broken(status, "the response is truncated", request_id), headers));
         }
     };
     let content_type = header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
-    let decoded = if content_type.contains("xml") { xml::to_json(&bytes) } else { serde_json::from_slice(&bytes).ok() };
+    let is_xml = content_type.contains("xml");
+    let decoded = if is_xml { xml::to_json(&bytes, limits.values) } else { bounded::json(&bytes, limits.values) };
     let Some(value) = decoded.filter(Value::is_object) else {
         let what = describe_body(&content_type, &bytes);
         let page = !bytes.is_empty() && !content_type.contains("json");
@@ -89,7 +88,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body) -> Result<Response<Va
         return Err(with_retry_after(error, headers));
     }
     if !(200..300).contains(&status) {
-        return Err(with_retry_after(unreadable(status, "the answer tells no error code", request_id), headers));
+        return Err(with_retry_after(unreadable(status, "the response has no error code", request_id), headers));
     }
     let request_id = response::request_id(&value).or(request_id);
     Ok(Response { value, request_id })

@@ -5,6 +5,8 @@ use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 use serde_json::{Map, Value};
 
+use super::bounded::MAX_DEPTH;
+
 struct Element {
     name: String,
     text: String,
@@ -33,12 +35,19 @@ impl Element {
     }
 }
 
-/// The content of the root element, or `None` if the text is not well-formed XML.
-pub fn to_json(bytes: &[u8]) -> Option<Value> {
+/// The content of the root element, or `None` if the text is not well-formed XML, is nested deeper than [`MAX_DEPTH`] or
+/// has more than `elements` elements.
+pub fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
     let mut reader = Reader::from_reader(bytes);
     let mut open: Vec<Element> = Vec::new();
+    let mut left = elements;
     loop {
-        let closed = match reader.read_event().ok()? {
+        let event = reader.read_event().ok()?;
+        if matches!(event, Event::Start(_) | Event::Empty(_)) {
+            left = left.checked_sub(1)?;
+        }
+        let closed = match event {
+            Event::Start(_) if open.len() == MAX_DEPTH => return None,
             Event::Start(start) => {
                 open.push(Element::new(start.name().as_ref()));
                 continue;
@@ -84,13 +93,22 @@ mod tests {
     #[test]
     fn elements_become_objects_strings_and_lists() {
         let xml = b"<?xml version=\"1.0\"?><R><A>x &amp; &#65;<![CDATA[<y>]]></A><L><I>1</I><I>2</I></L><E/></R>";
-        assert_eq!(to_json(xml), Some(json!({"A": "x & A<y>", "L": {"I": ["1", "2"]}, "E": ""})));
+        assert_eq!(to_json(xml, 100), Some(json!({"A": "x & A<y>", "L": {"I": ["1", "2"]}, "E": ""})));
     }
 
     #[test]
     fn malformed_xml_is_refused() {
         for broken in ["", "<R>", "<R></S>", "text", "<R>&unknown;</R>"] {
-            assert_eq!(to_json(broken.as_bytes()), None, "{broken}");
+            assert_eq!(to_json(broken.as_bytes(), 100), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn depth_and_number_of_elements_are_bounded() {
+        let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
+        assert!(to_json(nested(MAX_DEPTH).as_bytes(), 100).is_some());
+        assert_eq!(to_json(nested(MAX_DEPTH + 1).as_bytes(), 100), None);
+        assert_eq!(to_json(nested(60_000).as_bytes(), usize::MAX), None);
+        assert_eq!(to_json(b"<a><b/><b/></a>", 2), None);
     }
 }

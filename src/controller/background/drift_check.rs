@@ -156,6 +156,20 @@ enum ListError {
     NoCredentials,
     /// A call failed.
     Call(CallError),
+    /// The service lists more groups than an app can have.
+    TooLong,
+}
+
+/// The largest number of groups that a list is read for: twice the maximum, because the quota may have been raised.
+/// An endpoint that returns pages without end must not fill the memory.
+fn max_listed(max_groups: u64) -> u64 {
+    max_groups.saturating_mul(2)
+}
+
+/// Whether a list with these IDs after page `number` is longer than any app's.
+fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
+    let max = max_listed(max_groups);
+    ids as u64 > max || u64::from(number) > max.div_ceil(u64::from(PAGE_SIZE)) + 1
 }
 
 impl Check {
@@ -211,6 +225,13 @@ impl Check {
                 self.count_result("skipped");
                 scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             }
+            Err(ListError::TooLong) => {
+                let max_groups = scheduler.with(|scheduler, _| scheduler.max_groups());
+                let hint = "If the quota of the app was raised, set --max-groups-per-app.";
+                tracing::warn!(app = %app, max_groups, hint, "the list is too long, settled objects keep their status");
+                self.count_result("failure");
+                scheduler.with(|scheduler, _| scheduler.usage_unavailable(app));
+            }
             Err(ListError::Call(error)) => {
                 tracing::warn!(app = %app, %error, "the drift check failed, settled objects keep their status");
                 self.count_result("failure");
@@ -233,7 +254,8 @@ impl Check {
     }
 
     async fn list(&self, account: &Arc<Account>, objects: usize) -> Result<Listed, ListError> {
-        let data_center = self.context.scheduler.with(|scheduler, _| scheduler.data_center_of(&self.app));
+        let (data_center, max_groups) =
+            self.context.scheduler.with(|scheduler, _| (scheduler.data_center_of(&self.app), scheduler.max_groups()));
         let mut ids = HashSet::new();
         let mut number = 1;
         loop {
@@ -243,7 +265,8 @@ impl Check {
                 page_number: number,
                 page_size: PAGE_SIZE,
             };
-            let page = self.fetch_page(account, &Call::ListByPage(request)).await?;
+            let mut page = self.fetch_page(account, &Call::ListByPage(request)).await?;
+            page.total = page.total.min(max_listed(max_groups).saturating_add(1));
             let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
             for group in &page.groups {
                 self.context.scheduler.with(|scheduler, _| {
@@ -256,6 +279,9 @@ impl Check {
             }
             if u64::from(number) >= pages || page.groups.is_empty() {
                 return Ok(Listed::Complete { total: page.total, ids });
+            }
+            if is_too_long(ids.len(), number, max_groups) {
+                return Err(ListError::TooLong);
             }
             let is_enough = match self.query {
                 Some(query) => query == UsageQuery::Count,

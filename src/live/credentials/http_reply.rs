@@ -42,7 +42,7 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply,
     match transport::read(response, MAX_BYTES).await {
         Body::Whole(body) => Ok(HttpReply { status, body, now }),
         Body::TooLong => Err(FetchError { unreachable: false, why: "the answer is too long".to_owned() }),
-        Body::Broken => Err(FetchError { unreachable: false, why: "the answer broke off".to_owned() }),
+        Body::Broken => Err(FetchError { unreachable: false, why: "the response is truncated".to_owned() }),
     }
 }
 
@@ -93,7 +93,7 @@ impl HttpReply {
             text("Expiration")?.parse().map_err(|_| "the answer's Expiration is not a time".to_owned())?;
         let lifetime = Duration::try_from(expiration.duration_since(self.now)).unwrap_or_default();
         if lifetime.is_zero() {
-            return Err("the credentials it gave have expired".to_owned());
+            return Err("the issued credentials have already expired".to_owned());
         }
         Ok(Issued { lifetime: Some(lifetime), ..Issued::non_expiring(credentials) })
     }

@@ -42,6 +42,14 @@ fn each_app_is_checked_exactly_once_per_interval() {
     assert!(!was_due(&app("demo"), interval, start, start - 2 * interval));
 }
 
+#[test]
+fn list_of_more_groups_than_an_app_has_is_too_long() {
+    assert!(!is_too_long(10_000, 200, 5_000));
+    assert!(is_too_long(10_001, 200, 5_000), "too many IDs");
+    assert!(is_too_long(50, 202, 5_000), "pages that repeat the same IDs");
+    assert!(!is_too_long(usize::MAX, u32::MAX, u64::MAX), "no maximum");
+}
+
 /// Lets the other tasks run until `count` are in progress.
 async fn until_in_progress(in_progress: &Mutex<HashSet<Task>>, count: usize) {
     for _ in 0..100 {

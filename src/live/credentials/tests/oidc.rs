@@ -85,9 +85,9 @@ async fn lifetime_is_measured_on_the_clock_of_sts() {
     ),
     "Expiration is not a time"
 )]
-#[case(sts_response(-5), "have expired")]
+#[case(sts_response(-5), "have already expired")]
 #[case(Act::SendAndClose(Vec::new()), "the connection broke")]
-#[case(Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{".to_vec()), "the answer broke off")]
+#[case(Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{".to_vec()), "the response is truncated")]
 #[case(Act::Silence, "did not answer in time")]
 #[case(answer_with(302, "location: http://127.0.0.1:1/\r\n", ""), "HTTP 302")]
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn missing_variable_is_not_configured_and_missing_token_fails() {
     let unreachable = setup.error().await;
     assert!(unreachable.contains("AssumeRoleWithOIDC: cannot connect to the endpoint"), "{unreachable}");
     let path = setup.file("token", " \n");
-    assert!(setup.error().await.contains(&format!("the token file {path} holds no token")));
+    assert!(setup.error().await.contains(&format!("the token file {path} contains no valid token")));
     std::fs::remove_file(&path).unwrap();
     assert!(setup.error().await.contains(&format!("there is no token file {path}")));
 }
