@@ -55,6 +55,8 @@ async fn late_change_of_a_killed_process_does_not_win() -> Result<()> {
     world.emulator.faults(&["ModifyLiveMessageGroup:late=2500,times=1"])?;
     world.patch("room", json!({"spec": {"groupInfo": "2"}})).await?;
     world.until("the change to be sent", PATIENCE, async || Ok(world.sent(MODIFY) == 1)).await?;
+    // The log line comes shortly before the request.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     world.kill()?;
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.start()?;
