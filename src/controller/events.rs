@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_outlives_its_namespace_and_nothing_else_does() {
+    fn only_warnings_are_sent_in_a_terminating_namespace() {
         let told = namespace_event(event(WARNING)).unwrap();
         let regarding = told.regarding.unwrap();
         assert_eq!((regarding.kind.as_deref(), regarding.name.as_deref()), (Some("Namespace"), Some("team")));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_an_object_with_a_long_name_has_a_name_that_the_apiserver_takes() {
+    fn event_of_an_object_with_a_long_name_has_a_valid_name() {
         assert_eq!(name_of("room", ".1f"), "room.1f");
         assert_eq!(name_of(&"a".repeat(253), ".1f"), format!("{}.1f", "a".repeat(250)));
         // No part of a name ends with a dash or begins with a dot.
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_is_no_end_of_a_namespace() {
+    fn missing_permission_does_not_mean_a_terminating_namespace() {
         let refusal = |causes: serde_json::Value| -> kube::core::Status {
             serde_json::from_value(serde_json::json!({"code": 403, "details": {"causes": causes}})).unwrap()
         };

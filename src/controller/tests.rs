@@ -229,7 +229,7 @@ impl Provider for Fading {
 }
 
 #[tokio::test(start_paused = true)]
-async fn object_without_credentials_when_sending_goes_on_when_they_exist() {
+async fn object_without_credentials_continues_when_they_exist() {
     let mut new = object("room");
     json_patch::merge(&mut new, &json!({"spec": {"groupId": "room", "deletionPolicy": "Delete"}}));
     new["metadata"]["finalizers"] = json!([crate::resources::FINALIZER]);

@@ -103,7 +103,7 @@ impl Failure {
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
-            message: "the answers of the Live API about this group contradict each other; the operator retries"
+            message: "the responses of the Live API about this group contradict each other; the operator retries"
                 .to_owned(),
             retry: Retry::Backoff,
             record: LastFailure::new(None, "Contradiction"),

@@ -58,13 +58,13 @@ impl Credentials {
     /// Names the first part that contains a control character, for example a line break between two pasted values.
     pub fn validate(&self) -> Result<(), String> {
         let parts = [
-            ("the access key id", Some(self.access_key_id.as_str())),
+            ("the access key ID", Some(self.access_key_id.as_str())),
             ("the access key secret", Some(self.access_key_secret())),
             ("the security token", self.security_token()),
         ];
         let broken = parts.into_iter().find(|(_, part)| part.is_some_and(|part| part.contains(char::is_control)));
         match broken {
-            Some((name, _)) => Err(format!("{name} holds a line break or another control character")),
+            Some((name, _)) => Err(format!("{name} contains a line break or another control character")),
             None => Ok(()),
         }
     }

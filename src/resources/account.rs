@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConditionType, get_condition, rules, schema};
 
-/// Whose account it is and how it is called.
+/// The desired state of the LiveAccount: credentials, account ID, endpoint and call rate.
 #[allow(clippy::duplicated_attributes, reason = "columns have types")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -69,8 +69,9 @@ pub struct LiveAccountSpec {
     /// Where the credentials come from: exactly one of secretRef and oidc. May be changed at any time.
     pub credentials: AccountCredentials,
 
-    /// The number of the Alibaba Cloud account (digits). LiveAccounts of one number share its 50 calls per second.
-    /// Defaults to the number in oidc.roleArn; for a Secret the access key ID stands for it. Example: 1234567890123456
+    /// The ID of the Alibaba Cloud account (digits). LiveAccounts with the same ID share the limit of 50 calls per second for
+    /// each operation. Defaults to the account ID in oidc.roleArn; with secretRef, LiveAccounts with the same access key ID
+    /// share the limit. Example: 1234567890123456
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,

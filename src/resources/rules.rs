@@ -18,7 +18,7 @@ pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
         r"self.appId != '' && !self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
-        "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId from the Live console",
+        "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId from the Live console",
     )
 }
 
@@ -26,7 +26,7 @@ pub(super) fn group_id() -> Rule {
     on_field(
         "groupId",
         &format!("!has(self.groupId) || self.groupId.matches('{ID}')"),
-        "spec.groupId must be 1 to 64 letters and digits: remove every other character, or leave the field out to take metadata.name",
+        "spec.groupId must be 1 to 64 letters and digits: remove other characters, or omit the field to use metadata.name",
     )
 }
 
@@ -58,7 +58,7 @@ pub(super) fn administrators() -> Rule {
     on_field(
         "administrators",
         &format!("!has(self.administrators) || self.administrators.all(id, id.matches('{ID}'))"),
-        "every id of spec.administrators must be 1 to 64 letters and digits: remove every other character",
+        "each ID in spec.administrators must be 1 to 64 letters and digits: remove other characters",
     )
 }
 
@@ -66,7 +66,7 @@ pub(super) fn administrators_differ() -> Rule {
     on_field(
         "administrators",
         "!has(self.administrators) || self.administrators.all(id, self.administrators.exists_one(other, other == id))",
-        "spec.administrators names an id twice: name each id once",
+        "spec.administrators contains an ID twice: list each ID once",
     )
 }
 

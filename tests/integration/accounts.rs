@@ -358,7 +358,7 @@ async fn access_key_with_line_break_is_reported_and_not_sent() -> Result<()> {
     account(&world, "team", json!({}))?;
     world.create("room", of("team")).await?;
     let room = world.ready("room", "False", "CredentialsMissing").await?;
-    let expected = "LiveAccount team has no credentials: Secret team: the access key id holds a line break or another \
+    let expected = "LiveAccount team has no credentials: Secret team: the access key ID contains a line break or another \
                     control character";
     assert_eq!(message(&room), expected);
     account_is(&world, "team", "CredentialsMissing", 1).await?;

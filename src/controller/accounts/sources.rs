@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_whole_or_what_it_lacks_is_told() {
+    fn incomplete_secret_reports_the_missing_value() {
         let whole = secret(&[("accessKeyId", b"LTAI\n"), ("accessKeySecret", b"hush"), ("securityToken", b"")]);
         assert_eq!(read_key("Secret a", whole).unwrap().access_key_id(), "LTAI");
         for (values, says) in [
@@ -180,7 +180,7 @@ mod tests {
             (secret(&[("accessKeyId", b"\xff"), ("accessKeySecret", b"hush")]), "accessKeyId is not text"),
             (
                 secret(&[("accessKeyId", b"LTAI\nLTAI"), ("accessKeySecret", b"hush")]),
-                "Secret a: the access key id holds",
+                "Secret a: the access key ID contains",
             ),
             (Secret::default(), "has no value for accessKeyId"),
         ] {

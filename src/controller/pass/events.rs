@@ -133,14 +133,16 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     let is_new = is_new && !facts.group_ended();
     let origin = after.origin().filter(|origin| is_new || before.origin() != Some(*origin));
     let (reason, what) = match origin {
-        Some(Origin::Created) if *was_applied => ("DriftCorrected", "did not exist any more and was recreated"),
+        Some(Origin::Created) if *was_applied => ("DriftCorrected", "no longer existed and was recreated"),
         Some(Origin::Created) => ("Created", "was created"),
         Some(Origin::Recovered) => ("Recovered", "was recovered"),
         Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "already existed and was adopted"),
         // Reported with the origin, when it is recorded.
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || update_was_ignored(after) => return None,
-        None if *was_applied => ("DriftCorrected", "was changed by another client and matches the spec again"),
+        None if *was_applied => {
+            ("DriftCorrected", "was changed by another client; the operator restored the fields of the spec")
+        }
         None => ("Modified", "was changed to match the spec"),
     };
     // As the pass read it: by now the spec may name another group.

@@ -117,7 +117,7 @@ fn new_object_waits_for_a_permit_and_is_created() {
 }
 
 #[test]
-fn finalizer_and_intent_come_before_a_create_that_may_be_deleted() {
+fn finalizer_and_intent_precede_a_create_with_delete_policy() {
     let mut scenario = Scenario::new(json!({"spec": {"deletionPolicy": "Delete"}}));
     assert_eq!(scenario.load(), Effect::SetFinalizer(true));
     scenario.object = object(json!({"spec": {"deletionPolicy": "Delete"},

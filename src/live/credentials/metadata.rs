@@ -106,5 +106,5 @@ impl Service<'_> {
 }
 
 fn unreachable() -> ProviderError {
-    ProviderError::not_configured("the metadata service cannot be reached: this is no ECS instance")
+    ProviderError::not_configured("the metadata service cannot be reached: this is not an ECS instance")
 }

@@ -92,7 +92,7 @@ pub(super) async fn exchange(
         read_text(token_file)?.ok_or_else(|| ProviderError::Failed(format!("there is no token file {shown}")))?;
     let token = text.trim();
     if !TOKEN_LENGTH.contains(&token.chars().count()) {
-        return Err(ProviderError::Failed(format!("the token file {shown} holds no token")));
+        return Err(ProviderError::Failed(format!("the token file {shown} contains no valid token")));
     }
     sts::assume_with_oidc(env, role, provider_arn, &SecretString::from(token)).await
 }

@@ -41,7 +41,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     let named = env.value(FILE).map(PathBuf::from);
     let asked_for = named.is_some();
     let Some(path) = named.or_else(|| env.home_path(".aliyun/config.json")) else {
-        return Err(ProviderError::not_configured("there is no home folder"));
+        return Err(ProviderError::not_configured("the home directory is not known"));
     };
     let shown = path.display();
     let Some(text) = read_text(&path)? else {

@@ -30,7 +30,7 @@ impl ProfileSource {
     pub(super) fn key(profile: &str, id: &str, secret: &str, token: Option<&str>) -> Result<Self, ProviderError> {
         match (id.trim().is_empty(), secret.trim().is_empty()) {
             (false, false) => Ok(Self::Key(Credentials::new(id, secret, token))),
-            (true, true) => Err(ProviderError::NotConfigured(format!("profile {profile:?} holds no key"))),
+            (true, true) => Err(ProviderError::NotConfigured(format!("profile {profile:?} has no access key"))),
             (true, false) => {
                 Err(ProviderError::Failed(format!("profile {profile:?} has a secret and no access_key_id")))
             }

@@ -114,11 +114,11 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
 /// Explains the most frequent refusals of STS (documentation "STS error codes").
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "AuthenticationFail.NoPermission" => "the role's trust policy does not admit this caller",
+        "AuthenticationFail.NoPermission" => "the role's trust policy does not allow this caller",
         "AuthenticationFail.OIDCToken.Expired" => "the token in the token file has expired: is it still renewed?",
         "AuthenticationFail.OIDCToken.AudienceNotMatch" => "the token's audience must be sts.aliyuncs.com",
         "AuthenticationFail.OIDCToken.InvalidSignature" => "the token was not issued by this OIDC provider",
-        "EntityNotExist.Role" => "there is no such role",
+        "EntityNotExist.Role" => "the role does not exist",
         _ => return None,
     })
 }

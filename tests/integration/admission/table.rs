@@ -246,7 +246,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "administrators are unique",
-            says: "spec.administrators names an id twice: name each id once",
+            says: "spec.administrators contains an ID twice: list each ID once",
             accepted: all("administrators", &[json!(["a", "A", "b"])]),
             refused: all("administrators", &[json!(["a", "a"]), json!(["a", "b", "a"])]),
         },

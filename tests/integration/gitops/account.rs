@@ -127,7 +127,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     scene.settle("the key is there", key("good"), Available).await?;
     scene.settle("the role is assumed", role(ROLE, "team"), Available).await?;
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
-    scene.settle("the endpoint is no address", port, InvalidInput).await?;
+    scene.settle("the endpoint is invalid", port, InvalidInput).await?;
 
     // Only a call shows that the key is rejected.
     let rejected = scene.settle("the key is rejected", key("wrong"), Available).await?;
@@ -146,7 +146,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     // A deletion increments the generation. The operator has nothing else to do.
     scene.is(&deleted, Available).await?;
 
-    let away = scene.settle("the Live API is away", key("good"), Available).await?;
+    let away = scene.settle("the Live API is unreachable", key("good"), Available).await?;
     let used = scene.settle("edited, the operator has not seen it", key("good"), Available).await?;
     // Shortly before the operator stops, because on a busy machine the rest can take two minutes.
     let refused = role("acs:ram::42:role/another", "team");

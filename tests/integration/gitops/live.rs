@@ -112,17 +112,17 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static
 pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.start()?;
-    scene.settle("settled, the Live API is away", json!({}), CREATED).await?;
-    let edited = scene.settle("edited, the Live API is away", json!({}), CREATED).await?;
+    scene.settle("settled, the Live API is unreachable", json!({}), CREATED).await?;
+    let edited = scene.settle("edited, the Live API is unreachable", json!({}), CREATED).await?;
     let deleted = json!({"deletionPolicy": "Delete"});
-    let deleted = scene.settle("being deleted with its group, the Live API is away", deleted, CREATED).await?;
-    let forced = scene.settle("a reconcile is asked for, the Live API is away", json!({}), CREATED).await?;
+    let deleted = scene.settle("being deleted with its group, the Live API is unreachable", deleted, CREATED).await?;
+    let forced = scene.settle("a reconcile is requested, the Live API is unreachable", json!({}), CREATED).await?;
     scene.world.emulator.process.sigkill()?;
     scene.world.patch(&edited, json!({"spec": {"groupInfo": "new"}})).await?;
     let request = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT_ANNOTATION: "now"}}});
     scene.world.patch(&forced, request).await?;
     scene.world.api.delete(&deleted, &Default::default()).await?;
-    let new = scene.add("new, the Live API is away", json!({}), json!({})).await?;
+    let new = scene.add("new, the Live API is unreachable", json!({}), json!({})).await?;
     for name in [&new, &edited] {
         scene.world.ready(name, "Unknown", "Unreachable").await?;
     }

@@ -22,13 +22,13 @@ async fn environment_comes_first_and_includes_its_token() {
 }
 
 #[rstest]
-#[case(&[(ID, "a\nb"), (SECRET, "hush")], "the access key id")]
+#[case(&[(ID, "a\nb"), (SECRET, "hush")], "the access key ID")]
 #[case(&[(ID, "a"), (SECRET, "hush\r\nhush")], "the access key secret")]
 #[case(&[(ID, "a"), (SECRET, "hush"), (TOKEN, "hush\u{7f}hush")], "the security token")]
 #[tokio::test]
 async fn control_characters_in_credentials_are_refused(#[case] variables: &[(&str, &str)], #[case] part: &str) {
     let error = Setup::new(variables).error().await;
-    let why = "holds a line break or another control character";
+    let why = "contains a line break or another control character";
     assert_eq!(error, format!("no credentials from environment: {part} {why}"));
 }
 

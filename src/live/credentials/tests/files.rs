@@ -49,7 +49,7 @@ async fn variables_select_file_and_profile() {
 #[case(r#"{"name":"default","mode":"AK","access_key_id":"ak"}"#, "has no access_key_secret")]
 #[case(r#"{"name":"default","mode":"AK","access_key_secret":"hush"}"#, "has a secret and no access_key_id")]
 #[case(r#"{"name":"default","mode":"StsToken","access_key_id":"ak","access_key_secret":"hush"}"#, "has no sts_token")]
-#[case(r#"{"name":"default","mode":"RamRoleArn","ram_role_arn":"r"}"#, "holds no key")]
+#[case(r#"{"name":"default","mode":"RamRoleArn","ram_role_arn":"r"}"#, "has no access key")]
 #[case(
     r#"{"name":"default","mode":"RamRoleArn","access_key_id":"ak","access_key_secret":"hush"}"#,
     "has no ram_role_arn"
@@ -76,7 +76,7 @@ async fn unusable_profile_reports_the_reason(#[case] profile: &str, #[case] expe
 
 #[rstest]
 #[case(&config(r#"{"name":"other","mode":"AK"}"#), "there is no profile \"default\"")]
-#[case(&config(r#"{"name":"default","mode":"AK","access_key_id":"","access_key_secret":""}"#), "holds no key")]
+#[case(&config(r#"{"name":"default","mode":"AK","access_key_id":"","access_key_secret":""}"#), "has no access key")]
 #[case("{}", "there is no profile \"default\"")]
 #[tokio::test]
 async fn absent_or_empty_profile_is_not_configured(#[case] text: &str, #[case] expected: &str) {

@@ -90,7 +90,7 @@ async fn errors_do_not_show_response_content() {
             vec![token(), answer(200, "live"), answer(200, r#"{"Code":"AssumeRoleUnauthorized","Message":"hush"}"#)],
             "role \"live\": AssumeRoleUnauthorized",
         ),
-        (vec![token(), answer(200, "live"), answer(200, &format!("{{{}}}", key_for(-1)))], "have expired"),
+        (vec![token(), answer(200, "live"), answer(200, &format!("{{{}}}", key_for(-1)))], "have already expired"),
         (vec![token(), Act::Silence], "metadata service: the endpoint did not answer in time"),
     ] {
         let error = scripted(acts).await.error().await;

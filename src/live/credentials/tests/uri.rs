@@ -22,7 +22,7 @@ async fn errors_show_neither_uri_nor_response() {
         (answer(200, "hush"), "not JSON"),
         (answer(200, r#"{"Code":"Fail","AccessKeySecret":"hush"}"#), "Fail"),
         (answer(200, r#"{"AccessKeyId":"hush","AccessKeySecret":"hush"}"#), "has no SecurityToken"),
-        (answer(200, &format!("{{{}}}", key_for(-1))), "have expired"),
+        (answer(200, &format!("{{{}}}", key_for(-1))), "have already expired"),
         (Act::SendAndClose(Vec::new()), "the connection broke"),
     ] {
         let server = Loopback::script(vec![act]).await;
