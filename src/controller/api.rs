@@ -1,6 +1,6 @@
-//! Every request to the apiserver that reads or writes an object, each with a time-out: the client has none.
+//! Requests to the apiserver that read or write objects, each with a time-out because the client has none.
 //!
-//! Imports `keys` and `resources`. A write is always tied to a uid, so that an object that was recreated under the same
+//! Imports `keys` and `resources`. A write always tests the uid, so that an object that was recreated under the same
 //! name inherits nothing.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub const FIELD_MANAGER: &str = "live-message-operator";
 /// The time-out of a request to the apiserver.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to do when the operator may not do what it may everywhere else.
+/// The hint for an operator that lacks a permission in one namespace only.
 pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects with \
      a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
 
@@ -43,17 +43,17 @@ pub enum GetResult {
         /// What cannot be read.
         error: String,
     },
-    /// There is no such object.
+    /// The object does not exist.
     Gone,
 }
 
 /// Why a request to the apiserver failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// There is no object of this uid: it was deleted, or recreated under the same name.
+    /// No object has this uid: it was deleted, or recreated under the same name.
     #[error("the object is gone or was replaced")]
     Gone,
-    /// No answer within [`API_TIMEOUT`].
+    /// The apiserver did not answer within [`API_TIMEOUT`].
     #[error("the apiserver did not answer within {} s", API_TIMEOUT.as_secs())]
     Timeout,
     /// Anything else.
@@ -68,7 +68,7 @@ impl ApiError {
     }
 }
 
-/// The message of the apiserver without the rest of its answer, which the library appends.
+/// The message of the apiserver without the rest of its answer, which the client library appends.
 fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -85,7 +85,7 @@ impl From<kube::Error> for ApiError {
     }
 }
 
-/// The objects as the apiserver stores them.
+/// Reads and writes the objects that the apiserver stores.
 #[derive(Clone)]
 pub struct ApiStore {
     client: Client,
@@ -102,7 +102,7 @@ impl ApiStore {
         &self.client
     }
 
-    /// Reads an object as it is now (a quorum read, never a cache).
+    /// Reads the current object (a quorum read, never a cache).
     ///
     /// # Errors
     /// [`ApiError::Timeout`] or [`ApiError::Kube`].
@@ -126,11 +126,11 @@ impl ApiStore {
         }
     }
 
-    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion: other finalizers are neither lost
-    /// nor restored.
+    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change of
+    /// other finalizers is neither lost nor undone.
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object is gone; [`ApiError::Kube`] if it changed meanwhile: repeat the step.
+    /// [`ApiError::Gone`] if the object was deleted; [`ApiError::Kube`] if it changed meanwhile: repeat the step.
     pub async fn set_finalizer(
         &self,
         key: &ObjectKey,
@@ -152,7 +152,7 @@ impl ApiStore {
         self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
-    /// The apiserver answers a failed test like an invalid object: finds out whether the uid was what failed.
+    /// Finds out whether the test of the uid failed: the apiserver answers a failed test like an invalid object.
     async fn resolve_unprocessable<T>(
         &self,
         key: &ObjectKey,
@@ -171,7 +171,8 @@ impl ApiStore {
         written
     }
 
-    /// Writes a status that holds only for the object as it was read: of two operators that write at once, one fails.
+    /// Writes the status if the object has not changed since it was read: if two operators write at once, one of them
+    /// fails.
     ///
     /// # Errors
     /// As [`ApiStore::set_finalizer`].
@@ -195,7 +196,7 @@ impl ApiStore {
     /// Replaces the status of the LiveAccount with this uid; see [`ApiStore::write_status`].
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object is gone, or another one has its name.
+    /// [`ApiError::Gone`] if the object was deleted, or recreated under the same name.
     pub async fn write_account_status(
         &self,
         key: &ObjectKey,
@@ -221,7 +222,7 @@ impl ApiStore {
         Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
     }
 
-    /// Reads a namespace.
+    /// Reads a namespace; `None` if it does not exist.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -230,11 +231,11 @@ impl ApiStore {
         with_timeout(api.get_opt(name)).await
     }
 
-    /// Replaces the status of the object with this uid, whatever else changed: the operator is the only writer. A JSON
-    /// patch tests the uid; the apiserver accepts a foreign uid in any other form of patch.
+    /// Replaces the status of the object with this uid, even if the object changed: the operator is the only writer of
+    /// the status. A JSON patch tests the uid; the apiserver accepts a wrong uid in any other form of patch.
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object is gone.
+    /// [`ApiError::Gone`] if the object was deleted.
     pub async fn write_status(
         &self,
         key: &ObjectKey,

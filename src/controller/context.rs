@@ -1,4 +1,4 @@
-//! What the tasks of the controller share.
+//! The state that the tasks of the controller share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use super::scheduler::Scheduler;
 use super::shared::SharedScheduler;
 use crate::telemetry::Metrics;
 
-/// Bounds that the user sets.
+/// Limits that the user sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Groups per app.
+    /// The number of groups that an app may have.
     pub max_groups_per_app: u64,
-    /// In a terminating namespace, the finalizer of an object is removed when its deletion has failed for this time.
+    /// In a terminating namespace, the finalizer of an object is removed if its deletion has failed for this time.
     pub finalizer_timeout: Duration,
 }
 
-/// What the tasks of the controller share.
+/// The state that the tasks of the controller share.
 pub struct Context {
-    /// Who may go next.
+    /// The shared scheduler.
     pub scheduler: SharedScheduler,
-    /// The apiserver.
+    /// The requests to the apiserver.
     pub api: ApiStore,
-    /// The accounts that calls are made with.
+    /// The operator's own account and those of the LiveAccounts.
     pub accounts: Accounts,
     /// Sends events.
     pub events: EventSender,
@@ -36,7 +36,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without objects.
+    /// Creates a context without objects.
     pub fn new(api: ApiStore, accounts: Accounts, events: EventSender, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let now: Instant = tokio::time::Instant::now().into_std();
         let scheduler = Scheduler::new(limits.max_groups_per_app, now, jiff::Timestamp::now());

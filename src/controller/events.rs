@@ -14,7 +14,7 @@ use super::keys::ObjectKey;
 use super::pass::{EventDraft, EventType};
 use crate::resources::{LiveAccount, LiveMessageGroup, LiveMessageGroupSpec};
 
-/// Events that wait to be sent; more are dropped.
+/// The number of events that can wait to be sent; more are dropped.
 const BUFFER: usize = 1024;
 
 /// The longest note, in bytes; the apiserver accepts 1 KiB.
@@ -25,10 +25,10 @@ const NAME_BYTES: usize = 253;
 
 const WARNING: &str = "Warning";
 
-/// The cause with which the apiserver refuses new objects in a terminating namespace.
+/// The cause that the apiserver reports when it refuses new objects in a terminating namespace.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// Accepts events; sending them never delays a reconcile.
+/// Queues events for sending; never delays a reconcile.
 #[derive(Debug, Clone)]
 pub struct EventSender {
     sender: mpsc::Sender<Event>,
@@ -52,7 +52,7 @@ impl EventSender {
         Self { sender, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
     }
 
-    /// Sends an event.
+    /// Queues an event; drops it if the queue is full.
     pub fn publish(&self, draft: EventDraft) {
         let EventDraft { regarding, action, event_type, reason, note } = draft;
         let now = jiff::Timestamp::now();
@@ -79,7 +79,7 @@ impl EventSender {
     }
 }
 
-/// The reference to a LiveMessageGroup of which only the name and the uid are known.
+/// A reference to a LiveMessageGroup of which only the name and the uid are known.
 pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
     let mut object = LiveMessageGroup::new(key.name(), LiveMessageGroupSpec::default());
     object.metadata.namespace = Some(key.namespace().to_owned());
@@ -109,14 +109,14 @@ async fn send(client: &Client, event: &Event) -> bool {
     }
 }
 
-/// Whether the namespace accepts no new objects. A missing permission is a 403 too, with another cause.
+/// Whether the namespace is terminating or does not exist. A missing permission is a 403 too, but with another cause.
 fn is_terminating(refusal: &kube::core::Status) -> bool {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
 }
 
-/// The warning of an object in a terminating namespace as an event of the namespace itself. It is stored in `default` and
-/// outlives the namespace.
+/// Turns a warning of an object in a terminating namespace into an event of the namespace itself; `None` for other
+/// events. The new event is stored in `default` and outlives the namespace.
 fn namespace_event(event: Event) -> Option<Event> {
     let object = event.regarding.filter(|_| event.type_.as_deref() == Some(WARNING))?;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
@@ -136,14 +136,14 @@ fn namespace_event(event: Event) -> Option<Event> {
     })
 }
 
-/// The name of an event: the name of its object, cut if necessary, and a unique ending.
+/// The name of an event: the name of its object, shortened if necessary, and a unique ending.
 fn name_of(object: &str, ending: &str) -> String {
     let room = NAME_BYTES.saturating_sub(ending.len());
     let kept = object.get(..room).unwrap_or(object).trim_end_matches(['.', '-']);
     format!("{kept}{ending}")
 }
 
-/// A note that the apiserver accepts.
+/// Shortens a note to the length that the apiserver accepts.
 fn bounded(mut note: String) -> String {
     if note.len() > NOTE_BYTES {
         let end = (0..=NOTE_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! The names by which the controller knows things: objects, accounts, apps, budgets, and what an object waits for.
+//! Keys: the identifiers of objects, accounts, apps, budgets, circuit breakers and causes of waiting.
 //!
-//! Imports nothing of the controller. Every key is a type of its own, so that no two kinds of name can be mixed up.
+//! Imports nothing of the controller. Every key is a type of its own, so that keys of two kinds cannot be confused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ pub use crate::decide::GroupKey;
 use crate::live::Operation;
 use crate::resources::LiveMessageGroup;
 
-/// `namespace/name` of an object; a clone copies a pointer.
+/// The namespace and the name of an object, as `namespace/name`. A clone copies a pointer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey(Arc<str>);
 
 impl ObjectKey {
-    /// The key of an object, or `None` without a name or namespace, which no apiserver returns.
+    /// The key of an object; `None` without a name or namespace, which an apiserver always returns.
     pub fn of(metadata: &ObjectMeta) -> Option<Self> {
         let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
         Some(Self::new(namespace, name))
@@ -29,12 +29,12 @@ impl ObjectKey {
         Self(format!("{namespace}/{name}").into())
     }
 
-    /// The part before the slash.
+    /// The namespace of the object.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
-    /// The part after the slash.
+    /// The name of the object within its namespace.
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)
     }
@@ -100,7 +100,7 @@ impl fmt::Display for AccountKey {
     }
 }
 
-/// An app as one account sees it: permissions and usage are known per account.
+/// An app, as one account sees it: permissions and usage are recorded per account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppKey {
     /// The account.
@@ -141,14 +141,15 @@ pub enum BreakerKey {
     Credentials(AccountKey),
     /// The account lacks the permission for an operation on an app.
     Permission(AppKey, Operation),
-    /// The app does not exist in this data center (`None`: the app's own).
+    /// The app does not exist in this data center; `None` for the app's own data center.
     App(AppKey, Option<Arc<str>>),
-    /// The app is full.
+    /// The service refused a group because the app holds the maximum number, in this data center; `None` for the app's
+    /// own.
     Quota(AppKey, Option<Arc<str>>),
 }
 
 impl BreakerKey {
-    /// The breaker of `domain` for an app of an account. `data_center` counts only where the cause lies in the app.
+    /// The breaker of `domain` for an app of an account. Only the domains `App` and `Quota` use `data_center`.
     pub fn new(domain: FailureDomain, app: AppKey, data_center: Option<&str>) -> Self {
         match domain {
             FailureDomain::Credentials => Self::Credentials(app.account),
@@ -158,7 +159,7 @@ impl BreakerKey {
         }
     }
 
-    /// The cause of failure.
+    /// The domain of the failure.
     pub fn domain(&self) -> FailureDomain {
         match self {
             Self::Credentials(_) => FailureDomain::Credentials,
@@ -177,14 +178,14 @@ impl BreakerKey {
     }
 }
 
-/// What a blocked object waits for: the first cause that keeps it from its next call.
+/// The first cause that prevents the next call of a blocked object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// The account has no usable credentials.
     Account(AccountKey),
     /// Another object owns the group.
     Owner(Arc<GroupKey>),
-    /// A circuit breaker is open, and another object probes it.
+    /// A circuit breaker is open, and this object is not its probe.
     Breaker(BreakerKey),
     /// The usage of the app is not known, or the app is full.
     Quota(AppKey),
@@ -195,15 +196,15 @@ pub enum Cause {
 pub enum Requeue {
     /// Nothing is left to do.
     Done,
-    /// It is reconciled again after this delay.
+    /// The object is reconciled again after this delay.
     After(Duration),
-    /// It waits for a permit of this budget.
+    /// The object waits for a permit of this budget.
     Permit(BudgetKey),
-    /// It waits until the scheduler unblocks the cause, or until the deadline.
+    /// The object waits until the scheduler unblocks the cause, or until the deadline.
     Blocked {
         /// The cause.
         on: Cause,
-        /// When it is reconciled again in any case.
+        /// When it is reconciled again even if the cause persists; `None` to wait for the cause alone.
         deadline: Option<Instant>,
     },
 }

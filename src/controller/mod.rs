@@ -5,10 +5,10 @@
 //!
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
-//! - `scheduler`: who may go next; all waiting state, pure, behind one lock in `shared`.
+//! - `scheduler`: which object is served next; all waiting state, pure, behind one lock in `shared`.
 //! - `api`, `events`: every request to the apiserver.
 //! - `accounts`: credentials, LiveAccounts, budgets.
-//! - `context`: what the tasks share.
+//! - `context`: the state that the tasks share.
 //! - `reconcile`: the driver of passes.
 //! - `watch`: events of the apiserver become observations of the scheduler.
 //! - `background`: drift checks, the status of LiveAccounts, metrics.
@@ -54,7 +54,7 @@ use events::EventSender;
 use keys::{AccountKey, BudgetKey};
 use watch::Scope;
 
-/// Objects that are read and decided at the same time: 50 calls per second of 0.2 s each keep 10 busy.
+/// The number of objects that are read and decided at the same time: 50 calls per second of 0.2 s each keep 10 busy.
 const WORKERS: usize = 16;
 
 /// The operations for which objects wait for permits.
@@ -64,29 +64,29 @@ const OPERATIONS: [Operation; 5] =
 /// How long a shutdown waits for steps in progress: the time-out of a call, and the write of its outcome.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// What a controller needs.
+/// The dependencies and settings of a controller.
 pub struct Config {
     /// The client of the apiserver.
     pub client: Client,
     /// The operator's own account.
     pub account: Account,
-    /// What all LiveAccounts have in common.
+    /// The settings that all LiveAccounts share.
     pub defaults: AccountDefaults,
-    /// The namespaces to watch; empty for all.
+    /// The namespaces to watch; empty for all namespaces.
     pub namespaces: Vec<String>,
     /// The time between two drift checks of an app.
     pub drift_check_interval: Duration,
-    /// Bounds that the user sets.
+    /// Limits that the user sets.
     pub limits: Limits,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The state of the watches, for probes.
     pub readiness: Arc<Readiness>,
-    /// Cancelled when the process is to end.
+    /// Cancelled when the process must stop.
     pub stop: CancellationToken,
 }
 
-/// Runs until `stop` is cancelled, then lets the steps in progress end.
+/// Runs the controller until `stop` is cancelled. Then waits for the steps in progress, for at most 20 s.
 pub async fn run(config: Config) {
     let Config { client, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
         config;
@@ -96,14 +96,14 @@ pub async fn run(config: Config) {
     let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, metrics, limits));
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
     let mut listed = start_watches(&context, namespaces, &readiness, &stop);
-    // Nothing is decided before every object is known: who owns a group is a question about all of them.
+    // No object is decided before all are listed: the owner of a group depends on all of them.
     tokio::select! {
         () = stop.cancelled() => return,
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
     tracing::info!(objects, "listed, starting to reconcile");
-    // Not before: alerts must not see half a list.
+    // Registered only now: alerts must not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval);
     let tasks = TaskTracker::new();
     for _ in 0..WORKERS {
@@ -123,8 +123,8 @@ pub async fn run(config: Config) {
     }
 }
 
-/// Starts the watches of both kinds in every namespace. The receiver becomes true when all are listed: an object that is
-/// seen before its LiveAccount would report that there is none.
+/// Starts the watches of both kinds in every namespace. The receiver becomes true when all are listed. An object that
+/// is decided before its LiveAccount is listed would report that the LiveAccount does not exist.
 fn start_watches(
     context: &Arc<Context>,
     namespaces: Vec<String>,

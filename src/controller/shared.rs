@@ -1,7 +1,6 @@
-//! The scheduler as the tasks share it: its lock, and who is notified.
+//! The scheduler, shared by the tasks: its lock, and the notifications of the tasks.
 //!
-//! Every access goes through [`SharedScheduler::with`], which notifies whatever the access made possible. A caller cannot
-//! forget to.
+//! Every access uses [`SharedScheduler::with`], which notifies the tasks that have new work. A caller cannot forget to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ pub struct SharedScheduler {
     state: Mutex<State>,
     workers: Notify,
     timer: Notify,
-    /// Notified when the status of an account may have to be written, or an object waits for one.
+    /// Notified when the status of an account may need a write, or an object waits for an account.
     pub accounts: Notify,
     /// Notified when the usage of an app is requested.
     pub usage: Notify,
@@ -77,7 +76,7 @@ impl SharedScheduler {
         }
     }
 
-    /// Waits until `try_access` returns a value; it is tried again whenever something changed for this budget.
+    /// Waits until `try_access` returns a value; it is called again after each notification of this budget.
     pub async fn wait_for<T>(
         &self,
         budget: &BudgetKey,
@@ -93,12 +92,12 @@ impl SharedScheduler {
         }
     }
 
-    /// Forgets the budgets of an account that is gone.
+    /// Removes the notifications of an account's budgets, after the account was removed.
     pub fn forget_budgets(&self, account: &AccountKey) {
         self.state.lock().budgets.retain(|budget, _| budget.account != *account);
     }
 
-    /// Moves on what waited for a time; never returns.
+    /// Ends delays and deadlines and starts probes when they are due; never returns.
     pub async fn run_timer(&self) {
         loop {
             let notified = self.timer.notified();

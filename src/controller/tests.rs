@@ -1,4 +1,4 @@
-//! The controller over an apiserver without a socket, whose answers a test chooses.
+//! Tests of the controller with an apiserver without a socket, whose answers a test chooses.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -68,7 +68,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     context
 }
 
-/// Lets the watch show an object.
+/// Observes an object as the watch does.
 fn observe(context: &Context, object: &LiveMessageGroup) -> ObjectKey {
     let key = ObjectKey::of(&object.metadata).unwrap();
     let seen = Seen { list: 0, is_initial: false };
@@ -110,7 +110,7 @@ async fn panicking_reconcile_is_one_failed_object() {
             if method == Method::PATCH && path.ends_with("/status") {
                 log.lock().unwrap().insert(name.clone(), Instant::now());
             }
-            // Polled by the step itself: a defect deep below it.
+            // Polled within the step, like a defect deep in the call stack.
             assert!(name != "bad-one" || reads.fetch_add(1, Ordering::Relaxed) > 0, "the first look at bad-one fails");
             (200, object(&name))
         }
@@ -208,7 +208,7 @@ async fn restarted_operator_counts_on_how_long_a_deletion_waits() {
     }
 }
 
-/// Issues a key for five seconds, then none, then one again.
+/// Issues a key that is valid for five seconds, then none, then a key again.
 #[derive(Debug, Default)]
 struct Fading(AtomicUsize);
 
@@ -240,7 +240,7 @@ async fn object_without_credentials_continues_when_they_exist() {
             if method == Method::PATCH && path.ends_with("/status") {
                 let status = body.as_array().and_then(|body| body.last()).map(|last| last["value"].clone());
                 if status.as_ref().is_some_and(|status| !status["createIntent"].is_null()) {
-                    // The intent is recorded, and by then the key has expired.
+                    // The create intent is recorded, and the key has expired by then.
                     tokio::time::sleep(Duration::from_secs(8)).await;
                 }
                 stored.lock().unwrap()["status"] = status.unwrap_or_default();

@@ -51,7 +51,7 @@ impl ErrorClass {
         Self::Resent,
     ];
 
-    /// The name of the class, suitable for a metric label: the set of names is fixed.
+    /// The name of the class, suitable for a metric label because the set of names is fixed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidInput => "InvalidInput",
@@ -89,7 +89,7 @@ pub struct ApiError {
     pub code: Option<String>,
     /// The service's message, or a description of an unexpected body.
     pub message: String,
-    /// The request ID, for support tickets.
+    /// The request ID, for support tickets; `None` if the response contains none.
     pub request_id: Option<String>,
     /// The delay that the service requests (`x-acs-retry-after`, or the older `x-ratelimit-user-api`), at most 60 s.
     pub retry_after: Option<Duration>,
@@ -118,10 +118,10 @@ pub enum CallError {
     Transport {
         /// Whether the request may have arrived.
         delivery: Delivery,
-        /// What happened, without values that change from call to call (ports, times): conditions show it.
+        /// The cause, without values that differ between calls (ports, times), because conditions show it.
         message: String,
     },
-    /// The service refused the request, and the next one will differ: see [`RetryHint`].
+    /// The service refused the request, and the client changed the next one: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
         RetryHint::AsQuery => "the parameters are sent in the query instead",
         RetryHint::NewCredentials => "other credentials were loaded",
@@ -141,7 +141,7 @@ impl ApiError {
         Self { body_complete: false, ..self }
     }
 
-    /// The class of this error, from its code or its status.
+    /// The class of this error, determined by its code, or by its status if the code is unknown or absent.
     pub fn class(&self) -> ErrorClass {
         match classify(self.status, self.code.as_deref()) {
             // The error code may be in the part of the body that is missing.
@@ -164,7 +164,7 @@ fn shown(error: &ApiError) -> String {
 }
 
 impl CallError {
-    /// The class of this error.
+    /// The class of this error, which determines how the caller reacts.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Api(error) => error.class(),
@@ -175,7 +175,7 @@ impl CallError {
         }
     }
 
-    /// The request ID, if the response contained one.
+    /// The request ID; `None` if there was no response, or the response contained none.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.request_id.as_deref(),
@@ -183,7 +183,7 @@ impl CallError {
         }
     }
 
-    /// Whether a request was sent and may have arrived.
+    /// Whether a request was sent and may have arrived. `false` means that the call had no effect.
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Api(_) | Self::Resent(..) => true,

@@ -24,25 +24,25 @@ pub struct Account {
     key: AccountKey,
     client: Client,
     credentials: CredentialSource,
-    /// `spec.requestsPerSecond` of the LiveAccount.
+    /// `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
     cap: Option<Arc<Budgets>>,
-    /// Where the budgets that it shares with others come from; `None` for the operator's own account.
+    /// The source of the budgets that it shares with other accounts; `None` for the operator's own account.
     shared: Option<SharedBudget>,
     /// The shared budgets in use.
     budgets: Mutex<Arc<Budgets>>,
     calls: Calls,
     /// Whether a task waits for the credentials that are being loaded.
     load_is_watched: AtomicBool,
-    /// CredentialState while rejected credentials are loaded again.
+    /// Held while rejected credentials are loaded again.
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// Where the budgets of an account come from.
+/// The source of an account's budgets.
 #[derive(Debug)]
 pub struct SharedBudget {
     /// The budgets of all account numbers.
     pub registry: Arc<BudgetRegistry>,
-    /// The account number; the access key ID stands for it if it is not known.
+    /// The account number; `None` if it is unknown, in which case the access key ID takes its place.
     pub number: Option<String>,
     /// The endpoint.
     pub endpoint: String,
@@ -51,9 +51,10 @@ pub struct SharedBudget {
 /// Why an account cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// Why, for a condition; `None` while the credentials are being loaded for the first time.
+    /// The reason, for a condition; `None` while the credentials are being loaded for the first time.
     pub why: Option<String>,
-    /// When the credentials are loaded again; `None` while they are being loaded, or if there is nothing to load.
+    /// The delay until the credentials are loaded again; `None` while they are being loaded, or if there is nothing to
+    /// load.
     pub retry_after: Option<Duration>,
 }
 
@@ -61,7 +62,7 @@ pub struct Unavailable {
 #[derive(Debug)]
 pub struct Sent {
     result: Result<Response<Reply>, CallError>,
-    /// The credentials that it was signed with.
+    /// The credentials that signed the call; `None` if there were none.
     credentials: Option<Credentials>,
 }
 
@@ -73,12 +74,12 @@ impl Sent {
 }
 
 impl Account {
-    /// The operator's own account, whose budgets start now.
+    /// Creates the operator's own account, with new budgets.
     pub fn new(client: Client, credentials: CredentialSource, rate: Rate) -> Self {
         Self::build(AccountKey::Operator, client, credentials, None, Budgets::new(rate))
     }
 
-    /// The account of a LiveAccount.
+    /// Creates the account of a LiveAccount.
     pub fn of_live_account(
         key: AccountKey,
         client: Client,
@@ -121,25 +122,25 @@ impl Account {
         Self { calls: calls.clone(), ..self }
     }
 
-    /// Its key.
+    /// The key of the account.
     pub fn key(&self) -> &AccountKey {
         &self.key
     }
 
-    /// The source of its credentials.
+    /// The source of the account's credentials.
     pub fn credentials(&self) -> &CredentialSource {
         &self.credentials
     }
 
-    /// The ID of the access key in use.
+    /// The ID of the access key in use; `None` without credentials.
     pub fn access_key_id(&self) -> Option<String> {
         self.credentials.held_key_id()
     }
 
-    /// The budgets that it shares with other accounts of its number.
+    /// The budgets that the account shares with others of the same number.
     pub fn budgets(&self) -> Arc<Budgets> {
         let mut budgets = self.budgets.lock();
-        // Looked up every time: the operator's own key, which may be the same, is known later than this one.
+        // Looked up every time: the operator's access key, which may be the same, may become known later than this one.
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.number.is_none())
             && let Some(key_id) = self.access_key_id()
         {
@@ -148,16 +149,16 @@ impl Account {
         Arc::clone(&budgets)
     }
 
-    /// The calls per second that are granted now: the smaller one of its own cap and of what it shares. `None` if nothing
-    /// limits them.
+    /// The current rate in calls per second: the lower of the account's own cap and the shared budget. `None` if
+    /// neither limits the calls.
     pub fn rate(&self, operation: Operation) -> Option<f64> {
         let cap = self.cap.as_ref().and_then(|cap| cap.of(operation).rate());
         let shared = self.budgets().of(operation).rate();
         cap.into_iter().chain(shared).reduce(f64::min)
     }
 
-    /// Why no call can be made now; `None` if there are credentials. A deletion may use credentials whose source was
-    /// removed.
+    /// Why no call can be made now; `None` if credentials are available. A deletion may use credentials whose source
+    /// was removed.
     pub fn unavailable(&self, for_deletion: bool) -> Option<Unavailable> {
         let removed =
             || self.credentials.source_removed().filter(|_| !for_deletion && self.key != AccountKey::Operator);
@@ -171,22 +172,22 @@ impl Account {
         Some(Unavailable { why: Some(self.explain(&error)), retry_after: Some(self.credentials.next_try()) })
     }
 
-    /// Waits while the credentials are being loaded and there are no older ones.
+    /// Waits until the credentials are loaded, unless older ones are available.
     pub async fn wait_loaded(&self) {
         drop(self.credentials.current().await);
     }
 
-    /// Marks that a task waits for the load; returns `false` if one does already.
+    /// Marks that a task waits for the load; returns `false` if another task already does.
     pub fn watch_load(&self) -> bool {
         !self.load_is_watched.swap(true, Ordering::AcqRel)
     }
 
-    /// The load ended.
+    /// Clears the mark of [`Account::watch_load`] after the load ended.
     pub fn load_ended(&self) {
         self.load_is_watched.store(false, Ordering::Release);
     }
 
-    /// Whether the source of the credentials was removed: what is held is for deletions alone.
+    /// Whether the source of a LiveAccount's credentials was removed: only deletions may use the loaded credentials.
     pub fn source_removed(&self) -> bool {
         self.key != AccountKey::Operator && self.credentials.source_removed().is_some()
     }
@@ -200,12 +201,12 @@ impl Account {
         format!("LiveAccount {name} has no credentials: {}", why.collect::<Vec<_>>().join("; "))
     }
 
-    /// The time of the service's clock.
+    /// The current time by the service's clock.
     pub fn server_now(&self) -> jiff::Timestamp {
         self.client.server_now()
     }
 
-    /// Waits for a permit for `operation`: of its own cap first, then of the shared budget.
+    /// Waits for a permit for `operation`: first of the account's own cap, then of the shared budget.
     pub async fn permit(&self, operation: Operation) -> Permits {
         let cap = match &self.cap {
             Some(cap) => Some(cap.of(operation).acquire().await),
@@ -214,11 +215,11 @@ impl Account {
         Permits { cap, shared: self.budgets().of(operation).acquire().await }
     }
 
-    /// Sends one call with one permit. The only way to the Live API: every call is counted and logged here. Give the
+    /// Sends one call with one permit, and counts and logs it. Every call to the Live API uses this method. Pass the
     /// result to [`Account::reload_if_rejected`].
     pub async fn send(&self, call: &Call, mut permit: Permits) -> Sent {
         let operation = call.operation();
-        // Without credentials the permit goes back unused.
+        // Without credentials the permit is returned unused.
         let credentials = match self.credentials.current().await {
             Ok(credentials) => credentials,
             Err(error) => {
@@ -248,11 +249,11 @@ impl Account {
         Sent { result, credentials: Some(credentials) }
     }
 
-    /// Loads rejected credentials again before the rejection is reported. If that gives others, the call is to be made
-    /// again.
+    /// Loads rejected credentials again before the rejection is reported. If different credentials are found, the error
+    /// is [`CallError::Resent`] and the caller must repeat the call.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// The [`CallError`] of the call.
     pub async fn reload_if_rejected(&self, sent: Sent) -> Result<Response<Reply>, CallError> {
         let is_rejected = sent.is_rejected();
         match (sent.result, sent.credentials) {
@@ -268,7 +269,7 @@ impl Account {
     }
 }
 
-/// What becomes of the permit of a call with this result.
+/// The outcome of a call with this result for its permit.
 fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
     match result {
         Ok(_) => PermitOutcome::Answered,

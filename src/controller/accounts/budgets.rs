@@ -9,12 +9,12 @@ use crate::budget::{Budget, Permit, PermitOutcome};
 use crate::live::Operation;
 use crate::live::credentials::CredentialSource;
 
-/// Calls per second and operation.
+/// The rate limit per operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
-    /// 1 to 50.
+    /// Calls per second, 1 to 50.
     PerSecond(u32),
-    /// For benchmarks against the emulator only.
+    /// No limit, for benchmarks against the emulator only.
     Unlimited,
 }
 
@@ -23,7 +23,7 @@ pub enum Rate {
 pub struct Budgets([Budget; Operation::ALL.len()]);
 
 impl Budgets {
-    /// Budgets that start now.
+    /// Creates budgets with this rate.
     pub fn new(rate: Rate) -> Arc<Self> {
         Arc::new(Self(Operation::ALL.map(|_| match rate {
             Rate::PerSecond(calls) => Budget::per_second(calls),
@@ -37,25 +37,25 @@ impl Budgets {
     }
 }
 
-/// What shares one budget: an account number (or what stands for it) at an endpoint. A number is free text: calls to
-/// another endpoint must not slow down those to this one.
+/// The key of shared budgets: an account number (or the access key ID that stands for it) and an endpoint. A number is
+/// free text: calls to another endpoint must not slow down calls to this one.
 type NumberAtEndpoint = (String, String);
 
 /// The operator's own account, whose budgets LiveAccounts of its number share.
 #[derive(Debug)]
 pub struct OperatorAccount {
-    /// Its budgets.
+    /// The operator's budgets.
     pub budgets: Arc<Budgets>,
-    /// The source of its credentials.
+    /// The source of the operator's credentials.
     pub credentials: CredentialSource,
-    /// Its account number, if it is known.
+    /// The operator's account number; `None` if it is unknown.
     pub number: Option<String>,
-    /// Its endpoint.
+    /// The operator's endpoint.
     pub endpoint: String,
 }
 
 impl OperatorAccount {
-    /// Whether it has this number, or uses the access key that stands for it.
+    /// Whether the account has this number, or uses the access key that stands for it, at this endpoint.
     fn is(&self, number: &str, endpoint: &str) -> bool {
         let is_known = self.number.as_deref() == Some(number);
         endpoint == self.endpoint && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
@@ -71,13 +71,14 @@ pub struct BudgetRegistry {
 }
 
 impl BudgetRegistry {
-    /// Gives each account number `rate`; the number of the operator's own account shares that account's budgets.
+    /// Creates a registry that gives each account number the rate `rate`. LiveAccounts with the operator's number share
+    /// the operator's budgets.
     pub fn new(rate: Rate, operator: Option<OperatorAccount>) -> Self {
         Self { rate, operator, known: Mutex::default() }
     }
 
-    /// The budgets of an account number at an endpoint. They end with the last account that holds them: new ones start
-    /// with every permit taken.
+    /// The budgets of an account number at an endpoint. They are dropped with the last account that uses them; new ones
+    /// start with every permit taken.
     pub fn get(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
         if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, endpoint)) {
             return Arc::clone(&operator.budgets);

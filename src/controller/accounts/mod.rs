@@ -1,4 +1,4 @@
-//! The accounts that calls are made with: the operator's own, and one for every LiveAccount.
+//! The accounts: the operator's own, and one for every LiveAccount.
 //!
 //! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `api`, `live` and `budget`. Its
 //! invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
@@ -30,29 +30,29 @@ use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
 
-/// A missing Secret is looked for this often while an object waits for it (with the jitter: at most every 30 s).
+/// The longest delay between two reads of a missing Secret while an object waits for it (at most 30 s with the jitter).
 const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 
-/// What all LiveAccounts have in common.
+/// The settings that all LiveAccounts share.
 #[derive(Debug)]
 pub struct AccountDefaults {
     /// The options of clients of the Live API.
     pub options: ClientOptions,
-    /// The endpoint of a LiveAccount that names none: the operator's own.
+    /// The endpoint of a LiveAccount that does not specify one: the operator's own.
     pub endpoint: Endpoint,
     /// Whether an endpoint may use plain http.
     pub allow_http: bool,
-    /// The environment of exchanges with STS.
+    /// The environment for token exchanges with STS.
     pub provider_env: ProviderEnv,
-    /// Calls per second of an account number.
+    /// The rate limit of an account number.
     pub rate: Rate,
-    /// The number of the operator's own account, if it is known.
+    /// The number of the operator's own account; `None` if it is unknown.
     pub number: Option<String>,
     /// Counts calls.
     pub calls: Calls,
 }
 
-/// A dispatcher for each operation of this account is to run until the token is cancelled.
+/// Requests a dispatcher for each operation of this account, until the token is cancelled.
 #[derive(Debug)]
 pub struct AccountStarted {
     /// The account.
@@ -61,23 +61,23 @@ pub struct AccountStarted {
     pub ended: CancellationToken,
 }
 
-/// What [`Accounts`] asks its tasks to do.
+/// Requests of [`Accounts`] to other tasks.
 #[derive(Debug)]
 pub struct AccountEvents {
-    /// Accounts that start.
+    /// Accounts that need dispatchers.
     pub started: mpsc::UnboundedReceiver<AccountStarted>,
     /// Accounts whose credentials are being loaded while objects wait for them.
     pub loads: mpsc::UnboundedReceiver<Arc<Account>>,
 }
 
-/// A LiveAccount as the watch showed it last.
+/// A LiveAccount as last seen by the watch.
 #[derive(Debug, Clone)]
 pub struct ObservedAccount {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// When this generation was seen first.
+    /// When the watch first showed this generation.
     pub since: Instant,
     /// Its status.
     pub status: LiveAccountStatus,
@@ -87,11 +87,11 @@ pub struct ObservedAccount {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// `None` if there is no such LiveAccount (any more).
+    /// The LiveAccount; `None` if it does not exist (any more).
     observed: Option<ObservedAccount>,
-    /// What calls are made with. It outlives its LiveAccount while deletions may need it.
+    /// The account for calls. It outlives its LiveAccount while deletions may need it.
     account: Option<Arc<Account>>,
-    /// Why calls cannot be made, whatever the credentials.
+    /// Why the spec cannot be used; `None` if it can.
     invalid: Option<String>,
     ended: CancellationToken,
     is_started: bool,
@@ -109,7 +109,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Starts with the operator's own account.
+    /// Creates the accounts, with the operator's own as the only one.
     pub fn new(operator: Account, defaults: AccountDefaults, kube: Client) -> (Self, AccountEvents) {
         let (started, started_events) = mpsc::unbounded_channel();
         let (loads, load_events) = mpsc::unbounded_channel();
@@ -124,14 +124,14 @@ impl Accounts {
             endpoint: defaults.endpoint.to_string(),
         };
         let budgets = Arc::new(BudgetRegistry::new(rate, Some(shared)));
-        // The receiver is there: this cannot fail.
+        // This cannot fail: the receiver exists.
         let _ = started.send(AccountStarted { key: AccountKey::Operator, ended: CancellationToken::new() });
         let accounts =
             Self { operator: Arc::new(operator), defaults, budgets, kube, entries: Mutex::default(), started, loads };
         (accounts, AccountEvents { started: started_events, loads: load_events })
     }
 
-    /// The account as it is now.
+    /// The current account; `None` if there is none with this key.
     pub fn current(&self, key: &AccountKey) -> Option<Arc<Account>> {
         match key {
             AccountKey::Operator => Some(Arc::clone(&self.operator)),
@@ -139,7 +139,8 @@ impl Accounts {
         }
     }
 
-    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret is gone.
+    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
+    /// deleted.
     ///
     /// # Errors
     /// Why no call can be made. While credentials are being loaded, a message on `AccountEvents::loads` leads to the
@@ -170,7 +171,7 @@ impl Accounts {
         }
     }
 
-    /// The watch showed a LiveAccount. Returns whether its uid or generation is new.
+    /// Records a LiveAccount from the watch. Returns whether its uid or generation is new.
     pub fn observe(&self, key: &ObjectKey, object: LiveAccount) -> bool {
         let uid = object.metadata.uid.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
@@ -200,8 +201,8 @@ impl Accounts {
         true
     }
 
-    /// The LiveAccount is gone; what calls were made with stays while deletions may need it. Returns whether there was
-    /// one.
+    /// Removes a deleted LiveAccount. The account for calls stays while deletions may need it. Returns whether there
+    /// was a LiveAccount.
     pub fn remove(&self, key: &ObjectKey) -> bool {
         let removed = self.entries.lock().get_mut(key).and_then(|entry| {
             entry.invalid = None;
@@ -210,7 +211,7 @@ impl Accounts {
         removed.is_some()
     }
 
-    /// The known LiveAccounts of `namespace` (`None`: all) that are not in `listed`.
+    /// The known LiveAccounts of `namespace` (`None`: of all namespaces) that are not in `listed`.
     pub fn unlisted(&self, namespace: Option<&str>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
         let entries = self.entries.lock();
         let is_unlisted =
@@ -218,7 +219,7 @@ impl Accounts {
         entries.keys().filter(is_unlisted).cloned().collect()
     }
 
-    /// Every LiveAccount, with the account or why calls cannot be made with it.
+    /// Every LiveAccount, with the account for its calls or the reason why there is none.
     pub fn observed(&self) -> Vec<(ObjectKey, ObservedAccount, Result<Arc<Account>, String>)> {
         let entries = self.entries.lock();
         let account = |entry: &Entry| match (&entry.invalid, &entry.account) {
@@ -231,7 +232,7 @@ impl Accounts {
         observed.collect()
     }
 
-    /// The operator wrote this status to the LiveAccount with this uid.
+    /// Records the status that the operator wrote to the LiveAccount with this uid.
     pub fn status_written(&self, key: &ObjectKey, uid: &str, status: LiveAccountStatus) {
         if let Some(observed) = self.entries.lock().get_mut(key).and_then(|entry| entry.observed.as_mut())
             && observed.uid == uid
@@ -240,7 +241,7 @@ impl Accounts {
         }
     }
 
-    /// Forgets LiveAccounts that are gone and that no object names; returns them.
+    /// Forgets deleted LiveAccounts that no object names, and returns them.
     pub fn forget_unused(&self, is_used: impl Fn(&ObjectKey) -> bool) -> Vec<AccountKey> {
         let mut entries = self.entries.lock();
         let unused = entries.extract_if(|key, entry| entry.observed.is_none() && !is_used(key));

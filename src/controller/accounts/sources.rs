@@ -15,16 +15,17 @@ use crate::controller::api::API_TIMEOUT;
 use crate::live::Credentials;
 use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
-/// A Secret in use is read again after this time: it may have been rotated.
+/// The time after which a Secret in use is read again: it may have been rotated.
 const REFRESH_AFTER: Duration = Duration::from_secs(120);
 
-/// The audience of tokens.
+/// The audience of tokens, which STS receives.
 const AUDIENCE: &str = "sts.aliyuncs.com";
 
-/// In seconds, the shortest that the apiserver accepts. A token is used immediately, and once.
+/// The lifetime of tokens in seconds, the shortest that the apiserver accepts. A token is used immediately, and only
+/// once.
 const TOKEN_SECONDS: i64 = 600;
 
-/// A namespaced object.
+/// A reference to a namespaced object.
 struct ObjectRef {
     client: Client,
     namespace: String,
@@ -50,7 +51,8 @@ impl ObjectRef {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// The name becomes part of a URL path: it must not lead elsewhere, even if admission let it through.
+    /// Validates the name. It becomes part of a URL path and must not lead to another path, even if admission accepted
+    /// it.
     fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -99,7 +101,7 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
     let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
-    // An invalid Secret: an older key is not used in its place.
+    // If the Secret is invalid, an older key is not used in its place.
     credentials.validate().map_err(|why| ProviderError::NotConfigured(format!("{what}: {why}")))?;
     Ok(credentials)
 }
@@ -142,7 +144,7 @@ impl TokenSource for ServiceAccountToken {
     }
 }
 
-/// Errors appear in conditions: the text is the same at every try.
+/// Limits the time of a request. Errors appear in conditions, so that their text must be the same on every attempt.
 async fn with_timeout<T>(
     what: &str,
     allowed_by: &str,

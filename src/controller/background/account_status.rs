@@ -17,24 +17,25 @@ use crate::controller::pass::{EventDraft, EventType, MISSING_GRACE};
 use crate::decide::{AccountCondition, account_status};
 use crate::resources::{ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
-/// How often every LiveAccount is looked at without a notification, and how often a number of groups is written at most.
+/// The interval at which every LiveAccount is checked without a notification, and the minimum interval between two
+/// writes of a changed number of groups.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Notifications within this time are one.
+/// Notifications within this time are handled together.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// LiveAccounts whose status is written at the same time.
+/// The number of LiveAccounts whose status is written at the same time.
 const CONCURRENT_WRITES: usize = 8;
 
-/// What one look at a LiveAccount found.
+/// The result of one check of a LiveAccount.
 struct Finding {
-    /// `None` if it is too early to report anything.
+    /// The condition to report; `None` if it is too early to report anything.
     condition: Option<AccountCondition>,
-    /// When to look again.
+    /// The delay until the next check.
     next_look: Duration,
 }
 
-/// Keeps the statuses up to date; never returns.
+/// Keeps the status of every LiveAccount up to date; never returns.
 pub async fn run(context: Arc<Context>) {
     let mut counted: HashMap<ObjectKey, Instant> = HashMap::new();
     loop {
@@ -47,7 +48,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Unblocks the objects that wait while credentials are being loaded; never returns.
+/// Unblocks the objects that wait for credentials when the load of the credentials ends; returns only when no more
+/// loads can come.
 pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc<Account>>) {
     while let Some(account) = loads.recv().await {
         let context = Arc::clone(&context);
@@ -61,7 +63,7 @@ pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc
     }
 }
 
-/// Looks at every account; returns when to look again.
+/// Checks every account; returns the delay until the next check.
 async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> Duration {
     let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
     for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {
@@ -76,7 +78,7 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     let now = Instant::now();
     let looks = all.into_iter().map(|(key, observed, account)| {
         let number = groups.get(&key).copied().unwrap_or_default();
-        // A change of the number alone waits for its time, unless there is none yet.
+        // A change of the number alone is written only after the interval, unless the status has no number yet.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let number = i64::try_from(number).ok().filter(|_| is_due);
         async move {
@@ -93,7 +95,8 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
 }
 
-/// Finds the condition of an account, and unblocks the objects that wait for its credentials if they are there.
+/// Determines the condition of an account, and unblocks the objects that wait for its credentials if they are
+/// available.
 fn examine(
     context: &Context,
     key: &ObjectKey,
@@ -144,7 +147,7 @@ async fn write(
     let Some(status) = account_status(&observed.status, observed.generation, condition, groups, now) else { return };
     match context.api.write_account_status(key, &observed.uid, &status).await {
         Ok(()) => {}
-        // The watch shows it.
+        // The watch reports the deletion.
         Err(ApiError::Gone) => return,
         Err(error) => {
             tracing::warn!(account = %key, %error, "the status of a LiveAccount could not be written");

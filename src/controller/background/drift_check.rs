@@ -1,7 +1,7 @@
 //! The drift check: one paged list per app finds external changes and counts the groups of the app.
 //!
-//! The time of an app's check is a hash of the app on the wall clock, so that it needs no memory: a restart neither
-//! skips a check nor adds one. Only groups that a list contradicts are described.
+//! The time of an app's check is derived from a hash of the app and the wall clock, so that no state is needed: a
+//! restart neither skips a check nor adds one. Only groups that a list contradicts are described.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -21,20 +21,19 @@ use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
 use crate::telemetry::metrics::DriftCheckLabels;
 
-/// Groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
+/// The number of groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
 const PAGE_SIZE: u32 = 50;
 
 /// The longest time between two pages of one check.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a page is requested before the check is given up until the next one.
+/// How often a page is requested before the list fails.
 const TRIES: u32 = 3;
 
-/// How often new apps are looked for.
+/// The longest interval between two searches for new apps.
 const APPS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A list in progress: a scheduled check (`None`) or the answer to a request, which does not wait for the pauses of a
-/// check.
+/// A list in progress: a scheduled check (`None`) or the answer to a request, which does not pause between pages.
 type Task = (AppKey, Option<UsageQuery>);
 
 /// The time from `now` until the check of this app is due: more than zero, at most `interval`.
@@ -69,7 +68,7 @@ struct DriftChecks {
 }
 
 impl DriftChecks {
-    /// Objects that wait for the usage of an app do not wait for its scheduled check.
+    /// Answers requests for usage at once: the objects that need it do not wait for the scheduled check of their app.
     async fn serve_requests(&self) {
         loop {
             let notified = self.context.scheduler.usage.notified();
@@ -80,7 +79,7 @@ impl DriftChecks {
         }
     }
 
-    /// Starts the check of each app when it is due, also if several are due at once or this task was late.
+    /// Starts the check of each app when it is due, even if several are due at once or this task is late.
     async fn run_schedule(&self) {
         let longest = APPS_INTERVAL.min(self.interval);
         let mut looked = SystemTime::now();
@@ -106,7 +105,7 @@ impl DriftChecks {
         let context = Arc::clone(&self.context);
         start(&self.in_progress, (app, query), async move {
             check.run().await;
-            // A request may have come after the list was answered.
+            // A request may have arrived after the list was answered.
             context.scheduler.usage.notify_one();
         });
     }
@@ -123,7 +122,7 @@ fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<
     }
 }
 
-/// Ends a task, also after a panic: the app is checked again then.
+/// Removes a task when it ends, even by a panic, so that the app can be checked again.
 struct InProgressGuard {
     task: Task,
     in_progress: Arc<Mutex<HashSet<Task>>>,
@@ -139,12 +138,12 @@ impl Drop for InProgressGuard {
 struct Check {
     context: Arc<Context>,
     app: AppKey,
-    /// What objects wait for; `None` for a scheduled check.
+    /// The query that objects wait for; `None` for a scheduled check.
     query: Option<UsageQuery>,
     interval: Duration,
 }
 
-/// What a list showed.
+/// The result of a list.
 enum Listed {
     Complete { total: u64, ids: HashSet<Box<str>> },
     Counted { total: u64 },
@@ -173,12 +172,12 @@ fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
 }
 
 impl Check {
-    /// Lists the app; from the beginning if its account became another one meanwhile.
+    /// Lists the app, and starts again if its account was replaced meanwhile.
     async fn run(&self) {
         while !self.try_run().await {}
     }
 
-    /// Returns `false` if the account became another one: what was listed is another app.
+    /// Lists the app once. Returns `false` if the account was replaced meanwhile: the list belongs to another app.
     async fn try_run(&self) -> bool {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         if self.query.is_none() && !scheduler.with(|scheduler, _| scheduler.is_worth_checking(app)) {
@@ -201,7 +200,7 @@ impl Check {
         }
         match listed {
             Ok(Listed::Complete { total, ids }) => {
-                // A group that is recorded as gone and is not listed is gone.
+                // A group that is recorded as gone and is not listed does not exist: no drift.
                 let live = recorded.iter().filter(|recorded| recorded.state == RecordedState::Live);
                 for missing in live.filter(|recorded| !ids.contains(&*recorded.group_id)) {
                     tracing::info!(object = %missing.object, group = missing.group_id, "the drift check does not find the group");
@@ -214,7 +213,7 @@ impl Check {
             Ok(Listed::Counted { total }) => {
                 scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
                 if self.query.is_none() {
-                    // Fewer objects than pages: each is described instead, also one whose group is recorded as gone.
+                    // Fewer objects than pages: each group is described instead, even if it is recorded as gone.
                     for recorded in &recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
@@ -316,7 +315,7 @@ impl Check {
                             | ErrorClass::Unreachable
                             | ErrorClass::NonceUsed
                     );
-                    // While objects wait, the service itself reports to them what is wrong.
+                    // If objects wait, the error is returned at once: their own calls then report the failure.
                     if self.query.is_some() || !is_passing || tries == TRIES {
                         return Err(ListError::Call(error));
                     }
@@ -326,7 +325,7 @@ impl Check {
         }
     }
 
-    /// Sends one list call, when no other call is proving the credentials of the account.
+    /// Sends one list call as soon as no other call is proving the credentials of the account.
     async fn send(&self, account: &Arc<Account>, call: &Call) -> Result<Result<Reply, CallError>, ListError> {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         let permit = account.permit(Operation::ListByPage).await;

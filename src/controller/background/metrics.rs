@@ -19,11 +19,11 @@ use crate::telemetry::metrics::{
     DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, State,
 };
 
-/// The number of apps with a series of their own, the fullest first: any user who can create a LiveAccount may name an
-/// endpoint that returns any number of apps.
+/// The number of apps with a series of their own, the apps with the most groups first. It is limited because any user
+/// who can create a LiveAccount can name an endpoint that returns any number of apps.
 const MAX_APPS: usize = 100;
 
-/// What becomes of the group of a deleted object.
+/// The outcomes of a deletion for the group.
 const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT];
 
 /// The reasons of failed passes.
@@ -144,7 +144,7 @@ fn collect_queue(context: &Context, state: &State) {
 }
 
 fn collect_accounts(context: &Context, state: &State) {
-    // An operator that works for LiveAccounts only needs no credentials of its own.
+    // An operator that serves only LiveAccounts needs no credentials of its own.
     let uses_own = context.scheduler.with(|scheduler, _| {
         let mut apps = scheduler.apps();
         apps.any(|(app, _)| app.account == AccountKey::Operator)
@@ -168,7 +168,7 @@ fn collect_accounts(context: &Context, state: &State) {
     }
 }
 
-/// Every account, with the reason that its status says.
+/// Every account, with the reason of its condition, and the account itself if calls can be made with it.
 fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
     let operator = context.accounts.current(&AccountKey::Operator);
     let is_rejected =

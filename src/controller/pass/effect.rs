@@ -1,4 +1,4 @@
-//! What a pass asks its driver to do, and what it is answered.
+//! Effects that a pass requests from its driver, and the inputs that answer them.
 
 use std::time::{Duration, Instant};
 
@@ -10,103 +10,103 @@ use crate::decide::Holder;
 use crate::live::{Call, CallError, Reply, Response};
 use crate::resources::{LastFailure, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 
-/// The next step of a pass. Each but the last is answered by an [`Input`].
+/// The next step of a pass. An [`Input`] answers each effect except the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Read the object: [`Input::Read`], [`Input::Gone`] or [`Input::ReadFailed`].
     Load,
-    /// Find out whether the namespace is terminating: [`Input::Namespace`].
+    /// Check whether the namespace is terminating: [`Input::Namespace`].
     CheckNamespace,
     /// Add the finalizer, or remove it from an object that is not being deleted: [`Input::Patched`].
     SetFinalizer(bool),
     /// Remove the finalizer from an object that is being deleted: [`Input::Patched`].
     ReleaseFinalizer,
-    /// Find out whether this call may go out: [`Input::Preflight`].
+    /// Check whether this call may be sent: [`Input::Preflight`].
     Preflight(Call),
-    /// Write this status before the call, tied to the resourceVersion: [`Input::Patched`].
+    /// Write this status before the call, if the resourceVersion is unchanged: [`Input::Patched`].
     PersistIntent(Box<LiveMessageGroupStatus>),
-    /// Send this call with the permit at hand: [`Input::Answer`].
+    /// Send this call with the granted permit: [`Input::Answer`].
     Send(Call),
-    /// Write this status, tied to the uid: [`Input::StatusWritten`].
+    /// Write this status if the uid is unchanged: [`Input::StatusWritten`].
     WriteStatus(Box<LiveMessageGroupStatus>),
-    /// The step is over; the pass is kept unless nothing is left to do.
+    /// End the step. The pass is kept unless it is complete.
     Finish(Finish),
 }
 
 /// How a step ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
-    /// What follows.
+    /// When the object is reconciled next.
     pub requeue: Requeue,
-    /// Whether the object goes on as a retry, whatever its priority was.
+    /// Whether the priority of the object becomes `Retry`.
     pub is_retry: bool,
 }
 
 /// The answer to an [`Effect`].
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A worker or a permit is there.
+    /// A worker took the object, or a permit was granted.
     Start,
-    /// The object as it is now.
+    /// The current object.
     Read {
         /// The object.
         object: Box<LiveMessageGroup>,
-        /// A drift check contradicts its status.
+        /// Whether a drift check contradicts its status.
         has_drifted: bool,
     },
-    /// There is no such object any more.
+    /// The object does not exist any more.
     Gone,
     /// The object could not be read.
     ReadFailed {
-        /// The operator lacks the permission.
+        /// Whether the operator lacks the permission.
         is_forbidden: bool,
     },
     /// Whether the namespace is terminating.
     Namespace {
-        /// It is, or it does not exist.
+        /// Whether it is terminating or does not exist.
         is_terminating: bool,
     },
-    /// The object after a change of its finalizer, or with its intent recorded.
+    /// The object after a change of its finalizer, or with its create intent recorded.
     Patched(Result<Box<LiveMessageGroup>, WriteFailure>),
-    /// Whether the call may go out.
+    /// The result of the preflight.
     Preflight(Preflight),
-    /// The answer to the call.
+    /// The call ended.
     Answer {
-        /// The answer.
+        /// The answer, or why there is none.
         result: Result<Response<Reply>, CallError>,
-        /// The status that was written while the call was out.
+        /// The status that was written while the call was in flight; `None` if none was.
         progress: Option<Box<LiveMessageGroupStatus>>,
     },
-    /// The object as it is after the status was written; `None` if the answer cannot be read.
+    /// The object with the new status; `None` if the answer of the apiserver cannot be read.
     StatusWritten(Result<Option<Box<LiveMessageGroup>>, WriteFailure>),
 }
 
 /// Why a write failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteFailure {
-    /// The object is gone, or another one has its name.
+    /// The object was deleted, or recreated under the same name.
     Gone,
-    /// Anything else; the write is repeated.
+    /// Any other failure. The write is repeated.
     Failed,
 }
 
-/// Whether a call may go out.
+/// The result of a preflight: whether a call may be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preflight {
-    /// Yes. With a permit at hand the object's claim to its group is recorded.
+    /// The call may be sent, or needs only a permit. With a permit, the object's claim to its group is recorded.
     Cleared {
         /// The budget that the call belongs to.
         budget: BudgetKey,
-        /// Whether a permit is at hand.
+        /// Whether the call has a permit.
         has_permit: bool,
     },
-    /// Not yet: an earlier call for the group may still arrive.
+    /// The call must wait for this delay: an earlier call for the group may still arrive, or the object changed.
     Delayed(Duration),
-    /// Another object owns the group by now.
+    /// Another object owns the group now.
     OwnerChanged,
     /// The account has no usable credentials.
     NoCredentials(NoCredentials),
-    /// No.
+    /// A cause blocks the call.
     Blocked(Blocked),
 }
 
@@ -115,18 +115,18 @@ pub enum Preflight {
 pub struct NoCredentials {
     /// The account.
     pub account: AccountKey,
-    /// Why there are none; `None` while they are being loaded for the first time.
+    /// Why there are none, for a condition; `None` while they are being loaded for the first time.
     pub why: Option<String>,
-    /// When they are loaded again; `None` while they are being loaded, or where nothing is there to load.
+    /// The delay until they are loaded again; `None` while they are being loaded, or if there is nothing to load.
     pub retry_after: Option<Duration>,
 }
 
 /// Why an object is blocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
-    /// What it waits for.
+    /// The cause that it waits for.
     pub on: Cause,
-    /// What its status says meanwhile; `None` leaves it as it is.
+    /// The explanation for its status; `None` leaves the status unchanged.
     pub explanation: Option<Explanation>,
 }
 
@@ -137,53 +137,54 @@ pub struct Explanation {
     pub reason: Reason,
     /// The message.
     pub message: String,
-    /// What `status.lastFailure` records.
+    /// The value of `status.lastFailure`; `None` if no failed call is known.
     pub failure: Option<LastFailure>,
 }
 
-/// What a pass has to make known beside its effect. The driver takes these after every step.
+/// A report of a pass beside its effect: an event, a metric or a log line. The driver takes the reports after every
+/// step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// An event of the object.
     Event(EventDraft),
     /// The pass failed.
     Failed(Explanation),
-    /// The pass failed for a cause that others share.
+    /// The pass failed for a cause that other objects share.
     Tripped {
         /// The circuit breaker of the cause.
         breaker: BreakerKey,
-        /// What blocked objects report.
+        /// The explanation that blocked objects report.
         explanation: Explanation,
     },
     /// The finalizer was removed from an object that was being deleted; `outcome` is the value of the metric label.
     Released {
-        /// What became of the group.
+        /// The outcome for the group.
         outcome: &'static str,
     },
-    /// A group was created or changed for an object that is gone, or that names another group by now.
+    /// A group was created or changed for an object that was deleted, or that names another group now.
     Orphaned {
         /// The group.
         group: GroupKey,
-        /// The event of the object, if it is still there.
+        /// The event of the object; `None` if the object was deleted.
         event: Option<EventDraft>,
     },
 }
 
-/// What a pass needs to know at every step, beside its input.
+/// The clocks, scheduler state and settings that a pass needs at every step, beside its input.
 #[derive(Debug, Clone)]
 pub struct StepContext {
     /// The monotonic clock.
     pub now: Instant,
     /// The wall clock.
     pub wall: Timestamp,
-    /// The clock of the service, as far as its answers show it.
+    /// The clock of the service, estimated from its answers.
     pub service: Timestamp,
-    /// The other object that names this one's group, if it owns it or would take it over.
+    /// The other object that owns this object's group, or would take it over; `None` if there is none.
     pub owner: Option<Holder>,
-    /// The number of objects that wait for a retry.
+    /// The number of objects that wait for a delay to end.
     pub delayed: usize,
-    /// 0.75 to 1.25: objects that failed together do not come back together.
+    /// A factor from 0.75 to 1.25, so that objects that failed together do not retry together.
     pub jitter: f64,
-    /// After this time without success the finalizer is removed in a terminating namespace.
+    /// The time after which the finalizer of a stalled deletion is removed in a terminating namespace.
     pub finalizer_timeout: Duration,
 }

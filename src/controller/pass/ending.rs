@@ -1,4 +1,4 @@
-//! How a pass ends: its status, and what follows.
+//! The end of a pass: its status, and when the object is reconciled next.
 
 use std::time::Duration;
 
@@ -10,40 +10,41 @@ use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
 use crate::decide::{DeletionOutcome, Failure, FailureDomain, PassOutcome, Retry, finalizer_is_wrong};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
-/// How often a failure is retried at once before it counts as a failure of the service.
+/// The number of immediate retries before a failure counts as a failure of the service.
 const MAX_IMMEDIATE_RETRIES: u32 = 2;
 
-/// How long missing credentials are not reported: one `kubectl apply` brings a LiveAccount, its Secret and the groups
-/// in any order, and each is seen by a watch or a read of its own.
+/// The time for which missing credentials are not reported. One `kubectl apply` can create a LiveAccount, its Secret
+/// and the groups in any order, and the operator learns of each separately.
 pub const MISSING_GRACE: Duration = Duration::from_secs(2);
 
-/// An object that waits for a LiveAccount or its Secret looks once more by then: `Reconciling` has become `Stalled`.
+/// An object that waits for a LiveAccount or its Secret is reconciled again after this time, when `Reconciling` has
+/// become `Stalled`.
 const STALLED_CHECK: Duration = Duration::from_secs(160);
 
-/// The shortest time between two looks for the operator's own credentials.
+/// The minimum delay between two attempts to load the operator's own credentials.
 const OPERATOR_RETRY_MIN: Duration = Duration::from_secs(1);
 
-/// What a pass ends with.
+/// The end of a pass.
 #[derive(Debug, Clone)]
 pub struct End {
-    /// What the status says.
+    /// The outcome that the status reports.
     pub outcome: PassOutcome,
-    /// What follows.
+    /// When the object is reconciled next.
     pub requeue: Requeue,
 }
 
-/// An outcome whose write failed. The write is repeated, never the call.
+/// An outcome whose write failed. Only the write is repeated, not the call.
 #[derive(Debug, Clone)]
 pub struct PendingWrite {
-    /// The generation that it was decided for.
+    /// The generation that the outcome was decided for.
     pub generation: i64,
-    /// The outcome.
+    /// The end of the pass, with its outcome.
     pub end: End,
 }
 
 impl End {
-    /// The same, followed by one more look: a forced reconcile or a pause may have come meanwhile without a new
-    /// generation, and brought the object back only to this write.
+    /// The same end, with an additional reconcile if nothing else follows. A forced reconcile or a pause may have been
+    /// requested meanwhile without a new generation, and only led to this write.
     pub fn looking_again(self) -> Self {
         let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
         Self { requeue, ..self }
@@ -51,7 +52,7 @@ impl End {
 }
 
 impl Pass {
-    /// How a pass ends that failed; `None` if the call is repeated at once and the status stays as it is.
+    /// The end of a failed pass; `None` if the call is repeated at once and the status stays unchanged.
     pub(super) fn failed(&mut self, failure: &Failure, context: &StepContext) -> Option<End> {
         let Failure { reason, message, record, .. } = failure.clone();
         let explanation = Explanation { reason, message, failure: Some(record) };
@@ -93,13 +94,13 @@ impl Pass {
         Some(BreakerKey::new(domain, app, object.spec.data_center.map(|center| center.as_str())))
     }
 
-    /// Ends a pass that could not look at the group: a forced reconcile is still to come.
+    /// Ends a pass that could not examine the group. A requested forced reconcile stays open.
     pub(super) fn wait(&mut self, end: End, context: &StepContext) -> Effect {
         self.requested_at = None;
         self.conclude(end, context)
     }
 
-    /// Writes the status that the pass ends with, if it differs from the recorded one.
+    /// Writes the final status of the pass if it differs from the recorded one, and ends the pass.
     pub(super) fn conclude(&mut self, mut end: End, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
         if object.is_deleting() {
@@ -113,7 +114,7 @@ impl Pass {
         }
     }
 
-    /// The status is recorded.
+    /// Ends a pass whose status is recorded.
     fn end(&mut self, end: End) -> Effect {
         self.claimed = false;
         let is_done = end.requeue == Requeue::Done;
@@ -133,7 +134,7 @@ impl Pass {
                 let before = self.object.replace(written.clone());
                 self.report_transitions(before.as_deref(), end.outcome.reason());
                 if !self.belongs_to(&written) {
-                    // What is recorded belongs to a group that the next pass knows nothing of.
+                    // The recorded status belongs to a group that the next pass does not know.
                     self.report_orphan(Some(&written));
                 }
                 if end.requeue == Requeue::Done && is_wrong {
@@ -146,7 +147,7 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.write_backoff(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // A pause may be over by then, and costs no call to decide again.
+                // A pause may have ended by then, and deciding again makes no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
@@ -154,18 +155,18 @@ impl Pass {
         }
     }
 
-    /// A write before a call failed: nothing was sent, and the step is repeated.
+    /// Handles a failed write before a call: nothing was sent, and the step is repeated.
     pub(super) fn not_written(&mut self, failure: WriteFailure, context: &StepContext) -> Effect {
         if failure == WriteFailure::Gone {
             return self.gone();
         }
-        // The effect of an earlier call is recorded later: until then the object keeps its claim.
+        // The effect of an earlier call is recorded later. Until then the object keeps its claim.
         self.claimed &= self.facts.has_effect();
         let delay = self.write_backoff(context);
         self.finish(Requeue::After(delay), false)
     }
 
-    /// The finalizer is removed from an object that was being deleted.
+    /// Ends a deletion whose finalizer was removed.
     pub(super) fn released(&mut self, outcome: &DeletionOutcome, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
         let event = deletion_event(&object, outcome, self.facts.last_write(), context.finalizer_timeout);
@@ -176,7 +177,7 @@ impl Pass {
         self.settled()
     }
 
-    /// The object waits for an account without credentials.
+    /// Blocks an object whose account has no credentials.
     pub(super) fn without_credentials(&mut self, missing: NoCredentials, context: &StepContext) -> Effect {
         let NoCredentials { account, why, retry_after } = missing;
         let blocked = |deadline| Requeue::Blocked { on: Cause::Account(account.clone()), deadline };
@@ -197,18 +198,18 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Reports by events what the pass did and what went wrong, each transition once.
+    /// Reports the transitions of the pass as events, each one once.
     pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
         let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
-        // The status that is recorded before a call takes Ready back.
+        // The status that is written before a call no longer has `Ready=True`.
         self.was_applied |= super::events::is_applied(before);
         let change = super::events::Change { before, after, facts: &self.facts, reason, was_applied: self.was_applied };
         let events = transition_events(&change, &mut self.reported);
         self.reports.extend(events.into_iter().map(Report::Event));
     }
 
-    /// When the deletion of an object is looked at again. Without a person's action it may be stuck, and its namespace
-    /// may be terminating.
+    /// Limits the time until a deletion is rechecked if it requires manual intervention: its namespace may be
+    /// terminating.
     fn schedule_recheck(
         &mut self,
         object: &LiveMessageGroup,
@@ -233,7 +234,7 @@ impl Pass {
     }
 }
 
-/// Whether the status says `Stalled=True` because credentials are missing.
+/// Whether the status has `Stalled=True` because credentials are missing.
 fn reports_missing_credentials(object: &LiveMessageGroup) -> bool {
     object.condition(ConditionType::Stalled).is_some_and(|stalled| {
         ConditionStatus::of(stalled) == ConditionStatus::True && stalled.reason == Reason::CredentialsMissing.as_str()

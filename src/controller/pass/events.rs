@@ -1,4 +1,4 @@
-//! The events of a pass: each transition once, sent after the write that records it.
+//! The events of a pass: one per transition, sent after the write that records it.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ pub const TIMED_OUT: &str = "TimedOut";
 /// The type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
-    /// Something was done.
+    /// An expected transition.
     Normal,
-    /// Something needs attention.
+    /// A transition that may need attention.
     Warning,
 }
 
-/// An event that is to be sent.
+/// An event to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventDraft {
-    /// The object.
+    /// The object that the event is about.
     pub regarding: ObjectReference,
     /// `Reconcile` or `Delete`.
     pub action: &'static str,
@@ -40,14 +40,14 @@ pub struct EventDraft {
     pub note: String,
 }
 
-/// What a pass changed.
+/// The change that a pass made, as input for its events.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
     /// The object as the pass read it.
     pub before: &'a LiveMessageGroup,
     /// The object with its new status.
     pub after: &'a LiveMessageGroup,
-    /// What the pass learned.
+    /// The knowledge of the group that the pass gained.
     pub facts: &'a Facts,
     /// The reason that the pass ends with.
     pub reason: Reason,
@@ -62,7 +62,8 @@ pub fn transition_events(change: &Change<'_>, reported: &mut Vec<Reason>) -> Vec
     done.into_iter().chain(fault).chain(out_of_sync_event(change)).collect()
 }
 
-/// The event for an object that is deleted without a finalizer although its policy asks for a deletion of the group.
+/// The event for an object that is deleted without a finalizer although its policy requests the deletion of the group;
+/// `None` for other objects.
 pub fn retained_event(object: &LiveMessageGroup) -> Option<EventDraft> {
     let why = retained_at_once(object)?;
     let (app, group) = (&object.spec.app_id, object.group_id().unwrap_or_default());
@@ -70,7 +71,7 @@ pub fn retained_event(object: &LiveMessageGroup) -> Option<EventDraft> {
     Some(draft(object, "Delete", EventType::Normal, "Retained", note))
 }
 
-/// The event for an object whose finalizer is removed.
+/// The event for an object whose finalizer was removed.
 pub fn deletion_event(
     object: &LiveMessageGroup,
     outcome: &DeletionOutcome,
@@ -126,7 +127,7 @@ fn draft(
     EventDraft { regarding: object.object_ref(&()), action, event_type, reason, note }
 }
 
-/// What was done to the group.
+/// The event for a change of the group; `None` if the pass made none that is reported now.
 fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     let Change { before, after, facts, was_applied, .. } = change;
     let is_new = facts.create_outcome() == Some(CreateOutcome::Created) || facts.recovered() == Some(true);
@@ -137,7 +138,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         Some(Origin::Created) => ("Created", "was created"),
         Some(Origin::Recovered) => ("Recovered", "was recovered"),
         Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "already existed and was adopted"),
-        // Reported with the origin, when it is recorded.
+        // This is reported when the origin is recorded.
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || update_was_ignored(after) => return None,
         None if *was_applied => {
@@ -145,7 +146,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         }
         None => ("Modified", "was changed to match the spec"),
     };
-    // As the pass read it: by now the spec may name another group.
+    // The group that the pass read: the spec may name another one now.
     let (app, group) = (&before.spec.app_id, before.group_id().unwrap_or_default());
     let mut note = format!("Group {group} of app {app} {what}");
     if let Some(id) = facts.last_write().filter(|id| !id.is_empty()) {
@@ -154,7 +155,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     Some(draft(after, "Reconcile", EventType::Normal, reason, note))
 }
 
-/// A new fault, or the end of one that no other event reports.
+/// The event for a new fault, or for the end of a fault that no other event reports.
 fn fault_event(change: &Change<'_>, is_changed: bool, reported: &mut Vec<Reason>) -> Option<EventDraft> {
     let Change { before, after, reason, .. } = *change;
     let former = current_condition(before).map_or("", |condition| condition.reason.as_str());
@@ -179,7 +180,7 @@ fn fault_event(change: &Change<'_>, is_changed: bool, reported: &mut Vec<Reason>
     Some(draft(after, "Reconcile", EventType::Normal, reason, note))
 }
 
-/// Fields that cannot be made to match the spec.
+/// The event for fields that newly differ from the spec and cannot be corrected.
 fn out_of_sync_event(change: &Change<'_>) -> Option<EventDraft> {
     let reason_of = |object| failed_sync(object).and_then(|sync| sync.reason.parse::<Reason>().ok());
     let reason = reason_of(change.after).filter(|reason| reason_of(change.before) != Some(*reason))?;
@@ -195,7 +196,7 @@ fn update_was_ignored(object: &LiveMessageGroup) -> bool {
     failed_sync(object).is_some_and(|sync| sync.reason == Reason::UpdateIgnored.as_str())
 }
 
-/// `Reconciling` while it holds, else `Ready`.
+/// The condition `Reconciling` if there is one, otherwise `Ready`.
 fn current_condition(object: &LiveMessageGroup) -> Option<&Condition> {
     object.condition(ConditionType::Reconciling).or(object.condition(ConditionType::Ready))
 }
@@ -205,7 +206,7 @@ fn is_fault(reason: Reason) -> bool {
     reason.ready() != ReadyEffect::True && !is_waiting
 }
 
-/// Whether this generation was applied before.
+/// Whether the status has `Ready=True` for this generation.
 pub fn is_applied(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && is_observed(object)
 }

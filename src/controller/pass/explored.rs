@@ -1,4 +1,4 @@
-//! What the exploration sees of a pass, and what it leaves out of it.
+//! Access of the exploration to the state of a pass, without its delays.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -8,26 +8,27 @@ use crate::decide::{Action, DeletionOutcome, Facts, Holder, PassOutcome};
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
-/// What decides in a pass.
+/// The signature of the function that decides in a pass.
 pub type Decide = fn(&LiveMessageGroup, &Facts, Option<&Holder>) -> Action;
 
 thread_local! {
-    /// What decides in the passes of this thread: a mutant, while one is explored.
+    /// The function that decides in the passes of this thread: a mutant while one is explored.
     pub static DECIDE: Cell<Decide> = const { Cell::new(crate::decide::decide) };
 }
 
-/// Decides as [`DECIDE`] does.
+/// Calls the function in [`DECIDE`].
 pub fn decide(object: &LiveMessageGroup, facts: &Facts, owner: Option<&Holder>) -> Action {
     DECIDE.get()(object, facts, owner)
 }
 
 impl Pass {
-    /// A pass whose call is out.
+    /// A pass with a call in flight.
     pub fn with_claim() -> Self {
         Self { claimed: true, ..Self::new() }
     }
 
-    /// The same pass without what only delays it or only suppresses events: the exploration has no durations.
+    /// The same pass without delays and without the state that only suppresses events: the exploration has no
+    /// durations.
     pub fn without_delays(mut self, now: Instant) -> Self {
         (self.failures, self.not_before, self.without_credentials_since) = (0, None, None);
         self.stalled_since = self.stalled_since.map(|_| now);
@@ -37,34 +38,34 @@ impl Pass {
         self
     }
 
-    /// What the pass has learned.
+    /// The knowledge of the group that the pass has gained.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// The generation that a repeated write was decided for.
+    /// The generation of the pending write; `None` if none is pending.
     pub fn pending_generation(&self) -> Option<i64> {
         self.pending_write.as_ref().map(|pending| pending.generation)
     }
 
-    /// Repeats the write, if one is pending, for this generation.
+    /// Sets the generation of the pending write, if there is one.
     pub fn set_pending_generation(&mut self, generation: i64) {
         if let Some(pending) = &mut self.pending_write {
             pending.generation = generation;
         }
     }
 
-    /// Whether a deletion waits for a person.
+    /// Whether the deletion requires manual intervention.
     pub fn is_stalled(&self) -> bool {
         self.stalled_since.is_some()
     }
 
-    /// Whether the intent of a create is about to be recorded.
+    /// Whether the create intent is about to be recorded.
     pub fn intends_to_create(&self) -> bool {
         matches!(&self.stage, Stage::PersistingIntent(Call::Create(..)))
     }
 
-    /// Why the finalizer is about to be removed.
+    /// The reason why the finalizer is about to be removed; `None` if it is not.
     pub fn deletion_outcome(&self) -> Option<&DeletionOutcome> {
         if let Stage::Releasing(outcome) = &self.stage { Some(outcome) } else { None }
     }

@@ -1,11 +1,11 @@
 //! One reconcile pass over one object, as a pure state machine.
 //!
-//! The module owns the state of a pass: what it has learned, its retries, and which step it waits for. It may import
-//! `keys`, `decide`, `resources` and plain types of `live`. Its invariant: [`Pass::next`] is the only place that moves a
-//! pass, and what was done to a group is never forgotten before it is recorded.
+//! The module owns the state of a pass: its facts, its retries, and the step that it waits for. It may import `keys`,
+//! `decide`, `resources` and plain types of `live`. Its invariant: only [`Pass::next`] advances a pass, and the effect
+//! of a call is kept until it is recorded.
 //!
-//! The steps: load → decide → preflight → (permit) → call → record → write the status. The driver in `reconcile` executes
-//! them; the exploration in `explore` executes them against every world.
+//! The steps: load → decide → preflight → (permit) → call → record → write the status. The driver in `reconcile`
+//! executes them; the exploration in `explore` executes them in every reachable state.
 
 mod backoff;
 mod effect;
@@ -45,35 +45,36 @@ use explored::decide;
 pub struct Pass {
     uid: String,
     group: Option<GroupKey>,
-    /// The object as last read or written; only during a step.
+    /// The object as last read or written; `None` between steps.
     object: Option<Box<LiveMessageGroup>>,
     stage: Stage,
-    /// What the pass has learned of the group.
+    /// The knowledge of the group that the pass has gained.
     facts: Facts,
-    /// The forced reconcile that was requested before the last look at the group.
+    /// The forced reconcile request that was read before the group was last examined; `None` if there was none, or if
+    /// the group was not examined.
     requested_at: Option<String>,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: u32,
-    /// When a failed try is repeated.
+    /// The earliest time of the next attempt after a failure.
     not_before: Option<Instant>,
-    /// Immediate retries in a row.
+    /// Consecutive immediate retries.
     immediate_retries: u32,
-    /// The faults that events have reported since the pass began: two that alternate are reported once each.
+    /// The faults that events have reported since the pass began: two faults that alternate are reported once each.
     reported: Vec<Reason>,
     /// Whether this generation was applied when the pass began.
     was_applied: bool,
-    /// Since when a deletion has been waiting for a person.
+    /// When the deletion began to require manual intervention; `None` if it does not.
     stalled_since: Option<Instant>,
-    /// Since when the LiveAccount has had no credentials.
+    /// When the pass first found the LiveAccount without credentials; reset when a call passes preflight.
     without_credentials_since: Option<Instant>,
-    /// An outcome whose write failed.
+    /// The outcome whose write failed, and which is written again.
     pending_write: Option<PendingWrite>,
-    /// A call is out, or its effect is not recorded yet.
+    /// Whether a call is in flight, or its effect is not recorded yet.
     claimed: bool,
     reports: Vec<Report>,
 }
 
-/// What a pass waits for.
+/// The step that a pass waits for.
 #[derive(Debug, Clone, Default)]
 enum Stage {
     #[default]
@@ -91,7 +92,7 @@ enum Stage {
 }
 
 impl Pass {
-    /// A pass that has not begun, over the object that is going to be read.
+    /// Creates a pass that has not begun. It takes its object from the first read.
     pub fn new() -> Self {
         Self {
             uid: String::new(),
@@ -113,7 +114,7 @@ impl Pass {
         }
     }
 
-    /// Moves the pass: takes the answer to the last effect, and returns the next one.
+    /// Advances the pass: takes the answer to the last effect, and returns the next effect.
     pub fn next(&mut self, input: Input, context: &StepContext) -> Effect {
         match (std::mem::take(&mut self.stage), input) {
             (_, Input::Start) => self.enter(Stage::Loading, Effect::Load),
@@ -151,12 +152,12 @@ impl Pass {
         }
     }
 
-    /// Takes what the last step has to make known.
+    /// Takes the reports of the last step.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Whether the object keeps its claim to its group: a call is out, or its effect is not recorded yet.
+    /// Whether the object keeps its claim to its group: a call is in flight, or its effect is not recorded yet.
     pub fn holds_claim(&self) -> bool {
         self.claimed
     }
@@ -166,22 +167,23 @@ impl Pass {
         !self.uid.is_empty()
     }
 
-    /// The object during a step.
+    /// The object; `None` between steps.
     pub fn object(&self) -> Option<&LiveMessageGroup> {
         self.object.as_deref()
     }
 
-    /// The uid of the object.
+    /// The uid of the object; empty before it is read.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// The group that the pass has created or changed without recording it, when its object turns out to be gone.
+    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded.
     pub fn unrecorded_group(&self) -> Option<&GroupKey> {
         self.group.as_ref().filter(|_| self.facts.has_effect())
     }
 
-    /// The status that reports a wait or a long call, where `Ready=True` of an older generation stands in the status.
+    /// A status that reports a wait or a long call; `None` unless the status still has `Ready=True` of an older
+    /// generation.
     pub fn progress_status(
         &self,
         reason: Reason,
@@ -215,10 +217,11 @@ impl Pass {
         self.finish(Requeue::After(delay), false)
     }
 
-    /// The object was read: the pass goes on, or a new one begins if it is another object or names another group.
+    /// Takes the object that was read. The pass continues, or a new one begins if it is another object or names another
+    /// group.
     fn loaded(&mut self, object: Box<LiveMessageGroup>, has_drifted: bool, context: &StepContext) -> Effect {
         if !self.belongs_to(&object) {
-            // Another object of that name has nothing to report about the former one.
+            // Another object with this name has nothing to report about the former one.
             let is_same_object = object.metadata.uid.as_deref() == Some(&self.uid);
             self.report_orphan(Some(&*object).filter(|_| is_same_object));
             let reports = self.take_reports();
@@ -236,7 +239,7 @@ impl Pass {
                 return self.conclude(end.looking_again(), context);
             }
             if !self.facts.has_effect() {
-                // What was only seen for an older generation says nothing about this one.
+                // Observations for an older generation do not apply to this one.
                 self.forget_recorded();
             }
         }
@@ -275,7 +278,7 @@ impl Pass {
         }
     }
 
-    /// An object in conflict waits for the owner of its group.
+    /// Blocks an object in conflict on the owner of its group.
     fn requeue_of_owner(&self, outcome: &PassOutcome) -> Requeue {
         match &self.group {
             Some(group) if outcome.reason() == Reason::Conflict => {
@@ -314,7 +317,8 @@ impl Pass {
         }
     }
 
-    /// Records what a deletion may later rest on, if it could not be found out after the call.
+    /// Records the create intent before the call. A later deletion may depend on it, and the call may have no answer to
+    /// record.
     fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         match record_before(object, &self.facts, &call, context.service, context.wall) {
@@ -350,24 +354,24 @@ impl Pass {
         }
     }
 
-    /// Takes in the forced reconcile that the object requests, before a look at its group.
+    /// Remembers the forced reconcile that the object requests, before its group is examined.
     fn capture_request(&mut self) {
         self.requested_at = self.object.as_ref().and_then(|object| object.reconcile_requested_at().map(str::to_owned));
     }
 
-    /// Whether this is a pass over this very object and the group that it names.
+    /// Whether this pass is for this object and the group that it names.
     fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
         object.metadata.uid.as_deref() == Some(&self.uid) && GroupKey::of(object) == self.group
     }
 
-    /// What is left when everything learned is recorded: the counters.
+    /// Clears the facts and the pending write after everything is recorded. The counters remain.
     fn forget_recorded(&mut self) {
         self.facts = std::mem::take(&mut self.facts).recorded();
         self.was_applied = false;
         self.pending_write = None;
     }
 
-    /// The backoff that is left when a late event brought an unchanged object back.
+    /// The remaining backoff if the object is unchanged; `None` if it is over or the object changed.
     fn remaining_backoff(&mut self, context: &StepContext) -> Option<Duration> {
         let until = self.not_before.take().filter(|until| *until > context.now)?;
         let object = self.object.as_deref()?;
@@ -401,7 +405,7 @@ impl Default for Pass {
     }
 }
 
-/// Whether the status says `Ready=True` for an older generation.
+/// Whether the status has `Ready=True` for an older generation.
 fn is_stale(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !is_observed(object)
 }

@@ -1,4 +1,4 @@
-//! Deletions that wait for a person, and how long they do in a terminating namespace.
+//! Deletions that require manual intervention, and the time after which they end in a terminating namespace.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use super::{Pass, StepContext};
 use crate::decide::without_credentials_since;
 use crate::resources::{LiveMessageGroup, NextActor, Reason};
 
-/// How often a stalled deletion is looked at if a look makes no call: its namespace may be terminating by now.
+/// The interval at which a stalled deletion is rechecked if this makes no call: its namespace may be terminating.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Whether an object with this reason waits for a person.
+/// Whether an object with this reason requires manual intervention.
 pub fn stalls(reason: Reason) -> bool {
     matches!(reason.next_actor(), NextActor::User | NextActor::UserAfter(_))
 }
 
-/// Whether a look at an object with this reason makes no call: it is behind a circuit breaker, or has no credentials.
+/// Whether a recheck with this reason makes no call: a circuit breaker blocks the object, or it has no credentials.
 fn is_free_to_check(reason: Reason) -> bool {
     matches!(
         reason,
@@ -28,7 +28,7 @@ fn is_free_to_check(reason: Reason) -> bool {
 }
 
 impl Pass {
-    /// The time until a stalled deletion is looked at again.
+    /// The time until a stalled deletion is rechecked.
     pub(super) fn recheck_after(
         &mut self,
         object: &LiveMessageGroup,
@@ -41,15 +41,15 @@ impl Pass {
         if left.is_zero() { interval } else { interval.min(left) }
     }
 
-    /// Whether a deletion has been stalled for as long as it may be in a terminating namespace.
+    /// Whether a deletion has been stalled for the longest time allowed in a terminating namespace.
     pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
         let (Some(object), Some(since)) = (self.object.as_deref(), self.stalled_since) else { return false };
         object.is_deleting() && time_left(object, context.now.saturating_duration_since(since), context).is_zero()
     }
 }
 
-/// How much longer a deletion waits that has been stalled for `here` in this process. What the status records of an
-/// earlier process counts when this one has found the same for a while: it may have been corrected since.
+/// The remaining time of a deletion that has been stalled for `here` in this process. The time that an earlier process
+/// recorded counts only after this process has found the same cause for a minute: it may have been corrected since.
 fn time_left(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
     let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
     let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Named scenarios of one pass: what it asks for, step by step.
+//! Scenarios of one pass: the effects that it requests, step by step.
 
 use std::time::Duration;
 
@@ -69,14 +69,14 @@ impl Scenario {
         self.next(Input::Preflight(Preflight::Cleared { budget: budget(), has_permit }))
     }
 
-    /// Brings a new object to the answer of its create.
+    /// Advances a new object to the answer of its create.
     fn answered(&mut self, result: Result<Response<Reply>, CallError>) -> Effect {
         assert!(matches!(self.load(), Effect::Preflight(Call::Create(..))));
         assert!(matches!(self.preflight(true), Effect::Send(Call::Create(..))));
         self.next(Input::Answer { result, progress: None })
     }
 
-    /// The object as it is after this status was written.
+    /// The object with the status that this effect writes.
     fn written(&mut self, effect: &Effect) -> LiveMessageGroup {
         let Effect::WriteStatus(status) = effect else { panic!("{effect:?}") };
         let mut object = self.object.clone();

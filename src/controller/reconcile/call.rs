@@ -1,4 +1,4 @@
-//! Preflight and sending of the call of a pass.
+//! The preflight and the sending of a pass's call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
 use crate::resources::Reason;
 
-/// A change without an answer after this time is reported: `Ready=True` of an older generation must not stand in the
-/// status as if nothing were open.
+/// The time after which a call without an answer is reported: `Ready=True` of an older generation must not suggest that
+/// nothing is pending.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
 
-/// An object behind more than this many others reports that it waits for the rate limit.
+/// An object with more than this many others in the queue of its budget reports that it waits for the rate limit.
 const REPORT_BEHIND: usize = 100;
 
 impl Reconcile {
@@ -37,7 +37,7 @@ impl Reconcile {
         let span = tracing::Span::current();
         span.record("account", tracing::field::display(&account_key));
         span.record("operation", call.operation().as_str());
-        // A permit for another call, or of an account that was replaced, goes back unused.
+        // A permit for another call, or of an account that was replaced, is returned unused.
         self.permit = self.permit.take().filter(|permit| permit.fits(call, &account));
         let has_permit = self.permit.is_some();
         let request = CallRequest { object, call, account: &account_key, has_permit };
@@ -53,7 +53,7 @@ impl Reconcile {
         Input::Preflight(answer)
     }
 
-    /// Sends the call; if the answer takes its time, the status says so meanwhile.
+    /// Sends the call. If there is no answer after 2 s, the status reports it.
     pub(super) async fn send(&mut self, call: &Call) -> Input {
         let (Some(account), Some(permit)) = (self.account.as_ref().map(Arc::clone), self.permit.take()) else {
             return Input::Gone;
@@ -67,7 +67,7 @@ impl Reconcile {
             }
         };
         if sent.is_rejected() {
-            // No other call goes out with these credentials before it is known whether there are new ones.
+            // No other call may use these credentials until it is known whether there are new ones.
             let key = account.key();
             self.context.scheduler.with(|scheduler, now| scheduler.suspend_credentials(&self.key, key, now));
         }

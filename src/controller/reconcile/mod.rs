@@ -1,7 +1,7 @@
-//! The driver: executes what a [`Pass`] asks for, and hands the object back to the scheduler.
+//! The driver: executes the effects of a [`Pass`], and returns the object to the scheduler.
 //!
-//! The module owns nothing but the step in progress. It may import everything of the controller but `watch` and
-//! `background`. Its invariant: each arm of [`Reconcile::step`] does one thing, and nothing here decides.
+//! The module owns only the step in progress. It may import everything of the controller but `watch` and `background`.
+//! Its invariant: each arm of [`Reconcile::step`] does one thing, and nothing here decides.
 
 mod call;
 mod read;
@@ -25,24 +25,24 @@ use super::pass::{Effect, Finish, Input, Pass, StepContext};
 use super::scheduler::Work;
 use crate::decide::Priority;
 
-/// Calls of one operation that are out at once, where no budget bounds them.
+/// The maximum number of calls of one operation in flight at once, for accounts that no budget limits.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// The delay after a panic.
+/// The delay before an object is reconciled again after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// One step over one object: from a worker or a permit to the next wait.
+/// One step for one object: from a worker or a permit to the next wait.
 struct Reconcile {
     context: Arc<Context>,
     key: ObjectKey,
     priority: Priority,
     pass: Box<Pass>,
-    /// The account of the call that passed preflight.
+    /// The account of the call, once its credentials are found.
     account: Option<Arc<Account>>,
     permit: Option<GrantedPermit>,
 }
 
-/// A worker: one object at a time. It ends what it began, even when the process is to stop.
+/// Runs a worker, which processes one object at a time. A started step completes even if the process must stop.
 pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
     loop {
         let work = context.scheduler.next().await;
@@ -53,7 +53,7 @@ pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
     }
 }
 
-/// Grants permits of one budget, each to the object that is next at that moment.
+/// Grants permits of one budget, each to the object that is first in the queue when the permit becomes available.
 pub async fn dispatch(context: Arc<Context>, budget: BudgetKey, tasks: TaskTracker) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     loop {
@@ -71,7 +71,7 @@ pub async fn dispatch(context: Arc<Context>, budget: BudgetKey, tasks: TaskTrack
     }
 }
 
-/// Takes one step over an object. A panic is one failed object.
+/// Runs one step for an object. A panic affects only this object.
 pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit>) {
     let Work { key, priority, pass } = work;
     let (started, metrics) = (Instant::now(), Arc::clone(&context.metrics));
@@ -96,7 +96,7 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
 }
 
 impl Reconcile {
-    /// Returns the result for the metrics.
+    /// Runs the effects of the pass until the step ends. Returns the result for the metrics.
     async fn step(mut self) -> &'static str {
         let mut input = Input::Start;
         loop {
@@ -146,7 +146,7 @@ impl Reconcile {
         self.leave(finish.requeue)
     }
 
-    /// Hands the object and its pass back to the scheduler.
+    /// Returns the object and its pass to the scheduler.
     fn leave(self, requeue: Requeue) -> &'static str {
         let Self { context, key, priority, pass, .. } = self;
         let result = result_label(&requeue);
@@ -169,7 +169,7 @@ fn result_label(requeue: &Requeue) -> &'static str {
     }
 }
 
-/// Reports the unrecorded effect of a pass whose object the watch showed to be gone.
+/// Reports the unrecorded effect of the pass of an object that was removed from the scheduler.
 pub fn report_removed(context: &Context, key: &ObjectKey, pass: Option<&Pass>) {
     if let Some(pass) = pass {
         report::orphaned(context, key, pass);

@@ -1,4 +1,4 @@
-//! What a pass makes known: events, metrics, log lines, and circuit breakers that open.
+//! Publishes the reports of a pass: events, metrics, log lines, and circuit breakers that open.
 
 use super::Reconcile;
 use crate::controller::context::Context;
@@ -51,7 +51,7 @@ fn send_event(context: &Context, event: EventDraft) {
     context.events.publish(event);
 }
 
-/// The object of this pass is gone: an effect that is recorded nowhere is reported.
+/// Reports an unrecorded effect of a pass whose object was deleted.
 pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
     if let Some(group) = pass.unrecorded_group() {
         let _entered = tracing::info_span!("reconcile", object = %key).entered();

@@ -1,4 +1,4 @@
-//! Writing the object of a pass: its finalizer, its create intent and its status.
+//! Writes the object of a pass: its finalizer, its create intent and its status.
 
 use kube::core::DeserializeGuard;
 
@@ -44,11 +44,12 @@ impl Reconcile {
         })
     }
 
-    /// Writes that a change is not applied yet, where the status still says `Ready=True` for an older generation.
+    /// Writes the status that a change is not applied yet, if the status still has `Ready=True` for an older
+    /// generation. Returns the written status; `None` if nothing was written.
     pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroupStatus>> {
         let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
         match self.context.api.write_status(&self.key, self.pass.uid(), &status).await {
-            // The generation stays the one that the call is made for: a newer one is another pass.
+            // The object keeps the generation that the call is made for: a newer one needs another pass.
             Ok(_) => Some(status),
             Err(error) => {
                 tracing::warn!(%error, "the progress could not be written");

@@ -1,4 +1,5 @@
-//! One pass of one object: whether its next call may go out, what the answer means for others, and what follows.
+//! Admission of calls: whether the next call of an object may be sent, the effect of its answer on other objects, and
+//! the end of its step.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +13,22 @@ use crate::live::error::Delivery;
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, Reply, Response};
 use crate::resources::{LiveMessageGroup, Reason};
 
-/// A call that an object wants to make.
+/// A call that an object needs.
 #[derive(Debug, Clone, Copy)]
 pub struct CallRequest<'a> {
     /// The object as read now.
     pub object: &'a LiveMessageGroup,
     /// The call.
     pub call: &'a Call,
-    /// The account whose credentials it uses; they are there.
+    /// The account whose credentials the call uses. The credentials are available.
     pub account: &'a AccountKey,
-    /// Whether a permit is at hand, so that the call is sent at once.
+    /// Whether a permit was granted, so that the call is sent at once.
     pub has_permit: bool,
 }
 
 impl Scheduler {
-    /// The next object that waits for a permit of `budget`; `None` also while another call proves the credentials.
+    /// Takes the next object that waits for a permit of `budget`; `None` if no object waits, or while another call
+    /// proves the credentials.
     pub fn grant(&mut self, budget: &BudgetKey) -> Option<Work> {
         if !self.breakers.may_grant(&budget.account) {
             return None;
@@ -45,17 +47,17 @@ impl Scheduler {
         self.queue.awaiting_permit(budget)
     }
 
-    /// A worker has read the object. Returns whether a drift check contradicts its status; `None` if the watch has not
-    /// shown the object yet, or has shown its end.
+    /// Updates the record of an object that a worker has read. Returns whether a drift check contradicts its status;
+    /// `None` if the watch has not shown the object yet, or has shown its deletion.
     pub fn loaded(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> Option<bool> {
         self.refresh(key, object).then(|| self.take_drift(key))
     }
 
-    /// Whether the call of an object may go out now, as far as it is not for the budget to say.
+    /// Checks whether the call of an object may be sent now, apart from the rate limit.
     pub fn preflight(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Preflight {
         let record = self.record(key);
         if record.is_some_and(|record| record.is_newer_than(request.object)) {
-            // The object may no longer want the call, or may no longer claim its group: it is read again.
+            // The object may need another call, or may have lost its group: it is read again.
             return Preflight::Delayed(Duration::ZERO);
         }
         let group = record.and_then(|record| record.group.clone());
@@ -82,11 +84,11 @@ impl Scheduler {
         may_send
     }
 
-    /// Returns what blocks the call, if a circuit breaker does.
+    /// Returns the circuit breaker that blocks the call, if one does.
     fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Option<Blocked> {
         let mut breakers = breakers_for(request.call, request.account);
-        // The object's work ends at the permission that it waits for; whatever it calls before is in vain. After an edit
-        // the work may be another one.
+        // An object that waits for a permission cannot complete without it, so that its earlier calls would be in vain.
+        // After an edit it may need other calls.
         if is_observed(request.object) {
             breakers.extend(
                 self.permissions_ahead(key).into_iter().filter(|ahead| !breakers.contains(ahead)).collect::<Vec<_>>(),
@@ -122,7 +124,8 @@ impl Scheduler {
         probes.chain(blocked).filter(is_open).cloned().collect()
     }
 
-    /// Reserves the place that a create needs in its app. Returns what blocks the call, if there is none.
+    /// Reserves the place that a create needs in its app. Returns the cause that blocks the call if no place is free or
+    /// the usage is unknown.
     fn reserve_place(&mut self, key: &ObjectKey, request: CallRequest<'_>) -> Option<Blocked> {
         let Call::Create(group, _) = request.call else { return None };
         let app = AppKey::new(request.account, &group.app_id);
@@ -136,7 +139,7 @@ impl Scheduler {
             }
             Fit::Unknown(query) => (Some(query), None),
             Fit::Full { used, limit } => {
-                // The user may have deleted groups: count again, without waiting for the next drift check.
+                // The user may have deleted groups: they are counted again, without waiting for the next drift check.
                 let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
                 let message = format!(
                     "app {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator creates this \
@@ -153,7 +156,7 @@ impl Scheduler {
         Some(Blocked { on: Cause::Quota(app), explanation })
     }
 
-    /// The call of an object was answered, or failed.
+    /// Records the result of an object's call: its effect on breakers, fences and the usage of the app.
     pub fn record_answer(
         &mut self,
         key: &ObjectKey,
@@ -165,9 +168,9 @@ impl Scheduler {
         self.record_groups(key, call, account, result, now);
         let class = match result {
             Ok(_) => None,
-            // The next call of this object decides.
+            // The next call of this object has the conclusive result.
             Err(CallError::Resent(..)) => return,
-            // It was not sent.
+            // The request was not sent.
             Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
             Err(error) => Some(error.class()),
         };
@@ -177,14 +180,14 @@ impl Scheduler {
         }
     }
 
-    /// The service rejected the credentials of this call: no other call goes out with them before it is known whether
-    /// there are new ones.
+    /// Suspends calls with credentials that the service rejected for this call, until it is known whether there are new
+    /// ones.
     pub fn suspend_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) {
         self.breakers.suspend(account, &Prober::Object(key.clone()), now);
         self.add_probe(key, BreakerKey::Credentials(account.clone()));
     }
 
-    /// Late arrivals and the usage of the app.
+    /// Updates the late-arrival fences and the usage of the app.
     fn record_groups(
         &mut self,
         key: &ObjectKey,
@@ -219,7 +222,7 @@ impl Scheduler {
         }
     }
 
-    /// Applies what a result says to one breaker.
+    /// Applies the effect of a result to one breaker.
     pub(super) fn learn_from(
         &mut self,
         breaker: &BreakerKey,
@@ -244,14 +247,14 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
     }
 
-    /// A pass failed for a cause that others share: the breaker opens.
+    /// Opens the breaker of a cause that other objects share, after a failed pass.
     pub fn trip_breaker(&mut self, key: &ObjectKey, breaker: &BreakerKey, failure: Explanation, now: Instant) {
         self.trip(breaker, &Prober::Object(key.clone()), failure, now);
     }
 
     pub(super) fn trip(&mut self, breaker: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) {
         if self.breakers.trip(breaker, prober, failure, now) {
-            // They report the cause instead of running into it one after the other.
+            // The waiting objects report the cause instead of failing one after the other.
             let account = breaker.account();
             self.queue.recheck(|budget| budget.account == *account);
             self.queue.wakeups.accounts = true;
@@ -259,7 +262,8 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
     }
 
-    /// The pass of an active object ended or pauses. Returns the pass if the object is gone.
+    /// Ends the step of an active object, and queues the object according to `requeue`. Returns the pass if the object
+    /// was deleted meanwhile.
     pub fn finish(
         &mut self,
         key: &ObjectKey,
@@ -268,7 +272,7 @@ impl Scheduler {
         pass: Option<Box<Pass>>,
         now: Instant,
     ) -> Option<Box<Pass>> {
-        // The claim of an object that only observes was never recorded.
+        // An object with the policy `Observe` claims no group.
         let has_claimed = self.record(key).is_some_and(|record| record.in_flight);
         self.set_in_flight(key, has_claimed && pass.as_ref().is_some_and(|pass| pass.holds_claim()));
         match &requeue {
@@ -285,11 +289,11 @@ impl Scheduler {
         None
     }
 
-    /// Whether what a pass found still holds: the cause may have ended while the status was written.
+    /// Whether the cause of a block still holds. It may have ended while the status was written.
     fn still_holds(&self, key: &ObjectKey, requeue: &Requeue) -> bool {
         let Requeue::Blocked { on, .. } = requeue else { return true };
         match on {
-            // The account's own task looks again when an object begins to wait.
+            // The task that writes the status of accounts checks again when an object begins to wait.
             Cause::Account(_) => true,
             Cause::Owner(_) => self.other_claimant(key).is_some(),
             Cause::Breaker(breaker) => self.breakers.failure(breaker).is_some(),
@@ -297,7 +301,7 @@ impl Scheduler {
         }
     }
 
-    /// A blocked or finished object holds neither a probe nor a reservation.
+    /// Releases the object's probes and its reservation: a blocked or finished object holds neither.
     pub(super) fn release_waits(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |_, _| true);
         let reservation = self.objects.get_mut(key).and_then(|state| state.reservation.take());
@@ -309,7 +313,7 @@ impl Scheduler {
         }
     }
 
-    /// While credentials are only unproven, the next call of any object may prove them.
+    /// Releases the object's probes of unproven credentials: the next call of any object may prove them.
     fn release_unproven(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |breakers, probe| breakers.failure(probe).is_none());
     }
@@ -335,7 +339,7 @@ impl Scheduler {
         }
     }
 
-    /// Moves on what waited for a time: delays, deadlines and probes that are due.
+    /// Makes the objects ready whose delay or deadline has passed, and starts the probes that are due.
     pub fn tick(&mut self, now: Instant) {
         self.queue.expire(now);
         let queue = &self.queue;
@@ -350,7 +354,7 @@ impl Scheduler {
         }
     }
 
-    /// When [`Scheduler::tick`] has something to do next.
+    /// When [`Scheduler::tick`] must run next; `None` if nothing waits for a time.
     pub fn next_deadline(&self) -> Option<Instant> {
         let queue = &self.queue;
         let probe = self.breakers.next_due(|breaker| queue.blocked(&Cause::Breaker(breaker.clone())) > 0);

@@ -1,5 +1,5 @@
-//! What is known of an app: how many groups it has and may have, the reservations of objects that are about to create
-//! one, and its drift checks.
+//! The state of an app: how many groups it has and may have, the reservations of objects that are about to create one,
+//! and its drift checks.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -10,25 +10,25 @@ use crate::controller::keys::ObjectKey;
 /// CreateLiveMessageGroup).
 pub const DEFAULT_MAX_GROUPS: u64 = 5_000;
 
-/// What objects need to know of an app before they can create a group in it. Ordered: a list includes the count.
+/// The usage data that objects need before they can create a group in an app. Ordered: a list includes the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageQuery {
     /// The number of its groups: one call.
     Count,
-    /// The IDs of its groups: one call for 50 of them.
+    /// The IDs of its groups: one call per 50 groups.
     List,
 }
 
 /// Whether a create fits into an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// It fits, and a place is reserved; or the group exists already and needs none.
+    /// The create fits and a place is reserved, or the group exists already and needs none.
     Fits,
     /// The app has `used` groups, reservations included, of `limit`.
     Full {
-        /// Groups and reservations.
+        /// The number of groups and reservations.
         used: u64,
-        /// Groups that the app may have.
+        /// The number of groups that the app may have.
         limit: u64,
     },
     /// The answer to this query is needed first.
@@ -41,25 +41,27 @@ pub struct AppState {
     /// The objects that name the app.
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
-    /// Whether `used` is a number that the service returned.
+    /// Whether `used` is a count that the service returned, rather than an assumption.
     is_counted: bool,
-    /// The IDs of the groups that the last complete list contained.
+    /// The IDs of the groups in the last complete list; `None` before the first one, empty if the groups cannot be
+    /// listed.
     group_ids: Option<HashSet<Box<str>>>,
     reservations: HashSet<ObjectKey>,
-    /// The query that the next list call answers.
+    /// The query that the next list call answers; `None` if no query is open.
     pub requested: Option<UsageQuery>,
-    /// When the last drift check completed, or when the app became known.
+    /// When the last drift check completed, or when the app was first seen.
     pub last_check: Option<SystemTime>,
 }
 
 impl AppState {
-    /// Groups and reservations.
+    /// The number of groups and reservations.
     fn taken(&self) -> Option<u64> {
         Some(self.used? + self.reservations.len() as u64)
     }
 
-    /// Free places; `None` if the usage is unknown. An app with more groups than `limit` has a higher quota than the
-    /// operator knows of: the service itself refuses what does not fit.
+    /// The number of free places; `None` if the usage is unknown. An app with more groups than `limit` has a higher
+    /// quota than the operator knows of, so that it counts as unlimited: the service itself refuses a create that does
+    /// not fit.
     pub fn free(&self, limit: u64) -> Option<u64> {
         let taken = self.taken()?;
         Some(if self.used > Some(limit) { u64::MAX } else { limit.saturating_sub(taken) })
@@ -87,12 +89,12 @@ impl AppState {
         self.reservations.insert(object.clone());
     }
 
-    /// The object needs its place no more.
+    /// Releases the object's reservation.
     pub fn release(&mut self, object: &ObjectKey) {
         self.reservations.remove(object);
     }
 
-    /// A create of this object was answered, or failed; `is_new` if the app has one group more.
+    /// Records the result of the object's create; `is_new` if the create added a group to the app.
     pub fn on_create(&mut self, object: &ObjectKey, group_id: &str, is_new: bool) {
         self.reservations.remove(object);
         if is_new {
@@ -103,7 +105,7 @@ impl AppState {
         }
     }
 
-    /// A group of the app was deleted.
+    /// Records the deletion of a group of the app.
     pub fn on_delete(&mut self, group_id: &str) {
         if let Some(ids) = &mut self.group_ids {
             ids.remove(group_id);
@@ -111,8 +113,8 @@ impl AppState {
         self.used = self.used.map(|used| used.saturating_sub(1));
     }
 
-    /// The service returned the number of groups, and their IDs if the list was complete. Returns whether something is
-    /// known that was not: then every blocked object is decided again.
+    /// Records the number of groups, and their IDs if the list was complete. Returns whether the usage, or the list of
+    /// IDs, was unknown before: then every blocked object must be decided again.
     pub fn on_usage(&mut self, used: u64, group_ids: Option<HashSet<Box<str>>>) -> bool {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.used = Some(used);
@@ -123,8 +125,8 @@ impl AppState {
         is_news
     }
 
-    /// The groups cannot be counted (for example without the permission to list them): the service itself refuses what
-    /// does not fit.
+    /// Records that the groups cannot be counted, for example without the permission to list them. Creates are then
+    /// sent without a check: the service itself refuses those that do not fit.
     pub fn on_usage_unavailable(&mut self) {
         self.used.get_or_insert(0);
         self.group_ids.get_or_insert_default();
@@ -135,12 +137,13 @@ impl AppState {
         self.used.is_none() && self.requested.is_none()
     }
 
-    /// Groups and reservations, if the service returned a number.
+    /// The number of groups and reservations; `None` until the service has reported a count.
     pub fn usage(&self) -> Option<u64> {
         self.taken().filter(|_| self.is_counted)
     }
 
-    /// Forgets everything but the objects: the account became another one.
+    /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects and the time of the
+    /// last drift check.
     pub fn reset(&mut self) {
         let objects = std::mem::take(&mut self.objects);
         *self = Self { objects, last_check: self.last_check, ..Self::default() };

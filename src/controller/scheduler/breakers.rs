@@ -1,8 +1,8 @@
-//! Circuit breakers: a cause of failure that many objects share is probed by one of them while the others are blocked.
+//! Circuit breakers: if many objects share a cause of failure, one of them probes it while the others are blocked.
 //!
-//! *Closed* (not in the map): calls go out. *Open*: the failure is known, and no call goes out before the next probe is
-//! due. *Half-open*: one call is out, and its answer closes the breaker or opens it again. The credentials of an account
-//! start half-open: until the service has accepted them, one call is out at a time.
+//! *Closed* (not in the map): calls are sent. *Open*: the cause is known, and no call is sent before the next probe is
+//! due. *Half-open*: one call is in flight, and its answer closes or reopens the breaker. The credentials of an account
+//! start half-open: until the service has accepted them, only one call is in flight at a time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,16 +13,16 @@ use crate::decide::FailureDomain;
 use crate::live::{Call, ErrorClass};
 use crate::resources::Reason;
 
-/// The time between two probes: for credentials and permissions at most one a minute.
+/// The interval between two probes. Credentials and permissions are probed at most once a minute.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The longest time between two probes of an app, whose cause may last for days. The interval doubles up to it.
+/// The longest interval between two probes of an app, whose cause may last for days. The interval doubles up to it.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// A probe without a result is given up after this time.
+/// A probe without a result ends after this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The caller whose call decides about a half-open breaker.
+/// The caller whose call decides whether a half-open breaker closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prober {
     /// An object.
@@ -45,28 +45,28 @@ struct Probe {
 
 #[derive(Debug)]
 struct Breaker {
-    /// `None` while credentials are only unproven.
+    /// Why the breaker is open; `None` while credentials are only unproven.
     failure: Option<Explanation>,
     state: State,
-    /// When a probe last had a result.
+    /// When the last probe had a result; `None` before the first one.
     last_probe: Option<Instant>,
     interval: Duration,
-    /// The object that a forced reconcile puts first.
+    /// The object that probes next, because of a forced reconcile.
     expedited: Option<ObjectKey>,
 }
 
-/// What an answer says about a breaker.
+/// The effect of an answer on a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerEffect {
-    /// The cause is gone.
+    /// The cause has ended: the breaker can close.
     Close,
-    /// The cause holds.
+    /// The cause persists: the breaker must open.
     Trip,
-    /// Nothing.
+    /// The answer shows nothing about the cause.
     Inconclusive,
 }
 
-/// What a call with this result says about a breaker of `domain`; `None` is a success.
+/// The effect of a call with this result on a breaker of `domain`; `None` is a success.
 pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEffect {
     let own = match domain {
         FailureDomain::Credentials => ErrorClass::CredentialsRejected,
@@ -90,7 +90,7 @@ pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEff
     }
 }
 
-/// The breakers that a call passes, in the order in which the service checks their causes.
+/// The breakers that a call must pass, in the order in which the service checks their causes.
 pub fn breakers_for(call: &Call, account: &AccountKey) -> Vec<BreakerKey> {
     let Some(group) = call.group() else { return Vec::new() };
     let more: &[FailureDomain] = match call {
@@ -111,12 +111,13 @@ pub struct Breakers {
 }
 
 impl Breakers {
-    /// The credentials of an account are new: no call has shown that the service accepts them.
+    /// Marks the credentials of an account as unproven: no call has shown that the service accepts them.
     pub fn credentials_unproven(&mut self, account: AccountKey) {
         self.breakers.insert(BreakerKey::Credentials(account), Breaker::unproven());
     }
 
-    /// Lets `object` pass these breakers, as the probe of those that are due; else the first one that blocks it.
+    /// Lets `object` pass these breakers, and makes it the probe of those that are due. Returns the breakers that it
+    /// probes, or the first one that blocks it as the error.
     pub fn admit(
         &mut self,
         keys: &[BreakerKey],
@@ -144,14 +145,14 @@ impl Breakers {
         Ok(probed)
     }
 
-    /// Whether a call of `account` may be granted: not while the one call is out that proves its credentials.
+    /// Whether a permit may be granted to `account`: not while a call is in flight that proves its credentials.
     pub fn may_grant(&self, account: &AccountKey) -> bool {
         let breaker = self.breakers.get(&BreakerKey::Credentials(account.clone()));
         breaker.is_none_or(|breaker| breaker.failure.is_some() || !breaker.is_probed())
     }
 
-    /// The object is about to call with these credentials: it proves them where no call has. `false` if another call is
-    /// doing that.
+    /// Whether `prober` may send a call with these credentials now. Its call proves them if none has. `false` while the
+    /// call of another prober does that.
     pub fn may_send(&mut self, account: &AccountKey, prober: &Prober, now: Instant) -> bool {
         let Some(breaker) = self.breakers.get_mut(&BreakerKey::Credentials(account.clone())) else { return true };
         breaker.expire_probe(now);
@@ -161,7 +162,7 @@ impl Breakers {
                 breaker.start_probe(prober.clone(), now);
                 true
             }
-            // Objects become the probe when they are admitted; a list that they wait for may be it too.
+            // Objects become the probe when they are admitted. A list that they wait for can be the probe as well.
             (State::Open { next_probe }, _) if *next_probe <= now && matches!(prober, Prober::List(_)) => {
                 breaker.start_probe(prober.clone(), now);
                 true
@@ -170,7 +171,7 @@ impl Breakers {
         }
     }
 
-    /// A call failed for the cause of this breaker: it opens. Returns whether it was closed, or unproven.
+    /// Opens the breaker after a call that failed for its cause. Returns whether it was closed or unproven before.
     pub fn trip(&mut self, key: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) -> bool {
         let is_lasting = matches!(key, BreakerKey::App(..) | BreakerKey::Quota(..));
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
@@ -185,7 +186,8 @@ impl Breakers {
         is_new
     }
 
-    /// A recorded status says that this breaker was open when the last process ended: one object probes it at once.
+    /// Opens a breaker that was open when the last process ended, according to a recorded status. One object probes it
+    /// at once.
     pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
         if breaker.failure.is_none() {
@@ -194,8 +196,9 @@ impl Breakers {
         }
     }
 
-    /// A call has shown that the cause is gone. Returns whether all blocked objects may continue. One success shows one
-    /// free place of an app: a quota breaker with objects behind it lets the next one probe at once.
+    /// Closes the breaker after a call that shows that the cause has ended. Returns whether all blocked objects can
+    /// continue. A success shows only one free place in an app: a quota breaker with blocked objects stays open, and
+    /// the next object probes at once.
     pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
         if matches!(key, BreakerKey::Quota(..))
             && has_blocked
@@ -208,7 +211,7 @@ impl Breakers {
         self.breakers.remove(key).is_some()
     }
 
-    /// The answer to the probe said nothing about the cause (a time-out, throttling): the next one is due in a minute.
+    /// Schedules the next probe in a minute, because the answer (a time-out, throttling) shows nothing about the cause.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {
@@ -219,15 +222,15 @@ impl Breakers {
         breaker.state = State::Open { next_probe: now + PROBE_INTERVAL };
     }
 
-    /// The prober has another result to wait for, or none: another object may probe.
+    /// Ends the probe of `prober`, which does not probe this breaker any more: another object can probe it.
     pub fn release_probe(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         if let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) {
             breaker.end_probe(now);
         }
     }
 
-    /// The service rejected credentials that may have been renewed meanwhile: no further call goes out before `prober`
-    /// has found out.
+    /// Suspends calls with credentials that the service rejected and that may have been renewed meanwhile. No other
+    /// call is sent until `prober` has a result.
     pub fn suspend(&mut self, account: &AccountKey, prober: &Prober, now: Instant) {
         let key = BreakerKey::Credentials(account.clone());
         let breaker = self.breakers.entry(key).or_insert_with(Breaker::unproven);
@@ -236,8 +239,8 @@ impl Breakers {
         }
     }
 
-    /// A forced reconcile: `object` is the next probe of those of its breakers that are open, as soon as one probe a
-    /// minute allows.
+    /// Makes `object` the next probe of those of its breakers that are open, because of a forced reconcile. Probes
+    /// remain limited to one per minute.
     pub fn expedite(&mut self, keys: &[BreakerKey], object: &ObjectKey) {
         for key in keys {
             if let Some(breaker) = self.breakers.get_mut(key)
@@ -251,9 +254,9 @@ impl Breakers {
         }
     }
 
-    /// The breakers that are due for a probe, with the object that a forced reconcile put first. A breaker behind which
-    /// nothing waits closes when it is due, not before, or each new object would be a probe of its own; that of
-    /// credentials stays open until a call is accepted.
+    /// The breakers that are due for a probe, each with the object that a forced reconcile put first. A due breaker
+    /// without blocked objects closes; it does not close earlier, or each new object would probe it. A breaker of
+    /// credentials stays open until the service accepts a call.
     pub fn due_probes(
         &mut self,
         now: Instant,
@@ -275,31 +278,30 @@ impl Breakers {
         due
     }
 
-    /// `object` probes this breaker.
+    /// Makes `object` the probe of this breaker.
     pub fn start_probe(&mut self, key: &BreakerKey, object: &ObjectKey, now: Instant) {
         if let Some(breaker) = self.breakers.get_mut(key) {
             breaker.start_probe(Prober::Object(object.clone()), now);
         }
     }
 
-    /// When [`Breakers::due_probes`] has something to do next.
+    /// When [`Breakers::due_probes`] must run next; `None` if no probe can become due.
     pub fn next_due(&self, is_waited_for: impl Fn(&BreakerKey) -> bool) -> Option<Instant> {
         let events = self.breakers.iter().filter_map(|(key, breaker)| Some((key, breaker.next_event()?)));
         events.filter(|(key, _)| is_waited_for(key)).map(|(_, event)| event).min()
     }
 
-    /// Removes the breakers of an account, which became another one or is gone.
+    /// Removes the breakers of an account that was replaced or deleted, and returns their keys.
     pub fn remove_account(&mut self, account: &AccountKey) -> Vec<BreakerKey> {
         self.breakers.extract_if(|key, _| key.account() == account).map(|(key, _)| key).collect()
     }
 
-    /// Why the breaker blocks.
+    /// Why the breaker is open; `None` if it is closed or only unproven.
     pub fn failure(&self, key: &BreakerKey) -> Option<&Explanation> {
         self.breakers.get(key)?.failure.as_ref()
     }
 
-    /// Whether a call has shown that the service accepts the credentials of this account, and none since that it does
-    /// not.
+    /// Whether the last conclusive call has shown that the service accepts the credentials of this account.
     pub fn is_proven(&self, account: &AccountKey) -> bool {
         !self.breakers.contains_key(&BreakerKey::Credentials(account.clone()))
     }
@@ -316,8 +318,8 @@ impl Breaker {
         Self { failure: None, state, last_probe: None, interval: PROBE_INTERVAL, expedited: None }
     }
 
-    /// Whether `object` may pass: as the probe, or because one is due. Unproven credentials block nothing here; they
-    /// limit what is granted.
+    /// Whether `object` may pass: it is the probe, or a probe is due. Unproven credentials block no object here; they
+    /// limit the granting of permits.
     fn admits(&self, object: &ObjectKey, now: Instant) -> bool {
         match &self.state {
             _ if self.failure.is_none() => true,

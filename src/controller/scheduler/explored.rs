@@ -1,5 +1,4 @@
-//! The scheduler as the exploration uses it: built from what it keeps of two objects, and taken apart again after each
-//! access.
+//! The scheduler for the exploration: built from the state of two objects, and taken apart again after each access.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +7,19 @@ use super::record::Record;
 use super::{ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, ObjectKey};
 
-/// What a scheduler keeps of one object.
+/// The state that a scheduler keeps for one object.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The record; `None` if the watch has not shown the object, or has shown its end.
+    /// The record; `None` if the watch has not shown the object, or has shown its deletion.
     pub record: Option<Record>,
-    /// Where it stands in the queue.
+    /// Its place in the queue.
     pub place: Place,
-    /// What its status recorded when a drift check contradicted it.
+    /// The state that its status recorded when a drift check contradicted it; `None` without an open contradiction.
     pub drift: Option<RecordedState>,
 }
 
 impl Scheduler {
-    /// The scheduler that knows these objects of the app `app_id`, and how many groups that app has. A process that
+    /// Creates a scheduler that knows these objects of the app `app_id`, which has no groups. A process that
     /// `has_just_started` waits for the calls of its predecessor.
     pub fn restore(objects: &[(ObjectKey, Known)], app_id: &str, now: Instant, has_just_started: bool) -> Self {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
@@ -47,7 +46,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// What is kept of an object.
+    /// The state that the scheduler keeps for an object.
     pub fn known(&self, key: &ObjectKey) -> Known {
         let state = self.objects.get(key);
         Known {
@@ -57,7 +56,7 @@ impl Scheduler {
         }
     }
 
-    /// The answer to a call for the group of this object was lost.
+    /// Records that the answer to a call for the group of this object was lost.
     pub fn answer_lost(&mut self, key: &ObjectKey, now: Instant) {
         if let Some(group) = self.record(key).and_then(|record| record.group.as_deref()).cloned() {
             self.fences.answer_lost(group, now);

@@ -5,21 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use crate::controller::keys::ObjectKey;
 use crate::decide::Priority;
 
-/// One of this many that are served comes from a lower priority, the lowest and the middle one in turn, so that no
+/// One in this many served objects comes from a lower priority: alternately the lowest and the middle one, so that no
 /// priority starves.
 const LOWER_PRIORITY_SHARE: u64 = 10;
 
-/// A place in a [`FairQueue`], which an object keeps while it is decided again.
+/// A position in a [`FairQueue`]. An object keeps it while it is decided again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The turn of its namespace when the object left; it counts only if no other object of the namespace waits.
+    /// The turn of its namespace when the object was removed. It applies only if no other object of the namespace
+    /// waits.
     turn: u64,
     /// The order within the namespace.
     sequence: u64,
 }
 
 impl Position {
-    /// The last place: `sequence` is larger than any before.
+    /// The last position. `sequence` must be larger than any before.
     pub fn last(sequence: u64) -> Self {
         Self { turn: sequence, sequence }
     }
@@ -47,20 +48,21 @@ struct Namespace {
 }
 
 impl FairQueue {
-    /// Adds an object that does not wait here yet.
+    /// Adds an object that is not in the queue yet.
     pub fn insert(&mut self, key: ObjectKey, priority: Priority, position: Position) {
         self.levels[priority as usize].insert(key, position);
         self.len += 1;
     }
 
-    /// Takes an object out; returns the position that it may come back to.
+    /// Removes an object; returns the position at which it can be inserted again.
     pub fn remove(&mut self, key: &ObjectKey, priority: Priority, position: Position) -> Position {
         let turn = self.levels[priority as usize].remove(key, position.sequence);
         self.len -= usize::from(turn.is_some());
         Position { turn: turn.unwrap_or(position.turn), sequence: position.sequence }
     }
 
-    /// Takes the next object; its namespace gets the turn `next_turn`, which is larger than any before.
+    /// Removes and returns the next object. Its namespace gets the turn `next_turn`, which must be larger than any
+    /// before.
     pub fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {
         self.served += 1;
         let lower = self.served.is_multiple_of(LOWER_PRIORITY_SHARE);
@@ -84,7 +86,7 @@ impl FairQueue {
         self.len == 0
     }
 
-    /// All objects, higher priorities first, of each namespace the longest waiting first.
+    /// All objects: higher priorities first, and within each namespace the longest waiting first.
     pub fn in_order(&self) -> Vec<ObjectKey> {
         let levels = self.levels.iter().rev();
         let namespaces = levels.flat_map(|level| level.turns.values().filter_map(|name| level.namespaces.get(name)));
@@ -109,7 +111,7 @@ impl Level {
         self.namespaces.insert(name, Namespace { turn: position.turn, keys });
     }
 
-    /// Returns the turn of the namespace, if the object waited here.
+    /// Returns the turn of the namespace; `None` if the object was not in the queue.
     fn remove(&mut self, key: &ObjectKey, sequence: u64) -> Option<u64> {
         let namespace = self.namespaces.get_mut(key.namespace())?;
         namespace.keys.remove(&sequence)?;

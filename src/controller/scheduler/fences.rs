@@ -8,7 +8,7 @@ use crate::decide::GroupKey;
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
-/// Until when no call for a group may be sent.
+/// The groups with a call that may still arrive, and the time until which no other call for them is sent.
 #[derive(Debug)]
 pub struct LateArrivals {
     /// When this process started, on the monotonic clock and on the wall clock.
@@ -23,13 +23,14 @@ impl LateArrivals {
         Self { started: now, started_at: wall, until: HashMap::new() }
     }
 
-    /// The answer to a call that changes this group was lost: the call may arrive within [`LATE_ARRIVAL`].
+    /// Records that the answer to a call that changes this group was lost: the call may still arrive within
+    /// [`LATE_ARRIVAL`].
     pub fn answer_lost(&mut self, group: GroupKey, now: Instant) {
         self.until.retain(|_, until| *until > now);
         self.until.insert(group, now + LATE_ARRIVAL);
     }
 
-    /// How long `call`, made for `object`, has to wait; `None` if no earlier call can still arrive.
+    /// The time that `call`, made for `object`, must wait; `None` if no earlier call can still arrive.
     pub fn remaining(
         &self,
         group: Option<&GroupKey>,

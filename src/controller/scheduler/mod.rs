@@ -1,13 +1,14 @@
-//! Who may go next: everything that is known of objects, groups, apps and circuit breakers, and who waits for what.
+//! Decides which object is served next. Knows every object, group, app and circuit breaker, and which object waits for
+//! what.
 //!
-//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`; it is
-//! pure (the caller passes the time) and lives behind one lock. Its invariant: an object that could go on is never
-//! left waiting. No method returns objects to wake; whatever makes an object runnable moves its queue entry in the same
-//! call.
+//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`; it
+//! is pure (the caller passes the time) and lives behind one lock. Its invariant: an object that can proceed is never
+//! left waiting. No method returns objects to wake: a method that makes an object runnable also moves its queue entry.
 //!
-//! To add a cause for which objects wait: add a variant to [`Cause`], return it from [`Scheduler::preflight`], call
-//! `unblock` where the cause ends, and say in `still_holds` how to tell that it ended while the object was on its way
-//! into the queue. The property test fails while the last one is missing.
+//! To add a [`Cause`] on which objects wait, use `Cause::Quota` as the model. Add a variant, return it from
+//! `Scheduler::preflight`, and call `unblock` where the cause ends. The compiler then requires match arms in
+//! `Scheduler::still_holds` (like `preflight`, in admission.rs), which finds out whether the cause ended before the
+//! object was queued, and in `Queue::wait`. Extend `causes_of` in tests/property.rs by hand. See docs/development.md.
 
 mod admission;
 mod apps;
@@ -58,22 +59,24 @@ pub struct Scheduler {
     max_groups: u64,
 }
 
-/// All that is known of one object.
+/// The state of one object: its record, its interrupted pass, and everything that must be released with it.
 #[derive(Debug)]
 struct ObjectState {
     record: Record,
-    /// The pass that goes on when the object is served again; a worker that has the object holds it.
+    /// The interrupted pass, which continues when the object is served again; `None` if there is none, or while a
+    /// worker has the object.
     pass: Option<Box<Pass>>,
-    /// The breakers that the object probes.
+    /// The breakers that the object probes. Their other objects stay blocked until the probe ends.
     probes: Vec<BreakerKey>,
-    /// The app in which a place is reserved for it.
+    /// The app that has a place reserved for the object; `None` without a reservation.
     reservation: Option<AppKey>,
-    /// What its status recorded when a drift check contradicted it.
+    /// The state that its status recorded when a drift check contradicted it; `None` if none did, or if the object was
+    /// read since.
     drift: Option<RecordedState>,
 }
 
 impl Scheduler {
-    /// A scheduler without objects, for apps with at most `max_groups` groups.
+    /// Creates a scheduler without objects, for apps with at most `max_groups` groups.
     pub fn new(max_groups: u64, now: Instant, wall: jiff::Timestamp) -> Self {
         Self {
             objects: HashMap::new(),
@@ -88,7 +91,7 @@ impl Scheduler {
         }
     }
 
-    /// The tasks to notify for what happened since the last call.
+    /// The tasks to notify about changes since the last call.
     pub fn take_wakeups(&mut self) -> Wakeups {
         std::mem::take(&mut self.queue.wakeups)
     }
@@ -103,7 +106,7 @@ impl Scheduler {
         self.queue.depths()
     }
 
-    /// The number of objects that wait for a time.
+    /// The number of objects that wait for a delay to end.
     pub fn delayed(&self) -> usize {
         self.queue.delayed()
     }
@@ -113,12 +116,12 @@ impl Scheduler {
         &self.summaries
     }
 
-    /// The number of objects that a drift check contradicted and that are not looked at yet.
+    /// The number of objects that a drift check contradicted and that no worker has read since.
     pub fn drift_candidates(&self) -> usize {
         self.drift_candidates
     }
 
-    /// Lets every object be decided again that is blocked on `cause`, in order.
+    /// Makes every object that is blocked on `cause` ready again, in order.
     pub fn unblock(&mut self, cause: &Cause) {
         self.queue.unblock(cause, usize::MAX);
     }

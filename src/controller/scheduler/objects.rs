@@ -1,4 +1,4 @@
-//! Objects come, change and go: watch events, lists, and responses to the operator's own writes.
+//! Observes objects: watch events, lists, and responses to the operator's own writes.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::controller::pass::{Explanation, Pass};
 use crate::decide::{FailureDomain, GroupKey, Priority, triage};
 use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy};
 
-/// How the watch showed an object.
+/// Where an observed object came from: a list or a later watch event.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     /// The number of the list that the event belongs to.
@@ -18,19 +18,19 @@ pub struct Seen {
     pub is_initial: bool,
 }
 
-/// An object for a worker.
+/// An object to process, with its interrupted pass.
 #[derive(Debug)]
 pub struct Work {
     /// The object.
     pub key: ObjectKey,
     /// The priority in which it was served.
     pub priority: Priority,
-    /// The pass that goes on, if one was interrupted.
+    /// The interrupted pass to continue; `None` to begin a new one.
     pub pass: Option<Box<Pass>>,
 }
 
 impl Scheduler {
-    /// The watch showed this object.
+    /// Records an object from the watch, and queues it if it has work.
     pub fn observe(&mut self, key: &ObjectKey, object: &LiveMessageGroup, seen: Seen, now: Instant) {
         let before = self.objects.get(key).map(|state| &state.record);
         let is_new = before.is_none();
@@ -45,13 +45,13 @@ impl Scheduler {
             && !object.is_deleting()
             && let Some(breaker) = self.restore_breaker(object, now)
         {
-            // It was behind this breaker when the last process ended, and nothing changed since.
+            // It was blocked on this breaker when the last process ended, and has not changed since.
             return self.queue.block(key, priority, Cause::Breaker(breaker));
         }
         self.queue.add(key, priority);
     }
 
-    /// The watch showed an object that this version cannot read.
+    /// Records an object from the watch that this version cannot read.
     pub fn observe_unreadable(&mut self, key: &ObjectKey, uid: &str, generation: i64, list: u64) {
         let before = self.objects.get(key).map(|state| &state.record);
         let is_known = before.is_some_and(|before| &*before.uid == uid && before.generation == generation);
@@ -61,8 +61,8 @@ impl Scheduler {
         }
     }
 
-    /// The operator read or wrote this object. Returns `false` and changes nothing if the watch has not shown an object
-    /// of this uid: one that is gone would own its group for ever.
+    /// Updates the record of an object that the operator read or wrote. Returns `false` and changes nothing if the
+    /// watch has not shown an object with this uid: a deleted object would own its group for ever.
     pub fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
         if object.metadata.uid.as_deref() != Some(&*before.uid) {
@@ -73,7 +73,7 @@ impl Scheduler {
         true
     }
 
-    /// The object is gone. Returns its interrupted pass, whose effect may be recorded nowhere.
+    /// Removes a deleted object. Returns its interrupted pass, which may hold an unrecorded effect.
     pub fn remove(&mut self, key: &ObjectKey, now: Instant) -> Option<Box<Pass>> {
         self.queue.forget(key);
         self.release_waits(key, now);
@@ -83,8 +83,8 @@ impl Scheduler {
         pass
     }
 
-    /// Removes the objects of `namespace` (`None`: all) that list number `list` did not contain: they were deleted while
-    /// there was no watch. Returns them with their interrupted passes.
+    /// Removes the objects of `namespace` (`None`: of all namespaces) that list number `list` did not contain: they
+    /// were deleted while no watch was running. Returns them with their interrupted passes.
     pub fn remove_unseen(
         &mut self,
         namespace: Option<&str>,
@@ -98,7 +98,7 @@ impl Scheduler {
         gone.into_iter().map(|key| (key.clone(), self.remove(&key, now))).collect()
     }
 
-    /// A drift check contradicts what the status of this object recorded: it is looked at in the lowest priority.
+    /// Marks an object whose recorded state a drift check contradicts, and queues it in the lowest priority.
     pub fn mark_drift(&mut self, key: &ObjectKey, recorded: RecordedState) {
         let Some(state) = self.objects.get_mut(key) else { return };
         if state.drift.replace(recorded).is_none() {
@@ -107,8 +107,8 @@ impl Scheduler {
         self.queue.add(key, Priority::Resync);
     }
 
-    /// Takes the mark of a drift check; returns whether the status still records what was contradicted. If not, it was
-    /// written after another look, and the list is older.
+    /// Removes the mark of a drift check. Returns whether the status still records the contradicted state. If not, the
+    /// status was written after a newer read of the group, and the list is outdated.
     pub(super) fn take_drift(&mut self, key: &ObjectKey) -> bool {
         let Some(state) = self.objects.get_mut(key) else { return false };
         let Some(contradicted) = state.drift.take() else { return false };
@@ -117,7 +117,7 @@ impl Scheduler {
         is_current
     }
 
-    /// The next object for a worker.
+    /// Takes the next object for a worker; `None` if no object is ready.
     pub fn next(&mut self) -> Option<Work> {
         let (key, priority) = self.queue.pop()?;
         Some(self.work(key, priority))
@@ -133,7 +133,7 @@ impl Scheduler {
         Work { key, priority, pass }
     }
 
-    /// Puts a record in the place of the object's former one.
+    /// Replaces the object's record, and updates the summaries, apps and groups that refer to it.
     fn replace(&mut self, key: &ObjectKey, record: Record) {
         *self.summaries.entry(record.summary).or_default() += 1;
         self.enter_app(key, &record);
@@ -156,7 +156,7 @@ impl Scheduler {
         self.enter_group(key, record.group.as_ref());
     }
 
-    /// Removes every trace of the object.
+    /// Removes the object from every index.
     fn detach(&mut self, key: &ObjectKey) {
         let Some(ObjectState { record, .. }) = self.objects.remove(key) else { return };
         self.forget_summary(&record);
@@ -188,7 +188,8 @@ impl Scheduler {
         }
     }
 
-    /// An object that may need a create lets its app be counted while it waits for its turn.
+    /// Requests the usage of the app of an object that may need a create, so that the count runs while the object is
+    /// queued.
     fn request_usage_for(&mut self, key: &ObjectKey, object: &LiveMessageGroup) {
         let Some(record) = self.objects.get(key).map(|state| &state.record) else { return };
         let may_create = !record.is_proven
@@ -203,8 +204,8 @@ impl Scheduler {
         }
     }
 
-    /// Opens the breaker that the recorded status of an unchanged object names. The quota of an app is not restored: the
-    /// app is counted before anything is created.
+    /// Opens the breaker that the recorded status of an unchanged object names; `None` if it names none. The quota of
+    /// an app is not restored: the app is counted before anything is created.
     fn restore_breaker(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<BreakerKey> {
         let (reason, ready) = (object.ready_reason()?, object.condition(ConditionType::Ready)?);
         let domain = FailureDomain::recorded_in(object).filter(|domain| *domain != FailureDomain::Quota)?;
@@ -219,7 +220,7 @@ impl Scheduler {
     }
 }
 
-/// The app that the spec of a recorded object names.
+/// The app that the object's spec names; `None` if the object cannot be read or names no group.
 pub(super) fn app_of(record: &Record) -> Option<AppKey> {
     Some(AppKey::new(&record.account, &record.group.as_ref()?.app_id))
 }

@@ -1,4 +1,4 @@
-//! Which of the objects that name one group owns it.
+//! Decides which of the objects that name the same group owns it.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ impl Group {
 }
 
 impl Scheduler {
-    /// Another object that names this one's group: its owner; for an object that is being deleted, the object that
-    /// would take the group over.
+    /// The competitor of this object for its group, if another object is: the owner, or for an object that is being
+    /// deleted, the object that would take the group over.
     pub fn other_claimant(&self, key: &ObjectKey) -> Option<Holder> {
         let record = self.record(key)?;
         let group = self.groups.get(record.group.as_ref()?)?;
@@ -37,8 +37,8 @@ impl Scheduler {
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
-    /// Whether another object owns this one's group and its status does not say so. A refused object has nothing to
-    /// lose as long as the owner has not succeeded either: both would only take turns in being refused.
+    /// Whether another object owns this object's group and the status does not report it. A refused object has lost
+    /// nothing until the owner has succeeded: otherwise both would be refused in turn.
     pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
         let Some(record) = self.record(key) else { return false };
         if record.is_deleting || record.is_conflict || record.observes {
@@ -60,7 +60,7 @@ impl Scheduler {
         true
     }
 
-    /// Whether a call of the object is out, or its effect is not recorded yet.
+    /// Sets whether a call of the object is in flight, or its effect is not recorded yet.
     pub(super) fn set_in_flight(&mut self, key: &ObjectKey, in_flight: bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
         if std::mem::replace(&mut state.record.in_flight, in_flight) != in_flight {
@@ -89,8 +89,8 @@ impl Scheduler {
         }
     }
 
-    /// Finds the owner of a group anew. If it is another one, the objects that wait for it are decided again, and those
-    /// whose status does not say yet that they lost the group.
+    /// Recomputes the owner of a group. If the owner changed, the objects that wait for it are decided again. So are
+    /// objects whose status does not report yet that they lost the group.
     fn settle_owner(&mut self, group: Option<&Arc<GroupKey>>) {
         let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
         let key = Arc::clone(key);
@@ -116,13 +116,13 @@ impl Scheduler {
         }
     }
 
-    /// Of the other members, the one that would own the group without this object.
+    /// The other member that would own the group without this object.
     fn heir<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
         let is_heir = |record: &Record| !record.observes && !record.is_deleting;
         let heirs: Vec<&ObjectKey> =
             group.members.iter().filter(|member| *member != key && self.record(member).is_some_and(is_heir)).collect();
         let claims: Vec<Claim<'_>> = heirs.iter().filter_map(|heir| Some(self.record(heir)?.claim())).collect();
-        // If all were refused, none owns it yet: any of them may be the next.
+        // If the service refused all of them, none owns the group yet: any of them may be the next owner.
         heirs.get(holder(&claims).unwrap_or_default()).copied()
     }
 

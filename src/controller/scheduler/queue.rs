@@ -1,7 +1,8 @@
 //! The work queue: the only place where an object waits. One entry per object, never two workers on one object.
 //!
-//! An entry waits for a worker, for a time, for a permit of a budget, or for a [`Cause`]; or a worker has it. Wherever
-//! several objects wait for the same thing, the order is that of [`FairQueue`]. Pure: the caller passes the time.
+//! An entry waits for a worker, for a delay to end, for a permit of a budget, or for a [`Cause`] to end; or a worker
+//! processes it. If several objects wait for the same thing, [`FairQueue`] defines their order. Pure: the caller passes
+//! the time.
 
 #[cfg(test)]
 pub mod explored;
@@ -15,15 +16,15 @@ use super::fair_queue::{FairQueue, Position};
 use crate::controller::keys::{BudgetKey, Cause, ObjectKey, Requeue};
 use crate::decide::Priority;
 
-/// What several objects can wait for together.
+/// A permit or a cause that several objects can wait for together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Wait {
     Permit(BudgetKey),
     Cause(Cause),
 }
 
-/// The position of an object that left a wait to be decided again. It returns there if it waits for the same thing in
-/// the same priority.
+/// The position that an object had in a wait before it was woken. The object returns to it if it waits for the same
+/// thing again with the same priority.
 #[derive(Debug, Clone)]
 struct Kept {
     on: Wait,
@@ -35,11 +36,11 @@ struct Kept {
 enum State {
     /// Waits for a worker.
     Ready { position: Position, kept: Option<Kept> },
-    /// Waits for a time.
+    /// Waits for a delay to end.
     Delayed { until: Instant },
-    /// Waits for a permit, or for a cause to go away; a blocked object may have a deadline.
+    /// Waits for a permit, or for a cause to end; a blocked object may have a deadline.
     Waiting { on: Wait, position: Position, deadline: Option<Instant> },
-    /// A worker has it. `dirty`: it changed meanwhile and is to be decided again.
+    /// Processed by a worker. `dirty`: the object changed meanwhile and must be decided again, with this priority.
     Active { dirty: Option<Priority>, kept: Option<Kept> },
 }
 
@@ -49,14 +50,14 @@ struct Entry {
     state: State,
 }
 
-/// What became possible since [`Scheduler::take_wakeups`](super::Scheduler::take_wakeups): which tasks to notify.
+/// The tasks to notify since the last [`Scheduler::take_wakeups`](super::Scheduler::take_wakeups).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wakeups {
     /// An object waits for a worker.
     pub workers: bool,
-    /// Objects wait for permits of these budgets, or may be granted one again.
+    /// Objects wait for permits of these budgets, or can be granted one again.
     pub budgets: Vec<BudgetKey>,
-    /// The next deadline may be an earlier one.
+    /// The next deadline may have become earlier.
     pub timer: bool,
     /// An object waits for an account, or the state of an account's credentials changed.
     pub accounts: bool,
@@ -69,13 +70,13 @@ pub struct Wakeups {
 pub struct Depths {
     /// Waiting for a worker, by priority, lowest first.
     pub ready: [usize; 3],
-    /// Waiting for a time.
+    /// Waiting for a delay to end.
     pub delayed: usize,
-    /// Waiting for a cause to go away.
+    /// Blocked on a cause.
     pub blocked: usize,
     /// Waiting for a permit, by budget.
     pub permits: Vec<(BudgetKey, usize)>,
-    /// In the hands of a worker.
+    /// Processed by a worker.
     pub active: usize,
 }
 
@@ -85,7 +86,7 @@ pub struct Queue {
     entries: HashMap<ObjectKey, Entry>,
     ready: FairQueue,
     waiting: HashMap<Wait, FairQueue>,
-    /// Of delayed and of blocked objects.
+    /// The ends of delays, and the deadlines of blocked objects.
     deadlines: BTreeSet<(Instant, ObjectKey)>,
     delayed: usize,
     sequence: u64,
@@ -94,9 +95,9 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The object has work. [`Priority::Change`] ends a delay or a block and marks an active object dirty; a lower
-    /// priority does not, because the object's own retry is scheduled. An object that waits for a permit is decided
-    /// again in any case: it may not need the call any more.
+    /// Queues an object that has work. [`Priority::Change`] ends a delay or a block and marks an active object dirty. A
+    /// lower priority does not, because the object's own retry is scheduled. An object that waits for a permit is
+    /// always decided again: it may not need the call any more.
     pub fn add(&mut self, key: &ObjectKey, priority: Priority) {
         let urgent = match self.entries.get(key).map(|entry| &entry.state) {
             Some(State::Waiting { on: Wait::Permit(_), .. } | State::Ready { .. }) | None => true,
@@ -107,7 +108,8 @@ impl Queue {
         }
     }
 
-    /// The object is decided again as soon as a worker is free, whatever it waits for.
+    /// Ends any wait of the object. It is decided again as soon as a worker is free, or after the current step if it is
+    /// active.
     pub fn wake(&mut self, key: &ObjectKey, priority: Priority) {
         self.wakeups.workers = true;
         let Some(entry) = self.entries.get_mut(key) else {
@@ -125,14 +127,14 @@ impl Queue {
         self.make_ready(key.clone(), priority, kept);
     }
 
-    /// Puts an object that is not in the queue straight behind `cause`.
+    /// Blocks an object that is not in the queue on `cause`, without queuing it for a worker first.
     pub fn block(&mut self, key: &ObjectKey, priority: Priority, cause: Cause) {
         if !self.entries.contains_key(key) {
             self.wait(key, priority, Wait::Cause(cause), None, None);
         }
     }
 
-    /// The next object for a worker; it is active until [`Queue::finish`].
+    /// Takes the next object for a worker; it is active until [`Queue::finish`].
     pub fn pop(&mut self) -> Option<(ObjectKey, Priority)> {
         let turn = self.next_sequence();
         let key = self.ready.pop(turn)?;
@@ -142,7 +144,7 @@ impl Queue {
         Some((key, entry.priority))
     }
 
-    /// The next object that waits for a permit of `budget`; it is active until [`Queue::finish`].
+    /// Takes the next object that waits for a permit of `budget`; it is active until [`Queue::finish`].
     pub fn grant(&mut self, budget: &BudgetKey) -> Option<(ObjectKey, Priority)> {
         let key = self.pop_waiting(&Wait::Permit(budget.clone()))?;
         let entry = self.entries.get_mut(&key)?;
@@ -150,13 +152,14 @@ impl Queue {
         Some((key, entry.priority))
     }
 
-    /// A worker is done with an active object. If it changed meanwhile, it is decided again first.
+    /// Ends the work on an active object. If the object changed meanwhile, it is decided again at once and `requeue` is
+    /// dropped.
     pub fn finish(&mut self, key: &ObjectKey, priority: Priority, requeue: &Requeue, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Active { dirty, kept } = &mut entry.state else { return };
         let (dirty, kept) = (dirty.take(), kept.take());
         if let Some(dirty) = dirty {
-            // An unfinished pass does not fall to a lower priority because something less urgent woke the object.
+            // An unfinished pass keeps its priority if a less urgent event marked the object dirty.
             let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
             let kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
             return self.make_ready(key.clone(), priority, kept);
@@ -176,7 +179,7 @@ impl Queue {
         }
     }
 
-    /// Lets up to `count` of the objects that are blocked on `cause` be decided again; returns them in order.
+    /// Makes up to `count` of the objects that are blocked on `cause` ready again, and returns them in order.
     pub fn unblock(&mut self, cause: &Cause, count: usize) -> Vec<ObjectKey> {
         let on = Wait::Cause(cause.clone());
         let mut released = Vec::new();
@@ -193,7 +196,7 @@ impl Queue {
         released
     }
 
-    /// The same for one object, if it is blocked on `cause`.
+    /// Makes one object ready again if it is blocked on `cause`. Returns whether it was.
     pub fn unblock_object(&mut self, cause: &Cause, key: &ObjectKey) -> bool {
         let blocked = self.is_blocked(key, cause);
         if blocked {
@@ -202,7 +205,7 @@ impl Queue {
         blocked
     }
 
-    /// Lets every object be decided again that waits for a permit of a budget of which `concerns` is true.
+    /// Makes every object ready again that waits for a permit of a budget that satisfies `concerns`.
     pub fn recheck(&mut self, concerns: impl Fn(&BudgetKey) -> bool) {
         let waits = self.waiting.keys().filter(|wait| matches!(wait, Wait::Permit(budget) if concerns(budget)));
         for wait in waits.cloned().collect::<Vec<_>>() {
@@ -212,7 +215,7 @@ impl Queue {
         }
     }
 
-    /// Lets the objects be decided again whose time or deadline has come.
+    /// Makes the objects ready again whose delay or deadline has passed.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, key)) = self.deadlines.first().cloned()
             && until <= now
@@ -223,12 +226,12 @@ impl Queue {
         }
     }
 
-    /// When [`Queue::expire`] has something to do next.
+    /// When [`Queue::expire`] must run next; `None` if no object has a delay or a deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
-    /// Removes an object. An active one ends with its worker, which finds that it is gone.
+    /// Removes an object. An active object stays until its worker calls [`Queue::finish_forgotten`].
     pub fn forget(&mut self, key: &ObjectKey) {
         if self.entries.get(key).is_some_and(|entry| !matches!(entry.state, State::Active { .. })) {
             self.detach(key);
@@ -236,7 +239,7 @@ impl Queue {
         }
     }
 
-    /// A worker is done with an active object that is gone.
+    /// Removes an active object that was deleted while a worker processed it.
     pub fn finish_forgotten(&mut self, key: &ObjectKey) {
         if self.entries.get(key).is_some_and(|entry| matches!(entry.state, State::Active { .. })) {
             self.entries.remove(key);
@@ -249,7 +252,8 @@ impl Queue {
         matches!(state, Some(State::Waiting { on: Wait::Cause(on), .. }) if on == cause)
     }
 
-    /// The cause that an active object was blocked on before it was woken.
+    /// The cause that an active object was blocked on before it was woken; `None` if it was not blocked or is not
+    /// active.
     pub fn blocked_before(&self, key: &ObjectKey) -> Option<&Cause> {
         match &self.entries.get(key)?.state {
             State::Active { kept: Some(Kept { on: Wait::Cause(cause), .. }), .. } => Some(cause),
@@ -267,7 +271,7 @@ impl Queue {
         self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
-    /// The number of objects that wait for a time.
+    /// The number of objects that wait for a delay to end.
     pub fn delayed(&self) -> usize {
         self.delayed
     }
@@ -340,7 +344,8 @@ impl Queue {
         key
     }
 
-    /// Takes an object out of whatever it waits in, and leaves its entry to the caller. Returns its position.
+    /// Removes an object from the structure that it waits in, and leaves its entry to the caller. Returns its position
+    /// if it waited for a permit or a cause.
     fn detach(&mut self, key: &ObjectKey) -> Option<Kept> {
         let Entry { priority, state } = self.entries.get_mut(key)?;
         let priority = *priority;
@@ -369,7 +374,7 @@ impl Queue {
         }
     }
 
-    /// The objects of a wait in the order in which they would be served without the share of lower priorities.
+    /// The waiting objects in the order in which they would be served without the share of lower priorities.
     fn in_order(&self, wait: &Wait) -> Vec<ObjectKey> {
         self.waiting.get(wait).map_or_else(Vec::new, FairQueue::in_order)
     }

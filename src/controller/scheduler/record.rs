@@ -1,4 +1,4 @@
-//! What is kept of every object: a small record, never its spec.
+//! Records: the small part of each object that the scheduler keeps, never its spec.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::decide::{Claim, GroupKey, MUTABLE, is_refused, recorded_group};
 use crate::live::GroupSnapshot;
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason};
 
-/// What the operator knows of an object that it is not working on.
+/// The data that the scheduler keeps for an object.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// `metadata.uid`.
@@ -21,35 +21,36 @@ pub struct Record {
     pub group: Option<Arc<GroupKey>>,
     /// The account that the spec names.
     pub account: AccountKey,
-    /// The status records an origin for this very group.
+    /// Whether the status records an origin for the group that the spec names.
     pub has_origin: bool,
-    /// The status records an origin or a create intent for this very group.
+    /// Whether the status records an origin or a create intent for the group that the spec names.
     pub is_proven: bool,
-    /// The status records neither, and the object's own last answer was a refusal.
+    /// Whether the status records neither and the service refused the object's last call, or the object is being
+    /// deleted.
     pub is_refused: bool,
-    /// A call is out, or its effect is not recorded yet.
+    /// Whether a call is in flight, or its effect is not recorded yet.
     pub in_flight: bool,
-    /// The object only observes: it neither owns a group nor conflicts.
+    /// Whether the object has the management policy `Observe`: it neither owns a group nor conflicts.
     pub observes: bool,
-    /// The object is being deleted.
+    /// Whether the object is being deleted.
     pub is_deleting: bool,
-    /// The status says `Conflict`.
+    /// Whether the reason of `Ready` is `Conflict`.
     pub is_conflict: bool,
-    /// What a list of the app's groups is compared with.
+    /// The data that a drift check compares with a list of the app's groups.
     pub fingerprint: Fingerprint,
-    /// What metrics count.
+    /// The conditions, as the metrics count them.
     pub summary: ConditionSummary,
     /// The number of the list that last contained the object.
     pub seen_in: u64,
 }
 
 impl Record {
-    /// The record of an object as read now; `before` is the record that it replaces.
+    /// The record of an object that was just read; `before` is the record that it replaces.
     pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64) -> Self {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
         let is_same = group.is_some() && recorded_group(object) == group;
-        // Released, whatever other finalizer keeps it: the operator does nothing more for it.
+        // The operator has released the object, even if another finalizer still keeps it.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
         let has_intent = is_same && !is_released && object.create_intent().is_some();
@@ -121,10 +122,10 @@ impl Record {
     }
 }
 
-/// What the status records of the group.
+/// The state of the group according to the object's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RecordedState {
-    /// Nothing that a list could contradict: the object has work to do.
+    /// No state that a list could contradict: the object has work to do.
     #[default]
     None,
     /// The group is live.
@@ -133,12 +134,12 @@ pub enum RecordedState {
     Gone,
 }
 
-/// What is kept of a spec to compare it with a listed group: hashes of the mutable fields.
+/// Hashes of a spec's mutable fields, for the comparison with a listed group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint {
-    /// What the status records of the group.
+    /// The state of the group according to the object's status.
     pub state: RecordedState,
-    /// `spec.dataCenter`.
+    /// `spec.dataCenter`; `None` for the app's own data center.
     pub data_center: Option<&'static str>,
     info: Option<u64>,
     administrators: Option<u64>,
@@ -205,14 +206,14 @@ pub const COUNTED: [(ConditionType, ConditionStatus); 5] = [
     (ConditionType::InSync, ConditionStatus::False),
 ];
 
-/// The conditions of an object in a few bytes, for metrics.
+/// The conditions of an object in compact form, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConditionSummary {
     /// The status of `Ready`.
     pub ready: ConditionStatus,
-    /// The reason of `Ready`; `None` for one of another version.
+    /// The reason of `Ready`; `None` if this version does not know it.
     pub reason: Option<Reason>,
-    /// Which of [`COUNTED`] the object has.
+    /// For each entry of [`COUNTED`], whether the object has the condition with that status.
     pub counted: [bool; COUNTED.len()],
 }
 
@@ -228,7 +229,7 @@ impl ConditionSummary {
         }
     }
 
-    /// The summary of an object that cannot be read: what its status is going to be.
+    /// The summary of an object that cannot be read, with the conditions that its status is about to get.
     pub fn unreadable() -> Self {
         let counted = COUNTED.map(|(kind, _)| kind == ConditionType::Stalled);
         Self { ready: ConditionStatus::False, reason: Some(Reason::InvalidSpec), counted }

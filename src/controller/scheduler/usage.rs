@@ -1,4 +1,4 @@
-//! Apps: their usage, the objects that wait for a free place, and what a drift check compares.
+//! Apps: their usage, the objects that wait for a free place, and the data that drift checks compare.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Instant, SystemTime};
@@ -18,7 +18,7 @@ pub struct Recorded {
     pub object: ObjectKey,
     /// The ID of its group.
     pub group_id: String,
-    /// What the status records.
+    /// The state of the group according to the status.
     pub state: RecordedState,
 }
 
@@ -32,12 +32,12 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// The requests that are open.
+    /// The open requests for usage.
     pub fn usage_requests(&self) -> Vec<(AppKey, UsageQuery)> {
         self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()
     }
 
-    /// The service returned the number of groups of an app, and their IDs if the list was complete.
+    /// Records the number of groups of an app, and their IDs if the list was complete.
     pub fn usage_known(&mut self, app: &AppKey, used: u64, group_ids: Option<HashSet<Box<str>>>) {
         let answered = if group_ids.is_some() { UsageQuery::List } else { UsageQuery::Count };
         let state = self.apps.entry(app.clone()).or_default();
@@ -49,7 +49,8 @@ impl Scheduler {
         }
     }
 
-    /// The groups of an app cannot be counted now: the service itself refuses what does not fit.
+    /// Records that the groups of an app cannot be counted. Creates are then sent without a check: the service itself
+    /// refuses those that do not fit.
     pub fn usage_unavailable(&mut self, app: &AppKey) {
         let state = self.apps.entry(app.clone()).or_default();
         state.requested = None;
@@ -57,7 +58,8 @@ impl Scheduler {
         self.unblock(&Cause::Quota(app.clone()));
     }
 
-    /// No list can be made, because the account has no usable credentials. Objects that can call request it again.
+    /// Drops the request for usage, because the account has no usable credentials. Objects that can make calls request
+    /// it again.
     pub fn usage_postponed(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.requested = None;
@@ -65,7 +67,7 @@ impl Scheduler {
         self.unblock(&Cause::Quota(app.clone()));
     }
 
-    /// Hands free places to objects that wait for one, in order.
+    /// Reserves free places for the objects that wait for one, in order.
     pub(super) fn fill_free_places(&mut self, app: &AppKey) {
         let Some(state) = self.apps.get(app) else { return };
         let Some(free) = state.free(self.max_groups) else { return };
@@ -81,7 +83,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether an object that waits for the usage of this app, or for a free place, still has to.
+    /// Whether the usage of this app is still unknown and requested, or the app is full.
     pub(super) fn waits_for_quota(&self, app: &AppKey) -> bool {
         self.apps.get(app).is_some_and(|state| match state.free(self.max_groups) {
             None => state.requested.is_some(),
@@ -89,8 +91,8 @@ impl Scheduler {
         })
     }
 
-    /// The account became another one, or is gone: nothing that was known of its credentials, permissions and apps
-    /// holds.
+    /// Forgets all knowledge of the credentials, permissions and apps of an account that was replaced or deleted, and
+    /// makes its objects ready again.
     pub fn account_changed(&mut self, account: &AccountKey) {
         for breaker in self.breakers.remove_account(account) {
             self.unblock(&Cause::Breaker(breaker));
@@ -108,7 +110,7 @@ impl Scheduler {
         self.ring_budgets(account);
     }
 
-    /// An account is gone and no object names it.
+    /// Removes an account that was deleted and that no object names.
     pub fn account_removed(&mut self, account: &AccountKey) {
         self.account_changed(account);
         self.breakers.remove_account(account);
@@ -121,7 +123,7 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
     }
 
-    /// How the service rejects the credentials of an account, while it does.
+    /// The failure that the service reported when it rejected the credentials of an account; `None` if it has not.
     pub fn credentials_failure(&self, account: &AccountKey) -> Option<&Explanation> {
         self.breakers.failure(&BreakerKey::Credentials(account.clone()))
     }
@@ -131,7 +133,8 @@ impl Scheduler {
         self.breakers.is_proven(account)
     }
 
-    /// Whether the drift check of an app may send a list call now: not while another call proves the credentials.
+    /// Whether the drift check of an app may send a list call now. It must wait while another call proves the
+    /// credentials.
     pub fn may_list(&mut self, app: &AppKey, now: Instant) -> bool {
         self.breakers.may_send(&app.account, &Prober::List(app.clone()), now)
     }
@@ -141,7 +144,8 @@ impl Scheduler {
         self.breakers.suspend(&app.account, &Prober::List(app.clone()), now);
     }
 
-    /// A list call was answered, or failed with `class`. `failure` is what rejected credentials report.
+    /// Records the result of a list call; `class` is `None` for a success. `rejected` is the explanation to report if
+    /// the credentials were rejected.
     pub fn list_answered(
         &mut self,
         app: &AppKey,
@@ -163,12 +167,12 @@ impl Scheduler {
         self.apps.iter().filter(|(_, state)| !state.objects.is_empty())
     }
 
-    /// Groups that an app may have.
+    /// The number of groups that an app may have.
     pub fn max_groups(&self) -> u64 {
         self.max_groups
     }
 
-    /// Forgets the apps that no object names, and dates those that are new.
+    /// Removes the apps that no object names, and sets the time of new ones as their last check.
     pub fn retain_apps(&mut self, now: SystemTime) {
         self.apps.retain(|_, state| !state.objects.is_empty());
         for state in self.apps.values_mut() {
@@ -176,14 +180,14 @@ impl Scheduler {
         }
     }
 
-    /// A drift check found out all there is to find out about an app.
+    /// Records that the drift check of an app is complete.
     pub fn drift_check_completed(&mut self, app: &AppKey, now: SystemTime) {
         if let Some(state) = self.apps.get_mut(app) {
             state.last_check = Some(now);
         }
     }
 
-    /// Whether a list of this app could show anything: an object records the state of a group, or waits for a place.
+    /// Whether a list of this app is useful: an object records the state of a group, or waits for a place.
     pub fn is_worth_checking(&self, app: &AppKey) -> bool {
         let has_blocked = self.queue.blocked(&Cause::Quota(app.clone())) > 0;
         has_blocked || self.recorded_objects(app).next().is_some()
@@ -204,7 +208,8 @@ impl Scheduler {
         records.filter(|(_, record)| record.fingerprint.state != RecordedState::None)
     }
 
-    /// The data center of an app, as its objects name it. An object whose group is live names the right one.
+    /// The data center of an app according to its objects; `None` for the app's own. An object whose group is live
+    /// takes precedence: its data center is correct.
     pub fn data_center_of(&self, app: &AppKey) -> Option<&'static str> {
         let objects = self.apps.get(app)?.objects.iter();
         let fingerprints = objects.filter_map(|key| Some(self.record(key)?.fingerprint));
@@ -212,7 +217,7 @@ impl Scheduler {
         fingerprints.max_by_key(|fingerprint| (is_live(fingerprint.state), fingerprint.data_center))?.data_center
     }
 
-    /// The objects of this app whose record a listed group contradicts, and what they record.
+    /// The objects of this app that a listed group contradicts, each with its recorded state.
     pub fn contradicted_by(&self, app: &AppKey, group: &GroupSnapshot) -> Vec<(ObjectKey, RecordedState)> {
         let group_key = GroupKey { app_id: app.app_id.to_string(), group_id: group.group_id.clone() };
         let members = self.groups.get(&group_key).into_iter().flat_map(|group| group.members());

@@ -16,8 +16,8 @@ use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, ObjectKey};
 use crate::resources::LiveAccount;
 
-/// Watches the LiveAccounts of one namespace, or of all (`None`), until the process ends; `on_listed` is called after
-/// the first complete list, or when there can be none.
+/// Watches the LiveAccounts of one namespace, or of all (`None`), until the process ends. Calls `on_listed` after the
+/// first complete list, or when the apiserver refuses to list them.
 pub async fn watch(context: Arc<Context>, namespace: Option<String>, on_listed: impl FnOnce()) {
     let client = context.api.client().clone();
     let api: Api<DeserializeGuard<LiveAccount>> = match &namespace {

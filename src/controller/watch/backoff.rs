@@ -5,14 +5,12 @@ use std::time::Duration;
 use kube::runtime::utils::Backoff;
 use tokio::time::Instant;
 
-/// The first delay.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// The longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// Doubles up to a bound, and starts again after a while without a failure. Not after a success: the start of a list
-/// counts as one, and may fail a moment later.
+/// A delay that doubles up to a limit, and starts again after a period without a failure. It does not start again after
+/// a success: the start of a list counts as one, and may fail a moment later.
 #[derive(Debug)]
 pub struct WatchBackoff {
     next: Duration,

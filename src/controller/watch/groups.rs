@@ -22,19 +22,21 @@ use crate::controller::reconcile::report_removed;
 use crate::controller::scheduler::Seen;
 use crate::resources::LiveMessageGroup;
 
-/// An operator of several namespaces starts to work without one that it may not list after this time.
+/// An operator that watches several namespaces starts without one that it is not allowed to list, after this time.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
-/// What is watched.
+/// The namespace, or all namespaces, that one watch covers.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// The namespace; `None` for all.
+    /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// Whether there are other namespaces, which do not wait for ever for one that may not be listed.
+    /// Whether the operator watches other namespaces too. They do not wait for ever for one that it is not allowed to
+    /// list.
     pub is_one_of_several: bool,
 }
 
-/// Watches the LiveMessageGroups of a scope until the process ends; `on_listed` is called after the first complete list.
+/// Watches the LiveMessageGroups of a scope until the process ends. Calls `on_listed` after the first complete list, or
+/// when one of several namespaces has been forbidden for 30 s.
 pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
     let client = context.api.client().clone();
     let api: Api<DeserializeGuard<LiveMessageGroup>> = match &scope.namespace {
@@ -54,7 +56,8 @@ pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness
     tokio::join!(follower.follow(events), warn_if_missing(&context, scope.namespace.as_deref()));
 }
 
-/// A namespace that does not exist can be watched like an empty one: a mistake in its name would look like no work.
+/// Warns if the namespace does not exist. It can be watched like an empty one, so that a wrong name would otherwise go
+/// unnoticed.
 async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return };
     if matches!(context.api.namespace(namespace).await, Ok(None)) {
@@ -145,7 +148,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     }
 }
 
-/// The current failure of one watch; others may work.
+/// The current failure of one watch; other watches may work.
 #[derive(Default)]
 struct WatchFailure {
     text: Option<String>,
@@ -153,7 +156,7 @@ struct WatchFailure {
 }
 
 impl WatchFailure {
-    /// Reports a failure if it is a new one. Returns whether one of several namespaces has been forbidden for too long.
+    /// Logs a failure if it is a new one. Returns whether one of several namespaces has been forbidden for too long.
     fn report(&mut self, error: &watcher::Error, scope: &Scope, readiness: &Readiness) -> bool {
         let text = explain(error, scope.is_one_of_several);
         if self.text.as_ref() != Some(&text) {
@@ -176,7 +179,7 @@ impl WatchFailure {
     }
 }
 
-/// What failed, and what to do.
+/// A log message: what failed, and what to do.
 fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         return format!("the watch of LiveMessageGroups is interrupted: {}", error_chain(error));
@@ -212,7 +215,7 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
 }
 
-/// Whether the kind is not served. If nothing of the API group is, the answer has no reason.
+/// Whether the apiserver does not serve the kind. If it serves no kind of the API group, its answer has no reason.
 fn is_undefined(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
 }

@@ -1,7 +1,7 @@
-//! Watches: events become observations of the scheduler. No object is kept.
+//! Watches: they turn events into observations of the scheduler, and keep no object.
 //!
 //! The module owns the watches and the readiness. It may import `context`, `scheduler`, `api` and the reports of
-//! `reconcile`. Its invariant: whatever changed while there was no watch is found by the next list.
+//! `reconcile`. Its invariant: the next list finds every change that happened while no watch was running.
 
 mod accounts;
 mod backoff;
@@ -16,15 +16,15 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
-/// A watch is renewed after this time: before load balancers on the way close an idle connection.
+/// A watch is renewed after this time, before a load balancer closes an idle connection.
 const WATCH_SECONDS: u32 = 200;
 
 /// The metric labels of the watched resources.
 pub const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };
 pub const ACCOUNTS: ResourceLabels = ResourceLabels { resource: "liveaccounts" };
 
-/// An error with its causes: "client error (Connect)" alone does not say whether the name, the port or the certificate
-/// is wrong.
+/// The text of an error with its causes: "client error (Connect)" alone does not show whether the name, the port or the
+/// certificate is wrong.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Whether the operator has listed its objects: what the readiness probe reads.
+//! The readiness of the operator, for the readiness probe: whether it has listed its objects.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,14 +9,15 @@ use parking_lot::Mutex;
 pub struct Readiness {
     is_listed: AtomicBool,
     lists: AtomicU64,
-    /// The last list failed because the kind is not served.
+    /// Whether the last list or watch failed because the apiserver does not serve the kind.
     is_undefined: AtomicBool,
     failure: Mutex<Option<String>>,
 }
 
 impl Readiness {
-    /// What keeps the operator from working: the first list, or a deleted CustomResourceDefinition. An apiserver that is
-    /// unavailable for a while does not: known objects are reconciled.
+    /// The reason why the operator is not ready; `None` if it is. It is not ready before the first list, and while the
+    /// CustomResourceDefinition is missing. An unavailable apiserver does not make it unready: known objects are still
+    /// reconciled.
     pub fn waits_for(&self) -> Option<String> {
         if self.is_listed.load(Ordering::Acquire) && !self.is_undefined.load(Ordering::Acquire) {
             return None;
@@ -24,23 +25,23 @@ impl Readiness {
         Some(self.failure.lock().clone().unwrap_or_else(|| "listing LiveMessageGroups".to_owned()))
     }
 
-    /// Every object is known.
+    /// Records that every object is listed.
     pub fn set_listed(&self) {
         self.is_listed.store(true, Ordering::Release);
     }
 
-    /// The number of a list that starts now.
+    /// Returns the number of a list that starts now.
     pub(super) fn next_list(&self) -> u64 {
         self.lists.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A list or a watch failed.
+    /// Records the failure of a list or a watch.
     pub(super) fn set_failure(&self, failure: String, is_undefined: bool) {
         self.is_undefined.store(is_undefined, Ordering::Release);
         *self.failure.lock() = Some(failure);
     }
 
-    /// The watches work again.
+    /// Records that the watches work again.
     pub(super) fn clear_failure(&self) {
         self.is_undefined.store(false, Ordering::Release);
         *self.failure.lock() = None;

@@ -129,7 +129,7 @@ async fn live_account_of_the_operators_number_shares_its_budget() {
     assert!(shares(&named(Some("42"), "e")));
     assert!(!shares(&named(Some("43"), "e")));
     assert!(!shares(&named(Some("42"), "elsewhere")), "another endpoint is another service");
-    // By the key, whichever of the two is known first.
+    // The access key stands for the number, in whichever order the keys become known.
     let by_key = named(None, "e");
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");

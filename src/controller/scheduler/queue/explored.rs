@@ -1,28 +1,28 @@
-//! Where an object stands in the queue, as the exploration distinguishes it.
+//! The place of an object in the queue, as far as the exploration distinguishes places.
 
 use super::{Queue, State, Wait};
 use crate::controller::keys::{Cause, ObjectKey};
 use crate::controller::scheduler::GroupKey;
 use crate::decide::Priority;
 
-/// Where an object stands in the queue. Whatever ends without an event counts as ready.
+/// The place of an object in the queue. Waits that end without an event count as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Place {
-    /// Nowhere.
+    /// Not in the queue.
     #[default]
     Idle,
-    /// It waits for a worker, a time, a permit, an account, a breaker or a place in its app.
+    /// Waiting for a worker, a delay, a permit, an account, a breaker or a place in its app.
     Ready,
-    /// A worker has it.
+    /// Processed by a worker.
     Active,
-    /// A worker has it, and it is to be decided again.
+    /// Processed by a worker, and to be decided again.
     Dirty,
-    /// It waits for the owner of its group.
+    /// Blocked on the owner of its group.
     BlockedOnOwner,
 }
 
 impl Queue {
-    /// Where the object stands.
+    /// The place of the object.
     pub fn place(&self, key: &ObjectKey) -> Place {
         match self.entries.get(key).map(|entry| &entry.state) {
             None => Place::Idle,
@@ -33,7 +33,7 @@ impl Queue {
         }
     }
 
-    /// Puts an object that is not in the queue at this place. No other object is ready yet.
+    /// Puts an object that is not in the queue at this place. No other object may be ready yet.
     pub fn put(&mut self, key: &ObjectKey, place: Place, group: Option<&std::sync::Arc<GroupKey>>) {
         let priority = Priority::Change;
         match (place, group) {

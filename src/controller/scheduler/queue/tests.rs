@@ -31,7 +31,7 @@ fn drain(queue: &mut Queue) -> Vec<ObjectKey> {
     std::iter::from_fn(|| queue.pop().map(|(key, _)| key)).collect()
 }
 
-/// Sends a new object through a worker to this wait.
+/// Passes a new object through a worker to this wait.
 fn send_to(queue: &mut Queue, key: &ObjectKey, priority: Priority, requeue: &Requeue) {
     queue.add(key, priority);
     while let Some((popped, served)) = queue.pop() {
@@ -325,7 +325,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
 
-/// Who should wait for what, computed without the queue's own structures.
+/// The expected waits, computed without the queue's own structures.
 #[derive(Default)]
 struct Shadow {
     entries: BTreeMap<ObjectKey, ShadowState>,

@@ -27,7 +27,7 @@ fn blocked_on(world: &mut World, object: &LiveMessageGroup, call: &Call) -> Opti
     }
 }
 
-/// Lets each probe fail that is due within `time`; returns when, in minutes.
+/// Fails each probe that is due within `time`; returns the minutes of the probes.
 fn probe_minutes(
     world: &mut World,
     breaker: &BreakerKey,

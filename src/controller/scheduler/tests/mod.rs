@@ -1,4 +1,4 @@
-//! The scheduler as its callers see it, with a clock of its own.
+//! Tests of the scheduler through its public methods, with a clock of their own.
 
 mod breakers;
 mod ownership;
@@ -116,7 +116,7 @@ impl World {
         self.scheduler.observe(&key, object, seen, self.now);
     }
 
-    /// The names of the objects that wait for a worker, in order; they are active then.
+    /// Takes the objects that wait for a worker, and returns their names in order. They are active afterwards.
     pub fn served(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.scheduler.next()).map(|work| work.key.name().to_owned()).collect()
     }
@@ -142,7 +142,7 @@ impl World {
         assert!(self.scheduler.finish(&key(name), priority, requeue, None, self.now).is_none());
     }
 
-    /// Sends an object that has failed behind the breaker.
+    /// Opens the breaker with the failure of an object, and blocks the object on it.
     pub fn trip(&mut self, name: &str, breaker: &BreakerKey, reason: Reason) {
         self.scheduler.trip_breaker(&key(name), breaker, explanation(reason), self.now);
         self.finish(name, Requeue::blocked(Cause::Breaker(breaker.clone())));

@@ -9,7 +9,7 @@ fn claims(world: &mut World, name: &str) -> bool {
     world.scheduler.claim(&key(name))
 }
 
-/// An older object and a younger one of one group, with these statuses; both were served once and rest.
+/// An older and a younger object that name the same group, with these statuses. Both were served once and are idle.
 fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     let mut world = World::new(10);
     let both = [object("old", 1, old), object("young", 2, young)];
@@ -18,7 +18,7 @@ fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     (world, both)
 }
 
-/// Lets every waiting object be served, and rest: in conflict, or with nothing to do.
+/// Serves every ready object until it is idle: in conflict, or with nothing to do.
 fn rest(world: &mut World) {
     while let Some(work) = world.scheduler.next() {
         let record = world.scheduler.record(&work.key).cloned();

@@ -199,7 +199,7 @@ impl History {
         Ok(())
     }
 
-    /// What holds after every step.
+    /// Checks the invariants that hold after every step.
     fn check(&mut self) -> Result<(), TestCaseError> {
         let scheduler = &self.world.scheduler;
         for (key, state) in &scheduler.objects {
@@ -221,12 +221,13 @@ impl History {
             breakers().iter().any(|breaker| scheduler.queue.blocked(&Cause::Breaker(breaker.clone())) > 0);
         prop_assert!(!waits_for_probe || scheduler.next_deadline().is_some(), "no probe is going to be made");
         let Wakeups { workers, .. } = self.world.scheduler.take_wakeups();
-        // A notification that was taken earlier may still be at work: workers pass it on.
+        // A worker that took a notification earlier may not have served the object yet.
         prop_assert!(!workers || self.world.scheduler.has_ready() || !self.active.is_empty() || depths.active == 0);
         Ok(())
     }
 
-    /// All faults end: every call succeeds, the usage is known, the account is usable.
+    /// Ends all faults (every call succeeds, the usage is known, the account is usable) and checks that every object
+    /// comes to rest.
     fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
         let app = AppKey::new(&AccountKey::Operator, "demo");
         self.world.scheduler.retain_apps(std::time::SystemTime::now());
@@ -276,7 +277,7 @@ fn empty() -> Depths {
     Depths { ready: [0; 3], delayed: 0, blocked: 0, permits: vec![], active: 0 }
 }
 
-/// The cause that an object is blocked on.
+/// The causes that an object is blocked on. A new variant of [`Cause`] must be added here by hand.
 fn causes_of(scheduler: &Scheduler, key: &ObjectKey) -> Vec<Cause> {
     let app = AppKey::new(&AccountKey::Operator, "demo");
     let mut causes: Vec<Cause> = breakers().into_iter().map(Cause::Breaker).collect();

@@ -19,7 +19,7 @@ fn world_of(limit: u64, names: &[&str]) -> (World, Vec<LiveMessageGroup>) {
     (world, objects)
 }
 
-/// Lets an object ask for a place; a blocked one waits.
+/// Runs the preflight of an object's create; blocks the object if there is no place.
 fn ask(world: &mut World, object: &LiveMessageGroup) -> Result<(), Option<Reason>> {
     let name = object.metadata.name.clone().unwrap();
     match world.preflight(object, &create(object), false) {

@@ -1,4 +1,4 @@
-//! What a drift check compares, and what metrics count.
+//! The comparison of a drift check, and the counts for metrics.
 
 use super::*;
 use crate::live::GroupSnapshot;
