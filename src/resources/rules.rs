@@ -34,7 +34,7 @@ pub(super) fn group_name() -> Rule {
     on_field(
         "groupName",
         "!has(self.groupName) || (self.groupName != '' && bytes(self.groupName).size() <= 128)",
-        "spec.groupName must be 1 to 128 bytes of UTF-8 (a Chinese character takes 3): shorten it, or leave the field out for a group without a name",
+        "spec.groupName must be 1 to 128 bytes of UTF-8 (a Chinese character takes 3): shorten it, or omit the field for a group without a name",
     )
 }
 
@@ -42,7 +42,7 @@ pub(super) fn creator_id() -> Rule {
     on_field(
         "creatorId",
         &format!("!has(self.creatorId) || self.creatorId.matches('{ID}')"),
-        "spec.creatorId must be 1 to 64 letters and digits: remove every other character, or leave the field out",
+        "spec.creatorId must be 1 to 64 letters and digits: remove other characters, or omit the field",
     )
 }
 
@@ -160,7 +160,7 @@ pub(super) fn endpoint() -> Rule {
     on_field(
         "endpoint",
         r"!has(self.endpoint) || self.endpoint.matches('^(https?://)?[A-Za-z0-9.\\[\\]:-]+/?$')",
-        "spec.endpoint must be https://HOST[:PORT]: remove path, query and user, or leave the field out",
+        "spec.endpoint must be https://HOST[:PORT]: remove path, query and user, or omit the field",
     )
 }
 

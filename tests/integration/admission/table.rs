@@ -139,7 +139,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId is not empty",
-            says: "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId",
+            says: "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId",
             accepted: vec![json!({"appId": "a"})],
             refused: vec![json!({"appId": ""})],
         },
@@ -153,7 +153,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId has no spaces, control characters or slashes",
-            says: "spec.appId must be the id of an app, without spaces, control characters and slashes: copy the AppId",
+            says: "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId",
             accepted: vec![json!({"appId": "0b7e-4_x.y:z@~+"}), json!({"appId": "应用"})],
             refused: [" a", "a b", "a\n", "a\u{a0}b", "a\u{200b}b", "a\u{7}b", "a/b", "a\\b"]
                 .map(|id| json!({"appId": id}))
@@ -232,7 +232,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "administrators are IDs",
-            says: "every id of spec.administrators must be 1 to 64 letters and digits",
+            says: "each ID in spec.administrators must be 1 to 64 letters and digits",
             accepted: all("administrators", &[json!(["A1", "x".repeat(64)])]),
             refused: all("administrators", &[json!(["a", "b-c"]), json!(["a", ""]), json!(["群"])]),
         },
