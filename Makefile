@@ -78,7 +78,7 @@ assets: ## Build etcd, kube-apiserver and kubectl if needed, and print their dir
 helm: ## Build helm if needed, and print its directory (make -s helm)
 	@tests/tools/build helm
 
-explore: ## Explore the operator's decisions and steps in larger worlds (about ten minutes)
+explore: ## Explore the operator's decisions and steps in larger worlds (about three minutes)
 	$(CARGO) test --locked --profile bench --lib explore:: -- --include-ignored
 
 bench: ## Measure time and memory of the operator on a real apiserver (about five minutes)
