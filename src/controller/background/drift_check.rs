@@ -156,7 +156,7 @@ enum ListError {
     /// A call failed.
     Call(CallError),
     /// The service lists more groups than an app can have.
-    TooLong,
+    TooLong { max_groups: u64 },
 }
 
 /// The largest number of groups that a list is read for: twice the maximum, because the quota may have been raised.
@@ -224,17 +224,14 @@ impl Check {
                 self.count_result("skipped");
                 scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             }
-            Err(ListError::TooLong) => {
-                let max_groups = scheduler.with(|scheduler, _| scheduler.max_groups());
+            Err(ListError::TooLong { max_groups }) => {
                 let hint = "If the quota of the app was raised, set --max-groups-per-app.";
                 tracing::warn!(app = %app, max_groups, hint, "the list is too long, settled objects keep their status");
-                self.count_result("failure");
-                scheduler.with(|scheduler, _| scheduler.usage_unavailable(app));
+                self.failed();
             }
             Err(ListError::Call(error)) => {
                 tracing::warn!(app = %app, %error, "the drift check failed, settled objects keep their status");
-                self.count_result("failure");
-                scheduler.with(|scheduler, _| scheduler.usage_unavailable(app));
+                self.failed();
             }
         }
         true
@@ -243,6 +240,11 @@ impl Check {
     fn completed(&self) {
         self.context.scheduler.with(|scheduler, _| scheduler.drift_check_completed(&self.app, SystemTime::now()));
         self.count_result("success");
+    }
+
+    fn failed(&self) {
+        self.context.scheduler.with(|scheduler, _| scheduler.usage_unavailable(&self.app));
+        self.count_result("failure");
     }
 
     /// Counts a scheduled check.
@@ -280,7 +282,7 @@ impl Check {
                 return Ok(Listed::Complete { total: page.total, ids });
             }
             if is_too_long(ids.len(), number, max_groups) {
-                return Err(ListError::TooLong);
+                return Err(ListError::TooLong { max_groups });
             }
             let is_enough = match self.query {
                 Some(query) => query == UsageQuery::Count,

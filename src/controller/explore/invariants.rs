@@ -269,7 +269,7 @@ impl Explorer {
         }
     }
 
-    /// Whether a group is as the spec says, or the status reports the difference.
+    /// Whether a group matches the spec, or the status reports the difference.
     fn check_fields(&mut self, stored: &Stored, group: &Group) {
         let brief = self.brief(stored);
         let is = |wanted: u8, found: u8| wanted == 0 || wanted == found;

@@ -129,17 +129,18 @@ impl Explorer {
         match step {
             Step::Preflight(call) => self.preflight(world, p, i, read, call, "may call"),
             Step::SetFinalizer(finalizer) => {
-                self.patch(world, world, p, i, read, Stored { finalizer, ..read }, "changes the finalizer");
+                self.patch(world, world, p, i, read, Some(Stored { finalizer, ..read }), "changes the finalizer");
             }
             Step::PersistIntent(status) => self.persist_intent(world, p, i, read, status),
-            Step::ReleaseFinalizer => self.release_finalizer(world, p, i, read),
+            Step::ReleaseFinalizer => self.patch(world, world, p, i, read, None, "removes the finalizer"),
             Step::Send(call) => self.send(world, p, i, read, call),
             Step::WriteStatus(status) => self.write_status(world, p, i, read, status),
             step => panic!("{step:?} is executed at once"),
         }
     }
 
-    /// A patch that tests the resourceVersion; `noted` is the world with what the invariants note of its effect.
+    /// A patch that tests the resourceVersion; `noted` is the world with what the invariants note of its effect. After
+    /// the patch that removes the last finalizer there is no object.
     #[expect(clippy::too_many_arguments, reason = "the place, and the object before and after")]
     fn patch(
         &mut self,
@@ -148,7 +149,7 @@ impl Explorer {
         p: usize,
         i: usize,
         read: Stored,
-        after: Stored,
+        after: Option<Stored>,
         label: &'static str,
     ) {
         if !self.is_current(&world, p, i, read) {
@@ -156,11 +157,12 @@ impl Explorer {
         }
         if let (Some(cheaper), Some(mut unheard)) = (world.cheaper(), noted.cheaper()) {
             self.not_patched(cheaper, p, i, read, false);
-            self.store(&mut unheard, p, i, Some(after), false);
+            self.store(&mut unheard, p, i, after, false);
             self.not_patched(unheard, p, i, read, false);
         }
-        self.store(&mut noted, p, i, Some(after), true);
-        self.go_on(noted, p, i, Some(after), Fed::Patched(after), label);
+        self.store(&mut noted, p, i, after, true);
+        let answer = after.unwrap_or(read);
+        self.go_on(noted, p, i, Some(answer), Fed::Patched(answer), label);
     }
 
     /// Whether the object is as it was read; if not, a patch of it fails.
@@ -192,21 +194,7 @@ impl Explorer {
         }
         object.called = true;
         object.sent |= if creates { read.fields.bit() } else { 0 };
-        self.patch(world, noted, p, i, read, after, "records the intent");
-    }
-
-    fn release_finalizer(&mut self, mut world: World, p: usize, i: usize, read: Stored) {
-        if !self.is_current(&world, p, i, read) {
-            return;
-        }
-        if let Some(cheaper) = world.cheaper() {
-            self.not_patched(cheaper, p, i, read, false);
-            let mut unheard = cheaper;
-            self.store(&mut unheard, p, i, None, false);
-            self.not_patched(unheard, p, i, read, false);
-        }
-        self.store(&mut world, p, i, None, true);
-        self.go_on(world, p, i, Some(read), Fed::Patched(read), "removes the finalizer");
+        self.patch(world, noted, p, i, read, Some(after), "records the intent");
     }
 
     fn send(&mut self, mut world: World, p: usize, i: usize, read: Stored, number: u32) {

@@ -142,7 +142,7 @@ pub struct Work {
     pub trail: Trail,
 }
 
-/// What a pass was told, for the invariants.
+/// What a pass has received, for the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Trail {
     pub uid: u8,
@@ -162,9 +162,9 @@ pub struct Trail {
     pub shown: Shown,
     /// What the last answer showed that showed anything.
     pub seen: Shown,
-    /// The process was told that its create made the group, and nothing ended that since.
+    /// The process received the answer that its create made the group, and nothing ended that since.
     pub made: bool,
-    /// The process was told that the group is gone, and not that there is a new one.
+    /// The process received an answer that the group is gone, and none that there is a new one.
     pub gone: bool,
 }
 
