@@ -16,8 +16,7 @@ pub struct AccountCondition {
     pub message: String,
 }
 
-/// Computes the new status; `None` if it equals the recorded one. With `groups: None` the recorded number of groups
-/// stays.
+/// Computes the new status; `None` if it equals the recorded one. `groups: None` keeps the recorded number of groups.
 pub fn account_status(
     before: &LiveAccountStatus,
     generation: i64,
@@ -81,14 +80,14 @@ mod tests {
         assert_eq!(account_status(&first, 1, &missing, None, at(119)), None);
         let late = account_status(&first, 1, &missing, Some(2), at(120)).unwrap();
         assert_eq!(conditions(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
-        assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "Stalled stays");
+        assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "Stalled remains");
         let available = AccountCondition { reason: Reason::Available, message: "there".into() };
         let after = account_status(&late, 1, &available, None, at(122)).unwrap();
         assert_eq!((conditions(&after), after.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
     }
 
     #[test]
-    fn rejected_credentials_stall_at_once_missing_ones_later() {
+    fn rejected_credentials_stall_without_a_grace_period() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let status_after = |before: &LiveAccountStatus, reason, second| {
             let finding = AccountCondition { reason, message: reason.to_string() };

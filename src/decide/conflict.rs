@@ -14,15 +14,15 @@ pub struct Claim<'a> {
     pub in_flight: bool,
     /// Whether its status records an origin or a create intent.
     pub proven: bool,
-    /// Whether its last answer was a refusal, see [`is_refused`]. Such an object must not keep others from the group.
+    /// Whether its last answer was a refusal, see [`is_refused`]. A refused object does not become the owner.
     pub refused: bool,
 }
 
 /// The index of the object that owns the group; `None` if no object does.
 ///
-/// The object with a call in flight comes first, because a second object could take the effect of that call for its
-/// own. Next come objects with a record, then all that were not refused. Among several, the oldest one is the owner,
-/// then the one with the smaller uid.
+/// An object with a call in flight comes first: otherwise a second object could mistake the effect of that call for its
+/// own. Next come objects with a record, then all objects that were not refused. Among several candidates the oldest
+/// one is the owner; if they are equally old, the one with the smallest uid.
 pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
@@ -34,8 +34,8 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
 
 /// Whether the last answer for the object was a refusal, and its status records neither an origin nor a create intent.
 ///
-/// `before` is the previous result for this object and group. `Conflict` keeps it, because it is not an answer:
-/// otherwise a refused object would take the group back from its owner.
+/// `before` is the previous result for this object and group. The reason `Conflict` keeps it, because a conflict is not
+/// an answer of the Live API. Otherwise a refused object would take the group back from its owner.
 pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
     let identity = GroupKey::of(object);
     if identity.is_none() || recorded_group(object) != identity || has_record(object) {
@@ -116,11 +116,11 @@ mod tests {
                 assert_eq!(is_refused(&object, before), refusals.contains(&reason.as_str()), "{reason}");
             }
         }
-        // A conflict is not an answer.
+        // A conflict keeps the previous result.
         for before in [false, true] {
             assert_eq!(is_refused(&with_status(ready("Conflict"), json!({})), before), before);
         }
-        assert!(!is_refused(&with_status(json!({}), json!({})), true), "there was no answer");
+        assert!(!is_refused(&with_status(json!({}), json!({})), true), "no answer");
     }
 
     #[test]

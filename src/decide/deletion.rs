@@ -20,7 +20,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
         let why = if asks_for_deletion(object) { ONLY_OBSERVES } else { NOT_ASKED };
         return Action::FinishDeletion(DeletionOutcome::Retained(why.to_owned()));
     }
-    // Without a first reconcile the status names no group.
+    // Before the first reconcile pass, the status names no group.
     let Some(group) = group_ref(object) else {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     };
@@ -36,8 +36,8 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     if let Some(successor) = successor {
         return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.name.clone()));
     }
-    // A description from before the deletion may be outdated, because its status could not be written for long. The
-    // deletion raises the generation.
+    // A description from before the deletion may be outdated. It belongs to an older generation, because the deletion
+    // increments the generation.
     let generation = object.metadata.generation.unwrap_or_default();
     match facts.remote() {
         _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
@@ -50,10 +50,10 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     }
 }
 
-/// Why the group of an object that was deleted without a finalizer is retained although its deletionPolicy is Delete;
-/// `None` if there is nothing to report.
+/// The reason why a deletion without a finalizer retains the group although the deletionPolicy is Delete; `None` if
+/// there is nothing to report.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
-    // An object with a deletionTimestamp had a finalizer; what happened to its group was reported when it was removed.
+    // An object with a deletionTimestamp had a finalizer. The result was reported when the finalizer was removed.
     let origin = object.origin().filter(|_| asks_for_deletion(object) && !object.is_deleting())?;
     if !may_delete(object) {
         return Some(ONLY_OBSERVES);
@@ -61,8 +61,8 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
-/// Since when the deletion of an object has been waiting for credentials, according to its status. `None` if the
-/// deletion was not tried yet, or if its last try had another result.
+/// The time since which the deletion of an object has been waiting for credentials, according to its status. `None` if
+/// the deletion was not tried yet, or if its last try had another result.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
     let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
     let stalled = object.condition(ConditionType::Stalled).filter(|stalled| {

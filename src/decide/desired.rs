@@ -1,4 +1,4 @@
-//! The desired group of an object, in the terms of the Live API.
+//! The desired group of an object, in the form that the Live API expects.
 
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
 use crate::resources::LiveMessageGroup;
@@ -38,10 +38,11 @@ impl From<&GroupRef> for GroupKey {
 }
 
 impl Desired {
-    /// Reads an object's spec.
+    /// The desired group that an object's spec describes.
     ///
     /// # Errors
-    /// The group ID is not valid: the object was stored before the admission rules existed. The text says what to do.
+    /// The group ID is not valid, because the object was stored before the admission rules existed. The error text says
+    /// what to do.
     pub fn of(object: &LiveMessageGroup) -> Result<Self, String> {
         let spec = &object.spec;
         let group_id = object.group_id().unwrap_or_default();
@@ -71,7 +72,7 @@ impl Desired {
         GroupKey { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
     }
 
-    /// The mutable fields whose desired values the group does not show. Administrators are compared as a set.
+    /// The desired values of the mutable fields in which the group differs. Administrators are compared as a set.
     pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
         let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
         let admins = self.fields.administrators.as_ref().filter(|wanted| !same_set(wanted, &group.administrators));
@@ -87,7 +88,7 @@ impl Desired {
     }
 }
 
-/// The group that the status describes; `None` if it names none.
+/// The group that the status describes; `None` if the status names no group.
 pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
     let status = object.status.as_ref()?;
     Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })

@@ -9,10 +9,10 @@ use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, Group
 /// The state of the group according to the last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Remote {
-    /// Not known, or no longer current.
+    /// The state is not known, or the last answer is outdated.
     #[default]
     Unknown,
-    /// Live, with these fields.
+    /// The group exists, with these fields.
     Live(GroupSnapshot),
     /// The group does not exist.
     Absent,
@@ -20,7 +20,7 @@ pub enum Remote {
     Deleted,
 }
 
-/// The facts that a pass has gathered, kept from its first call until its status is written.
+/// The facts that a pass has gathered. They are kept from its first call until its status is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     created: Option<(CreateOutcome, GroupFields)>,
@@ -64,19 +64,19 @@ impl Facts {
         self.created.as_ref().map(|(outcome, _)| *outcome)
     }
 
-    /// Whether the group was seen absent or deleted, and not created or recovered since. Its recorded origin then no
-    /// longer applies, because a group that exists later is another one.
+    /// Whether an answer showed that the group was absent or deleted, and it was not created or recovered since. The
+    /// recorded origin then no longer applies: a later group with the same ID is a different one.
     pub fn group_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether the last answer was that the group was created with exactly these fields.
+    /// Whether the last call created the group with exactly these fields.
     pub fn created_as(&self, fields: &GroupFields) -> bool {
         self.just_created && matches!(&self.created, Some((_, sent)) if sent == fields)
     }
 
-    /// Whether this pass may send a create: once, and once more if a recovery found no group. After a successful
-    /// recovery an absent group is a contradiction.
+    /// Whether this pass may send a create. It may send one, and a second one if a recovery found no group. After a
+    /// successful recovery, an absent group is a contradiction.
     pub fn may_create(&self) -> bool {
         match self.recovered {
             None => self.creates == 0,
@@ -95,17 +95,17 @@ impl Facts {
         self.deleted
     }
 
-    /// Whether the finalizer is to be removed without deleting the group.
+    /// Whether to remove the finalizer without deleting the group.
     pub fn is_abandoned(&self) -> bool {
         self.abandoned
     }
 
-    /// Retains the group although its deletion was requested.
+    /// Makes the deletion retain the group.
     pub fn abandon(&mut self) {
         self.abandoned = true;
     }
 
-    /// Records that a drift check contradicts the status: the pass describes the group.
+    /// Records that a drift check contradicts the status, so that the pass describes the group.
     pub fn mark_drift(&mut self) {
         self.drifted = true;
     }
@@ -115,29 +115,30 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// The digests of recorded bodies that certainly created no group: this process recorded them, and each create
-    /// with them did not arrive, was refused, or found a group that already existed.
+    /// The digests of recorded bodies that are known to have created no group. This process recorded them, and every
+    /// create with them did not arrive, was refused, or found an existing group.
     pub fn disproved_intents(&self) -> &[String] {
         &self.disproved_intents
     }
 
-    /// Records that a body is about to be recorded in the status, before its create is sent. Call this before the
-    /// write: even if the answer to the write is lost, the create was not sent.
+    /// Adds a body to the disproved ones. Call this before the body is written to the status: even if the answer to
+    /// that write is lost, no create was sent.
     pub fn intent_recorded(&mut self, body: Option<String>) {
         self.disproved_intents.extend(body.filter(|body| !self.disproved_intents.contains(body)));
     }
 
-    /// The facts that remain when the status is written.
+    /// The facts that are kept after the status is written.
     pub fn recorded(self) -> Self {
         Self { disproved_intents: self.disproved_intents, ..Self::default() }
     }
 
-    /// When the create of this pass was answered, by the Live API's clock; without a create, when its last call was.
+    /// When this pass's create was answered, by the Live API's clock. If the pass sent no create, when its last call
+    /// was answered.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.create_answered_at.or(self.answered_at)
     }
 
-    /// The create time of the group as last described; unknown after a create until the next description.
+    /// The create time of the group in its last description; `None` after a create until the next description.
     pub fn create_time(&self) -> Option<Timestamp> {
         self.create_time
     }
@@ -157,7 +158,7 @@ impl Facts {
         self.answered_at = Some(at);
     }
 
-    /// How often this pass has sent a change for this generation.
+    /// The number of changes that this pass has sent for this generation.
     pub fn modifies_of(&self, generation: i64) -> u8 {
         self.modifies.filter(|(of, _)| *of == generation).map_or(0, |(_, count)| count)
     }
@@ -167,7 +168,8 @@ impl Facts {
         self.last_write.as_deref()
     }
 
-    /// Whether the pass has an effect to record. Without the record the origin of the group would be lost.
+    /// Whether a call of this pass changed something. The status must record it; otherwise the origin of the group is
+    /// lost.
     pub fn has_effect(&self) -> bool {
         self.last_write.is_some()
     }
@@ -243,7 +245,7 @@ impl Facts {
         }
     }
 
-    /// Detects that another client has recreated the group: it is younger than the answer to this pass's create.
+    /// Detects that another client has recreated the group: it was created after the answer to this pass's create.
     fn check_create_time(&mut self, group: &GroupSnapshot) {
         if let (Some((outcome, _)), Some(answered), Some(created_at)) =
             (&mut self.created, self.create_answered_at, group.create_time)
@@ -277,7 +279,7 @@ impl Facts {
     }
 }
 
-/// Whether a failed call has certainly changed nothing.
+/// Whether a failed call is known to have changed nothing.
 fn was_refused(error: &CallError) -> bool {
     let unclear = matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed);
     !error.may_have_arrived() || !(unclear || error.class() == ErrorClass::Unreachable)

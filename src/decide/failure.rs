@@ -18,16 +18,16 @@ pub enum Retry {
     OnBreaker(FailureDomain),
 }
 
-/// A cause of failure that many objects share. It has a circuit breaker: one object probes the cause, the others wait.
+/// A cause of failure that many objects share. Each cause has a circuit breaker: one object probes it, the others wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureDomain {
-    /// The account's credentials.
+    /// Alibaba Cloud rejects the account's credentials.
     Credentials,
-    /// The account's permission for this operation on this app.
+    /// The account may not call this operation for the app.
     Authorization(Operation),
-    /// The existence of the app.
+    /// The app does not exist.
     App,
-    /// The quota of the app.
+    /// The app has reached its quota of groups.
     Quota,
 }
 
@@ -99,7 +99,7 @@ impl Failure {
         Self { reason, message: message(call, error, account), retry, record }
     }
 
-    /// The failure of a pass whose answers contradict each other.
+    /// The failure of a pass in which the answers of the Live API contradict each other.
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
@@ -122,7 +122,8 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     let (operation, code, credentials) = (call.operation(), error.code(), credentials_of(account));
     let (app, data_center) = app_of(call);
     match error.class() {
-        // The message of the service contains the signed text, with a time and a nonce: it differs with every call.
+        // The message of the service is left out. It contains the signed text, whose time and nonce differ for every
+        // call.
         ErrorClass::CredentialsRejected => {
             format!("Alibaba Cloud rejected {credentials} ({code}): renew the access key or its token")
         }
@@ -154,7 +155,7 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     }
 }
 
-/// The text of the error without its request ID: otherwise every retry would write another message.
+/// The text of the error without its request ID. With the ID, every retry would change the message in the status.
 fn without_request_id(error: &CallError) -> String {
     let shown = error.to_string();
     match error.request_id().filter(|id| !id.is_empty()) {

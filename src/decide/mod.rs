@@ -1,11 +1,11 @@
-//! The pure core: what to do next for one object. No I/O, no clock, no Kubernetes client.
+//! Decides the next step for one object. The module is pure: it has no I/O, no clock and no Kubernetes client.
 //!
 //! The module owns every decision about a group and the status that records it. It may import `resources` and plain
-//! types of `live`. Its invariant: a group is deleted only if this object created it.
+//! types of `live`. Its invariant: an object's deletion deletes its group only if the object created it.
 //!
-//! A *pass* works on one object until there is a status to write. It alternates between [`decide`], which determines
-//! the next step from the object and the [`Facts`] of the pass, and a call whose answer becomes a fact. A pass ends
-//! with a [`PassOutcome`], from which the status is computed.
+//! A *reconcile pass* works on one object until its status can be written. [`decide`] determines the next step from the
+//! object and the [`Facts`] of the pass. If the step is a call, its answer is recorded in the facts and `decide` runs
+//! again. A pass ends with a [`PassOutcome`], from which the status is computed.
 
 mod account;
 mod conflict;
@@ -36,7 +36,7 @@ use crate::resources::{
 };
 use ownership::{intent_proves, may_delete, wants_finalizer, was_recreated};
 
-/// How often a change is sent. A field that still shows the old value afterwards counts as ignored.
+/// The number of times that a change is sent. If a field still has its old value afterwards, it counts as ignored.
 const MODIFY_ATTEMPTS: u8 = 2;
 
 /// The fields of a group that the Live API can change.
@@ -61,28 +61,28 @@ pub enum Action {
     Fail(Failure),
 }
 
-/// What happened to the group of an object that was deleted.
+/// The effect of an object's deletion on its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeletionOutcome {
-    /// It was deleted.
+    /// The group was deleted.
     Deleted,
-    /// It no longer existed.
+    /// The group no longer existed.
     Gone,
-    /// It is retained, for this reason.
+    /// The group is retained, for this reason.
     Retained(String),
-    /// It is retained for this other object (`namespace/name`), which names it.
+    /// The group is retained because this other object (`namespace/name`) names it.
     HandedOver(String),
-    /// It is retained because its deletion was abandoned: by the annotation, or after it had stalled for too long.
+    /// The group is retained because its deletion was abandoned, either by the annotation or after it stalled for too
+    /// long.
     Abandoned,
 }
 
-/// Another object that names the same group: the owner of the group, or, for an object that is being deleted, the one
-/// that takes the group over.
+/// Another object that names the same group. It owns the group, or takes over the group when this object is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// `namespace/name`.
     pub name: String,
-    /// Its status records an origin: it has created or adopted the group.
+    /// Whether its status records an origin, which means that the object created, adopted or recovered the group.
     pub has_origin: bool,
 }
 
@@ -113,11 +113,12 @@ pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
 
-/// The same as [`triage`], after a failed try of the forced reconcile `tried`: another try of it is a retry.
+/// Same as [`triage`], after the forced reconcile `tried` failed: repeating it has the priority [`Priority::Retry`].
 pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Priority> {
     let forced = object.reconcile_is_requested() && (tried.is_none() || object.reconcile_requested_at() != tried);
     if object.is_deleting() {
-        // A failed try waits for its backoff: the status that it wrote is not a change.
+        // After a failed deletion the object waits for its backoff. The status that reports the failure is not a
+        // change.
         let is_retry = is_observed(object) && !object.is_abandoned() && !forced;
         return object.has_finalizer().then_some(if is_retry { Priority::Retry } else { Priority::Change });
     }
@@ -142,7 +143,7 @@ pub fn finalizer_is_wrong(object: &LiveMessageGroup) -> bool {
 
 /// Decides the next step of a pass.
 ///
-/// `other` is another object that names the same group, see [`Holder`].
+/// `other` is another object that names the same group.
 pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     if object.is_deleting() {
         return deletion::decide(object, facts, other);
@@ -156,8 +157,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
-    // A refused object has nothing to lose to an object that has not succeeded either. If both reported a conflict while
-    // the other tried, each would try again after the other's refusal.
+    // A refused object keeps its status while the other object has no group either. If it reported a conflict instead,
+    // the two objects would retry in turn, each after the refusal of the other one.
     let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, false);
     if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {
         return finalizer_step(object)
@@ -177,8 +178,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
 }
 
-/// Whether a settled object is described when its pause ends, because drift was not corrected during the pause. Not if
-/// manual intervention is required or a change was ignored: the pause has not changed that.
+/// Whether to describe the group of a settled object when its pause ends, because drift was not corrected during the
+/// pause. If manual intervention is required or a change was ignored, a description would not help.
 fn needs_observation(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !MUTABLE.iter().any(|field| object.is_ignored(field))
 }
@@ -188,12 +189,13 @@ fn finalizer_step(object: &LiveMessageGroup) -> Option<Action> {
     wrong.then_some(if object.has_finalizer() { Action::DropFinalizer } else { Action::AddFinalizer })
 }
 
-/// The next step with managementPolicy Observe: no call changes the group.
+/// The next step with managementPolicy Observe, which never changes the group.
 fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
         Remote::Live(group) => {
-            // What the pass did before the switch to Observe is still recorded.
+            // The pass may have created or changed the group before managementPolicy became Observe. Its origin is
+            // still recorded.
             let origin = if facts.has_effect() { origin(object, desired, facts, Some(group)) } else { None };
             Action::Write(PassOutcome::observed(desired, origin, facts, group))
         }
@@ -208,7 +210,7 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Absent => create(object, desired, facts),
         Remote::Unknown => match origin(object, desired, facts, None) {
             None => create(object, desired, facts),
-            // After a create that sent exactly the spec there is nothing to compare.
+            // The create sent every field of the spec, so there is nothing to compare.
             Some(origin) if facts.created_as(&desired.fields) => {
                 Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
@@ -254,7 +256,7 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     live(Some(if fields.is_empty() { SyncState::Equal } else { SyncState::ImmutableDiffer(fields) }))
 }
 
-/// The fields of a change that are sent: an ignored field is not, before the spec changes or a reconcile is requested.
+/// Removes ignored fields from a change. They are sent again only after the spec changes or a reconcile is requested.
 fn retryable_changes(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
     let resend = !is_observed(object) || object.reconcile_is_requested();
     let [info, administrators] = MUTABLE.map(|field| resend || !object.is_ignored(field));
@@ -271,8 +273,8 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
     info.into_iter().chain(administrators).collect()
 }
 
-/// The origin of the group: as this pass has found it, else as recorded for this identity. A group that already existed
-/// was created by this object if the recorded create intent proves it.
+/// The origin of the group, according to this pass or else to the status. If the create finds an existing group, the
+/// recorded create intent can prove that this object created it.
 fn origin(
     object: &LiveMessageGroup,
     desired: &Desired,
@@ -284,7 +286,7 @@ fn origin(
     }
     let recorded = recorded_group(object).as_ref() == Some(&desired.group_key());
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // If the group was deleted and recreated by another client, the record describes another group.
+        // If another client deleted and recreated the group, the recorded origin does not apply to the new group.
         let another = group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });
@@ -306,7 +308,7 @@ pub fn is_observed(object: &LiveMessageGroup) -> bool {
     observed.is_some() && observed == object.metadata.generation
 }
 
-/// Whether the status leaves no work to the operator: the group is live, or only the user can continue.
+/// Whether the operator has nothing left to do: the group is live, or manual intervention is required.
 fn is_settled(object: &LiveMessageGroup) -> bool {
     let is_reconciling = has_condition(object, ConditionType::Reconciling);
     let final_refusal =

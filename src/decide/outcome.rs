@@ -31,7 +31,7 @@ pub enum SyncState {
 pub enum PassOutcome {
     /// The group is live.
     Live(Live),
-    /// The group is not live, or the pass has not found it live yet.
+    /// The group is not live, or it is not known to be live.
     NotLive(NotLive),
     /// The object is paused: the condition `Paused` is set, and effects of earlier calls are recorded.
     Paused(RecordUpdate),
@@ -42,10 +42,11 @@ pub enum PassOutcome {
 /// The outcome for a live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    /// `None` keeps the recorded origin: the object observes, and the pass has changed nothing.
+    /// `None` keeps the recorded origin: managementPolicy is Observe, and the pass has changed nothing.
     origin: Option<Origin>,
     reason: Reason,
-    /// `None` keeps the recorded create time. `Some(None)` removes it: that of a new group is not known yet.
+    /// `None` keeps the recorded create time. `Some(None)` removes it, because the create time of a new group is not
+    /// known yet.
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
     /// `None` if the operator does not keep the group in sync.
@@ -59,7 +60,7 @@ pub struct Live {
     message: String,
 }
 
-/// The outcome without a live group.
+/// The outcome for a group that is not live, or not known to be live.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotLive {
     reason: Reason,
@@ -69,7 +70,7 @@ pub struct NotLive {
     failure: Option<LastFailure>,
 }
 
-/// What a pass without a live group changes in the record of the group.
+/// The changes to the recorded state of the group, for a pass that does not end with a live group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordUpdate {
     origin: OriginChange,
@@ -113,7 +114,7 @@ impl RecordUpdate {
 }
 
 impl PassOutcome {
-    /// The group is live.
+    /// The outcome for a live group.
     pub fn live(
         desired: &Desired,
         origin: Origin,
@@ -121,7 +122,7 @@ impl PassOutcome {
         create_time: Option<Timestamp>,
         sync: Option<SyncState>,
     ) -> Self {
-        // Created or adopted in this pass: the record of an earlier group does not apply.
+        // The pass created or adopted the group, so the recorded create time of an earlier group does not apply.
         let new = facts.create_outcome().is_some();
         let (reason, state) = match origin {
             Origin::Created => (Reason::Created, "is live"),
@@ -141,7 +142,7 @@ impl PassOutcome {
         })
     }
 
-    /// The outcome for an observing object whose group is live.
+    /// The outcome for a live group with managementPolicy Observe.
     pub(super) fn observed(desired: &Desired, origin: Option<Origin>, facts: &Facts, group: &GroupSnapshot) -> Self {
         Self::Live(Live {
             origin,
@@ -156,7 +157,7 @@ impl PassOutcome {
         })
     }
 
-    /// The outcome for an observing object whose group does not exist.
+    /// The outcome for an absent group with managementPolicy Observe.
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
         let message = format!(
@@ -211,12 +212,12 @@ impl PassOutcome {
         Self::waiting(Reason::Conflict, message, facts)
     }
 
-    /// The outcome of a failed pass. It also records what the pass did before.
+    /// The outcome of a failed pass. It also records the effects of earlier calls.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
         Self::blocked(failure.reason, failure.message.clone(), Some(failure.record.clone()), facts)
     }
 
-    /// The outcome for an object that waits because of a failure: its own, or that of another object.
+    /// The outcome for an object that waits because of its own failure or that of another object.
     pub fn blocked(reason: Reason, message: String, failure: Option<LastFailure>, facts: &Facts) -> Self {
         match Self::waiting(reason, message, facts) {
             Self::NotLive(outcome) => Self::NotLive(NotLive { failure, ..outcome }),
@@ -225,10 +226,10 @@ impl PassOutcome {
     }
 
     /// The outcome for an object that waits for a permit, an answer, a circuit breaker or manual intervention. It also
-    /// records what the pass did before.
+    /// records the effects of earlier calls.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
         let mut learned = RecordUpdate::by(facts);
-        // The operator retries automatically, with the same create intent.
+        // An automatic retry uses the same create intent, so the status keeps it.
         if reason.next_actor() == NextActor::Operator {
             learned.disproved_intents.clear();
         }
@@ -245,7 +246,7 @@ impl PassOutcome {
     }
 
     /// The new status; `None` if it equals the recorded one. `requested_at` is the forced reconcile that was requested
-    /// before the pass last read the group: a later request is not acknowledged.
+    /// before the pass last read the group. Later requests are not acknowledged.
     pub fn status(
         &self,
         object: &LiveMessageGroup,

@@ -1,4 +1,4 @@
-//! The proof that an object created its group, without which a deletion retains the group.
+//! The proof that an object created its group. Without it, a deletion retains the group.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -35,13 +35,13 @@ pub(super) fn digest_of_fields(fields: &GroupFields) -> String {
     digest(&text(&fields.group_name), &text(&fields.group_info), &text(&fields.creator_id), &administrators)
 }
 
-/// The digest of the fields of a group, as a create with just these fields records it.
+/// The digest of a group's fields. It equals the digest of a create that sends these fields.
 pub fn digest_of_group(group: &GroupSnapshot) -> String {
     digest(&group.group_name, &group.group_info, &group.creator_id, &group.administrators)
 }
 
 /// Whether the create intent proves that this object created the group: the group was created between the intent and
-/// the answer, and its fields are those of a recorded body that is not disproved.
+/// the answer, and its fields equal those of a recorded body that is not disproved.
 pub(super) fn intent_proves(intent: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
     let digest = digest_of_group(group);
     created_within(intent, group, facts.answered_at())
@@ -49,7 +49,8 @@ pub(super) fn intent_proves(intent: &CreateIntent, group: &GroupSnapshot, facts:
         && !facts.disproved_intents().contains(&digest)
 }
 
-/// Whether the group was created between the intent and the answer.
+/// Whether the group was created between the intent and its answer. `answered_at` is used if the intent records no
+/// answer.
 fn created_within(intent: &CreateIntent, group: &GroupSnapshot, answered_at: Option<Timestamp>) -> bool {
     let Some(created) = group.create_time else { return false };
     let Ok(started) = intent.started_at.parse::<Timestamp>() else { return false };
@@ -58,7 +59,7 @@ fn created_within(intent: &CreateIntent, group: &GroupSnapshot, answered_at: Opt
     started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
 }
 
-/// Whether this is not the recorded group but a later one with the same ID.
+/// Whether another group with the same ID has replaced the recorded one.
 pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) -> bool {
     let Some(created) = group.create_time else { return false };
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
@@ -69,9 +70,9 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
     }
 }
 
-/// Whether a deletion may delete this group: the object is proven to have created it.
+/// Whether there is proof that the object created this group, so that a deletion may delete it.
 pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
-    // This pass created the group, and the described one is not a later one; only the status is not written yet.
+    // This pass created the group, and the group has not disappeared since. Its status is not written yet.
     if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();
     }
@@ -86,12 +87,13 @@ pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> 
     }
 }
 
-/// Whether the object needs the finalizer.
+/// Whether the object needs the finalizer: its deletion may delete a group, and the object created a group or may have
+/// created one.
 pub(super) fn wants_finalizer(object: &LiveMessageGroup) -> bool {
     may_delete(object) && (object.origin() == Some(&Origin::Created) || object.create_intent().is_some())
 }
 
-/// Whether the policies of the object permit that its deletion deletes a group.
+/// Whether the policies of the object allow its deletion to delete a group.
 pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
 }
@@ -99,9 +101,9 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
 /// The status to record before a call is sent, and the digest of the body that it adds (see
 /// [`Facts::intent_recorded`]); `None` if the call needs none.
 ///
-/// Before a create it records the create intent, which a deletion may need as proof. Before a change of a group that
-/// was found under an open intent it records the origin: the change makes the group equal to the recorded body, so that
-/// afterwards its fields prove nothing.
+/// Before a create it records the create intent, which a deletion may need as proof. Before a change of a group, it
+/// closes an open intent by recording the group's origin. After the change the group may equal the recorded body, so
+/// its fields would prove nothing.
 pub fn record_before(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -124,15 +126,15 @@ pub fn record_before(
     }
 }
 
-/// The create intent for the group that the spec names, while its answer is pending or lost.
+/// The create intent for the group that the spec names, if its answer is pending or lost.
 fn open_intent(object: &LiveMessageGroup) -> Option<&CreateIntent> {
     let identity = GroupKey::of(object);
     object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)
 }
 
 /// The create intent to record before a create with these fields is sent; `None` if the group is never deleted or the
-/// body is already recorded. If the pass saw that the recorded group is gone, the intent is a new one: the old one must
-/// not prove a group that another client has created since.
+/// body is already recorded. If the pass has seen that the recorded group is gone, it starts a new intent: the old one
+/// could wrongly prove the ownership of a group that another client has created since.
 fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,

@@ -1,4 +1,4 @@
-//! The status of an outcome: the new status, computed from the recorded one.
+//! Computes the status that records the outcome of a pass.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::resources::{
     Origin, ReadyEffect, Reason, get_condition, remove_condition, set_condition,
 };
 
-/// Computes the new status from the recorded one.
+/// Builds the new status, starting from the recorded one.
 pub(super) struct Writer<'a> {
     object: &'a LiveMessageGroup,
     status: LiveMessageGroupStatus,
     generation: i64,
-    /// Whether this generation was applied before: its recorded status has `Ready=True`.
+    /// Whether this generation was applied before: the recorded status has `Ready=True` for it.
     applied: bool,
     requested_at: Option<&'a str>,
     now: Timestamp,
@@ -35,7 +35,7 @@ impl<'a> Writer<'a> {
         let identity = GroupKey::of(object);
         let same = identity.is_some() && recorded_group(object) == identity;
         if !same {
-            // The spec names another group than the status: the record does not apply to it.
+            // The status describes another group than the spec, so its recorded values do not apply.
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
@@ -75,7 +75,8 @@ impl<'a> Writer<'a> {
                 self.status.create_intent = None;
             }
             OriginChange::Set(origin) => {
-                // An intent that stayed open would prove any later group with this ID.
+                // This also closes the create intent. An open one could wrongly prove the ownership of a later group
+                // with this ID.
                 self.own(origin, (learned.sent_at, learned.answered_at), Some(learned.create_time));
                 self.identify();
             }
@@ -86,7 +87,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Removes bodies that certainly created no group from an open intent; an intent without bodies is removed.
+    /// Removes disproved bodies from an open intent, and the intent itself if no body remains.
     fn remove_disproved(&mut self, disproved_intents: &[String]) {
         if let Some(intent) = self.status.create_intent.as_mut().filter(|intent| intent.is_open()) {
             intent.sent.retain(|sent| !disproved_intents.contains(sent));
@@ -96,7 +97,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Completes the status of a pass that acted on the generation.
+    /// Completes the status of a pass that handled the current generation.
     fn observed(mut self) -> LiveMessageGroupStatus {
         self.status.observed_generation = Some(self.generation);
         self.identify();
@@ -124,7 +125,8 @@ impl<'a> Writer<'a> {
         if let Some(origin) = &live.origin {
             self.own(origin, (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(create_time) = live.create_time.filter(|_| self.status.origin.is_none()) {
-            // With an origin the create time is a proof of ownership: an observing object must not change it.
+            // If an origin is recorded, the create time proves ownership. With managementPolicy Observe it must not
+            // change.
             self.status.create_time = create_time.map(|time| time.to_string());
         }
         self.remove_disproved(&live.disproved_intents);
@@ -135,8 +137,8 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Records the origin of the group: with its create time if it is known, else with the interval of its creation.
-    /// For `create_time` see [`Live`].
+    /// Records the origin of the group, with the create time if it is known, or else with the interval in which the
+    /// group was created. For `create_time` see [`Live`].
     fn own(
         &mut self,
         origin: &Origin,
@@ -159,7 +161,7 @@ impl<'a> Writer<'a> {
             (Some(intent), Origin::Created, _) if intent.is_open() => {
                 intent.answered_at = answered_at.map(|at| at.to_string());
             }
-            // No intent is open. The interval distinguishes the group from one that another client creates later.
+            // No intent is open. The interval distinguishes the group from a later one that another client creates.
             (intent, Origin::Created, Some(sent_at)) => {
                 let answered_at = answered_at.map(|at| at.to_string());
                 *intent = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
@@ -199,7 +201,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Records a failed call. Ignored fields stay recorded as long as the condition InSync reports them.
+    /// Records a failed call. Ignored fields remain recorded while the condition InSync reports them.
     fn record_failure(&mut self, failure: Option<&LastFailure>) {
         let is_ignored = |sync: &Condition| sync.reason == Reason::UpdateIgnored.as_str();
         let ignored = get_condition(&self.status.conditions, ConditionType::InSync).is_some_and(is_ignored);
@@ -250,8 +252,8 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Whether `reason` was first written at least `grace` ago. That is the later of two transition times: each
-    /// condition may have its status for longer, with another reason before.
+    /// Whether the conditions have had `reason` for at least `grace`. The later of the two transition times counts,
+    /// because a condition may have had its status before, with another reason.
     fn is_late(&self, reason: Reason, grace: Duration) -> bool {
         let since = |kind| {
             let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());
@@ -264,8 +266,8 @@ impl<'a> Writer<'a> {
 
     pub(super) fn paused(mut self, learned: &RecordUpdate) -> LiveMessageGroupStatus {
         self.learn(learned);
-        // The operator does nothing until the pause ends. Ready, the generations and the annotation then show the
-        // pending work.
+        // The operator does not reconcile the object until the pause ends. Pending work remains visible in Ready, the
+        // generations and the annotation.
         remove_condition(&mut self.status.conditions, ConditionType::Reconciling);
         self.set(
             ConditionType::Paused,
@@ -282,7 +284,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The status that records the origin of a group that was found under an open create intent.
+/// The status that records the origin of a group that exists while a create intent is open.
 pub fn ownership_status(
     object: &LiveMessageGroup,
     origin: &Origin,
@@ -320,8 +322,8 @@ fn bounded(request_id: Option<&str>) -> Option<String> {
     request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
 }
 
-/// The status of an object that cannot be read, or `None` if it is already recorded. `status` is the readable part of
-/// the recorded one.
+/// The status of an object that cannot be parsed; `None` if it is already recorded. `status` is the part of the
+/// recorded status that can be parsed.
 pub fn unreadable_status(
     status: LiveMessageGroupStatus,
     generation: i64,
@@ -331,7 +333,7 @@ pub fn unreadable_status(
     let mut after = status.clone();
     after.observed_generation = Some(generation);
     let conditions = &mut after.conditions;
-    // The other conditions describe a generation that could be read.
+    // The other conditions describe an older generation.
     for kind in ConditionType::ALL {
         if !matches!(kind, ConditionType::Ready | ConditionType::Stalled) {
             remove_condition(conditions, *kind);

@@ -31,7 +31,7 @@ fn pause_sets_only_the_condition_paused() {
         "Ready=True/Created InSync=True/InSync Paused=True/Paused origin=Created observed=1"
     );
     assert_eq!((triage(&settled), shown(&settled, vec![])), (None, "unchanged".to_owned()));
-    // An edit has no effect during the pause.
+    // An edit during the pause has no effect.
     let edited = with(settled, edited(json!({"groupInfo": "v2"})));
     assert_eq!(triage(&edited), None);
     assert_eq!(line(&after(edited.clone(), vec![], json!({})).status.unwrap()), line(&edited.status.unwrap()));
@@ -96,7 +96,7 @@ fn paused_object_records_earlier_calls_and_makes_none() {
     let status = outcome.status(&paused, paused.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=Unknown/Pending Paused=True/Paused origin=Created observed=-1");
     assert_eq!(status.last_request_id.as_deref(), Some("request-1"));
-    // After the pause, the record identifies the group as created by this object.
+    // After the pause, the status proves that this object created the group.
     let resumed = with(LiveMessageGroup { status: Some(status), ..paused }, resumed());
     let group = || Answer::Group(snapshot());
     let (end, calls) = play(&resumed, None, vec![group(), Answer::Lost]);

@@ -1,4 +1,4 @@
-//! The status contract: each answer, and the complete status that follows.
+//! The status contract: the complete status that follows each answer.
 
 use rstest::rstest;
 use serde_json::json;
@@ -27,7 +27,7 @@ fn answer_determines_the_status_of_a_new_object(#[case] answers: Vec<Answer>, #[
     assert_eq!(shown(&object(json!({})), answers), status);
 }
 
-/// A refusal that requires manual intervention sets `Ready=False`, whatever the previous status is.
+/// A refusal that requires manual intervention sets `Ready=False`, regardless of the previous status.
 #[rstest]
 #[case(400, "InputInvalid", Reason::InvalidInput, Retry::Never)]
 #[case(400, "MissingGroupId", Reason::InvalidInput, Retry::Never)]
@@ -40,7 +40,12 @@ fn answer_determines_the_status_of_a_new_object(#[case] answers: Vec<Answer>, #[
 #[case(400, "InvalidSecurityToken.Expired", Reason::CredentialsRejected, Retry::OnBreaker(FailureDomain::Credentials))]
 #[case(418, "NobodyKnows", Reason::Rejected, Retry::Slow)]
 #[case(404, "", Reason::Rejected, Retry::Slow)]
-fn refusal_stalls(#[case] status: u16, #[case] code: &'static str, #[case] reason: Reason, #[case] retry: Retry) {
+fn refusal_sets_ready_false_and_stalled(
+    #[case] status: u16,
+    #[case] code: &'static str,
+    #[case] reason: Reason,
+    #[case] retry: Retry,
+) {
     let new = object(json!({}));
     let stalled = format!("Ready=False/{reason} Stalled=True/{reason}");
     let answers = vec![Answer::Refused(status, code)];
@@ -123,7 +128,7 @@ fn object_in_conflict_makes_no_call() {
     let status = end.outcome().unwrap().status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!((line(&status).as_str(), calls.len()), ("Ready=False/Conflict Stalled=True/Conflict observed=1", 0));
     assert!(status.condition(ConditionType::Ready).unwrap().message.contains("ns/first"));
-    // Without the owner it is reconciled like a new object.
+    // Without an owner, the object is reconciled like a new one.
     let waiting = with(LiveMessageGroup { status: Some(status), ..new }, json!({}));
     assert_eq!(
         play(&waiting, Some(&holder), vec![]).0.outcome().unwrap().status(
@@ -160,7 +165,7 @@ fn grace_period_starts_when_credentials_are_first_missing() {
     let missing =
         PassOutcome::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
-    // After the one, Ready is already False; after the other, Reconciling is already True.
+    // The first object already has Ready=False, the second one Reconciling=True.
     let unreachable = after(object(json!({})), vec![Answer::Lost], json!({}));
     for mut waiting in [refused, unreachable] {
         for (seconds, late) in [(3600, false), (3660, false), (3720, true)] {
@@ -228,7 +233,7 @@ fn transition_times_change_only_with_the_status() {
                 .map(|kind| condition_time(status, kind).map(|time| (time - NOW) / 60)),
         );
     }
-    // Ready is Unknown since 1970, False since minute 2, True since minute 4.
+    // Ready has been Unknown since 1970. It becomes False at minute 2 and True at minute 4.
     let since_1970 = Some(-NOW / 60);
     assert_eq!(
         times,

@@ -1,4 +1,4 @@
-//! What happens to the group of an object that is deleted.
+//! Tests of the deletion of an object and its group.
 
 use rstest::rstest;
 use serde_json::json;
@@ -115,7 +115,7 @@ fn deletion_with_an_open_intent_deletes_only_its_own_group() {
 }
 
 #[test]
-fn group_recreated_after_its_end_is_retained() {
+fn group_recreated_by_another_client_is_retained() {
     let (object, mut facts) = (with_intent(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
     facts.mark_sent(at(100));
     take(&mut facts, &object, 101, &Answer::Created);
@@ -129,7 +129,7 @@ fn group_recreated_after_its_end_is_retained() {
 }
 
 #[test]
-fn answered_deletion_is_an_effect() {
+fn answered_deletion_counts_as_an_effect() {
     let (deleting, mut facts) = (deleting(), Facts::default());
     take(&mut facts, &deleting, 300, &found("v1", 100));
     assert!(!facts.has_effect());
@@ -143,12 +143,12 @@ fn intent_is_recorded_only_if_a_deletion_may_need_it() {
         let Action::Call(create) = decide(object, &Facts::default(), None) else { panic!("expected a create") };
         record_before(object, &Facts::default(), &create, at(500), at(500)).map(|(status, _)| status)
     };
-    assert_eq!(before(&object(json!({}))), None, "its group is never deleted");
+    assert_eq!(before(&object(json!({}))), None, "deletionPolicy is Retain");
     let object_with_intent = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
     let moved = with(object_with_intent, edited(json!({"groupId": "room2"})));
     let intent = before(&moved).unwrap().create_intent.unwrap();
     assert_eq!((intent.started_at, intent.sent.len()), (at(500).to_string(), 1));
-    // The failure of the first pass for the other group records no intent for it.
+    // A failed first pass for the new group records no intent.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
     assert_eq!((failed.create_intent, failed.group_id.as_deref()), (None, Some("room2")));
 }
@@ -166,17 +166,21 @@ fn intent_is_kept_until_the_create_time_is_known() {
 }
 
 #[test]
-fn recorded_create_time_ends_with_its_group() {
+fn create_time_is_removed_with_its_group() {
     let created_at = |object: &LiveMessageGroup, answers| pass(object, answers).unwrap().created_at();
     let edited = with(owner(), json!({"metadata": {"generation": 3}}));
     let without_create_time = Answer::Group(GroupSnapshot { create_time: None, ..snapshot() });
     assert_eq!(created_at(&edited, vec![without_create_time]), Some(at(100)), "an unknown create time changes nothing");
     let retains = with(edited, json!({"spec": {"deletionPolicy": "Retain"}}));
-    assert_eq!(created_at(&retains, vec![not_found(), Answer::Created]), None, "that of the new group is not known");
+    assert_eq!(
+        created_at(&retains, vec![not_found(), Answer::Created]),
+        None,
+        "the create time of the new group is not known"
+    );
     let lost = pass(&retains, vec![not_found(), Answer::Lost]).unwrap();
     assert_eq!((lost.created_at(), lost.create_intent, lost.origin), (None, None, None));
     let moved = with(owner(), json!({"metadata": {"generation": 3}, "spec": {"groupId": "room2"}}));
-    assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "it was that of another group");
+    assert_eq!(created_at(&moved, vec![Answer::Lost]), None, "the create time of the old group");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The finalizer, which an object has exactly while its deletion may delete a group.
+//! The finalizer, which an object has only while its deletion may delete a group.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn finalizer_is_added_before_the_create() {
     let new = object(json!({"spec": {"deletionPolicy": "Delete"}}));
     assert_eq!(step(&new), Action::AddFinalizer);
     assert!(matches!(step(&deleting_policy(json!({}))), Action::Call(Call::Create(..))));
-    assert!(matches!(step(&object(json!({}))), Action::Call(Call::Create(..))), "its group is never deleted");
+    assert!(matches!(step(&object(json!({}))), Action::Call(Call::Create(..))), "deletionPolicy is Retain");
     let only_observes = json!({"spec": {"deletionPolicy": "Delete", "managementPolicy": "Observe"}});
     assert!(matches!(step(&object(only_observes)), Action::Call(Call::Describe(_))));
 }
@@ -34,7 +34,7 @@ fn finalizer_of_a_settled_object_is_corrected_without_a_call() {
         let object = settled(policy, has_finalizer);
         assert!(finalizer_is_wrong(&object));
         assert_eq!((triage(&object), step(&object)), (Some(Priority::Retry), expected.clone()));
-        // A pause does not delay it.
+        // A pause does not delay the correction.
         let pause = json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}});
         let paused = after(with(settled(policy, !has_finalizer), pause), vec![], json!({}));
         let paused = with(paused, json!({"metadata": {"finalizers": object.metadata.finalizers}}));

@@ -1,4 +1,4 @@
-//! Adopting, changing, and losing a group.
+//! Tests of adopted, changed and lost groups.
 
 use rstest::rstest;
 use serde_json::json;
@@ -96,7 +96,7 @@ fn immutable_differences_are_named_without_further_calls() {
     assert_eq!(line(&status), "Ready=True/AlreadyExists InSync=False/ImmutableFieldsDiffer origin=Adopted observed=1");
     assert!(message(&status, ConditionType::InSync).contains("groupName and creatorId"), "{status:?}");
     assert_eq!(shown(&adopted, vec![]), "unchanged");
-    // A change beside them is still applied.
+    // A change of a mutable field is still applied.
     let edited = with(adopted, edited(json!({"groupInfo": "v2"})));
     let changed = GroupSnapshot { group_info: "v2".into(), ..theirs.clone() };
     assert_eq!(
@@ -122,7 +122,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
     let message = message(&status, ConditionType::InSync);
     assert!(message.contains("groupInfo") && !message.contains("administrators"), "{message}");
     assert_eq!(shown(&ignored, vec![]), "unchanged");
-    // A drift check that contradicts the status leads to a description.
+    // After a drift check that contradicts the status, the group is described.
     let mut drifted = Facts::default();
     drifted.mark_drift();
     assert!(matches!(decide(&ignored, &drifted, None), Action::Call(Call::Describe(_))));
@@ -134,7 +134,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
         outcome.status(&ignored, None, at(0))
     };
     assert_eq!(describe(half.clone()).map(|status| line(&status)), None);
-    // Drift of the field that was not ignored is corrected; only that field is sent.
+    // Drift of the other field is corrected, and only that field is sent.
     let mut facts = drifted.clone();
     let changed = GroupSnapshot { administrators: vec!["theirs".to_owned()], ..half.clone() };
     learn(&mut facts, &ignored, &[Answer::Group(changed)]);
@@ -151,7 +151,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
     );
 }
 
-/// Records these answers to the calls that the object needs, one after the other.
+/// Records these answers, in order, to the calls that the object needs.
 fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
     for given in answers {
         let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
@@ -162,7 +162,7 @@ fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
 }
 
 #[test]
-fn edit_during_a_pass_has_two_tries_of_its_own() {
+fn edit_during_a_pass_resets_the_modify_count() {
     let edit = created(edited(json!({"groupInfo": "v2"})));
     let (mut facts, group) = (Facts::default(), || Answer::Group(snapshot()));
     learn(&mut facts, &edit, &[group(), Answer::Done, group(), Answer::Done, group()]);
@@ -181,7 +181,7 @@ fn recreated_group_is_recorded_while_its_object_waits() {
     let waiting = PassOutcome::waiting(Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&edit, None, at(NOW)).unwrap();
     assert_eq!(line(&status), "Ready=False/NotAuthorized Stalled=True/NotAuthorized origin=Created observed=2");
-    assert_eq!(status.create_time, None, "that of the previous group does not apply");
+    assert_eq!(status.create_time, None, "the create time of the previous group does not apply");
 }
 
 #[test]
@@ -199,13 +199,13 @@ fn absent_group_is_recreated() {
     let requested = created(forced());
     let recreated = pass(&requested, vec![not_found.clone(), Answer::Created]).unwrap();
     assert_eq!(line(&recreated), "Ready=True/Created InSync=True/InSync origin=Created observed=1");
-    assert_eq!(recreated.create_time, None, "that of the new group is not known");
-    // If another client is faster, the old origin does not apply to the new group.
+    assert_eq!(recreated.create_time, None, "the create time of the new group is not known");
+    // If another client recreates the group first, the old origin does not apply.
     let adopted = pass(&requested, vec![not_found, Answer::Exists, Answer::Group(snapshot())]).unwrap();
     assert_eq!(line(&adopted), ADOPTED);
 }
 
-/// The origin is removed with the group, whatever the outcome of the pass that finds it gone.
+/// A pass that finds no group removes the origin, regardless of the outcome of the pass.
 #[rstest]
 #[case(Answer::Lost, "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=1")]
 #[case(Answer::Refused(500, "ServerError"), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1")]
@@ -213,7 +213,7 @@ fn absent_group_is_recreated() {
 // The spec may be edited, because the object has no group.
 #[case(Answer::Refused(404, "ResourceNotExist"), "Ready=False/AppNotFound Stalled=True/AppNotFound observed=1")]
 #[case(Answer::Blocked, "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1")]
-fn origin_ends_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
+fn origin_is_removed_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
     let not_found = Answer::Refused(404, "ResourceNotExist");
     let requested = created(forced());
     assert_eq!(shown(&requested, vec![not_found, answer]), expected);
@@ -250,7 +250,7 @@ fn another_group_id_starts_a_new_record() {
     let lost = after(created(forced()), vec![Answer::Group(deleted)], json!({}));
     assert!(lost.status.as_ref().unwrap().last_request_id.is_some());
     let moved = with(lost, edited(json!({"groupId": "room2", "groupName": "Another"})));
-    // Nothing of the old group is left, whatever the outcome of the first pass for the new one.
+    // The first pass for the new group removes the record of the old one, even if it fails.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
     assert_eq!(line(&failed), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=2");
     assert_eq!((failed.group_id.as_deref(), failed.last_request_id.as_deref()), (Some("room2"), None));
@@ -391,12 +391,12 @@ fn refused_object_keeps_its_status_while_the_owner_tries() {
     let owner = |has_origin| Holder { name: "ns/owner".into(), has_origin };
     assert_eq!(decide(&refused, &Facts::default(), Some(&owner(false))), Action::Nothing);
     let Action::Write(outcome) = decide(&refused, &Facts::default(), Some(&owner(true))) else {
-        panic!("the owner has the group: the object reports a conflict")
+        panic!("expected a conflict: the owner has the group")
     };
     assert_eq!(outcome.reason(), Reason::Conflict);
     let edited = with(refused, edited(json!({"groupInfo": "v2"})));
     let Action::Write(outcome) = decide(&edited, &Facts::default(), Some(&owner(false))) else {
-        panic!("an edit is a reason to call: the object waits for the owner")
+        panic!("expected a conflict after an edit")
     };
     assert_eq!(outcome.reason(), Reason::Conflict);
 }

@@ -1,4 +1,4 @@
-//! The instructions in messages.
+//! Tests of the messages: the cause and what to do.
 
 use rstest::rstest;
 use serde_json::json;
@@ -47,7 +47,7 @@ fn message_without_a_request_id_is_unchanged() {
 }
 
 #[test]
-fn missing_app_waits_on_its_breaker_contradiction_backs_off() {
+fn missing_app_uses_a_breaker_and_contradiction_a_backoff() {
     assert_eq!(failure(Answer::Refused(404, "ResourceNotExist")).retry, Retry::OnBreaker(FailureDomain::App));
     assert_eq!(Failure::contradiction().retry, Retry::Backoff);
 }

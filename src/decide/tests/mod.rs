@@ -31,7 +31,7 @@ enum Answer {
     Lost,
 }
 
-/// An object as the apiserver defaults it; `change` is merged into it.
+/// An object with the defaults of the apiserver. `change` is merged into it.
 fn object(change: Value) -> LiveMessageGroup {
     let mut object = json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1",
@@ -104,7 +104,7 @@ fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
     Ok(reply)
 }
 
-/// A refusal whose message contains its request ID, as those of the Live API do.
+/// A refusal whose message contains its request ID, like the refusals of the Live API.
 fn refused(status: u16, code: &str, request: &str) -> CallError {
     CallError::Api(ApiError {
         status,
@@ -116,7 +116,7 @@ fn refused(status: u16, code: &str, request: &str) -> CallError {
     })
 }
 
-/// How a pass ended.
+/// The end of a pass.
 #[derive(Debug)]
 enum End {
     Nothing,

@@ -1,4 +1,4 @@
-//! The proof that an object created its group, which a deletion requires.
+//! Tests of the proof that an object created its group. A deletion requires this proof.
 
 use serde_json::json;
 
@@ -58,7 +58,7 @@ fn adopted_group_stays_adopted_after_a_change() {
     let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
     assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.create_intent, body), ("Adopted", &None, None));
     assert_eq!(status.created_at(), Some(at(150)));
-    // From now on the group equals the recorded body: only the recorded origin distinguishes it.
+    // The change makes the group equal to the recorded body. Only the recorded origin shows that it was adopted.
     let object = LiveMessageGroup { status: Some(status), ..object };
     take(&mut facts, &object, 203, &Answer::Done);
     take(&mut facts, &object, 204, &found("v1", 150));
@@ -84,7 +84,7 @@ fn group_recreated_by_another_client_is_adopted() {
     let mut facts = Facts::default();
     take(&mut facts, &object, 101, &Answer::Created);
     object.status = Some(end(&object, &facts));
-    // The interval of the create identifies the group, then its create time once it is known.
+    // At first the interval of the create identifies the group, then its create time.
     for second in [100, 100, 300] {
         let requested = with(object.clone(), forced());
         let mut facts = Facts::default();
@@ -164,7 +164,7 @@ fn intent_records_the_last_eight_bodies() {
         let fields = GroupFields { group_info: Some(change.to_string()), ..fields.clone() };
         object.status = before(&object, &fields).map(|(status, _)| status);
         let intent = object.create_intent().unwrap();
-        assert_eq!(intent.started_at, at(100).to_string(), "the time of the first body stays");
+        assert_eq!(intent.started_at, at(100).to_string(), "the time of the first body is kept");
         assert!(intent.sent.len() == (change + 2).min(8) && before(&object, &fields).is_none());
     }
     assert_eq!(
@@ -191,7 +191,7 @@ fn failed_deletion_is_a_retry_until_a_user_changes_it() {
     assert_eq!(triage(&deleting), Some(Priority::Change));
     let failed = pass(&deleting, vec![Answer::Refused(500, "ServerError")]).unwrap();
     let tried = LiveMessageGroup { status: Some(failed), ..deleting };
-    assert_eq!(triage(&tried), Some(Priority::Retry), "its own status is not a change");
+    assert_eq!(triage(&tried), Some(Priority::Retry), "a status write is not a change");
     let abandon = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
     for change in [abandon, forced(), json!({"metadata": {"generation": 3}})] {
         assert_eq!(triage(&with(tried.clone(), change)), Some(Priority::Change));
@@ -208,7 +208,7 @@ fn answer_closes_the_intent_of_a_waiting_object() {
     let waiting = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
     let status = waiting.status(&object, None, at(NOW)).unwrap();
     assert_eq!(status.create_intent.as_ref().unwrap().answered_at, Some(at(101).to_string()));
-    // A group that was created after the answer is another one.
+    // A group that was created after the answer is a different group.
     for (second, own) in [(101, true), (150, false)] {
         let deleting = in_deletion(object.clone(), status.clone());
         let mut facts = Facts::default();
@@ -255,7 +255,7 @@ fn create_without_an_intent_records_its_interval() {
         (intent.started_at.clone(), intent.answered_at.clone()),
         (at(100).to_string(), Some(at(101).to_string()))
     );
-    // deletionPolicy is set to Delete later. A group that was created after the interval is another one.
+    // deletionPolicy is set to Delete later. A group that was created after the interval is a different group.
     let deletes = with(object, edited(json!({"deletionPolicy": "Delete"})));
     for (second, origin) in [(100, "Created"), (500, "Adopted")] {
         let mut facts = Facts::default();
@@ -315,9 +315,9 @@ fn disproved_intent_is_removed_at_the_end_of_the_pass() {
     let (object, facts) = about_to_create();
     let paused = with(object.clone(), json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}}));
     assert_eq!(end(&paused, &facts).create_intent, None);
-    // An intent that may have created a group stays.
+    // An intent that may have created a group is kept.
     assert!(end(&paused, &Facts::default()).create_intent.is_some());
-    // It also stays while the operator retries automatically: the next try uses it.
+    // It is also kept while the operator retries automatically, because the next try uses it.
     let waiting = PassOutcome::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
     assert!(waiting.status(&object, None, at(NOW)).unwrap().create_intent.is_some());
     let stalled = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);
@@ -346,7 +346,7 @@ fn deletion_describes_the_group_again() {
     take(&mut facts, &edited, 200, &found("v1", 100));
     take(&mut facts, &edited, 201, &Answer::Done);
     take(&mut facts, &edited, 202, &found("v2", 100));
-    // The status could not be written for long, and the group may be another one.
+    // The status could not be written for a long time, and the group may have been replaced.
     let deleting = with(edited, json!({"metadata": {"generation": 3, "deletionTimestamp": "2027-01-01T00:00:00Z"}}));
     let call = take(&mut facts, &deleting, 300, &found("v2", 250));
     assert!(matches!(call, Call::Describe(_)));
@@ -354,7 +354,7 @@ fn deletion_describes_the_group_again() {
 }
 
 #[test]
-fn create_is_conclusive_only_as_the_last_answer() {
+fn create_ends_the_pass_only_as_the_last_answer() {
     let (mut facts, object) = (Facts::default(), object(json!({})));
     let create = take(&mut facts, &object, 101, &Answer::Created);
     assert!(matches!(decide(&object, &facts, None), Action::Write(_)));
@@ -379,7 +379,7 @@ fn answer_of(given: &Answer) -> Result<Reply, CallError> {
 }
 
 #[test]
-fn repeated_intent_is_remembered_once() {
+fn repeated_intent_is_recorded_once() {
     let mut facts = Facts::default();
     for body in ["one", "one", "other", "one"] {
         facts.intent_recorded(Some(body.to_owned()));
