@@ -1,9 +1,9 @@
-//! The call rate of an account that other clients use as well.
+//! The call rate of an account that other clients may use too.
 //!
-//! A throttled call shows the remaining share of the limit: the number of calls that were accepted in the last second.
-//! The rate drops below this number and recovers along a curve that is flat around it and steep beyond it. The flat
-//! part probes a shared limit with few throttled calls. The steep part uses the full limit again within seconds after
-//! other clients stop. Additive increase cannot do both. The settings come from `benches/adaptive.rs`.
+//! When a call is throttled, the number of calls accepted in the last second is the remaining share of the limit. The
+//! rate drops below this number and recovers along a curve that is flat around it and steep beyond it. The flat part
+//! probes a shared limit with few throttled calls. The steep part uses the full limit again within seconds after other
+//! clients stop. Additive increase cannot do both. The settings come from `benches/adaptive.rs`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -24,13 +24,13 @@ pub struct Budget {
 struct Shared {
     window: Mutex<Window>,
     returned: Notify,
-    /// Held while a caller waits for a permit. It is fair, so callers get permits in order of arrival.
+    /// Locked while a caller waits for a permit. The lock is fair, so callers get permits in order of arrival.
     turn_lock: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
     fn window(&self) -> std::sync::MutexGuard<'_, Window> {
-        // A poisoned lock is used: each method of the window is one step, so a panic leaves no partial change.
+        // Ignores a poisoned lock: a panic in a method of the window leaves no partial change.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,7 +86,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Must be called before the request is sent: if the permit is dropped later, the answer counts as lost.
+    /// Marks the request as sent. Call this before sending: if the permit is dropped afterwards, the answer counts as
+    /// lost.
     pub fn mark_sent(&mut self) {
         self.outcome = PermitOutcome::Lost;
     }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answered_call_holds_its_permit_for_one_second() {
+    async fn answered_call_keeps_its_permit_for_one_second() {
         let budget = Budget::per_second(2);
         let (one, other) = (budget.acquire().await, budget.acquire().await);
         tokio::time::sleep(Duration::from_secs(5)).await;

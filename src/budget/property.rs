@@ -24,7 +24,7 @@ impl Limiter for Window {
     }
 }
 
-/// The pace without the window.
+/// A limiter with the pace of the window but without its permits.
 struct PaceOnly {
     next: Instant,
 }
@@ -40,7 +40,6 @@ impl Limiter for PaceOnly {
     fn return_permit(&mut self, _: PermitOutcome, _: Instant) {}
 }
 
-/// The conditions of a simulation run.
 #[derive(Debug, Clone, Copy)]
 struct Conditions {
     /// The longest usual one-way delay in microseconds. One call in twenty takes up to 50 times as long.
@@ -49,7 +48,7 @@ struct Conditions {
     lost: u32,
     /// Percentage of calls whose connection is never established.
     never_sent: u32,
-    /// How many of 1,000 grants are followed by a stall of the process.
+    /// How often the process stalls after a grant, per 1,000 grants.
     stalls: u32,
 }
 
@@ -69,7 +68,7 @@ fn arrivals(limiter: &mut dyn Limiter, start: Instant, conditions: Conditions, c
         while let Some(Reverse((due, outcome))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             returns.pop();
             let outcome = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost][usize::from(outcome)];
-            // The process notices a return only while it runs: after a stall, it notices it late.
+            // A stalled process notices a returned permit only after the stall.
             limiter.return_permit(outcome, at(now.max(due)));
         }
         match limiter.try_acquire(at(now)) {

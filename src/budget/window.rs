@@ -1,9 +1,9 @@
 //! A pace and a window of permits, which keep an operation within its limit at the receiver.
 //!
-//! Take the calls that arrive in any second, and of these the call that was granted last. At that grant, each of the
-//! other calls was unanswered, or answered less than one second before, so it held a permit. At most as many calls
-//! arrive as there are permits. This requires that an abandoned call arrives within [`LATE_ARRIVAL`] or never. The cost
-//! is a rate of `permits / (1 s + round trip)`.
+//! Consider all calls that arrive within one second. When the last of them was granted, each of the others was
+//! unanswered, or was answered less than one second before, so its permit was still in use. The number of calls that
+//! arrive in a second is therefore at most the number of permits. This requires that an abandoned call arrives within
+//! [`LATE_ARRIVAL`] or never. The cost is a rate of `permits / (1 s + round trip)`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,11 +17,11 @@ pub const DOCUMENTED_LIMIT: u32 = 50;
 /// How long an abandoned call can still arrive. Its connection is dropped and not reused.
 pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 
-/// How long a call holds its permit after it was answered.
+/// How long a permit remains in use after its call was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A grant that is late by at most this does not delay the next ones: timers are always slightly late, and 500 small
-/// delays add up to half a second. After a longer gap, the pace starts again: no permit was requested.
+/// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
+/// small delays would add up to half a second. A longer gap means that no permit was requested, so the pace restarts.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// How a permit was used, which determines when it can be granted again.
@@ -59,8 +59,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits are available after one
-    /// second, as if their calls had just been answered: the calls of a previous process are not known.
+    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits become available after one
+    /// second, because a previous process may have used them just before.
     pub fn new(permits: u32, now: Instant) -> Self {
         Self::with(permits, Settings::default(), now)
     }
