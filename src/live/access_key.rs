@@ -45,14 +45,14 @@ impl Credentials {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
 
-    /// Whether both are the same key with the same token.
+    /// Whether both have the same key and token.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.access_key_secret() == other.access_key_secret()
             && self.security_token() == other.security_token()
     }
 
-    /// Checks that a request can carry the credentials.
+    /// Checks that the credentials can be sent in HTTP headers.
     ///
     /// # Errors
     /// Names the first part that contains a control character, for example a line break between two pasted values.
@@ -69,7 +69,7 @@ impl Credentials {
         }
     }
 
-    /// Replaces the secret and the token in `text` by `…`, also where they are percent-encoded or in base64.
+    /// Replaces the secret and the token in `text` by `…`, including their percent-encoded and base64 forms.
     pub(super) fn redact(&self, text: &str) -> String {
         let secrets = [Some(self.access_key_secret()), self.security_token()];
         secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))

@@ -1,12 +1,12 @@
-//! Decodes response bodies of bounded size, depth and number of values: any endpoint that a LiveAccount names can send
-//! a response.
+//! Decodes response bodies with bounds on size, depth and number of values. A LiveAccount can name any endpoint, so
+//! responses are not trusted.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::Operation;
 
-/// The deepest nesting of a response.
+/// The maximum nesting depth of a response.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// The bounds of a response.
@@ -19,8 +19,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// The bounds of a response to any operation: those of a list.
-    // 50 groups of 32 KB each, in which a character outside of the BMP takes 12 bytes for 4.
+    /// The bounds for any operation. A list has the largest response.
+    // 50 groups of 32 KB each. JSON can encode a character of 4 bytes as 12 bytes.
     pub(super) const LARGEST: Self = Self { bytes: 8 * 1024 * 1024, values: 50_000 };
 
     /// The bounds of the response to `operation`.
@@ -43,9 +43,9 @@ pub(super) fn json(bytes: &[u8], values: usize) -> Option<Value> {
 }
 
 struct Bounded<'a> {
-    /// How many more values may follow.
+    /// The number of values that may still follow.
     left: &'a mut usize,
-    /// How much deeper they may be nested.
+    /// The remaining nesting depth.
     depth: usize,
 }
 

@@ -18,7 +18,7 @@ use super::response::{self, Reply, Response};
 use super::service_clock::ServiceClock;
 use super::transport::{self, Exchange};
 
-/// URLs must be shorter than this, the limit of a URI in the `http` crate.
+/// URLs must be shorter than this, because the `http` crate limits the length of a URI.
 const MAX_URL_BYTES: usize = 65_534;
 
 /// Options of a [`Client`].
@@ -27,8 +27,8 @@ pub struct ClientOptions {
     /// Time-outs and trusted certificates.
     pub http: HttpOptions,
     /// The parameters are sent in a form body if their query is longer than this many bytes, unless the endpoint has
-    /// refused one. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes or more are
-    /// never sent.
+    /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
+    /// or more are never sent.
     pub form_body_threshold: usize,
 }
 
@@ -158,7 +158,7 @@ impl Client {
         })
     }
 
-    /// Switches to the query for all later requests. The error reports whether the query can carry this request.
+    /// Switches to the query for all later requests. The error reports whether this request fits into a query.
     fn body_not_read(&self, request: &RpcRequest, mut answer: ApiError) -> CallError {
         if !self.query_only.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -176,7 +176,8 @@ impl Client {
         }
     }
 
-    /// The current time on the service's clock, as of its last response; the local time before the first response.
+    /// The current time on the service's clock, estimated from its last response; the local time before the first
+    /// response.
     pub fn server_now(&self) -> Timestamp {
         self.clock.now()
     }

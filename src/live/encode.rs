@@ -11,7 +11,7 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 /// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. An empty
-/// value is `name=`. Queries and form bodies are made from it.
+/// value is `name=`. It is used for queries and form bodies.
 pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<Item = (K, V)>) -> String {
     let mut pairs: Vec<(K, V)> = params.into_iter().collect();
     pairs.sort_by(|a, b| (a.0.as_ref(), a.1.as_ref()).cmp(&(b.0.as_ref(), b.1.as_ref())));

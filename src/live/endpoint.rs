@@ -13,7 +13,7 @@ pub struct Endpoint {
     host: String,
 }
 
-/// Why an endpoint is invalid.
+/// The error of an invalid endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The text is not a URL, or has parts other than scheme, host and port.

@@ -7,9 +7,9 @@ use std::time::Duration;
 pub enum ErrorClass {
     /// A parameter is invalid. The error is permanent until the parameter changes.
     InvalidInput,
-    /// The app holds the maximum number of groups (5,000).
+    /// The app has the maximum number of groups (5,000).
     QuotaExceeded,
-    /// The account has no permission for this operation, or not for this app.
+    /// The account lacks permission for this operation or for this app.
     NotAuthorized,
     /// The app or the group does not exist. The operation determines which one.
     NotFound,
@@ -23,13 +23,13 @@ pub enum ErrorClass {
     Throttled,
     /// The service failed, or its response cannot be read.
     ServiceError,
-    /// No response: a time-out, a refused or reset connection, or a TLS or DNS error.
+    /// There was no response, because of a time-out, a refused or reset connection, or a TLS or DNS error.
     Unreachable,
-    /// Refused for an unknown reason.
+    /// The service refused the call for an unknown reason.
     Rejected,
     /// No credentials are available to sign the call.
     CredentialsMissing,
-    /// Refused, and the client has corrected the cause. The call can be sent again immediately.
+    /// The service refused the call, and the client has corrected the cause. The call can be sent again immediately.
     Resent,
 }
 
@@ -71,7 +71,7 @@ impl ErrorClass {
     }
 }
 
-/// What the client changed after a refusal, so that a retry can succeed.
+/// The client's change after a refusal, with which a retry can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryHint {
     /// The service did not find the parameters in the form body. They are now sent in the query.
@@ -98,7 +98,7 @@ pub struct ApiError {
     pub body_complete: bool,
 }
 
-/// Whether the request of a call without a response may have arrived.
+/// Whether a request without a response may have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The connection was never established: the request cannot have arrived.
@@ -107,7 +107,7 @@ pub enum Delivery {
     Unknown,
 }
 
-/// Why a call failed.
+/// The failure of a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The service, or a proxy in its place, answered with an error or an unexpected response.
@@ -121,13 +121,13 @@ pub enum CallError {
         /// The cause, without values that differ between calls (ports, times), because conditions show it.
         message: String,
     },
-    /// The service refused the request, and the client changed the next one: see [`RetryHint`].
+    /// The service refused the request, and the client sends a retry differently: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
         RetryHint::AsQuery => "the parameters are sent in the query instead",
         RetryHint::NewCredentials => "other credentials were loaded",
     })]
     Resent(RetryHint, ApiError),
-    /// The request cannot be sent in any form. Nothing was sent.
+    /// The request is too long to be sent. Nothing was sent.
     #[error("{0}")]
     Unsendable(String),
     /// No credentials are available. Nothing was sent. The message names the providers that were tried.
@@ -136,7 +136,6 @@ pub enum CallError {
 }
 
 impl ApiError {
-    /// Marks the body as incomplete.
     pub(super) fn broken(self) -> Self {
         Self { body_complete: false, ..self }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 /// HTTP options for the Live API and for credential providers.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// The time limit to connect, TLS included. Defaults to 3 s.
+    /// The time limit for connecting, including TLS. Defaults to 3 s.
     pub connect_timeout: Duration,
-    /// The time limit for a whole request, connecting included. Defaults to 10 s.
+    /// The time limit for a whole request, including connecting. Defaults to 10 s.
     pub request_timeout: Duration,
     /// CA certificates that are trusted in addition to those of the machine.
     pub ca_bundle: Option<CaBundle>,
@@ -33,7 +33,7 @@ impl HttpOptions {
     /// A client without proxies, for addresses of this machine.
     ///
     /// # Errors
-    /// As [`HttpOptions::client`].
+    /// Same as [`HttpOptions::client`].
     pub(super) fn direct_client(&self) -> Result<reqwest::Client, reqwest::Error> {
         self.builder().no_proxy().build()
     }
@@ -41,7 +41,7 @@ impl HttpOptions {
     /// A client without proxies and without trusted certificates, for plain HTTP to the metadata service.
     ///
     /// # Errors
-    /// As [`HttpOptions::client`].
+    /// Same as [`HttpOptions::client`].
     pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
         let options = Self { connect_timeout: timeout, request_timeout: timeout, ca_bundle: None };
         options.builder().tls_certs_only([]).no_proxy().build()
@@ -66,7 +66,7 @@ pub struct CaBundle {
     certificates: Vec<reqwest::Certificate>,
 }
 
-/// Why a CA bundle is invalid.
+/// An error while reading a CA bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
     /// The file cannot be read.

@@ -66,7 +66,7 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Starts a server that calls `act` for its reaction to each request.
+    /// Starts a server that calls `act` for each request and performs the returned reaction.
     pub async fn start(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         install_tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -144,7 +144,7 @@ impl Call {
         }
     }
 
-    /// Whether the call can change a group. A retry after a lost answer may then follow a change.
+    /// Whether the call can change a group. If the answer is lost, the change may have been made before a retry.
     pub fn is_mutating(&self) -> bool {
         !matches!(self, Self::Describe(..) | Self::ListByPage(..))
     }

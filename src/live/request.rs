@@ -35,8 +35,8 @@ pub enum Placement {
     Query,
     /// In a form body, with an empty query. POST only.
     Form,
-    /// The first `in_query` in the query and the others in a form body, as operations of other products require. POST
-    /// only.
+    /// The first `in_query` parameters in the query and the others in a form body, as operations of other products
+    /// require. POST only.
     Both {
         /// The number of parameters in the query.
         in_query: usize,

@@ -150,7 +150,8 @@ fn snapshot(value: &Value) -> GroupSnapshot {
     }
 }
 
-/// Decodes the response to a create. `AlreadyDelete` takes precedence: it comes together with `AlreadyExists`.
+/// Decodes the response to a create. `AlreadyDelete` takes precedence over `AlreadyExists`, because a response can
+/// contain both.
 ///
 /// # Errors
 /// The response has neither field and no group ID.
@@ -186,7 +187,8 @@ pub(super) fn listed(value: &Value) -> Result<Reply, String> {
     let list = field(value, "GroupList");
     let items = match list {
         Some(Value::Array(items)) => items.iter().collect::<Vec<_>>(),
-        // XML repeats an inner element: `{"GroupList": {"GroupList": [...]}}`. A single one is not a list.
+        // In XML the list is an element with repeated inner elements: `{"GroupList": {"GroupList": [...]}}`. A single
+        // inner element is not decoded as a list.
         Some(Value::Object(inner)) => inner
             .values()
             .flat_map(|v| match v {
@@ -213,7 +215,7 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The error of a response, or `None` if it has no error code. The message is unchanged: see [`bounded`].
+/// The error of a response, or `None` if it has no error code. The message is not bounded yet: see [`bounded`].
 pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     // Logs and conditions show the code, so only a short word is accepted.
     let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
@@ -228,7 +230,7 @@ pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
     }))
 }
 
-/// Whether a character is invisible and can change the direction of a text or hide a part of it.
+/// Whether a character is invisible. Such characters can change the direction of a text or hide a part of it.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

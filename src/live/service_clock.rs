@@ -1,4 +1,4 @@
-//! The service's clock, derived from its responses.
+//! The service's clock, estimated from its responses.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
@@ -11,14 +11,14 @@ pub(super) struct ServiceClock {
     /// Milliseconds by which the service's clock is ahead of the local clock; 0 until the service refuses the time of a
     /// request.
     offset_ms: AtomicI64,
-    /// A new offset from the last refusal. One request tries it, and it is kept if it works: a gateway with a wrong
-    /// clock must not change the dates of all requests.
+    /// An offset computed from the last refusal. One request tries it, and it is kept only if the service accepts that
+    /// request. Otherwise a gateway with a wrong clock could change the dates of all requests.
     trial_ms: AtomicI64,
     /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s.
     server_ahead_ms: AtomicI64,
 }
 
-/// No offset to try.
+/// The value of `trial_ms` if there is no offset to try.
 const NO_OFFSET: i64 = i64::MIN;
 
 impl Default for ServiceClock {
@@ -28,7 +28,7 @@ impl Default for ServiceClock {
 }
 
 impl ServiceClock {
-    /// The offset that the next request tries. It is returned once.
+    /// Takes the offset that the next request tries.
     pub(super) fn take_trial(&self) -> Option<i64> {
         Some(self.trial_ms.swap(NO_OFFSET, Ordering::Relaxed)).filter(|offset| *offset != NO_OFFSET)
     }
@@ -39,7 +39,8 @@ impl ServiceClock {
         self.trial_ms.store(offset, Ordering::Relaxed);
     }
 
-    /// The current time on the service's clock, as of its last response; the local time before the first response.
+    /// The current time on the service's clock, estimated from its last response; the local time before the first
+    /// response.
     pub(super) fn now(&self) -> Timestamp {
         let ahead = jiff::SignedDuration::from_millis(self.server_ahead_ms.load(Ordering::Relaxed));
         Timestamp::now().checked_add(ahead).unwrap_or_else(|_| Timestamp::now())
@@ -47,13 +48,14 @@ impl ServiceClock {
 
     pub(super) fn observe_date(&self, server_time: Option<SystemTime>) {
         if let Some(ahead) = server_time.map(|server| milliseconds_ahead(server, SystemTime::now())) {
-            // The header has a resolution of one second, and the response was in transit.
+            // Smaller differences are ignored: the header has a resolution of one second, and the response was in
+            // transit.
             let ahead = if ahead.abs() < 2_000 { 0 } else { ahead };
             self.server_ahead_ms.store(ahead, Ordering::Relaxed);
         }
     }
 
-    /// The date of a request, on the service's clock as far as it is known.
+    /// The date of a request, by the service's clock if its offset is known.
     pub(super) fn date(&self, trial: Option<i64>) -> String {
         let offset = trial.unwrap_or_else(|| self.offset_ms.load(Ordering::Relaxed));
         let now = Timestamp::now();

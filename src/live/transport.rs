@@ -29,7 +29,7 @@ pub(super) async fn exchange(request: reqwest::RequestBuilder, limits: Limits) -
     Exchange { outcome: interpret(status, &headers, body, limits), server_time }
 }
 
-/// Redacts and shortens an error: the service repeats the text that it expected to be signed, which contains the token.
+/// Redacts and shortens an error. The service's message can repeat the text to sign, which contains the token.
 pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> CallError {
     match error {
         CallError::Api(mut answer) => {
@@ -70,7 +70,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body, limits: Limits) -> Re
             let what = format!("the response exceeds {} bytes", limits.bytes);
             return Err(with_retry_after(broken(status, &what, request_id), headers));
         }
-        // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
+        // The request arrived, because there is a status. The status determines the class of the error.
         Body::Broken => {
             return Err(with_retry_after(broken(status, "the response is truncated", request_id), headers));
         }
@@ -94,7 +94,7 @@ fn interpret(status: u16, headers: &HeaderMap, body: Body, limits: Limits) -> Re
     Ok(Response { value, request_id })
 }
 
-/// A response without the expected content.
+/// The error for a response without the expected content.
 pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
     CallError::Api(ApiError {
         status,
@@ -106,7 +106,7 @@ pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) ->
     })
 }
 
-/// A response whose body is truncated, too long, empty or malformed JSON. Its error code is unknown.
+/// The error for a response whose body is truncated, too long, empty or malformed JSON. Its error code is unknown.
 fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     match unreadable(status, what, request_id) {
         CallError::Api(error) => CallError::Api(error.broken()),
@@ -132,7 +132,7 @@ fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
     });
     match error {
         CallError::Api(mut api) => {
-            // Limited, because a wrong value must not stop an account for a day.
+            // The delay is limited, so that a wrong value cannot stop an account for a day.
             api.retry_after = modern.or(older).map(|ms| Duration::from_millis(ms).min(Duration::from_secs(60)));
             CallError::Api(api)
         }

@@ -137,7 +137,7 @@ async fn request_on_a_closed_connection_may_have_arrived() {
 #[tokio::test]
 async fn refused_connection_never_sends_the_request() {
     install_tls();
-    // Bound but not listening, so that no other process can listen on the port.
+    // The socket is bound but does not listen, so that no other process can listen on the port.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap();

@@ -43,7 +43,7 @@ impl Chain {
     /// Requests credentials. Also returns the name of the provider that issued them.
     ///
     /// # Errors
-    /// Names every provider that was tried, and why it returned nothing.
+    /// Names every provider that was tried, with its error.
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
             match issue(kept.as_ref()).await {
@@ -72,8 +72,8 @@ impl Chain {
     }
 }
 
-/// Requests credentials from a provider. Credentials that no request can carry are an error: otherwise every call would
-/// fail like a broken connection.
+/// Requests credentials from a provider. Credentials that are not valid in a header are an error; otherwise every call
+/// would fail like a broken connection.
 async fn issue(provider: &dyn Provider) -> Result<Issued, ProviderError> {
     let issued = provider.issue().await?;
     issued.credentials.validate().map_err(ProviderError::Failed)?;

@@ -12,10 +12,10 @@ use super::super::response::field;
 use super::super::transport::{self, Body};
 use super::{Credentials, Issued};
 
-/// The largest body that is read. Credentials and their token take a few kilobytes.
+/// The maximum size of a body. Credentials with a token take a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// A complete response.
+/// A response whose body was read completely.
 pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct HttpReply {
     now: Timestamp,
 }
 
-/// Why there is no complete response.
+/// The error if there is no complete response.
 pub(super) struct FetchError {
     /// The connection was never established.
     pub unreachable: bool,
@@ -59,7 +59,7 @@ impl HttpReply {
         }
     }
 
-    /// The code of a refusal, if it has the form of a code.
+    /// The code of a refusal; `None` if it does not look like a code.
     pub(super) fn code(&self) -> Option<String> {
         let value: Value = serde_json::from_slice(&self.body).ok()?;
         let code = field(&value, "Code")?.as_str()?;
@@ -70,7 +70,7 @@ impl HttpReply {
     /// The credentials in the member `within` of the response, or at its top level.
     ///
     /// # Errors
-    /// Describes the defect without the content of the response.
+    /// Describes the error without the content of the response.
     pub(super) fn credentials(&self, within: Option<&str>) -> Result<Issued, String> {
         if !self.is_success() {
             return Err(self.refusal());

@@ -1,4 +1,4 @@
-//! Decides from times alone when credentials are used, renewed or expired.
+//! Decides when credentials are used and renewed, depending only on the time.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long credentials are valid, and when they are renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// `None` if they are not renewed.
+    /// `None` if the credentials are not renewed.
     renewal: Option<Instant>,
-    /// `None` if they do not expire.
+    /// `None` if the credentials do not expire.
     end: Option<Instant>,
 }
 
 /// The reaction to a caller that needs credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Use the held credentials.
+    /// Use the current credentials.
     Use,
-    /// Use the held credentials and renew them in the background.
+    /// Use the current credentials and renew them in the background.
     UseAndRenew,
     /// Wait for a renewal: there are no valid credentials.
     Renew,
@@ -46,13 +46,13 @@ impl Lease {
         Self { renewal, end: lifetime.map(|lifetime| now + lifetime) }
     }
 
-    /// Same lease, renewed after this time at the latest, even if the credentials are valid for longer.
+    /// The same lease, but renewed after this time at the latest, even if the credentials are valid for longer.
     pub(super) fn looked_at_again(self, now: Instant, after: Option<Duration>) -> Self {
         let look = after.map(|after| now + after);
         Self { renewal: self.renewal.into_iter().chain(look).min(), ..self }
     }
 
-    /// The remaining lifetime; `None` if they do not expire.
+    /// The remaining lifetime; `None` if the credentials do not expire.
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(now))
     }
@@ -78,8 +78,8 @@ pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant
     }
 }
 
-/// The delay after a failed renewal that follows `failures` others: 1 s, doubled for each up to a minute. `jitter` (0
-/// to 1) scales it to 75 % to 125 %.
+/// The delay after a failed renewal: 1 s, doubled for each of the `failures` before it, up to a minute. `jitter` (0 to
+/// 1) scales it to 75 % to 125 %.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(LONGEST_WAIT).mul_f64(0.75 + jitter / 2.0)
 }

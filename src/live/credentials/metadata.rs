@@ -15,7 +15,8 @@ const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 /// The requested lifetime of a session token, in seconds.
 const TOKEN_TTL: &str = "21600";
 
-/// Uses the RAM role of this instance, which `ALIBABA_CLOUD_ECS_METADATA` or else the metadata service names.
+/// Uses the RAM role of this instance. Its name comes from `ALIBABA_CLOUD_ECS_METADATA`, or else from the metadata
+/// service.
 #[derive(Debug)]
 pub(super) struct Metadata(pub ProviderEnv);
 

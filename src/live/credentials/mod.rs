@@ -1,4 +1,4 @@
-//! Credentials: the official chain of providers, and the store that holds and renews what they issue.
+//! Credentials: the official chain of providers, and the store that keeps and renews the issued credentials.
 
 mod chain;
 mod environment;
@@ -24,8 +24,8 @@ pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
 pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
 pub use store::{CredentialSource, CredentialState};
 
-/// Why there are no credentials: the providers that were tried, in order. Cheap to clone. Conditions show it, so it
-/// contains no secret and does not change from attempt to attempt.
+/// The error if there are no credentials: the providers that were tried, in order. It is cheap to clone. Conditions
+/// show it, so it contains no secrets and is the same for every attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
     tried: Arc<[(&'static str, ProviderError)]>,
@@ -43,7 +43,7 @@ impl CredentialsError {
         )])
     }
 
-    /// The providers that were tried, in order, and why each returned nothing.
+    /// The providers that were tried, in order, with their errors.
     pub fn tried(&self) -> &[(&'static str, ProviderError)] {
         &self.tried
     }

@@ -20,7 +20,7 @@ const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 /// The lengths of a token that STS accepts, in characters.
 const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
 
-/// Uses the variables that the webhook of ACK sets. It is not configured unless all three are set.
+/// Uses the variables that the webhook of ACK sets. The provider is configured only if all three are set.
 #[derive(Debug)]
 pub(super) struct Oidc(pub ProviderEnv);
 
@@ -80,7 +80,7 @@ impl Provider for AssumedRole {
     }
 }
 
-/// Reads the token file, which is rotated, and exchanges the token for credentials.
+/// Reads the token file and exchanges the token for credentials. The file is rotated, so it is read every time.
 pub(super) async fn exchange(
     env: &ProviderEnv,
     role: &Role,

@@ -1,4 +1,4 @@
-//! How a profile obtains credentials.
+//! The sources from which a profile obtains credentials.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::sts::Role;
 use super::{Credentials, Issued, ProviderEnv, ProviderError, metadata, oidc, sts};
 
-/// A parsed profile.
+/// A parsed profile, as the source of its credentials.
 #[derive(Clone)]
 pub(super) enum ProfileSource {
     /// An access key, with or without a token.

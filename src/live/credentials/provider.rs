@@ -14,7 +14,7 @@ use super::Credentials;
 /// The metadata service of an ECS instance. It supports only plain HTTP, and requests do not leave the hypervisor.
 const METADATA: &str = "http://100.100.100.200";
 
-/// Short, because the metadata service answers immediately or does not exist.
+/// The time-out is short, because the metadata service answers immediately or does not exist.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Credentials and their lifetime.
@@ -25,7 +25,7 @@ pub struct Issued {
     /// The lifetime from the time of issue, on the issuer's clock; `None` if they do not expire.
     pub lifetime: Option<Duration>,
     /// The time after which they are requested again although they have not expired, because they can change at their
-    /// source; `None` if they cannot.
+    /// source; `None` if they cannot change.
     pub refresh_after: Option<Duration>,
 }
 
@@ -41,8 +41,8 @@ impl Issued {
     }
 }
 
-/// Why a provider returned no credentials. Conditions show the texts, so they contain no secret and do not change from
-/// attempt to attempt.
+/// The reason why a provider returned no credentials. Conditions show the texts, so they contain no secrets and are the
+/// same for every attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderError {
     /// The provider is not configured. The next one is tried.
@@ -70,7 +70,7 @@ impl ProviderError {
 
 /// A source of credentials.
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// The name that users see.
+    /// The name that is shown to users.
     fn name(&self) -> &'static str;
 
     /// Requests credentials. Implementations do not cache them.

@@ -1,4 +1,4 @@
-//! Holds credentials and renews them before they expire.
+//! Stores credentials and renews them before they expire.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::lease::{LONGEST_WAIT, Lease, Step, backoff, step};
 use super::{Chain, Credentials, CredentialsError, Issued, Provider, ProviderError};
 
-/// The shortest interval between reloads of rejected credentials. STS issues a new key each time, so reloads would not
-/// end.
+/// The minimum interval between reloads of rejected credentials. STS issues a new key each time, so without this limit
+/// the reloads would never end.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The source of the credentials of an account. Clones share it.
@@ -59,9 +59,10 @@ enum Look {
 pub enum CredentialState {
     /// There are valid credentials.
     Valid,
-    /// There are none: the last renewal failed, and the next one is not due.
+    /// There are no valid credentials: the last renewal failed, and the next one is not due.
     Missing(CredentialsError),
-    /// There are none yet: a renewal is running. Contains the error of the previous one, if it failed.
+    /// There are no valid credentials yet: a renewal is running. Contains the error of the previous renewal, if it
+    /// failed.
     Renewing(Option<CredentialsError>),
 }
 
@@ -95,7 +96,7 @@ impl CredentialSource {
         Self::new(Chain::of(vec![Box::new(Fixed(credentials))]))
     }
 
-    /// The credentials to sign with now. Waits only while there are none and a renewal is running.
+    /// The credentials to sign with now. Waits only while there are no valid ones and a renewal is running.
     ///
     /// # Errors
     /// Names the providers that were tried and why they failed. Until [`CredentialSource::next_try`] has passed, the
@@ -106,7 +107,7 @@ impl CredentialSource {
             match self.look() {
                 Look::Have(credentials) => return Ok(credentials),
                 Look::Failed(error) => return Err(error),
-                // The sender lives as long as `self`, so there is always a next round.
+                // The sender lives as long as `self`, so `changed` does not fail.
                 Look::Wait => drop(rounds.changed().await),
             }
         }
@@ -123,7 +124,7 @@ impl CredentialSource {
         }
     }
 
-    /// Reloads credentials that the service rejected. Returns whether different credentials are held now.
+    /// Reloads credentials that the service rejected. Returns whether the source has different credentials now.
     ///
     /// Concurrent callers share one reload. A reload starts at most every 30 seconds.
     pub async fn reload(&self, rejected: &Credentials) -> bool {
@@ -152,13 +153,13 @@ impl CredentialSource {
         state.failure.as_ref().map_or(Duration::ZERO, |failure| failure.next_try - Instant::now())
     }
 
-    /// The access key ID of the held credentials.
+    /// The access key ID of the current credentials.
     pub fn held_key_id(&self) -> Option<String> {
         self.shared.state().held.as_ref().map(|(held, _)| held.access_key_id().to_owned())
     }
 
-    /// The error of the last renewal, if no provider is configured. The held credentials may still be valid: they may
-    /// be used to finish existing work, but not to start new work.
+    /// The error of the last renewal, if no provider is configured. The current credentials may still be valid. They
+    /// may be used to finish existing work, but not to start new work.
     pub fn source_removed(&self) -> Option<CredentialsError> {
         let state = self.shared.state();
         let error = state.failure.as_ref().map(|failure| &failure.error)?;
@@ -196,7 +197,7 @@ impl CredentialSource {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock is used: each change of the state is one step, so a panic leaves no partial change.
+        // Ignores a poisoned lock: a panic leaves no partial change of the state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,7 +12,7 @@ use super::{Credentials, Issued, ProviderEnv, ProviderError};
 
 const VERSION: &str = "2015-04-01";
 
-/// The default lifetime in seconds. STS accepts 900 up to the maximum of the role.
+/// The default lifetime in seconds. STS accepts values from 900 up to the maximum of the role.
 const DURATION: u32 = 3600;
 
 /// The default session name, which the audit log of STS shows.

@@ -1,4 +1,4 @@
-//! Credentials from a URI, as a sidecar or `aliyun` serves them.
+//! Credentials from a URI, which a sidecar or the `aliyun` command line serves.
 
 use futures::future::BoxFuture;
 

@@ -1,4 +1,4 @@
-//! Tests of holding and renewing credentials, in virtual time.
+//! Tests of the renewal of credentials, in virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,9 +13,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 struct Sts {
     requests: AtomicUsize,
-    /// Requests from this number on fail.
+    /// Requests with this number or a higher one fail.
     fails_from: Option<usize>,
-    /// Requests before this number fail.
+    /// Requests with a lower number fail.
     fails_until: usize,
     same: bool,
     panics: bool,
@@ -76,7 +76,7 @@ async fn dropped_caller_does_not_end_the_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn held_credentials_are_used_during_renewal() {
+async fn current_credentials_are_used_during_renewal() {
     let (source, sts) = source(Sts::default());
     id(&source).await;
     advance(Duration::from_secs(41 * 60)).await;
@@ -174,7 +174,7 @@ async fn panicking_provider_is_a_failure() {
     assert_eq!(requests(&sts), 1);
 }
 
-/// A provider that has credentials until it is emptied.
+/// A provider that issues credentials until they are removed.
 #[derive(Debug)]
 struct Emptied(Arc<std::sync::atomic::AtomicBool>);
 

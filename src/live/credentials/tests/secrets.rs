@@ -6,7 +6,7 @@ use crate::live::logged::logged;
 use crate::live::loopback::Loopback;
 use crate::live::{Call, Client, ClientOptions, GroupRef};
 
-/// The secrets as they are, percent-encoded, and in base64.
+/// The secrets in plain text, percent-encoded and in base64.
 const SECRETS: [&str; 8] = [
     "hush-secret",
     "aHVzaC1zZWNyZXQ",
