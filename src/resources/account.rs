@@ -145,7 +145,7 @@ pub struct LiveAccountStatus {
 }
 
 impl LiveAccountSpec {
-    /// The account number: `accountId`, or that of the role. `None` if the spec contains neither.
+    /// The account number: `accountId`, or else the number in the role's ARN. `None` if the spec contains neither.
     pub fn number(&self) -> Option<&str> {
         let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
         self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)

@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Reason;
 
-/// The longest condition message the CRD accepts, in characters (the bound of `metav1.Condition`).
+/// The maximum length of a condition message, in characters. It is the limit of `metav1.Condition`.
 pub(super) const MESSAGE_MAX_CHARS: usize = 32_768;
 
-/// The condition types that the operator writes, in the order of a list.
+/// The condition types that the operator writes, in their order in the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
     /// The group matches the spec, as far as the Live API allows. Always present.
@@ -28,7 +28,7 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// Every type, in the order of a list.
+    /// All types, in their order in the status.
     pub const ALL: &'static [ConditionType] = &[
         ConditionType::Ready,
         ConditionType::Reconciling,
@@ -38,7 +38,7 @@ impl ConditionType {
         ConditionType::Paused,
     ];
 
-    /// The word written into `type`.
+    /// The value of `type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             ConditionType::Ready => "Ready",
@@ -69,7 +69,7 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
-    /// The word written into `status`.
+    /// The value of `status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             ConditionStatus::True => "True",
@@ -110,7 +110,7 @@ pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool 
 ///
 /// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes, so that repeating a call
 ///   changes nothing. It has whole seconds, as the apiserver stores it.
-/// - The order is that of [`ConditionType::ALL`]; conditions of other writers follow in their own order.
+/// - The order is that of [`ConditionType::ALL`]; conditions of other writers follow in their original order.
 /// - A message is cut to 32,768 characters, the limit of the CRD: otherwise the apiserver would refuse the status.
 pub fn set_condition(
     list: &mut Vec<Condition>,

@@ -1,5 +1,5 @@
-//! The CustomResourceDefinitions as they are applied: derived from the types, then completed with what derive
-//! attributes cannot express.
+//! The CustomResourceDefinitions: derived from the types, and completed with the parts that derive attributes cannot
+//! express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -27,7 +27,7 @@ pub fn crds_yaml() -> Result<String, serde_yaml::ser::Error> {
 ///
 /// # Errors
 ///
-/// The same as [`crds_yaml`].
+/// Same as [`crds_yaml`].
 pub fn crd_files() -> Result<Vec<(String, String)>, serde_yaml::ser::Error> {
     let file = |crd: CustomResourceDefinition| {
         let yaml = serde_yaml::to_string(&crd)?;
@@ -41,7 +41,7 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
         unfold_descriptions(root);
         if let Some(status) = root.properties.as_mut().and_then(|p| p.get_mut("status")) {
-            // The apiserver would store null instead of the default.
+            // If the status were nullable, the apiserver would store null instead of the default.
             status.nullable = None;
             status.default = Some(JSON(initial_status()));
         }
@@ -51,9 +51,9 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 
 /// The default status, which an object has until the operator writes its first one.
 ///
-/// Without a status, a new object counts as a success for kstatus (Flux, `helm --wait`) and for `kubectl wait`. The
-/// latter checks the `observedGeneration` of the condition before that of the status. That of a condition may not be
-/// negative (`metav1.Condition`); 0 is less than every real generation.
+/// Without a status, kstatus (Flux, `helm --wait`) and `kubectl wait` would count a new object as a success. The
+/// condition has its own `observedGeneration`, which `kubectl wait` checks before that of the status. It may not be
+/// negative (`metav1.Condition`), so it is 0, which is less than every real generation.
 fn initial_status() -> serde_json::Value {
     json!({
         "observedGeneration": -1,
@@ -68,7 +68,7 @@ fn initial_status() -> serde_json::Value {
     })
 }
 
-/// Removes the line breaks of doc comments from descriptions: the program that shows a description wraps it.
+/// Removes the line breaks of doc comments from descriptions, because the program that shows a description wraps it.
 fn unfold_descriptions(schema: &mut JSONSchemaProps) {
     if let Some(text) = &mut schema.description {
         *text = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_has_a_rule_of_its_own() {
+    fn only_spec_and_root_have_rules() {
         fn check(path: &str, schema: &JSONSchemaProps) {
             for (name, property) in schema.properties.iter().flatten() {
                 let path = format!("{path}.{name}");

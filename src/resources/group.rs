@@ -17,7 +17,7 @@ use super::{
 use super::{rules, schema};
 pub use status::{CreateIntent, LastFailure, LiveMessageGroupStatus, Origin};
 
-/// The longest value of `status.lastHandledReconcileAt`, in characters.
+/// The maximum length of `status.lastHandledReconcileAt`, in characters.
 pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
 
 /// The desired state of the group. The operator manages only the fields that are present.
@@ -234,8 +234,8 @@ impl LiveMessageGroup {
         self.annotation(PAUSED_ANNOTATION) == Some("true")
     }
 
-    /// The value of the annotation that requests a reconcile, cut to the 256 characters that
-    /// `status.lastHandledReconcileAt` holds.
+    /// The value of the annotation that requests a reconcile, cut to 256 characters, the limit of
+    /// `status.lastHandledReconcileAt`.
     pub fn reconcile_requested_at(&self) -> Option<&str> {
         let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
         Some(value.char_indices().nth(RECONCILE_AT_MAX_CHARS).map_or(value, |(cut, _)| &value[..cut]))
@@ -261,7 +261,7 @@ impl LiveMessageGroup {
         self.status.as_ref()?.create_intent.as_ref()
     }
 
-    /// Whether the object carries the operator's finalizer.
+    /// Whether the object has the operator's finalizer.
     pub fn has_finalizer(&self) -> bool {
         self.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
     }
@@ -276,7 +276,7 @@ impl LiveMessageGroup {
         self.annotation(ABANDON_ANNOTATION) == Some("true")
     }
 
-    /// Whether a reconcile is requested and not yet acknowledged. An empty value requests none.
+    /// Whether a reconcile is requested and not yet acknowledged. An empty value does not request a reconcile.
     pub fn reconcile_is_requested(&self) -> bool {
         let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
         self.reconcile_requested_at().is_some_and(|requested| !requested.is_empty() && Some(requested) != handled)

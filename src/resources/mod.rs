@@ -1,7 +1,7 @@
 //! The custom resources, their admission rules, their status, and the reasons of their conditions.
 //!
-//! The module owns what users write and read. It imports no other module of the crate. Its invariant: what admission
-//! accepts is bounded in size and count.
+//! The module defines the API that users write and read. It imports no other module of the crate. Its invariant:
+//! admission bounds the size and the number of all values in a spec.
 
 mod account;
 mod condition;
@@ -33,9 +33,9 @@ pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 /// once.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
-/// The finalizer of objects whose deletion deletes their group.
+/// The finalizer of objects whose deletion may delete their group.
 pub const FINALIZER: &str = "live.alibabacloud.com/group";
 
-/// Annotation: a value that differs from `status.lastHandledReconcileAt` forces one full reconcile.
-/// Any value will do; a time is customary.
+/// Annotation: a value that differs from `status.lastHandledReconcileAt` forces one full reconcile. Any value is valid;
+/// a time is customary.
 pub const RECONCILE_REQUESTED_AT_ANNOTATION: &str = "live.alibabacloud.com/reconcile-requested-at";

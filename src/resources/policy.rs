@@ -1,4 +1,5 @@
-//! The policies of a `LiveMessageGroup`: what the operator may do to the group. All of them may be changed at any time.
+//! The policies of a `LiveMessageGroup`, which limit the operator's calls for the group. They may be changed at any
+//! time.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ macro_rules! policy {
             /// Every value, the default first.
             pub const ALL: &'static [Self] = &[$(Self::$value,)+];
 
-            /// The word written into the spec.
+            /// The value in the spec.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$value => stringify!($value),)+ }
             }
@@ -23,7 +24,7 @@ macro_rules! policy {
 }
 
 policy! {
-    /// What the operator may do to the group.
+    /// The changes that the operator may make to the group.
     ManagementPolicy {
         /// Create or adopt the group, and keep its mutable fields in sync with the spec.
         #[default]
@@ -36,7 +37,7 @@ policy! {
 }
 
 policy! {
-    /// What happens to the group when its object is deleted.
+    /// The effect of an object's deletion on its group.
     DeletionPolicy {
         /// The group is retained.
         #[default]
@@ -47,7 +48,7 @@ policy! {
 }
 
 policy! {
-    /// What happens when the group was deleted in the Live API.
+    /// The reaction to a group that was deleted in the Live API.
     DeletedGroupPolicy {
         /// The object becomes `Degraded`.
         #[default]

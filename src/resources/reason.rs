@@ -1,4 +1,4 @@
-//! The reasons of conditions, as one table: the effect on `Ready`, the next actor and the documentation.
+//! The reasons of conditions, in one table with their effect on `Ready`, the next actor and the documentation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,8 +17,8 @@ pub enum ReadyEffect {
     False,
     /// `Ready=Unknown`.
     Unknown,
-    /// `Ready` stays if this generation was applied before. Otherwise it becomes `Unknown`: after an edit,
-    /// `kubectl wait` must not report "condition met" before the edit is applied.
+    /// `Ready` is unchanged if this generation was applied before. Otherwise it becomes `Unknown`: after an edit,
+    /// `kubectl wait` must not succeed before the edit is applied.
     Unchanged,
 }
 
@@ -26,13 +26,13 @@ pub enum ReadyEffect {
 /// that is not true is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextActor {
-    /// Nothing is to be done: neither `Reconciling` nor `Stalled`.
+    /// No action is needed: neither `Reconciling` nor `Stalled`.
     None,
-    /// The operator, automatically: `Reconciling=True`.
+    /// The operator acts automatically: `Reconciling=True`.
     Operator,
-    /// The user; manual intervention is required: `Stalled=True`.
+    /// Manual intervention by the user is required: `Stalled=True`.
     User,
-    /// The operator for this time since the reason was first written, then the user.
+    /// The operator acts for this long after the reason was first written. Then manual intervention is required.
     UserAfter(Duration),
 }
 
@@ -41,10 +41,10 @@ pub enum NextActor {
 #[error("{0:?} is not a condition reason of this version")]
 pub struct UnknownReason(pub String);
 
-/// Generates the enum, its names and its columns from one table, so that they cannot disagree.
+/// Generates the enum and its methods from one table, so that they cannot disagree.
 macro_rules! reasons {
     ($($name:ident: $ready:expr, $progress:expr, $doc:literal;)+) => {
-        /// The reason of a condition: one word in CamelCase, stable, made to be matched by scripts and alerts.
+        /// The reason of a condition: a stable word in CamelCase that scripts and alerts can match.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $(#[doc = $doc] $name,)+
@@ -54,7 +54,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the documentation.
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
 
-            /// The word written into the condition.
+            /// The value of the condition's `reason`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name),)+ }
             }
@@ -69,7 +69,7 @@ macro_rules! reasons {
                 match self { $(Reason::$name => $progress,)+ }
             }
 
-            /// What happened and what to do, in one line: the text of the user documentation.
+            /// The cause and the remedy, in one line, for the user documentation.
             pub const fn doc(self) -> &'static str {
                 match self { $(Reason::$name => $doc,)+ }
             }

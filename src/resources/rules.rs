@@ -1,19 +1,19 @@
 //! The admission rules of the custom resources, in CEL. The apiserver evaluates them, so that no webhook is needed.
 //!
-//! Each rule belongs to `spec` or to the root, with a `fieldPath`. A rule of the field itself would print the value of
-//! the field in a refusal: up to 32 KB of `groupInfo` on the user's terminal. Every message says what to do.
-//! `tests/integration/admission.rs` tests each rule with accepted and with refused values.
+//! Each rule is attached to `spec` or to the root, and names its field in `fieldPath`. If a rule were attached to the
+//! field itself, a refusal would print the field's value: up to 32 KB of `groupInfo` on the user's terminal. Every
+//! message says what to do. `tests/integration/admission.rs` tests each rule with accepted and with refused values.
 
 use kube::core::{Message, Rule};
 
 use super::Reason;
 
-/// The pattern of the IDs whose characters the Live API documents.
+/// The pattern of group IDs and user IDs. The Live API documents their characters.
 const ID: &str = "^[A-Za-z0-9]{1,64}$";
 
 /// The Live API does not document the characters of an app ID. The rule refuses only white space, control and format
-/// characters, and slashes, which would be lost on a terminal, in a log line or in a path. A stricter rule could lock
-/// out a valid app.
+/// characters, and slashes, which are hard to see or ambiguous in a terminal, a log line or a path. A stricter rule
+/// could lock out a valid app.
 pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
@@ -79,8 +79,8 @@ pub(super) fn group_id_or_name() -> Rule {
         .field_path(".spec.groupId")
 }
 
-/// A field of the identity, or one that the Live API cannot change. It can be changed, added or removed only while no
-/// group of this object can exist.
+/// The rule for a field that identifies the group or that the Live API cannot change. The field can be changed, added
+/// or removed only while no group of this object can exist.
 ///
 /// That is the case while the reason of `Ready` is `GroupDeleted`, or while it is one of the refusals and the status
 /// has neither an origin nor a create intent.

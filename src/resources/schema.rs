@@ -6,7 +6,8 @@ use super::DataCenter;
 use super::condition::MESSAGE_MAX_CHARS;
 use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
-/// The operator writes six types; the rest is for other writers. The bound keeps the CEL rules within the cost limit.
+/// The maximum number of conditions. The operator writes six types, and other writers may add more. The bound keeps the
+/// CEL rules within their cost limit.
 const CONDITIONS_MAX: usize = 16;
 
 /// A list of `metav1.Condition`, with the bounds of that type and merged by `type`.
@@ -71,22 +72,19 @@ pub(super) fn management_policy(_: &mut SchemaGenerator) -> Schema {
     enumeration(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
-/// `spec.deletionPolicy`.
 pub(super) fn deletion_policy(_: &mut SchemaGenerator) -> Schema {
     enumeration(DeletionPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
-/// `spec.deletedGroupPolicy`.
 pub(super) fn deleted_group_policy(_: &mut SchemaGenerator) -> Schema {
     enumeration(DeletedGroupPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
 
-/// `status.origin`.
 pub(super) fn origin(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["Created", "Adopted", "Recovered"] })
 }
 
-/// A point in time, RFC 3339.
+/// A time in the format of RFC 3339.
 pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }

@@ -1,4 +1,4 @@
-//! `status` of a `LiveMessageGroup`: what the operator knows about the group.
+//! The `status` of a `LiveMessageGroup`: the observed state of the group.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -125,14 +125,13 @@ impl CreateIntent {
     }
 }
 
-/// How a group came to be managed by its object.
+/// How an object came to manage its group.
 ///
-/// A value that this version does not know is kept, so that an object of a newer operator can be read and keeps its
-/// value.
+/// A value that this version does not know is kept, so that objects of a newer operator can be read and written back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Origin {
-    /// Created by the operator for this object.
+    /// The operator created the group for this object.
     Created,
     /// The group already existed.
     Adopted,
