@@ -1,7 +1,7 @@
-//! Requests to the apiserver that read or write objects, each with a time-out because the client has none.
+//! Requests to the apiserver that read or write objects. Each request has a time-out, because the client has none.
 //!
-//! Imports `keys` and `resources`. A write always tests the uid, so that an object that was recreated under the same
-//! name inherits nothing.
+//! The module may import `keys` and `resources`. Every write tests the uid, so that it never changes an object that was
+//! recreated under the same name.
 
 use std::time::Duration;
 
@@ -24,23 +24,20 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects with \
      a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
 
-/// The HTTP status of a patch whose test fails.
+/// The HTTP status code of a patch whose test failed.
 const UNPROCESSABLE: u16 = 422;
 
-/// The result of a read.
+/// The result of reading an object.
 #[derive(Debug)]
 pub enum GetResult {
-    /// The object.
     Object(Box<LiveMessageGroup>),
-    /// The object is stored in a form that this version cannot read.
+    /// This version cannot deserialize the stored object.
     Unreadable {
-        /// `metadata.uid`.
         uid: String,
-        /// `metadata.generation`.
         generation: i64,
-        /// The part of its status that can be read.
+        /// The readable part of its status.
         status: Box<LiveMessageGroupStatus>,
-        /// What cannot be read.
+        /// The deserialization error.
         error: String,
     },
     /// The object does not exist.
@@ -56,7 +53,7 @@ pub enum ApiError {
     /// The apiserver did not answer within [`API_TIMEOUT`].
     #[error("the apiserver did not answer within {} s", API_TIMEOUT.as_secs())]
     Timeout,
-    /// Anything else.
+    /// Any other error of the client or the apiserver.
     #[error("{}", api_message(.0))]
     Kube(Box<kube::Error>),
 }
@@ -68,7 +65,7 @@ impl ApiError {
     }
 }
 
-/// The message of the apiserver without the rest of its answer, which the client library appends.
+/// The apiserver's message, without the rest of the response that the client library appends.
 fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -85,14 +82,13 @@ impl From<kube::Error> for ApiError {
     }
 }
 
-/// Reads and writes the objects that the apiserver stores.
+/// Reads and writes objects through the apiserver.
 #[derive(Clone)]
 pub struct ApiStore {
     client: Client,
 }
 
 impl ApiStore {
-    /// Uses `client`.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -102,7 +98,7 @@ impl ApiStore {
         &self.client
     }
 
-    /// Reads the current object (a quorum read, never a cache).
+    /// Reads the current object with a quorum read, never from a cache.
     ///
     /// # Errors
     /// [`ApiError::Timeout`] or [`ApiError::Kube`].
@@ -130,7 +126,8 @@ impl ApiStore {
     /// other finalizers is neither lost nor undone.
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object was deleted; [`ApiError::Kube`] if it changed meanwhile: repeat the step.
+    /// [`ApiError::Gone`] if the object was deleted; [`ApiError::Kube`] if the object changed since it was read. The
+    /// caller then repeats the step.
     pub async fn set_finalizer(
         &self,
         key: &ObjectKey,
@@ -152,7 +149,8 @@ impl ApiStore {
         self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
-    /// Finds out whether the test of the uid failed: the apiserver answers a failed test like an invalid object.
+    /// Returns [`ApiError::Gone`] if a patch failed because the uid changed. The apiserver returns the same code for a
+    /// failed test and for an invalid object.
     async fn resolve_unprocessable<T>(
         &self,
         key: &ObjectKey,
@@ -171,11 +169,11 @@ impl ApiStore {
         written
     }
 
-    /// Writes the status if the object has not changed since it was read: if two operators write at once, one of them
-    /// fails.
+    /// Writes the status only if the object has not changed since it was read. If two operators write at the same time,
+    /// one of them fails.
     ///
     /// # Errors
-    /// As [`ApiStore::set_finalizer`].
+    /// See [`ApiStore::set_finalizer`].
     pub async fn update_status_if_unchanged(
         &self,
         key: &ObjectKey,
@@ -213,10 +211,10 @@ impl ApiStore {
             .map(drop)
     }
 
-    /// Whether a namespace is terminating, or does not exist.
+    /// Whether a namespace is terminating or does not exist.
     ///
     /// # Errors
-    /// [`ApiError`].
+    /// [`ApiError`] if the namespace cannot be read.
     pub async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
         let found = self.namespace(namespace).await?;
         Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
@@ -225,14 +223,15 @@ impl ApiStore {
     /// Reads a namespace; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`ApiError`].
+    /// [`ApiError`] if the namespace cannot be read.
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         with_timeout(api.get_opt(name)).await
     }
 
-    /// Replaces the status of the object with this uid, even if the object changed: the operator is the only writer of
-    /// the status. A JSON patch tests the uid; the apiserver accepts a wrong uid in any other form of patch.
+    /// Replaces the status of the object with this uid, even if the object changed, because only the operator writes
+    /// the status. The write is a JSON patch that tests the uid; in other types of patches the apiserver accepts a
+    /// wrong uid.
     ///
     /// # Errors
     /// [`ApiError::Gone`] if the object was deleted.

@@ -10,26 +10,23 @@ use super::scheduler::Scheduler;
 use super::shared::SharedScheduler;
 use crate::telemetry::Metrics;
 
-/// Limits that the user sets.
+/// Limits that the user configures.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The number of groups that an app may have.
     pub max_groups_per_app: u64,
-    /// In a terminating namespace, the finalizer of an object is removed if its deletion has failed for this time.
+    /// How long the deletion of an object in a terminating namespace can fail before the finalizer is removed.
     pub finalizer_timeout: Duration,
 }
 
 /// The state that the tasks of the controller share.
 pub struct Context {
-    /// The shared scheduler.
     pub scheduler: SharedScheduler,
-    /// The requests to the apiserver.
+    /// Reads and writes objects in the apiserver.
     pub api: ApiStore,
     /// The operator's own account and those of the LiveAccounts.
     pub accounts: Accounts,
-    /// Sends events.
     pub events: EventSender,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// See [`Limits::finalizer_timeout`].
     pub finalizer_timeout: Duration,

@@ -14,13 +14,13 @@ use super::keys::ObjectKey;
 use super::pass::{EventDraft, EventType};
 use crate::resources::{LiveAccount, LiveMessageGroup, LiveMessageGroupSpec};
 
-/// The number of events that can wait to be sent; more are dropped.
+/// The maximum number of queued events. Further events are dropped.
 const BUFFER: usize = 1024;
 
-/// The longest note, in bytes; the apiserver accepts 1 KiB.
+/// The maximum length of a note in bytes. The apiserver accepts 1 KiB.
 const NOTE_BYTES: usize = 1000;
 
-/// The longest name that the apiserver accepts.
+/// The maximum length of an object name in bytes.
 const NAME_BYTES: usize = 253;
 
 const WARNING: &str = "Warning";
@@ -28,7 +28,7 @@ const WARNING: &str = "Warning";
 /// The cause that the apiserver reports when it refuses new objects in a terminating namespace.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// Queues events for sending; never delays a reconcile.
+/// Sends events in the background, so that a reconcile never waits for them.
 #[derive(Debug, Clone)]
 pub struct EventSender {
     sender: mpsc::Sender<Event>,
@@ -79,7 +79,7 @@ impl EventSender {
     }
 }
 
-/// A reference to a LiveMessageGroup of which only the name and the uid are known.
+/// A reference to a LiveMessageGroup, built from its key and uid.
 pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
     let mut object = LiveMessageGroup::new(key.name(), LiveMessageGroupSpec::default());
     object.metadata.namespace = Some(key.namespace().to_owned());
@@ -87,12 +87,11 @@ pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
     object.object_ref(&())
 }
 
-/// The reference to a LiveAccount.
 pub fn account_reference(account: &LiveAccount) -> ObjectReference {
     account.object_ref(&())
 }
 
-/// Sends an event. Returns whether it was refused because its namespace is terminating.
+/// Sends an event. Returns `true` if the apiserver refused it because the namespace is terminating or does not exist.
 async fn send(client: &Client, event: &Event) -> bool {
     let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
@@ -109,14 +108,15 @@ async fn send(client: &Client, event: &Event) -> bool {
     }
 }
 
-/// Whether the namespace is terminating or does not exist. A missing permission is a 403 too, but with another cause.
+/// Whether a refusal means that the namespace is terminating or does not exist. A missing permission also returns 403,
+/// but with a different cause.
 fn is_terminating(refusal: &kube::core::Status) -> bool {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
 }
 
-/// Turns a warning of an object in a terminating namespace into an event of the namespace itself; `None` for other
-/// events. The new event is stored in `default` and outlives the namespace.
+/// Turns a warning about an object into a warning about its namespace; `None` for other events. The new event is stored
+/// in `default`, so that it is not deleted with the namespace.
 fn namespace_event(event: Event) -> Option<Event> {
     let object = event.regarding.filter(|_| event.type_.as_deref() == Some(WARNING))?;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
@@ -136,7 +136,7 @@ fn namespace_event(event: Event) -> Option<Event> {
     })
 }
 
-/// The name of an event: the name of its object, shortened if necessary, and a unique ending.
+/// The name of an event: the name of its object, shortened if necessary, and a unique suffix.
 fn name_of(object: &str, ending: &str) -> String {
     let room = NAME_BYTES.saturating_sub(ending.len());
     let kept = object.get(..room).unwrap_or(object).trim_end_matches(['.', '-']);
@@ -179,12 +179,12 @@ mod tests {
 
     #[test]
     fn only_warnings_are_sent_in_a_terminating_namespace() {
-        let told = namespace_event(event(WARNING)).unwrap();
-        let regarding = told.regarding.unwrap();
+        let warning = namespace_event(event(WARNING)).unwrap();
+        let regarding = warning.regarding.unwrap();
         assert_eq!((regarding.kind.as_deref(), regarding.name.as_deref()), (Some("Namespace"), Some("team")));
-        assert_eq!((told.metadata.namespace.as_deref(), regarding.namespace), (Some("default"), None));
-        assert_eq!(told.related.and_then(|object| object.name).as_deref(), Some("room"));
-        let note = told.note.unwrap();
+        assert_eq!((warning.metadata.namespace.as_deref(), regarding.namespace), (Some("default"), None));
+        assert_eq!(warning.related.and_then(|object| object.name).as_deref(), Some("room"));
+        let note = warning.note.unwrap();
         assert!(note.starts_with("LiveMessageGroup room: ü") && note.len() <= NOTE_BYTES + 3, "{note}");
         assert!(namespace_event(event("Normal")).is_none());
     }
@@ -193,7 +193,7 @@ mod tests {
     fn event_of_an_object_with_a_long_name_has_a_valid_name() {
         assert_eq!(name_of("room", ".1f"), "room.1f");
         assert_eq!(name_of(&"a".repeat(253), ".1f"), format!("{}.1f", "a".repeat(250)));
-        // No part of a name ends with a dash or begins with a dot.
+        // A part of a name must not end with a dash or begin with a dot.
         assert_eq!(name_of(&format!("{}-.b", "a".repeat(249)), ".1f"), format!("{}.1f", "a".repeat(249)));
     }
 

@@ -1,6 +1,7 @@
-//! Keys: the identifiers of objects, accounts, apps, budgets, circuit breakers and causes of waiting.
+//! The keys of objects, accounts, apps, budgets, circuit breakers and causes of waiting.
 //!
-//! Imports nothing of the controller. Every key is a type of its own, so that keys of two kinds cannot be confused.
+//! This module imports no other module of the controller. Each kind of key has its own type, so that keys of two kinds
+//! cannot be confused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,28 +14,25 @@ pub use crate::decide::GroupKey;
 use crate::live::Operation;
 use crate::resources::LiveMessageGroup;
 
-/// The namespace and the name of an object, as `namespace/name`. A clone copies a pointer.
+/// The namespace and the name of an object, stored as `namespace/name`. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey(Arc<str>);
 
 impl ObjectKey {
-    /// The key of an object; `None` without a name or namespace, which an apiserver always returns.
+    /// The key of an object; `None` if the metadata has no name or no namespace. The apiserver always sets both.
     pub fn of(metadata: &ObjectMeta) -> Option<Self> {
         let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
         Some(Self::new(namespace, name))
     }
 
-    /// The key of the object `name` in `namespace`.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self(format!("{namespace}/{name}").into())
     }
 
-    /// The namespace of the object.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
-    /// The name of the object within its namespace.
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)
     }
@@ -62,10 +60,11 @@ pub enum AccountKey {
 }
 
 impl AccountKey {
-    /// The metric label of the operator's own account. The label of a LiveAccount contains a slash.
+    /// The metric label of the operator's own account. It never equals the label of a LiveAccount, which contains a
+    /// slash.
     pub const OPERATOR_LABEL: &'static str = "operator";
 
-    /// The account that `object` names: a LiveAccount of its own namespace, or the operator's.
+    /// The account of `object`: the LiveAccount in `spec.accountRef`, or the operator's own account.
     pub fn of(object: &LiveMessageGroup) -> Self {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         match &object.spec.account_ref {
@@ -100,17 +99,15 @@ impl fmt::Display for AccountKey {
     }
 }
 
-/// An app, as one account sees it: permissions and usage are recorded per account.
+/// An app of one account. Permissions and usage are tracked per account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppKey {
-    /// The account.
     pub account: AccountKey,
     /// `spec.appId`.
     pub app_id: Arc<str>,
 }
 
 impl AppKey {
-    /// The app `app_id` of `account`.
     pub fn new(account: &AccountKey, app_id: &str) -> Self {
         Self { account: account.clone(), app_id: app_id.into() }
     }
@@ -125,16 +122,14 @@ impl fmt::Display for AppKey {
     }
 }
 
-/// A rate limit: the Live API counts calls per account and operation.
+/// The key of a rate limit. The Live API limits the calls per account and operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BudgetKey {
-    /// The account.
     pub account: AccountKey,
-    /// The operation.
     pub operation: Operation,
 }
 
-/// A circuit breaker: what failed, and for which account or app.
+/// The key of a circuit breaker: the kind of failure, and the account or app that it affects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BreakerKey {
     /// The service rejects the credentials of an account, or has not accepted them yet.
@@ -143,8 +138,7 @@ pub enum BreakerKey {
     Permission(AppKey, Operation),
     /// The app does not exist in this data center; `None` for the app's own data center.
     App(AppKey, Option<Arc<str>>),
-    /// The service refused a group because the app holds the maximum number, in this data center; `None` for the app's
-    /// own.
+    /// The app has the maximum number of groups in this data center; `None` for the app's own data center.
     Quota(AppKey, Option<Arc<str>>),
 }
 
@@ -159,7 +153,6 @@ impl BreakerKey {
         }
     }
 
-    /// The domain of the failure.
     pub fn domain(&self) -> FailureDomain {
         match self {
             Self::Credentials(_) => FailureDomain::Credentials,
@@ -191,7 +184,7 @@ pub enum Cause {
     Quota(AppKey),
 }
 
-/// What happens to an object when its reconcile pass ends or pauses.
+/// The next wait of an object when its reconcile pass ends or pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requeue {
     /// Nothing is left to do.
@@ -202,15 +195,14 @@ pub enum Requeue {
     Permit(BudgetKey),
     /// The object waits until the scheduler unblocks the cause, or until the deadline.
     Blocked {
-        /// The cause.
         on: Cause,
-        /// When it is reconciled again even if the cause persists; `None` to wait for the cause alone.
+        /// When the object is reconciled even if the cause persists; `None` for no deadline.
         deadline: Option<Instant>,
     },
 }
 
 impl Requeue {
-    /// Blocked without a deadline.
+    /// A [`Requeue::Blocked`] without a deadline.
     pub fn blocked(on: Cause) -> Self {
         Self::Blocked { on, deadline: None }
     }

@@ -1,16 +1,17 @@
 //! The loop that turns LiveMessageGroups into groups of the Live API.
 //!
-//! This file is the wiring: it starts the tasks and imports every module; no module imports it. The modules, in the order
-//! of their imports:
+//! This file starts the tasks. It imports every module, and no module imports it. The modules, in the order of their
+//! imports:
 //!
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
-//! - `scheduler`: which object is served next; all waiting state, pure, behind one lock in `shared`.
-//! - `api`, `events`: every request to the apiserver.
+//! - `scheduler`: decides which object is served next, and keeps all waiting state. It is pure; `shared` protects it
+//!   with a lock.
+//! - `api`, `events`: read and write objects in the apiserver, and send events.
 //! - `accounts`: credentials, LiveAccounts, budgets.
 //! - `context`: the state that the tasks share.
 //! - `reconcile`: the driver of passes.
-//! - `watch`: events of the apiserver become observations of the scheduler.
+//! - `watch`: passes watch events to the scheduler.
 //! - `background`: drift checks, the status of LiveAccounts, metrics.
 
 mod accounts;
@@ -54,14 +55,14 @@ use events::EventSender;
 use keys::{AccountKey, BudgetKey};
 use watch::Scope;
 
-/// The number of objects that are read and decided at the same time: 50 calls per second of 0.2 s each keep 10 busy.
+/// The number of workers. 50 calls per second of 0.2 s each keep 10 of them busy.
 const WORKERS: usize = 16;
 
 /// The operations for which objects wait for permits.
 const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
-/// How long a shutdown waits for steps in progress: the time-out of a call, and the write of its outcome.
+/// How long a shutdown waits for steps in progress: long enough for the time-out of a call and the write of its result.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// The dependencies and settings of a controller.
@@ -76,17 +77,17 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// The time between two drift checks of an app.
     pub drift_check_interval: Duration,
-    /// Limits that the user sets.
+    /// Limits that the user configures.
     pub limits: Limits,
-    /// The metrics.
+    /// The metrics that the controller updates.
     pub metrics: Arc<Metrics>,
     /// The state of the watches, for probes.
     pub readiness: Arc<Readiness>,
-    /// Cancelled when the process must stop.
+    /// Cancel this token to stop the controller.
     pub stop: CancellationToken,
 }
 
-/// Runs the controller until `stop` is cancelled. Then waits for the steps in progress, for at most 20 s.
+/// Runs the controller until `stop` is canceled, then waits up to 20 s for steps in progress.
 pub async fn run(config: Config) {
     let Config { client, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
         config;
@@ -96,14 +97,14 @@ pub async fn run(config: Config) {
     let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, metrics, limits));
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
     let mut listed = start_watches(&context, namespaces, &readiness, &stop);
-    // No object is decided before all are listed: the owner of a group depends on all of them.
+    // The owner of a group depends on all objects, so no object is reconciled before all are listed.
     tokio::select! {
         () = stop.cancelled() => return,
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
     tracing::info!(objects, "listed, starting to reconcile");
-    // Registered only now: alerts must not see an incomplete list.
+    // Metrics of an incomplete list would trigger alerts, so the collector is registered after the list.
     state_metrics::register_collector(&context, drift_check_interval);
     let tasks = TaskTracker::new();
     for _ in 0..WORKERS {
@@ -123,8 +124,8 @@ pub async fn run(config: Config) {
     }
 }
 
-/// Starts the watches of both kinds in every namespace. The receiver becomes true when all are listed. An object that
-/// is decided before its LiveAccount is listed would report that the LiveAccount does not exist.
+/// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects are listed. An
+/// object that is reconciled before its LiveAccount is listed would report that the LiveAccount does not exist.
 fn start_watches(
     context: &Arc<Context>,
     namespaces: Vec<String>,
@@ -156,7 +157,7 @@ fn start_watches(
     is_listed
 }
 
-/// Starts a dispatcher for every operation of every account; they end with the account.
+/// Starts a dispatcher for every operation of every account. A dispatcher ends when its account is removed.
 async fn start_dispatchers(
     context: Arc<Context>,
     mut started: UnboundedReceiver<AccountStarted>,

@@ -1,6 +1,6 @@
-//! The scheduler, shared by the tasks: its lock, and the notifications of the tasks.
+//! The lock around the scheduler, and the notifications that wake the tasks.
 //!
-//! Every access uses [`SharedScheduler::with`], which notifies the tasks that have new work. A caller cannot forget to.
+//! Every access uses [`SharedScheduler::with`], which notifies the tasks that have new work.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 use super::keys::{AccountKey, BudgetKey};
 use super::scheduler::{Scheduler, Wakeups, Work};
 
-/// See the module's documentation.
+/// A scheduler behind a lock, with the notifications for its tasks.
 #[derive(Debug)]
 pub struct SharedScheduler {
     state: Mutex<State>,
@@ -32,21 +32,20 @@ struct State {
 }
 
 impl SharedScheduler {
-    /// Shares a scheduler.
     pub fn new(scheduler: Scheduler) -> Self {
         let state = Mutex::new(State { scheduler, budgets: HashMap::new() });
         let (workers, timer, accounts, usage) = (Notify::new(), Notify::new(), Notify::new(), Notify::new());
         Self { state, workers, timer, accounts, usage }
     }
 
-    /// Accesses the scheduler. `access` takes microseconds and never waits.
+    /// Locks the scheduler, runs `access`, and notifies the tasks that have new work. `access` must not block.
     pub fn with<T>(&self, access: impl FnOnce(&mut Scheduler, Instant) -> T) -> T {
         let mut state = self.state.lock();
         let result = access(&mut state.scheduler, tokio::time::Instant::now().into_std());
         let Wakeups { workers, budgets, timer, accounts, usage } = state.scheduler.take_wakeups();
         for budget in budgets {
             if let Some(notify) = state.budgets.get(&budget) {
-                // Several drift checks may wait for the list budget of an account.
+                // Several drift checks can wait for the same list budget.
                 notify.notify_waiters();
             }
         }
@@ -61,7 +60,7 @@ impl SharedScheduler {
         result
     }
 
-    /// Waits for an object to work on.
+    /// Waits for the next object that is ready for a worker.
     pub async fn next(&self) -> Work {
         loop {
             let notified = self.workers.notified();
@@ -92,7 +91,7 @@ impl SharedScheduler {
         }
     }
 
-    /// Removes the notifications of an account's budgets, after the account was removed.
+    /// Removes the notifications for the budgets of a deleted account.
     pub fn forget_budgets(&self, account: &AccountKey) {
         self.state.lock().budgets.retain(|budget, _| budget.account != *account);
     }

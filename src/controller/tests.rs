@@ -1,4 +1,4 @@
-//! Tests of the controller with an apiserver without a socket, whose answers a test chooses.
+//! Tests of the controller with an in-memory apiserver. Each test defines the responses.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::metrics::Calls;
 
-/// A client whose requests are answered with a status and a document.
+/// Creates a client. `answer` returns the status code and the document for each request.
 fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
@@ -39,7 +39,7 @@ where
     Client::new(service, "default")
 }
 
-/// A context over such a client, with credentials of the operator and a Live API that does not answer.
+/// A context that uses `client`. The operator has credentials, and the Live API is unreachable.
 fn context(client: Client) -> Arc<Context> {
     context_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
 }
@@ -68,7 +68,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     context
 }
 
-/// Observes an object as the watch does.
+/// Passes an object to the scheduler, as the watch does.
 fn observe(context: &Context, object: &LiveMessageGroup) -> ObjectKey {
     let key = ObjectKey::of(&object.metadata).unwrap();
     let seen = Seen { list: 0, is_initial: false };
@@ -90,7 +90,7 @@ fn metric_value(context: &Context, name: &str) -> Option<f64> {
     line.and_then(|value| value.trim().parse().ok())
 }
 
-/// An object for which no call is made: its name is not a valid group ID.
+/// An object without `spec.groupId`. A name with a hyphen is not a valid group ID, so that no call is made.
 fn object(name: &str) -> Value {
     json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
@@ -100,7 +100,7 @@ fn object(name: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panicking_reconcile_is_one_failed_object() {
+async fn panic_in_a_reconcile_affects_one_object() {
     let written: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let (log, reads) = (Arc::clone(&written), Arc::new(AtomicUsize::new(0)));
     let client = apiserver(move |method, path, _| {
@@ -110,8 +110,8 @@ async fn panicking_reconcile_is_one_failed_object() {
             if method == Method::PATCH && path.ends_with("/status") {
                 log.lock().unwrap().insert(name.clone(), Instant::now());
             }
-            // Polled within the step, like a defect deep in the call stack.
-            assert!(name != "bad-one" || reads.fetch_add(1, Ordering::Relaxed) > 0, "the first look at bad-one fails");
+            // The panic occurs inside the step, as a defect would.
+            assert!(name != "bad-one" || reads.fetch_add(1, Ordering::Relaxed) > 0, "the first read of bad-one panics");
             (200, object(&name))
         }
     });
@@ -154,8 +154,8 @@ async fn panicking_reconcile_is_one_failed_object() {
     );
 }
 
-/// The time from a start of the operator until it removes the finalizer of an object whose deletion, according to its
-/// status, has waited for its LiveAccount for `waited`.
+/// Starts the operator with a deletion that, according to its status, has waited for its LiveAccount for `waited`.
+/// Returns the time until the finalizer is removed.
 async fn released_after(waited: Duration) -> Duration {
     let ago = |ago: Duration| (jiff::Timestamp::now() - ago).to_string();
     let mut deleted = object("room");
@@ -198,7 +198,7 @@ async fn released_after(waited: Duration) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restarted_operator_counts_on_how_long_a_deletion_waits() {
+async fn restart_keeps_the_waiting_time_of_a_deletion() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     for (waited, expected) in [(minutes(0), minutes(10)), (minutes(11), minutes(1)), (minutes(1000), minutes(1))] {
         let after = released_after(waited).await;
@@ -208,11 +208,11 @@ async fn restarted_operator_counts_on_how_long_a_deletion_waits() {
     }
 }
 
-/// Issues a key that is valid for five seconds, then none, then a key again.
+/// Issues a key that is valid for five seconds, then fails once, then issues keys again.
 #[derive(Debug, Default)]
-struct Fading(AtomicUsize);
+struct IntermittentKeys(AtomicUsize);
 
-impl Provider for Fading {
+impl Provider for IntermittentKeys {
     fn name(&self) -> &'static str {
         "fading"
     }
@@ -240,7 +240,7 @@ async fn object_without_credentials_continues_when_they_exist() {
             if method == Method::PATCH && path.ends_with("/status") {
                 let status = body.as_array().and_then(|body| body.last()).map(|last| last["value"].clone());
                 if status.as_ref().is_some_and(|status| !status["createIntent"].is_null()) {
-                    // The create intent is recorded, and the key has expired by then.
+                    // The key expires while the create intent is written.
                     tokio::time::sleep(Duration::from_secs(8)).await;
                 }
                 stored.lock().unwrap()["status"] = status.unwrap_or_default();
@@ -248,7 +248,7 @@ async fn object_without_credentials_continues_when_they_exist() {
             (200, stored.lock().unwrap().clone())
         }
     });
-    let context = context_with(client, CredentialSource::new(Chain::of(vec![Box::new(Fading::default())])));
+    let context = context_with(client, CredentialSource::new(Chain::of(vec![Box::new(IntermittentKeys::default())])));
     let account = context.accounts.current(&AccountKey::Operator).unwrap();
     account.wait_loaded().await;
     let of: LiveMessageGroup = serde_json::from_value(new).unwrap();

@@ -24,41 +24,39 @@ pub struct Account {
     key: AccountKey,
     client: Client,
     credentials: CredentialSource,
-    /// `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
+    /// The budgets for `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
     cap: Option<Arc<Budgets>>,
-    /// The source of the budgets that it shares with other accounts; `None` for the operator's own account.
+    /// The data that selects the shared budgets; `None` for the operator's own account.
     shared: Option<SharedBudget>,
-    /// The shared budgets in use.
+    /// The shared budgets that the account currently uses.
     budgets: Mutex<Arc<Budgets>>,
     calls: Calls,
     /// Whether a task waits for the credentials that are being loaded.
     load_is_watched: AtomicBool,
-    /// Held while rejected credentials are loaded again.
+    /// Locked while rejected credentials are loaded again.
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// The source of an account's budgets.
+/// The data that selects the shared budgets of an account.
 #[derive(Debug)]
 pub struct SharedBudget {
     /// The budgets of all account numbers.
     pub registry: Arc<BudgetRegistry>,
-    /// The account number; `None` if it is unknown, in which case the access key ID takes its place.
+    /// The account number; `None` if it is unknown, in which case the access key ID is used instead.
     pub number: Option<String>,
-    /// The endpoint.
     pub endpoint: String,
 }
 
-/// Why an account cannot be used.
+/// The reason why an account cannot be used, and the time of the next attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// The reason, for a condition; `None` while the credentials are being loaded for the first time.
+    /// The text for a condition; `None` while the credentials are loaded for the first time.
     pub why: Option<String>,
-    /// The delay until the credentials are loaded again; `None` while they are being loaded, or if there is nothing to
-    /// load.
+    /// The delay until the credentials are loaded again; `None` during a load, or if there is nothing to load.
     pub retry_after: Option<Duration>,
 }
 
-/// The result of a call, before rejected credentials are loaded again.
+/// The result of a call. Rejected credentials are not loaded again yet.
 #[derive(Debug)]
 pub struct Sent {
     result: Result<Response<Reply>, CallError>,
@@ -110,7 +108,7 @@ impl Account {
         }
     }
 
-    /// Limits the calls per second and operation of this account alone.
+    /// Limits this account to `calls` calls per second and operation.
     #[must_use]
     pub fn with_cap(self, calls: Option<u32>) -> Self {
         Self { cap: calls.map(|calls| Budgets::new(Rate::PerSecond(calls))), ..self }
@@ -122,7 +120,7 @@ impl Account {
         Self { calls: calls.clone(), ..self }
     }
 
-    /// The key of the account.
+    /// The key that identifies the account.
     pub fn key(&self) -> &AccountKey {
         &self.key
     }
@@ -137,10 +135,10 @@ impl Account {
         self.credentials.held_key_id()
     }
 
-    /// The budgets that the account shares with others of the same number.
+    /// The budgets that the account shares with other accounts of the same number.
     pub fn budgets(&self) -> Arc<Budgets> {
         let mut budgets = self.budgets.lock();
-        // Looked up every time: the operator's access key, which may be the same, may become known later than this one.
+        // Look up the budgets each time: the operator's access key may be the same and become known later.
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.number.is_none())
             && let Some(key_id) = self.access_key_id()
         {
@@ -201,12 +199,12 @@ impl Account {
         format!("LiveAccount {name} has no credentials: {}", why.collect::<Vec<_>>().join("; "))
     }
 
-    /// The current time by the service's clock.
+    /// The current time according to the service's clock.
     pub fn server_now(&self) -> jiff::Timestamp {
         self.client.server_now()
     }
 
-    /// Waits for a permit for `operation`: first of the account's own cap, then of the shared budget.
+    /// Waits for a permit for `operation`, first from the account's own cap and then from the shared budget.
     pub async fn permit(&self, operation: Operation) -> Permits {
         let cap = match &self.cap {
             Some(cap) => Some(cap.of(operation).acquire().await),
@@ -215,11 +213,11 @@ impl Account {
         Permits { cap, shared: self.budgets().of(operation).acquire().await }
     }
 
-    /// Sends one call with one permit, and counts and logs it. Every call to the Live API uses this method. Pass the
-    /// result to [`Account::reload_if_rejected`].
+    /// Sends one call with one permit, and counts and logs it. Every call to the Live API uses this method. The caller
+    /// passes the result to [`Account::reload_if_rejected`].
     pub async fn send(&self, call: &Call, mut permit: Permits) -> Sent {
         let operation = call.operation();
-        // Without credentials the permit is returned unused.
+        // The permit is returned unused if there are no credentials.
         let credentials = match self.credentials.current().await {
             Ok(credentials) => credentials,
             Err(error) => {
@@ -249,8 +247,8 @@ impl Account {
         Sent { result, credentials: Some(credentials) }
     }
 
-    /// Loads rejected credentials again before the rejection is reported. If different credentials are found, the error
-    /// is [`CallError::Resent`] and the caller must repeat the call.
+    /// Loads the credentials again if the service rejected them. If they are different now, the error is
+    /// [`CallError::Resent`] and the caller must repeat the call.
     ///
     /// # Errors
     /// The [`CallError`] of the call.
@@ -269,7 +267,7 @@ impl Account {
     }
 }
 
-/// The outcome of a call with this result for its permit.
+/// The outcome that the permit of a call with this result records.
 fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
     match result {
         Ok(_) => PermitOutcome::Answered,

@@ -1,4 +1,4 @@
-//! Budgets by operation, the accounts that share them, and permits.
+//! Budgets per operation, the accounts that share them, and permits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -18,12 +18,11 @@ pub enum Rate {
     Unlimited,
 }
 
-/// A budget for every operation, in the order of [`Operation::ALL`].
+/// One budget per operation, in the order of [`Operation::ALL`].
 #[derive(Debug)]
 pub struct Budgets([Budget; Operation::ALL.len()]);
 
 impl Budgets {
-    /// Creates budgets with this rate.
     pub fn new(rate: Rate) -> Arc<Self> {
         Arc::new(Self(Operation::ALL.map(|_| match rate {
             Rate::PerSecond(calls) => Budget::per_second(calls),
@@ -31,31 +30,27 @@ impl Budgets {
         })))
     }
 
-    /// The budget of an operation.
     pub fn of(&self, operation: Operation) -> &Budget {
         &self.0[operation as usize]
     }
 }
 
-/// The key of shared budgets: an account number (or the access key ID that stands for it) and an endpoint. A number is
-/// free text: calls to another endpoint must not slow down calls to this one.
+/// The key of shared budgets: an account number (or an access key ID instead) and an endpoint. Users choose the number
+/// freely, so the endpoint is part of the key: calls to one endpoint must not slow down calls to another.
 type NumberAtEndpoint = (String, String);
 
-/// The operator's own account, whose budgets LiveAccounts of its number share.
+/// The operator's own account. LiveAccounts with the same number share its budgets.
 #[derive(Debug)]
 pub struct OperatorAccount {
-    /// The operator's budgets.
     pub budgets: Arc<Budgets>,
-    /// The source of the operator's credentials.
     pub credentials: CredentialSource,
-    /// The operator's account number; `None` if it is unknown.
+    /// `None` if the number is unknown.
     pub number: Option<String>,
-    /// The operator's endpoint.
     pub endpoint: String,
 }
 
 impl OperatorAccount {
-    /// Whether the account has this number, or uses the access key that stands for it, at this endpoint.
+    /// Whether `endpoint` is the operator's, and `number` is its account number or its access key ID.
     fn is(&self, number: &str, endpoint: &str) -> bool {
         let is_known = self.number.as_deref() == Some(number);
         endpoint == self.endpoint && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
@@ -71,14 +66,14 @@ pub struct BudgetRegistry {
 }
 
 impl BudgetRegistry {
-    /// Creates a registry that gives each account number the rate `rate`. LiveAccounts with the operator's number share
-    /// the operator's budgets.
+    /// Creates a registry in which each account number has the rate limit `rate`. LiveAccounts with the operator's
+    /// number share the operator's budgets.
     pub fn new(rate: Rate, operator: Option<OperatorAccount>) -> Self {
         Self { rate, operator, known: Mutex::default() }
     }
 
-    /// The budgets of an account number at an endpoint. They are dropped with the last account that uses them; new ones
-    /// start with every permit taken.
+    /// The budgets of an account number at an endpoint. They are dropped with the last account that uses them. New
+    /// budgets start without free permits.
     pub fn get(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
         if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, endpoint)) {
             return Arc::clone(&operator.budgets);

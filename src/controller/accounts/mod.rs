@@ -30,13 +30,13 @@ use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
 
-/// The longest delay between two reads of a missing Secret while an object waits for it (at most 30 s with the jitter).
+/// The maximum delay between two reads of a missing Secret while an object waits for it. Jitter can extend it to 30 s.
 const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 
 /// The settings that all LiveAccounts share.
 #[derive(Debug)]
 pub struct AccountDefaults {
-    /// The options of clients of the Live API.
+    /// The options of Live API clients.
     pub options: ClientOptions,
     /// The endpoint of a LiveAccount that does not specify one: the operator's own.
     pub endpoint: Endpoint,
@@ -48,20 +48,19 @@ pub struct AccountDefaults {
     pub rate: Rate,
     /// The number of the operator's own account; `None` if it is unknown.
     pub number: Option<String>,
-    /// Counts calls.
+    /// The metrics that count calls.
     pub calls: Calls,
 }
 
-/// Requests a dispatcher for each operation of this account, until the token is cancelled.
+/// A request to start a dispatcher for each operation of an account.
 #[derive(Debug)]
 pub struct AccountStarted {
-    /// The account.
     pub key: AccountKey,
-    /// Cancelled when the account is forgotten.
+    /// Canceled when the account is removed.
     pub ended: CancellationToken,
 }
 
-/// Requests of [`Accounts`] to other tasks.
+/// Requests from [`Accounts`] to other tasks.
 #[derive(Debug)]
 pub struct AccountEvents {
     /// Accounts that need dispatchers.
@@ -73,23 +72,19 @@ pub struct AccountEvents {
 /// A LiveAccount as last seen by the watch.
 #[derive(Debug, Clone)]
 pub struct ObservedAccount {
-    /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.generation`.
     pub generation: i64,
     /// When the watch first showed this generation.
     pub since: Instant,
-    /// Its status.
     pub status: LiveAccountStatus,
-    /// The object.
     pub object: Arc<LiveAccount>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// The LiveAccount; `None` if it does not exist (any more).
+    /// `None` if the LiveAccount does not exist.
     observed: Option<ObservedAccount>,
-    /// The account for calls. It outlives its LiveAccount while deletions may need it.
+    /// The account that calls use. It is kept after its LiveAccount is deleted, as long as deletions may need it.
     account: Option<Arc<Account>>,
     /// Why the spec cannot be used; `None` if it can.
     invalid: Option<String>,
@@ -97,7 +92,7 @@ struct Entry {
     is_started: bool,
 }
 
-/// See the module's documentation.
+/// The operator's own account and the accounts of all LiveAccounts.
 pub struct Accounts {
     operator: Arc<Account>,
     defaults: AccountDefaults,
@@ -109,7 +104,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Creates the accounts, with the operator's own as the only one.
+    /// Creates a set with only the operator's own account.
     pub fn new(operator: Account, defaults: AccountDefaults, kube: Client) -> (Self, AccountEvents) {
         let (started, started_events) = mpsc::unbounded_channel();
         let (loads, load_events) = mpsc::unbounded_channel();
@@ -131,7 +126,7 @@ impl Accounts {
         (accounts, AccountEvents { started: started_events, loads: load_events })
     }
 
-    /// The current account; `None` if there is none with this key.
+    /// The account with this key; `None` if there is none.
     pub fn current(&self, key: &AccountKey) -> Option<Arc<Account>> {
         match key {
             AccountKey::Operator => Some(Arc::clone(&self.operator)),
@@ -139,12 +134,12 @@ impl Accounts {
         }
     }
 
-    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
+    /// Returns the account if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
     /// deleted.
     ///
     /// # Errors
-    /// Why no call can be made. While credentials are being loaded, a message on `AccountEvents::loads` leads to the
-    /// end of the wait.
+    /// [`Unavailable`] if no call can be made. While the credentials are being loaded, the account is sent to
+    /// `AccountEvents::loads`, whose receiver unblocks the objects after the load.
     pub fn usable(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, Unavailable> {
         let account = self.find(key, for_deletion);
         let account = account.map_err(|why| Unavailable { why: Some(why), retry_after: None })?;
@@ -155,10 +150,10 @@ impl Accounts {
         Err(unavailable)
     }
 
-    /// The account, whether it has credentials or not.
+    /// Returns the account, with or without credentials.
     ///
     /// # Errors
-    /// Why there is none, for a condition.
+    /// The reason why there is no account, as the text of a condition.
     pub fn find(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, String> {
         let AccountKey::LiveAccount(key) = key else { return Ok(Arc::clone(&self.operator)) };
         let entries = self.entries.lock();
@@ -201,8 +196,8 @@ impl Accounts {
         true
     }
 
-    /// Removes a deleted LiveAccount. The account for calls stays while deletions may need it. Returns whether there
-    /// was a LiveAccount.
+    /// Removes a deleted LiveAccount. The account for calls is kept while deletions may need it. Returns whether the
+    /// LiveAccount existed.
     pub fn remove(&self, key: &ObjectKey) -> bool {
         let removed = self.entries.lock().get_mut(key).and_then(|entry| {
             entry.invalid = None;
@@ -241,7 +236,7 @@ impl Accounts {
         }
     }
 
-    /// Forgets deleted LiveAccounts that no object names, and returns them.
+    /// Removes the accounts of deleted LiveAccounts that no object names, and returns their keys.
     pub fn forget_unused(&self, is_used: impl Fn(&ObjectKey) -> bool) -> Vec<AccountKey> {
         let mut entries = self.entries.lock();
         let unused = entries.extract_if(|key, entry| entry.observed.is_none() && !is_used(key));

@@ -1,4 +1,4 @@
-//! A permit between its grant and its call.
+//! Permits that were granted and are not used yet.
 
 use std::sync::Arc;
 
@@ -11,9 +11,7 @@ use crate::live::{Call, Operation};
 pub struct GrantedPermit {
     /// The account that granted the permit.
     pub account: Arc<Account>,
-    /// The operation that the permit is for.
     pub operation: Operation,
-    /// The permits of the account's own cap and of the shared budget.
     pub permits: Permits,
 }
 

@@ -1,4 +1,4 @@
-//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by name, and always in the
+//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by name, and only in the
 //! namespace of the LiveAccount.
 
 use std::fmt;
@@ -15,14 +15,13 @@ use crate::controller::api::API_TIMEOUT;
 use crate::live::Credentials;
 use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
-/// The time after which a Secret in use is read again: it may have been rotated.
+/// How long a Secret is used before it is read again. It may have been rotated.
 const REFRESH_AFTER: Duration = Duration::from_secs(120);
 
-/// The audience of tokens, which STS receives.
+/// The audience of the ServiceAccount tokens that are sent to STS.
 const AUDIENCE: &str = "sts.aliyuncs.com";
 
-/// The lifetime of tokens in seconds, the shortest that the apiserver accepts. A token is used immediately, and only
-/// once.
+/// The lifetime of tokens in seconds: the minimum that the apiserver accepts. Each token is used once, immediately.
 const TOKEN_SECONDS: i64 = 600;
 
 /// A reference to a namespaced object.
@@ -32,11 +31,11 @@ struct ObjectRef {
     name: String,
 }
 
-/// An access key in a Secret.
+/// Reads an access key from a Secret.
 #[derive(Debug)]
 pub struct SecretKey(ObjectRef);
 
-/// Tokens of a ServiceAccount.
+/// Requests tokens of a ServiceAccount.
 #[derive(Debug)]
 pub struct ServiceAccountToken(ObjectRef);
 
@@ -51,8 +50,8 @@ impl ObjectRef {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// Validates the name. It becomes part of a URL path and must not lead to another path, even if admission accepted
-    /// it.
+    /// Returns the name if it is valid. It becomes part of a URL path and must not lead to another path, even if
+    /// admission accepted it.
     fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -62,7 +61,6 @@ impl ObjectRef {
 }
 
 impl SecretKey {
-    /// Reads this Secret.
     pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
         Self(ObjectRef::new(client, namespace, name))
     }
@@ -101,13 +99,12 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
     let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
-    // If the Secret is invalid, an older key is not used in its place.
+    // An invalid Secret is an error: an older key is not used instead.
     credentials.validate().map_err(|why| ProviderError::NotConfigured(format!("{what}: {why}")))?;
     Ok(credentials)
 }
 
 impl ServiceAccountToken {
-    /// Requests tokens of this ServiceAccount.
     pub fn new(client: &Client, namespace: &str, name: &str) -> Self {
         Self(ObjectRef::new(client, namespace, name))
     }
@@ -144,7 +141,7 @@ impl TokenSource for ServiceAccountToken {
     }
 }
 
-/// Limits the time of a request. Errors appear in conditions, so that their text must be the same on every attempt.
+/// Adds a time-out to a request. Errors appear in conditions, so their text must be the same on every attempt.
 async fn with_timeout<T>(
     what: &str,
     allowed_by: &str,

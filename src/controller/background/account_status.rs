@@ -1,4 +1,4 @@
-//! The status of every LiveAccount, and the end of the wait for its credentials.
+//! Writes the status of every LiveAccount, and unblocks the objects that wait for its credentials.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,8 +48,7 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Unblocks the objects that wait for credentials when the load of the credentials ends; returns only when no more
-/// loads can come.
+/// Unblocks the objects that wait for credentials when a load of the credentials ends. Returns when the channel closes.
 pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc<Account>>) {
     while let Some(account) = loads.recv().await {
         let context = Arc::clone(&context);
@@ -78,7 +77,7 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     let now = Instant::now();
     let looks = all.into_iter().map(|(key, observed, account)| {
         let number = groups.get(&key).copied().unwrap_or_default();
-        // A change of the number alone is written only after the interval, unless the status has no number yet.
+        // If only the number changed, it is written at most once per interval. A missing number is written at once.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let number = i64::try_from(number).ok().filter(|_| is_due);
         async move {

@@ -1,7 +1,7 @@
 //! The drift check: one paged list per app finds external changes and counts the groups of the app.
 //!
-//! The time of an app's check is derived from a hash of the app and the wall clock, so that no state is needed: a
-//! restart neither skips a check nor adds one. Only groups that a list contradicts are described.
+//! The time of an app's check is derived from a hash of the app and the wall clock. No state is stored, and a restart
+//! neither skips nor adds a check. Only groups that a list contradicts are described.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -24,16 +24,16 @@ use crate::telemetry::metrics::DriftCheckLabels;
 /// The number of groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
 const PAGE_SIZE: u32 = 50;
 
-/// The longest time between two pages of one check.
+/// The maximum pause between two pages of one check.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a page is requested before the list fails.
+/// The number of attempts to fetch a page before the list fails.
 const TRIES: u32 = 3;
 
-/// The longest interval between two searches for new apps.
+/// The maximum interval between two searches for new apps.
 const APPS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A list in progress: a scheduled check (`None`) or the answer to a request, which does not pause between pages.
+/// A list in progress: a scheduled check (`None`), or the list for a usage request, which does not pause between pages.
 type Task = (AppKey, Option<UsageQuery>);
 
 /// The time from `now` until the check of this app is due: more than zero, at most `interval`.
@@ -55,7 +55,7 @@ fn millis(moment: SystemTime) -> u128 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Checks every app once per interval, and answers requests for usage at once; never returns.
+/// Checks every app once per interval, and serves requests for usage at once; never returns.
 pub async fn run(context: Arc<Context>, interval: Duration) {
     let checks = DriftChecks { context, interval, in_progress: Arc::default() };
     tokio::join!(checks.serve_requests(), checks.run_schedule());
@@ -68,7 +68,8 @@ struct DriftChecks {
 }
 
 impl DriftChecks {
-    /// Answers requests for usage at once: the objects that need it do not wait for the scheduled check of their app.
+    /// Starts the list for each usage request at once, so that objects do not wait for the scheduled check of their
+    /// app.
     async fn serve_requests(&self) {
         loop {
             let notified = self.context.scheduler.usage.notified();
@@ -105,7 +106,7 @@ impl DriftChecks {
         let context = Arc::clone(&self.context);
         start(&self.in_progress, (app, query), async move {
             check.run().await;
-            // A request may have arrived after the list was answered.
+            // A new request may have arrived after the list ended.
             context.scheduler.usage.notify_one();
         });
     }
@@ -122,7 +123,7 @@ fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<
     }
 }
 
-/// Removes a task when it ends, even by a panic, so that the app can be checked again.
+/// Removes a task when it ends or panics, so that the app can be checked again.
 struct InProgressGuard {
     task: Task,
     in_progress: Arc<Mutex<HashSet<Task>>>,
@@ -134,11 +135,11 @@ impl Drop for InProgressGuard {
     }
 }
 
-/// One list of one app.
+/// One run that lists the groups of an app.
 struct Check {
     context: Arc<Context>,
     app: AppKey,
-    /// The query that objects wait for; `None` for a scheduled check.
+    /// The usage request that the list serves; `None` for a scheduled check.
     query: Option<UsageQuery>,
     interval: Duration,
 }
@@ -159,25 +160,26 @@ enum ListError {
     TooLong { max_groups: u64 },
 }
 
-/// The largest number of groups that a list is read for: twice the maximum, because the quota may have been raised.
-/// An endpoint that returns pages without end must not fill the memory.
+/// The number of groups after which a list is aborted, so that an endpoint with endless pages cannot fill the memory.
+/// It is twice the configured maximum, because the quota may have been raised.
 fn max_listed(max_groups: u64) -> u64 {
     max_groups.saturating_mul(2)
 }
 
-/// Whether a list with these IDs after page `number` is longer than any app's.
+/// Whether a list that has `ids` IDs after page `number` is longer than the list of any app can be.
 fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
     let max = max_listed(max_groups);
     ids as u64 > max || u64::from(number) > max.div_ceil(u64::from(PAGE_SIZE)) + 1
 }
 
 impl Check {
-    /// Lists the app, and starts again if its account was replaced meanwhile.
+    /// Lists the app. Starts again if the account was replaced during the list.
     async fn run(&self) {
         while !self.try_run().await {}
     }
 
-    /// Lists the app once. Returns `false` if the account was replaced meanwhile: the list belongs to another app.
+    /// Lists the app once. Returns `false` if the account was replaced during the list: the list may then be of another
+    /// app.
     async fn try_run(&self) -> bool {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         if self.query.is_none() && !scheduler.with(|scheduler, _| scheduler.is_worth_checking(app)) {
@@ -200,7 +202,7 @@ impl Check {
         }
         match listed {
             Ok(Listed::Complete { total, ids }) => {
-                // A group that is recorded as gone and is not listed does not exist: no drift.
+                // A missing group is drift only if its status records it as live.
                 let live = recorded.iter().filter(|recorded| recorded.state == RecordedState::Live);
                 for missing in live.filter(|recorded| !ids.contains(&*recorded.group_id)) {
                     tracing::info!(object = %missing.object, group = missing.group_id, "the drift check does not find the group");
@@ -213,7 +215,8 @@ impl Check {
             Ok(Listed::Counted { total }) => {
                 scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
                 if self.query.is_none() {
-                    // Fewer objects than pages: each group is described instead, even if it is recorded as gone.
+                    // The app has fewer objects than pages, so each group is described instead, even if it is recorded
+                    // as gone.
                     for recorded in &recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
@@ -247,7 +250,7 @@ impl Check {
         self.count_result("failure");
     }
 
-    /// Counts a scheduled check.
+    /// Counts the result of a scheduled check in the metrics.
     fn count_result(&self, result: &'static str) {
         if self.query.is_none() {
             self.context.metrics.drift_checks.get_or_create(&DriftCheckLabels { result }).inc();
@@ -317,7 +320,7 @@ impl Check {
                             | ErrorClass::Unreachable
                             | ErrorClass::NonceUsed
                     );
-                    // If objects wait, the error is returned at once: their own calls then report the failure.
+                    // If objects wait for the list, it fails at once: their own calls then report the failure.
                     if self.query.is_some() || !is_passing || tries == TRIES {
                         return Err(ListError::Call(error));
                     }

@@ -1,4 +1,4 @@
-//! Metrics of the controller's state, collected from the state itself at every scrape.
+//! Metrics of the controller's state, computed at every scrape.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -19,11 +19,11 @@ use crate::telemetry::metrics::{
     DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, State,
 };
 
-/// The number of apps with a series of their own, the apps with the most groups first. It is limited because any user
-/// who can create a LiveAccount can name an endpoint that returns any number of apps.
+/// The maximum number of apps with a metric series; the apps with the most groups come first. Without a limit, any user
+/// who can create a LiveAccount could add any number of series with an endpoint that accepts any app.
 const MAX_APPS: usize = 100;
 
-/// The outcomes of a deletion for the group.
+/// The values of the metric label `outcome` of deleted objects.
 const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT];
 
 /// The reasons of failed passes.
@@ -83,7 +83,7 @@ pub fn preregister(metrics: &Metrics) {
     }
 }
 
-/// Registers the collection of the state's metrics.
+/// Registers the function that computes the metrics of the state at every scrape.
 pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration) {
     let collected: Weak<Context> = Arc::downgrade(context);
     context.metrics.on_scrape(move |state| {
@@ -215,7 +215,7 @@ mod tests {
             assert!(series.contains(&format!("group_changes_total{{change=\"{change}\"}} 0\n")), "{change}");
         }
         let calls = series.lines().filter(|line| line.contains("live_api_requests_total{")).count();
-        // Without credentials nothing is sent.
+        // `CredentialsMissing` has no series, because no call is sent. `OK` has one.
         assert_eq!(calls, Operation::ALL.len() * ErrorClass::ALL.len());
     }
 }

@@ -1,37 +1,37 @@
-//! A summary of a stored object.
+//! A compact form of a stored object, for the invariants.
 
 use super::Explorer;
 use super::world::{Stored, id_text, number_in};
 use crate::decide::{Priority, finalizer_is_wrong, recorded_group, triage};
 use crate::resources::{ConditionStatus, ConditionType, CreateIntent, LiveMessageGroup, Origin, Reason};
 
-/// A summary of a stored object: of its status, and of what the operator makes of it.
+/// The status of a stored object and the operator's view of it, in compact form.
 #[derive(Debug, Clone, Copy)]
 pub struct Brief {
-    /// `None` if nothing is left to do.
+    /// The priority of the object's work; `None` if it has none.
     pub priority: Option<Priority>,
     pub finalizer_is_wrong: bool,
     pub ready: ConditionStatus,
     pub reason: Option<Reason>,
     pub reconciling: bool,
     pub stalled: bool,
-    /// `InSync` says that the API ignored a change.
+    /// Whether `InSync` reports that the API ignored a change.
     pub update_ignored: bool,
-    /// `InSync` says that an immutable field differs.
+    /// Whether `InSync` reports that an immutable field differs.
     pub differs: bool,
     pub reports_pause: bool,
     pub observed: i64,
     /// The last forced reconcile that the status acknowledges.
     pub handled: u8,
     pub created: bool,
-    /// The status has an origin or a create intent.
+    /// Whether the status has an origin or a create intent.
     pub has_record: bool,
-    /// The status records no call.
+    /// Whether the status records no call.
     pub is_new: bool,
     pub has_open_intent: bool,
-    /// The status has an origin or a create intent for the group that the spec names.
+    /// Whether the status has an origin or a create intent for the group that the spec names.
     pub is_proven: bool,
-    /// The group that the status is about.
+    /// The group that the status describes.
     pub recorded: Option<u8>,
 }
 

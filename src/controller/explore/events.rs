@@ -1,5 +1,5 @@
-//! What happens without the operator: watches deliver, late calls arrive, processes end and start, other clients change
-//! groups, and users change objects.
+//! Events that do not come from the operator: watch events and late calls arrive, processes end and start, other
+//! clients change groups, and users change objects.
 
 use super::Explorer;
 use super::machine::{Access, Step};
@@ -8,7 +8,7 @@ use crate::controller::scheduler::explored::Place;
 use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy, Reason};
 
 impl Explorer {
-    /// Everything that happens without a fault or a change: free of charge.
+    /// Emits the events that are neither faults nor changes. They do not count against the limit of events.
     pub fn settle(&mut self, world: World) {
         for id in 0..2 {
             if let Some(late) = world.late[id] {
@@ -37,7 +37,7 @@ impl Explorer {
         }
     }
 
-    /// Every fault and every change that may happen without the operator: one event each.
+    /// Emits every fault and every change that can happen now. Each counts as one event.
     pub fn happen(&mut self, world: World) {
         let Some(cheaper) = world.cheaper() else { return };
         self.processes(cheaper);
@@ -83,7 +83,7 @@ impl Explorer {
         }
     }
 
-    /// Another client changes a group.
+    /// Emits the changes that another client can make to a group.
     fn other_clients(&mut self, world: World, id: usize) {
         let group = world.groups[id];
         let theirs = Fields { info: THEIRS, ..group.fields };
@@ -136,7 +136,8 @@ impl Explorer {
         self.emit(world, label);
     }
 
-    /// The object whose intent for this group is open, or about to be recorded with a moment that has passed.
+    /// The uid of the object that has an open intent for this group, or is about to record one; [`FOREIGN`] if there is
+    /// none.
     fn with_open_intent(&mut self, world: &World, id: usize) -> u8 {
         let is_recording = |i: usize| {
             let mut steps = world.processes.iter().filter_map(|process| process.work[i].step);
@@ -149,8 +150,7 @@ impl Explorer {
         stored.find(|(i, stored)| has_intent(*i, stored)).map_or(FOREIGN, |(_, stored)| stored.uid)
     }
 
-    /// Whether 30 days may pass now: a step takes seconds and an object waits minutes for its turn, but a write may fail
-    /// for as long as the apiserver refuses it.
+    /// Whether 30 days can pass now. A pass takes minutes, unless the apiserver refuses its writes for a long time.
     fn has_thirty_days(&self, world: &World, id: usize) -> bool {
         let mut work = world.processes.iter().flat_map(|process| &process.work);
         let is_patient = |work: &Work| {
@@ -161,7 +161,7 @@ impl Explorer {
         world.late[id].is_none() && work.all(is_patient)
     }
 
-    /// A user changes an object.
+    /// Emits the changes that a user can make to an object.
     fn user(&mut self, world: World, i: usize, stored: Stored) {
         let edit = Stored { generation: stored.generation + 1, ..stored };
         let policies = |change: fn(&mut Policies)| {
@@ -210,7 +210,7 @@ impl Explorer {
         self.emit(gone, "a deletion without a finalizer");
     }
 
-    /// Each mutable field is changed, added or removed; the others where the admission rules allow it.
+    /// Emits an edit of each mutable field, and of the immutable fields if the admission rules allow it.
     fn edits(&mut self, world: World, i: usize, edit: Stored) {
         let Fields { name, info, admins } = edit.fields;
         for to in (0..=2).filter(|to| *to != info) {
@@ -237,7 +237,7 @@ impl Explorer {
         self.emit(world, label);
     }
 
-    /// An object is created under the name of one that is gone: once under each name.
+    /// Emits the creation of an object under the name of a deleted one, once for each name.
     fn create_again(&mut self, mut world: World, i: usize) {
         let uid = world.objects[i].last_uid + 2;
         if !(3..=4).contains(&uid) {
@@ -260,7 +260,7 @@ pub const SUCCESSOR: &str = "a successor starts";
 pub const RECREATED: &str = "another client deletes the group, and creates it after the purge";
 
 impl World {
-    /// A late call has arrived or is lost: no call waits for it.
+    /// Removes the fences for a late call that has arrived or is lost.
     fn drop_fences(&mut self, id: usize) {
         let is_clear = self.late == [None; 2];
         for process in &mut self.processes {

@@ -1,4 +1,4 @@
-//! What must hold in every world, at every call and at every write.
+//! The invariants, which are checked in every world, at every call and at every write.
 
 use super::Explorer;
 use super::machine::{Access, Returned};
@@ -9,7 +9,7 @@ use crate::decide::{DeletionOutcome, Facts, Remote, digest_of_group};
 use crate::live::{Call, CreateOutcome, Operation};
 use crate::resources::{ConditionStatus, ManagementPolicy, Reason};
 
-/// Declares the invariants: each has a name in the code and a text that is printed.
+/// Declares the invariants, each with a name in the code and a text for the report.
 macro_rules! invariants {
     ($($name:ident: $words:literal,)+) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,22 +29,22 @@ invariants! {
     OnlyOwn: "an object deletes only a group that it created",
     NoChangeLost: "no change by a user is lost",
     QuietWhenSettled: "no call in a settled state",
-    Ends: "everything comes to rest when faults and changes stop",
-    ReadyWasSeen: "Ready=True is written only when the pass's last answer showed the group live",
-    InheritsNothing: "an object created again under a former name inherits nothing",
+    Ends: "all work ends when faults and changes stop",
+    ReadyWasSeen: "Ready=True is written only if the last answer of the pass showed a live group",
+    InheritsNothing: "a recreated object inherits nothing from its predecessor",
     NoneForgotten: "no object is left with work to do",
-    OneOwner: "of two objects that manage one group only one calls, and one owns it",
+    OneOwner: "if two objects manage one group, only one makes calls and only one owns it",
     Allowed: "no call that a policy or a pause forbids",
-    Counted: "one create in a pass, a second one after a recovery that found nothing; two changes of a generation",
-    Recorded: "a create is recorded before it is sent, if a deletion may rest on it",
-    TrueOrigin: "a recorded origin is true, and ends with the group",
-    TrueStatus: "a status describes the generation acted on; Reconciling or Stalled, never both",
-    Released: "a deletion retains a group of its own only for an heir, or when it is abandoned",
+    Counted: "a pass sends one create (two if a recovery found nothing), and two changes per generation",
+    Recorded: "a create is recorded before it is sent, if a deletion may depend on it",
+    TrueOrigin: "a recorded origin is correct, and is removed with the group",
+    TrueStatus: "a status describes the generation that was applied, and never has both Reconciling and Stalled",
+    Released: "a deletion retains a group that it may delete only for another object, or if it is abandoned",
 }
 
 impl Invariant {
-    /// What holds even while two processes run. The others need one process: a group may then be retained that could be
-    /// deleted, and a change may be reverted until the next drift check.
+    /// The invariants that are checked even while two processes run. The others require a single process: with two, a
+    /// group that could be deleted may be retained, and a change may be reverted until the next drift check.
     pub const SAFETY: &'static [Self] = &[
         Self::OnlyOwn,
         Self::QuietWhenSettled,
@@ -57,11 +57,11 @@ impl Invariant {
     ];
 }
 
-/// More moments than a history of a few events can have.
+/// A value of the clock that no history of a few events reaches.
 const MAX_CLOCK: u8 = 40;
 
 impl Explorer {
-    /// Before a call is sent.
+    /// Checks a call before it is sent.
     pub fn check_call(&mut self, world: &World, p: usize, i: usize, read: &Stored, call: &Call) {
         let brief = self.brief(read);
         let work = world.processes[p].work;
@@ -71,7 +71,8 @@ impl Explorer {
         let has_begun = facts.create_outcome().is_some() || facts.has_effect() || *facts.remote() != Remote::Unknown;
         let has_work = brief.priority.is_some() || trail.suspects || has_begun;
         self.must(Invariant::QuietWhenSettled, has_work, || format!("a call in a settled state: {call:?}"));
-        // The call of an object that is gone, or names another group by now, is no longer held back.
+        // The rivals do not matter if the object is gone or names another group now: its call cannot be stopped any
+        // more.
         let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
         let is_claimed = own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group_id == id_text(read.id));
         let other = self.known(&work[1 - i]).record.as_ref();
@@ -80,7 +81,7 @@ impl Explorer {
             record.in_flight && names
         });
         self.must(Invariant::OneOwner, !is_rival || read.observes() || !is_claimed, || {
-            "the calls of two objects for one group are out".to_owned()
+            "two objects have calls for one group in flight".to_owned()
         });
         let modified = if trail.modifies.0 == read.generation { trail.modifies.1 } else { 0 };
         let is_counted = match call.operation() {
@@ -96,7 +97,7 @@ impl Explorer {
             ManagementPolicy::CreateOnly => !matches!(call, Call::Modify(..)),
             ManagementPolicy::Observe => !call.is_mutating(),
         };
-        self.must(Invariant::Allowed, is_allowed, || format!("the policies, or a pause, forbid {call:?}"));
+        self.must(Invariant::Allowed, is_allowed, || format!("the policies or a pause forbid {call:?}"));
         let recovers = read.policies.deleted == crate::resources::DeletedGroupPolicy::Recover;
         let is_recovery = matches!(call, Call::Recover(_));
         self.must(Invariant::Allowed, !is_recovery || recovers, || "the policy forbids a recovery".to_owned());
@@ -106,7 +107,8 @@ impl Explorer {
         self.check_delete(world, i, read.uid, call);
     }
 
-    /// Before a delete is sent: the object must have made the group. The one known exception is counted.
+    /// Checks that an object deletes only a group that it created. There is one known exception, which is counted:
+    /// another client creates the same group between a recorded intent and the lost answer to its create.
     fn check_delete(&mut self, world: &World, i: usize, uid: u8, call: &Call) {
         let (Call::Delete(_), Some(id)) = (call, target(call)) else { return };
         let group = world.groups[id];
@@ -117,21 +119,22 @@ impl Explorer {
         self.exceptions += u64::from(is_excused);
         let is_excused = is_excused && !matches!(self.mutation, Mutation::WithoutTheException);
         self.must(Invariant::OnlyOwn, group.maker == uid || is_excused, || {
-            format!("object {uid} deletes a group that object {} made (0: another client)", group.maker)
+            format!("object {uid} deletes a group that object {} created (0: another client)", group.maker)
         });
     }
 
-    /// When a call takes effect, which may be long after it was sent.
+    /// Checks a delete when it takes effect, which may be long after it was sent.
     pub fn check_effect(&mut self, world: &World, call: &Call, uid: u8) {
         let (Call::Delete(_), Some(id)) = (call, target(call)) else { return };
         let group = world.groups[id];
         let is_right = group.state != State::Live || group.maker == uid || group.twin_of == uid;
         self.must(Invariant::OnlyOwn, is_right, || {
-            format!("a delete of object {uid} reaches a group that it did not make")
+            format!("a delete of object {uid} reaches a group that the object did not create")
         });
     }
 
-    /// Before a status is written: `read` is the object that was acted on, `written` the same with the new status.
+    /// Checks a status before it is written. `read` is the object that the pass read, and `written` is the same object
+    /// with the new status.
     pub fn check_write(&mut self, world: &World, p: usize, i: usize, read: &Stored, written: &Stored) {
         let (old, new) = (self.brief(read), self.brief(written));
         let work = world.processes[p].work[i];
@@ -139,7 +142,7 @@ impl Explorer {
             "both Reconciling and Stalled".to_owned()
         });
         let is_paused = read.paused || old.reports_pause;
-        // A pause, and the record before a change, leave it.
+        // A pause and a write before a call leave `observedGeneration` unchanged.
         let is_left = is_paused || (new.ready, new.reason) == (old.ready, old.reason);
         let is_acted_on = new.observed == i64::from(read.generation) || (is_left && new.observed == old.observed);
         self.must(Invariant::TrueStatus, is_acted_on, || {
@@ -149,12 +152,16 @@ impl Explorer {
             && (old.ready != ConditionStatus::True || old.observed != new.observed || old.reason != new.reason);
         if is_newly_ready {
             let has_looked = matches!(work.trail.shown, Shown::Live(_)) && self.saw_the_fields(work.pass);
-            self.must(Invariant::ReadyWasSeen, has_looked, || "Ready=True without a look at the group".to_owned());
+            self.must(Invariant::ReadyWasSeen, has_looked, || {
+                "Ready=True although the pass has not seen the group".to_owned()
+            });
         }
         self.check_origin(read, written, &work.trail, is_newly_ready);
         let waits = matches!(new.reason, Some(Reason::Conflict | Reason::NotAuthorized | Reason::CredentialsMissing));
         let is_handled = new.handled == old.handled || world.objects[i].looked >= new.handled || waits;
-        self.must(Invariant::NoChangeLost, is_handled, || "a forced reconcile without a look".to_owned());
+        self.must(Invariant::NoChangeLost, is_handled, || {
+            "a forced reconcile is acknowledged without a call".to_owned()
+        });
     }
 
     fn check_origin(&mut self, read: &Stored, written: &Stored, trail: &Trail, is_newly_ready: bool) {
@@ -162,7 +169,7 @@ impl Explorer {
         let is_own = trail.seen == Shown::Live(read.uid);
         let newly_created = new.created && !(old.created && old.recorded == new.recorded);
         self.must(Invariant::TrueOrigin, !newly_created || is_own, || {
-            "origin Created for a group that it did not make".to_owned()
+            "origin Created for a group that the object did not create".to_owned()
         });
         let is_foreign = matches!(trail.seen, Shown::Live(_)) && !is_own && !read.observes();
         let is_later = read.deletes() && is_newly_ready && new.created && is_foreign && new.recorded == Some(trail.id);
@@ -175,13 +182,13 @@ impl Explorer {
         });
     }
 
-    /// Whether the pass knows every field: a create that was answered `Created` sent them, a Describe showed them.
+    /// Whether the pass knows every field of the group, from a Describe or from a create that was answered `Created`.
     fn saw_the_fields(&self, pass: u32) -> bool {
         let facts = self.library.passes.get(pass).facts();
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// When a pass decides to remove the finalizer. An heir that is deleted before the patch is not found.
+    /// Checks the decision to remove the finalizer. It does not detect that an heir is deleted before the patch.
     pub fn check_release(&mut self, world: &World, p: usize, i: usize, read: &Stored) {
         let work = world.processes[p].work;
         let (trail, group) = (work[i].trail, world.groups[usize::from(read.id)]);
@@ -192,14 +199,14 @@ impl Explorer {
         let is_right = match &outcome {
             DeletionOutcome::HandedOver(_) => heir.is_some_and(|group| group.group_id == id_text(read.id)),
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
-            // Another client may have recovered it since.
+            // Another client may have recovered the group since.
             DeletionOutcome::Deleted => true,
             DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !is_own || !read.deletes(),
         };
         self.must(Invariant::Released, is_right, || format!("object {} is released: {outcome:?}", read.uid));
     }
 
-    /// Whether an open intent of this object began before the group was made, and sent just its fields.
+    /// Whether this object has an open intent that is older than the group and that sent the fields of the group.
     fn intended(&mut self, read: &Stored, group: &Group) -> bool {
         let (brief, object, shown) = (self.brief(read), self.library.object(read), group.snapshot(read.id));
         let intent = object.create_intent().filter(|intent| intent.is_open() && brief.recorded == Some(read.id));
@@ -208,10 +215,11 @@ impl Explorer {
         })
     }
 
-    /// In every world.
+    /// Checks the invariants of one world.
     pub fn check_world(&mut self, world: &World) {
-        // Every group and every intent moves the clock: a cycle that makes them is not seen as one.
-        self.must(Invariant::Ends, world.clock < MAX_CLOCK, || "groups or intents are made without end".to_owned());
+        // Each new group and each new intent advances the clock, so the search for cycles does not find a loop that
+        // creates them.
+        self.must(Invariant::Ends, world.clock < MAX_CLOCK, || "groups or intents are created without end".to_owned());
         for object in world.objects {
             let Some(stored) = object.stored else { continue };
             let is_new = self.brief(&stored).is_new;
@@ -234,7 +242,7 @@ impl Explorer {
         }
     }
 
-    /// Where nothing is left to do.
+    /// Checks an object that has no work left.
     fn check_rest(&mut self, world: &World, i: usize) {
         let (object, trail) = (world.objects[i], world.processes[0].work[i].trail);
         let Some(stored) = object.stored else { return };
@@ -242,7 +250,7 @@ impl Explorer {
         let has_owner = self.access(&mut world.clone(), 0, i, Access::Owner) != Returned::Nothing;
         let waits = brief.reason == Some(Reason::Conflict) && has_owner && !brief.finalizer_is_wrong;
         self.must(Invariant::NoneForgotten, brief.priority.is_none() || waits, || {
-            format!("object {} is left without work being done", stored.uid)
+            format!("object {} has work to do and is not queued", stored.uid)
         });
         if stored.paused || stored.deleting {
             return;
@@ -261,7 +269,7 @@ impl Explorer {
             (_, reason) => brief.stalled && matches!(reason, Some(Reason::Conflict | Reason::InvalidInput)),
         };
         self.must(Invariant::NoneForgotten, is_right || object.drifted, || {
-            format!("object {} rests on an untrue status", stored.uid)
+            format!("object {} is idle with a wrong status", stored.uid)
         });
         let manages = stored.policies.management == ManagementPolicy::Manage;
         if manages && brief.ready == ConditionStatus::True && !object.drifted {
@@ -269,7 +277,7 @@ impl Explorer {
         }
     }
 
-    /// Whether a group matches the spec, or the status reports the difference.
+    /// Checks that a group matches the spec, or that the status reports the difference.
     fn check_fields(&mut self, stored: &Stored, group: &Group) {
         let brief = self.brief(stored);
         let is = |wanted: u8, found: u8| wanted == 0 || wanted == found;

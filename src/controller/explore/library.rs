@@ -1,4 +1,4 @@
-//! Where the large values of the explored worlds are kept: each once, named by a number.
+//! Storage for the large values of the explored worlds. Each value is stored once and identified by a number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug, Write as _};
@@ -17,21 +17,21 @@ use crate::resources::{
     RECONCILE_REQUESTED_AT_ANNOTATION,
 };
 
-/// The large values.
+/// The stored values, by type.
 #[derive(Default)]
 pub struct Library {
     /// Statuses of objects.
     pub statuses: Shelf<LiveMessageGroupStatus>,
     /// Calls to the Live API.
     pub calls: Shelf<Call>,
-    /// Passes; number 0 has not begun.
+    /// Passes. Number 0 is a pass that has not begun.
     pub passes: Shelf<Pass>,
-    /// What schedulers keep of an object; number 0 is nothing.
+    /// The states that schedulers keep for an object. Number 0 is the empty state.
     pub known: Shelf<Known>,
 }
 
 impl Library {
-    /// A library whose numbers 0 are as stated.
+    /// Creates a library that contains the values with number 0.
     pub fn new() -> Self {
         let mut library = Self::default();
         library.passes.number(Pass::new());
@@ -41,7 +41,7 @@ impl Library {
 }
 
 impl Library {
-    /// The object as a client of the apiserver sees it.
+    /// Builds the object as the apiserver returns it.
     pub fn object(&self, stored: &Stored) -> LiveMessageGroup {
         let mut object = LiveMessageGroup::new(name_of(stored.uid), LiveMessageGroupSpec::default());
         let metadata = &mut object.metadata;
@@ -84,7 +84,7 @@ impl Library {
     }
 }
 
-/// Values by number, equal ones once. Values are equal if their `Debug` texts have the same 128-bit hash.
+/// Numbered values without duplicates. Values are equal if their `Debug` texts have the same 128-bit hash.
 pub struct Shelf<T> {
     values: Vec<T>,
     numbers: HashMap<(u64, u64), u32, Fast>,
@@ -110,7 +110,7 @@ impl<T: Debug> Shelf<T> {
     }
 }
 
-/// Small values by number.
+/// Numbered small values without duplicates.
 pub struct Index<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32, Fast>,
@@ -153,7 +153,7 @@ fn hash_of(value: &impl Debug) -> (u64, u64) {
     (text.0.finish(), text.1.finish())
 }
 
-/// A hash of the explorer's own numbers, which need no protection against chosen collisions.
+/// A fast hasher for the explorer's own numbers, which need no protection against chosen collisions.
 #[derive(Default)]
 pub struct FastHasher(u64);
 

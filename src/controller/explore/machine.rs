@@ -1,4 +1,4 @@
-//! The real pass and the real scheduler, each asked once for every question.
+//! Runs the production pass and the production scheduler, and caches their results.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from
 
 const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The next effect of a pass.
+/// The next effect of a pass, in compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Load,
@@ -36,7 +36,7 @@ pub enum Step {
     Finish(Rest),
 }
 
-/// What follows a step.
+/// The requeue after a step, in compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rest {
     Done,
@@ -46,7 +46,7 @@ pub enum Rest {
     ForOwner,
 }
 
-/// The input of a pass.
+/// The input of a pass, in compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fed {
     Start,
@@ -65,17 +65,17 @@ pub enum Fed {
     WriteFailed { is_gone: bool },
 }
 
-/// What a pass knows of the world at a step.
+/// The part of the world that a pass can see at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Context {
-    /// The name of the other object, if it owns the group or would take it over.
+    /// The index of the other object if it owns the group or would take it over.
     owner: Option<usize>,
     owner_has_origin: bool,
     clock: u8,
     timed_out: bool,
 }
 
-/// A pass after a step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Moved {
     pub pass: u32,
@@ -93,7 +93,7 @@ pub enum Access {
     /// A worker read the object.
     Load(Stored),
     Remove,
-    /// Who owns the group.
+    /// Asks for the other object that owns the group.
     Owner,
     /// A call is about to be sent.
     Preflight {
@@ -112,11 +112,11 @@ pub enum Access {
     DriftCheck(Group),
 }
 
-/// What a scheduler returned.
+/// The result of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Returned {
     Nothing,
-    /// The object was loaded, and whether it has drifted.
+    /// The object was loaded; `true` if it has drifted.
     Loaded(bool),
     /// Another object owns the group, or would take it over.
     OwnedByOther {
@@ -128,13 +128,13 @@ pub enum Returned {
 }
 
 impl Explorer {
-    /// Moves the pass of an object.
+    /// Passes an input to the pass of an object.
     pub fn feed(&mut self, world: &mut World, p: usize, i: usize, fed: Fed) -> Moved {
         let owner = self.access(world, p, i, Access::Owner);
         let owner_has_origin = owner == Returned::OwnedByOther { has_origin: true };
         let owner = matches!(owner, Returned::OwnedByOther { .. }).then_some(1 - i);
         let is_timed = matches!(fed, Fed::Cleared { .. } | Fed::Patched(_) | Fed::Answer { .. });
-        // A new intent is recorded at a moment of its own.
+        // Each new intent gets its own timestamp.
         let clock = if is_timed { world.clock + u8::from(matches!(fed, Fed::Cleared { .. })) } else { 0 };
         let context = Context { owner, owner_has_origin, clock, timed_out: world.objects[i].timed_out };
         let key = (world.work(p, i).pass, fed, context);
@@ -230,7 +230,7 @@ impl Explorer {
         }
     }
 
-    /// Accesses the scheduler of a process.
+    /// Executes an access on the scheduler of a process.
     pub fn access(&mut self, world: &mut World, p: usize, i: usize, access: Access) -> Returned {
         let known = world.processes[p].work.map(|work: Work| work.known);
         let key = (known, i, access);
@@ -307,18 +307,18 @@ impl Explorer {
         work.known = self.library.known.number(known);
     }
 
-    /// Where an object stands in the queue of a process.
+    /// The place of an object in the queue of a process.
     pub fn place(&self, work: &Work) -> Place {
         self.known(work).place
     }
 
-    /// What the scheduler of a process keeps of an object.
+    /// The state that the scheduler of a process keeps for an object.
     pub fn known(&self, work: &Work) -> &Known {
         self.library.known.get(work.known)
     }
 }
 
-/// Compares what is known of an object with its group, as a drift check does.
+/// Compares the record of an object with its group, as a drift check does.
 fn drift_check(scheduler: &mut Scheduler, i: usize, group: &Group) {
     let key = key_of(i);
     let Some(record) = scheduler.known(&key).record else { return };

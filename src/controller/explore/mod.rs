@@ -1,22 +1,34 @@
-//! Small worlds, explored exhaustively: one or two objects, two group IDs, and a service, a cluster, one or two processes,
-//! users and other clients that do anything at any moment, a bounded number of times.
+//! Exhaustive exploration of small worlds: one or two objects, two group IDs, a service, a cluster, and one or two
+//! processes of the operator. Faults, and changes by users and other clients, can happen at any time, up to a limit.
 //!
-//! The explored code is the real one: [`Pass`](super::pass::Pass) with `decide` behind it, and the ownership and the queue of
-//! [`Scheduler`](super::scheduler::Scheduler). The exploration takes the place of the driver in `reconcile`: it executes each
-//! effect of a pass in every way in which it can end. Between any two requests of a process, anything else may happen.
-//! The module may import everything of the controller that is pure.
+//! The explored code is the production code: [`Pass`](super::pass::Pass) with `decide`, and the ownership and the queue
+//! of [`Scheduler`](super::scheduler::Scheduler). The exploration replaces the driver in `reconcile`: it executes each
+//! effect of a pass with every possible result. Any other event can happen between two requests of a process. The
+//! module may import every pure module of the controller.
 //!
-//! Explored: specs that name a field or leave it out; edits of every mutable field, and of the immutable ones where the
-//! admission rules allow it; all three policies of each object and their switch at any moment; forced reconciles, pauses,
-//! deletions, and objects that are created again under a former name; answers that are lost before or after their effect,
-//! calls that arrive late, failures of the service, missing credentials, an open circuit breaker; crashes between any two
-//! requests, a successor that runs beside its predecessor; writes that fail or whose answer is lost; watches that are behind;
-//! everything that other clients may do to the group, including a purge after 30 days and a create after it. Each write of a
-//! process wakes the other objects of the group as it does in the operator.
+//! The exploration covers:
 //!
-//! Assumed: only a write that fails keeps a pass waiting for 30 days, and a watch that is behind catches up with the newest
-//! state of an object. Left out: accounts, quotas and circuit breakers except for the status that they lead to, and data
-//! centers.
+//! - specs with and without optional fields, and edits of every mutable field, and of immutable fields where the
+//!   admission rules allow it;
+//!
+//! - all three policies of each object, and a change of a policy at any time;
+//!
+//! - forced reconciles, pauses, deletions, and objects that are recreated under the same name;
+//!
+//! - answers that are lost before or after their effect, calls that arrive late, failures of the service, missing
+//!   credentials, and an open circuit breaker;
+//!
+//! - crashes between any two requests, and a second process that runs beside the first;
+//!
+//! - writes that fail or whose answer is lost, and watches that are behind;
+//!
+//! - every change that other clients can make to the group, including a create after a purge.
+//!
+//! Each write of a process wakes the other objects of the group, as in the operator.
+//!
+//! The exploration assumes that a pass waits for 30 days only if its writes fail, and that a watch that is behind shows
+//! only the newest state of an object. It does not cover accounts and data centers. Of quotas and circuit breakers, it
+//! covers only the status that they cause.
 
 mod brief;
 mod events;
@@ -40,20 +52,21 @@ use machine::{Access, Context, Fed, Moved, Returned};
 use mutants::Mutation;
 use world::{Fields, Group, Object, Packed, Parts, Policies, Process, Stored, World};
 
-/// How a world begins: its objects, the group of the first ID, and the number of events that may happen.
+/// A world from which an exploration starts: its objects, the group of the first ID, and the number of events that may
+/// happen.
 #[derive(Clone)]
 struct Start {
     objects: Vec<(Policies, Fields)>,
     group: Group,
     left: u8,
-    /// The events that may happen; `None`: all but a successor.
+    /// The events that may happen; `None` for all except a successor.
     only: Option<&'static [&'static str]>,
 }
 
-/// What a scheduler keeps of the two objects: numbers.
+/// The numbers of the states that a scheduler keeps for the two objects.
 type KnownPair = [u32; 2];
 
-/// Answers of the real code: it is asked once for each question.
+/// Cached results of the production code.
 #[derive(Default)]
 struct Memo {
     moves: HashMap<(u32, Fed, Context), Moved, Fast>,
@@ -65,13 +78,13 @@ struct Explorer {
     mutation: Mutation,
     library: Library,
     memo: Memo,
-    /// The worlds that follow the one that is being expanded.
+    /// The worlds that follow the expanded world, each with its event.
     next: Vec<(World, &'static str)>,
-    /// The number of events left to the world that is being expanded, and the events that may happen.
+    /// The number of events that the expanded world has left, and the events that may happen.
     now: (u8, Option<&'static [&'static str]>),
     /// How often each invariant was checked.
     checked: [u64; Invariant::ALL.len()],
-    /// How often the one known exception was reached.
+    /// How often the exception of [`Explorer::check_delete`] was reached.
     exceptions: u64,
     broken: Option<(Invariant, String)>,
 }
@@ -82,11 +95,11 @@ struct Report {
     transitions: usize,
     checked: [u64; Invariant::ALL.len()],
     exceptions: u64,
-    /// The first invariant that does not hold, and a shortest history that leads there.
+    /// The first invariant that does not hold, and a shortest history that violates it.
     broken: Option<(Invariant, String)>,
 }
 
-/// A kept world: where it came from, and by which event.
+/// A stored world, the number of the world before it, and the event between them.
 type Kept = (Packed, u32, &'static str);
 
 impl Explorer {
@@ -129,7 +142,7 @@ impl Explorer {
         world
     }
 
-    /// Everything that may follow, and whether it follows when nothing more goes wrong.
+    /// Every world that can follow, with its event. The flag is `true` if the event is neither a fault nor a change.
     fn successors(&mut self, world: World) -> Vec<(World, &'static str, bool)> {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let work = world.processes[p].work[i];
@@ -145,7 +158,7 @@ impl Explorer {
         next.into_iter().map(|(after, label)| (after, label, after.left == world.left)).collect()
     }
 
-    /// Breadth first, so that the first broken history is a shortest one.
+    /// Explores breadth first, so that the first violation has a shortest history.
     fn explore(mut self, starts: &[Start]) -> Report {
         let mut parts = Parts::default();
         let mut numbers: HashMap<Packed, u32, Fast> = HashMap::default();
@@ -183,7 +196,7 @@ impl Explorer {
         self.checked[Invariant::Ends as usize] += worlds.len() as u64;
         let broken = endless.map(|at| {
             let history = self.history(&parts, &worlds, at);
-            (Invariant::Ends, format!("this never ends, though nothing goes wrong\n{history}"))
+            (Invariant::Ends, format!("this never ends, although no fault occurs\n{history}"))
         });
         self.report(worlds.len(), transitions, broken)
     }
@@ -233,7 +246,7 @@ impl Explorer {
     }
 }
 
-/// A node on a cycle, or on a way into one.
+/// Returns a node that is on a cycle or leads to one.
 fn on_a_cycle(nodes: usize, edges: &[(u32, u32)]) -> Option<usize> {
     let mut out = vec![0_u32; nodes];
     let mut into: Vec<Vec<u32>> = vec![Vec::new(); nodes];

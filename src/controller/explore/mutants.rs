@@ -1,4 +1,5 @@
-//! Mutants: wrong decisions and wrong drivers. Each breaks an invariant, and each invariant catches a mutant.
+//! Mutants: operators with one wrong decision or one wrong driver step. Each mutant violates an invariant, and each
+//! invariant detects a mutant.
 
 use super::invariants::Invariant;
 use super::world::{FULL, Policies};
@@ -9,14 +10,14 @@ use crate::decide::{Action, DeletionOutcome, Desired, Facts, Holder, PassOutcome
 use crate::live::{Call, CreateOutcome, GroupRef};
 use crate::resources::{LiveMessageGroup, ManagementPolicy, Origin};
 
-/// What is wrong with the operator that is explored.
+/// The defect of the explored operator.
 #[derive(Debug, Clone, Copy)]
 pub enum Mutation {
-    /// Nothing.
+    /// No defect.
     None,
-    /// Its decisions.
+    /// A wrong decision function.
     Decides(Decide),
-    /// The one known exception counts as a violation.
+    /// The exception of [`Explorer::check_delete`] counts as a violation.
     WithoutTheException,
     CallsWhileALostCallMayArrive,
     CallsAfterALostClaim,
@@ -30,7 +31,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// What decides in a pass.
+    /// The decision function of the pass.
     pub fn decide(self) -> Decide {
         if let Self::Decides(mutant) = self { mutant } else { decide }
     }
@@ -58,7 +59,7 @@ fn trusting(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
     }
 }
 
-/// Deletes any live group with its ID.
+/// Deletes any live group with the object's group ID.
 fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
         (Action::FinishDeletion(DeletionOutcome::Retained(_)), Remote::Live(_)) => {
@@ -68,7 +69,7 @@ fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
     }
 }
 
-/// Deletes what was described before the deletion was requested.
+/// Deletes a group that was last described before the deletion was requested.
 fn hurried(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
         (Action::Call(Call::Describe(name)), Remote::Live(seen))
@@ -80,7 +81,7 @@ fn hurried(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> 
     }
 }
 
-/// Accepts what it finds.
+/// Accepts every difference between a group and its spec.
 fn content(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
         Action::Call(Call::Modify(..)) => live(object, facts, object.origin().cloned().unwrap_or(Origin::Adopted)),
@@ -96,7 +97,7 @@ fn curious(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> 
     }
 }
 
-/// Describes without end.
+/// Repeats Describe without end.
 fn restless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
         (Action::Write(_), Remote::Live(_)) => Action::Call(Call::Describe(group(object))),
@@ -131,7 +132,7 @@ fn stubborn(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
     }
 }
 
-/// Calls every group its own.
+/// Records every group as created by the object.
 fn greedy(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote(), facts.create_outcome()) {
         (Action::Write(_), Remote::Live(_), Some(CreateOutcome::AlreadyExists)) => live(object, facts, Origin::Created),
@@ -149,7 +150,7 @@ fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Acti
     }
 }
 
-/// Deletes only what is recorded as created, and not what a create made whose answer was lost.
+/// Deletes a group only if it is recorded as created. Retains it if the answer to its create was lost.
 fn forgetful(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
         Action::Call(Call::Delete(_)) if object.origin().is_none() && facts.created_after().is_none() => {
@@ -183,10 +184,10 @@ fn mutants() -> Vec<Mutant> {
     let observed = |left| two(left, &[(observe, default)]);
     let pair = |left| two(left, &[(default, default)]);
     vec![
-        decides("deletes any group with its ID", careless, delete(2), OnlyOwn),
-        mutant("the one known exception, not excused", Mutation::WithoutTheException, only(delete(3), TWIN), OnlyOwn),
+        decides("deletes any group with its group ID", careless, delete(2), OnlyOwn),
+        mutant("the one known exception, not excepted", Mutation::WithoutTheException, only(delete(3), TWIN), OnlyOwn),
         decides("deletes what it described before the deletion", hurried, later_groups(), OnlyOwn),
-        decides("accepts what it finds", content, manage(1), NoChangeLost),
+        decides("accepts every difference", content, manage(1), NoChangeLost),
         mutant(
             "calls while a lost call may arrive",
             Mutation::CallsWhileALostCallMayArrive,
@@ -202,24 +203,24 @@ fn mutants() -> Vec<Mutant> {
         decides("describes a settled group", curious, manage(1), QuietWhenSettled),
         decides("describes without end", restless, manage(0), Ends),
         decides("trusts AlreadyExists", trusting, manage(1), ReadyWasSeen),
-        mutant("writes to another object of the name", Mutation::WritesToAnotherObject, manage(2), InheritsNothing),
+        mutant("writes to a recreated object", Mutation::WritesToAnotherObject, manage(2), InheritsNothing),
         mutant("ends with a repeated write", Mutation::EndsWithARepeatedWrite, manage(2), NoneForgotten),
         mutant("forgets a requeue", Mutation::ForgetsARequeue, manage(1), NoneForgotten),
         decides("ignores other objects", alone, pair(1), Ends),
         mutant("calls after a lost claim", Mutation::CallsAfterALostClaim, observed(1), OneOwner),
-        decides("creates where it may only describe", eager, one(1, &[observe], FULL), Allowed),
-        decides("repeats a change until it is taken", stubborn, only(manage(2), IGNORED), Counted),
-        decides("calls every group its own", greedy, manage(1), TrueOrigin),
+        decides("creates with policy Observe", eager, one(1, &[observe], FULL), Allowed),
+        decides("repeats a change until it is applied", stubborn, only(manage(2), IGNORED), Counted),
+        decides("records every group as created", greedy, manage(1), TrueOrigin),
         mutant("forgets after a failed write", Mutation::ForgetsAfterAFailedWrite, manage(2), TrueOrigin),
         mutant("reports the newest generation", Mutation::ReportsTheNewestGeneration, manage(2), TrueStatus),
         decides("retains every group", lax, delete(2), Released),
-        decides("retains what an unheard create made", forgetful, only(delete(3), UNHEARD), Released),
+        decides("retains a group if the answer to its create was lost", forgetful, only(delete(3), UNHEARD), Released),
         mutant("skips the intent", Mutation::SkipsTheIntent, delete(0), Recorded),
     ]
 }
 
 #[test]
-fn every_invariant_catches_a_mutant() {
+fn every_invariant_detects_a_mutant() {
     let mut caught = Vec::new();
     for Mutant { name, mutation, starts, breaks } in mutants() {
         let (broken, history) = Explorer::new(mutation).explore(&starts).broken.unwrap_or_else(|| panic!("{name}"));

@@ -1,4 +1,4 @@
-//! The driver of the exploration: it executes the steps of a pass in every way in which they can end.
+//! The driver of the exploration. It executes each step of a pass with every possible result.
 
 use super::Explorer;
 use super::invariants::Invariant;
@@ -10,11 +10,11 @@ use crate::controller::scheduler::explored::Place;
 use crate::live::Call;
 use crate::resources::Reason;
 
-/// More inputs than a pass needs between two requests.
+/// More inputs than a pass ever needs between two requests.
 const MAX_INPUTS: usize = 8;
 
 impl Explorer {
-    /// A worker takes the object and reads it.
+    /// Gives the object to a worker, which reads it.
     pub fn begin(&mut self, mut world: World, p: usize, i: usize) {
         self.take(world.work(p, i));
         world.work(p, i).has_called = false;
@@ -32,7 +32,7 @@ impl Explorer {
         if (trail.uid, trail.id) != (stored.uid, stored.id) {
             *trail = Trail { uid: stored.uid, id: stored.id, ..Trail::default() };
         } else if !has_effect && pending.is_some_and(|generation| generation != i64::from(stored.generation)) {
-            // What was only seen for an older generation is forgotten.
+            // Observations for an older generation are discarded.
             *trail = trail.of_next_pass();
         }
         (trail.is_stuck, trail.repeats_write) = (false, pending.is_some());
@@ -40,7 +40,7 @@ impl Explorer {
         self.go_on(world, p, i, Some(stored), Fed::Read { object: stored, has_drifted }, "reads");
     }
 
-    /// Feeds a pass, and everything that follows without a request.
+    /// Passes an input to a pass, and continues until its next request or its end.
     fn go_on(&mut self, mut world: World, p: usize, i: usize, read: Option<Stored>, mut fed: Fed, label: &'static str) {
         for _ in 0..MAX_INPUTS {
             let moved = self.feed(&mut world, p, i, fed);
@@ -53,7 +53,7 @@ impl Explorer {
             match step {
                 Step::Finish(rest) => return self.finish(world, p, i, read, rest, label),
                 Step::CheckNamespace => fed = Fed::NamespaceTerminates,
-                // Only another object can change what the preflight finds.
+                // Only another object can change the result of the preflight. Without one, the preflight runs at once.
                 Step::Preflight(call) if self.known(world.work(p, 1 - i)).record.is_none() => {
                     return self.preflight(world, p, i, object, call, label);
                 }
@@ -89,7 +89,7 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), fed, label);
     }
 
-    /// A failure ends the count of a pass's calls, though what it learned is kept until it is recorded.
+    /// Resets the number of calls after a failure. The facts of the pass are kept until they are recorded.
     fn note_failure(&mut self, world: &mut World, p: usize, i: usize, fed: Fed, step: Step) {
         let trail = &mut world.work(p, i).trail;
         if matches!(step, Step::Finish(_)) && matches!(fed, Fed::Answer { answer: Answer::Skewed, .. }) {
@@ -99,7 +99,7 @@ impl Explorer {
         }
     }
 
-    /// Hands the object back to the scheduler.
+    /// Returns the object to the scheduler.
     fn finish(&mut self, mut world: World, p: usize, i: usize, read: Option<Stored>, rest: Rest, label: &'static str) {
         let forgets = matches!(self.mutation, Mutation::ForgetsARequeue)
             || (matches!(self.mutation, Mutation::EndsWithARepeatedWrite) && world.work(p, i).trail.repeats_write);
@@ -123,7 +123,7 @@ impl Explorer {
         self.emit(world, label);
     }
 
-    /// Executes the step that a worker is about to take.
+    /// Executes the next step of a worker.
     pub fn execute(&mut self, world: World, p: usize, i: usize) {
         let Some((step, read)) = world.processes[p].work[i].step else { return };
         match step {
@@ -139,8 +139,8 @@ impl Explorer {
         }
     }
 
-    /// A patch that tests the resourceVersion; `noted` is the world with what the invariants note of its effect. After
-    /// the patch that removes the last finalizer there is no object.
+    /// Executes a patch that tests the resourceVersion. `noted` is `world` with the data about the patch for the
+    /// invariants. `after` is `None` if the patch removes the last finalizer, because the object is then deleted.
     #[expect(clippy::too_many_arguments, reason = "the place, and the object before and after")]
     fn patch(
         &mut self,
@@ -165,7 +165,7 @@ impl Explorer {
         self.go_on(noted, p, i, Some(answer), Fed::Patched(answer), label);
     }
 
-    /// Whether the object is as it was read; if not, a patch of it fails.
+    /// Whether the object is unchanged since it was read. If it changed, the patch fails.
     fn is_current(&mut self, world: &World, p: usize, i: usize, read: Stored) -> bool {
         let stored = world.objects[i].stored;
         if stored != Some(read) {
@@ -210,7 +210,8 @@ impl Explorer {
         self.send_with(world, p, i, read, number, None);
     }
 
-    /// A call that takes long while the status still says `Ready=True` for an older generation.
+    /// The world after a slow call is reported, and the number of the status; `None` unless the status has `Ready=True`
+    /// for an older generation.
     fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, u32)> {
         let mut world = world.cheaper()?;
         let pass = self.library.passes.get(world.work(p, i).pass);
@@ -273,7 +274,7 @@ impl Explorer {
         }
         if is_heard {
             object.drifted &= !world.processes[p].work[i].trail.knows || is_pausing;
-            // It describes the group again before it relies on it.
+            // The next pass describes the group before it relies on its state.
             world.processes[p].work[i].trail.knows = false;
         }
         for (other, process) in world.processes.iter_mut().enumerate() {
@@ -291,8 +292,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: false }, label);
     }
 
-    /// The apiserver stores what process `p` wrote. Its own watch shows that at once, if it has shown everything before;
-    /// its scheduler learns of it if it `hears` the response.
+    /// Stores the object that process `p` wrote. The watch of `p` shows it at once unless it is behind. The scheduler
+    /// of `p` records the response if `hears` is true.
     fn store(&mut self, world: &mut World, p: usize, i: usize, after: Option<Stored>, hears: bool) {
         let was_behind = world.work(p, i).is_behind;
         world.store(i, after);
@@ -304,7 +305,7 @@ impl Explorer {
         }
     }
 
-    /// The watch of a process shows an object as it is now.
+    /// Delivers the current object to the watch of a process.
     pub fn watch(&mut self, world: &mut World, p: usize, i: usize) {
         let (before, now) = (world.work(p, i).shown, world.objects[i].stored);
         let uid = now.map(|now| now.uid);
@@ -320,7 +321,7 @@ impl Explorer {
         (work.shown, work.is_behind) = (uid, false);
     }
 
-    /// A process starts and lists the objects.
+    /// Starts a process, which lists the objects.
     pub fn start(&mut self, world: &mut World, p: usize) {
         let is_fenced = world.late != [None; 2];
         world.processes[p] = Process { runs: true, is_fenced, ..Process::default() };
@@ -332,17 +333,17 @@ impl Explorer {
         }
     }
 
-    /// A process ends in the middle of whatever it does.
+    /// Stops a process at any point of its work.
     pub fn stop(&mut self, world: &mut World, p: usize) {
         world.processes[p] = Process::default();
         for object in &mut world.objects {
             object.timed_out = false;
-            // The answers to what was sent under an open intent are lost.
+            // The answers to creates under an open intent are lost.
             object.unheard |= object.sent;
         }
     }
 
-    /// Whether a process has nothing to do with an object until an event.
+    /// Whether a process does nothing for an object until the next event.
     pub fn rests(&self, world: &World, p: usize, i: usize) -> bool {
         let work = &world.processes[p].work[i];
         !work.is_behind && matches!(self.place(work), Place::Idle | Place::BlockedOnOwner)

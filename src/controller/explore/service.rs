@@ -1,4 +1,4 @@
-//! The Live API of an explored world, and the faults on the way to it and back.
+//! The Live API of an explored world, with faults of the network and the service.
 
 use super::Explorer;
 use super::world::{Fields, Group, Late, Shown, State, Stored, World, number_in};
@@ -19,9 +19,8 @@ pub enum Answer {
     Throttled,
     /// The operator's clock is wrong: the call is repeated at once, and no status is written.
     Skewed,
-    /// Whether it had an effect is not known.
+    /// The service failed. The call may have had an effect.
     ServerError,
-    /// No answer.
     Lost,
 }
 
@@ -60,7 +59,7 @@ impl Answer {
 }
 
 impl World {
-    /// Executes a call of the object `uid`.
+    /// Executes a call of object `uid`. Other objects with the same group may have drifted afterwards.
     fn serve(&mut self, call: &Call, uid: u8) -> Answer {
         let before = self.groups;
         let answer = self.apply(call, uid);
@@ -117,7 +116,7 @@ impl World {
 }
 
 impl Explorer {
-    /// Every way in which a call can end.
+    /// Every possible result of a call.
     pub fn answers(&mut self, world: World, call: &Call, number: u32, uid: u8) -> Vec<(World, Answer, &'static str)> {
         let mut served = world;
         let answer = self.deliver(&mut served, call, uid);
@@ -153,11 +152,11 @@ impl Explorer {
         ends
     }
 
-    /// A late call arrives.
+    /// Executes a call that arrives late.
     pub fn arrive(&mut self, world: &mut World, late: Late) {
         let call = self.library.calls.get(late.call).clone();
         if world.processes.iter().any(|process| process.is_fenced) {
-            // Describe does not wait for the calls of a former process. The next drift check finds the difference.
+            // Describe does not wait for calls of an earlier process. The next drift check finds the difference.
             world.drift(|stored, _| stored.observes());
         }
         self.deliver(world, &call, late.uid);
@@ -169,13 +168,13 @@ impl Explorer {
     }
 }
 
-/// Notes for the invariants what an answer says about a group.
+/// Records what an answer shows about a group, for the invariants.
 pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &Call, answer: Answer) {
     let object = &mut world.objects[i];
     let group = world.groups[usize::from(read.id)];
     let trail = &mut world.processes[p].work[i].trail;
     let is_same = object.stored.is_some_and(|stored| stored.uid == read.uid);
-    // An answer for a group that the object no longer names has no place in its record.
+    // An answer for a group that the object no longer names is not recorded.
     let is_named = object.stored.is_some_and(|stored| stored.uid == read.uid && stored.id == read.id);
     trail.shown = Shown::Nothing;
     if answer.is_answer() && is_same {
@@ -189,15 +188,16 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         Answer::Group(seen) if seen.is_live() => {
             let is_own = seen.maker == read.uid;
             (trail.made, trail.gone) = (trail.made && is_own, trail.gone && !is_own);
-            // Only the service can distinguish the one known exception from the object's own group.
+            // Only the service can distinguish the group of the exception in [`Explorer::check_delete`] from the
+            // object's own.
             let is_twin = seen.twin_of == read.uid && object.unheard & seen.body != 0;
             (trail.knows, trail.shown) = (true, Shown::Live(if is_twin { read.uid } else { seen.maker }));
         }
-        // A create that finds no app says nothing about a group.
+        // A create that fails because the app does not exist shows nothing about the group.
         Answer::NotFound if matches!(call, Call::Create(..)) => {}
         Answer::Group(_) | Answer::Blocked | Answer::NotFound => {
             (trail.made, trail.gone, trail.shown) = (false, is_named, Shown::Gone);
-            // The service may have answered wrongly.
+            // The answer may be wrong.
             trail.knows = answer != Answer::NotFound || group.state == State::Absent;
             object.drifted |= !trail.knows;
         }
@@ -214,7 +214,7 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
     }
 }
 
-/// The id of the group that a call is about.
+/// The ID of the group that a call names.
 pub fn target(call: &Call) -> Option<usize> {
     match call {
         Call::Create(name, _)
@@ -226,7 +226,7 @@ pub fn target(call: &Call) -> Option<usize> {
     }
 }
 
-/// The number in a text; 0 is the empty one.
+/// The number in a text; 0 if there is no text.
 fn of(text: Option<&str>) -> u8 {
     text.map_or(0, number_in)
 }

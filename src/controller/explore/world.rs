@@ -1,5 +1,5 @@
-//! The state of an explored world: small enough to be compared and kept by the million. Large values are numbers of the
-//! [`Library`](super::library::Library).
+//! The state of an explored world. It is small, because millions of worlds are compared and stored. Large values are
+//! replaced by their numbers in the [`Library`](super::library::Library).
 
 use jiff::Timestamp;
 
@@ -18,7 +18,7 @@ pub const THEIRS: u8 = 9;
 /// The app of every group.
 pub const APP: &str = "demo";
 
-/// The fields of a group, or of a spec; 0 is an empty or an absent one.
+/// The fields of a group or of a spec. 0 is an empty or absent field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fields {
     /// `groupName`, which the API cannot change.
@@ -29,53 +29,53 @@ pub struct Fields {
     pub admins: u8,
 }
 
-/// A spec with every field but one.
+/// A spec with `groupName` and `groupInfo`.
 pub const FULL: Fields = Fields { name: 1, info: 1, admins: 0 };
 
-/// A spec with only the field that [`FULL`] lacks.
+/// A spec with only `administrators`.
 pub const SPARE: Fields = Fields { name: 0, info: 0, admins: 1 };
 
 impl Fields {
-    /// One bit for each spec of the explored worlds; none for fields that no object has in its spec.
+    /// A bit that identifies these fields; 0 if no explored spec has them.
     pub fn bit(self) -> u32 {
         if self.info == THEIRS { 0 } else { 1 << (self.name + 3 * (self.info + 3 * self.admins)) }
     }
 }
 
-/// The whole world.
+/// The state of one world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
     /// The objects by name.
     pub objects: [Object; 2],
     /// The groups by ID: an object names one of the two.
     pub groups: [Group; 2],
-    /// By group ID: a call whose answer was lost and that has not arrived yet.
+    /// By group ID, a call whose answer was lost and that has not arrived yet.
     pub late: [Option<Late>; 2],
     /// The operator, and its successor while both run.
     pub processes: [Process; 2],
-    /// The service's clock: it moves when a group is created and when an intent is recorded.
+    /// The clock of the service. It advances when a group is created and when an intent is recorded.
     pub clock: u8,
     /// The number of events that may still happen: faults, and changes by users and other clients.
     pub left: u8,
 }
 
-/// A name in the cluster and the object that has it. All but `stored` is only known to the invariants.
+/// An object name, the object with this name, and data for the invariants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Object {
     pub stored: Option<Stored>,
     /// The uid of the last object of this name.
     pub last_uid: u8,
-    /// Its group changed since its status was written.
+    /// Whether the group changed after the status was written.
     pub drifted: bool,
-    /// The last forced reconcile that was followed by an answer of the service.
+    /// The number of the last forced reconcile that was followed by an answer of the service.
     pub looked: u8,
-    /// Its deletion has been stalled for ten minutes in a terminating namespace.
+    /// Whether the deletion has been stalled for ten minutes in a terminating namespace.
     pub timed_out: bool,
-    /// A call for this object was sent, or recorded to be sent.
+    /// Whether a call for this object was sent, or recorded as an intent.
     pub called: bool,
-    /// What the creates of its open intent sent, a bit for each body.
+    /// The bodies that creates under the open intent sent, one bit each.
     pub sent: u32,
-    /// Those of them whose answer was lost.
+    /// The bodies in `sent` whose answer was lost.
     pub unheard: u32,
 }
 
@@ -89,7 +89,7 @@ pub struct Stored {
     pub policies: Policies,
     pub paused: bool,
     pub abandoned: bool,
-    /// The last forced reconcile.
+    /// The number of the last forced reconcile.
     pub force: u8,
     pub finalizer: bool,
     pub deleting: bool,
@@ -97,7 +97,6 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A new object.
     pub fn new(uid: u8, policies: Policies, fields: Fields, status: u32) -> Self {
         let (paused, abandoned, finalizer, deleting) = (false, false, false, false);
         Self { uid, generation: 1, id: 0, fields, policies, paused, abandoned, force: 0, finalizer, deleting, status }
@@ -116,74 +115,74 @@ impl Stored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Process {
     pub runs: bool,
-    /// It has just started: calls of its predecessor may still arrive.
+    /// Whether calls of an earlier process may still arrive, because this process has just started.
     pub is_fenced: bool,
-    /// By group ID: the answer to its own last call was lost, and the call may still arrive.
+    /// By group ID, whether the answer to the last call was lost and the call may still arrive.
     pub lost: [bool; 2],
     pub work: [Work; 2],
 }
 
-/// What a process keeps of an object.
+/// The state that a process keeps for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Work {
     /// The uid of the object that the watch last showed.
     pub shown: Option<u8>,
-    /// The object has changed since.
+    /// Whether the object changed after the watch last showed it.
     pub is_behind: bool,
-    /// What its scheduler keeps: a number.
+    /// The number of the state that its scheduler keeps.
     pub known: u32,
-    /// The pass: a number.
+    /// The number of the pass.
     pub pass: u32,
-    /// The step that a worker is about to take, and the object as it read it.
+    /// The next step of the worker, and the object that the worker read.
     pub step: Option<(Step, Stored)>,
-    /// The permit of the worker is used.
+    /// Whether the worker has used its permit.
     pub has_called: bool,
-    /// What the invariants know of the pass.
+    /// The data about the pass for the invariants.
     pub trail: Trail,
 }
 
-/// What a pass has received, for the invariants.
+/// The answers that a pass has received, in the form that the invariants check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Trail {
     pub uid: u8,
     pub id: u8,
-    /// A write before its call has failed: the pass may wait for long.
+    /// Whether a write before the call failed. The pass may then wait for a long time.
     pub is_stuck: bool,
-    /// It repeats a write that failed.
+    /// Whether the pass repeats a write that failed.
     pub repeats_write: bool,
-    /// A drift check contradicts the status.
+    /// Whether a drift check contradicts the status.
     pub suspects: bool,
-    /// It knows the group as it is.
+    /// Whether the pass knows the current state of the group.
     pub knows: bool,
     pub creates: u8,
     /// The generation of the last change, and the number of changes.
     pub modifies: (u8, u8),
-    /// What the last answer showed.
+    /// The state that the last answer showed.
     pub shown: Shown,
-    /// What the last answer showed that showed anything.
+    /// The last value of `shown` other than [`Shown::Nothing`].
     pub seen: Shown,
-    /// The process received the answer that its create made the group, and nothing ended that since.
+    /// Whether the process received the answer that its create made the group, and no answer that contradicts it since.
     pub made: bool,
-    /// The process received an answer that the group is gone, and none that there is a new one.
+    /// Whether the process received an answer that the group is gone, and no answer that shows a new group since.
     pub gone: bool,
 }
 
 impl Trail {
-    /// What remains when a pass ends.
+    /// The part that remains when a pass ends.
     pub fn of_next_pass(self) -> Self {
         let Self { uid, id, made, gone, .. } = self;
         Self { uid, id, made, gone, ..Self::default() }
     }
 }
 
-/// What an answer showed.
+/// The state of a group that an answer showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Shown {
     #[default]
     Nothing,
-    /// A live group, and its maker.
+    /// A live group, with the uid of its maker.
     Live(u8),
-    /// None, or a deleted one.
+    /// No group, or a deleted one.
     Gone,
 }
 
@@ -191,11 +190,11 @@ pub enum Shown {
 pub struct Group {
     pub state: State,
     pub fields: Fields,
-    /// The uid of the object whose create made it.
+    /// The uid of the object that created the group.
     pub maker: u8,
     pub born: u8,
-    /// Made by another client while an intent of this object was open, with the fields of `body`: if a create that sent
-    /// the same goes unheard, only the service can distinguish the two.
+    /// The uid of an object with an open intent when another client created the group with the fields of `body`. If the
+    /// answer to a create with the same fields is lost, only the service can distinguish the two groups.
     pub twin_of: u8,
     pub body: u32,
 }
@@ -215,18 +214,18 @@ pub struct Late {
 }
 
 impl World {
-    /// The same world with one event less to come.
+    /// The same world with one event less; `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
         Some(self)
     }
 
-    /// What process `p` keeps of object `i`.
+    /// The state that process `p` keeps for object `i`.
     pub fn work(&mut self, p: usize, i: usize) -> &mut Work {
         &mut self.processes[p].work[i]
     }
 
-    /// The object changed, and no watch has shown that yet.
+    /// Replaces an object. All watches are behind afterwards.
     pub fn store(&mut self, i: usize, stored: Option<Stored>) {
         self.objects[i].stored = stored;
         for process in self.processes.iter_mut().filter(|process| process.runs) {
@@ -234,7 +233,7 @@ impl World {
         }
     }
 
-    /// What the objects for which `concerns` is true know of their group may no longer hold.
+    /// Marks the objects for which `concerns` is true: the state that they know of their group may have changed.
     pub fn drift(&mut self, concerns: impl Fn(&Stored, &Trail) -> bool) {
         for i in 0..2 {
             let Some(stored) = self.objects[i].stored else { continue };
@@ -273,7 +272,7 @@ impl Group {
             group_id: id_text(id),
             group_name: text("Room", name).unwrap_or_default(),
             group_info: text("v", info).unwrap_or_default(),
-            // In another order than they were sent: they are a set.
+            // The order differs from the request, because administrators are a set.
             administrators: people(admins).map(|people| people.into_iter().rev().collect()).unwrap_or_default(),
             deleted: self.state == State::Deleted,
             create_time: Some(moment(self.born)),
@@ -304,7 +303,7 @@ impl Policies {
     }
 }
 
-/// The parts of worlds, each kept once.
+/// The parts of worlds, each stored once.
 #[derive(Default)]
 pub struct Parts {
     objects: Index<Object>,
@@ -312,7 +311,7 @@ pub struct Parts {
     processes: Index<Process>,
 }
 
-/// A world as it is kept.
+/// A stored world: the numbers of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Packed {
     objects: [u32; 2],
@@ -343,12 +342,12 @@ impl Parts {
     }
 }
 
-/// Uids 1, 3, 5, … belong to the first name, 2, 4, … to the second; a smaller one is older.
+/// The name of the object with this uid. Odd uids have the first name, even uids the second. A smaller uid is older.
 pub fn name_of(uid: u8) -> &'static str {
     if uid.is_multiple_of(2) { "second" } else { "first" }
 }
 
-/// The key of the object of this name.
+/// The key of object `i`.
 pub fn key_of(i: usize) -> ObjectKey {
     ObjectKey::new("ns", ["first", "second"][i])
 }
@@ -371,7 +370,7 @@ pub fn number_in(text: &str) -> u8 {
     text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default()
 }
 
-/// A moment of the service's clock.
+/// The time at this value of the service's clock.
 pub fn moment(clock: u8) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + 10 * i64::from(clock)).unwrap()
 }

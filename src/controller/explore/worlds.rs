@@ -1,4 +1,4 @@
-//! The worlds that are explored, and the report that is printed.
+//! The explored worlds, and the printed report.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ pub const DELETE: Policies = Policies {
 
 const RECOVER: Policies = Policies { deleted: DeletedGroupPolicy::Recover, ..DELETE };
 
-/// Every state in which a group may be found, beside a spec.
+/// Every initial state of a group for an object with this spec.
 fn groups(spec: Fields) -> Vec<Group> {
     let equal = Group::foreign(spec);
     vec![
@@ -32,13 +32,13 @@ fn groups(spec: Fields) -> Vec<Group> {
     ]
 }
 
-/// One object, in each of these policies and beside each group.
+/// Starts with one object, for each of these policies and each initial group.
 pub fn one(left: u8, policies: &[Policies], spec: Fields) -> Vec<Start> {
     let start = |policies: &Policies, group| Start { objects: vec![(*policies, spec)], group, left, only: None };
     policies.iter().flat_map(|policies| groups(spec).into_iter().map(move |group| start(policies, group))).collect()
 }
 
-/// Two objects that differ in what they ask for, in each of these pairs of policies and beside each group.
+/// Starts with two objects whose specs differ, for each of these pairs of policies and each initial group.
 pub fn two(left: u8, policies: &[(Policies, Policies)]) -> Vec<Start> {
     let start = |(first, second): &(Policies, Policies), group| {
         let objects = vec![(*first, FULL), (*second, Fields { info: 2, ..FULL })];
@@ -47,17 +47,17 @@ pub fn two(left: u8, policies: &[(Policies, Policies)]) -> Vec<Start> {
     policies.iter().flat_map(|policies| groups(FULL).into_iter().map(move |group| start(policies, group))).collect()
 }
 
-/// Those where there is no group yet.
+/// The starts without a group.
 pub fn absent(starts: Vec<Start>) -> Vec<Start> {
     starts.into_iter().filter(|start| start.group == Group::ABSENT).collect()
 }
 
-/// The same, but nothing else happens than this.
+/// The same starts, in which only these events may happen.
 pub fn only(starts: Vec<Start>, what: &'static [&'static str]) -> Vec<Start> {
     starts.into_iter().map(|start| Start { only: Some(what), ..start }).collect()
 }
 
-/// A small world, as it is printed.
+/// Starts that are explored together, and their name in the report.
 struct Small {
     name: &'static str,
     starts: Vec<Start>,
@@ -67,7 +67,7 @@ fn small(name: &'static str, starts: Vec<Start>) -> Small {
     Small { name, starts }
 }
 
-/// What leads to the one known exception.
+/// The events that lead to the exception of [`Explorer::check_delete`].
 pub const TWIN: &[&str] = &["another client creates the very group", "calls, and the call is lost", "a deletion"];
 
 /// An object whose status cannot be written while its group is deleted, purged and created by another client.
@@ -76,7 +76,7 @@ pub fn later_groups() -> Vec<Start> {
     only(absent(one(5, &[DELETE], FULL)), EVENTS)
 }
 
-/// A successor starts while the first process runs.
+/// The same starts, in which a successor may start while the first process runs.
 fn overlapping(starts: Vec<Start>) -> Vec<Start> {
     only(starts, &[SUCCESSOR, "calls, and the answer is lost", "an edit of groupInfo", "a deletion"])
 }
@@ -104,7 +104,7 @@ fn worlds_of_two() -> Vec<Small> {
     ]
 }
 
-/// What takes minutes.
+/// The worlds whose exploration takes minutes.
 fn deeper_worlds() -> Vec<Small> {
     let default = Policies::default();
     vec![
@@ -125,7 +125,7 @@ fn all_pairs() -> Vec<(Policies, Policies)> {
     reporting().flat_map(|first| reporting().map(move |second| (first, second))).collect()
 }
 
-/// Explores worlds, and prints what was found. Returns how often the one known exception was reached.
+/// Explores worlds and prints a report. Returns how often the exception of [`Explorer::check_delete`] was reached.
 fn explore(title: &str, worlds: Vec<Small>) -> u64 {
     let mut reports = Vec::new();
     for Small { name, starts } in worlds {
@@ -147,7 +147,7 @@ fn explore(title: &str, worlds: Vec<Small>) -> u64 {
     exceptions
 }
 
-/// Prints what the test harness would suppress for a test that passes.
+/// Prints a text that the test harness would otherwise suppress for a passing test.
 pub fn print(text: &str) {
     std::io::stdout().write_all(text.as_bytes()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The delays before a pass tries again.
+//! The delays before a pass is retried.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use super::{Pass, StepContext};
 /// The delay after the first failure. It doubles with each further failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The longest delay if few objects fail.
+/// The maximum delay if few objects fail.
 const LONGEST_DELAY_OF_FEW: Duration = Duration::from_secs(30);
 
-/// The longest delay if many objects fail.
+/// The maximum delay if many objects fail.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
-/// The number of failing objects that may try again per second. An outage then does not use up the account's limit, and
-/// a single object that fails repeatedly does not wait for minutes.
+/// The maximum number of retries per second of all failing objects together. It leaves room in the account's rate limit
+/// during an outage, and a single failing object does not wait for minutes.
 const RETRIES_PER_SECOND: u32 = 10;
 
 /// The delay after a refusal for an unknown reason.
@@ -23,7 +23,7 @@ const SLOW_DELAY: Duration = Duration::from_secs(600);
 /// The delay after a read without permission.
 const FORBIDDEN_DELAY: Duration = Duration::from_secs(30);
 
-/// The longest delay before a failed write is repeated.
+/// The maximum delay before a failed write is repeated.
 const LONGEST_WRITE_DELAY: Duration = Duration::from_secs(30);
 
 impl Pass {

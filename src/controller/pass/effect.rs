@@ -49,7 +49,6 @@ pub enum Input {
     Start,
     /// The current object.
     Read {
-        /// The object.
         object: Box<LiveMessageGroup>,
         /// Whether a drift check contradicts its status.
         has_drifted: bool,
@@ -61,12 +60,12 @@ pub enum Input {
         /// Whether the operator lacks the permission.
         is_forbidden: bool,
     },
-    /// Whether the namespace is terminating.
+    /// The answer to [`Effect::CheckNamespace`].
     Namespace {
         /// Whether it is terminating or does not exist.
         is_terminating: bool,
     },
-    /// The object after a change of its finalizer, or with its create intent recorded.
+    /// The object after the finalizer was changed or the create intent was recorded.
     Patched(Result<Box<LiveMessageGroup>, WriteFailure>),
     /// The result of the preflight.
     Preflight(Preflight),
@@ -74,7 +73,7 @@ pub enum Input {
     Answer {
         /// The answer, or why there is none.
         result: Result<Response<Reply>, CallError>,
-        /// The status that was written while the call was in flight; `None` if none was.
+        /// The status that was written while the call was in flight; `None` if no status was written.
         progress: Option<Box<LiveMessageGroupStatus>>,
     },
     /// The object with the new status; `None` if the answer of the apiserver cannot be read.
@@ -94,12 +93,7 @@ pub enum WriteFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preflight {
     /// The call may be sent, or needs only a permit. With a permit, the object's claim to its group is recorded.
-    Cleared {
-        /// The budget that the call belongs to.
-        budget: BudgetKey,
-        /// Whether the call has a permit.
-        has_permit: bool,
-    },
+    Cleared { budget: BudgetKey, has_permit: bool },
     /// The call must wait for this delay: an earlier call for the group may still arrive, or the object changed.
     Delayed(Duration),
     /// Another object owns the group now.
@@ -113,39 +107,36 @@ pub enum Preflight {
 /// An account without usable credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCredentials {
-    /// The account.
     pub account: AccountKey,
-    /// Why there are none, for a condition; `None` while they are being loaded for the first time.
+    /// The text for a condition; `None` while the credentials are loaded for the first time.
     pub why: Option<String>,
-    /// The delay until they are loaded again; `None` while they are being loaded, or if there is nothing to load.
+    /// The delay until the credentials are loaded again; `None` during a load, or if there is nothing to load.
     pub retry_after: Option<Duration>,
 }
 
 /// Why an object is blocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
-    /// The cause that it waits for.
+    /// The cause that the object waits for.
     pub on: Cause,
-    /// The explanation for its status; `None` leaves the status unchanged.
+    /// The explanation that the status reports; `None` leaves the status unchanged.
     pub explanation: Option<Explanation>,
 }
 
 /// The reason and the message of a condition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Explanation {
-    /// The reason.
     pub reason: Reason,
-    /// The message.
     pub message: String,
     /// The value of `status.lastFailure`; `None` if no failed call is known.
     pub failure: Option<LastFailure>,
 }
 
-/// A report of a pass beside its effect: an event, a metric or a log line. The driver takes the reports after every
-/// step.
+/// An event, a metric or a log line that a pass reports in addition to its effect. The driver takes the reports after
+/// every effect.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// An event of the object.
+    /// An event to publish.
     Event(EventDraft),
     /// The pass failed.
     Failed(Explanation),
@@ -157,20 +148,16 @@ pub enum Report {
         explanation: Explanation,
     },
     /// The finalizer was removed from an object that was being deleted; `outcome` is the value of the metric label.
-    Released {
-        /// The outcome for the group.
-        outcome: &'static str,
-    },
+    Released { outcome: &'static str },
     /// A group was created or changed for an object that was deleted, or that names another group now.
     Orphaned {
-        /// The group.
         group: GroupKey,
         /// The event of the object; `None` if the object was deleted.
         event: Option<EventDraft>,
     },
 }
 
-/// The clocks, scheduler state and settings that a pass needs at every step, beside its input.
+/// The clocks, scheduler state and settings that a pass needs at every step.
 #[derive(Debug, Clone)]
 pub struct StepContext {
     /// The monotonic clock.
@@ -179,7 +166,7 @@ pub struct StepContext {
     pub wall: Timestamp,
     /// The clock of the service, estimated from its answers.
     pub service: Timestamp,
-    /// The other object that owns this object's group, or would take it over; `None` if there is none.
+    /// The other object that owns this object's group or would take it over; `None` if there is none.
     pub owner: Option<Holder>,
     /// The number of objects that wait for a delay to end.
     pub delayed: usize,

@@ -13,18 +13,18 @@ use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason}
 /// The number of immediate retries before a failure counts as a failure of the service.
 const MAX_IMMEDIATE_RETRIES: u32 = 2;
 
-/// The time for which missing credentials are not reported. One `kubectl apply` can create a LiveAccount, its Secret
-/// and the groups in any order, and the operator learns of each separately.
+/// How long missing credentials are not reported. One `kubectl apply` can create a LiveAccount, its Secret and the
+/// groups in any order, and the operator observes them one by one.
 pub const MISSING_GRACE: Duration = Duration::from_secs(2);
 
-/// An object that waits for a LiveAccount or its Secret is reconciled again after this time, when `Reconciling` has
-/// become `Stalled`.
+/// An object that waits for a LiveAccount or its Secret is reconciled again after this time. By then, its condition
+/// `Reconciling` has become `Stalled`.
 const STALLED_CHECK: Duration = Duration::from_secs(160);
 
 /// The minimum delay between two attempts to load the operator's own credentials.
 const OPERATOR_RETRY_MIN: Duration = Duration::from_secs(1);
 
-/// The end of a pass.
+/// How a pass ends.
 #[derive(Debug, Clone)]
 pub struct End {
     /// The outcome that the status reports.
@@ -38,13 +38,12 @@ pub struct End {
 pub struct PendingWrite {
     /// The generation that the outcome was decided for.
     pub generation: i64,
-    /// The end of the pass, with its outcome.
     pub end: End,
 }
 
 impl End {
-    /// The same end, with an additional reconcile if nothing else follows. A forced reconcile or a pause may have been
-    /// requested meanwhile without a new generation, and only led to this write.
+    /// Adds another reconcile if none follows. A forced reconcile or a pause that was requested meanwhile does not
+    /// change the generation, and this step only repeats the write.
     pub fn looking_again(self) -> Self {
         let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
         Self { requeue, ..self }
@@ -94,7 +93,7 @@ impl Pass {
         Some(BreakerKey::new(domain, app, object.spec.data_center.map(|center| center.as_str())))
     }
 
-    /// Ends a pass that could not examine the group. A requested forced reconcile stays open.
+    /// Ends a pass that could not examine the group. A requested forced reconcile is not acknowledged.
     pub(super) fn wait(&mut self, end: End, context: &StepContext) -> Effect {
         self.requested_at = None;
         self.conclude(end, context)
@@ -134,7 +133,7 @@ impl Pass {
                 let before = self.object.replace(written.clone());
                 self.report_transitions(before.as_deref(), end.outcome.reason());
                 if !self.belongs_to(&written) {
-                    // The recorded status belongs to a group that the next pass does not know.
+                    // The spec names another group now. The next pass does not know the group of this status.
                     self.report_orphan(Some(&written));
                 }
                 if end.requeue == Requeue::Done && is_wrong {
@@ -147,7 +146,7 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.write_backoff(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // A pause may have ended by then, and deciding again makes no call.
+                // The pause may end before the retry. Deciding again makes no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
@@ -160,13 +159,13 @@ impl Pass {
         if failure == WriteFailure::Gone {
             return self.gone();
         }
-        // The effect of an earlier call is recorded later. Until then the object keeps its claim.
+        // If an earlier call had an effect, the object keeps its claim until the effect is recorded.
         self.claimed &= self.facts.has_effect();
         let delay = self.write_backoff(context);
         self.finish(Requeue::After(delay), false)
     }
 
-    /// Ends a deletion whose finalizer was removed.
+    /// Ends a deletion after the finalizer was removed.
     pub(super) fn released(&mut self, outcome: &DeletionOutcome, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
         let event = deletion_event(&object, outcome, self.facts.last_write(), context.finalizer_timeout);
@@ -198,17 +197,17 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Reports the transitions of the pass as events, each one once.
+    /// Reports the transitions of the pass as events, each at most once.
     pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
         let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
-        // The status that is written before a call no longer has `Ready=True`.
+        // A status that is written before a call no longer has `Ready=True`.
         self.was_applied |= super::events::is_applied(before);
         let change = super::events::Change { before, after, facts: &self.facts, reason, was_applied: self.was_applied };
         let events = transition_events(&change, &mut self.reported);
         self.reports.extend(events.into_iter().map(Report::Event));
     }
 
-    /// Limits the time until a deletion is rechecked if it requires manual intervention: its namespace may be
+    /// Limits the time until a deletion that requires manual intervention is rechecked, because its namespace may be
     /// terminating.
     fn schedule_recheck(
         &mut self,

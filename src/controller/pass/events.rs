@@ -32,11 +32,8 @@ pub struct EventDraft {
     pub regarding: ObjectReference,
     /// `Reconcile` or `Delete`.
     pub action: &'static str,
-    /// The type.
     pub event_type: EventType,
-    /// The reason.
     pub reason: &'static str,
-    /// The note.
     pub note: String,
 }
 
@@ -47,15 +44,15 @@ pub struct Change<'a> {
     pub before: &'a LiveMessageGroup,
     /// The object with its new status.
     pub after: &'a LiveMessageGroup,
-    /// The knowledge of the group that the pass gained.
+    /// The facts about the group that the pass has collected.
     pub facts: &'a Facts,
-    /// The reason that the pass ends with.
+    /// The reason in the final status of the pass.
     pub reason: Reason,
     /// Whether this generation was applied when the pass began.
     pub was_applied: bool,
 }
 
-/// The events of a change. `reported` are the faults that were reported since the pass began.
+/// The events of a change. `reported` contains the faults that were reported since the pass began.
 pub fn transition_events(change: &Change<'_>, reported: &mut Vec<Reason>) -> Vec<EventDraft> {
     let done = change_event(change);
     let fault = fault_event(change, done.is_some(), reported);
@@ -99,7 +96,7 @@ pub fn deletion_event(
     draft(object, "Delete", event_type, reason, format!("Group {group} of app {app} {what}"))
 }
 
-/// The event for an object whose spec names another group than the one that a call was made for.
+/// The event for an object whose spec no longer names the group that a call was made for.
 pub fn orphaned_event(object: &LiveMessageGroup, group: &GroupKey) -> EventDraft {
     let GroupKey { app_id, group_id } = group;
     let note = format!(
@@ -127,7 +124,7 @@ fn draft(
     EventDraft { regarding: object.object_ref(&()), action, event_type, reason, note }
 }
 
-/// The event for a change of the group; `None` if the pass made none that is reported now.
+/// The event for a change of the group; `None` if there is no change to report yet.
 fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     let Change { before, after, facts, was_applied, .. } = change;
     let is_new = facts.create_outcome() == Some(CreateOutcome::Created) || facts.recovered() == Some(true);
@@ -138,7 +135,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         Some(Origin::Created) => ("Created", "was created"),
         Some(Origin::Recovered) => ("Recovered", "was recovered"),
         Some(Origin::Adopted | Origin::Other(_)) => ("AlreadyExists", "already existed and was adopted"),
-        // This is reported when the origin is recorded.
+        // The change is reported when the origin is recorded.
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || update_was_ignored(after) => return None,
         None if *was_applied => {
@@ -146,7 +143,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         }
         None => ("Modified", "was changed to match the spec"),
     };
-    // The group that the pass read: the spec may name another one now.
+    // `before` names the group of the pass. The spec may name another group now.
     let (app, group) = (&before.spec.app_id, before.group_id().unwrap_or_default());
     let mut note = format!("Group {group} of app {app} {what}");
     if let Some(id) = facts.last_write().filter(|id| !id.is_empty()) {

@@ -1,4 +1,4 @@
-//! Access of the exploration to the state of a pass, without its delays.
+//! Gives the tests in `explore` access to the state of a pass.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::resources::LiveMessageGroup;
 pub type Decide = fn(&LiveMessageGroup, &Facts, Option<&Holder>) -> Action;
 
 thread_local! {
-    /// The function that decides in the passes of this thread: a mutant while one is explored.
+    /// The decision function of this thread. Tests with mutants replace it.
     pub static DECIDE: Cell<Decide> = const { Cell::new(crate::decide::decide) };
 }
 
@@ -27,8 +27,7 @@ impl Pass {
         Self { claimed: true, ..Self::new() }
     }
 
-    /// The same pass without delays and without the state that only suppresses events: the exploration has no
-    /// durations.
+    /// Removes the delays, and the state that only suppresses events: the exploration does not model durations.
     pub fn without_delays(mut self, now: Instant) -> Self {
         (self.failures, self.not_before, self.without_credentials_since) = (0, None, None);
         self.stalled_since = self.stalled_since.map(|_| now);
@@ -38,7 +37,7 @@ impl Pass {
         self
     }
 
-    /// The knowledge of the group that the pass has gained.
+    /// The facts about the group that the pass has collected.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -65,12 +64,12 @@ impl Pass {
         matches!(&self.stage, Stage::PersistingIntent(Call::Create(..)))
     }
 
-    /// The reason why the finalizer is about to be removed; `None` if it is not.
+    /// The outcome of the deletion if the finalizer is about to be removed.
     pub fn deletion_outcome(&self) -> Option<&DeletionOutcome> {
         if let Stage::Releasing(outcome) = &self.stage { Some(outcome) } else { None }
     }
 
-    /// Whether the status that is about to be written records nothing of the group, because the object is paused.
+    /// Whether the next status write only reports a pause or its end, and records nothing about the group.
     pub fn is_pausing(&self) -> bool {
         matches!(&self.stage, Stage::Writing(end) if matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed))
     }

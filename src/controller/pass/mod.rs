@@ -40,7 +40,7 @@ use ending::{End, PendingWrite};
 #[cfg(test)]
 use explored::decide;
 
-/// See the module's documentation.
+/// One reconcile pass over one object.
 #[derive(Debug, Clone)]
 pub struct Pass {
     uid: String,
@@ -48,7 +48,7 @@ pub struct Pass {
     /// The object as last read or written; `None` between steps.
     object: Option<Box<LiveMessageGroup>>,
     stage: Stage,
-    /// The knowledge of the group that the pass has gained.
+    /// The facts about the group that the pass has collected.
     facts: Facts,
     /// The forced reconcile request that was read before the group was last examined; `None` if there was none, or if
     /// the group was not examined.
@@ -67,7 +67,7 @@ pub struct Pass {
     stalled_since: Option<Instant>,
     /// When the pass first found the LiveAccount without credentials; reset when a call passes preflight.
     without_credentials_since: Option<Instant>,
-    /// The outcome whose write failed, and which is written again.
+    /// The outcome whose write failed and must be repeated.
     pending_write: Option<PendingWrite>,
     /// Whether a call is in flight, or its effect is not recorded yet.
     claimed: bool,
@@ -147,7 +147,7 @@ impl Pass {
             }
             (_, Input::Patched(Err(failure))) => self.not_written(failure, context),
             (Stage::Writing(end), Input::StatusWritten(result)) => self.status_written(end, result, context),
-            // `Gone`, and answers that belong to no effect: the object is read again.
+            // `Gone`, or an input that does not belong to the stage: the pass ends.
             (_, _) => self.gone(),
         }
     }
@@ -217,11 +217,10 @@ impl Pass {
         self.finish(Requeue::After(delay), false)
     }
 
-    /// Takes the object that was read. The pass continues, or a new one begins if it is another object or names another
-    /// group.
+    /// Takes the object that was read. Starts a new pass if it is another object or names another group.
     fn loaded(&mut self, object: Box<LiveMessageGroup>, has_drifted: bool, context: &StepContext) -> Effect {
         if !self.belongs_to(&object) {
-            // Another object with this name has nothing to report about the former one.
+            // A recreated object must not report events about the former one.
             let is_same_object = object.metadata.uid.as_deref() == Some(&self.uid);
             self.report_orphan(Some(&*object).filter(|_| is_same_object));
             let reports = self.take_reports();
@@ -317,8 +316,7 @@ impl Pass {
         }
     }
 
-    /// Records the create intent before the call. A later deletion may depend on it, and the call may have no answer to
-    /// record.
+    /// Records the create intent before the call, because a later deletion may depend on it even if the answer is lost.
     fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         match record_before(object, &self.facts, &call, context.service, context.wall) {
@@ -393,7 +391,7 @@ impl Pass {
         let end = self.failed(&failure, context);
         match end {
             Some(end) => self.conclude(end, context),
-            // Repeated at once, and nothing is written.
+            // The step is repeated at once, and no status is written.
             None => self.finish(Requeue::After(Duration::ZERO), false),
         }
     }

@@ -1,4 +1,4 @@
-//! Deletions that require manual intervention, and the time after which they end in a terminating namespace.
+//! Stalled deletions, which require manual intervention, and their time limit in a terminating namespace.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Pass, StepContext};
 use crate::decide::without_credentials_since;
 use crate::resources::{LiveMessageGroup, NextActor, Reason};
 
-/// The interval at which a stalled deletion is rechecked if this makes no call: its namespace may be terminating.
+/// How often a stalled deletion is rechecked if the recheck makes no call. Its namespace may have started to terminate.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether an object with this reason requires manual intervention.
@@ -41,15 +41,16 @@ impl Pass {
         if left.is_zero() { interval } else { interval.min(left) }
     }
 
-    /// Whether a deletion has been stalled for the longest time allowed in a terminating namespace.
+    /// Whether a deletion has been stalled for the finalizer time-out.
     pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
         let (Some(object), Some(since)) = (self.object.as_deref(), self.stalled_since) else { return false };
         object.is_deleting() && time_left(object, context.now.saturating_duration_since(since), context).is_zero()
     }
 }
 
-/// The remaining time of a deletion that has been stalled for `here` in this process. The time that an earlier process
-/// recorded counts only after this process has found the same cause for a minute: it may have been corrected since.
+/// The time left for a deletion that has been stalled for `here` in this process. The time that an earlier process
+/// recorded counts only after this process has seen the same cause for a minute, because the cause may have been
+/// corrected since.
 fn time_left(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
     let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
     let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();

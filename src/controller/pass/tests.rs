@@ -1,4 +1,4 @@
-//! Scenarios of one pass: the effects that it requests, step by step.
+//! Tests of one pass: the effects that it requests, step by step.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::controller::keys::{BreakerKey, BudgetKey, Cause};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{CreateOutcome, Operation};
 
-/// A pass with a clock of its own.
+/// A pass with its object and a simulated clock.
 struct Scenario {
     pass: Pass,
     object: LiveMessageGroup,
@@ -69,7 +69,7 @@ impl Scenario {
         self.next(Input::Preflight(Preflight::Cleared { budget: budget(), has_permit }))
     }
 
-    /// Advances a new object to the answer of its create.
+    /// Advances the pass of a new object until its create is answered.
     fn answered(&mut self, result: Result<Response<Reply>, CallError>) -> Effect {
         assert!(matches!(self.load(), Effect::Preflight(Call::Create(..))));
         assert!(matches!(self.preflight(true), Effect::Send(Call::Create(..))));
@@ -107,13 +107,13 @@ fn new_object_waits_for_a_permit_and_is_created() {
     assert_eq!(requeue(&scenario.preflight(false)), &Requeue::Permit(budget()));
     assert!(!scenario.pass.holds_claim());
     let end = scenario.answered(created());
-    assert!(scenario.pass.holds_claim(), "until its effect is recorded");
+    assert!(scenario.pass.holds_claim(), "the claim lasts until the effect is recorded");
     assert_eq!(ready_reason(&scenario.written(&end)), Some(Reason::Created));
     assert_eq!(requeue(&scenario.store(&end)), &Requeue::Done);
     assert!(!scenario.pass.holds_claim());
     let reports = scenario.pass.take_reports();
     assert!(matches!(&reports[..], [Report::Event(event)] if event.reason == "Created"), "{reports:?}");
-    assert_eq!(requeue(&scenario.load()), &Requeue::Done, "a settled object costs nothing");
+    assert_eq!(requeue(&scenario.load()), &Requeue::Done, "a settled object needs no call");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn finalizer_and_intent_precede_a_create_with_delete_policy() {
     let Effect::PersistIntent(status) = scenario.preflight(true) else { panic!("the intent is recorded first") };
     assert!(status.create_intent.is_some());
     let failed = scenario.next(Input::Patched(Err(WriteFailure::Failed)));
-    assert!(matches!(requeue(&failed), Requeue::After(_)), "nothing is sent without the record");
+    assert!(matches!(requeue(&failed), Requeue::After(_)), "nothing is sent before the intent is recorded");
     assert!(!scenario.pass.holds_claim());
 }
 
@@ -140,11 +140,11 @@ fn failed_status_write_repeats_the_write_and_not_the_call() {
     assert!(scenario.pass.holds_claim());
     let again = scenario.load();
     assert_eq!(again, end);
-    assert_eq!(requeue(&scenario.store(&again)), &Requeue::After(Duration::ZERO), "one more look follows");
+    assert_eq!(requeue(&scenario.store(&again)), &Requeue::After(Duration::ZERO), "one more reconcile follows");
 }
 
 #[test]
-fn edit_during_a_failed_write_is_decided_anew() {
+fn edit_during_a_failed_write_is_decided_again() {
     let mut scenario = Scenario::new(json!({}));
     scenario.answered(created());
     scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
@@ -152,7 +152,7 @@ fn edit_during_a_failed_write_is_decided_anew() {
     let effect = scenario.load();
     let status = scenario.written(&effect);
     assert_eq!(status.status.as_ref().and_then(|status| status.observed_generation), Some(2));
-    assert_eq!(status.origin(), Some(&crate::resources::Origin::Created), "the effect is not forgotten");
+    assert_eq!(status.origin(), Some(&crate::resources::Origin::Created), "the effect is kept");
 }
 
 #[test]
@@ -168,14 +168,18 @@ fn clock_skew_is_retried_twice_at_once() {
 }
 
 #[test]
-fn delays_double_up_to_a_bound() {
+fn delays_double_up_to_a_limit() {
     let mut scenario = Scenario::new(json!({}));
     for seconds in [1, 2, 4, 8, 16, 30, 30] {
         assert_eq!(scenario.pass.backoff(&scenario.context), Duration::from_secs(seconds));
     }
     scenario.pass.failures = u32::MAX;
     scenario.context.delayed = 1_000;
-    assert_eq!(scenario.pass.backoff(&scenario.context), Duration::from_secs(100), "ten retries a second together");
+    assert_eq!(
+        scenario.pass.backoff(&scenario.context),
+        Duration::from_secs(100),
+        "all objects together retry ten times per second"
+    );
     scenario.context.delayed = 100_000;
     assert_eq!(scenario.pass.backoff(&scenario.context), Duration::from_secs(300));
 }

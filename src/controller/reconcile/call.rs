@@ -1,4 +1,4 @@
-//! The preflight and the sending of a pass's call.
+//! The preflight of a call, and the call itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
 use crate::resources::Reason;
 
-/// The time after which a call without an answer is reported: `Ready=True` of an older generation must not suggest that
-/// nothing is pending.
+/// The time after which the status reports a call without an answer. `Ready=True` of an older generation must not hide
+/// a pending change.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
 
-/// An object with more than this many others in the queue of its budget reports that it waits for the rate limit.
+/// If more than this many objects wait for the same budget, an object reports that it waits for the rate limit.
 const REPORT_BEHIND: usize = 100;
 
 impl Reconcile {
@@ -67,7 +67,7 @@ impl Reconcile {
             }
         };
         if sent.is_rejected() {
-            // No other call may use these credentials until it is known whether there are new ones.
+            // Other calls must not use these credentials until they have been loaded again.
             let key = account.key();
             self.context.scheduler.with(|scheduler, now| scheduler.suspend_credentials(&self.key, key, now));
         }

@@ -1,7 +1,7 @@
 //! The driver: executes the effects of a [`Pass`], and returns the object to the scheduler.
 //!
-//! The module owns only the step in progress. It may import everything of the controller but `watch` and `background`.
-//! Its invariant: each arm of [`Reconcile::step`] does one thing, and nothing here decides.
+//! The module owns only the step in progress. It may import every module of the controller except `watch` and
+//! `background`. Its invariant: each arm of [`Reconcile::step`] executes one effect and decides nothing.
 
 mod call;
 mod read;
@@ -25,24 +25,24 @@ use super::pass::{Effect, Finish, Input, Pass, StepContext};
 use super::scheduler::Work;
 use crate::decide::Priority;
 
-/// The maximum number of calls of one operation in flight at once, for accounts that no budget limits.
+/// The maximum number of calls of one operation in flight at once. It applies to accounts without a rate limit.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// The delay before an object is reconciled again after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// One step for one object: from a worker or a permit to the next wait.
+/// One step of a pass. It starts when a worker or a permit is available, and ends at the next wait.
 struct Reconcile {
     context: Arc<Context>,
     key: ObjectKey,
     priority: Priority,
     pass: Box<Pass>,
-    /// The account of the call, once its credentials are found.
+    /// The account that the call uses; `None` before the preflight.
     account: Option<Arc<Account>>,
     permit: Option<GrantedPermit>,
 }
 
-/// Runs a worker, which processes one object at a time. A started step completes even if the process must stop.
+/// Runs a worker, which processes one object at a time. A shutdown does not interrupt a step in progress.
 pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
     loop {
         let work = context.scheduler.next().await;
@@ -53,7 +53,8 @@ pub async fn work(context: Arc<Context>, tasks: TaskTracker) {
     }
 }
 
-/// Grants permits of one budget, each to the object that is first in the queue when the permit becomes available.
+/// Grants the permits of one budget. Each permit goes to the object that is first in the queue when the permit becomes
+/// available.
 pub async fn dispatch(context: Arc<Context>, budget: BudgetKey, tasks: TaskTracker) {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     loop {
@@ -169,7 +170,7 @@ fn result_label(requeue: &Requeue) -> &'static str {
     }
 }
 
-/// Reports the unrecorded effect of the pass of an object that was removed from the scheduler.
+/// Reports a group that was created or changed for a removed object and is not recorded.
 pub fn report_removed(context: &Context, key: &ObjectKey, pass: Option<&Pass>) {
     if let Some(pass) = pass {
         report::orphaned(context, key, pass);

@@ -1,4 +1,4 @@
-//! Reading the object of a pass, and its namespace.
+//! Reads the object of a pass and its namespace.
 
 use super::Reconcile;
 use crate::controller::api::{ApiError, GetResult, RBAC_HINT};
@@ -16,7 +16,7 @@ struct Unreadable {
 }
 
 impl Reconcile {
-    /// Reads the object; `None` ends the step, and the next watch event queues the object again.
+    /// Reads the object. `None` ends the step; the next watch event queues the object again.
     pub(super) async fn load(&mut self) -> Option<Input> {
         match self.context.api.get(&self.key).await {
             Ok(GetResult::Object(object)) => {
@@ -24,7 +24,7 @@ impl Reconcile {
                 Some(Input::Read { object, has_drifted: shown? })
             }
             Ok(GetResult::Gone) => {
-                // The current pass reports its own unrecorded effect.
+                // The removed pass is dropped: the current pass reports its own unrecorded effect.
                 self.context.scheduler.with(|scheduler, now| drop(scheduler.remove(&self.key, now)));
                 Some(Input::Gone)
             }
@@ -56,7 +56,7 @@ impl Reconcile {
     }
 }
 
-/// Reports in the status that the object cannot be read, and once as an event.
+/// Reports an unreadable object in its status, and once as an event.
 async fn report_unreadable(reconcile: &Reconcile, unreadable: Unreadable) -> Result<(), ApiError> {
     let Unreadable { uid, generation, status, error } = unreadable;
     let reason = Reason::InvalidSpec.as_str();

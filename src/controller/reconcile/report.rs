@@ -1,4 +1,4 @@
-//! Publishes the reports of a pass: events, metrics, log lines, and circuit breakers that open.
+//! Publishes the reports of a pass as events, metrics and log lines, and opens circuit breakers.
 
 use super::Reconcile;
 use crate::controller::context::Context;
@@ -51,7 +51,7 @@ fn send_event(context: &Context, event: EventDraft) {
     context.events.publish(event);
 }
 
-/// Reports an unrecorded effect of a pass whose object was deleted.
+/// Reports a group that a pass created or changed without recording it, because the object was deleted.
 pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
     if let Some(group) = pass.unrecorded_group() {
         let _entered = tracing::info_span!("reconcile", object = %key).entered();

@@ -44,12 +44,12 @@ impl Reconcile {
         })
     }
 
-    /// Writes the status that a change is not applied yet, if the status still has `Ready=True` for an older
+    /// Reports in the status that a change is not applied yet, if the status still has `Ready=True` for an older
     /// generation. Returns the written status; `None` if nothing was written.
     pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroupStatus>> {
         let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
         match self.context.api.write_status(&self.key, self.pass.uid(), &status).await {
-            // The object keeps the generation that the call is made for: a newer one needs another pass.
+            // The returned object is ignored: it may have a newer generation, which needs another pass.
             Ok(_) => Some(status),
             Err(error) => {
                 tracing::warn!(%error, "the progress could not be written");

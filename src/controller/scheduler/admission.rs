@@ -1,5 +1,5 @@
-//! Admission of calls: whether the next call of an object may be sent, the effect of its answer on other objects, and
-//! the end of its step.
+//! Admission of calls: decides whether an object may send its next call, applies the answer to other objects, and ends
+//! the step.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,13 @@ use crate::live::error::Delivery;
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, Reply, Response};
 use crate::resources::{LiveMessageGroup, Reason};
 
-/// A call that an object needs.
+/// A call that an object is about to send.
 #[derive(Debug, Clone, Copy)]
 pub struct CallRequest<'a> {
-    /// The object as read now.
+    /// The object as it was just read.
     pub object: &'a LiveMessageGroup,
-    /// The call.
     pub call: &'a Call,
-    /// The account whose credentials the call uses. The credentials are available.
+    /// The account that the call uses. Its credentials are available.
     pub account: &'a AccountKey,
     /// Whether a permit was granted, so that the call is sent at once.
     pub has_permit: bool,
@@ -57,7 +56,7 @@ impl Scheduler {
     pub fn preflight(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Preflight {
         let record = self.record(key);
         if record.is_some_and(|record| record.is_newer_than(request.object)) {
-            // The object may need another call, or may have lost its group: it is read again.
+            // The object has changed and is read again. It may need another call, or may have lost its group.
             return Preflight::Delayed(Duration::ZERO);
         }
         let group = record.and_then(|record| record.group.clone());
@@ -71,7 +70,7 @@ impl Scheduler {
         if request.has_permit && !self.claim(key) {
             return Preflight::OwnerChanged;
         }
-        // A permit is void while another call proves the credentials.
+        // A permit cannot be used while another call proves the credentials.
         let has_permit = request.has_permit && self.prove_credentials(key, request.account, now);
         Preflight::Cleared { budget, has_permit }
     }
@@ -84,11 +83,11 @@ impl Scheduler {
         may_send
     }
 
-    /// Returns the circuit breaker that blocks the call, if one does.
+    /// Returns the circuit breaker that blocks the call, if any.
     fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Option<Blocked> {
         let mut breakers = breakers_for(request.call, request.account);
-        // An object that waits for a permission cannot complete without it, so that its earlier calls would be in vain.
-        // After an edit it may need other calls.
+        // An object that lacks a permission cannot complete, so its earlier calls would be wasted. After an edit it may
+        // need other calls.
         if is_observed(request.object) {
             breakers.extend(
                 self.permissions_ahead(key).into_iter().filter(|ahead| !breakers.contains(ahead)).collect::<Vec<_>>(),
@@ -139,7 +138,7 @@ impl Scheduler {
             }
             Fit::Unknown(query) => (Some(query), None),
             Fit::Full { used, limit } => {
-                // The user may have deleted groups: they are counted again, without waiting for the next drift check.
+                // The user may have deleted groups, so they are counted again before the next drift check.
                 let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
                 let message = format!(
                     "app {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator creates this \
@@ -168,7 +167,7 @@ impl Scheduler {
         self.record_groups(key, call, account, result, now);
         let class = match result {
             Ok(_) => None,
-            // The next call of this object has the conclusive result.
+            // The call is repeated, and the result of the repeated call counts.
             Err(CallError::Resent(..)) => return,
             // The request was not sent.
             Err(CallError::Unsendable(_)) => Some(ErrorClass::Unreachable),
@@ -180,8 +179,7 @@ impl Scheduler {
         }
     }
 
-    /// Suspends calls with credentials that the service rejected for this call, until it is known whether there are new
-    /// ones.
+    /// Suspends other calls with credentials that the service rejected, until the credentials have been loaded again.
     pub fn suspend_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) {
         self.breakers.suspend(account, &Prober::Object(key.clone()), now);
         self.add_probe(key, BreakerKey::Credentials(account.clone()));
@@ -247,7 +245,7 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
     }
 
-    /// Opens the breaker of a cause that other objects share, after a failed pass.
+    /// Opens a breaker after a pass failed for a cause that other objects share.
     pub fn trip_breaker(&mut self, key: &ObjectKey, breaker: &BreakerKey, failure: Explanation, now: Instant) {
         self.trip(breaker, &Prober::Object(key.clone()), failure, now);
     }
@@ -289,11 +287,11 @@ impl Scheduler {
         None
     }
 
-    /// Whether the cause of a block still holds. It may have ended while the status was written.
+    /// Whether the cause of a block persists. It may have ended while the status was written.
     fn still_holds(&self, key: &ObjectKey, requeue: &Requeue) -> bool {
         let Requeue::Blocked { on, .. } = requeue else { return true };
         match on {
-            // The task that writes the status of accounts checks again when an object begins to wait.
+            // The account status task checks the account again when an object starts to wait for it.
             Cause::Account(_) => true,
             Cause::Owner(_) => self.other_claimant(key).is_some(),
             Cause::Breaker(breaker) => self.breakers.failure(breaker).is_some(),
@@ -301,7 +299,7 @@ impl Scheduler {
         }
     }
 
-    /// Releases the object's probes and its reservation: a blocked or finished object holds neither.
+    /// Releases the object's probes and its reservation, which a blocked or finished object must not keep.
     pub(super) fn release_waits(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |_, _| true);
         let reservation = self.objects.get_mut(key).and_then(|state| state.reservation.take());
@@ -313,7 +311,7 @@ impl Scheduler {
         }
     }
 
-    /// Releases the object's probes of unproven credentials: the next call of any object may prove them.
+    /// Releases the object's probes of unproven credentials, so that the next call of any object can prove them.
     fn release_unproven(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |breakers, probe| breakers.failure(probe).is_none());
     }
@@ -354,7 +352,7 @@ impl Scheduler {
         }
     }
 
-    /// When [`Scheduler::tick`] must run next; `None` if nothing waits for a time.
+    /// When [`Scheduler::tick`] must run next; `None` if there is no deadline and no scheduled probe.
     pub fn next_deadline(&self) -> Option<Instant> {
         let queue = &self.queue;
         let probe = self.breakers.next_due(|breaker| queue.blocked(&Cause::Breaker(breaker.clone())) > 0);

@@ -1,21 +1,22 @@
-//! The state of an app: how many groups it has and may have, the reservations of objects that are about to create one,
-//! and its drift checks.
+//! The state of an app: its usage, the reservations of objects that are about to create a group, and its last drift
+//! check.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::controller::keys::ObjectKey;
 
-/// Groups per app, deleted ones not counted, unless Alibaba Cloud raised the quota (source: the limits of
-/// CreateLiveMessageGroup).
+/// The default maximum number of groups per app, deleted groups not counted. Alibaba Cloud can raise the quota of an
+/// app (source: the limits of CreateLiveMessageGroup).
 pub const DEFAULT_MAX_GROUPS: u64 = 5_000;
 
-/// The usage data that objects need before they can create a group in an app. Ordered: a list includes the count.
+/// The usage data that objects need before they can create a group in an app. A list also answers a count, so it is
+/// ordered last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageQuery {
-    /// The number of its groups: one call.
+    /// The number of groups. The answer takes one call.
     Count,
-    /// The IDs of its groups: one call per 50 groups.
+    /// The IDs of the groups. The answer takes one call per 50 groups.
     List,
 }
 
@@ -59,9 +60,8 @@ impl AppState {
         Some(self.used? + self.reservations.len() as u64)
     }
 
-    /// The number of free places; `None` if the usage is unknown. An app with more groups than `limit` has a higher
-    /// quota than the operator knows of, so that it counts as unlimited: the service itself refuses a create that does
-    /// not fit.
+    /// The number of free places; `None` if the usage is unknown. An app with more groups than `limit` must have a
+    /// higher quota, so it counts as unlimited, and the service refuses the creates that do not fit.
     pub fn free(&self, limit: u64) -> Option<u64> {
         let taken = self.taken()?;
         Some(if self.used > Some(limit) { u64::MAX } else { limit.saturating_sub(taken) })
@@ -113,8 +113,8 @@ impl AppState {
         self.used = self.used.map(|used| used.saturating_sub(1));
     }
 
-    /// Records the number of groups, and their IDs if the list was complete. Returns whether the usage, or the list of
-    /// IDs, was unknown before: then every blocked object must be decided again.
+    /// Records the number of groups, and their IDs if the list was complete. Returns `true` if the usage or the list of
+    /// IDs was unknown before. Every blocked object must then be decided again.
     pub fn on_usage(&mut self, used: u64, group_ids: Option<HashSet<Box<str>>>) -> bool {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.used = Some(used);
@@ -125,8 +125,8 @@ impl AppState {
         is_news
     }
 
-    /// Records that the groups cannot be counted, for example without the permission to list them. Creates are then
-    /// sent without a check: the service itself refuses those that do not fit.
+    /// Records that the groups cannot be counted, for example because the permission to list them is missing. Creates
+    /// are then sent without a check, and the service refuses those that do not fit.
     pub fn on_usage_unavailable(&mut self) {
         self.used.get_or_insert(0);
         self.group_ids.get_or_insert_default();

@@ -16,7 +16,8 @@ use crate::resources::Reason;
 /// The interval between two probes. Credentials and permissions are probed at most once a minute.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The longest interval between two probes of an app, whose cause may last for days. The interval doubles up to it.
+/// The maximum interval between two probes of an app, because its cause may last for days. The interval doubles up to
+/// this value.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// A probe without a result ends after this time.
@@ -25,7 +26,6 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(45);
 /// The caller whose call decides whether a half-open breaker closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prober {
-    /// An object.
     Object(ObjectKey),
     /// The drift check of an app.
     List(AppKey),
@@ -66,7 +66,7 @@ pub enum BreakerEffect {
     Inconclusive,
 }
 
-/// The effect of a call with this result on a breaker of `domain`; `None` is a success.
+/// The effect of a call with this result on a breaker of `domain`. A `class` of `None` is a success.
 pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEffect {
     let own = match domain {
         FailureDomain::Credentials => ErrorClass::CredentialsRejected,
@@ -116,8 +116,8 @@ impl Breakers {
         self.breakers.insert(BreakerKey::Credentials(account), Breaker::unproven());
     }
 
-    /// Lets `object` pass these breakers, and makes it the probe of those that are due. Returns the breakers that it
-    /// probes, or the first one that blocks it as the error.
+    /// Checks whether `object` may pass these breakers, and makes it the probe of those that are open. Returns the
+    /// breakers that it probes, or as the error the first one that blocks it.
     pub fn admit(
         &mut self,
         keys: &[BreakerKey],
@@ -145,14 +145,14 @@ impl Breakers {
         Ok(probed)
     }
 
-    /// Whether a permit may be granted to `account`: not while a call is in flight that proves its credentials.
+    /// Whether a permit may be granted to `account`. It must not while a call that proves the credentials is in flight.
     pub fn may_grant(&self, account: &AccountKey) -> bool {
         let breaker = self.breakers.get(&BreakerKey::Credentials(account.clone()));
         breaker.is_none_or(|breaker| breaker.failure.is_some() || !breaker.is_probed())
     }
 
-    /// Whether `prober` may send a call with these credentials now. Its call proves them if none has. `false` while the
-    /// call of another prober does that.
+    /// Whether `prober` may send a call with these credentials now. If the credentials are unproven, only one prober
+    /// may send a call, and that call proves them.
     pub fn may_send(&mut self, account: &AccountKey, prober: &Prober, now: Instant) -> bool {
         let Some(breaker) = self.breakers.get_mut(&BreakerKey::Credentials(account.clone())) else { return true };
         breaker.expire_probe(now);
@@ -162,7 +162,7 @@ impl Breakers {
                 breaker.start_probe(prober.clone(), now);
                 true
             }
-            // Objects become the probe when they are admitted. A list that they wait for can be the probe as well.
+            // Objects become probes when they are admitted. A list that objects wait for can also be a probe.
             (State::Open { next_probe }, _) if *next_probe <= now && matches!(prober, Prober::List(_)) => {
                 breaker.start_probe(prober.clone(), now);
                 true
@@ -186,7 +186,7 @@ impl Breakers {
         is_new
     }
 
-    /// Opens a breaker that was open when the last process ended, according to a recorded status. One object probes it
+    /// Opens a breaker that, according to a recorded status, was open when the last process ended. One object probes it
     /// at once.
     pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
@@ -197,8 +197,8 @@ impl Breakers {
     }
 
     /// Closes the breaker after a call that shows that the cause has ended. Returns whether all blocked objects can
-    /// continue. A success shows only one free place in an app: a quota breaker with blocked objects stays open, and
-    /// the next object probes at once.
+    /// continue. A success proves only one free place in an app, so a quota breaker with blocked objects stays open,
+    /// and the next object probes it at once.
     pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
         if matches!(key, BreakerKey::Quota(..))
             && has_blocked
@@ -211,7 +211,8 @@ impl Breakers {
         self.breakers.remove(key).is_some()
     }
 
-    /// Schedules the next probe in a minute, because the answer (a time-out, throttling) shows nothing about the cause.
+    /// Schedules the next probe in a minute, because the answer (such as a time-out or throttling) shows nothing about
+    /// the cause.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {
@@ -222,7 +223,7 @@ impl Breakers {
         breaker.state = State::Open { next_probe: now + PROBE_INTERVAL };
     }
 
-    /// Ends the probe of `prober`, which does not probe this breaker any more: another object can probe it.
+    /// Ends the probe of `prober`, so that another object can probe the breaker.
     pub fn release_probe(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         if let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) {
             breaker.end_probe(now);
@@ -239,8 +240,8 @@ impl Breakers {
         }
     }
 
-    /// Makes `object` the next probe of those of its breakers that are open, because of a forced reconcile. Probes
-    /// remain limited to one per minute.
+    /// Makes `object` the next probe of the open breakers in `keys`, because of a forced reconcile. Probes remain
+    /// limited to one per minute.
     pub fn expedite(&mut self, keys: &[BreakerKey], object: &ObjectKey) {
         for key in keys {
             if let Some(breaker) = self.breakers.get_mut(key)
@@ -254,9 +255,9 @@ impl Breakers {
         }
     }
 
-    /// The breakers that are due for a probe, each with the object that a forced reconcile put first. A due breaker
-    /// without blocked objects closes; it does not close earlier, or each new object would probe it. A breaker of
-    /// credentials stays open until the service accepts a call.
+    /// The breakers that are due for a probe, each with the object of a forced reconcile, if any. A breaker without
+    /// blocked objects closes when it is due. It does not close earlier, because then each new object would probe the
+    /// cause. A breaker of credentials stays open until the service accepts a call.
     pub fn due_probes(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! The scheduler for the exploration: built from the state of two objects, and taken apart again after each access.
+//! Builds a scheduler from the state of two objects for the tests in `explore`, and reads their state back.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,14 @@ use crate::controller::keys::{AccountKey, AppKey, ObjectKey};
 pub struct Known {
     /// The record; `None` if the watch has not shown the object, or has shown its deletion.
     pub record: Option<Record>,
-    /// Its place in the queue.
     pub place: Place,
-    /// The state that its status recorded when a drift check contradicted it; `None` without an open contradiction.
+    /// The recorded state that a drift check contradicted; `None` if there is no contradiction.
     pub drift: Option<RecordedState>,
 }
 
 impl Scheduler {
-    /// Creates a scheduler that knows these objects of the app `app_id`, which has no groups. A process that
-    /// `has_just_started` waits for the calls of its predecessor.
+    /// Creates a scheduler that knows these objects of the app `app_id`, which has no groups. If `has_just_started` is
+    /// true, calls of an earlier process may still arrive.
     pub fn restore(objects: &[(ObjectKey, Known)], app_id: &str, now: Instant, has_just_started: bool) -> Self {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
         let mut scheduler = Self::new(10, started, jiff::Timestamp::MAX);

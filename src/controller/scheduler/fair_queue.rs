@@ -20,13 +20,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// The last position. `sequence` must be larger than any before.
+    /// The position behind all others. `sequence` must be larger than any before.
     pub fn last(sequence: u64) -> Self {
         Self { turn: sequence, sequence }
     }
 }
 
-/// Objects that wait for the same thing.
+/// The objects that wait for a worker, or for the same permit or cause.
 #[derive(Debug, Default)]
 pub struct FairQueue {
     levels: [Level; 3],
@@ -76,12 +76,10 @@ impl FairQueue {
         Some(key)
     }
 
-    /// The number of objects.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether no object waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -1,4 +1,4 @@
-//! Late-arrival fences: no call for a group overtakes an earlier one that may still arrive.
+//! Late-arrival fences: a call for a group waits until no earlier call for it can still arrive.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -54,8 +54,8 @@ impl LateArrivals {
     }
 }
 
-/// Whether a call of an earlier process could undo `call` by arriving later: a create after a delete, or the change of
-/// an older generation after that of a newer one. Before the first edit every change is the same.
+/// Whether a late call of an earlier process could undo `call`: a create that arrives after a delete, or the change of
+/// an older generation after that of a newer one. Generation 1 has only one possible change.
 fn could_be_overtaken(object: &LiveMessageGroup, call: &Call) -> bool {
     let edited = object.metadata.generation.unwrap_or_default() > 1;
     object.is_deleting() || (edited && matches!(call, Call::Modify(..)))

@@ -1,14 +1,15 @@
-//! Decides which object is served next. Knows every object, group, app and circuit breaker, and which object waits for
-//! what.
+//! Decides which object is served next. Tracks every object, group, app and circuit breaker, and what each object waits
+//! for.
 //!
-//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`; it
-//! is pure (the caller passes the time) and lives behind one lock. Its invariant: an object that can proceed is never
-//! left waiting. No method returns objects to wake: a method that makes an object runnable also moves its queue entry.
+//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`. It
+//! is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that can proceed is
+//! never left waiting. A method that makes an object ready also moves its queue entry, so that callers do not wake
+//! objects.
 //!
-//! To add a [`Cause`] on which objects wait, use `Cause::Quota` as the model. Add a variant, return it from
-//! `Scheduler::preflight`, and call `unblock` where the cause ends. The compiler then requires match arms in
-//! `Scheduler::still_holds` (like `preflight`, in admission.rs), which finds out whether the cause ended before the
-//! object was queued, and in `Queue::wait`. Extend `causes_of` in tests/property.rs by hand. See docs/development.md.
+//! To add a [`Cause`], use `Cause::Quota` as the model. Add a variant, return it from `Scheduler::preflight`, and call
+//! `unblock` where the cause ends. The compiler then requires match arms in `Queue::wait` and in
+//! `Scheduler::still_holds` (in admission.rs), which checks whether the cause ended before the object was queued.
+//! Extend `causes_of` in tests/property.rs by hand. See docs/development.md.
 
 mod admission;
 mod apps;
@@ -44,7 +45,7 @@ use ownership::Group;
 use queue::Queue;
 use record::Record;
 
-/// See the module's documentation.
+/// The waiting state of all objects.
 #[derive(Debug)]
 pub struct Scheduler {
     objects: HashMap<ObjectKey, ObjectState>,
@@ -64,13 +65,13 @@ pub struct Scheduler {
 struct ObjectState {
     record: Record,
     /// The interrupted pass, which continues when the object is served again; `None` if there is none, or while a
-    /// worker has the object.
+    /// worker processes the object.
     pass: Option<Box<Pass>>,
-    /// The breakers that the object probes. Their other objects stay blocked until the probe ends.
+    /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.
     probes: Vec<BreakerKey>,
     /// The app that has a place reserved for the object; `None` without a reservation.
     reservation: Option<AppKey>,
-    /// The state that its status recorded when a drift check contradicted it; `None` if none did, or if the object was
+    /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
     /// read since.
     drift: Option<RecordedState>,
 }

@@ -1,4 +1,4 @@
-//! Observes objects: watch events, lists, and responses to the operator's own writes.
+//! Records objects from watch events, lists and responses to the operator's own writes.
 
 use std::time::Instant;
 
@@ -21,9 +21,8 @@ pub struct Seen {
 /// An object to process, with its interrupted pass.
 #[derive(Debug)]
 pub struct Work {
-    /// The object.
     pub key: ObjectKey,
-    /// The priority in which it was served.
+    /// The priority with which the object was served.
     pub priority: Priority,
     /// The interrupted pass to continue; `None` to begin a new one.
     pub pass: Option<Box<Pass>>,
@@ -45,7 +44,7 @@ impl Scheduler {
             && !object.is_deleting()
             && let Some(breaker) = self.restore_breaker(object, now)
         {
-            // It was blocked on this breaker when the last process ended, and has not changed since.
+            // The object was blocked on this breaker when the last process ended, and has not changed since.
             return self.queue.block(key, priority, Cause::Breaker(breaker));
         }
         self.queue.add(key, priority);
@@ -62,7 +61,7 @@ impl Scheduler {
     }
 
     /// Updates the record of an object that the operator read or wrote. Returns `false` and changes nothing if the
-    /// watch has not shown an object with this uid: a deleted object would own its group for ever.
+    /// watch has not shown an object with this uid. Otherwise a deleted object would own its group forever.
     pub fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
         if object.metadata.uid.as_deref() != Some(&*before.uid) {
@@ -73,7 +72,7 @@ impl Scheduler {
         true
     }
 
-    /// Removes a deleted object. Returns its interrupted pass, which may hold an unrecorded effect.
+    /// Removes a deleted object. Returns its interrupted pass, which may have an unrecorded effect.
     pub fn remove(&mut self, key: &ObjectKey, now: Instant) -> Option<Box<Pass>> {
         self.queue.forget(key);
         self.release_waits(key, now);
@@ -98,7 +97,7 @@ impl Scheduler {
         gone.into_iter().map(|key| (key.clone(), self.remove(&key, now))).collect()
     }
 
-    /// Marks an object whose recorded state a drift check contradicts, and queues it in the lowest priority.
+    /// Marks an object whose recorded state a drift check contradicts, and queues it with the lowest priority.
     pub fn mark_drift(&mut self, key: &ObjectKey, recorded: RecordedState) {
         let Some(state) = self.objects.get_mut(key) else { return };
         if state.drift.replace(recorded).is_none() {
@@ -107,8 +106,8 @@ impl Scheduler {
         self.queue.add(key, Priority::Resync);
     }
 
-    /// Removes the mark of a drift check. Returns whether the status still records the contradicted state. If not, the
-    /// status was written after a newer read of the group, and the list is outdated.
+    /// Clears the mark of a drift check. Returns whether the status still records the contradicted state. If it does
+    /// not, the status is newer than the list.
     pub(super) fn take_drift(&mut self, key: &ObjectKey) -> bool {
         let Some(state) = self.objects.get_mut(key) else { return false };
         let Some(contradicted) = state.drift.take() else { return false };
@@ -204,8 +203,8 @@ impl Scheduler {
         }
     }
 
-    /// Opens the breaker that the recorded status of an unchanged object names; `None` if it names none. The quota of
-    /// an app is not restored: the app is counted before anything is created.
+    /// Opens the breaker that the recorded status of an unchanged object names; `None` if it names none. A quota
+    /// breaker is not restored, because the groups of the app are counted before the first create.
     fn restore_breaker(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<BreakerKey> {
         let (reason, ready) = (object.ready_reason()?, object.condition(ConditionType::Ready)?);
         let domain = FailureDomain::recorded_in(object).filter(|domain| *domain != FailureDomain::Quota)?;

@@ -24,8 +24,8 @@ impl Group {
 }
 
 impl Scheduler {
-    /// The competitor of this object for its group, if another object is: the owner, or for an object that is being
-    /// deleted, the object that would take the group over.
+    /// The other object that owns the group of this object, or would take it over if this object is being deleted;
+    /// `None` if there is none.
     pub fn other_claimant(&self, key: &ObjectKey) -> Option<Holder> {
         let record = self.record(key)?;
         let group = self.groups.get(record.group.as_ref()?)?;
@@ -37,8 +37,9 @@ impl Scheduler {
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
-    /// Whether another object owns this object's group and the status does not report it. A refused object has lost
-    /// nothing until the owner has succeeded: otherwise both would be refused in turn.
+    /// Whether another object owns this object's group and this object's status does not report it. If the service
+    /// refused this object, it loses the group only after the owner has recorded an origin. Otherwise two refused
+    /// objects would replace each other without end.
     pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
         let Some(record) = self.record(key) else { return false };
         if record.is_deleting || record.is_conflict || record.observes {
@@ -50,7 +51,7 @@ impl Scheduler {
         })
     }
 
-    /// Claims the group of an object whose call is about to be sent. `false` if another object owns it.
+    /// Claims the group of an object whose call is about to be sent. Returns `false` if another object owns it.
     pub(super) fn claim(&mut self, key: &ObjectKey) -> bool {
         if self.other_claimant(key).is_some() {
             return false;
@@ -89,8 +90,8 @@ impl Scheduler {
         }
     }
 
-    /// Recomputes the owner of a group. If the owner changed, the objects that wait for it are decided again. So are
-    /// objects whose status does not report yet that they lost the group.
+    /// Recomputes the owner of a group. If the owner changed, the objects that wait for the group are decided again.
+    /// The same applies to objects whose status does not report yet that they lost the group.
     fn settle_owner(&mut self, group: Option<&Arc<GroupKey>>) {
         let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
         let key = Arc::clone(key);
@@ -116,13 +117,13 @@ impl Scheduler {
         }
     }
 
-    /// The other member that would own the group without this object.
+    /// The object that would own the group without this one.
     fn heir<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
         let is_heir = |record: &Record| !record.observes && !record.is_deleting;
         let heirs: Vec<&ObjectKey> =
             group.members.iter().filter(|member| *member != key && self.record(member).is_some_and(is_heir)).collect();
         let claims: Vec<Claim<'_>> = heirs.iter().filter_map(|heir| Some(self.record(heir)?.claim())).collect();
-        // If the service refused all of them, none owns the group yet: any of them may be the next owner.
+        // If the service refused all of them, none owns the group yet, and any of them may be the next owner.
         heirs.get(holder(&claims).unwrap_or_default()).copied()
     }
 

@@ -68,19 +68,19 @@ pub struct Wakeups {
 /// The number of objects in each state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depths {
-    /// Waiting for a worker, by priority, lowest first.
+    /// Objects that wait for a worker, by priority, lowest first.
     pub ready: [usize; 3],
-    /// Waiting for a delay to end.
+    /// Objects that wait for a delay to end.
     pub delayed: usize,
-    /// Blocked on a cause.
+    /// Objects that are blocked on a cause.
     pub blocked: usize,
-    /// Waiting for a permit, by budget.
+    /// Objects that wait for a permit, by budget.
     pub permits: Vec<(BudgetKey, usize)>,
-    /// Processed by a worker.
+    /// Objects that a worker processes.
     pub active: usize,
 }
 
-/// See the module's documentation.
+/// The work queue.
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: HashMap<ObjectKey, Entry>,

@@ -1,4 +1,4 @@
-//! Records: the small part of each object that the scheduler keeps, never its spec.
+//! Records: the part of each object that the scheduler keeps. It does not include the spec.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub struct Record {
     pub has_origin: bool,
     /// Whether the status records an origin or a create intent for the group that the spec names.
     pub is_proven: bool,
-    /// Whether the status records neither and the service refused the object's last call, or the object is being
-    /// deleted.
+    /// Whether the status records no origin and no create intent and the service refused the object's last call, or the
+    /// object is being deleted.
     pub is_refused: bool,
     /// Whether a call is in flight, or its effect is not recorded yet.
     pub in_flight: bool,
-    /// Whether the object has the management policy `Observe`: it neither owns a group nor conflicts.
+    /// Whether the management policy is `Observe`. Such an object neither owns a group nor conflicts.
     pub observes: bool,
     /// Whether the object is being deleted.
     pub is_deleting: bool,
@@ -50,13 +50,13 @@ impl Record {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
         let is_same = group.is_some() && recorded_group(object) == group;
-        // The operator has released the object, even if another finalizer still keeps it.
+        // The operator has removed its finalizer, even if another finalizer still exists.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
         let has_intent = is_same && !is_released && object.create_intent().is_some();
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
         let seen_in = list.max(before.map_or(0, |before| before.seen_in));
-        // Nothing is inherited from another object of that name, or from another group.
+        // The record of another object with this name, or for another group, is not used.
         let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
         Self {
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
@@ -125,7 +125,7 @@ impl Record {
 /// The state of the group according to the object's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RecordedState {
-    /// No state that a list could contradict: the object has work to do.
+    /// No state that a list can contradict, because the object has work to do.
     #[default]
     None,
     /// The group is live.
@@ -218,7 +218,6 @@ pub struct ConditionSummary {
 }
 
 impl ConditionSummary {
-    /// The summary of an object.
     pub fn of(object: &LiveMessageGroup) -> Self {
         let status = |kind| object.condition(kind).map(ConditionStatus::of);
         let ready = object.condition(ConditionType::Ready);

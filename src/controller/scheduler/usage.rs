@@ -14,16 +14,14 @@ use crate::resources::Reason;
 /// An object whose status records the state of a group of an app.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// The object.
     pub object: ObjectKey,
-    /// The ID of its group.
     pub group_id: String,
     /// The state of the group according to the status.
     pub state: RecordedState,
 }
 
 impl Scheduler {
-    /// Requests the usage of an app. Several requests are answered by one list.
+    /// Requests the usage of an app. One list answers several requests.
     pub fn request_usage(&mut self, app: &AppKey, query: UsageQuery) {
         let state = self.apps.entry(app.clone()).or_default();
         if state.requested < Some(query) {
@@ -49,7 +47,7 @@ impl Scheduler {
         }
     }
 
-    /// Records that the groups of an app cannot be counted. Creates are then sent without a check: the service itself
+    /// Records that the groups of an app cannot be counted. Creates are then sent without a check, and the service
     /// refuses those that do not fit.
     pub fn usage_unavailable(&mut self, app: &AppKey) {
         let state = self.apps.entry(app.clone()).or_default();
@@ -91,8 +89,8 @@ impl Scheduler {
         })
     }
 
-    /// Forgets all knowledge of the credentials, permissions and apps of an account that was replaced or deleted, and
-    /// makes its objects ready again.
+    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted, and makes
+    /// its objects ready again.
     pub fn account_changed(&mut self, account: &AccountKey) {
         for breaker in self.breakers.remove_account(account) {
             self.unblock(&Cause::Breaker(breaker));
@@ -139,7 +137,8 @@ impl Scheduler {
         self.breakers.may_send(&app.account, &Prober::List(app.clone()), now)
     }
 
-    /// The service rejected the credentials of a list call; see [`Scheduler::suspend_credentials`].
+    /// Suspends calls with credentials that the service rejected for a list call; see
+    /// [`Scheduler::suspend_credentials`].
     pub fn suspend_credentials_for_list(&mut self, app: &AppKey, now: Instant) {
         self.breakers.suspend(&app.account, &Prober::List(app.clone()), now);
     }
@@ -172,7 +171,7 @@ impl Scheduler {
         self.max_groups
     }
 
-    /// Removes the apps that no object names, and sets the time of new ones as their last check.
+    /// Removes the apps that no object names. For a new app, sets the time of the last check to `now`.
     pub fn retain_apps(&mut self, now: SystemTime) {
         self.apps.retain(|_, state| !state.objects.is_empty());
         for state in self.apps.values_mut() {
@@ -209,7 +208,7 @@ impl Scheduler {
     }
 
     /// The data center of an app according to its objects; `None` for the app's own. An object whose group is live
-    /// takes precedence: its data center is correct.
+    /// takes precedence, because its data center is correct.
     pub fn data_center_of(&self, app: &AppKey) -> Option<&'static str> {
         let objects = self.apps.get(app)?.objects.iter();
         let fingerprints = objects.filter_map(|key| Some(self.record(key)?.fingerprint));

@@ -16,7 +16,7 @@ use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, ObjectKey};
 use crate::resources::LiveAccount;
 
-/// Watches the LiveAccounts of one namespace, or of all (`None`), until the process ends. Calls `on_listed` after the
+/// Watches the LiveAccounts of `namespace` (`None`: all namespaces) until the process ends. Calls `on_listed` after the
 /// first complete list, or when the apiserver refuses to list them.
 pub async fn watch(context: Arc<Context>, namespace: Option<String>, on_listed: impl FnOnce()) {
     let client = context.api.client().clone();
@@ -39,7 +39,7 @@ async fn follow(
     let (mut on_listed, mut has_failed) = (Some(on_listed), false);
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
-        // The start of a list does not count: it may fail a moment later.
+        // `Init` does not count as a success, because the list that it starts can still fail.
         if has_failed && matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
             tracing::info!(namespace, "watching LiveAccounts again");
             has_failed = false;
@@ -70,7 +70,7 @@ async fn follow(
                     let error_text = error_chain(&error);
                     tracing::warn!(namespace, error = error_text, "LiveAccounts cannot be watched");
                 }
-                // Objects that name no LiveAccount do not wait for a missing definition or permission.
+                // Objects without a LiveAccount must not wait for a missing CRD or permission.
                 if is_refused(&error)
                     && let Some(on_listed) = on_listed.take()
                 {

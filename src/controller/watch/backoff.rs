@@ -9,8 +9,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// A delay that doubles up to a limit, and starts again after a period without a failure. It does not start again after
-/// a success: the start of a list counts as one, and may fail a moment later.
+/// A delay that doubles up to a limit and is reset after 15 s without a failure. A success does not reset it, because
+/// the watcher reports the start of a list as a success even if the list then fails.
 #[derive(Debug)]
 pub struct WatchBackoff {
     next: Duration,

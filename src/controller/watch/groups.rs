@@ -22,21 +22,20 @@ use crate::controller::reconcile::report_removed;
 use crate::controller::scheduler::Seen;
 use crate::resources::LiveMessageGroup;
 
-/// An operator that watches several namespaces starts without one that it is not allowed to list, after this time.
+/// How long an operator with several namespaces waits for a forbidden one before it starts with the others.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
-/// The namespace, or all namespaces, that one watch covers.
+/// The namespaces that one watch covers.
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// Whether the operator watches other namespaces too. They do not wait for ever for one that it is not allowed to
-    /// list.
+    /// Whether the operator also watches other namespaces. They do not wait forever for a forbidden one.
     pub is_one_of_several: bool,
 }
 
-/// Watches the LiveMessageGroups of a scope until the process ends. Calls `on_listed` after the first complete list, or
-/// when one of several namespaces has been forbidden for 30 s.
+/// Watches the LiveMessageGroups of a scope until the process ends. Calls `on_listed` after the first complete list. If
+/// the scope is one of several namespaces, also calls it after the namespace has been forbidden for 30 s.
 pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
     let client = context.api.client().clone();
     let api: Api<DeserializeGuard<LiveMessageGroup>> = match &scope.namespace {
@@ -56,8 +55,8 @@ pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness
     tokio::join!(follower.follow(events), warn_if_missing(&context, scope.namespace.as_deref()));
 }
 
-/// Warns if the namespace does not exist. It can be watched like an empty one, so that a wrong name would otherwise go
-/// unnoticed.
+/// Warns if the namespace does not exist. The apiserver accepts a watch of a missing namespace, so that a wrong name
+/// would otherwise go unnoticed.
 async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return };
     if matches!(context.api.namespace(namespace).await, Ok(None)) {
@@ -65,13 +64,13 @@ async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
     }
 }
 
-/// Turns the events of one watch into observations of the scheduler.
+/// Passes the events of one watch to the scheduler.
 struct Follower<'a, F> {
     context: &'a Context,
     scope: &'a Scope,
     readiness: &'a Readiness,
     on_listed: Option<F>,
-    /// The number of the last list.
+    /// The number of the current list.
     list: u64,
     failure: WatchFailure,
 }
@@ -148,7 +147,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     }
 }
 
-/// The current failure of one watch; other watches may work.
+/// The current failure of one watch. Other watches may work.
 #[derive(Default)]
 struct WatchFailure {
     text: Option<String>,
@@ -156,7 +155,8 @@ struct WatchFailure {
 }
 
 impl WatchFailure {
-    /// Logs a failure if it is a new one. Returns whether one of several namespaces has been forbidden for too long.
+    /// Logs a failure if it differs from the last one. Returns `true` if the scope is one of several namespaces and has
+    /// been forbidden for [`FORBIDDEN_GRACE`].
     fn report(&mut self, error: &watcher::Error, scope: &Scope, readiness: &Readiness) -> bool {
         let text = explain(error, scope.is_one_of_several);
         if self.text.as_ref() != Some(&text) {
@@ -179,7 +179,7 @@ impl WatchFailure {
     }
 }
 
-/// A log message: what failed, and what to do.
+/// The log message for a failure, with a remedy where one is known.
 fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         return format!("the watch of LiveMessageGroups is interrupted: {}", error_chain(error));
@@ -215,7 +215,7 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
 }
 
-/// Whether the apiserver does not serve the kind. If it serves no kind of the API group, its answer has no reason.
+/// Whether the apiserver does not serve the kind. If no kind of the API group exists, the 404 response has no reason.
 fn is_undefined(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
 }

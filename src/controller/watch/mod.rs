@@ -1,4 +1,4 @@
-//! Watches: they turn events into observations of the scheduler, and keep no object.
+//! Watches of LiveMessageGroups and LiveAccounts. They pass each event on and store no object.
 //!
 //! The module owns the watches and the readiness. It may import `context`, `scheduler`, `api` and the reports of
 //! `reconcile`. Its invariant: the next list finds every change that happened while no watch was running.
@@ -16,21 +16,21 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
-/// A watch is renewed after this time, before a load balancer closes an idle connection.
+/// The time-out of a watch in seconds. The watch is renewed before a load balancer closes an idle connection.
 const WATCH_SECONDS: u32 = 200;
 
 /// The metric labels of the watched resources.
 pub const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };
 pub const ACCOUNTS: ResourceLabels = ResourceLabels { resource: "liveaccounts" };
 
-/// The text of an error with its causes: "client error (Connect)" alone does not show whether the name, the port or the
-/// certificate is wrong.
+/// The text of an error with its causes. For example, "client error (Connect)" alone does not show whether the name,
+/// the port or the certificate is wrong.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
-        // Some errors include their cause.
+        // Some error texts already include their cause.
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

@@ -1,10 +1,10 @@
-//! The readiness of the operator, for the readiness probe: whether it has listed its objects.
+//! The state behind the readiness probe: whether the operator has listed its objects.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// The state of the watches.
+/// The state of the watches that the readiness probe reports.
 #[derive(Debug, Default)]
 pub struct Readiness {
     is_listed: AtomicBool,
@@ -30,7 +30,7 @@ impl Readiness {
         self.is_listed.store(true, Ordering::Release);
     }
 
-    /// Returns the number of a list that starts now.
+    /// Returns the number of a new list. Numbers increase.
     pub(super) fn next_list(&self) -> u64 {
         self.lists.fetch_add(1, Ordering::Relaxed) + 1
     }

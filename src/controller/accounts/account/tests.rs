@@ -1,4 +1,4 @@
-//! Credentials of an account: reload, rejection, and the budgets they share.
+//! Tests of an account: reload and rejection of its credentials, and shared budgets.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, GroupRef};
 
-/// Issues the keys `key0`, `key1`, …, and then always the last one; an error if `count` is 0.
+/// Issues `count` different keys (`key0`, `key1`, …), then repeats the last one. Fails if `count` is 0.
 #[derive(Debug)]
 struct Keys {
     count: usize,
@@ -128,8 +128,8 @@ async fn live_account_of_the_operators_number_shares_its_budget() {
     let shares = |account: &Account| Arc::ptr_eq(&account.budgets(), &own.budgets());
     assert!(shares(&named(Some("42"), "e")));
     assert!(!shares(&named(Some("43"), "e")));
-    assert!(!shares(&named(Some("42"), "elsewhere")), "another endpoint is another service");
-    // The access key stands for the number, in whichever order the keys become known.
+    assert!(!shares(&named(Some("42"), "elsewhere")), "budgets are separate per endpoint");
+    // The access key ID replaces a missing number, in whatever order the keys become known.
     let by_key = named(None, "e");
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");
@@ -153,10 +153,10 @@ async fn accounts_of_one_key_share_a_budget() {
     for account in [&one, &two, &other] {
         call(account).await.unwrap();
     }
-    assert!(Arc::ptr_eq(&one.budgets(), &two.budgets()), "the access key id stands for the number");
+    assert!(Arc::ptr_eq(&one.budgets(), &two.budgets()), "the access key ID replaces the number");
     assert!(!Arc::ptr_eq(&one.budgets(), &other.budgets()));
     let loading = Unavailable { why: None, retry_after: None };
-    assert_eq!(none.unavailable(false), Some(loading), "they are loaded for the first time");
+    assert_eq!(none.unavailable(false), Some(loading), "the credentials are being loaded");
     none.wait_loaded().await;
     let why = none.unavailable(false).unwrap().why;
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));

@@ -1,4 +1,4 @@
-//! The schedule of drift checks, and tasks that overlap.
+//! Tests of the schedule of drift checks and of overlapping tasks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,19 +38,19 @@ fn each_app_is_checked_exactly_once_per_interval() {
         looked = now;
     }
     assert!(checked.iter().all(|checked| *checked == 3), "{:?}", checked.iter().collect::<HashSet<_>>());
-    // The clock was set back: nothing is checked again.
+    // If the clock is set back, no app is checked again.
     assert!(!was_due(&app("demo"), interval, start, start - 2 * interval));
 }
 
 #[test]
-fn list_of_more_groups_than_an_app_has_is_too_long() {
+fn list_beyond_the_group_limit_is_too_long() {
     assert!(!is_too_long(10_000, 200, 5_000));
     assert!(is_too_long(10_001, 200, 5_000), "too many IDs");
     assert!(is_too_long(50, 202, 5_000), "pages that repeat the same IDs");
     assert!(!is_too_long(usize::MAX, u32::MAX, u64::MAX), "no maximum");
 }
 
-/// Lets the other tasks run until `count` are in progress.
+/// Yields to other tasks until `count` tasks are in progress.
 async fn until_in_progress(in_progress: &Mutex<HashSet<Task>>, count: usize) {
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -1,11 +1,11 @@
-//! The place of an object in the queue, as far as the exploration distinguishes places.
+//! The place of an object in the queue, for the tests in `explore`.
 
 use super::{Queue, State, Wait};
 use crate::controller::keys::{Cause, ObjectKey};
 use crate::controller::scheduler::GroupKey;
 use crate::decide::Priority;
 
-/// The place of an object in the queue. Waits that end without an event count as ready.
+/// The place of an object. Waits that end without an event count as [`Place::Ready`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Place {
     /// Not in the queue.
@@ -22,7 +22,6 @@ pub enum Place {
 }
 
 impl Queue {
-    /// The place of the object.
     pub fn place(&self, key: &ObjectKey) -> Place {
         match self.entries.get(key).map(|entry| &entry.state) {
             None => Place::Idle,

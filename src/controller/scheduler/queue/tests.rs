@@ -1,4 +1,4 @@
-//! The queue alone: order, positions, deadlines, and a property test against a shadow model.
+//! Tests of the queue alone: order, positions, deadlines, and a property test against a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn drain(queue: &mut Queue) -> Vec<ObjectKey> {
     std::iter::from_fn(|| queue.pop().map(|(key, _)| key)).collect()
 }
 
-/// Passes a new object through a worker to this wait.
+/// Queues a new object, gives it to a worker and ends the step with `requeue`.
 fn send_to(queue: &mut Queue, key: &ObjectKey, priority: Priority, requeue: &Requeue) {
     queue.add(key, priority);
     while let Some((popped, served)) = queue.pop() {
@@ -67,7 +67,7 @@ fn change_overtakes_twenty_thousand_retries() {
     queue.add(&key(20_000), Priority::Change);
     assert_eq!(queue.pop(), Some((key(20_000), Priority::Change)));
     queue.add(&key(19_999), Priority::Change);
-    assert_eq!(queue.pop(), Some((key(19_999), Priority::Change)), "a waiting object rises with its change");
+    assert_eq!(queue.pop(), Some((key(19_999), Priority::Change)), "a waiting object gets the higher priority");
     for number in 30_000..30_100 {
         queue.add(&key(number), Priority::Change);
         let before = std::iter::from_fn(|| queue.pop()).take_while(|(popped, _)| *popped != key(number)).count();
@@ -105,12 +105,13 @@ fn namespaces_take_turns_for_permits_and_causes() {
     }
 }
 
-/// How often each priority is served in 1000 turns while objects of the `pressed` ones never run out.
-fn served_under_pressure(pressed: &[Priority], for_permits: bool) -> [usize; 3] {
+/// Counts how often each priority is served in 1000 turns while the queue always has objects of the `present`
+/// priorities.
+fn served_in_1000_turns(present: &[Priority], for_permits: bool) -> [usize; 3] {
     let mut queue = Queue::default();
     let (mut served, mut number) = ([0; 3], 0);
     for _ in 0..1000 {
-        for priority in pressed {
+        for priority in present {
             queue.add(&key(number), *priority);
             if for_permits {
                 queue.pop();
@@ -127,10 +128,10 @@ fn served_under_pressure(pressed: &[Priority], for_permits: bool) -> [usize; 3] 
 #[test]
 fn lower_priorities_have_a_share_of_a_tenth() {
     for for_permits in [false, true] {
-        assert_eq!(served_under_pressure(&PRIORITIES, for_permits), [50, 50, 900]);
-        assert_eq!(served_under_pressure(&[Priority::Resync, Priority::Change], for_permits), [100, 0, 900]);
-        assert_eq!(served_under_pressure(&[Priority::Retry, Priority::Change], for_permits), [0, 100, 900]);
-        assert_eq!(served_under_pressure(&[Priority::Resync, Priority::Retry], for_permits), [50, 950, 0]);
+        assert_eq!(served_in_1000_turns(&PRIORITIES, for_permits), [50, 50, 900]);
+        assert_eq!(served_in_1000_turns(&[Priority::Resync, Priority::Change], for_permits), [100, 0, 900]);
+        assert_eq!(served_in_1000_turns(&[Priority::Retry, Priority::Change], for_permits), [0, 100, 900]);
+        assert_eq!(served_in_1000_turns(&[Priority::Resync, Priority::Retry], for_permits), [50, 950, 0]);
     }
 }
 
@@ -216,7 +217,7 @@ fn another_wait_or_priority_starts_at_the_back() {
 }
 
 #[test]
-fn unfinished_change_does_not_fall_to_a_lower_priority() {
+fn unfinished_change_keeps_its_priority() {
     for requeue in [Requeue::Permit(budget(0)), Requeue::After(Duration::ZERO), Requeue::blocked(cause(0))] {
         let mut queue = Queue::default();
         queue.add(&key(0), Priority::Change);
@@ -230,7 +231,7 @@ fn unfinished_change_does_not_fall_to_a_lower_priority() {
     queue.pop();
     queue.wake(&key(0), Priority::Retry);
     queue.finish(&key(0), Priority::Change, &Requeue::Done, Instant::now());
-    assert_eq!(queue.pop(), Some((key(0), Priority::Retry)), "only what woke it is left");
+    assert_eq!(queue.pop(), Some((key(0), Priority::Retry)), "only the priority of the wake is left");
 }
 
 #[test]
@@ -249,7 +250,7 @@ fn deadline_ends_a_block() {
 }
 
 #[test]
-fn forgotten_object_leaves_no_trace() {
+fn forgotten_object_leaves_no_entry() {
     for requeue in [
         Requeue::Permit(budget(0)),
         Requeue::After(Duration::from_secs(9)),
@@ -325,14 +326,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
 
-/// The expected waits, computed without the queue's own structures.
+/// A simple model of the queue.
 #[derive(Default)]
-struct Shadow {
-    entries: BTreeMap<ObjectKey, ShadowState>,
+struct Model {
+    entries: BTreeMap<ObjectKey, ModelState>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum ShadowState {
+enum ModelState {
     Ready,
     Active { is_dirty: bool },
     Until(Instant),
@@ -340,79 +341,79 @@ enum ShadowState {
     Blocked(Cause, Option<Instant>),
 }
 
-impl Shadow {
+impl Model {
     fn add(&mut self, key: &ObjectKey, is_urgent: bool) {
-        let state = self.entries.entry(key.clone()).or_insert(ShadowState::Ready);
+        let state = self.entries.entry(key.clone()).or_insert(ModelState::Ready);
         match state {
-            ShadowState::Active { is_dirty } => *is_dirty |= is_urgent,
-            ShadowState::Until(_) | ShadowState::Blocked(..) if !is_urgent => {}
-            _ => *state = ShadowState::Ready,
+            ModelState::Active { is_dirty } => *is_dirty |= is_urgent,
+            ModelState::Until(_) | ModelState::Blocked(..) if !is_urgent => {}
+            _ => *state = ModelState::Ready,
         }
     }
 
     fn finish(&mut self, key: &ObjectKey, requeue: &Requeue, now: Instant) {
-        let is_dirty = self.entries.get(key) == Some(&ShadowState::Active { is_dirty: true });
+        let is_dirty = self.entries.get(key) == Some(&ModelState::Active { is_dirty: true });
         let state = match requeue {
-            _ if is_dirty => ShadowState::Ready,
+            _ if is_dirty => ModelState::Ready,
             Requeue::Done => {
                 self.entries.remove(key);
                 return;
             }
-            Requeue::After(delay) => ShadowState::Until(now + *delay),
-            Requeue::Permit(budget) => ShadowState::Permit(budget.clone()),
-            Requeue::Blocked { on, deadline } => ShadowState::Blocked(on.clone(), *deadline),
+            Requeue::After(delay) => ModelState::Until(now + *delay),
+            Requeue::Permit(budget) => ModelState::Permit(budget.clone()),
+            Requeue::Blocked { on, deadline } => ModelState::Blocked(on.clone(), *deadline),
         };
         self.entries.insert(key.clone(), state);
     }
 
-    fn take(&mut self, popped: Option<&(ObjectKey, Priority)>, from: &ShadowState) -> Result<(), TestCaseError> {
+    fn take(&mut self, popped: Option<&(ObjectKey, Priority)>, from: &ModelState) -> Result<(), TestCaseError> {
         let Some((key, _)) = popped else {
             let left = self.entries.values().any(|state| state == from);
             prop_assert!(!left, "an object that waits for {:?} was not served", from);
             return Ok(());
         };
         prop_assert_eq!(self.entries.get(key), Some(from), "{} was served", key);
-        self.entries.insert(key.clone(), ShadowState::Active { is_dirty: false });
+        self.entries.insert(key.clone(), ModelState::Active { is_dirty: false });
         Ok(())
     }
 
-    fn release(&mut self, is_due: impl Fn(&ShadowState) -> bool) {
-        self.entries.values_mut().filter(|state| is_due(state)).for_each(|state| *state = ShadowState::Ready);
+    fn release(&mut self, is_due: impl Fn(&ModelState) -> bool) {
+        self.entries.values_mut().filter(|state| is_due(state)).for_each(|state| *state = ModelState::Ready);
     }
 
     fn is_active(&self, key: &ObjectKey) -> bool {
-        matches!(self.entries.get(key), Some(ShadowState::Active { .. }))
+        matches!(self.entries.get(key), Some(ModelState::Active { .. }))
     }
 }
 
-fn state_of(state: &State) -> ShadowState {
+fn state_of(state: &State) -> ModelState {
     match state {
-        State::Ready { .. } => ShadowState::Ready,
-        State::Active { dirty, .. } => ShadowState::Active { is_dirty: dirty.is_some() },
-        State::Delayed { until } => ShadowState::Until(*until),
-        State::Waiting { on: Wait::Permit(budget), .. } => ShadowState::Permit(budget.clone()),
-        State::Waiting { on: Wait::Cause(cause), deadline, .. } => ShadowState::Blocked(cause.clone(), *deadline),
+        State::Ready { .. } => ModelState::Ready,
+        State::Active { dirty, .. } => ModelState::Active { is_dirty: dirty.is_some() },
+        State::Delayed { until } => ModelState::Until(*until),
+        State::Waiting { on: Wait::Permit(budget), .. } => ModelState::Permit(budget.clone()),
+        State::Waiting { on: Wait::Cause(cause), deadline, .. } => ModelState::Blocked(cause.clone(), *deadline),
     }
 }
 
-fn apply(queue: &mut Queue, shadow: &mut Shadow, step: Step, now: &mut Instant) -> Result<(), TestCaseError> {
+fn apply(queue: &mut Queue, model: &mut Model, step: Step, now: &mut Instant) -> Result<(), TestCaseError> {
     match step {
         Step::Add(number, priority) => {
             queue.add(&object(number), priority);
-            shadow.add(&object(number), priority == Priority::Change);
+            model.add(&object(number), priority == Priority::Change);
         }
         Step::Wake(number, priority) => {
             queue.wake(&object(number), priority);
-            shadow.add(&object(number), true);
+            model.add(&object(number), true);
         }
-        Step::Pop => shadow.take(queue.pop().as_ref(), &ShadowState::Ready)?,
+        Step::Pop => model.take(queue.pop().as_ref(), &ModelState::Ready)?,
         Step::Grant(number) => {
-            shadow.take(queue.grant(&budget(number)).as_ref(), &ShadowState::Permit(budget(number)))?;
+            model.take(queue.grant(&budget(number)).as_ref(), &ModelState::Permit(budget(number)))?;
         }
         Step::Finish(number, priority, requeue) => {
-            if shadow.is_active(&object(number)) {
+            if model.is_active(&object(number)) {
                 queue.finish(&object(number), priority, &requeue, *now);
-                shadow.finish(&object(number), &requeue, *now);
+                model.finish(&object(number), &requeue, *now);
             }
         }
         Step::Unblock(number, count) => {
@@ -420,27 +421,27 @@ fn apply(queue: &mut Queue, shadow: &mut Shadow, step: Step, now: &mut Instant) 
             let released = queue.unblock(&cause(number), count);
             prop_assert_eq!(released.len(), blocked.min(count));
             for key in released {
-                prop_assert!(matches!(&shadow.entries[&key], ShadowState::Blocked(on, _) if *on == cause(number)));
-                shadow.entries.insert(key, ShadowState::Ready);
+                prop_assert!(matches!(&model.entries[&key], ModelState::Blocked(on, _) if *on == cause(number)));
+                model.entries.insert(key, ModelState::Ready);
             }
         }
         Step::Forget(number) => {
             queue.forget(&object(number));
-            if !shadow.is_active(&object(number)) {
-                shadow.entries.remove(&object(number));
+            if !model.is_active(&object(number)) {
+                model.entries.remove(&object(number));
             }
         }
         Step::Pass(seconds) => {
             *now += Duration::from_secs(seconds);
             queue.expire(*now);
-            shadow.release(|state| match state {
-                ShadowState::Until(until) | ShadowState::Blocked(_, Some(until)) => until <= now,
+            model.release(|state| match state {
+                ModelState::Until(until) | ModelState::Blocked(_, Some(until)) => until <= now,
                 _ => false,
             });
         }
         Step::Recheck(number) => {
             queue.recheck(|of| *of == budget(number));
-            shadow.release(|state| *state == ShadowState::Permit(budget(number)));
+            model.release(|state| *state == ModelState::Permit(budget(number)));
         }
     }
     Ok(())
@@ -450,17 +451,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn queue_agrees_with_its_shadow(steps in steps()) {
-        let (mut queue, mut shadow, mut now) = (Queue::default(), Shadow::default(), Instant::now());
+    fn queue_agrees_with_the_model(steps in steps()) {
+        let (mut queue, mut model, mut now) = (Queue::default(), Model::default(), Instant::now());
         for step in steps {
-            apply(&mut queue, &mut shadow, step, &mut now)?;
-            let states: BTreeMap<ObjectKey, ShadowState> =
+            apply(&mut queue, &mut model, step, &mut now)?;
+            let states: BTreeMap<ObjectKey, ModelState> =
                 queue.entries.iter().map(|(key, entry)| (key.clone(), state_of(&entry.state))).collect();
-            prop_assert_eq!(&states, &shadow.entries);
+            prop_assert_eq!(&states, &model.entries);
             let waiting: usize = queue.waiting.values().map(FairQueue::len).sum();
-            prop_assert!(queue.waiting.values().all(|objects| !objects.is_empty()), "an empty wait is kept");
+            prop_assert!(queue.waiting.values().all(|objects| !objects.is_empty()), "a wait without objects is kept");
             let in_states = states.values().filter(|state| {
-                matches!(state, ShadowState::Permit(_) | ShadowState::Blocked(..))
+                matches!(state, ModelState::Permit(_) | ModelState::Blocked(..))
             }).count();
             prop_assert_eq!(waiting, in_states);
         }

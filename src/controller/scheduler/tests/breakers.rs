@@ -10,7 +10,7 @@ fn permission(operation: Operation) -> BreakerKey {
     BreakerKey::Permission(app(), operation)
 }
 
-/// A world in which these objects were observed and are active, each with a group of its own.
+/// A scheduler with these active objects, each with its own group.
 fn world_of(names: &[&str]) -> (World, Vec<LiveMessageGroup>) {
     let mut world = World::new(10_000);
     let objects: Vec<LiveMessageGroup> = names.iter().map(|name| single(name)).collect();
@@ -27,7 +27,7 @@ fn blocked_on(world: &mut World, object: &LiveMessageGroup, call: &Call) -> Opti
     }
 }
 
-/// Fails each probe that is due within `time`; returns the minutes of the probes.
+/// Fails every probe for this number of minutes. Returns the minute of each probe.
 fn probe_minutes(
     world: &mut World,
     breaker: &BreakerKey,
@@ -62,7 +62,7 @@ fn hundred_objects_make_one_probe_a_minute() {
 }
 
 #[test]
-fn app_breaker_is_probed_ever_more_slowly() {
+fn app_breaker_is_probed_less_and_less_often() {
     for breaker in [BreakerKey::App(app(), None), BreakerKey::Quota(app(), None)] {
         let (mut world, _) = world_of(&["a"]);
         world.trip("a", &breaker, Reason::AppNotFound);
@@ -86,7 +86,7 @@ fn success_unblocks_all_in_order() {
 }
 
 #[test]
-fn silent_probe_is_replaced() {
+fn probe_without_an_answer_is_replaced() {
     let (mut world, _) = world_of(&["a", "b"]);
     let breaker = permission(Operation::Create);
     world.trip("a", &breaker, Reason::NotAuthorized);
@@ -147,7 +147,7 @@ fn free_places_are_probed_one_by_one() {
     assert_eq!(world.served(), ["c"]);
     world.answered(&objects[2], &create(&objects[2]), &created());
     world.finish("c", Requeue::Done);
-    assert!(world.scheduler.open_breakers().is_empty(), "nothing waits for a place");
+    assert!(world.scheduler.open_breakers().is_empty(), "no object waits for a place");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn restored_breaker_blocks_all_but_one() {
     let failure = world.scheduler.breakers.failure(&permission(Operation::Modify)).unwrap();
     assert_eq!((failure.reason, failure.message.as_str()), (Reason::NotAuthorized, "recorded"));
     let a = edited(&single("a"), json!({"status": {"observedGeneration": 1}}));
-    assert!(world.is_cleared(&a, &Call::Describe(group_of(&a))), "the calls before are the probe's too");
+    assert!(world.is_cleared(&a, &Call::Describe(group_of(&a))), "the probe may make the calls before the change");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn object_blocked_by_one_breaker_probes_no_other() {
 }
 
 #[test]
-fn edited_probe_leaves_its_breaker_to_another() {
+fn edited_probe_is_replaced_by_another_object() {
     let (mut world, objects) = world_of(&["a", "b"]);
     let breaker = BreakerKey::App(app(), None);
     world.trip("a", &breaker, Reason::AppNotFound);
@@ -226,9 +226,9 @@ fn removed_probe_is_replaced_and_idle_breaker_closes_when_due() {
     world.scheduler.remove(&key("b"), world.now);
     world.later(MINUTE / 2);
     world.observe(&objects[0]);
-    assert!(!world.is_cleared(&objects[0], &create(&objects[0])), "new objects are no reason for a probe");
+    assert!(!world.is_cleared(&objects[0], &create(&objects[0])), "a new object does not probe");
     world.later(MINUTE);
-    assert!(world.scheduler.open_breakers().is_empty(), "nothing is kept for ever");
+    assert!(world.scheduler.open_breakers().is_empty(), "a breaker without blocked objects closes");
 }
 
 #[test]
@@ -240,18 +240,18 @@ fn waiting_for_a_permission_blocks_the_calls_before_it() {
     let on = blocked_on(&mut world, &b, &modify(&b)).unwrap();
     world.finish("b", Requeue::blocked(on));
     let describe = |object: &LiveMessageGroup| Call::Describe(group_of(object));
-    assert!(world.is_cleared(&c, &describe(&c)), "its work may end elsewhere");
+    assert!(world.is_cleared(&c, &describe(&c)), "it may not need the permission");
     world.observe(&edited(&b, json!({"metadata": {"annotations": {"a": "b"}}})));
     world.scheduler.queue.wake(&key("b"), Priority::Retry);
     assert_eq!(world.served(), ["b"]);
     assert!(!world.is_cleared(&b, &describe(&b)));
     world.finish("b", Requeue::blocked(Cause::Breaker(permission(Operation::Modify))));
     assert_eq!(world.later(MINUTE).served(), ["a"]);
-    assert!(world.is_cleared(&a, &describe(&a)), "the probe makes them");
+    assert!(world.is_cleared(&a, &describe(&a)), "the probe may make the call");
 }
 
 #[test]
-fn unproven_credentials_let_one_call_out() {
+fn unproven_credentials_allow_one_call() {
     let (mut world, objects) = world_of(&["a", "b"]);
     world.scheduler.account_changed(&AccountKey::Operator);
     world.scheduler.usage_known(&app(), 0, None);
@@ -290,7 +290,7 @@ fn rejected_credentials_stop_calls_before_the_reload() {
     let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
     world.finish("c", Requeue::Permit(budget.clone()));
     world.scheduler.suspend_credentials(&key("a"), &AccountKey::Operator, world.now);
-    assert!(!world.scheduler.can_grant(&budget), "nothing more is granted");
+    assert!(!world.scheduler.can_grant(&budget), "no further permit is granted");
     let granted_before = world.preflight(&objects[1], &create(&objects[1]), true);
     assert_eq!(granted_before, Preflight::Cleared { budget: budget.clone(), has_permit: false });
     let renewed = Err(CallError::Resent(
@@ -341,7 +341,7 @@ fn cause_that_ends_during_the_write_does_not_block() {
 }
 
 #[test]
-fn answers_say_what_the_service_checked() {
+fn answer_affects_the_breakers_that_it_passed() {
     use BreakerEffect::{Close, Inconclusive, Trip};
     use FailureDomain::{App, Authorization, Credentials, Quota};
     let permission = Authorization(Operation::Create);

@@ -1,4 +1,4 @@
-//! Tests of the scheduler through its public methods, with a clock of their own.
+//! Tests of the scheduler through its public methods, with a simulated clock.
 
 mod breakers;
 mod ownership;
@@ -20,13 +20,13 @@ use crate::resources::{LiveMessageGroup, Reason};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A scheduler with proven credentials of the operator, and its time.
+/// A scheduler and its simulated time. The operator's credentials are proven.
 pub struct World {
     pub scheduler: Scheduler,
     pub now: Instant,
 }
 
-/// The object `name` of namespace `ns`, created at this second, that names group `one` of app `demo`.
+/// An object in namespace `ns` that names group `one` of app `demo`, created at second `created`.
 pub fn object(name: &str, created: i64, status: Value) -> LiveMessageGroup {
     let time = jiff::Timestamp::from_second(created).unwrap().to_string();
     serde_json::from_value(json!({
@@ -37,7 +37,7 @@ pub fn object(name: &str, created: i64, status: Value) -> LiveMessageGroup {
     .unwrap()
 }
 
-/// The object `name` that names a group of its own.
+/// An object that names a group with its own name.
 pub fn single(name: &str) -> LiveMessageGroup {
     edited(&object(name, 1, json!({})), json!({"spec": {"groupId": name}}))
 }
@@ -48,7 +48,7 @@ pub fn edited(object: &LiveMessageGroup, change: Value) -> LiveMessageGroup {
     serde_json::from_value(value).unwrap()
 }
 
-/// A status with this reason of `Ready=False`.
+/// A status with `Ready=False` and this reason.
 pub fn ready(reason: &str) -> Value {
     json!({"observedGeneration": 1, "appId": "demo", "groupId": "one", "conditions": [
         {"type": "Ready", "status": "False", "reason": reason, "message": "recorded",
@@ -142,7 +142,7 @@ impl World {
         assert!(self.scheduler.finish(&key(name), priority, requeue, None, self.now).is_none());
     }
 
-    /// Opens the breaker with the failure of an object, and blocks the object on it.
+    /// Opens the breaker after a failure of the object, and blocks the object on it.
     pub fn trip(&mut self, name: &str, breaker: &BreakerKey, reason: Reason) {
         self.scheduler.trip_breaker(&key(name), breaker, explanation(reason), self.now);
         self.finish(name, Requeue::blocked(Cause::Breaker(breaker.clone())));

@@ -14,12 +14,12 @@ fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     let mut world = World::new(10);
     let both = [object("old", 1, old), object("young", 2, young)];
     both.iter().for_each(|object| world.observe(object));
-    rest(&mut world);
+    settle(&mut world);
     (world, both)
 }
 
-/// Serves every ready object until it is idle: in conflict, or with nothing to do.
-fn rest(world: &mut World) {
+/// Serves every ready object until it is idle or blocked in conflict.
+fn settle(world: &mut World) {
     while let Some(work) = world.scheduler.next() {
         let record = world.scheduler.record(&work.key).cloned();
         let in_conflict = record.as_ref().is_some_and(|record| record.is_conflict);
@@ -42,14 +42,14 @@ fn intent() -> Value {
 }
 
 #[test]
-fn older_object_owns_a_group_that_nothing_proves() {
+fn older_object_owns_a_group_without_a_record() {
     let (mut world, _) = rivals(json!({}), json!({}));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, Some("ns/old".into())));
     assert!(!claims(&mut world, "young") && claims(&mut world, "old"));
 }
 
 #[test]
-fn waiting_object_is_decided_again_when_the_owner_ends() {
+fn waiting_object_is_decided_again_when_its_owner_changes() {
     let (mut world, _) = rivals(json!({}), ready("Conflict"));
     world.scheduler.refresh(&key("old"), &object("old", 1, ready("GroupDeleted")));
     assert_eq!(world.served(), ["young"], "the owner was refused");
@@ -82,12 +82,12 @@ fn patches_of_the_owner_wake_no_waiting_object() {
 fn refused_object_does_not_wake_for_an_intent() {
     let (mut world, _) = rivals(ready("GroupDeleted"), ready("Conflict"));
     world.scheduler.refresh(&key("young"), &object("young", 2, intent()));
-    assert_eq!(world.served(), Vec::<String>::new(), "the refused object has nothing to lose");
+    assert_eq!(world.served(), Vec::<String>::new(), "an intent does not wake a refused object");
     world.scheduler.refresh(&key("young"), &object("young", 2, ready("GroupDeleted")));
-    assert_eq!(world.served(), Vec::<String>::new(), "both rest");
+    assert_eq!(world.served(), Vec::<String>::new(), "both objects are idle");
     let created = object("young", 2, created_status());
     world.scheduler.refresh(&key("young"), &created);
-    assert_eq!(world.served(), ["old"], "the group is owned now, and its status has to say so");
+    assert_eq!(world.served(), ["old"], "its status must report the new owner");
 }
 
 #[test]
@@ -125,19 +125,19 @@ fn claim_belongs_to_one_group_and_one_object() {
 }
 
 #[test]
-fn conflict_is_no_answer_that_ends_a_refusal() {
+fn conflict_does_not_end_a_refusal() {
     let (mut world, _) = rivals(ready("QuotaExceeded"), ready("ServiceError"));
     assert_eq!(owner_of(&world, "old"), Some("ns/young".into()));
     world.observe(&object("old", 1, ready("Conflict")));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));
-    rest(&mut world);
+    settle(&mut world);
     world.observe(&object("young", 2, ready("AppNotFound")));
-    assert!(world.served().contains(&"old".to_owned()), "when the other one is refused too, it may try again");
+    assert!(world.served().contains(&"old".to_owned()), "it may try again when the other object is refused too");
     assert_eq!(owner_of(&world, "old"), None);
 }
 
 #[test]
-fn stale_read_brings_no_claim_back() {
+fn stale_read_does_not_restore_a_claim() {
     let (mut world, [old, _]) = rivals(created_status(), ready("Conflict"));
     assert!(world.scheduler.refresh(&key("old"), &old));
     world.scheduler.remove(&key("old"), world.now);
@@ -153,7 +153,7 @@ fn objects_missing_from_a_list_are_removed() {
     let in_list = |list| Seen { list, is_initial: true };
     world.observe_in(&object("old", 1, json!({})), in_list(1));
     world.observe_in(&object("young", 2, ready("Conflict")), in_list(2));
-    rest(&mut world);
+    settle(&mut world);
     assert!(world.scheduler.remove_unseen(Some("other"), 2, world.now).is_empty());
     let gone = world.scheduler.remove_unseen(Some("ns"), 2, world.now);
     assert_eq!(gone.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("old")]);
@@ -169,11 +169,11 @@ fn observer_neither_owns_nor_conflicts() {
     let (mut world, [_, young]) = rivals(created_status(), json!({}));
     world.observe(&edited(&young, observes.clone()));
     assert_eq!((owner_of(&world, "young"), owner_of(&world, "old")), (None, None));
-    assert!(claims(&mut world, "young") && claims(&mut world, "old"), "a look claims nothing");
+    assert!(claims(&mut world, "young") && claims(&mut world, "old"), "an observer claims nothing");
     let (mut world, [old, _]) = rivals(json!({}), ready("Conflict"));
     assert!(claims(&mut world, "old"));
     world.observe(&edited(&old, observes));
-    assert_eq!(owner_of(&world, "young"), Some("ns/old".into()), "its call is still out");
+    assert_eq!(owner_of(&world, "young"), Some("ns/old".into()), "its call is still in flight");
     world.scheduler.set_in_flight(&key("old"), false);
     assert!(claims(&mut world, "young"));
 }
@@ -183,13 +183,13 @@ fn owner_that_loses_to_an_older_record_is_woken() {
     let observes = json!({"spec": {"managementPolicy": "Observe"}});
     let (mut world, [old, young]) = rivals(created_status(), created_status());
     world.observe(&edited(&old, observes));
-    rest(&mut world);
+    settle(&mut world);
     assert!(!world.scheduler.has_lost_group(&key("young")));
     world.observe(&old);
     assert!(world.served().contains(&"young".to_owned()));
     assert!(world.scheduler.has_lost_group(&key("young")) && !world.scheduler.has_lost_group(&key("old")));
     world.observe(&edited(&young, json!({"status": ready("Conflict")})));
-    assert!(!world.scheduler.has_lost_group(&key("young")), "its status says so");
+    assert!(!world.scheduler.has_lost_group(&key("young")), "its status reports the loss");
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn deleted_object_hands_over_to_the_next_owner() {
     let mut world = World::new(10);
     let metadata = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]});
     world.observe(&edited(&object("old", 1, created_status()), json!({"metadata": metadata.clone()})));
-    assert_eq!(owner_of(&world, "old"), None, "it is alone");
+    assert_eq!(owner_of(&world, "old"), None, "no other object names the group");
     world.observe(&edited(&object("observer", 2, json!({})), json!({"spec": {"managementPolicy": "Observe"}})));
     world.observe(&edited(&object("going", 2, json!({})), json!({"metadata": metadata})));
-    assert_eq!(owner_of(&world, "old"), None, "neither stays and manages");
+    assert_eq!(owner_of(&world, "old"), None, "neither can take the group over");
     world.observe(&object("refused", 3, ready("InvalidInput")));
     assert_eq!(owner_of(&world, "old").as_deref(), Some("ns/refused"));
     for (name, created) in [("young", 9), ("middle", 4), ("late", 7)] {
@@ -229,7 +229,7 @@ fn object_edited_since_it_was_read_is_read_again() {
     let (mut world, [old, _]) = rivals(json!({}), json!({}));
     let observes = json!({"spec": {"managementPolicy": "Observe"}, "metadata": {"generation": 2}});
     world.observe(&edited(&old, observes));
-    rest(&mut world);
+    settle(&mut world);
     assert!(claims(&mut world, "young"));
     let stale = world.preflight(&old, &create(&old), true);
     assert_eq!(stale, Preflight::Delayed(Duration::ZERO), "its create would race that of the owner");
@@ -238,7 +238,7 @@ fn object_edited_since_it_was_read_is_read_again() {
 }
 
 #[test]
-fn observer_keeps_no_claim_between_two_tries() {
+fn observer_keeps_no_claim_between_attempts() {
     let mut world = World::new(10);
     let observer = edited(&object("observer", 1, json!({})), json!({"spec": {"managementPolicy": "Observe"}}));
     world.observe(&observer);

@@ -1,5 +1,6 @@
-//! Random histories of the whole scheduler: objects that come and go, calls that fail for every shared cause, accounts
-//! that change. After every step nothing is blocked without a cause; when all faults end, every object comes to rest.
+//! Property tests of the whole scheduler: objects are added and removed, calls fail for every shared cause, and
+//! accounts change. After every step, no object is blocked without a cause. When all faults end, every object becomes
+//! idle.
 
 use std::collections::BTreeSet;
 
@@ -219,16 +220,16 @@ impl History {
         prop_assert_eq!(depths.active, self.active.len());
         let waits_for_probe =
             breakers().iter().any(|breaker| scheduler.queue.blocked(&Cause::Breaker(breaker.clone())) > 0);
-        prop_assert!(!waits_for_probe || scheduler.next_deadline().is_some(), "no probe is going to be made");
+        prop_assert!(!waits_for_probe || scheduler.next_deadline().is_some(), "no probe is scheduled");
         let Wakeups { workers, .. } = self.world.scheduler.take_wakeups();
-        // A worker that took a notification earlier may not have served the object yet.
+        // A worker that was notified earlier may not have taken the object yet.
         prop_assert!(!workers || self.world.scheduler.has_ready() || !self.active.is_empty() || depths.active == 0);
         Ok(())
     }
 
-    /// Ends all faults (every call succeeds, the usage is known, the account is usable) and checks that every object
-    /// comes to rest.
-    fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
+    /// Ends all faults: every call succeeds, the usage is known, and the account is usable. Checks that every object
+    /// becomes idle.
+    fn check_that_all_become_idle(&mut self) -> Result<(), TestCaseError> {
         let app = AppKey::new(&AccountKey::Operator, "demo");
         self.world.scheduler.retain_apps(std::time::SystemTime::now());
         for _ in 0..400 {
@@ -253,7 +254,7 @@ impl History {
                 };
                 self.finish(&work.key, requeue);
             }
-            // Objects that wait for the owner of their group rest too.
+            // Objects that wait for the owner of their group count as idle.
             let depths = self.world.scheduler.queue.depths();
             let owned: usize = self
                 .world
@@ -297,11 +298,11 @@ proptest! {
             history.apply(step)?;
             history.check()?;
         }
-        history.come_to_rest()?;
+        history.check_that_all_become_idle()?;
     }
 
     #[test]
-    fn removed_objects_leave_no_trace(steps in steps()) {
+    fn removed_objects_leave_no_state(steps in steps()) {
         let mut history = History { world: World::new(LIMIT), objects: objects(), active: BTreeSet::new() };
         for step in steps {
             history.apply(step)?;

@@ -1,4 +1,4 @@
-//! The comparison of a drift check, and the counts for metrics.
+//! Tests of the comparison of a drift check, the counts for metrics, and late-arrival fences.
 
 use super::*;
 use crate::live::GroupSnapshot;
@@ -57,7 +57,7 @@ fn data_center_is_that_of_a_live_group() {
 }
 
 #[test]
-fn drift_candidate_is_looked_at_in_the_lowest_priority() {
+fn drift_candidate_is_queued_with_the_lowest_priority() {
     let mut world = World::new(10);
     let own = live("own", json!({}));
     world.observe(&own);
@@ -67,7 +67,7 @@ fn drift_candidate_is_looked_at_in_the_lowest_priority() {
     let work = world.scheduler.next().unwrap();
     assert_eq!((work.key.clone(), work.priority), (key("own"), Priority::Resync));
     assert_eq!(world.scheduler.loaded(&work.key, &own), Some(true));
-    assert_eq!(world.scheduler.loaded(&work.key, &own), Some(false), "once");
+    assert_eq!(world.scheduler.loaded(&work.key, &own), Some(false), "the first read clears the mark");
     world.scheduler.mark_drift(&key("own"), RecordedState::Gone);
     assert_eq!(world.scheduler.loaded(&work.key, &own), Some(false), "the list is older than the status");
     assert_eq!(world.scheduler.drift_candidates(), 0);
@@ -141,10 +141,14 @@ fn calls_of_an_earlier_process_are_not_overtaken() {
     assert!(world.is_cleared(&before, &change), "every change of generation 1 is the same");
     let edited_before = edited(&before, json!({"metadata": {"generation": 2}}));
     assert_eq!(world.preflight(&edited_before, &change, false), Preflight::Delayed(wait));
-    assert!(world.is_cleared(&edited_before, &Call::Describe(group_of(&before))), "a look changes nothing");
+    assert!(world.is_cleared(&edited_before, &Call::Describe(group_of(&before))), "a describe changes nothing");
     let since = edited(&edited_before, json!({"metadata": {"creationTimestamp": "1970-01-01T00:00:01Z"}}));
-    assert!(world.is_cleared(&since, &change), "it was created since");
+    assert!(world.is_cleared(&since, &change), "the object is newer than the process");
     let deleting = edited(&before, json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     let describe = Call::Describe(group_of(&before));
-    assert_eq!(world.preflight(&deleting, &describe, false), Preflight::Delayed(wait), "a create may come after it");
+    assert_eq!(
+        world.preflight(&deleting, &describe, false),
+        Preflight::Delayed(wait),
+        "a create may arrive after the delete"
+    );
 }
