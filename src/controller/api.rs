@@ -27,7 +27,6 @@ pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes 
 /// The HTTP status code of a patch whose test failed.
 const UNPROCESSABLE: u16 = 422;
 
-/// The result of reading an object.
 #[derive(Debug)]
 pub enum GetResult {
     Object(Box<LiveMessageGroup>),
@@ -37,7 +36,6 @@ pub enum GetResult {
         generation: i64,
         /// The readable part of its status.
         status: Box<LiveMessageGroupStatus>,
-        /// The deserialization error.
         error: String,
     },
     /// The object does not exist.
@@ -93,7 +91,6 @@ impl ApiStore {
         Self { client }
     }
 
-    /// The client, for watches.
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -138,7 +138,8 @@ impl Account {
     /// The budgets that the account shares with other accounts of the same number.
     pub fn budgets(&self) -> Arc<Budgets> {
         let mut budgets = self.budgets.lock();
-        // Look up the budgets each time: the operator's access key may be the same and become known later.
+        // Look up the budgets at every call. If this account uses the operator's access key, it shares the operator's
+        // budgets as soon as that key is known.
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.number.is_none())
             && let Some(key_id) = self.access_key_id()
         {
@@ -267,7 +268,7 @@ impl Account {
     }
 }
 
-/// The outcome that the permit of a call with this result records.
+/// Converts the result of a call to the outcome for its permit.
 fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
     match result {
         Ok(_) => PermitOutcome::Answered,

@@ -1,4 +1,4 @@
-//! Permits that were granted and are not used yet.
+//! Granted permits that are not used yet.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use crate::live::{Call, Operation};
 /// A permit that was granted to an object.
 #[derive(Debug)]
 pub struct GrantedPermit {
-    /// The account that granted the permit.
     pub account: Arc<Account>,
     pub operation: Operation,
     pub permits: Permits,

@@ -144,7 +144,7 @@ struct Check {
     interval: Duration,
 }
 
-/// The result of a list.
+/// The groups of an app, or only their number if the app was not listed completely.
 enum Listed {
     Complete { total: u64, ids: HashSet<Box<str>> },
     Counted { total: u64 },
@@ -154,10 +154,11 @@ enum Listed {
 enum ListError {
     /// No call can be made with the account.
     NoCredentials,
-    /// A call failed.
     Call(CallError),
     /// The service lists more groups than an app can have.
-    TooLong { max_groups: u64 },
+    TooLong {
+        max_groups: u64,
+    },
 }
 
 /// The number of groups after which a list is aborted, so that an endpoint with endless pages cannot fill the memory.

@@ -19,8 +19,8 @@ use crate::telemetry::metrics::{
     DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, State,
 };
 
-/// The maximum number of apps with a metric series; the apps with the most groups come first. Without a limit, any user
-/// who can create a LiveAccount could add any number of series with an endpoint that accepts any app.
+/// The maximum number of apps with a metric series; the apps with the most groups come first. The limit exists because
+/// any user who can create a LiveAccount can name an endpoint that accepts any number of apps.
 const MAX_APPS: usize = 100;
 
 /// The values of the metric label `outcome` of deleted objects.

@@ -20,9 +20,7 @@ use crate::resources::{
 /// The stored values, by type.
 #[derive(Default)]
 pub struct Library {
-    /// Statuses of objects.
     pub statuses: Shelf<LiveMessageGroupStatus>,
-    /// Calls to the Live API.
     pub calls: Shelf<Call>,
     /// Passes. Number 0 is a pass that has not begun.
     pub passes: Shelf<Pass>,

@@ -128,7 +128,7 @@ pub enum Returned {
 }
 
 impl Explorer {
-    /// Passes an input to the pass of an object.
+    /// Advances the pass of an object by one input.
     pub fn feed(&mut self, world: &mut World, p: usize, i: usize, fed: Fed) -> Moved {
         let owner = self.access(world, p, i, Access::Owner);
         let owner_has_origin = owner == Returned::OwnedByOther { has_origin: true };

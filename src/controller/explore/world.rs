@@ -23,7 +23,6 @@ pub const APP: &str = "demo";
 pub struct Fields {
     /// `groupName`, which the API cannot change.
     pub name: u8,
-    /// `groupInfo`.
     pub info: u8,
     /// `administrators`, which is compared as a set.
     pub admins: u8,
@@ -111,7 +110,6 @@ impl Stored {
     }
 }
 
-/// A process of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Process {
     pub runs: bool,
@@ -131,7 +129,6 @@ pub struct Work {
     pub is_behind: bool,
     /// The number of the state that its scheduler keeps.
     pub known: u32,
-    /// The number of the pass.
     pub pass: u32,
     /// The next step of the worker, and the object that the worker read.
     pub step: Option<(Step, Stored)>,
@@ -168,7 +165,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// The part that remains when a pass ends.
+    /// The part of the trail that the next pass keeps.
     pub fn of_next_pass(self) -> Self {
         let Self { uid, id, made, gone, .. } = self;
         Self { uid, id, made, gone, ..Self::default() }
@@ -347,7 +344,6 @@ pub fn name_of(uid: u8) -> &'static str {
     if uid.is_multiple_of(2) { "second" } else { "first" }
 }
 
-/// The key of object `i`.
 pub fn key_of(i: usize) -> ObjectKey {
     ObjectKey::new("ns", ["first", "second"][i])
 }
@@ -361,7 +357,7 @@ pub fn text(word: &str, number: u8) -> Option<String> {
     (number > 0).then(|| format!("{word}{number}"))
 }
 
-/// The administrators of this number; `None` for 0.
+/// The administrators with this number; `None` for 0.
 pub fn people(number: u8) -> Option<Vec<String>> {
     (number > 0).then(|| vec![format!("ann{number}"), format!("bob{number}")])
 }

@@ -47,7 +47,6 @@ pub struct Finish {
 pub enum Input {
     /// A worker took the object, or a permit was granted.
     Start,
-    /// The current object.
     Read {
         object: Box<LiveMessageGroup>,
         /// Whether a drift check contradicts its status.
@@ -67,7 +66,6 @@ pub enum Input {
     },
     /// The object after the finalizer was changed or the create intent was recorded.
     Patched(Result<Box<LiveMessageGroup>, WriteFailure>),
-    /// The result of the preflight.
     Preflight(Preflight),
     /// The call ended.
     Answer {
@@ -114,10 +112,8 @@ pub struct NoCredentials {
     pub retry_after: Option<Duration>,
 }
 
-/// Why an object is blocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
-    /// The cause that the object waits for.
     pub on: Cause,
     /// The explanation that the status reports; `None` leaves the status unchanged.
     pub explanation: Option<Explanation>,
@@ -136,9 +132,7 @@ pub struct Explanation {
 /// every effect.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// An event to publish.
     Event(EventDraft),
-    /// The pass failed.
     Failed(Explanation),
     /// The pass failed for a cause that other objects share.
     Tripped {
@@ -148,7 +142,9 @@ pub enum Report {
         explanation: Explanation,
     },
     /// The finalizer was removed from an object that was being deleted; `outcome` is the value of the metric label.
-    Released { outcome: &'static str },
+    Released {
+        outcome: &'static str,
+    },
     /// A group was created or changed for an object that was deleted, or that names another group now.
     Orphaned {
         group: GroupKey,
@@ -162,7 +158,6 @@ pub enum Report {
 pub struct StepContext {
     /// The monotonic clock.
     pub now: Instant,
-    /// The wall clock.
     pub wall: Timestamp,
     /// The clock of the service, estimated from its answers.
     pub service: Timestamp,

@@ -16,7 +16,6 @@ use crate::resources::{
 /// The metric label of a finalizer that was removed because the deletion timed out in a terminating namespace.
 pub const TIMED_OUT: &str = "TimedOut";
 
-/// The type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
     /// An expected transition.
@@ -25,10 +24,8 @@ pub enum EventType {
     Warning,
 }
 
-/// An event to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventDraft {
-    /// The object that the event is about.
     pub regarding: ObjectReference,
     /// `Reconcile` or `Delete`.
     pub action: &'static str,

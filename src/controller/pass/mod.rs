@@ -53,11 +53,11 @@ pub struct Pass {
     /// The forced reconcile request that was read before the group was last examined; `None` if there was none, or if
     /// the group was not examined.
     requested_at: Option<String>,
-    /// Consecutive failures.
+    /// The number of consecutive failures.
     failures: u32,
     /// The earliest time of the next attempt after a failure.
     not_before: Option<Instant>,
-    /// Consecutive immediate retries.
+    /// The number of consecutive immediate retries.
     immediate_retries: u32,
     /// The faults that events have reported since the pass began: two faults that alternate are reported once each.
     reported: Vec<Reason>,

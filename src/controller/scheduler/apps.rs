@@ -36,10 +36,8 @@ pub enum Fit {
     Unknown(UsageQuery),
 }
 
-/// The state of one app.
 #[derive(Debug, Default)]
 pub struct AppState {
-    /// The objects that name the app.
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
     /// Whether `used` is a count that the service returned, rather than an assumption.

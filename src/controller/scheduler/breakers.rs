@@ -279,7 +279,6 @@ impl Breakers {
         due
     }
 
-    /// Makes `object` the probe of this breaker.
     pub fn start_probe(&mut self, key: &BreakerKey, object: &ObjectKey, now: Instant) {
         if let Some(breaker) = self.breakers.get_mut(key) {
             breaker.start_probe(Prober::Object(object.clone()), now);

@@ -97,7 +97,6 @@ impl Scheduler {
         std::mem::take(&mut self.queue.wakeups)
     }
 
-    /// The number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
     }

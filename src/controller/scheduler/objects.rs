@@ -22,7 +22,6 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Work {
     pub key: ObjectKey,
-    /// The priority with which the object was served.
     pub priority: Priority,
     /// The interrupted pass to continue; `None` to begin a new one.
     pub pass: Option<Box<Pass>>,
@@ -61,7 +60,8 @@ impl Scheduler {
     }
 
     /// Updates the record of an object that the operator read or wrote. Returns `false` and changes nothing if the
-    /// watch has not shown an object with this uid. Otherwise a deleted object would own its group forever.
+    /// watch has not shown an object with this uid. A late response must not restore a deleted object, which would own
+    /// its group forever.
     pub fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
         if object.metadata.uid.as_deref() != Some(&*before.uid) {

@@ -50,18 +50,18 @@ struct Entry {
     state: State,
 }
 
-/// The tasks to notify since the last [`Scheduler::take_wakeups`](super::Scheduler::take_wakeups).
+/// The tasks to notify about changes since the last [`Scheduler::take_wakeups`](super::Scheduler::take_wakeups).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wakeups {
-    /// An object waits for a worker.
+    /// Whether an object waits for a worker.
     pub workers: bool,
-    /// Objects wait for permits of these budgets, or can be granted one again.
+    /// The budgets whose waiting objects may be granted a permit.
     pub budgets: Vec<BudgetKey>,
-    /// The next deadline may have become earlier.
+    /// Whether the next deadline may have become earlier.
     pub timer: bool,
-    /// An object waits for an account, or the state of an account's credentials changed.
+    /// Whether an object waits for an account, or the state of an account's credentials changed.
     pub accounts: bool,
-    /// The usage of an app is requested.
+    /// Whether the usage of an app is requested.
     pub usage: bool,
 }
 
@@ -80,7 +80,6 @@ pub struct Depths {
     pub active: usize,
 }
 
-/// The work queue.
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: HashMap<ObjectKey, Entry>,

@@ -11,11 +11,9 @@ use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Managem
 /// The data that the scheduler keeps for an object.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// `metadata.uid`.
     pub uid: Arc<str>,
     /// `metadata.creationTimestamp` in seconds since 1970.
     pub created: i64,
-    /// `metadata.generation`.
     pub generation: i64,
     /// The group that the spec names; `None` if the object cannot be read or names none.
     pub group: Option<Arc<GroupKey>>,
@@ -32,7 +30,6 @@ pub struct Record {
     pub in_flight: bool,
     /// Whether the management policy is `Observe`. Such an object neither owns a group nor conflicts.
     pub observes: bool,
-    /// Whether the object is being deleted.
     pub is_deleting: bool,
     /// Whether the reason of `Ready` is `Conflict`.
     pub is_conflict: bool,
@@ -128,7 +125,6 @@ pub enum RecordedState {
     /// No state that a list can contradict, because the object has work to do.
     #[default]
     None,
-    /// The group is live.
     Live,
     /// The group is deleted or does not exist.
     Gone,
@@ -209,7 +205,6 @@ pub const COUNTED: [(ConditionType, ConditionStatus); 5] = [
 /// The conditions of an object in compact form, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConditionSummary {
-    /// The status of `Ready`.
     pub ready: ConditionStatus,
     /// The reason of `Ready`; `None` if this version does not know it.
     pub reason: Option<Reason>,

@@ -30,7 +30,7 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// The open requests for usage.
+    /// The apps whose usage is requested, each with the data that is needed.
     pub fn usage_requests(&self) -> Vec<(AppKey, UsageQuery)> {
         self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()
     }

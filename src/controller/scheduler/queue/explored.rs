@@ -15,9 +15,8 @@ pub enum Place {
     Ready,
     /// Processed by a worker.
     Active,
-    /// Processed by a worker, and to be decided again.
+    /// Processed by a worker. The object changed meanwhile and must be decided again.
     Dirty,
-    /// Blocked on the owner of its group.
     BlockedOnOwner,
 }
 
