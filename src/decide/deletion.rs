@@ -8,6 +8,7 @@ use crate::live::{Call, GroupRef};
 use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
 
 const NOT_OWN: &str = "its status does not record that this object created it (status.origin)";
+const OTHER_ACCOUNT: &str = "it was created with another account or at another service (status.account)";
 const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
 const NOT_ASKED: &str = "its deletionPolicy is not Delete";
 
@@ -32,6 +33,9 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     }
     if object.create_intent().is_none() && object.origin() != Some(&Origin::Created) {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
+    }
+    if facts.created_after().is_none() && !facts.is_at_recorded_account(object) {
+        return Action::FinishDeletion(DeletionOutcome::Retained(OTHER_ACCOUNT.to_owned()));
     }
     if let Some(successor) = successor {
         return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.name.clone()));

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::Failure;
 use super::ownership::{TOLERANCE, digest_of_fields};
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, GroupFields, GroupSnapshot, Reply};
+use crate::resources::{AccountRecord, LiveMessageGroup};
 
 /// The state of the group according to the last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +24,7 @@ pub enum Remote {
 /// The facts that a pass has gathered. They are kept from its first call until its status is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
+    account: Option<AccountRecord>,
     created: Option<(CreateOutcome, GroupFields)>,
     just_created: bool,
     sent_at: Option<Timestamp>,
@@ -44,9 +46,25 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether the pass has gathered no facts. Disproved intents do not count: they outlive a pass.
+    /// Whether the pass has gathered no facts. The account and disproved intents do not count: they outlive a pass.
     pub fn is_empty(&self) -> bool {
-        Self { disproved_intents: Vec::new(), ..self.clone() } == Self::default()
+        Self { disproved_intents: Vec::new(), account: None, ..self.clone() } == Self::default()
+    }
+
+    /// The account of the calls of this pass; `None` while it is not known, and no call can be made.
+    pub fn account(&self) -> Option<&AccountRecord> {
+        self.account.as_ref()
+    }
+
+    /// Sets the account of the following calls. The facts must not come from another account.
+    pub fn set_account(&mut self, account: Option<AccountRecord>) {
+        self.account = account;
+    }
+
+    /// Whether the record in the object's status applies to the account of this pass.
+    pub fn is_at_recorded_account(&self, object: &LiveMessageGroup) -> bool {
+        let recorded = object.status.as_ref().and_then(|status| status.account.as_ref());
+        self.account.is_none() || self.account.as_ref() == recorded
     }
 
     /// The state of the group according to the last answer.
@@ -129,7 +147,7 @@ impl Facts {
 
     /// The facts that are kept after the status is written.
     pub fn recorded(self) -> Self {
-        Self { disproved_intents: self.disproved_intents, ..Self::default() }
+        Self { disproved_intents: self.disproved_intents, account: self.account, ..Self::default() }
     }
 
     /// When this pass's create was answered, by the Live API's clock. If the pass sent no create, when its last call
@@ -186,6 +204,7 @@ impl Facts {
         result: Result<(Reply, Option<String>), &CallError>,
         account: Option<&str>,
     ) -> Result<(), Failure> {
+        let was_just_created = self.just_created;
         self.just_created = matches!(result, Ok((Reply::Created(CreateOutcome::Created), _)));
         match (call, result) {
             (Call::Create(_, fields), Ok((Reply::Created(outcome), request_id))) => {
@@ -222,6 +241,10 @@ impl Facts {
                 self.modifies = Some((generation, self.modifies_of(generation) + 1));
                 self.record_write(request_id);
                 Ok(())
+            }
+            // The group exists, and its origin must not be lost: a replica of the service may be behind.
+            (Call::Describe(_), Err(error)) if was_just_created && error.class() == ErrorClass::NotFound => {
+                Err(Failure::contradiction())
             }
             (Call::Describe(_) | Call::Modify(..) | Call::Delete(_), Err(error))
                 if error.class() == ErrorClass::NotFound =>

@@ -34,7 +34,7 @@ use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{
     ConditionStatus, ConditionType, DeletedGroupPolicy, LiveMessageGroup, ManagementPolicy, Origin, Reason,
 };
-use ownership::{intent_proves, may_delete, wants_finalizer, was_recreated};
+use ownership::{intent_proves, may_delete, open_intent, wants_finalizer, was_recreated};
 
 /// The number of times that a change is sent. If a field still has its old value afterwards, it counts as ignored.
 const MODIFY_ATTEMPTS: u8 = 2;
@@ -210,8 +210,8 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Absent => create(object, desired, facts),
         Remote::Unknown => match origin(object, desired, facts, None) {
             None => create(object, desired, facts),
-            // The create sent every field of the spec, so there is nothing to compare.
-            Some(origin) if facts.created_as(&desired.fields) => {
+            // The create sent every field of the spec, so there is nothing to compare. A deletion needs the exact create time.
+            Some(origin) if facts.created_as(&desired.fields) && !may_delete(object) => {
                 Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
             Some(_) => Action::Call(Call::Describe(desired.group.clone())),
@@ -286,15 +286,17 @@ fn origin(
     }
     let recorded = recorded_group(object).as_ref() == Some(&desired.group_key());
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // If another client deleted and recreated the group, the recorded origin does not apply to the new group.
-        let another = group.is_some_and(|group| was_recreated(object, group));
+        // The record does not apply to a group that another client has recreated. Nor does the record of another account,
+        // whose service may have answered anything.
+        let another = !facts.is_at_recorded_account(object) || group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });
     match facts.create_outcome() {
         Some(CreateOutcome::Created) => Some(Origin::Created),
         Some(CreateOutcome::AlreadyExists) => known.or_else(|| {
-            let intent = object.create_intent().filter(|intent| recorded && intent.is_open());
-            let own = intent.zip(group).is_some_and(|(intent, group)| intent_proves(intent, group, facts));
+            let own = open_intent(object, facts)
+                .zip(group)
+                .is_some_and(|(intent, group)| intent_proves(intent, group, facts));
             Some(if own { Origin::Created } else { Origin::Adopted })
         }),
         Some(CreateOutcome::AlreadyDelete) => None,

@@ -11,7 +11,8 @@ use super::conflict::has_record;
 use super::{Desired, Facts, Failure, Holder};
 use crate::live::{CreateOutcome, GroupSnapshot};
 use crate::resources::{
-    LastFailure, LiveMessageGroup, LiveMessageGroupStatus, NextActor, Origin, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
+    AccountRecord, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, NextActor, Origin,
+    RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
 use status::Writer;
 
@@ -49,6 +50,8 @@ pub struct Live {
     /// known yet.
     create_time: Option<Option<Timestamp>>,
     request_id: Option<String>,
+    /// See [`Facts::account`].
+    account: Option<AccountRecord>,
     /// `None` if the operator does not keep the group in sync.
     sync: Option<SyncState>,
     /// See [`Facts::created_after`].
@@ -80,6 +83,8 @@ pub struct RecordUpdate {
     answered_at: Option<Timestamp>,
     create_time: Option<Timestamp>,
     request_id: Option<String>,
+    /// See [`Facts::account`].
+    account: Option<AccountRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -109,6 +114,7 @@ impl RecordUpdate {
             answered_at,
             create_time,
             request_id: facts.last_write().map(str::to_owned),
+            account: facts.account().cloned(),
         }
     }
 }
@@ -138,6 +144,7 @@ impl PassOutcome {
             disproved_intents: facts.disproved_intents().to_vec(),
             create_time: if create_time.is_some() || new { Some(create_time) } else { None },
             request_id: facts.last_write().map(str::to_owned),
+            account: facts.account().cloned(),
             sync,
         })
     }
@@ -149,6 +156,7 @@ impl PassOutcome {
             reason: Reason::Observed,
             create_time: group.create_time.map(Some),
             request_id: facts.last_write().map(str::to_owned),
+            account: facts.account().cloned(),
             sync: None,
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),

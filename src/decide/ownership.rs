@@ -10,8 +10,9 @@ use crate::resources::{
     CreateIntent, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin,
 };
 
-/// Times of the Live API's clock that differ by at most this count as equal.
-pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+/// The allowed difference between the create time of a group and the `Date` of responses, which may come from a gateway
+/// with another clock.
+pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The maximum number of bodies in a create intent. The oldest one is dropped first.
 const SENT_MAX: usize = 8;
@@ -56,6 +57,9 @@ fn created_within(intent: &CreateIntent, group: &GroupSnapshot, answered_at: Opt
     let Ok(started) = intent.started_at.parse::<Timestamp>() else { return false };
     let answered = intent.answered_at.as_deref().and_then(|at| at.parse().ok()).or(answered_at);
     let Some(answered) = answered else { return false };
+    if started.duration_until(answered) < -TOLERANCE {
+        return false;
+    }
     started.duration_until(created) >= -TOLERANCE && created.duration_until(answered) >= -TOLERANCE
 }
 
@@ -64,7 +68,7 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
     let Some(created) = group.create_time else { return false };
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
     match (recorded, object.create_intent().filter(|intent| !intent.is_open())) {
-        (Some(recorded), _) => recorded.duration_until(created).abs() > TOLERANCE,
+        (Some(recorded), _) => recorded != created,
         (None, Some(intent)) => !created_within(intent, group, None),
         (None, None) => false,
     }
@@ -76,11 +80,12 @@ pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> 
     if facts.created_after().is_some() && !facts.group_ended() {
         return group.create_time.is_some();
     }
+    if !facts.is_at_recorded_account(object) {
+        return false;
+    }
     let recorded = object.status.as_ref().and_then(LiveMessageGroupStatus::created_at);
     match (recorded, object.create_intent(), object.origin()) {
-        (Some(recorded), _, Some(Origin::Created)) => {
-            group.create_time.is_some_and(|created| recorded.duration_until(created).abs() <= TOLERANCE)
-        }
+        (Some(recorded), _, Some(Origin::Created)) => group.create_time == Some(recorded),
         (None, Some(intent), Some(Origin::Created)) => created_within(intent, group, None),
         (_, Some(intent), None) => intent_proves(intent, group, facts),
         _ => false,
@@ -118,18 +123,19 @@ pub fn record_before(
         }
         Call::Modify(..) => {
             let desired = Desired::of(object).ok()?;
-            let (Remote::Live(group), Some(_)) = (facts.remote(), open_intent(object)) else { return None };
+            let (Remote::Live(group), Some(_)) = (facts.remote(), open_intent(object, facts)) else { return None };
             let origin = super::origin(object, &desired, facts, Some(group)).unwrap_or(Origin::Adopted);
-            Some((ownership_status(object, &origin, group, facts.answered_at(), now), None))
+            Some((ownership_status(object, &origin, group, facts, now), None))
         }
         _ => None,
     }
 }
 
-/// The create intent for the group that the spec names, if its answer is pending or lost.
-fn open_intent(object: &LiveMessageGroup) -> Option<&CreateIntent> {
+/// The create intent for the group that the spec names, at the account of the pass, while its answer is pending or lost.
+pub(super) fn open_intent<'a>(object: &'a LiveMessageGroup, facts: &Facts) -> Option<&'a CreateIntent> {
     let identity = GroupKey::of(object);
-    object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)
+    let intent = object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)?;
+    facts.is_at_recorded_account(object).then_some(intent)
 }
 
 /// The create intent to record before a create with these fields is sent; `None` if the group is never deleted or the
@@ -145,7 +151,7 @@ fn intent_before(
         return None;
     }
     let sent = digest_of_fields(fields);
-    match open_intent(object).filter(|_| !facts.group_ended()) {
+    match open_intent(object, facts).filter(|_| !facts.group_ended()) {
         Some(intent) if intent.sent.contains(&sent) => None,
         Some(intent) => {
             let mut intent = intent.clone();

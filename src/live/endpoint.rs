@@ -1,4 +1,6 @@
-//! The endpoint of the Live API.
+//! The endpoint of the Live API, and the service behind it.
+
+use std::sync::Arc;
 
 /// The public endpoint. One host serves both data centers; the parameter `DataCenter` selects one.
 pub const DEFAULT_ENDPOINT: &str = "https://live.aliyuncs.com";
@@ -11,6 +13,41 @@ pub const DEFAULT_HOST: &str = "live.aliyuncs.com";
 pub struct Endpoint {
     origin: String,
     host: String,
+    service: Service,
+}
+
+/// The service behind an endpoint: all hosts of the Live API are one service, any other host and port is another one.
+/// Groups, and the rate limit of an account, belong to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Service(Arc<str>);
+
+impl Service {
+    /// The name of the service: `live.aliyuncs.com` for the Live API, else host and port.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
+/// `live-vpc.REGION.aliyuncs.com`, with or without a trailing dot.
+pub fn is_live_host(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host == DEFAULT_HOST {
+        return true;
+    }
+    let region = host
+        .strip_suffix(".aliyuncs.com")
+        .and_then(|name| name.split_once('.'))
+        .and_then(|(kind, region)| matches!(kind, "live" | "live-vpc").then_some(region));
+    region.is_some_and(|region| {
+        !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })
 }
 
 /// The error of an invalid endpoint.
@@ -45,7 +82,19 @@ impl Endpoint {
         }
         let name = url.host_str().ok_or_else(malformed)?;
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-        Ok(Self { origin: format!("{}://{host}", url.scheme()), host })
+        // A default port is written too, unless it is that of https: http and https are different servers.
+        let is_default_port = url.port().is_none();
+        let service = match url.port_or_known_default().filter(|port| *port != 443) {
+            _ if is_default_port && is_live_host(name) => DEFAULT_HOST.to_owned(),
+            Some(port) => format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
+            None => name.strip_suffix('.').unwrap_or(name).to_owned(),
+        };
+        Ok(Self { origin: format!("{}://{host}", url.scheme()), host, service: Service(service.into()) })
+    }
+
+    /// The service behind the endpoint.
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// The value of the `host` header: the host, with the port if it is not the default port of the scheme.
@@ -74,6 +123,33 @@ mod tests {
         assert_eq!(Endpoint::parse("live.aliyuncs.com", false).unwrap().host(), "live.aliyuncs.com");
         assert_eq!(Endpoint::parse("https://a.example:443/", false).unwrap().host(), "a.example");
         assert_eq!(Endpoint::parse("https://a.example:8443", false).unwrap().url("a=b"), "https://a.example:8443/?a=b");
+    }
+
+    #[test]
+    fn hosts_of_the_live_api_are_one_service() {
+        let service = |text: &str| Endpoint::parse(text, true).unwrap().service().to_string();
+        for text in [
+            "live.aliyuncs.com",
+            "LIVE.aliyuncs.com.",
+            "https://live.aliyuncs.com:443",
+            "http://live.aliyuncs.com",
+            "live.ap-southeast-1.aliyuncs.com",
+            "live-vpc.cn-shanghai.aliyuncs.com.",
+        ] {
+            assert_eq!(service(text), "live.aliyuncs.com", "{text}");
+        }
+        for (text, expected) in [
+            ("live.aliyuncs.com:8443", "live.aliyuncs.com:8443"),
+            ("live.evil.cn-shanghai.aliyuncs.com", "live.evil.cn-shanghai.aliyuncs.com"),
+            ("live-cn-shanghai.aliyuncs.com", "live-cn-shanghai.aliyuncs.com"),
+            ("evil-live.aliyuncs.com", "evil-live.aliyuncs.com"),
+            ("live.aliyuncs.com.evil.example.", "live.aliyuncs.com.evil.example"),
+            ("http://127.0.0.1:80", "127.0.0.1:80"),
+            ("https://127.0.0.1:443", "127.0.0.1"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(service(text), expected, "{text}");
+        }
     }
 
     #[test]

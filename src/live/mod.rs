@@ -23,7 +23,7 @@ pub(crate) mod loopback;
 
 pub use access_key::Credentials;
 pub use client::{Client, ClientOptions};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Service};
 pub use error::{CallError, ErrorClass};
 pub use http::{CaBundle, HttpOptions};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};

@@ -14,12 +14,17 @@ pub(super) struct ServiceClock {
     /// An offset computed from the last refusal. One request tries it, and it is kept only if the service accepts that
     /// request. Otherwise a gateway with a wrong clock could change the dates of all requests.
     trial_ms: AtomicI64,
-    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s.
+    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s, or if too far
+    /// away to be believed.
     server_ahead_ms: AtomicI64,
 }
 
 /// The value of `trial_ms` if there is no offset to try.
 const NO_OFFSET: i64 = i64::MIN;
+
+/// A `Date` that differs by more than this from the local clock is ignored: it must not date the creation of a group.
+/// The Live API rejects requests whose time differs by 15 minutes.
+const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
 
 impl Default for ServiceClock {
     fn default() -> Self {
@@ -48,9 +53,8 @@ impl ServiceClock {
 
     pub(super) fn observe_date(&self, server_time: Option<SystemTime>) {
         if let Some(ahead) = server_time.map(|server| milliseconds_ahead(server, SystemTime::now())) {
-            // Smaller differences are ignored: the header has a resolution of one second, and the response was in
-            // transit.
-            let ahead = if ahead.abs() < 2_000 { 0 } else { ahead };
+            // The header has a resolution of one second, and the response was in transit.
+            let ahead = if (2_000..=MAX_AHEAD_MS).contains(&ahead.abs()) { ahead } else { 0 };
             self.server_ahead_ms.store(ahead, Ordering::Relaxed);
         }
     }

@@ -15,7 +15,7 @@ use super::{
     ABANDON_ANNOTATION, ConditionType, FINALIZER, NameRef, PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION, Reason,
 };
 use super::{rules, schema};
-pub use status::{CreateIntent, LastFailure, LiveMessageGroupStatus, Origin};
+pub use status::{AccountRecord, CreateIntent, LastFailure, LiveMessageGroupStatus, Origin};
 
 /// The maximum length of `status.lastHandledReconcileAt`, in characters.
 pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;

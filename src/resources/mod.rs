@@ -18,7 +18,8 @@ pub use account::{
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};
 pub use group::{
-    CreateIntent, DataCenter, LastFailure, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, Origin,
+    AccountRecord, CreateIntent, DataCenter, LastFailure, LiveMessageGroup, LiveMessageGroupSpec,
+    LiveMessageGroupStatus, Origin,
 };
 pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};

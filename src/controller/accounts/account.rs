@@ -12,7 +12,8 @@ use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
 use crate::live::error::{Delivery, RetryHint};
-use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response};
+use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, Service};
+use crate::resources::AccountRecord;
 use crate::telemetry::metrics::Calls;
 
 /// The metric label `code` of a successful call.
@@ -22,6 +23,8 @@ pub const OK: &str = "OK";
 #[derive(Debug)]
 pub struct Account {
     key: AccountKey,
+    /// The account as `status.account` records it.
+    record: AccountRecord,
     client: Client,
     credentials: CredentialSource,
     /// The budgets for `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
@@ -44,7 +47,6 @@ pub struct SharedBudget {
     pub registry: Arc<BudgetRegistry>,
     /// The account number; `None` if it is unknown, in which case the access key ID is used instead.
     pub number: Option<String>,
-    pub endpoint: String,
 }
 
 /// The reason why an account cannot be used, and the time of the next attempt.
@@ -84,7 +86,7 @@ impl Account {
         credentials: CredentialSource,
         shared: SharedBudget,
     ) -> Self {
-        let budgets = shared.registry.get(shared.number.as_deref().unwrap_or_default(), &shared.endpoint);
+        let budgets = shared.registry.get(shared.number.as_deref().unwrap_or_default(), client.endpoint().service());
         Self::build(key, client, credentials, Some(shared), budgets)
     }
 
@@ -95,8 +97,11 @@ impl Account {
         shared: Option<SharedBudget>,
         budgets: Arc<Budgets>,
     ) -> Self {
+        let service = client.endpoint().service().to_string();
+        let name = key.live_account_name().unwrap_or_default().to_owned();
         Self {
             key,
+            record: AccountRecord { service, name, uid: String::new() },
             client,
             credentials,
             cap: None,
@@ -114,6 +119,13 @@ impl Account {
         Self { cap: calls.map(|calls| Budgets::new(Rate::PerSecond(calls))), ..self }
     }
 
+    /// Sets the uid of the LiveAccount.
+    #[must_use]
+    pub fn with_uid(mut self, uid: &str) -> Self {
+        uid.clone_into(&mut self.record.uid);
+        self
+    }
+
     /// Counts the calls of this account in `calls`.
     #[must_use]
     pub fn counted_by(self, calls: &Calls) -> Self {
@@ -123,6 +135,16 @@ impl Account {
     /// The key that identifies the account.
     pub fn key(&self) -> &AccountKey {
         &self.key
+    }
+
+    /// The account as `status.account` records it.
+    pub fn record(&self) -> &AccountRecord {
+        &self.record
+    }
+
+    /// The service that the account calls.
+    pub fn service(&self) -> &Service {
+        self.client.endpoint().service()
     }
 
     /// The source of the account's credentials.
@@ -143,7 +165,7 @@ impl Account {
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.number.is_none())
             && let Some(key_id) = self.access_key_id()
         {
-            *budgets = shared.registry.get(&key_id, &shared.endpoint);
+            *budgets = shared.registry.get(&key_id, self.client.endpoint().service());
         }
         Arc::clone(&budgets)
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Permit, PermitOutcome};
-use crate::live::Operation;
 use crate::live::credentials::CredentialSource;
+use crate::live::{Operation, Service};
 
 /// The rate limit per operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Budgets {
     }
 }
 
-/// The key of shared budgets: an account number (or an access key ID instead) and an endpoint. Users choose the number
-/// freely, so the endpoint is part of the key: calls to one endpoint must not slow down calls to another.
-type NumberAtEndpoint = (String, String);
+/// The key of shared budgets: an account number (or an access key ID instead) and a service. Users choose the number
+/// freely, so the service is part of the key: calls to one service must not slow down calls to another.
+type NumberAtService = (String, Service);
 
 /// The operator's own account. LiveAccounts with the same number share its budgets.
 #[derive(Debug)]
@@ -46,14 +46,14 @@ pub struct OperatorAccount {
     pub credentials: CredentialSource,
     /// `None` if the number is unknown.
     pub number: Option<String>,
-    pub endpoint: String,
+    pub service: Service,
 }
 
 impl OperatorAccount {
-    /// Whether `endpoint` is the operator's, and `number` is its account number or its access key ID.
-    fn is(&self, number: &str, endpoint: &str) -> bool {
+    /// Whether `service` is the operator's, and `number` is its account number or its access key ID.
+    fn is(&self, number: &str, service: &Service) -> bool {
         let is_known = self.number.as_deref() == Some(number);
-        endpoint == self.endpoint && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
+        *service == self.service && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
     }
 }
 
@@ -62,7 +62,7 @@ impl OperatorAccount {
 pub struct BudgetRegistry {
     rate: Rate,
     operator: Option<OperatorAccount>,
-    known: Mutex<HashMap<NumberAtEndpoint, Weak<Budgets>>>,
+    known: Mutex<HashMap<NumberAtService, Weak<Budgets>>>,
 }
 
 impl BudgetRegistry {
@@ -72,14 +72,14 @@ impl BudgetRegistry {
         Self { rate, operator, known: Mutex::default() }
     }
 
-    /// The budgets of an account number at an endpoint. They are dropped with the last account that uses them. New
+    /// The budgets of an account number at a service. They are dropped with the last account that uses them. New
     /// budgets start without free permits.
-    pub fn get(&self, number: &str, endpoint: &str) -> Arc<Budgets> {
-        if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, endpoint)) {
+    pub fn get(&self, number: &str, service: &Service) -> Arc<Budgets> {
+        if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, service)) {
             return Arc::clone(&operator.budgets);
         }
         let mut known = self.known.lock();
-        let name = (number.to_owned(), endpoint.to_owned());
+        let name = (number.to_owned(), service.clone());
         if let Some(budgets) = known.get(&name).and_then(Weak::upgrade) {
             return budgets;
         }
@@ -121,11 +121,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn accounts_of_one_number_share_a_budget_at_one_endpoint_only() {
+    async fn accounts_with_one_number_share_a_budget_per_service() {
         let registry = BudgetRegistry::new(Rate::PerSecond(50), None);
-        let one = registry.get("42", "https://a");
-        assert!(Arc::ptr_eq(&one, &registry.get("42", "https://a")));
-        assert!(!Arc::ptr_eq(&one, &registry.get("42", "https://b")));
-        assert!(!Arc::ptr_eq(&one, &registry.get("43", "https://a")));
+        let budgets = |number: &str, endpoint: &str| {
+            registry.get(number, crate::live::Endpoint::parse(endpoint, false).unwrap().service())
+        };
+        let one = budgets("42", "live.aliyuncs.com");
+        for alias in ["live.aliyuncs.com.", "live.cn-shanghai.aliyuncs.com", "live-vpc.ap-southeast-1.aliyuncs.com"] {
+            assert!(Arc::ptr_eq(&one, &budgets("42", alias)), "{alias}");
+        }
+        assert!(!Arc::ptr_eq(&one, &budgets("42", "live.example.com")));
+        assert!(!Arc::ptr_eq(&one, &budgets("43", "live.aliyuncs.com")));
     }
 }

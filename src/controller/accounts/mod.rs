@@ -116,7 +116,7 @@ impl Accounts {
             budgets: operator.budgets(),
             credentials: operator.credentials().clone(),
             number: defaults.number.clone(),
-            endpoint: defaults.endpoint.to_string(),
+            service: defaults.endpoint.service().clone(),
         };
         let budgets = Arc::new(BudgetRegistry::new(rate, Some(shared)));
         // This cannot fail: the receiver exists.
@@ -180,7 +180,7 @@ impl Accounts {
             observed.status = status;
             return false;
         }
-        match self.build(key, &object.spec) {
+        match self.build(key, &uid, &object.spec) {
             Ok(account) => {
                 entry.account = Some(Arc::new(account));
                 entry.invalid = None;
@@ -247,7 +247,7 @@ impl Accounts {
         forgotten.collect()
     }
 
-    fn build(&self, key: &ObjectKey, spec: &LiveAccountSpec) -> Result<Account, String> {
+    fn build(&self, key: &ObjectKey, uid: &str, spec: &LiveAccountSpec) -> Result<Account, String> {
         let defaults = &self.defaults;
         let endpoint = match &spec.endpoint {
             Some(text) => Endpoint::parse(text, defaults.allow_http).map_err(|error| error.to_string())?,
@@ -264,16 +264,12 @@ impl Accounts {
             _ => return Err("spec.credentials must have exactly one of secretRef and oidc".to_owned()),
         };
         let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), SECRET_RETRY_MAX);
-        let shared = SharedBudget {
-            registry: Arc::clone(&self.budgets),
-            number: spec.number().map(str::to_owned),
-            endpoint: endpoint.to_string(),
-        };
+        let shared = SharedBudget { registry: Arc::clone(&self.budgets), number: spec.number().map(str::to_owned) };
         let client = crate::live::Client::new(endpoint, defaults.options.clone());
         let client = client.map_err(|error| format!("the client cannot be built: {error}"))?;
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
-        Ok(account.with_cap(cap).counted_by(&defaults.calls))
+        Ok(account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::controller::accounts::{Account, OK};
 use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, AppKey};
-use crate::controller::pass::TIMED_OUT;
+use crate::controller::pass::{NOT_DELETED, TIMED_OUT};
 use crate::controller::reconcile::CHANGES;
 use crate::controller::scheduler::COUNTED;
 use crate::controller::watch::{ACCOUNTS, GROUPS};
@@ -24,7 +24,7 @@ use crate::telemetry::metrics::{
 const MAX_APPS: usize = 100;
 
 /// The values of the metric label `outcome` of deleted objects.
-const OUTCOMES: [&str; 6] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT];
+const OUTCOMES: [&str; 7] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT, NOT_DELETED];
 
 /// The reasons of failed passes.
 const FAILURES: [Reason; 11] = [

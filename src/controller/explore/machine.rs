@@ -158,6 +158,7 @@ impl Explorer {
             now: *NOW + late,
             wall: moment(0),
             service: moment(context.clock),
+            account: None,
             owner: context
                 .owner
                 .map(|other| Holder { name: key_of(other).to_string(), has_origin: context.owner_has_origin }),

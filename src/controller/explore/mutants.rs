@@ -8,7 +8,7 @@ use super::{Explorer, Start};
 use crate::controller::pass::explored::Decide;
 use crate::decide::{Action, DeletionOutcome, Desired, Facts, Holder, PassOutcome, Remote, SyncState, decide, owns};
 use crate::live::{Call, CreateOutcome, GroupRef};
-use crate::resources::{LiveMessageGroup, ManagementPolicy, Origin};
+use crate::resources::{DeletionPolicy, LiveMessageGroup, ManagementPolicy, Origin};
 
 /// The defect of the explored operator.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,10 @@ fn trusting(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
 /// Deletes any live group with the object's group ID.
 fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
-        (Action::FinishDeletion(DeletionOutcome::Retained(_)), Remote::Live(_)) => {
+        (Action::FinishDeletion(DeletionOutcome::Retained(_)), Remote::Live(_))
+            if object.deletion_policy() == DeletionPolicy::Delete
+                && object.management_policy() != ManagementPolicy::Observe =>
+        {
             Action::Call(Call::Delete(group(object)))
         }
         (action, _) => action,

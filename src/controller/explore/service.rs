@@ -177,12 +177,13 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
     // An answer for a group that the object no longer names is not recorded.
     let is_named = object.stored.is_some_and(|stored| stored.uid == read.uid && stored.id == read.id);
     trail.shown = Shown::Nothing;
+    let was_just_made = std::mem::take(&mut trail.just_made);
     if answer.is_answer() && is_same {
         object.looked = object.looked.max(read.force);
     }
     match answer {
         Answer::Created => {
-            (trail.made, trail.gone) = (is_named, false);
+            (trail.made, trail.gone, trail.just_made) = (is_named, false, true);
             (trail.knows, trail.shown) = (true, Shown::Live(read.uid));
         }
         Answer::Group(seen) if seen.is_live() => {
@@ -195,6 +196,8 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         }
         // A create that fails because the app does not exist shows nothing about the group.
         Answer::NotFound if matches!(call, Call::Create(..)) => {}
+        // A replica of the service may not show a group that was just created.
+        Answer::NotFound if was_just_made && matches!(call, Call::Describe(_)) => trail.knows = false,
         Answer::Group(_) | Answer::Blocked | Answer::NotFound => {
             (trail.made, trail.gone, trail.shown) = (false, is_named, Shown::Gone);
             // The answer may be wrong.

@@ -160,6 +160,8 @@ pub struct Trail {
     pub seen: Shown,
     /// Whether the process received the answer that its create made the group, and no answer that contradicts it since.
     pub made: bool,
+    /// Whether the last answer was that its create made the group.
+    pub just_made: bool,
     /// Whether the process received an answer that the group is gone, and no answer that shows a new group since.
     pub gone: bool,
 }
@@ -368,5 +370,5 @@ pub fn number_in(text: &str) -> u8 {
 
 /// The time at this value of the service's clock.
 pub fn moment(clock: u8) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + 10 * i64::from(clock)).unwrap()
+    Timestamp::from_second(1_800_000_000 + 100 * i64::from(clock)).unwrap()
 }

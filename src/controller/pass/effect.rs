@@ -8,7 +8,7 @@ use super::events::EventDraft;
 use crate::controller::keys::{AccountKey, BreakerKey, BudgetKey, Cause, GroupKey, Requeue};
 use crate::decide::Holder;
 use crate::live::{Call, CallError, Reply, Response};
-use crate::resources::{LastFailure, LiveMessageGroup, LiveMessageGroupStatus, Reason};
+use crate::resources::{AccountRecord, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 
 /// The next step of a pass. An [`Input`] answers each effect except the last one.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +161,8 @@ pub struct StepContext {
     pub wall: Timestamp,
     /// The clock of the service, estimated from its answers.
     pub service: Timestamp,
+    /// The account that the object's next call uses; `None` if there is none.
+    pub account: Option<AccountRecord>,
     /// The other object that owns this object's group or would take it over; `None` if there is none.
     pub owner: Option<Holder>,
     /// The number of objects that wait for a delay to end.

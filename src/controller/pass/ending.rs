@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::slow;
-use super::events::{TIMED_OUT, deletion_event, transition_events};
+use super::events::{EventType, NOT_DELETED, RETAINED, TIMED_OUT, deletion_event, transition_events};
 use super::stall::stalls;
 use super::{Effect, Explanation, NoCredentials, Pass, Report, Stage, StepContext, WriteFailure};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
@@ -170,7 +170,13 @@ impl Pass {
         let Some(object) = self.object.take() else { return self.gone() };
         let event = deletion_event(&object, outcome, self.facts.last_write(), context.finalizer_timeout);
         let timed_out = *outcome == DeletionOutcome::Abandoned && !object.is_abandoned();
-        self.reports.push(Report::Released { outcome: if timed_out { TIMED_OUT } else { event.reason } });
+        let is_unwanted = event.reason == RETAINED && event.event_type == EventType::Warning;
+        let outcome = match (timed_out, is_unwanted) {
+            (true, _) => TIMED_OUT,
+            (_, true) => NOT_DELETED,
+            _ => event.reason,
+        };
+        self.reports.push(Report::Released { outcome });
         self.reports.push(Report::Event(event));
         self.facts = crate::decide::Facts::default();
         self.settled()

@@ -10,11 +10,17 @@ use crate::controller::keys::GroupKey;
 use crate::decide::{DeletionOutcome, Facts, has_condition, is_observed, retained_at_once};
 use crate::live::CreateOutcome;
 use crate::resources::{
-    ABANDON_ANNOTATION, ConditionStatus, ConditionType, LiveMessageGroup, Origin, ReadyEffect, Reason,
+    ABANDON_ANNOTATION, ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, ReadyEffect, Reason,
 };
 
 /// The metric label of a finalizer that was removed because the deletion timed out in a terminating namespace.
 pub const TIMED_OUT: &str = "TimedOut";
+
+/// The metric label of a group that stays although its object's deletionPolicy is Delete, and nothing manages it.
+pub const NOT_DELETED: &str = "NotDeleted";
+
+/// The reason of the event for a group that stays after its object was deleted.
+pub const RETAINED: &str = "Retained";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
@@ -62,7 +68,7 @@ pub fn retained_event(object: &LiveMessageGroup) -> Option<EventDraft> {
     let why = retained_at_once(object)?;
     let (app, group) = (&object.spec.app_id, object.group_id().unwrap_or_default());
     let note = format!("Group {group} of app {app} is retained: {why}");
-    Some(draft(object, "Delete", EventType::Normal, "Retained", note))
+    Some(draft(object, "Delete", EventType::Warning, RETAINED, note))
 }
 
 /// The event for an object whose finalizer was removed.
@@ -81,7 +87,11 @@ pub fn deletion_event(
             (EventType::Normal, "Deleted", format!("was deleted (RequestId {id})"))
         }
         DeletionOutcome::Gone => (EventType::Normal, "AlreadyGone", "was already deleted".to_owned()),
-        DeletionOutcome::Retained(why) => (EventType::Normal, "Retained", format!("is retained: {why}")),
+        DeletionOutcome::Retained(why) => {
+            let was_asked_for = object.deletion_policy() == DeletionPolicy::Delete;
+            let event_type = if was_asked_for { EventType::Warning } else { EventType::Normal };
+            (event_type, RETAINED, format!("is retained: {why}"))
+        }
         DeletionOutcome::HandedOver(to) => {
             (EventType::Normal, "HandedOver", format!("is retained for LiveMessageGroup {to}"))
         }

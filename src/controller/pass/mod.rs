@@ -25,7 +25,7 @@ pub use effect::{
 };
 pub use ending::MISSING_GRACE;
 use events::orphaned_event;
-pub use events::{EventDraft, EventType, TIMED_OUT, retained_event};
+pub use events::{EventDraft, EventType, NOT_DELETED, TIMED_OUT, retained_event};
 
 use super::keys::{AccountKey, Cause, GroupKey, Requeue};
 #[cfg(not(test))]
@@ -242,6 +242,14 @@ impl Pass {
                 self.forget_recorded();
             }
         }
+        if context.account.is_some() && self.facts.account() != context.account.as_ref() {
+            if self.facts.has_effect() {
+                return self.record_former_account(context);
+            }
+            // Another service, or another account, has other groups.
+            self.forget_recorded();
+            self.facts.set_account(context.account.clone());
+        }
         if let Some(wait) = self.remaining_backoff(context) {
             return self.finish(Requeue::After(wait), true);
         }
@@ -277,6 +285,13 @@ impl Pass {
         }
     }
 
+    /// Records what was done with an account that the object does not use any more. Then the pass begins again.
+    fn record_former_account(&mut self, context: &StepContext) -> Effect {
+        let message = "The account of the object has changed. The operator continues with the new account.";
+        let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &self.facts);
+        self.wait(End { outcome, requeue: Requeue::After(Duration::ZERO) }, context)
+    }
+
     /// Blocks an object in conflict on the owner of its group.
     fn requeue_of_owner(&self, outcome: &PassOutcome) -> Requeue {
         match &self.group {
@@ -297,6 +312,10 @@ impl Pass {
             Preflight::Cleared { budget, has_permit: false } => {
                 self.without_credentials_since = None;
                 self.finish(Requeue::Permit(budget), false)
+            }
+            // The call was decided for another account.
+            Preflight::Cleared { has_permit: true, .. } if self.facts.account() != context.account.as_ref() => {
+                self.finish(Requeue::After(Duration::ZERO), false)
             }
             Preflight::Cleared { has_permit: true, .. } => {
                 self.without_credentials_since = None;

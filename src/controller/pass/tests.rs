@@ -8,6 +8,7 @@ use super::*;
 use crate::controller::keys::{BreakerKey, BudgetKey, Cause};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{CreateOutcome, Operation};
+use crate::resources::AccountRecord;
 
 /// A pass with its object and a simulated clock.
 struct Scenario {
@@ -47,6 +48,7 @@ impl Scenario {
             now: Instant::now(),
             wall,
             service: wall,
+            account: None,
             owner: None,
             delayed: 0,
             jitter: 1.0,
@@ -307,4 +309,40 @@ fn stalled_deletion_is_rechecked_every_minute() {
     assert_eq!(requeue(&scenario.next(Input::Patched(Ok(released)))), &Requeue::Done);
     let reports = scenario.pass.take_reports();
     assert!(reports.iter().any(|report| matches!(report, Report::Released { outcome: TIMED_OUT })), "{reports:?}");
+}
+
+fn account(name: &str) -> Option<AccountRecord> {
+    Some(AccountRecord { service: "live.aliyuncs.com".to_owned(), name: name.to_owned(), uid: String::new() })
+}
+
+#[test]
+fn call_is_not_sent_with_another_account_than_decided() {
+    let mut scenario = Scenario::new(json!({}));
+    scenario.context.account = account("one");
+    assert!(matches!(scenario.load(), Effect::Preflight(Call::Create(..))));
+    scenario.context.account = account("two");
+    let again = scenario.preflight(true);
+    assert_eq!(requeue(&again), &Requeue::After(Duration::ZERO));
+    assert!(!scenario.pass.holds_claim());
+    assert!(matches!(scenario.load(), Effect::Preflight(Call::Create(..))));
+    assert!(matches!(scenario.preflight(true), Effect::Send(Call::Create(..))));
+}
+
+#[test]
+fn effect_of_a_former_account_is_recorded_with_it() {
+    let mut scenario = Scenario::new(json!({}));
+    scenario.context.account = account("one");
+    let end = scenario.answered(created());
+    assert!(matches!(end, Effect::WriteStatus(_)));
+    let retry = scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
+    assert!(matches!(requeue(&retry), Requeue::After(_)));
+    // Meanwhile the user selects another account.
+    scenario.object.metadata.generation = Some(2);
+    scenario.context.account = account("two");
+    let end = scenario.load();
+    let written = scenario.written(&end).status.unwrap();
+    assert_eq!((written.origin, written.account), (Some(crate::resources::Origin::Created), account("one")));
+    let next = scenario.store(&end);
+    assert_eq!(requeue(&next), &Requeue::After(Duration::ZERO));
+    assert!(matches!(scenario.load(), Effect::Preflight(Call::Describe(_))));
 }

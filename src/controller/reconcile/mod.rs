@@ -24,6 +24,7 @@ use super::keys::{BudgetKey, ObjectKey, Requeue};
 use super::pass::{Effect, Finish, Input, Pass, StepContext};
 use super::scheduler::Work;
 use crate::decide::Priority;
+use crate::resources::AccountRecord;
 
 /// The maximum number of calls of one operation in flight at once. It applies to accounts without a rate limit.
 const MAX_IN_FLIGHT: usize = 64;
@@ -39,6 +40,8 @@ struct Reconcile {
     pass: Box<Pass>,
     /// The account that the call uses; `None` before the preflight.
     account: Option<Arc<Account>>,
+    /// The account that the object's next call uses; `None` if there is none.
+    record: Option<AccountRecord>,
     permit: Option<GrantedPermit>,
 }
 
@@ -79,8 +82,15 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
     let empty = tracing::field::Empty;
     let span = tracing::info_span!("reconcile", object = %key, account = empty, operation = empty);
     let pass = pass.unwrap_or_default();
-    let reconcile =
-        Reconcile { context: Arc::clone(&context), key: key.clone(), priority, pass, account: None, permit };
+    let reconcile = Reconcile {
+        context: Arc::clone(&context),
+        key: key.clone(),
+        priority,
+        pass,
+        account: None,
+        record: None,
+        permit,
+    };
     let step = tokio::spawn(reconcile.step().instrument(span.clone()));
     let result = match step.await {
         Ok(result) => result,
@@ -130,6 +140,7 @@ impl Reconcile {
             now,
             wall,
             service: self.account.as_ref().map_or(wall, |account| account.server_now()),
+            account: self.record.clone(),
             owner,
             delayed,
             jitter: 0.75 + fastrand::f64() / 2.0,

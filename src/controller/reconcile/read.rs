@@ -3,6 +3,7 @@
 use super::Reconcile;
 use crate::controller::api::{ApiError, GetResult, RBAC_HINT};
 use crate::controller::events::reference;
+use crate::controller::keys::AccountKey;
 use crate::controller::pass::{EventDraft, EventType, Input};
 use crate::decide::unreadable_status;
 use crate::resources::{LiveMessageGroupStatus, Reason};
@@ -20,6 +21,8 @@ impl Reconcile {
     pub(super) async fn load(&mut self) -> Option<Input> {
         match self.context.api.get(&self.key).await {
             Ok(GetResult::Object(object)) => {
+                let account = self.context.accounts.find(&AccountKey::of(&object), object.is_deleting());
+                self.record = account.ok().map(|account| account.record().clone());
                 let shown = self.context.scheduler.with(|scheduler, _| scheduler.loaded(&self.key, &object));
                 Some(Input::Read { object, has_drifted: shown? })
             }

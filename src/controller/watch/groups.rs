@@ -17,10 +17,11 @@ use super::{GROUPS, WATCH_SECONDS, error_chain};
 use crate::controller::api::RBAC_HINT;
 use crate::controller::context::Context;
 use crate::controller::keys::ObjectKey;
-use crate::controller::pass::retained_event;
+use crate::controller::pass::{NOT_DELETED, retained_event};
 use crate::controller::reconcile::report_removed;
 use crate::controller::scheduler::Seen;
 use crate::resources::LiveMessageGroup;
+use crate::telemetry::metrics::OutcomeLabels;
 
 /// How long an operator with several namespaces waits for a forbidden one before it starts with the others.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
@@ -125,6 +126,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     fn handle_delete(&self, object: DeserializeGuard<LiveMessageGroup>) {
         let Some(key) = ObjectKey::of(object.meta()) else { return };
         if let Some(event) = object.0.ok().as_ref().and_then(retained_event) {
+            self.context.metrics.released.get_or_create(&OutcomeLabels { outcome: NOT_DELETED }).inc();
             self.context.events.publish(event);
         }
         let pass = self.context.scheduler.with(|scheduler, now| scheduler.remove(&key, now));

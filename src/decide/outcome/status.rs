@@ -9,8 +9,8 @@ use super::super::{Facts, GroupKey, recorded_group};
 use super::{Live, NotLive, OriginChange, RecordUpdate, SyncState};
 use crate::live::{GroupSnapshot, Operation};
 use crate::resources::{
-    ConditionStatus, ConditionType, CreateIntent, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, NextActor,
-    Origin, ReadyEffect, Reason, get_condition, remove_condition, set_condition,
+    AccountRecord, ConditionStatus, ConditionType, CreateIntent, LastFailure, LiveMessageGroup, LiveMessageGroupStatus,
+    NextActor, Origin, ReadyEffect, Reason, get_condition, remove_condition, set_condition,
 };
 
 /// Builds the new status, starting from the recorded one.
@@ -40,6 +40,7 @@ impl<'a> Writer<'a> {
             status.create_time = None;
             status.last_request_id = None;
             status.create_intent = None;
+            status.account = None;
         }
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let applied = same && status.observed_generation == Some(generation) && ready == Some(ConditionStatus::True);
@@ -77,7 +78,8 @@ impl<'a> Writer<'a> {
             OriginChange::Set(origin) => {
                 // This also closes the create intent. An open one could wrongly prove the ownership of a later group
                 // with this ID.
-                self.own(origin, (learned.sent_at, learned.answered_at), Some(learned.create_time));
+                let interval = (learned.sent_at, learned.answered_at);
+                self.own(origin, learned.account.as_ref(), interval, Some(learned.create_time));
                 self.identify();
             }
         }
@@ -94,6 +96,9 @@ impl<'a> Writer<'a> {
             if intent.sent.is_empty() {
                 self.status.create_intent = None;
             }
+        }
+        if self.status.origin.is_none() && self.status.create_intent.is_none() {
+            self.status.account = None;
         }
     }
 
@@ -123,7 +128,7 @@ impl<'a> Writer<'a> {
             remove_condition(&mut self.status.conditions, ConditionType::InSync);
         }
         if let Some(origin) = &live.origin {
-            self.own(origin, (live.sent_at, live.answered_at), live.create_time);
+            self.own(origin, live.account.as_ref(), (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(create_time) = live.create_time.filter(|_| self.status.origin.is_none()) {
             // If an origin is recorded, the create time proves ownership. With managementPolicy Observe it must not
             // change.
@@ -142,10 +147,12 @@ impl<'a> Writer<'a> {
     fn own(
         &mut self,
         origin: &Origin,
+        account: Option<&AccountRecord>,
         interval: (Option<Timestamp>, Option<Timestamp>),
         create_time: Option<Option<Timestamp>>,
     ) {
         self.status.origin = Some(origin.clone());
+        self.status.account = account.cloned();
         self.close_intent(origin, interval);
         if let Some(create_time) = create_time {
             self.status.create_time = create_time.map(|time| time.to_string());
@@ -289,11 +296,11 @@ pub fn ownership_status(
     object: &LiveMessageGroup,
     origin: &Origin,
     group: &GroupSnapshot,
-    answered_at: Option<Timestamp>,
+    facts: &Facts,
     now: Timestamp,
 ) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
-    writer.own(origin, (None, answered_at), Some(group.create_time));
+    writer.own(origin, facts.account(), (None, facts.answered_at()), Some(group.create_time));
     writer.status
 }
 
@@ -314,6 +321,7 @@ pub fn intent_status(
     }
     writer.status.last_failure = None;
     writer.status.create_intent = Some(intent);
+    writer.status.account = facts.account().cloned();
     writer.observed()
 }
 

@@ -3,26 +3,21 @@
 use rstest::rstest;
 use serde_json::json;
 
-use super::ownership::{deleting_policy, end, found, in_deletion, take, with_intent};
+use super::ownership::{deleting_policy, end, found, in_deletion, take, with_intent, without_description};
 use super::*;
 use crate::decide::ownership::digest_of_fields;
 use crate::decide::{DeletionOutcome, record_before, retained_at_once};
 use crate::live::GroupFields;
 
-/// An object with deletionPolicy Delete that created its group at second 100 and has described it since.
+/// An object with deletionPolicy Delete whose group has the create time 100.
 fn owner() -> LiveMessageGroup {
     let mut facts = Facts::default();
     let object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    let edited = with(object, edited(json!({"groupInfo": "v1"})));
-    let status = end(&edited, &facts);
-    let object = LiveMessageGroup { status: Some(status), ..edited };
-    let requested = with(object, forced());
-    let mut facts = Facts::default();
-    take(&mut facts, &requested, 102, &found("v1", 100));
-    let status = end(&requested, &facts);
-    assert_eq!(status.created_at(), Some(at(100)));
-    LiveMessageGroup { status: Some(status), ..requested }
+    take(&mut facts, &object, 102, &found("v1", 100));
+    let status = end(&object, &facts);
+    assert_eq!((status.created_at(), &status.create_intent), (Some(at(100)), &None));
+    with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({})))
 }
 
 fn deleting() -> LiveMessageGroup {
@@ -66,7 +61,7 @@ fn deletion_reports_what_happened_to_the_group(#[case] answers: &[Answer], #[cas
 
 #[test]
 fn deletion_identifies_its_group_by_create_time() {
-    for (second, own) in [(98, false), (99, true), (100, true), (101, true), (102, false)] {
+    for (second, own) in [(99, false), (100, true), (101, false)] {
         let (deleting, mut facts) = (deleting(), Facts::default());
         take(&mut facts, &deleting, 300, &found("v1", second));
         match decide(&deleting, &facts, None) {
@@ -84,7 +79,7 @@ fn deletion_identifies_its_group_by_create_time() {
 
 #[test]
 fn group_with_another_create_time_is_adopted() {
-    for (second, origin) in [(98, "Adopted"), (99, "Created"), (101, "Created"), (102, "Adopted")] {
+    for (second, origin) in [(99, "Adopted"), (100, "Created"), (101, "Adopted")] {
         let edited = with(owner(), json!({"metadata": {"generation": 3}}));
         let mut facts = Facts::default();
         take(&mut facts, &edited, 300, &found("v1", second));
@@ -121,7 +116,8 @@ fn group_recreated_by_another_client_is_retained() {
     take(&mut facts, &object, 101, &Answer::Created);
     // The status could not be written. After an edit, the group does not exist.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
-    take(&mut facts, &edited, 102, &not_found());
+    take(&mut facts, &edited, 102, &found("v1", 100));
+    take(&mut facts, &edited, 103, &not_found());
     let status = edited.status.clone().unwrap();
     let deleting = with(in_deletion(edited, status), json!({"metadata": {"generation": 3}}));
     take(&mut facts, &deleting, 300, &found("theirs", 101));
@@ -158,7 +154,7 @@ fn intent_is_kept_until_the_create_time_is_known() {
     let mut facts = Facts::default();
     let object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    let created = LiveMessageGroup { status: Some(end(&object, &facts)), ..object };
+    let created = LiveMessageGroup { status: Some(without_description(&object, &facts)), ..object };
     assert!(created.create_intent().is_some());
     let (requested, mut facts) = (with(created.clone(), forced()), Facts::default());
     take(&mut facts, &requested, 200, &Answer::Group(GroupSnapshot { create_time: None, ..snapshot() }));
@@ -226,7 +222,8 @@ fn retained_group_is_reported_with_the_reason() {
     let deleting = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
     let waiting = with(deleting_policy(json!({})), deleting.clone());
     assert!(why(&waiting).contains("does not record that this object created it"), "not reconciled yet");
-    let status = pass(&with_intent(deleting_policy(json!({})), &Facts::default(), 100), vec![Answer::Created]);
+    let answers = vec![Answer::Created, found("v1", 100)];
+    let status = pass(&with_intent(deleting_policy(json!({})), &Facts::default(), 100), answers);
     let created = LiveMessageGroup { status, ..deleting_policy(json!({})) };
     let observing = json!({"spec": {"managementPolicy": "Observe"}});
     assert!(why(&with(with(created.clone(), observing.clone()), deleting.clone())).contains("Observe"));

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::decide::{DeletionOutcome, Priority, record_before, triage};
 use crate::live::GroupFields;
+use crate::resources::{AccountRecord, Origin};
 
 /// An object with deletionPolicy Delete and a finalizer.
 pub(super) fn deleting_policy(change: Value) -> LiveMessageGroup {
@@ -42,6 +43,12 @@ pub(super) fn end(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupS
     outcome.status(object, None, at(NOW)).unwrap_or_else(|| object.status.clone().unwrap())
 }
 
+/// The status if the description after the create was throttled.
+pub(super) fn without_description(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupStatus {
+    let waiting = PassOutcome::waiting(crate::resources::Reason::Throttled, "wait".into(), facts);
+    waiting.status(object, None, at(NOW)).unwrap()
+}
+
 pub(super) fn in_deletion(object: LiveMessageGroup, status: LiveMessageGroupStatus) -> LiveMessageGroup {
     let deletion = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
     with(LiveMessageGroup { status: Some(status), ..object }, deletion)
@@ -67,7 +74,7 @@ fn adopted_group_stays_adopted_after_a_change() {
 
 #[test]
 fn lost_create_is_identified_by_body_and_time() {
-    for (second, own) in [(98, false), (99, true), (100, true), (201, true), (202, false)] {
+    for (second, own) in [(69, false), (70, true), (100, true), (230, true), (231, false)] {
         let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
         let mut facts = Facts::default();
         take(&mut facts, &object, 200, &Answer::Exists);
@@ -83,7 +90,7 @@ fn group_recreated_by_another_client_is_adopted() {
     let mut object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
     let mut facts = Facts::default();
     take(&mut facts, &object, 101, &Answer::Created);
-    object.status = Some(end(&object, &facts));
+    object.status = Some(without_description(&object, &facts));
     // At first the interval of the create identifies the group, then its create time.
     for second in [100, 100, 300] {
         let requested = with(object.clone(), forced());
@@ -108,7 +115,7 @@ fn group_recreated_by_another_client_is_adopted() {
 
 #[test]
 fn group_younger_than_the_answer_is_adopted() {
-    for (second, origin) in [(101, "Created"), (102, "Adopted"), (150, "Adopted")] {
+    for (second, origin) in [(130, "Created"), (131, "Adopted"), (150, "Adopted")] {
         let mut object = object(json!({}));
         let mut facts = Facts::default();
         take(&mut facts, &object, 100, &Answer::Created);
@@ -124,8 +131,8 @@ fn observing_does_not_change_the_origin() {
     let mut facts = Facts::default();
     let mut object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    let mut status = end(&object, &facts);
-    (status.create_time, status.create_intent) = (Some(at(100).to_string()), None);
+    take(&mut facts, &object, 102, &found("v1", 100));
+    let status = end(&object, &facts);
     object = with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({"managementPolicy": "Observe"})));
     let mut facts = Facts::default();
     take(&mut facts, &object, 300, &found("v1", 250));
@@ -138,7 +145,7 @@ fn new_intent_removes_the_previous_record() {
     let mut facts = Facts::default();
     let mut object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    object.status = Some(end(&object, &facts));
+    object.status = Some(without_description(&object, &facts));
     object = with(object, forced());
     let mut facts = Facts::default();
     take(&mut facts, &object, 300, &Answer::Refused(404, "ResourceNotExist"));
@@ -340,7 +347,7 @@ fn deletion_describes_the_group_again() {
     let mut facts = Facts::default();
     let mut object = with_intent(deleting_policy(json!({})), &facts, 100);
     take(&mut facts, &object, 101, &Answer::Created);
-    object.status = Some(end(&object, &facts));
+    object.status = Some(without_description(&object, &facts));
     let edited = with(object.clone(), edited(json!({"groupInfo": "v2"})));
     let mut facts = Facts::default();
     take(&mut facts, &edited, 200, &found("v1", 100));
@@ -385,4 +392,113 @@ fn repeated_intent_is_recorded_once() {
         facts.intent_recorded(Some(body.to_owned()));
     }
     assert_eq!(facts.disproved_intents(), ["one", "other"]);
+}
+
+#[test]
+fn group_of_a_delete_policy_is_described_after_its_create() {
+    // The clock of the gateway is 10 s behind that of the service, or ahead of it.
+    for second in [90, 100, 110] {
+        let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
+        let mut facts = Facts::default();
+        take(&mut facts, &object, 101, &Answer::Created);
+        let call = take(&mut facts, &object, 101, &found("v1", second));
+        assert!(matches!(call, Call::Describe(_)));
+        let status = end(&object, &facts);
+        assert_eq!((status.origin.clone(), status.created_at()), (Some(Origin::Created), Some(at(second))));
+        let deleting = in_deletion(object, status);
+        let mut facts = Facts::default();
+        take(&mut facts, &deleting, 200, &found("v1", second));
+        assert!(matches!(decide(&deleting, &facts, None), Action::Call(Call::Delete(_))), "{second}");
+    }
+}
+
+#[test]
+fn group_that_is_not_visible_after_its_create_keeps_its_origin() {
+    let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
+    let mut facts = Facts::default();
+    take(&mut facts, &object, 101, &Answer::Created);
+    let Action::Call(describe) = decide(&object, &facts, None) else { panic!("expected a description") };
+    let absent = answer(&describe, &Answer::Refused(404, "ResourceNotExist")).unwrap_err();
+    let failure = facts.record(&describe, 1, Err(&absent), None).unwrap_err();
+    let status = PassOutcome::failed(&failure, &facts).status(&object, None, at(NOW)).unwrap();
+    assert_eq!(status.origin, Some(Origin::Created));
+}
+
+#[test]
+fn intent_with_an_answer_before_its_start_proves_nothing() {
+    let intent = |answered: i64| {
+        json!({"status": {"appId": "demo", "groupId": "room1", "origin": "Created", "createIntent": {
+            "startedAt": at(100).to_string(), "answeredAt": at(answered).to_string()}}})
+    };
+    for (answered, own) in [(100, true), (75, true), (65, false)] {
+        let object = deleting_policy(intent(answered));
+        let deleting = in_deletion(object.clone(), object.status.unwrap());
+        let mut facts = Facts::default();
+        take(&mut facts, &deleting, 200, &found("v1", 90));
+        let deleted = matches!(decide(&deleting, &facts, None), Action::Call(Call::Delete(_)));
+        assert_eq!(deleted, own, "{answered}");
+    }
+}
+
+fn account(service: &str, name: &str) -> AccountRecord {
+    AccountRecord { service: service.into(), name: name.into(), uid: if name.is_empty() { "" } else { "u7" }.into() }
+}
+
+fn facts_at(account: &AccountRecord) -> Facts {
+    let mut facts = Facts::default();
+    facts.set_account(Some(account.clone()));
+    facts
+}
+
+#[test]
+fn group_is_deleted_only_with_the_account_that_created_it() {
+    let (live, team) = (account("live.aliyuncs.com", ""), account("live.aliyuncs.com", "team"));
+    let elsewhere = account("live.example.com", "team");
+    let replaced = AccountRecord { uid: "u8".into(), ..team.clone() };
+    for (created, now, own) in [
+        (&live, &live, true),
+        (&team, &team, true),
+        (&elsewhere, &live, false),
+        (&elsewhere, &team, false),
+        (&team, &live, false),
+        (&live, &team, false),
+        (&team, &replaced, false),
+    ] {
+        let mut facts = facts_at(created);
+        let object = with_intent(deleting_policy(json!({})), &facts, 100);
+        take(&mut facts, &object, 101, &Answer::Created);
+        take(&mut facts, &object, 102, &found("v1", 100));
+        let status = end(&object, &facts);
+        assert_eq!(status.account.as_ref(), Some(created));
+        let deleting = in_deletion(object.clone(), status.clone());
+        let mut facts = facts_at(now);
+        if own {
+            take(&mut facts, &deleting, 200, &found("v1", 100));
+            assert!(matches!(decide(&deleting, &facts, None), Action::Call(Call::Delete(_))), "{created:?}");
+            continue;
+        }
+        let Action::FinishDeletion(DeletionOutcome::Retained(why)) = decide(&deleting, &facts, None) else {
+            panic!("expected a retained group")
+        };
+        assert!(why.contains("another account"), "{why}");
+        // An edit makes it an adopted group of the new account.
+        let edited = with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({})));
+        take(&mut facts, &edited, 200, &found("v1", 100));
+        let status = end(&edited, &facts);
+        assert_eq!((status.origin, status.account.as_ref()), (Some(Origin::Adopted), Some(now)));
+    }
+}
+
+#[test]
+fn intent_of_another_account_proves_nothing() {
+    let (team, live) = (account("live.example.com", "team"), account("live.aliyuncs.com", ""));
+    let object = with_intent(deleting_policy(json!({})), &facts_at(&team), 100);
+    let mut facts = facts_at(&live);
+    let object = with_intent(object, &facts, 200);
+    let intent = object.create_intent().unwrap();
+    assert_eq!((intent.started_at.as_str(), intent.sent.len()), (at(200).to_string().as_str(), 1));
+    assert_eq!(object.status.as_ref().unwrap().account.as_ref(), Some(&live));
+    take(&mut facts, &object, 201, &Answer::Exists);
+    take(&mut facts, &object, 202, &found("v1", 150));
+    assert_eq!(end(&object, &facts).origin, Some(Origin::Adopted));
 }

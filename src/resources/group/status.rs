@@ -43,6 +43,11 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::origin")]
     pub origin: Option<Origin>,
 
+    /// The account that the group was created, adopted or recovered with. With another account, or at another service,
+    /// the origin counts as Adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountRecord>,
+
     /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only if an API response included
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +74,25 @@ pub struct LiveMessageGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+/// An account at a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountRecord {
+    /// The service, for example live.aliyuncs.com. All hosts of the Live API are one service.
+    #[schemars(length(max = 300))]
+    pub service: String,
+
+    /// The name of the LiveAccount. Absent for the operator's own credentials.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub name: String,
+
+    /// The uid of the LiveAccount. Absent for the operator's own credentials.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub uid: String,
 }
 
 /// A failed call, with the data that later decisions need, also after a restart of the operator.

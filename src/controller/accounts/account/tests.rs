@@ -9,7 +9,7 @@ use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::loopback::{Loopback, Seen, answer};
-use crate::live::{ClientOptions, GroupRef};
+use crate::live::{ClientOptions, Endpoint, GroupRef};
 
 /// Issues `count` different keys (`key0`, `key1`, …), then repeats the last one. Fails if `count` is 0.
 #[derive(Debug)]
@@ -112,25 +112,24 @@ async fn account_without_credentials_sends_nothing() {
 async fn live_account_of_the_operators_number_shares_its_budget() {
     let server = service("key0").await;
     let own = account(&server, 1);
-    let (number, endpoint) = (Some("42".to_owned()), "e".to_owned());
+    let (number, service) = (Some("42".to_owned()), own.service().clone());
     let (budgets, credentials) = (own.budgets(), own.credentials().clone());
-    let registry = Arc::new(BudgetRegistry::new(
-        Rate::Unlimited,
-        Some(OperatorAccount { budgets, credentials, number, endpoint }),
-    ));
-    let named = |number: Option<&str>, endpoint: &str| {
+    let registry =
+        Arc::new(BudgetRegistry::new(Rate::Unlimited, Some(OperatorAccount { budgets, credentials, number, service })));
+    let named = |number: Option<&str>, endpoint: Endpoint| {
         let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: 1, given: AtomicUsize::new(0) })]));
-        let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-        let (registry, number, endpoint) = (Arc::clone(&registry), number.map(str::to_owned), endpoint.to_owned());
+        let client = Client::new(endpoint, ClientOptions::default()).unwrap();
+        let (registry, number) = (Arc::clone(&registry), number.map(str::to_owned));
         let key = AccountKey::LiveAccount(ObjectKey::new("ns", "name"));
-        Account::of_live_account(key, client, source, SharedBudget { registry, number, endpoint })
+        Account::of_live_account(key, client, source, SharedBudget { registry, number })
     };
     let shares = |account: &Account| Arc::ptr_eq(&account.budgets(), &own.budgets());
-    assert!(shares(&named(Some("42"), "e")));
-    assert!(!shares(&named(Some("43"), "e")));
-    assert!(!shares(&named(Some("42"), "elsewhere")), "budgets are separate per endpoint");
+    assert!(shares(&named(Some("42"), server.endpoint())));
+    assert!(!shares(&named(Some("43"), server.endpoint())));
+    let elsewhere = Endpoint::parse("live.aliyuncs.com", false).unwrap();
+    assert!(!shares(&named(Some("42"), elsewhere)), "another host is another service");
     // The access key ID replaces a missing number, in whatever order the keys become known.
-    let by_key = named(None, "e");
+    let by_key = named(None, server.endpoint());
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");
     call(&own).await.unwrap();
@@ -146,7 +145,7 @@ async fn accounts_of_one_key_share_a_budget() {
         let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
         let key = AccountKey::LiveAccount(ObjectKey::new("ns", name));
         let (registry, number) = (Arc::clone(&registry), number.map(str::to_owned));
-        Account::of_live_account(key, client, source, SharedBudget { registry, number, endpoint: "e".to_owned() })
+        Account::of_live_account(key, client, source, SharedBudget { registry, number })
     };
     let (one, two, other, none) =
         (named("one", 1, None), named("two", 1, None), named("o", 1, Some("42")), named("n", 0, None));
