@@ -13,12 +13,14 @@
 //! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, for external changes; see below |
 //! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=NUMBER` |
 //!
-//! `PUT /faults` takes the array, or `{"rules": […], "seed": N}` to seed the random numbers too. `PUT /groups/…` creates the
-//! group or sets the given fields of `name`, `info`, `creator`, `administrators`, `created`, `deleted` (`true`, `false`, or
-//! `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges the group, as the API does after 30 days.
+//! `PUT /faults` accepts the array, or `{"rules": […], "seed": N}` to also set the seed of the random numbers.
 //!
-//! A `PUT` returns the same as the `GET` of its path, a `DELETE` of an object the deleted object. An invalid body gets 400
-//! `{"error"}`, an unknown path or object 404, an unsupported method 405.
+//! `PUT /groups/…` creates the group or sets the given fields of `name`, `info`, `creator`, `administrators`, `created`,
+//! `deleted` (`true`, `false`, or `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges the group,
+//! as the API does after 30 days.
+//!
+//! A `PUT` returns the same as the `GET` of its path. A `DELETE` of an object returns the deleted object. Errors are
+//! 400 for an invalid body, 404 for an unknown path or object and 405 for an unsupported method, each with `{"error"}`.
 
 mod objects;
 

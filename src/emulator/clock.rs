@@ -15,10 +15,10 @@ pub struct Clock(Arc<Mutex<Source>>);
 
 #[derive(Debug)]
 struct Source {
-    /// When the clock was made; `set` and `advance` do not change it. `None`: the clock is fixed.
+    /// The time at which the clock was created, unaffected by `set` and `advance`. `None` for a fixed clock.
     origin: Option<(Timestamp, Instant)>,
     base: Timestamp,
-    /// When `base` was the time. `None`: the clock stands still.
+    /// The instant at which the clock showed `base`. `None` for a fixed clock.
     running_since: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ impl Clock {
         Self::from_source(Source { origin: Some((base, start)), base, running_since: Some(start) })
     }
 
-    /// A clock that stands still at `time` until [`Clock::advance`] or [`Clock::set`] moves it.
+    /// A clock that shows `time` until [`Clock::advance`] or [`Clock::set`] moves it.
     pub fn fixed(time: Timestamp) -> Self {
         Self::from_source(Source { origin: None, base: time, running_since: None })
     }
@@ -38,13 +38,13 @@ impl Clock {
         Self(Arc::new(Mutex::new(source)))
     }
 
-    /// The current time of this clock, including every change.
+    /// The current time, including changes by [`Clock::advance`] and [`Clock::set`].
     pub fn now(&self) -> Timestamp {
         self.source().now()
     }
 
-    /// The time without any change by [`Clock::advance`] or [`Clock::set`]: what the clients' clocks show. For a fixed
-    /// clock this is [`Clock::now`].
+    /// The time without changes by [`Clock::advance`] and [`Clock::set`], as the clocks of the clients show it. For a
+    /// fixed clock, this is the same as [`Clock::now`].
     pub fn unadjusted(&self) -> Timestamp {
         let source = self.source();
         source.origin.map_or_else(|| source.now(), |(origin, start)| add(origin, start.elapsed()))

@@ -11,7 +11,7 @@ pub use super::spec::{AppSpec, Denial, GroupSpec, TokenSpec};
 use super::state::{DataCenter, GROUPS_PER_APP, State};
 use super::sts::RoleArn;
 
-/// The default of [`Config::requests_per_second`]: the limit that the API's documents give.
+/// The default of [`Config::requests_per_second`]: the documented limit of the API.
 pub const REQUESTS_PER_SECOND: usize = 50;
 
 /// The settings of an emulator. [`Config::default`] listens on a free port of 127.0.0.1, with no access key and no app.
@@ -21,7 +21,7 @@ pub struct Config {
     pub listen: String,
     /// The access keys that requests can be signed with.
     pub access_keys: Vec<AccessKey>,
-    /// The permissions that keys lack: such a call gets 403 `NoAuth`.
+    /// The permissions that keys lack. A call without permission gets 403 `NoAuth`.
     pub denials: Vec<Denial>,
     /// The apps that exist from the start.
     pub apps: Vec<AppSpec>,
@@ -29,19 +29,19 @@ pub struct Config {
     pub groups: Vec<GroupSpec>,
     /// The file that the request log is appended to.
     pub request_log: Option<PathBuf>,
-    /// How many records of the request log stay in memory, the newest ones; 0 for none.
+    /// The maximum number of records that the request log keeps in memory. It discards the oldest ones first.
     pub records_kept: usize,
     /// The calls per second that each account can make of each operation; 0 for no limit.
     pub requests_per_second: usize,
-    /// Whether a throttled call counts toward this limit.
+    /// Whether a throttled call counts toward `requests_per_second`.
     pub count_refused: bool,
     /// The quota of live groups per app; 0 for no limit.
     pub groups_per_app: usize,
     /// The roles that STS can assume; every role when the list is empty.
     pub roles: Vec<RoleArn>,
-    /// The upper bound for the lifetime of a temporary key; `None` leaves it to STS and the metadata service.
+    /// The maximum lifetime of a temporary key. `None`: the lifetime that STS and the metadata service define.
     pub longest_session: Option<Duration>,
-    /// The RAM role of the instance; the ECS metadata service issues its keys. `None`: the instance has no role.
+    /// The RAM role of the instance, for which the ECS metadata service issues keys. `None`: the instance has no role.
     pub ecs_role: Option<EcsRole>,
     /// The versions of the metadata service that are enabled.
     pub imds: Imds,
@@ -96,7 +96,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets the address, `ADDR:PORT`, instead of a free port of 127.0.0.1.
+    /// Sets the address to listen on, `ADDR:PORT`. Defaults to a free port of 127.0.0.1.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.config.listen = address.into();
         self
@@ -113,7 +113,7 @@ impl Builder {
         self
     }
 
-    /// Denies every call of this key, or its calls on one app: `NoAuth`.
+    /// Denies every call of this key, or only its calls on one app. A denied call gets 403 `NoAuth`.
     pub fn deny(mut self, access_key_id: &str, app: Option<&str>) -> Self {
         let access_key_id = access_key_id.to_owned();
         self.config.denials.push(Denial { access_key_id, app: app.map(str::to_owned) });
@@ -144,13 +144,13 @@ impl Builder {
         self
     }
 
-    /// Adds a group that was deleted when the emulator starts.
+    /// Adds a deleted group, whose time of deletion is the start of the emulator.
     pub fn deleted_group(mut self, app: &str, id: &str) -> Self {
         self.config.groups.push(GroupSpec { app: app.to_owned(), id: id.to_owned(), deleted: true });
         self
     }
 
-    /// Appends the request log to a file, besides keeping it in memory.
+    /// Appends the request log to a file, in addition to the records in memory.
     pub fn request_log(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.request_log = Some(path.into());
         self
@@ -162,7 +162,7 @@ impl Builder {
         self
     }
 
-    /// Counts throttled calls toward this limit.
+    /// Counts throttled calls toward the limit of [`Builder::requests_per_second`].
     pub fn count_refused(mut self) -> Self {
         self.config.count_refused = true;
         self
@@ -174,25 +174,25 @@ impl Builder {
         self
     }
 
-    /// Adds a role that STS can assume; with none, STS can assume every role.
+    /// Adds a role that STS can assume. If no role is added, STS can assume every role.
     pub fn role(mut self, role: RoleArn) -> Self {
         self.config.roles.push(role);
         self
     }
 
-    /// Sets the upper bound for the lifetime of a temporary key.
+    /// Sets the maximum lifetime of a temporary key.
     pub fn longest_session(mut self, lifetime: Duration) -> Self {
         self.config.longest_session = Some(lifetime);
         self
     }
 
-    /// Sets the RAM role of the instance; the ECS metadata service issues its keys.
+    /// Sets the RAM role of the instance, for which the ECS metadata service issues keys.
     pub fn ecs_role(mut self, role: EcsRole) -> Self {
         self.config.ecs_role = Some(role);
         self
     }
 
-    /// Selects the versions of the metadata service.
+    /// Sets the enabled versions of the metadata service.
     pub fn imds(mut self, imds: Imds) -> Self {
         self.config.imds = imds;
         self

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 /// An error as the API reports it: HTTP status, code and message.
 ///
-/// The codes and statuses are those of the public documents: the error tables of the operations (`InputInvalid`,
+/// The codes and statuses are from the public documentation: the error tables of the operations (`InputInvalid`,
 /// `ErrorTooManyGroups`, `NoAuth`, `ResourceNotExist`, `ServerError`) and the gateway's common error codes (the rest).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code} (HTTP {status}): {message}")]
 pub struct ApiError {
     /// The HTTP status of the response.
     pub status: u16,
-    /// The error code, the only field that clients should decide by.
+    /// The error code. Clients should not depend on the other fields.
     pub code: Cow<'static, str>,
-    /// A text for humans, without a documented form.
+    /// A human-readable text, whose format is not documented.
     pub message: String,
 }
 

@@ -1,8 +1,9 @@
 //! Fault injection: failures of a gateway, a proxy or a network, for a share of the requests.
 //!
-//! The rules are evaluated in order. Of the rules that exclude each other, the first match applies, and the others keep
-//! their `times`. Rules with `times` therefore form a fixed sequence: `error=ServerError,times=1`, `pass,times=2`,
-//! `reset-after,times=1` for one operation mean an error, two calls without a fault, a lost response, then no fault.
+//! The rules are evaluated in order. If several matching rules exclude each other, only the first one applies, and the
+//! `times` of the others do not change. Rules with `times` therefore form a fixed sequence:
+//! `error=ServerError,times=1`, `pass,times=2`, `reset-after,times=1` for one operation mean an error, two calls
+//! without a fault, a lost response, then no fault.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,17 +39,18 @@ pub enum FaultKind {
     Empty,
     /// `truncated`: half of the response body and the end of the connection, after the request took effect.
     Truncated,
-    /// `clock=SECONDS`: the gateway's clock is off by SECONDS, for the check of the signature's time and in `Date`.
+    /// `clock=SECONDS`: the clock of the gateway is SECONDS ahead. This affects the time check of signatures and the
+    /// header `Date`.
     Clock(i64),
-    /// `mixed` or `mixed=MS`: a random kind of the above with delays up to MS milliseconds, 1,000 by default. Only
-    /// transient failures: no `NoAuth` and no `ErrorTooManyGroups`.
+    /// `mixed` or `mixed=MS`: a random kind of the above, with delays up to MS milliseconds (1,000 by default).
+    /// Includes only transient failures: no `NoAuth` and no `ErrorTooManyGroups`.
     Mixed(u64),
     /// `pass`: no fault; the rules after this one are skipped.
     Pass,
 }
 
-/// The kinds of [`FaultKind::Mixed`], with delays up to `max_ms`: failures that a retry of any operation overcomes. Errors
-/// that require manual intervention (`NoAuth`, `ErrorTooManyGroups`) are excluded.
+/// The kinds of [`FaultKind::Mixed`], with delays up to `max_ms`. All of them are transient, so that retries succeed.
+/// Errors that require manual intervention (`NoAuth`, `ErrorTooManyGroups`) are excluded.
 fn mixed_kinds(max_ms: u64) -> [FaultKind; 15] {
     let error = |status, code: &str| FaultKind::Error(status, code.to_owned());
     [
@@ -79,8 +81,8 @@ impl FaultKind {
 
 /// A fault rule: the requests that it applies to, how often, and the failure.
 ///
-/// Syntax: `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`. The operation is a name, or `*` for all of the Live API.
-/// `*` does not include the operations of STS and `EcsMetadata`; rules must name those.
+/// Syntax: `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`. The operation is a name, or `*` for every operation of
+/// the Live API, but not for the operations of STS and `EcsMetadata`, which rules must name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// `None`: every operation of the Live API, and requests without a known operation.
@@ -89,12 +91,12 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The probability for each matching request, 0 to 1.
     pub share: f64,
-    /// How many more times the rule applies; `None` for no limit.
+    /// The number of times that the rule still applies; `None` for no limit.
     pub times: Option<u64>,
 }
 
 impl Fault {
-    /// A rule for every request of an operation, or of all, without a limit.
+    /// A rule that applies to every request of an operation, or of all operations if `operation` is `None`.
     pub fn new(operation: Option<Operation>, kind: FaultKind) -> Self {
         Self { operation, kind, share: 1.0, times: None }
     }
@@ -168,7 +170,7 @@ fn parse_kind(text: &str) -> Option<FaultKind> {
     }
 }
 
-/// The HTTP status that the API's documents give for an error code.
+/// The documented HTTP status of an error code.
 fn documented_status(code: &str) -> Option<u16> {
     match code {
         "InputInvalid" | "ErrorTooManyGroups" => Some(400),
@@ -224,7 +226,7 @@ pub struct FaultPlan {
     pub late: Duration,
     /// The delay between the effect and the response.
     pub slow: Duration,
-    /// The first match of the rules that exclude each other.
+    /// The failure of the first matching rule, among the rules that exclude each other.
     pub kind: Option<FaultKind>,
 }
 
@@ -271,7 +273,7 @@ impl FaultInjector {
                 FaultKind::Slow(ms) => plan.slow += Duration::from_millis(ms),
                 FaultKind::Late(ms) => plan.late += Duration::from_millis(ms),
                 kind if plan.kind.is_none() => plan.kind = Some(kind),
-                // An earlier rule applies: this one keeps its count.
+                // An earlier rule applies, so the count of this rule does not change.
                 _ => continue,
             }
             rule.times = rule.times.map(|times| times - 1);

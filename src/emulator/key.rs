@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::ApiError;
 
-/// The account of keys and roles that do not name one.
+/// The account of keys and roles that specify no account.
 pub const DEFAULT_ACCOUNT: &str = "1000000000000000";
 
 /// An access key with the account that it belongs to.
@@ -19,11 +19,11 @@ pub struct AccessKey {
     pub secret: SecretString,
     /// The token that every request of a temporary key (STS) must carry; `None` for a permanent key.
     pub token: Option<SecretString>,
-    /// When a temporary key expires: from then on its requests get `InvalidSecurityToken.Expired`.
+    /// When a temporary key expires. Later requests get `InvalidSecurityToken.Expired`.
     pub expires: Option<Timestamp>,
     /// The owning account; `None` means [`DEFAULT_ACCOUNT`]. The keys of an account share its rate limit.
     pub account: Option<String>,
-    /// Whether the key is deactivated: its requests get `InvalidAccessKeyId.Inactive`.
+    /// Whether the key is deactivated. Requests with an inactive key get `InvalidAccessKeyId.Inactive`.
     pub inactive: bool,
 }
 
@@ -34,14 +34,14 @@ impl AccessKey {
         Self { id: id.into(), secret, token: None, expires: None, account: None, inactive: false }
     }
 
-    /// Makes the key temporary; without `expires` it never expires.
+    /// Makes the key temporary. Without `expires`, it never expires.
     pub fn with_token(mut self, token: impl Into<String>, expires: Option<Timestamp>) -> Self {
         self.token = Some(SecretString::from(token.into()));
         self.expires = expires;
         self
     }
 
-    /// Moves the key to an account.
+    /// Sets the account of the key.
     pub fn with_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
@@ -52,8 +52,8 @@ impl AccessKey {
         self.account.as_deref().unwrap_or(DEFAULT_ACCOUNT)
     }
 
-    /// Checks the security token of a request. Status 400 for all three codes is an assumption: the public documents give
-    /// none.
+    /// Checks the security token of a request. The status 400 of all three codes is an assumption, because the public
+    /// documentation specifies none.
     pub(super) fn check_token(&self, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
         let sent = sent.filter(|token| !token.is_empty());
         match (&self.token, sent) {

@@ -8,12 +8,12 @@ use super::operation::Operation;
 
 /// A sliding window of one second for each account and operation.
 ///
-/// A call is admitted when the second that ends with it holds fewer than `limit` counted calls. Admitted calls count.
-/// Throttled calls count only with [`RateLimit::set_count_refused`]: a caller that does not slow down then stays
-/// throttled.
+/// A call is admitted if fewer than `limit` calls were counted in the last second. Admitted calls always count.
+/// Throttled calls count only after [`RateLimit::set_count_refused`], so that a client stays throttled until it slows
+/// down.
 ///
-/// The documents give 50 calls per second, account and operation for every operation emulated here. They give neither
-/// the kind of window nor whether throttled calls count. A sliding window is the strictest interpretation.
+/// The documented limit is 50 calls per second for each account and operation. The documentation specifies neither the
+/// kind of window nor whether throttled calls count. A sliding window is the strictest interpretation.
 #[derive(Debug)]
 pub struct RateLimit {
     limit: usize,
@@ -53,7 +53,8 @@ impl RateLimit {
             return true;
         }
         let window = self.windows.entry((account.to_owned(), operation)).or_default();
-        // A call that is exactly one second old no longer counts, nor does a call in the future (the clock was set back).
+        // Remove calls that are at least one second old, and calls in the future, which exist if the clock was set
+        // back.
         let second = SignedDuration::from_secs(1);
         window.retain(|at| now.duration_since(*at) < second && *at <= now);
         let admitted = window.len() < self.limit;

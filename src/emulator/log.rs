@@ -14,19 +14,21 @@ use tokio::sync::oneshot;
 
 use super::verify::SignatureVersion;
 
-/// How long a response waits for its record to reach the file. If the disk stalls, the response is sent first.
+/// The maximum time that a response waits until its record is written to the file. If the disk stalls, the response is
+/// sent anyway.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One request and its result. A line of the log file is a record as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When the request took effect or was rejected, by the emulator's clock: RFC 3339 in UTC with microseconds.
+    /// When the request took effect or was rejected, according to the emulator's clock. RFC 3339 in UTC, with
+    /// microseconds.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    /// The access key that the request names, or `null`. Not verified if the request was rejected.
+    /// The ID of the request's access key, or `null`. In a rejected request, it is not verified.
     pub access_key_id: Option<String>,
-    /// The operation that the request names, known or not; `null` if it names none.
+    /// The name of the operation, even if it is unknown; `null` if the request has none.
     pub operation: Option<String>,
     /// The parameters of the operation, without those of the signature and without secrets.
     pub params: BTreeMap<String, String>,
@@ -76,8 +78,8 @@ impl RequestLog {
         Ok(Self { recent: Mutex::default(), capacity, file: Mutex::new(file) })
     }
 
-    /// Adds a record. Returns when its line is in the file, or after 500 ms: a client that has its response finds the
-    /// record.
+    /// Adds a record. Returns when its line is in the file, or after 500 ms, so that a client finds the record of a
+    /// response that it has received.
     pub async fn add(&self, record: Record) {
         let written = self.file().as_ref().and_then(|file| file.send(&record));
         self.push_recent(record);
@@ -107,12 +109,12 @@ impl RequestLog {
         self.recent().iter().filter(wanted).cloned().collect()
     }
 
-    /// How many records are kept in memory.
+    /// The number of records kept in memory.
     pub fn len(&self) -> usize {
         self.recent().len()
     }
 
-    /// Whether the memory holds no record.
+    /// Whether no record is kept in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

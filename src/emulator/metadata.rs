@@ -1,4 +1,4 @@
-//! The ECS metadata service: the part that issues keys of the instance's RAM role.
+//! The part of the ECS metadata service that issues keys for the instance's RAM role.
 //!
 //! | request | response |
 //! | --- | --- |
@@ -6,8 +6,8 @@
 //! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 without a role |
 //! | `GET /latest/meta-data/ram/security-credentials/ROLE` | a temporary key of the role, as JSON |
 //!
-//! If only IMDSv2 is enabled, a request without a token gets 403; the documents say so. An invalid token gets 403 too,
-//! which is an assumption.
+//! If only IMDSv2 is enabled, a request without a token gets 403, as documented. That an invalid token also gets 403 is
+//! an assumption.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ use super::sts::credential_fields;
 
 const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// The lifetime of a role's key, unless `longest_session` shortens it.
+/// The lifetime of a role's key. [`Config::longest_session`](super::Config::longest_session) can shorten it.
 pub const ROLE_KEY_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 
 /// The enabled versions of the metadata service.
@@ -83,9 +83,9 @@ pub struct MetadataService {
 /// The reply to a valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataReply {
-    /// The complete response body.
+    /// The response body.
     Text(String),
-    /// The caller adds a key of this role.
+    /// The caller must respond with a key of this role.
     Key(EcsRole),
 }
 
@@ -95,7 +95,7 @@ impl MetadataService {
         path.starts_with("/latest/")
     }
 
-    /// The service of an instance with this role, or without a role.
+    /// The metadata service of an instance; `role` is its RAM role, if it has one.
     pub fn new(imds: Imds, role: Option<EcsRole>) -> Self {
         Self { imds, role, tokens: HashMap::new() }
     }
@@ -104,8 +104,8 @@ impl MetadataService {
     ///
     /// # Errors
     ///
-    /// 400 for an invalid token lifetime, 403 for a missing or invalid token, 404 for an unknown path or role, 405 for a
-    /// token request with another method than PUT.
+    /// 400 for an invalid token lifetime, 403 for a missing or invalid token, 404 for an unknown path or role, 405 for
+    /// a token request with a method other than PUT.
     pub fn handle(&mut self, request: &Request, now: Timestamp) -> Result<MetadataReply, ApiError> {
         if request.path == "/latest/api/token" && self.imds != Imds::V1 {
             return self.issue_token(request, now).map(MetadataReply::Text);

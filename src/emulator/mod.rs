@@ -1,8 +1,8 @@
 //! An in-process server of the Live API for tests, demos and pipelines: message groups and their apps, with real state,
 //! signatures, limits and errors. It also issues temporary keys through STS and the ECS metadata service.
 //!
-//! The sources are the public documents and the official SDKs; no call was ever made to Alibaba Cloud. Where the
-//! documents are silent, the item that makes a choice documents it.
+//! It is based on the public documentation and the official SDKs; no call to Alibaba Cloud was made. Behavior that is
+//! not documented is marked as an assumption in the code.
 //!
 //! A request passes through [`wire`] (HTTP), [`request`] (parameters), [`verify`] (authentication), [`limit`] (rate
 //! limit), [`state`] (the operation), [`payload`] (JSON or XML) and [`log`]. Everything except `wire`, `log` and

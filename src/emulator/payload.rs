@@ -10,7 +10,7 @@ use super::error::ApiError;
 pub enum Format {
     /// `application/json;charset=utf-8`.
     Json,
-    /// `text/xml;charset=utf-8`: the SDKs compare this exact text.
+    /// `text/xml;charset=utf-8`. The SDKs compare the exact text.
     Xml,
 }
 
@@ -69,7 +69,7 @@ impl From<Vec<Payload>> for Value {
     }
 }
 
-/// The fields of a response in the order of the documents, without `RequestId`.
+/// The fields of a response without `RequestId`, in the documented order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload(Vec<(&'static str, Value)>);
 
@@ -136,7 +136,7 @@ pub fn render_error(format: Format, request_id: &str, host: &str, error: &ApiErr
 
 fn encode(format: Format, root: &str, fields: &Payload) -> String {
     match format {
-        // Strings, numbers and lists with string keys: serialization cannot fail.
+        // Serialization cannot fail, because all keys are strings.
         Format::Json => serde_json::to_string(fields).unwrap_or_default(),
         Format::Xml => {
             let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
@@ -164,8 +164,8 @@ fn write_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// Escapes text for XML 1.0: a carriage return becomes a reference (a parser would turn it into a line feed), and a
-/// character that XML cannot express becomes U+FFFD.
+/// Escapes text for XML 1.0. A carriage return becomes a character reference, because a parser would normalize it to a
+/// line feed. A character that XML does not allow becomes U+FFFD.
 fn escape_xml(text: &str) -> String {
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);

@@ -14,7 +14,7 @@ use super::request::Params;
 use super::verify::{Claims, SignatureVersion};
 use super::wire::Response;
 
-/// How much of a response is sent.
+/// The part of a response that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
@@ -24,7 +24,7 @@ pub(super) enum Delivery {
     Reset,
 }
 
-/// A response and its record, whose duration is set when the response is sent.
+/// A response and its record. The duration in the record is set when the response is sent.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) response: Response,
@@ -32,7 +32,7 @@ pub(super) struct Exchange {
     pub(super) delivery: Delivery,
     /// The minimum time from the arrival of the request to the response.
     pub(super) wait: Duration,
-    /// The error of the header `Date`, in seconds.
+    /// The offset of the header `Date`, in seconds.
     pub(super) date_error: i64,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Success {
     Text(String),
 }
 
-/// The error that a fault injects. A fault that replaces the whole response shows it in the request log only.
+/// The error that a fault injects. If the fault replaces the whole response, the error is only in the request log.
 pub(super) fn injected_error(kind: &FaultKind) -> ApiError {
     match kind {
         FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {

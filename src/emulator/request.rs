@@ -4,7 +4,7 @@ use percent_encoding::percent_decode;
 
 use super::error::ApiError;
 
-/// Decoded parameters in their order on the wire. If a name occurs more than once, the first value counts.
+/// Decoded parameters in the order of the request. If a name occurs more than once, the first value is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
 
@@ -112,7 +112,7 @@ impl Request {
     }
 }
 
-/// Splits a request target into path and query. Scheme and authority of the absolute form are dropped.
+/// Splits a request target into path and query, without the scheme and authority of an absolute form.
 fn split_target(target: &str) -> (&str, &str) {
     let lower = target.get(..8).unwrap_or(target).to_ascii_lowercase();
     let scheme = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_form_bodies_hold_parameters() {
+    fn only_form_bodies_have_parameters() {
         let of = |kind: &str| {
             let headers = [("Content-Type".to_owned(), kind.to_owned())];
             Request::new("POST", "/?a=1", headers, b"b=2".to_vec()).unwrap().params()

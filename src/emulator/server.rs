@@ -24,21 +24,21 @@ use super::wire::{Connection, RawRequest};
 /// How long a shutdown waits for in-flight requests.
 const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(10);
 
-/// The entry point: [`Emulator::builder`] for tests, [`Emulator::start`] for a complete [`Config`].
+/// Starts emulators: [`Emulator::builder`] for tests, [`Emulator::start`] for a complete [`Config`].
 #[derive(Debug)]
 pub struct Emulator;
 
 impl Emulator {
-    /// Configures an emulator on a free port of 127.0.0.1.
+    /// A builder for an emulator on a free port of 127.0.0.1.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Starts an emulator. It accepts connections when this returns.
+    /// Starts an emulator. When this function returns, the emulator accepts connections.
     ///
     /// # Errors
     ///
-    /// If it cannot listen on an address, open the request log, or start its thread.
+    /// If the emulator cannot listen on an address, open the request log, or start its thread.
     pub fn start(config: Config) -> io::Result<Handle> {
         let log = Arc::new(RequestLog::new(config.records_kept, config.request_log.as_deref())?);
         let listener = bind(&config.listen)?;
@@ -117,7 +117,7 @@ impl Handle {
         self.log.clear();
     }
 
-    /// Reads or changes the state directly, without the checks of the API. No request is served meanwhile.
+    /// Reads or changes the state directly, without the checks of the API. Requests wait until `f` returns.
     pub fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.service.core().state)
     }
@@ -132,17 +132,17 @@ impl Handle {
         self.service.core().verifier.put_key(key);
     }
 
-    /// Removes an access key; its requests get `InvalidAccessKeyId.NotFound`.
+    /// Removes an access key. Later requests with it get `InvalidAccessKeyId.NotFound`.
     pub fn remove_key(&self, id: &str) {
         self.service.core().verifier.remove_key(id);
     }
 
-    /// Sets the calls per second, account and operation; 0 for no limit.
+    /// Sets the calls per second that each account can make of each operation; 0 for no limit.
     pub fn set_requests_per_second(&self, limit: usize) {
         self.service.core().limit.set_limit(limit);
     }
 
-    /// Sets whether throttled calls count toward this limit.
+    /// Sets whether throttled calls count toward the limit of calls per second.
     pub fn set_count_refused(&self, count: bool) {
         self.service.core().limit.set_count_refused(count);
     }
@@ -162,8 +162,8 @@ impl Handle {
         self.service.clock()
     }
 
-    /// Stops accepting connections, completes in-flight requests (for at most 10 s) and writes the request log. Blocks until
-    /// then, and returns the final state.
+    /// Stops accepting connections, completes in-flight requests (for at most 10 s) and writes the request log. Blocks
+    /// until this is done, and returns the final state.
     pub fn shutdown(mut self) -> State {
         self.stop_and_join();
         self.with_state(|state| state.clone())
@@ -199,7 +199,8 @@ async fn accept_connections<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, _)) => {
                 connections.spawn(serve(stream));
             }
-            // Out of file descriptors, or the client closed the connection before it was accepted. Retry.
+            // The process has no free file descriptor, or the client closed the connection before it was accepted.
+            // Retry.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -288,7 +289,7 @@ impl Server {
             let arrived = Instant::now();
             match request {
                 Ok(request) => {
-                    // The client would read a body sent in response to HEAD as the next response.
+                    // Close the connection after HEAD: the client would read the body as the next response.
                     let reusable = request.keep_alive && request.method != "HEAD";
                     let keep_alive = reusable && !self.stop.is_cancelled();
                     let Some(exchange) = self.handle_request(request, arrived).await else {

@@ -1,4 +1,4 @@
-//! The path of a request without its socket: authenticate, limit, execute, render.
+//! The processing of a request, without I/O: authentication, rate limit, execution and response.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use super::sts::Sts;
 use super::verify::{Claims, Verifier};
 use super::wire::{RawRequest, WireError};
 
-/// Everything that changes while the emulator runs, behind one lock: requests take effect one at a time.
+/// The mutable state of the emulator. One lock protects it, so requests take effect one at a time.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) verifier: Verifier,
@@ -38,7 +38,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// A temporary key of a named session, registered with the verifier. It is reused for half of its lifetime.
+    /// The temporary key of a named session, registered with the verifier. A key is reused for half of its lifetime.
     pub(super) fn session_key(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
         let verifier = &self.verifier;
         let is_usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
@@ -68,7 +68,7 @@ pub(super) struct Service {
     clock: Clock,
 }
 
-/// A decoded request with its unverified claims.
+/// A decoded request with its claims, which are not verified yet.
 #[derive(Debug)]
 pub(super) struct IncomingRequest {
     request: Request,
@@ -78,14 +78,15 @@ pub(super) struct IncomingRequest {
     host: String,
 }
 
-/// The time of one request by three clocks.
+/// The time of a request according to three clocks.
 #[derive(Debug, Clone, Copy)]
 struct ClockReadings {
     /// The emulator's clock.
     now: Timestamp,
     /// The gateway's clock, which a fault can skew.
     gateway: Timestamp,
-    /// The clients' clock, which does not follow when a test moves the emulator's clock. Requests dated by it are valid too.
+    /// The clients' clock, which does not change when a test moves the emulator's clock. Requests with this time are
+    /// valid too.
     unadjusted: Timestamp,
 }
 
@@ -181,7 +182,7 @@ impl Service {
             Some(FaultKind::Clock(seconds)) => seconds,
             _ => 0,
         };
-        // The clock is read under the lock, so the times that the rate limit sees never go backwards.
+        // The clock is read under the lock, so that the rate limit receives times in ascending order.
         let mut core = self.core();
         let now = self.clock.now();
         let gateway = now.checked_add(SignedDuration::from_secs(date_error)).unwrap_or(now);
@@ -269,7 +270,7 @@ fn authenticate(
     let caller = match operation {
         Some(Operation::AssumeRoleWithOidc) => None,
         _ => Some(match core.verifier.verify(request, readings.gateway) {
-            // The error proves that the key has not expired: the verifier checks that before the time of the request.
+            // This error implies that the key has not expired, because the verifier checks the key first.
             Err(error) if error.code == "InvalidTimeStamp.Expired" && readings.unadjusted != readings.gateway => {
                 core.verifier.verify(request, readings.unadjusted)?
             }

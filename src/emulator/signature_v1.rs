@@ -1,4 +1,4 @@
-//! Signature V1 (HMAC-SHA1) of Alibaba Cloud's RPC gateway, which older SDKs use. The source is the public document "RPC
+//! Signature V1 (HMAC-SHA1) of Alibaba Cloud's RPC gateway, which older SDKs use. Implements the public document "RPC
 //! signature".
 
 use base64::Engine as _;

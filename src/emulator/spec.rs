@@ -15,7 +15,7 @@ pub struct AppSpec {
     pub account: Option<String>,
     /// `AppId`.
     pub id: String,
-    /// The data center; the text defaults to `cn-shanghai`.
+    /// The data center. If the text has none, it is `cn-shanghai`.
     pub data_center: DataCenter,
 }
 
@@ -42,7 +42,7 @@ pub struct GroupSpec {
     pub app: String,
     /// `GroupId`.
     pub id: String,
-    /// Whether the group is deleted, as of the start of the emulator.
+    /// Whether the group is deleted. Its time of deletion is the start of the emulator.
     pub deleted: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct TokenSpec {
     pub id: String,
     /// The value that requests must carry.
     pub token: SecretString,
-    /// When the token expires; RFC 3339 in the text. `None`: never.
+    /// When the token expires, in RFC 3339 in the text. `None`: the token does not expire.
     pub expires: Option<Timestamp>,
 }
 

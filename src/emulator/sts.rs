@@ -1,5 +1,5 @@
-//! Temporary keys: the operations of STS (version 2015-04-01), and the keys that the ECS metadata service and the admin
-//! address issue.
+//! Issues temporary keys: for the operations of STS (version 2015-04-01), the ECS metadata service and the admin
+//! address.
 //!
 //! The format, the expiry and the audience of an OIDC token are verified. Its signature is not: the emulator has no
 //! issuer's keys.
@@ -67,16 +67,17 @@ struct Session {
 }
 
 impl Sts {
-    /// Lets `roles` be assumed, or every role if empty. `max_duration` bounds the lifetime of every key.
+    /// Allows clients to assume `roles`, or any role if the list is empty. `max_duration` is the maximum lifetime of a
+    /// key.
     pub fn new(roles: Vec<RoleArn>, max_duration: Option<Duration>) -> Self {
         Self { roles, max_duration, sessions: HashMap::new() }
     }
 
-    /// Issues a key of an account for `lifetime`, shortened to the upper bound.
+    /// Issues a key of an account. Its lifetime is `lifetime`, or the configured maximum if that is shorter.
     pub fn issue(&self, account: &str, lifetime: Duration, now: Timestamp) -> AccessKey {
         let lifetime = self.max_duration.map_or(lifetime, |max_duration| max_duration.min(lifetime));
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-        // Responses have whole seconds. Rounding up keeps a key from expiring early.
+        // Responses contain whole seconds. The start is rounded up, so that a key does not expire early.
         let start = now.as_second() + i64::from(now.subsec_nanosecond() > 0);
         let expires = Timestamp::from_second(start.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
         let random = |length: usize| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
@@ -86,7 +87,7 @@ impl Sts {
             .with_account(account)
     }
 
-    /// The shared key of a named session: reused for half of its lifetime, or until `is_usable` rejects it.
+    /// The key of a named session. It is reused for half of its lifetime, unless `is_usable` rejects it earlier.
     pub fn session_key(
         &mut self,
         name: &str,
@@ -107,14 +108,14 @@ impl Sts {
         key
     }
 
-    /// Executes `AssumeRoleWithOIDC` or `AssumeRole`. Returns the new key and the response. An OIDC token has expired if it
-    /// has by both `now` and the clients' clock, `client_now`.
+    /// Executes `AssumeRoleWithOIDC` or `AssumeRole`. Returns the new key and the response. An OIDC token is expired
+    /// only if it is expired at both `now` and `client_now`, the time of the clients' clock.
     ///
     /// # Errors
     ///
     /// `Missing<Parameter>`, `InvalidParameter.<Parameter>`; 401 `AuthenticationFail.OIDCToken.Invalid`, `.Expired`,
-    /// `.AudienceNotMatch`. An unknown role is 401 `AuthenticationFail.NoPermission` with OIDC, and 404
-    /// `EntityNotExist.Role` without.
+    /// `.AudienceNotMatch`. An unknown role gets 401 `AuthenticationFail.NoPermission` from `AssumeRoleWithOIDC`, and
+    /// 404 `EntityNotExist.Role` from `AssumeRole`.
     pub fn assume(
         &self,
         operation: Operation,
@@ -160,7 +161,7 @@ impl Sts {
     }
 }
 
-/// The fields of a temporary key in a response to its owner.
+/// The fields of a temporary key in a response, including its secrets.
 pub(super) fn credential_fields(key: &AccessKey) -> [(&'static str, String); 4] {
     [
         ("AccessKeyId", key.id.clone()),

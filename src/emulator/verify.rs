@@ -13,7 +13,7 @@ use super::request::{Params, Request};
 use super::signature_v1::sign_v1;
 use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v3};
 
-/// The maximum difference between the time of a request and the server's time: 15 minutes in the documents.
+/// The maximum difference between the time of a request and the time of the server, 15 minutes as documented.
 pub const TIME_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// The versions of the API's request signature.
@@ -32,14 +32,14 @@ pub struct Claims {
     pub signature: Option<SignatureVersion>,
     /// The `AccessKeyId`.
     pub access_key_id: Option<String>,
-    /// The operation's name, known or not.
+    /// The name of the operation, even if it is unknown.
     pub action: Option<String>,
     /// The version of the API.
     pub version: Option<String>,
 }
 
 impl Claims {
-    /// Reads the claims from the headers of V3, or from the parameters of V1 and of unsigned requests.
+    /// Reads the claims of a V3 request from its headers, and those of a V1 or unsigned request from its parameters.
     pub fn from_request(request: &Request) -> Self {
         let authorization = request.header("authorization").unwrap_or_default();
         let header = |name: &str| request.header(name).filter(|value| !value.is_empty()).map(str::to_owned);
@@ -62,7 +62,8 @@ impl Claims {
         }
     }
 
-    /// The format of the response: V1 selects it with `Format` and defaults to XML, V3 with `accept` and defaults to JSON.
+    /// The format of the response. V1 requests select it with `Format` and default to XML. V3 requests select it with
+    /// `accept` and default to JSON.
     pub fn format(&self, request: &Request) -> Format {
         let xml = match self.signature {
             Some(SignatureVersion::V1) => {
@@ -77,7 +78,7 @@ impl Claims {
     }
 }
 
-/// Authenticates requests by their signature, whatever the operation.
+/// Authenticates requests by their signature, regardless of their operation.
 #[derive(Debug, Default)]
 pub struct Verifier {
     keys: HashMap<String, AccessKey>,
@@ -98,7 +99,7 @@ impl Verifier {
         Self { keys, nonces: Nonces::default() }
     }
 
-    /// Adds a key, or replaces the key with the same ID.
+    /// Adds an access key, or replaces the key with the same ID.
     pub fn put_key(&mut self, key: AccessKey) {
         self.keys.insert(key.id.clone(), key);
     }
@@ -118,7 +119,7 @@ impl Verifier {
         self.keys.get(id)
     }
 
-    /// Authenticates a request at the time `now`, uses up its nonce and returns its access key ID.
+    /// Authenticates a request at the time `now`, marks its nonce as used and returns its access key ID.
     ///
     /// # Errors
     ///
@@ -254,7 +255,8 @@ impl<'a> Authorization<'a> {
         Some(Self { access_key_id, signed_headers: signed_headers?, signature: signature? })
     }
 
-    /// Checks that every header that affects the meaning of the request is signed, and that the names are sorted and unique.
+    /// Checks that every header that affects the meaning of the request is signed, and that the header names are sorted
+    /// and unique.
     fn check_signed_headers(&self, request: &Request) -> Result<(), ApiError> {
         let mut required = vec![
             "host",
@@ -324,7 +326,8 @@ fn check_time(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The used nonces. Each is kept until its request is outside [`TIME_WINDOW`], when the request is rejected for its time.
+/// The used nonces. Each is kept until its request is older than [`TIME_WINDOW`]. From then on, a repeated request is
+/// rejected because of its time.
 #[derive(Debug, Default)]
 struct Nonces {
     seen: HashMap<(String, String), Timestamp>,

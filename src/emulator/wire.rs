@@ -1,7 +1,7 @@
 //! The subset of HTTP/1.1 that the API needs, over any byte stream.
 //!
-//! Hyper rejects request targets above 65,534 bytes with 414. The official SDKs put every parameter into the target: up to
-//! 98 KB for a `GroupInfo` of 32 KB of Chinese text.
+//! The emulator does not use Hyper, which rejects request targets above 65,534 bytes with 414. The official SDKs put
+//! all parameters into the target, which has up to 98 KB for a `GroupInfo` of 32 KB of Chinese text.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// The maximum number of headers. A request with more gets 431.
 pub const MAX_HEADERS: usize = 100;
 
-/// How long a connection stays open without a request.
+/// The timeout of a connection without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// The timeout for receiving a request, from its first byte, and for sending a response.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The first byte of a TLS client, which gets its error at once instead of a timeout.
+/// The first byte that a TLS client sends. Such a client gets an error immediately instead of a timeout.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long the rest of a rejected request is read, so that the client can read the response.
+/// The maximum time to read the rest of a rejected request, so that the client can read the response.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request as received. Only chunks of the body are decoded.
+/// A received request. Only the chunks of its body are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRequest {
     /// The method as sent.
@@ -38,20 +38,20 @@ pub struct RawRequest {
     pub target: String,
     /// The headers as sent, with trimmed values.
     pub headers: Vec<(String, String)>,
-    /// The body without its transfer coding.
+    /// The body, with its transfer coding removed.
     pub body: Vec<u8>,
     /// Whether the client wants to reuse the connection.
     pub keep_alive: bool,
 }
 
-/// The error of bytes that are not a valid request.
+/// An error in the HTTP syntax of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WireError {
     /// The HTTP status of the response.
     pub status: u16,
-    /// The emulator's own error code: the real gateway answers such requests with a page of its web server.
+    /// An error code of the emulator. The real gateway responds to such requests with an HTML page of its web server.
     pub code: &'static str,
-    /// A text for humans.
+    /// A human-readable text.
     pub message: &'static str,
 }
 
@@ -72,7 +72,7 @@ const HEAD_TOO_LONG: WireError =
 const UNSUPPORTED_CODING: WireError =
     wire_error(501, "NotImplemented", "The only supported transfer coding is chunked.");
 
-/// An HTTP response, apart from the headers that the connection decides.
+/// An HTTP response, without the headers that the connection sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
@@ -86,10 +86,10 @@ pub struct Response {
 }
 
 impl Response {
-    /// The head and the body as they go over the wire.
+    /// Encodes the head and the body.
     pub fn to_bytes(&self, date: Timestamp, keep_alive: bool) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
-        // Fails only for years after 9999.
+        // This fails only for years after 9999.
         if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&date) {
             head.push_str(&format!("Date: {date}\r\n"));
         }
@@ -155,13 +155,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Whether the buffer holds part of a request.
+    /// Whether the buffer contains part of a request.
     pub fn has_buffered_bytes(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// Waits for the first byte of the next request. Returns `false` if the client closed the connection or was idle for
-    /// 75 s. Cancel safe.
+    /// Waits for the first byte of the next request. Returns `false` if the client closed the connection, or was idle
+    /// for 75 s. This function is cancel safe.
     pub async fn wait_for_request(&mut self) -> bool {
         if self.has_buffered_bytes() {
             return true;
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     ///
-    /// The status and code to answer with. The connection must be closed afterwards.
+    /// The status and code of the error response. The caller must then close the connection.
     pub async fn read(&mut self) -> Result<RawRequest, WireError> {
         timeout(TRANSFER_TIMEOUT, self.read_request()).await.unwrap_or(Err(TOO_SLOW))
     }
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn read_head(&mut self) -> Result<Head, WireError> {
         let mut searched = 0;
         loop {
-            // A server ignores empty lines before a request (RFC 9112, 2.2).
+            // RFC 9112, section 2.2: a server ignores empty lines before a request.
             if searched == 0 {
                 let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                 self.buffer.drain(..blank);
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ => return Err(BAD_CHUNK),
             };
             if size == 0 {
-                // The trailers end with an empty line.
+                // Skip the trailers, which end with an empty line.
                 while !self.read_line().await?.is_empty() {}
                 return Ok(body);
             }
@@ -276,8 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         matches!(timeout(TRANSFER_TIMEOUT, write).await, Ok(Ok(())))
     }
 
-    /// Closes the connection after the response to a request that was not read completely. Closing with unread bytes makes
-    /// the kernel reset the connection, and a client that is still writing could miss the response.
+    /// Closes the connection after the response to a request that was not read completely. If unread bytes remain, the
+    /// kernel resets the connection, and a client that is still writing might not receive the response.
     pub async fn close_gracefully(mut self) {
         let _ = timeout(DRAIN_TIMEOUT, async {
             self.stream.shutdown().await?;
@@ -288,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await;
     }
 
-    /// Returns the stream, for a caller that resets the connection.
+    /// Returns the stream, so that the caller can reset the connection.
     pub fn into_stream(self) -> S {
         self.stream
     }
@@ -310,7 +310,7 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
 
 /// Rejects a head that exceeds its limits before it is complete.
 fn check_head_size(buffer: &[u8]) -> Result<(), WireError> {
-    // 32 bytes for the method before the target.
+    // The line has up to 32 bytes for the method before the target.
     if buffer.len() > MAX_TARGET + 32 && !buffer.contains(&b'\n') {
         return Err(TARGET_TOO_LONG);
     }
@@ -355,7 +355,7 @@ fn parse_head(bytes: &[u8]) -> Result<Head, WireError> {
     Ok(Head { method, target, keep_alive, body, expects_continue, headers })
 }
 
-/// How the body is delimited. Ambiguous framing is rejected.
+/// Determines how the body is delimited. Rejects ambiguous framing.
 fn framing<'h>(
     lengths: impl Iterator<Item = &'h str>,
     codings: impl Iterator<Item = &'h str>,
@@ -368,7 +368,7 @@ fn framing<'h>(
             if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(BAD_LENGTH);
             }
-            // A number that overflows exceeds every limit.
+            // A number that does not fit into `usize` exceeds every limit.
             let length = length.parse().unwrap_or(usize::MAX);
             if length > MAX_BODY { Err(BODY_TOO_LONG) } else { Ok(Framing::Length(length)) }
         }

@@ -1,4 +1,4 @@
-//! The access keys and groups of the admin API.
+//! The handlers of the admin API for access keys and groups.
 
 use jiff::Timestamp;
 use secrecy::SecretString;

@@ -78,7 +78,7 @@ fn rules_with_times_form_a_sequence() {
 }
 
 #[test]
-fn mixed_covers_every_kind_and_repeats_with_its_seed() {
+fn mixed_covers_every_kind_and_depends_on_its_seed() {
     let draws = |seed| -> Vec<FaultPlan> {
         let mut faults = FaultInjector::new(vec!["*:mixed=100,share=30%".parse().unwrap()], Some(seed));
         (0..3000).map(|_| faults.draw(Some(Operation::CreateGroup))).collect()
@@ -96,7 +96,7 @@ fn mixed_covers_every_kind_and_repeats_with_its_seed() {
     assert!(faulty.iter().all(|plan| plan.slow.as_millis() <= 100 && plan.late.as_millis() <= 100));
 }
 
-/// The text of the kind without its delay.
+/// The syntax of a kind, without its delay.
 fn kind_name(kind: &FaultKind) -> String {
     match kind {
         FaultKind::ResetLate(_) => "reset-late".to_owned(),

@@ -8,14 +8,14 @@ use crate::emulator::payload::Payload;
 use crate::emulator::request::Params;
 use crate::live::signature::sha256_hex;
 
-/// The maximum number of apps per account, from the documents.
+/// The documented maximum number of apps per account.
 const MAX_APPS: usize = 300;
 
-/// The page size of `ListLiveMessageApps`: an assumption, the documents do not give it.
+/// The page size of `ListLiveMessageApps`. This is an assumption, because it is not documented.
 const APPS_PER_PAGE: usize = 50;
 
 impl State {
-    /// The app of a call. If the call names a data center, the app must be in it.
+    /// Finds the app of a call. If the call has the parameter `DataCenter`, the app must be in that data center.
     pub(super) fn app_from_params(&mut self, params: &Params) -> Result<&mut App, ApiError> {
         let id = check::required(params, "AppId")?;
         let center = check::data_center(params)?;
@@ -75,8 +75,8 @@ impl State {
             .with("Disable", app.disabled))
     }
 
-    /// Lists apps in the order of creation. The token is the number of entries already listed; absent, 0 or -1 selects the
-    /// first page.
+    /// Lists apps in the order of creation. The token is the number of apps on the previous pages. Absent, 0 or -1
+    /// selects the first page.
     pub(super) fn list_apps(&mut self, account: &str, params: &Params) -> Result<Payload, ApiError> {
         let descending = check::number(params, "SortType", 1..=2, None)? == 2;
         let center = check::data_center(params)?;
@@ -91,7 +91,7 @@ impl State {
         }
         let end = skip.saturating_add(APPS_PER_PAGE);
         let more = apps.len() > end;
-        // In the documents, `Disable` is a string here and a boolean elsewhere.
+        // `Disable` is documented as a string in this operation and as a boolean in the others.
         let entry = |app: &App| app_fields(app).with("Disable", if app.disabled { "true" } else { "false" });
         let page: Vec<Payload> = apps.into_iter().skip(skip).take(APPS_PER_PAGE).map(entry).collect();
         let payload = Payload::new().with("HasMore", more);

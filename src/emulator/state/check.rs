@@ -10,12 +10,12 @@ use crate::emulator::state::DataCenter;
 pub(super) const MAX_ID_BYTES: usize = 64;
 /// The maximum length of `GroupName`.
 pub(super) const MAX_NAME_BYTES: usize = 128;
-/// The maximum length of `GroupInfo`: "32 KB" in the documents, taken as 32,768 bytes before encoding.
+/// The maximum length of `GroupInfo`: documented as "32 KB", interpreted as 32,768 bytes before encoding.
 pub(super) const MAX_INFO_BYTES: usize = 32_768;
 /// The maximum number of administrators of a group.
 pub(super) const MAX_ADMINISTRATORS: usize = 3;
 
-/// A required parameter: present and not empty.
+/// A required parameter, which must be present and not empty.
 pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, ApiError> {
     match params.get(name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -29,7 +29,7 @@ pub(super) fn group_id(params: &Params) -> Result<&str, ApiError> {
     check_id("GroupId", id).map(|()| id)
 }
 
-/// An optional user ID. Absent and empty are the same.
+/// An optional user ID; an absent parameter is the same as an empty one.
 pub(super) fn user_id(params: &Params, name: &str) -> Result<String, ApiError> {
     match params.get(name).unwrap_or_default() {
         "" => Ok(String::new()),
@@ -66,7 +66,7 @@ pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// A whole number in a range. Absent or empty is the default, or an error without a default.
+/// A whole number in a range. An absent or empty parameter has the default value; without a default, it is an error.
 pub(super) fn number(
     params: &Params,
     name: &str,
@@ -92,9 +92,9 @@ pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiErro
     }
 }
 
-/// A list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy SDK and
-/// CLI). Absent and empty both mean none. Rejects more than three IDs, a repeated ID, and both formats in one request; the
-/// last two are assumptions, the documents do not cover them.
+/// A list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy SDK
+/// and CLI). Absent and empty both mean none. Rejects more than three IDs, repeated IDs, and both formats in one
+/// request. The last two are assumptions, because they are not documented.
 pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>, ApiError> {
     let joined = params.get(name).unwrap_or_default();
     let mut numbered: Vec<(u32, &str)> = Vec::new();

@@ -8,7 +8,7 @@ use crate::emulator::payload::{Payload, Value};
 use crate::emulator::request::Params;
 
 impl State {
-    /// Creates a group. If the ID exists, nothing changes and the response has `AlreadyExists`; that is no error.
+    /// Creates a group. If the ID exists, nothing changes, and the response is a success with `AlreadyExists`.
     pub(super) fn create_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let mut group = Group::new(check::group_id(params)?, now);
         group.name = check::text(params, "GroupName", check::MAX_NAME_BYTES)?;
@@ -27,7 +27,7 @@ impl State {
         Ok(payload.with("AlreadyExists", false).with("AlreadyDelete", false))
     }
 
-    /// Describes a live group, or a deleted one until it is purged.
+    /// Describes a live group, or a deleted group until it is purged.
     pub(super) fn describe_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let group = self.enabled_app(params, now)?.group(id).ok_or_else(|| group_not_found(id))?;
@@ -44,7 +44,7 @@ impl State {
         })
     }
 
-    /// Changes the fields whose flags are set. A flag without its value clears the field.
+    /// Changes the fields whose flags are set. A flag without a value clears the field.
     pub(super) fn modify_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let administrators = match check::flag(params, "ModifyAdmin")? {
@@ -70,7 +70,7 @@ impl State {
         Ok(Payload::new())
     }
 
-    /// Deletes a group. Idempotent: a deleted group keeps its first deletion, and an unknown group is no error.
+    /// Deletes a group. Idempotent: a second deletion changes nothing, and an unknown group is not an error.
     pub(super) fn delete_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let by = check::user_id(params, "OperatorId")?;
@@ -94,7 +94,7 @@ impl State {
         Ok(Payload::new().with("GroupId", id))
     }
 
-    /// The app of a group operation, after its expired groups are purged. A disabled app is an error.
+    /// Finds the app of a group operation and purges its expired groups. A disabled app is an error.
     pub(super) fn enabled_app(&mut self, params: &Params, now: Timestamp) -> Result<&mut App, ApiError> {
         let app = self.app_from_params(params)?;
         if app.disabled {
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-/// The fields that Describe and the lists share.
+/// The response fields that Describe and the lists have in common.
 pub(super) fn group_fields(group: &Group) -> Payload {
     Payload::new()
         .with("GroupId", group.id.as_str())

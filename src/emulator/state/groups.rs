@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, RETENTION};
 
-/// The groups of an app. Each has a sequence number in the order of creation; a replaced group keeps its number.
+/// The groups of an app. Each group has a sequence number in the order of creation. A replacement keeps the number.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Group>", into = "Vec<Group>")]
 pub(super) struct Groups {
@@ -79,7 +79,7 @@ impl Groups {
         Some(group)
     }
 
-    /// Removes the groups whose deletion is at least [`RETENTION`] ago.
+    /// Removes the groups that were deleted at least [`RETENTION`] ago.
     pub(super) fn purge(&mut self, now: Timestamp) {
         while let Some((at, sequence)) = self.deleted.first().copied() {
             if now.duration_since(at) < RETENTION {

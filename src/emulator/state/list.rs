@@ -7,11 +7,11 @@ use crate::emulator::error::ApiError;
 use crate::emulator::payload::Payload;
 use crate::emulator::request::Params;
 
-/// The page size of `ListLiveMessageGroups`: an assumption. The operation has no parameter for it, and the documents do not
-/// give it.
+/// The page size of `ListLiveMessageGroups`. This is an assumption: the page size is not documented, and the operation
+/// has no parameter for it.
 const GROUPS_PER_PAGE: usize = 100;
 
-/// The parameters that both lists share.
+/// The parameters that both operations have in common.
 struct Filter {
     descending: bool,
     /// Whether to list deleted or live groups; `None`: both.
@@ -56,8 +56,8 @@ impl State {
             .with("GroupList", page))
     }
 
-    /// Lists groups by token: the sequence number of the previous page's last group. Absent, empty or -1 selects the first
-    /// page.
+    /// Lists groups by token. The token is the sequence number of the last group on the previous page. Absent, empty or
+    /// -1 selects the first page.
     pub(super) fn list_groups(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let filter = Filter::from_params(params)?;
         let token = check::number(params, "NextPageToken", -1..=i64::MAX, Some(-1))?;
@@ -71,7 +71,7 @@ impl State {
         let has_more = rest.next().is_some();
         let payload = Payload::new().with("Hasmore", has_more);
         let payload = match page.last() {
-            // In the documents, the token is a string here and a number in ListLiveMessageApps.
+            // The token is documented as a string in this operation and as a number in ListLiveMessageApps.
             Some((last, _)) if has_more => payload.with("NextpageToken", last.to_string().as_str()),
             _ => payload,
         };

@@ -20,10 +20,10 @@ use super::payload::Payload;
 use super::request::Params;
 use groups::Groups;
 
-/// How long a deleted group can be recovered: 30 days in the documents. Afterwards it is purged.
+/// The time in which a deleted group can be recovered, 30 days as documented. After this time, it is purged.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The default quota of live groups per app, from the documents. Deleted groups do not count.
+/// The default quota of live groups per app, as documented. Deleted groups do not count.
 pub const GROUPS_PER_APP: usize = 5_000;
 
 /// The data centers of the Live API.
@@ -102,7 +102,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A live group whose other fields are empty.
+    /// A live group with empty optional fields.
     pub fn new(id: impl Into<String>, created: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -122,7 +122,7 @@ impl Group {
 pub struct App {
     /// `AppId`, unique across accounts.
     pub id: String,
-    /// The owning account: for the keys of others the app does not exist. `None`: every account can see the app.
+    /// The owning account. For other accounts, the app does not exist. `None`: every account can use the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// `AppName`, 2 to 16 characters or empty.
@@ -131,20 +131,20 @@ pub struct App {
     /// The app's data center. A call that names another one gets `ResourceNotExist`.
     #[serde(default)]
     pub data_center: DataCenter,
-    /// `Disable`. Calls on the groups of a disabled app get `NoAuth`, which is an assumption: the documents do not give the
-    /// error.
+    /// `Disable`. Calls on the groups of a disabled app get `NoAuth`. The error is an assumption, because it is not
+    /// documented.
     #[serde(default)]
     pub disabled: bool,
-    /// `AuditType`: 0 none, 1 built in, 2 by `audit_url`.
+    /// `AuditType`: 0 for none, 1 for the built-in audit, 2 for an audit by `audit_url`.
     #[serde(default)]
     pub audit_type: i64,
     /// `AuditUrl`, required for audit type 2.
     #[serde(default)]
     pub audit_url: String,
-    /// `EventCallbackUrl`; stored only, the emulator sends no events.
+    /// `EventCallbackUrl`. The emulator stores it but sends no events.
     #[serde(default)]
     pub callback_url: String,
-    /// `MsgLifeCycle`: 0, 1, 2 for 30, 90, 180 days.
+    /// `MsgLifeCycle`: 0 for 30 days, 1 for 90 days, 2 for 180 days.
     #[serde(default)]
     pub message_life_cycle: i64,
     /// `CreateTime`; immutable.
@@ -194,7 +194,8 @@ impl App {
         self.groups.live_count()
     }
 
-    /// Adds a group or replaces the group with the same ID, without the checks of the API: an external change.
+    /// Adds a group or replaces the group with the same ID, without the checks of the API. Simulates an external
+    /// change.
     pub fn put_group(&mut self, group: Group) {
         self.groups.put(group);
     }
@@ -205,7 +206,7 @@ impl App {
     }
 }
 
-/// All apps and groups, with the operations on them.
+/// All apps and groups. Executes the operations of the Live API.
 ///
 /// Saved as JSON it is `{"apps": [{"id", "created", "modified", "groups": [{"id", "created", …}], …}]}` with the groups
 /// in the order of creation and times in RFC 3339. Absent fields have their defaults.
@@ -270,7 +271,7 @@ impl State {
         self.apps.insert(app.id.clone(), app);
     }
 
-    /// The app with this ID, whatever account owns it.
+    /// The app with this ID, regardless of its account.
     pub fn app(&self, id: &str) -> Option<&App> {
         self.apps.get(id)
     }
@@ -310,7 +311,7 @@ impl State {
         let app = params.get("AppId").and_then(|id| self.apps.get(id));
         let requires_app = !matches!(operation, Operation::CreateApp | Operation::ListApps);
         if requires_app && app.is_some_and(|app| !app.is_visible_to(account)) {
-            // An app of another account has the errors of an app that does not exist.
+            // Return the same errors as for an app that does not exist.
             return Self::default().handle_for(account, operation, params, now);
         }
         match operation {
@@ -334,7 +335,7 @@ impl State {
     }
 }
 
-/// The API's format of times: seconds since 1970, by the documents of Describe and of both lists.
+/// The time format of the API: seconds since 1970, as documented for Describe and both lists.
 fn epoch_seconds(time: Timestamp) -> i64 {
     time.as_second()
 }

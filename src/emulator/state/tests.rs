@@ -160,7 +160,7 @@ fn recovered_group_is_unchanged() {
     let payload = fixture.call_group(Operation::RecoverGroup, "g1", &[]).unwrap();
     assert_eq!(payload, Payload::new().with("GroupId", "g1"));
     assert_eq!(fixture.demo().group("g1"), Some(&before));
-    // Recovering a live group changes nothing, and its 30 days no longer count.
+    // Recovering a live group changes nothing. A recovered group is not purged.
     fixture.call_group(Operation::RecoverGroup, "g1", &[]).unwrap();
     fixture.advance(SignedDuration::from_hours(10 * 24));
     assert_eq!(fixture.create("g1").unwrap(), (true, false));

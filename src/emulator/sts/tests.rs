@@ -45,9 +45,9 @@ fn oidc_token_gives_a_key_of_the_role_account() {
 
 #[test]
 fn key_lifetime_is_bounded_by_configuration() {
-    let expires = |longest: Option<u64>, asked: &str| {
+    let expires = |longest: Option<u64>, requested: &str| {
         let sts = Sts::new(Vec::new(), longest.map(Duration::from_secs));
-        let params = params(&[("DurationSeconds", asked)]);
+        let params = params(&[("DurationSeconds", requested)]);
         let key = sts.assume(Operation::AssumeRole, &params, now(), now()).unwrap().0;
         key.expires.unwrap().as_second() - NOW
     };

@@ -1,6 +1,7 @@
 use super::*;
 
-/// Requests of the official SDKs. `tests/vectors.rs` checks that each is accepted, and rejected with any character changed.
+/// Captured requests of the official SDKs. `tests/vectors.rs` tests that each one is accepted, and rejected if any
+/// character changes.
 #[path = "../../../tests/support/vector.rs"]
 mod vector;
 
@@ -89,7 +90,7 @@ fn expired_nonces_are_removed() {
     }
     assert_eq!(nonces.seen.len(), 7000);
     assert!(nonces.insert("other", "5000", later, later), "each key has its own nonces");
-    // An older date does not shorten how long the first nonce is kept.
+    // A repeated nonce with an older date is still kept until the date of its first use expires.
     assert!(!nonces.insert("id", "5000", start, later));
     assert!(!nonces.insert("id", "5000", later, later + TIME_WINDOW));
 }

@@ -2,7 +2,7 @@ use tokio::io::duplex;
 
 use super::*;
 
-/// Reads a request that arrives in pieces of `piece` bytes, followed by the end of the stream.
+/// Reads a request that is sent in pieces of `piece` bytes. Then the stream ends.
 async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<RawRequest, WireError> {
     let (mut client, server) = duplex(8 * 1024);
     let bytes = bytes.to_vec();
@@ -21,7 +21,7 @@ async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<RawRequest, WireEr
 async fn read(bytes: &[u8]) -> Result<RawRequest, WireError> {
     let whole = read_in_pieces(bytes, usize::MAX).await;
     if bytes.len() < 10_000 {
-        assert_eq!(whole, read_in_pieces(bytes, 1).await, "the size of the pieces must not matter");
+        assert_eq!(whole, read_in_pieces(bytes, 1).await, "the result depends on the piece size");
     }
     whole
 }
