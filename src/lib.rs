@@ -1,15 +1,15 @@
-//! A Kubernetes operator that makes Alibaba Cloud Live interactive-messaging groups declarative.
+//! A Kubernetes operator that manages Alibaba Cloud Live interactive-messaging groups as custom resources.
 //!
-//! The map, in the order of the imports (`cli` at the top; nothing imports upwards):
+//! The modules, from top to bottom. A module imports only modules below it.
 //!
-//! - [`cli`] - a file per command: run, emulate, crd.
-//! - [`controller`] - watch, queue, reconcile, status.
-//! - [`emulator`] - the Live API on loopback.
-//! - [`decide`] - the pure core.
-//! - [`budget`] - when a call may go out.
-//! - [`live`] - the client of the Live API.
-//! - [`resources`] - what users write.
-//! - [`telemetry`] - logs, metrics, probes.
+//! - [`cli`]: the command line, with one file for each subcommand.
+//! - [`controller`]: the operator: watches, work queue, reconcile passes and status.
+//! - [`emulator`]: a local server of the Live API.
+//! - [`decide`]: the pure functions that decide what a reconcile pass does.
+//! - [`budget`]: the rate limit of the calls to the Live API.
+//! - [`live`]: the client of the Live API.
+//! - [`resources`]: the custom resources.
+//! - [`telemetry`]: logs, metrics and health endpoints.
 
 pub mod budget;
 pub mod cli;

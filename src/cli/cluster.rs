@@ -1,15 +1,15 @@
-//! Finds the cluster of `run`.
+//! Finds the Kubernetes cluster for the command `run`.
 
 use kube::Config;
 use kube::config::KubeConfigOptions;
 
-/// Set in every container of a pod.
+/// The kubelet sets this variable in every container.
 const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
 /// The connection settings from the kubeconfig, or from the ServiceAccount of the pod.
 ///
 /// # Errors
-/// If neither works. The message covers only the one that applies to the user.
+/// If neither exists. In a pod, the message is about the ServiceAccount, otherwise about the kubeconfig.
 pub(super) async fn find() -> Result<Config, String> {
     if let Ok(config) = Config::infer().await {
         return Ok(config);
@@ -24,7 +24,7 @@ pub(super) async fn find() -> Result<Config, String> {
     }
     Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|error| {
         let error = error.to_string();
-        // Further lines quote the file, which may contain a key.
+        // Only the first line is shown. The others quote the kubeconfig, which may contain a key.
         let reason = error.lines().next().unwrap_or_default();
         format!("no cluster found: {reason}: set KUBECONFIG to a readable kubeconfig, or run in a pod")
     })

@@ -1,4 +1,4 @@
-//! `live-message-operator crd`.
+//! The command `live-message-operator crd`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-/// Prints one stream of YAML documents for `kubectl apply --server-side -f -`.
+/// Prints the CRDs as a stream of YAML documents, or writes one file for each CRD.
 pub fn run(args: Args) -> CommandResult {
     match args.dir {
         None => std::io::stdout().lock().write_all(resources::crds_yaml()?.as_bytes())?,

@@ -1,4 +1,4 @@
-//! `live-message-operator emulate`.
+//! The command `live-message-operator emulate`.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -276,7 +276,7 @@ impl Args {
     }
 }
 
-/// The state in the file; `None` if the file does not exist.
+/// Loads the state from a file; `None` if the file does not exist.
 fn load(path: &Path) -> Result<Option<State>, String> {
     let explain = |error: &dyn std::fmt::Display| format!("--state {}: {error}", path.display());
     match std::fs::read(path) {
@@ -286,7 +286,7 @@ fn load(path: &Path) -> Result<Option<State>, String> {
     }
 }
 
-/// Replaces the file atomically.
+/// Saves the state to a file, which is replaced atomically.
 fn save(path: &Path, state: &State) -> std::io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".unfinished");
@@ -294,7 +294,7 @@ fn save(path: &Path, state: &State) -> std::io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// The line on stdout for an address that was requested with port 0; otherwise empty.
+/// The line on stdout that reports the port selected for an address with port 0. Empty for any other port.
 fn chosen(name: &str, requested: Option<String>, address: Option<SocketAddr>) -> String {
     match (requested, address) {
         (Some(requested), Some(address)) if requested.ends_with(":0") => format!("{name} on http://{address}\n"),
@@ -304,7 +304,7 @@ fn chosen(name: &str, requested: Option<String>, address: Option<SocketAddr>) ->
 
 /// Runs the emulator until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> CommandResult {
-    // Before the line that reports readiness: a signal after that line must not kill the process.
+    // Registered before the line that reports readiness, so that a signal after that line does not kill the process.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let state_file = args.state.clone();
     let (admin, metadata) = (args.admin_listen.clone(), args.metadata_listen.clone());
@@ -312,7 +312,7 @@ pub async fn run(args: Args) -> CommandResult {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", emulator.base_url())?;
     stdout.flush()?;
-    // A reader of only the first line may have closed the pipe.
+    // An error is ignored, because the reader may close the pipe after the first line.
     let further =
         chosen("admin", admin, emulator.admin_address()) + &chosen("metadata", metadata, emulator.metadata_address());
     let _ = stdout.write_all(further.as_bytes()).and_then(|()| stdout.flush());

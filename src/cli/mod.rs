@@ -1,4 +1,4 @@
-//! The command line. Each subcommand is a file.
+//! The command line. Each subcommand has its own file.
 
 mod cluster;
 mod crd;
@@ -30,7 +30,8 @@ enum Command {
 
 impl Cli {
     /// Parses the arguments and the environment variables of the process, and exits if they are invalid or request
-    /// help. An empty variable counts as unset: charts and pipelines pass one for a value they do not have.
+    /// help. An empty variable counts as unset, because charts and pipelines often set optional variables to an empty
+    /// value.
     pub fn from_environment() -> Self {
         let unset_if_empty = |argument: clap::Arg| match argument.get_env().map(std::env::var_os) {
             Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
@@ -41,8 +42,8 @@ impl Cli {
     }
 }
 
-/// Runs the command. An error is one line on stderr and exit code 1, or 2 for a usage error, as with arguments that
-/// cannot be parsed.
+/// Runs the command. An error is reported in one line on stderr, with exit code 2 for a usage error and 1 for any other
+/// error.
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
@@ -58,10 +59,10 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
-/// The result of a command; the error is shown to the user unchanged.
+/// The result of a command. Its error is shown to the user unchanged.
 pub type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Arguments that can be parsed but are invalid. A retry cannot succeed.
+/// An error in arguments that were parsed successfully.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);

@@ -1,4 +1,4 @@
-//! `live-message-operator run`.
+//! The command `live-message-operator run`.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -106,7 +106,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The endpoint, after the checks that concern more than one argument.
+    /// Parses the endpoint, and checks the arguments that depend on each other.
     fn checked_endpoint(&self) -> Result<Endpoint, UsageError> {
         let endpoint =
             Endpoint::parse(&self.endpoint, self.allow_http).map_err(|error| UsageError(error.to_string()))?;
@@ -151,19 +151,19 @@ fn parse_account_id(text: &str) -> Result<String, String> {
     fits.then(|| text.to_owned()).ok_or_else(|| "use the ID of an Alibaba Cloud account: up to 32 digits".to_owned())
 }
 
-/// `90s`, `10m`, `1h` or a number of seconds, from 1 s to 168 h.
+/// Parses `90s`, `10m`, `1h` or a number of seconds, from 1 s to 168 h.
 fn parse_interval(text: &str) -> Result<Duration, String> {
     parse_duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
         .ok_or_else(|| "use a duration such as 90s, 10m or 1h, at most 168h".to_owned())
 }
 
-/// `3s`, `500ms` or a number of seconds, from 1 ms to 5 min.
+/// Parses `3s`, `500ms` or a number of seconds, from 1 ms to 5 min.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_duration(text, Duration::from_millis(1)..=Duration::from_secs(300))
         .ok_or_else(|| "use a duration such as 3s or 500ms, at most 5m".to_owned())
 }
 
-/// Rejects an empty name, which would select all namespaces.
+/// Parses the name of a namespace. An empty name is invalid, because it would select all namespaces.
 fn parse_namespace(text: &str) -> Result<String, String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())
@@ -178,7 +178,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8081 or 127.0.0.1:0".to_owned())
 }
 
-/// A duration with a unit or a number of seconds, if it is within `bounds`.
+/// Parses a duration with a unit, or a number of seconds. `None` if it is outside `bounds`.
 fn parse_duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
     let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
     let time = seconds.or_else(|| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok());
@@ -212,7 +212,7 @@ pub async fn run(args: Args) -> CommandResult {
     let readiness = Arc::new(Readiness::default());
     serve_health(args.health_bind_address, &metrics, &readiness).await?;
     tokio::spawn(stop_on_signal(stop.clone())?);
-    // Loaded before the first object needs them: the log reports missing credentials at startup.
+    // Load the credentials at startup, so that the log reports missing ones before the first object needs them.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
@@ -246,13 +246,13 @@ fn log_start(args: &Args, cluster: &kube::Config, live: &Client) {
 
 fn kubernetes_client(mut cluster: kube::Config, metrics: &Metrics) -> kube::Result<kube::Client> {
     cluster.connect_timeout = Some(Duration::from_secs(5));
-    // The queue retries; a retry inside the client would stretch one request to minutes.
+    // The work queue retries. With retries in the client, one request could take minutes.
     cluster.default_retry = false;
     let host = host_and_port(&cluster.cluster_url);
     Ok(ClientBuilder::try_from(cluster)?.with_layer(&metrics.count_requests(host)).build())
 }
 
-/// Without user information, which may contain a password.
+/// The host and port of a URL, without user information, which may contain a password.
 fn host_and_port(url: &Uri) -> String {
     let host = url.host().unwrap_or_default();
     url.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -270,8 +270,8 @@ async fn serve_health(
     Ok(())
 }
 
-/// `None` if the user requested no address and the default one is in use: a second operator on the same machine starts
-/// without the endpoints.
+/// Binds the health endpoints. `None` if the user requested no address and the default one is in use, so that a second
+/// operator can start on the same machine.
 async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
     let address = requested.unwrap_or(DEFAULT_HEALTH_ADDRESS);
     match TcpListener::bind(address).await {

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// Silences the library's reports of each failed request and list: the operator logs a failure once, with a remedy.
+/// Silences the messages of kube about each failed request and list. The operator logs each failure once, with advice.
 const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
 
 /// Format of the log.
@@ -16,7 +16,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The directives for the value of `RUST_LOG`. `debug`, `trace` and explicit directives are used unchanged.
+/// Converts `RUST_LOG` to filter directives. Uses `debug`, `trace` and explicit directives unchanged.
 fn directives(requested: &str) -> String {
     match requested.trim().to_ascii_lowercase().as_str() {
         "" => format!("info,{QUIET}"),

@@ -14,7 +14,7 @@ use super::metrics::{self, Metrics};
 /// ends.
 ///
 /// # Errors
-/// If the listener fails.
+/// If accepting a connection fails.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,

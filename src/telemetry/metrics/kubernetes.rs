@@ -16,7 +16,7 @@ pub struct CountRequests {
     pub(super) host: String,
 }
 
-/// A service whose requests are counted.
+/// A wrapped service that counts its requests.
 #[derive(Debug, Clone)]
 pub struct CountedService<S> {
     inner: S,
@@ -60,7 +60,8 @@ where
     }
 }
 
-/// A request without a response. Counted as a timeout when dropped: the caller, not the client, limits the time.
+/// A request without a response. If it is dropped, it counts as a timeout, because callers implement timeouts by
+/// dropping the request.
 struct InFlightRequest {
     layer: CountRequests,
     method: &'static str,
@@ -98,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Responds with the status in the path, or never if the path has none.
+    /// A server that responds with the status in the path, or never if the path has none.
     #[derive(Clone)]
     struct Server;
 

@@ -1,11 +1,10 @@
-//! The label sets of the metrics. A label value is one of a fixed list of words, the name of a LiveAccount, or the ID
-//! of an app. It is never text from a response or from a user.
+//! The label sets of the metrics. The cardinality is bounded: a label value is never text from a response or a message.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// A label set with the names of its labels, for the documentation.
+/// A label set that knows the names of its labels, for the documentation.
 pub trait Labels: EncodeLabelSet {
-    /// In the order in which they are encoded.
+    /// The names of the labels, in the order of encoding.
     const NAMES: &'static [&'static str];
 }
 
@@ -69,7 +68,7 @@ labels! {
     ReconcileLabels {
         /// Always [`CONTROLLER`](super::CONTROLLER).
         controller: &'static str,
-        /// `success`, `requeue_after`, `awaiting_permit` or `error`.
+        /// `success`, `requeue_after`, `awaiting_permit`, `blocked` or `error`.
         result: &'static str,
     }
     /// Labels of the work queue.
@@ -79,9 +78,9 @@ labels! {
         /// `resync`, `retry` or `change`.
         priority: &'static str,
     }
-    /// Labels of metrics by the reason of a condition.
+    /// Labels of metrics that are broken down by a reason.
     ReasonLabels {
-        /// As in the condition.
+        /// Reason of the condition.
         reason: &'static str,
     }
     /// Labels of objects by their `Ready` condition.
@@ -105,7 +104,7 @@ labels! {
     }
     /// Labels of completed deletions.
     OutcomeLabels {
-        /// Outcome for the group.
+        /// What happened to the group, such as `Deleted` or `Retained`.
         outcome: &'static str,
     }
     /// Labels of drift checks.

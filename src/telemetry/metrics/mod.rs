@@ -1,8 +1,8 @@
-//! The metrics of the operator. docs/metrics.md is generated from what is registered here.
+//! The metrics of the operator. The tables in docs/metrics.md are generated from this module.
 //!
-//! Metrics with the meaning of one of controller-runtime or client-go have its name; the others start with
-//! `live_message_operator_`. Counters are incremented where something happens. Gauges describe state and are read from
-//! that state on each scrape, so they cannot drift from it.
+//! A metric that controller-runtime or client-go also has uses the same name. All others start with
+//! `live_message_operator_`. Counters are incremented when an event happens. Gauges are computed from the state of the
+//! operator on each scrape, so they are always up to date.
 
 mod kubernetes;
 mod labels;
@@ -59,10 +59,10 @@ pub struct Metrics {
     scraping: Mutex<()>,
 }
 
-/// Sets the gauges of the state.
+/// A function that sets the gauges in [`State`].
 type Fill = Box<dyn Fn(&State) + Send + Sync>;
 
-/// Metrics of the calls to the Live API. Those of a `default()` are not registered.
+/// Metrics of the calls to the Live API. The metrics of `Calls::default()` are not registered.
 #[derive(Debug, Clone)]
 pub struct Calls {
     requests: Counters<CallLabels>,
@@ -76,7 +76,7 @@ pub struct State {
     pub groups: Gauges<GroupLabels>,
     /// Objects by another condition.
     pub conditions: Gauges<ConditionLabels>,
-    /// 1 for an account whose credentials can be used.
+    /// 1 for an account with usable credentials, otherwise 0.
     pub accounts: Gauges<AccountLabels>,
     /// Calls per second that the budget grants.
     pub rates: Gauges<BudgetLabels>,
@@ -84,7 +84,7 @@ pub struct State {
     pub awaiting_permit: Gauges<BudgetLabels>,
     /// Objects that wait for a worker.
     pub queue_depth: Gauges<QueueLabels>,
-    /// Objects that wait for a retry or a shared cause.
+    /// Objects that wait for a delay to end, for example before a retry.
     pub delayed: FloatGauge,
     /// Objects that are blocked on a cause.
     pub blocked: FloatGauge,
@@ -92,13 +92,13 @@ pub struct State {
     pub active_workers: Gauges<ControllerLabels>,
     /// Open circuit breakers.
     pub breakers: Gauges<ReasonLabels>,
-    /// Unix time of the oldest of the apps' latest drift checks.
+    /// Unix time of the last successful drift check, for the app with the oldest one.
     pub oldest_drift_check: FloatGauge,
     /// Seconds between two drift checks of an app.
     pub drift_check_interval: FloatGauge,
-    /// Objects that a drift check queued.
+    /// Objects with drift that are not reconciled yet.
     pub drift_candidates: FloatGauge,
-    /// Groups in an app.
+    /// Groups in each app.
     pub app_groups: Gauges<AppLabels>,
     /// Maximum number of groups in an app.
     pub app_limit: FloatGauge,
@@ -146,7 +146,7 @@ impl Calls {
     }
 }
 
-/// Seconds; the range covers the round trips and the default timeouts of a call.
+/// Buckets in seconds, from short round trips to the default timeouts of a call.
 fn call_buckets() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
@@ -228,7 +228,7 @@ impl Default for Metrics {
     }
 }
 
-/// The gauge of [`Metrics::render`]'s argument, after the metrics that describe the process.
+/// Registers the metrics of the process. Returns the gauge for the argument of [`Metrics::render`].
 fn register_process(register: &mut Register, version: &'static str, started: f64) -> FloatGauge {
     register.collector(ProcessCollector, ProcessCollector::described());
     register.single_gauge("process_start_time_seconds", "Unix time when the process started").set(started);
@@ -298,7 +298,7 @@ impl Metrics {
         }
     }
 
-    /// The documentation of every metric.
+    /// The description of every metric.
     pub fn described(&self) -> &[Described] {
         &self.register.described
     }
@@ -311,9 +311,9 @@ impl Metrics {
     /// Encodes the metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// If a value cannot be encoded.
+    /// If encoding a value fails.
     pub fn render(&self, ready: bool) -> Result<String, fmt::Error> {
-        // Concurrent scrapes would clear each other's gauges.
+        // Serialize scrapes, because concurrent ones would clear each other's gauges.
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.ready.set(f64::from(u8::from(ready)));
         self.register.clear.iter().for_each(|clear| clear());
@@ -325,12 +325,12 @@ impl Metrics {
         Ok(text)
     }
 
-    /// Records a group that no object manages after a change.
+    /// Counts a group that was created or changed, and that no object manages.
     pub fn orphaned(&self) {
         self.orphaned.inc();
     }
 
-    /// Records a difference between an object and the list of a drift check.
+    /// Counts an object that a drift check found to differ.
     pub fn drifted(&self) {
         self.drift.inc();
     }

@@ -1,5 +1,5 @@
 //! Metrics of the process, with the names that every Prometheus client library uses. They are read from `/proc/self` on
-//! each scrape; on a system without `/proc` they are absent.
+//! each scrape. On a system without `/proc`, they are absent.
 
 use std::fmt;
 use std::fs;
@@ -26,7 +26,7 @@ const FILES_HELP: &str = "Number of open file descriptors of the process";
 pub struct ProcessCollector;
 
 impl ProcessCollector {
-    /// The documentation of the metrics.
+    /// The descriptions of the metrics.
     pub fn described() -> [Described; 3] {
         let describe = |name: &str, kind, help| Described { name: name.to_owned(), kind, labels: &[], help };
         [
@@ -47,7 +47,7 @@ impl Collector for ProcessCollector {
             encode(encoder, MEMORY, MEMORY_HELP, &ConstGauge::new(bytes))?;
         }
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
-            // One of them is the directory itself.
+            // One of the files is the open directory `/proc/self/fd`.
             encode(encoder, FILES, FILES_HELP, &ConstGauge::new(files.count().saturating_sub(1) as f64))?;
         }
         Ok(())
@@ -62,7 +62,7 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// User and system time in `/proc/PID/stat`. The name of the program, in parentheses, may contain spaces.
+/// Parses the user and system time in `/proc/PID/stat`. The name of the program, in parentheses, may contain spaces.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
@@ -70,7 +70,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-/// `VmRSS` in `/proc/PID/status`, which is in KiB.
+/// Parses `VmRSS` in `/proc/PID/status` and converts it from KiB to bytes.
 fn resident_bytes(status: &str) -> Option<f64> {
     let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = value.trim().strip_suffix(" kB")?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The metrics that controller-runtime reports for a controller, with the same names.
+//! Metrics of reconciles, with the names that controller-runtime uses.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Reconciles {
     panics: Counters<ControllerLabels>,
 }
 
-/// Seconds; a reconcile reads one object, and may write it and make a call.
+/// Buckets in seconds. A reconcile reads one object, and may write it and make a call.
 fn buckets() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
@@ -60,7 +60,7 @@ impl Reconciles {
         self.time.get_or_create(&LABELS).observe(took.as_secs_f64());
     }
 
-    /// Records a panic, in addition to the reconcile's result.
+    /// Counts a panic, in addition to the result of the reconcile.
     pub fn panicked(&self) {
         self.panics.get_or_create(&LABELS).inc();
     }

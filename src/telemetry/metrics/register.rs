@@ -1,4 +1,4 @@
-//! Registers metrics and records what the documentation says about each.
+//! Registers metrics together with their descriptions.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub type Counters<S> = Family<S, Counter>;
 /// Histograms by label set.
 pub type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 
-/// The documentation of a metric.
+/// The description of a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     /// Full name, with the suffix that a counter has in a scrape.
@@ -45,14 +45,14 @@ impl<S: Clone + Eq + std::hash::Hash> Gauges<S> {
     }
 }
 
-/// Collects the metrics of the process.
+/// The registered metrics.
 #[derive(Default)]
 pub struct Register {
-    /// Encoded on a scrape.
+    /// The registry that is encoded on each scrape.
     pub registry: Registry,
-    /// In the order of registration.
+    /// The descriptions, in the order of registration.
     pub described: Vec<Described>,
-    /// Clears the transient gauges.
+    /// Functions that clear the transient gauges.
     pub clear: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Debug for Register {
     }
 }
 
-/// A label set that a family can be registered with.
+/// A label set of a metric that can be registered.
 pub trait LabelSet:
     Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static
 {
@@ -70,7 +70,7 @@ pub trait LabelSet:
 
 impl<S: Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static> LabelSet for S {}
 
-/// Names are full names, without the `_total` of a counter, which the format adds.
+/// The `name` of a counter has no `_total`, because the text format adds it.
 impl Register {
     /// Registers counters.
     pub fn counter<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Counters<S> {
@@ -104,7 +104,7 @@ impl Register {
         gauge
     }
 
-    /// Registers gauges that are cleared before each scrape: a label set that the scrape does not set is absent.
+    /// Registers gauges that are cleared before each scrape. A series that the scrape does not set is absent.
     pub fn transient_gauge<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Gauges<S> {
         let gauges = self.gauge(name, help);
         let Gauges(family) = gauges.clone();

@@ -9,9 +9,9 @@ fn names_follow_the_conventions() {
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
         assert!(["_milliseconds", "_ms", "_minutes", "_kb", "_percent"].iter().all(|unit| !name.ends_with(unit)));
-        // The library adds the period.
+        // The library adds a period to the help text.
         assert!(!help.ends_with('.') && !help.contains('\n'), "{name}: {help}");
-        // Set by the scrape, or reserved for buckets and quantiles.
+        // Prometheus adds the first four labels and reserves the others.
         for label in *labels {
             assert!(!["instance", "job", "namespace", "pod", "le", "quantile"].contains(label), "{name}: {label}");
         }
