@@ -1,4 +1,4 @@
-//! LiveAccounts: credentials and budgets of a namespace.
+//! LiveAccounts: credentials and request budgets for the objects of a namespace.
 
 mod budgets;
 mod oidc;
@@ -21,10 +21,10 @@ pub const SECRET: &str = "hush-team/secret+1=";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// Values of the chart that grant the permissions for LiveAccounts.
+/// Chart values that grant the operator the permissions for LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
-/// A world whose emulator accepts these keys in addition to the operator's own.
+/// Creates a [`World`] whose emulator accepts these keys in addition to the operator's own key.
 pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     world_over(emulator(keys)).await
 }
@@ -41,7 +41,7 @@ pub fn emulator(keys: &[(&str, &str)]) -> EmulatorOptions {
     EmulatorOptions { access_keys: access_keys.collect(), ..app() }
 }
 
-/// Replaces the emulator by one with these keys and the same groups.
+/// Replaces the emulator with a new one that accepts these keys and has the same groups.
 fn rekey(world: &mut World<'_>, keys: &[(&str, &str)]) -> Result<()> {
     let state = world.emulator.get("/state")?;
     world.replace_emulator(emulator(keys))?;
@@ -116,7 +116,7 @@ pub fn message(object: &LiveMessageGroup) -> String {
     object.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default()
 }
 
-/// The number of calls that were signed with this key.
+/// Counts the calls that were signed with this key.
 pub fn calls_with(world: &World<'_>, key: &str) -> Result<usize> {
     Ok(world.emulator.requests()?.iter().filter(|request| request.access_key_id.as_deref() == Some(key)).count())
 }
@@ -163,7 +163,7 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(last_key(&world, "room")?.as_deref(), Some("LTAIteamKey0002"));
     assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
 
-    // Without accountRef, the next call uses the operator's own key.
+    // After accountRef is removed, the next call uses the operator's own key.
     world.patch("room", json!({"spec": {"accountRef": null}})).await?;
     world.ready("room", "True", "Created").await?;
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(ACCESS_KEY.0));
@@ -197,14 +197,14 @@ async fn account_created_after_its_object_is_not_reported_missing() -> Result<()
     });
     let began = Timestamp::now();
     world.create("room", of("team")).await?;
-    // Time for the operator to see the object without its account.
+    // Give the operator time to process the object without its account.
     tokio::time::sleep(Duration::from_millis(300)).await;
     accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     world.ready("room", "True", "Created").await?;
     account_is(&world, "team", "Available", 1).await?;
     let log = world.log();
-    // On a slow machine, the grace period of 2 s may end before the account exists.
+    // Ignore reports after the grace period of 2 s, which may end before the account exists on a slow machine.
     let is_within_grace = |line: &&str| {
         let at = line.split_whitespace().next().and_then(|at| at.parse::<Timestamp>().ok());
         at.is_none_or(|at| at.duration_since(began).as_secs_f64() < 2.0)
@@ -224,7 +224,7 @@ async fn deleted_account_with_rejected_key_is_reported_missing() -> Result<()> {
     create_many(&world, "room", 5, "team", &json!({})).await?;
     world.count_of("CredentialsRejected", 5, PATIENCE).await?;
     world.control_plane.kubectl(&["delete", "lacc", "team", "-n", &world.namespace])?;
-    // Before the next probe, which is due a minute after the first one.
+    // The timeout is shorter than the probe interval of one minute, so a probe cannot change the reason.
     let rooms = world.count_of("CredentialsMissing", 5, 40).await?;
     assert!(message(&rooms[0]).starts_with("LiveAccount team does not exist"), "{}", message(&rooms[0]));
     account(&world, "team", json!({}))?;
@@ -253,7 +253,7 @@ async fn account_with_invalid_endpoint_reports_the_reason() -> Result<()> {
         let items = events["items"].as_array().into_iter().flatten();
         Ok(items.filter(|e| e["involvedObject"]["kind"] == "LiveAccount" && e["reason"] == reason).count())
     };
-    // Events are sent in order: all earlier ones arrive before this one.
+    // Events are sent in order, so all earlier events arrive before this one.
     account_is(&world, "team", "Available", 1).await?;
     world.until("the last event of the account", PATIENCE, async || Ok(account_events("Available")? > 0)).await?;
     assert_eq!(account_events("InvalidInput")?, 1, "one event per transition");
@@ -264,7 +264,7 @@ async fn account_with_invalid_endpoint_reports_the_reason() -> Result<()> {
 async fn plain_http_endpoint_is_refused_without_allow_http() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.allow_http = false;
-    // The operator's own endpoint must be https. No server listens on this port.
+    // Without --allow-http, the operator's own endpoint must be https. No server listens on this port.
     world.options.endpoint = "https://127.0.0.1:9".into();
     secret(&world, "team", (KEY, SECRET))?;
     account(&world, "team", json!({}))?;
@@ -277,7 +277,7 @@ async fn plain_http_endpoint_is_refused_without_allow_http() -> Result<()> {
     assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
     assert!(world.emulator.requests()?.is_empty(), "no call over plain http");
 
-    // With plain http in its own endpoint, the operator does not start.
+    // If its own endpoint is plain http, the operator does not start.
     world.stop()?;
     world.options.endpoint = world.emulator.url().to_owned();
     world.start()?;
@@ -285,7 +285,7 @@ async fn plain_http_endpoint_is_refused_without_allow_http() -> Result<()> {
     assert!(!operator.process.wait(Duration::from_secs(60))?.success());
     assert!(operator.process.log().contains("is plain http"), "{}", operator.process.log());
 
-    // With --allow-http, the operator uses the same LiveAccount.
+    // With --allow-http, the operator accepts the LiveAccount.
     world.options.allow_http = true;
     world.start()?;
     world.ready("room", "True", "Created").await?;
@@ -321,7 +321,7 @@ async fn changed_account_endpoint_recounts_the_usage() -> Result<()> {
         world.create(name, of("team")).await?;
         world.count_of(reason, 1, PATIENCE).await?;
     }
-    // Otherwise the first object may take the only place in the other app.
+    // Pause the first object, which could otherwise use up the quota in the other emulator.
     world.patch("first", json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})).await?;
     let paused = async || Ok(condition(&world.api.get("first").await?, ConditionType::Paused)[0] == "True");
     world.until("the pause to be reported", PATIENCE, paused).await?;

@@ -1,7 +1,7 @@
-//! The admission rules of the CRDs on a real apiserver: accepted and refused objects, and the text of the refusals.
-//! `cargo test --test integration admission -- --show-output` prints each refusal.
+//! Tests the admission rules of the CRDs on a real apiserver: the accepted and refused objects, and the refusal
+//! messages. `cargo test --test integration admission -- --show-output` prints each refusal.
 //!
-//! A new rule is an entry in [`table`]. A CRD rule without an entry fails a test.
+//! Add an entry to [`table`] for each new rule. A CRD rule without an entry fails a test.
 
 mod table;
 
@@ -16,7 +16,7 @@ use table::rules;
 
 use crate::support::{ControlPlane, Result, shared_control_plane, wait_for};
 
-/// The maximum size of a refusal, about a screen. The refused value itself may have 32 KB.
+/// The maximum size of a refusal message. It must fit on a screen, even if the refused value has 32 KB.
 const REFUSAL_MAX_BYTES: usize = 1_500;
 
 #[test]
@@ -91,7 +91,7 @@ fn immutable_fields_cannot_be_changed_added_or_removed() -> Result<()> {
             test.edit_refused("added", "room3", &json!({field: value}), &[immutable_refusal(field)])?;
         }
     }
-    // A groupId that equals metadata.name also counts as an added field.
+    // Adding a groupId is refused even if it equals metadata.name.
     test.edit_refused("added", "room3", &json!({"groupId": "room3"}), &[immutable_refusal("groupId")])
 }
 
@@ -129,7 +129,7 @@ fn immutable_fields_are_editable_while_no_group_can_exist() -> Result<()> {
             let is_editable = reason == "GroupDeleted" || (reasons.contains(&reason) && origin.is_none());
             if is_editable {
                 test.edit(&name, &edit)?;
-                // A second edit is accepted too: the reason stays until the next reconcile pass.
+                // A second edit is accepted too, because the reason does not change until the next reconcile pass.
                 test.edit(&name, &json!({"groupId": null, "groupName": null, "dataCenter": null, "creatorId": null}))?;
             } else {
                 test.edit_refused(&format!("{reason} {origin:?}"), &name, &edit, &every_field)?;
@@ -163,7 +163,7 @@ fn explicit_null_counts_as_absent() -> Result<()> {
     test.run(&["apply", "--filename=-"], &group("applied", &all))?;
     let server_side = ["apply", "--server-side", "--filename=-"];
     test.run(&server_side, &group("serverside", &some))?;
-    // The only refused null: server-side apply of a null for an enum.
+    // A null is refused only in a server-side apply, for an enum.
     test.refused("null", &server_side, &group("serverside", &all), &["spec.dataCenter: Unsupported value"])?;
     for name in ["room", "applied", "serverside"] {
         test.set_ready(name, "Created", Some("Created"))?;
@@ -213,7 +213,7 @@ fn new_object_is_pending_in_the_create_response() -> Result<()> {
 
     let wait = ["wait", "--for=condition=Ready", "--timeout=3s", "lmg/room"];
     test.refused("kubectl wait", &wait, "", &["timed out waiting for the condition"])?;
-    // The default also replaces a status that a client removes.
+    // If a client removes the status, the default replaces it.
     test.run(&["patch", "lmg", "room", "--subresource=status", "--type=merge", "--patch", r#"{"status":null}"#], "")?;
     let answer = test.run(&["get", "lmg", "room", "--output=json"], "")?;
     assert_eq!(serde_json::from_str::<Value>(&answer)?["status"], expected);
@@ -256,7 +256,7 @@ fn kubectl_shows_columns_and_selects_by_field() -> Result<()> {
 fn crds_are_accepted_without_warnings() -> Result<()> {
     let test = Test::new()?;
     let yaml = live_message_operator::resources::crds_yaml()?;
-    // In another API group, so that the CRDs are created, not compared with the installed ones.
+    // Use another API group, so that the CRDs count as new and not as an update of the installed ones.
     let fresh = yaml.replace("live.alibabacloud.com", "warnings.example.com");
     let warnings = |yaml: &str| -> Result<String> {
         let create = ["create", "--dry-run=server", "--filename=-"];
@@ -311,7 +311,7 @@ fn invalid_status_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// The manifest of a group.
+/// The manifest of a LiveMessageGroup.
 fn group(name: &str, spec: &Value) -> String {
     object("LiveMessageGroup", name, spec)
 }
@@ -327,7 +327,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// A condition as the operator writes it for the first generation.
+/// A condition, in the form that the operator writes for the first generation.
 fn condition(kind: &str, reason: &str) -> Value {
     let status = if reason == "Created" { "True" } else { "False" };
     json!({
@@ -336,7 +336,7 @@ fn condition(kind: &str, reason: &str) -> Value {
     })
 }
 
-/// kubectl in a separate namespace.
+/// The environment of one test: kubectl with its own namespace.
 struct Test {
     control_plane: &'static ControlPlane,
     namespace: String,
@@ -353,7 +353,7 @@ impl Test {
         self.control_plane.kubectl_with_input(&[&["--namespace", &self.namespace], args].concat(), input)
     }
 
-    /// Expects a refusal that contains all of `says` and does not repeat a value of 32 KB.
+    /// Expects a refusal whose message contains every text of `says` and does not exceed the maximum size.
     fn refused(&self, rule: &str, args: &[&str], input: &str, says: &[impl AsRef<str>]) -> Result<()> {
         let args = [&["--namespace", &self.namespace], args].concat();
         let refusal = self.control_plane.kubectl_program().refused(&args, input)?;
@@ -369,7 +369,7 @@ impl Test {
         self.run(&["create", "--filename=-"], &group(name, spec)).map(drop)
     }
 
-    /// Writes a status as the operator does.
+    /// Writes a status like the operator, with this reason of `Ready`.
     fn set_ready(&self, name: &str, reason: &str, origin: Option<&str>) -> Result<()> {
         let group_id = name.replace('-', "");
         let status = json!({

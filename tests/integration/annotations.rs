@@ -1,4 +1,4 @@
-//! Annotations that pause an object or force a reconcile.
+//! The annotations that pause an object or force a reconcile.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn resumed_object_is_described_once_and_drift_is_corrected() -> Result<()>
             Ok(world.requests()?.split_off(calls).into_iter().map(|request| request.operation).collect())
         };
         world.until("the calls after the pause", PATIENCE, async || Ok(new()?.len() >= expected.len())).await?;
-        // Time for unexpected calls.
+        // Give unexpected calls time to arrive.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(new()?, expected, "{name}");
         Result::<()>::Ok(())
@@ -80,7 +80,7 @@ async fn resumed_object_is_described_once_and_drift_is_corrected() -> Result<()>
     pause_and_resume("room", Some("theirs"), &corrected).await?;
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "mine");
     world.ready("room", "True", "Created").await?;
-    // An observed object corrects no drift, so it makes no call.
+    // An object with the policy Observe never corrects drift, so it makes no calls.
     pause_and_resume("seen", Some("theirs"), &[]).await
 }
 
@@ -151,7 +151,8 @@ async fn forced_reconcile_during_an_outage_respects_backoff() -> Result<()> {
         world.create(name, json!({"deletionPolicy": policy})).await?;
         world.ready(name, "True", "Created").await?;
     }
-    // The failures alternate, so that each writes a status. The watch event of that write must not cause a retry.
+    // The error alternates, so that each failure changes the status. The watch event of the status write must not cause
+    // a retry.
     let faults = ["ServerError", "ServiceUnavailable"].iter().cycle().take(60);
     let faults: Vec<String> = faults.map(|code| format!("DescribeLiveMessageGroup:error={code},times=1")).collect();
     world.emulator.faults(&faults.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -166,7 +167,7 @@ async fn forced_reconcile_during_an_outage_respects_backoff() -> Result<()> {
     for name in ["room", "going"] {
         let tries = tries(name)?;
         println!("{name}: {tries} tries");
-        assert!(tries <= 6, "{name}: {tries} tries; the backoff of 1, 2, 4 and 8 s and the request permit 6");
+        assert!(tries <= 6, "{name}: {tries} calls, but backoff and request allow 6");
     }
 
     // A new request is acknowledged after a success.

@@ -1,4 +1,4 @@
-//! Errors in arguments and in the environment: each ends the start with a message, advice and an exit code.
+//! Errors in arguments and in the environment. Each prevents the start, with a message, advice and an exit code.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::support::{Result, Scratch, shared_control_plane};
 use crate::world::{PATIENCE, World};
 
-/// Exit code and stderr of a start that fails. Its environment contains only `HOME` and `variables`.
+/// Runs the program, expects it to fail, and returns its exit code and stderr. The environment contains only `HOME` and
+/// `variables`.
 fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
     let output = Command::new(env!("CARGO_BIN_EXE_live-message-operator"))
         .args(args)
@@ -20,7 +21,7 @@ fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(O
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// Arguments, variables, and part of the error.
+/// Arguments, environment variables, and a part of the expected error.
 type Invalid<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 const INVALID: [Invalid<'_>; 15] = [
@@ -96,7 +97,8 @@ fn missing_files_and_used_addresses_are_reported() -> Result<()> {
 #[tokio::test]
 async fn missing_namespace_is_reported_and_others_are_reconciled() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // With permissions in all namespaces, the apiserver does not reject the watch of a missing one.
+    // The administrator's permissions are required, because the apiserver would otherwise reject the watch of a missing
+    // namespace.
     world.options.kubeconfig = world.control_plane.kubeconfig().to_owned();
     world.options.args.push("--watch-namespace=no-such-namespace".to_owned());
     world.start()?;

@@ -1,7 +1,8 @@
-//! A thousand settled objects cause no calls and no writes, whatever happens to other objects. The tests count every call
-//! in the request log of the emulator and every write in the audit log of the apiserver.
+//! Tests that a thousand settled objects cause no calls and no writes while other objects change. The tests count calls
+//! in the request log of the emulator and writes in the audit log of the apiserver.
 //!
-//! These tests take minutes, mostly of waiting. Their name sorts early, so that other tests run in the meantime.
+//! These tests mostly wait, for minutes. The module's name is early in the alphabet, so that the tests start first and
+//! run in parallel with others.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::world::{World, condition, is};
 
 const SETTLED: usize = 1_000;
 
-/// An interval longer than the tests, because a drift check calls the Live API.
+/// Disables drift checks during the test, because they call the Live API.
 const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
 /// Waits until exactly `count` objects with this name prefix have this reason. Polls once per second, because the list
@@ -53,7 +54,7 @@ fn versions(objects: &[LiveMessageGroup]) -> BTreeMap<String, Option<String>> {
     objects.iter().map(|object| (object.name_any(), object.resource_version())).collect()
 }
 
-/// The writes of ServiceAccounts in the world's namespace after this time: resource and name of the object.
+/// The writes of ServiceAccounts in the world's namespace after this time, as resource and name.
 fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> {
     let text =
         |line: &Value, pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -67,7 +68,7 @@ fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> 
     Ok(writes)
 }
 
-/// The writes to settled objects. Events are not included: those of the creation may arrive late.
+/// Selects the writes to settled objects. Events are excluded, because those of the creation may arrive late.
 fn writes_to_settled(writes: &[(String, String)]) -> Vec<&(String, String)> {
     writes.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("settled")).collect()
 }
@@ -96,14 +97,14 @@ async fn restart_in_sync_makes_no_calls_and_no_writes() -> Result<()> {
     assert_eq!(world.emulator.requests()?.len(), calls, "no call of any kind");
     assert_eq!(writes(&world, stopped)?, Vec::new(), "no write of any kind");
     assert!(versions(&with_prefix(&world, "settled").await?) == before, "an object has changed");
-    // The operator was able to work.
+    // Check that the operator still reconciles objects.
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await.map(drop)
 }
 
 #[tokio::test]
 async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
-    // More than can be in flight at once.
+    // There are more new objects than calls that can be in flight.
     const NEW: usize = 100;
     const WINDOW: usize = 50;
     let mut world = world(&[(KEY, SECRET)]).await?;
@@ -132,7 +133,7 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (initial, gaps) = probes(&call_times(&world, revoked)?);
     println!("{NEW} new objects with a revoked key: {initial} calls at first, then one after each of {gaps:.1?} s");
-    // The calls that are in flight when the first rejection arrives; few unless the machine is slow.
+    // Only the calls that are in flight when the first rejection arrives; few unless the machine is slow.
     assert!(initial <= WINDOW, "{initial} calls");
     assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap >= 59.0), "at most one call per minute: {gaps:?}");
     let written = writes(&world, revoked)?;
@@ -146,15 +147,15 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
     let (restored, at) = (Instant::now(), Timestamp::now());
     wait_for_all(&world, "new", "Created", NEW, 180).await?;
     println!("all Ready {:?} after the key was restored", restored.elapsed());
-    // One success unblocks all objects: they do not wait for a probe each.
+    // The first success unblocks all objects.
     let healed = Calls::read(&world.emulator, "CreateLiveMessageGroup")?.of_key(KEY).after(at).span();
-    assert!(healed < Duration::from_secs(30), "from the first to the last: {healed:?}");
+    assert!(healed < Duration::from_secs(30), "the creates took {healed:?}");
     assert_eq!(writes_to_settled(&writes(&world, revoked)?), Vec::<&(String, String)>::new());
     assert!(versions(&with_prefix(&world, "settled").await?) == before, "a settled object has changed");
     account_is(&world, "team", "Available", i64::try_from(SETTLED + NEW)?).await.map(drop)
 }
 
-/// Arrival times of the calls with the team's key after this time.
+/// The arrival times of the calls with the key of the LiveAccount after this time.
 fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     let requests = world.emulator.requests()?;
     let of_team = requests.iter().filter(|request| request.access_key_id.as_deref() == Some(KEY));
@@ -163,8 +164,8 @@ fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     Ok(times.into_iter().filter(|at| *at > after).collect())
 }
 
-/// The number of calls within 30 s of the first one, and for each later call the seconds since the call before it; the
-/// first of them counts from the first call of all.
+/// Returns the number of calls within 30 s of the first call, and the intervals between the later calls in seconds. The
+/// first interval starts at the first call.
 fn probes(times: &[Timestamp]) -> (usize, Vec<f64>) {
     let initial = times.iter().filter(|at| seconds(times[0], **at) < 30.0).count();
     let before = times.iter().take(1).chain(&times[initial..]);

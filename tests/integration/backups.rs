@@ -1,4 +1,4 @@
-//! Objects that are restored without their status, and objects whose status is wiped. They adopt their group unchanged,
+//! Objects that are restored without their status, or whose status is removed. They adopt their group without changes,
 //! because the record of its creation is lost.
 
 use kube::api::DeleteParams;
@@ -12,7 +12,7 @@ use crate::world::{PATIENCE, World};
 
 const NOT_RECORDED: &str = "is retained: its status does not record that this object created it (status.origin)";
 
-/// A world with a running operator, an object whose deletion policy is `Delete`, and the group that it created.
+/// Creates a world with a running operator, an object with the deletion policy `Delete`, and its group.
 async fn created() -> Result<(World<'static>, LiveMessageGroup, GroupSnapshot)> {
     let mut world = World::new(&[]).await?;
     world.start()?;
@@ -47,14 +47,14 @@ async fn lose_and_restore(world: &mut World<'_>, room: &LiveMessageGroup) -> Res
     world.control_plane.kubectl_with_input(&create, &backup(room).to_string()).map(drop)
 }
 
-/// Merges into the status; null wipes it.
+/// Merges `status` into the status of the object. Null removes the status.
 fn write_status(world: &World<'_>, status: &Value) -> Result<()> {
     let patch = json!({"status": status}).to_string();
     let patch = ["patch", "lmg", "room", "--subresource=status", "--type=merge", "--patch", &patch];
     world.control_plane.kubectl(&[&patch[..], &["-n", &world.namespace]].concat()).map(drop)
 }
 
-/// The number of calls that change or delete a group after its creation.
+/// Counts the calls that change or delete a group after its creation.
 fn changes(world: &World<'_>) -> Result<usize> {
     let excluded = ["CreateLiveMessageGroup", "DescribeLiveMessageGroup"];
     Ok(world.requests()?.iter().filter(|request| !excluded.contains(&request.operation.as_str())).count())

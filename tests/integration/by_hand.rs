@@ -1,4 +1,4 @@
-//! External changes: calls of the Live API without the operator, with the client of the library.
+//! External changes: calls to the Live API from a test, without the operator.
 
 use live_message_operator::live::{
     Call, Client, ClientOptions, Credentials, Endpoint, GroupChange, GroupRef, GroupSnapshot, Reply,
@@ -7,14 +7,14 @@ use live_message_operator::live::{
 use crate::support::{Error, Result};
 use crate::world::{APP, World};
 
-/// A client of the Live API with valid credentials.
+/// A Live API client with valid credentials.
 pub struct ByHand {
     client: Client,
     credentials: Credentials,
 }
 
 impl ByHand {
-    /// A client of this world's emulator with its first access key.
+    /// Creates a client for the emulator of this world, with its first access key.
     pub fn at(world: &World<'_>) -> Result<Self> {
         let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
         let (id, secret) = &world.emulator_options.access_keys[0];
@@ -26,7 +26,7 @@ impl ByHand {
         Ok(self.client.send(&call, &self.credentials).await?.value)
     }
 
-    /// The current state of a group.
+    /// Describes a group.
     pub async fn describe(&self, id: &str) -> Result<GroupSnapshot> {
         match self.call(Call::Describe(group(id))).await? {
             Reply::Group(group) => Ok(group),

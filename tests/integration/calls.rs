@@ -1,4 +1,4 @@
-//! The calls of one operation in the request log of the emulator.
+//! Evaluates the calls of one operation in the emulator's request log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,6 @@ impl Calls {
         Ok(Self { requests, times })
     }
 
-    /// The number of calls.
     pub fn len(&self) -> usize {
         self.requests.len()
     }
@@ -36,7 +35,7 @@ impl Calls {
         self.times.iter().map(|from| within(*from)).max().unwrap_or_default()
     }
 
-    /// The time from the first to the last call; zero without calls.
+    /// The time from the first to the last call, or zero if there are no calls.
     pub fn span(&self) -> Duration {
         match (self.times.first(), self.times.last()) {
             (Some(first), Some(last)) => Duration::from_secs_f64(seconds_from(*first, *last)),
@@ -53,13 +52,13 @@ impl Calls {
         groups
     }
 
-    /// The calls that arrived after `moment`.
+    /// Keeps only the calls that arrived after `moment`.
     pub fn after(self, moment: Timestamp) -> Self {
         let (requests, times) = self.requests.into_iter().zip(self.times).filter(|(_, time)| *time > moment).unzip();
         Self { requests, times }
     }
 
-    /// The calls that were signed with this access key.
+    /// Selects the calls that were signed with this access key.
     pub fn of_key(&self, key: &str) -> Self {
         let of = self.requests.iter().zip(&self.times).filter(|(r, _)| r.access_key_id.as_deref() == Some(key));
         let (requests, times) = of.map(|(request, time)| (request.clone(), *time)).unzip();
@@ -71,7 +70,6 @@ impl Calls {
         self.requests.iter().filter_map(|request| request.code.as_deref()).collect()
     }
 
-    /// The last call.
     pub fn last(&self) -> Option<&Request> {
         self.requests.last()
     }

@@ -1,4 +1,4 @@
-//! The chart: rendered by helm, checked by a real apiserver.
+//! The Helm chart: its renderings, its permissions and its schema, on a real apiserver.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane, wait_for};
 
-/// Name and path of each values file in `ci/` of the chart.
+/// The name and path of each values file in `ci/` of the chart.
 pub fn matrix() -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(repository().join(CHART).join("ci"))? {
@@ -41,7 +41,7 @@ fn lint_passes_with_every_values_file() -> Result<()> {
 #[test]
 fn apiserver_accepts_every_rendering() -> Result<()> {
     let control_plane = shared_control_plane()?;
-    // A dry run of a RoleBinding requires its namespace.
+    // A dry run of a RoleBinding fails if its namespace does not exist.
     for namespace in ["team-a", "team-b"] {
         control_plane.kubectl(&["create", "namespace", namespace])?;
     }
@@ -156,7 +156,7 @@ fn assert_selects(selector: &Value, labels: &Value) {
     }
 }
 
-/// Invalid values, and the field that the refusal names.
+/// Invalid values, and the field in the error message.
 const REFUSED: [(&[&str], &str); 27] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
@@ -201,7 +201,7 @@ fn schema_refuses_invalid_values_and_names_the_field() -> Result<()> {
             panic!("{flags:?} was not refused");
         };
         let error = error.to_string();
-        // The first line repeats the command, and with it the field.
+        // Skip the first line, which repeats the command with the name of the field.
         let reason = error.split_once('\n').map_or("", |(_, reason)| reason);
         assert!(reason.contains(named) && reason.contains("the schema(s)"), "{flags:?}: {error}");
     }
@@ -243,7 +243,8 @@ fn listed_namespaces_grant_no_cluster_wide_permissions() -> Result<()> {
     let objects = render("chart", &home, &["--set", &format!("watchNamespaces={{{watched}}}")])?;
     assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
     for role in of_kind(&objects, "ClusterRole") {
-        // Aggregated into the roles `view`, `edit` and `admin` of the cluster; the chart does not bind it.
+        // The chart does not bind this ClusterRole. It is aggregated into the roles `view`, `edit` and `admin` of the
+        // cluster.
         assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"], "true", "{role}");
     }
 
@@ -256,7 +257,7 @@ fn listed_namespaces_grant_no_cluster_wide_permissions() -> Result<()> {
     assert!(!list(&home)?, "the operator's namespace is watched only if it is listed");
     assert!(!list("")?);
 
-    // The only exception, an option of the chart.
+    // The option rbac.groupsClusterWide is the only exception.
     let groups = ["--set", "rbac.groupsClusterWide=true"];
     let operator = control_plane.operator_kubeconfig_with(&home, &[&watched], &groups)?;
     let operator = control_plane.kubectl_program().with_kubeconfig(operator);
@@ -374,7 +375,7 @@ fn chart_contains_the_crds_and_renders_them_unchanged() -> Result<()> {
     Ok(())
 }
 
-/// Makes all numbers comparable: a template renders 0.0 as 0, which is equal for Kubernetes.
+/// Converts all numbers to floats, because a template renders 0.0 as 0.
 fn as_floats(value: &mut Value) {
     match value {
         Value::Number(number) => *value = json!(number.as_f64()),

@@ -20,7 +20,7 @@ fn environment(pod: &Value) -> Vec<(&str, &Value)> {
 #[test]
 fn run_accepts_the_arguments_of_every_rendering() -> Result<()> {
     let help = |args: &[&str]| -> Result<(bool, String)> {
-        // Arguments are parsed in order: an invalid argument before --help causes an error.
+        // Arguments are parsed in order, so an invalid argument before --help causes an error.
         let output = Command::new(env!("CARGO_BIN_EXE_live-message-operator")).args(args).arg("--help").output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };

@@ -1,4 +1,4 @@
-//! Templates, `values.yaml` and `values.schema.json` contain the same values.
+//! Tests that the templates, `values.yaml` and `values.schema.json` contain the same values.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn schema_contains_exactly_the_values() -> Result<()> {
     Ok(())
 }
 
-/// Compares the levels at which the schema lists properties. Deeper levels are Kubernetes types.
+/// Compares the schema with the values, down to the Kubernetes types, whose properties the schema does not list.
 fn compare(path: &str, schema: &Value, values: &Value) {
     let Some(properties) = schema["properties"].as_object() else { return };
     assert_eq!(schema["additionalProperties"], false, "the schema accepts unknown values at {path:?}");
@@ -69,7 +69,7 @@ fn at<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(values, |value, key| value.get(key))
 }
 
-/// The paths of all values that are not maps of further values.
+/// The paths of all values that are not maps.
 fn leaves(values: &Value) -> Vec<String> {
     let mut leaves = Vec::new();
     for (key, value) in values.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Objects that name the same group: one is its owner, the others report a conflict and make no calls.
+//! Several objects with the same group. One is its owner. The others report a conflict and make no calls.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::by_hand::{ByHand, group};
 use crate::support::{Result, shared_control_plane};
 use crate::world::{PATIENCE, World, app, condition, create_in, is};
 
-/// Makes the next object younger: creation times have a resolution of one second.
+/// The minimum delay between two creations. Creation timestamps have a resolution of one second.
 const AGE_DIFFERENCE: Duration = Duration::from_millis(1100);
 
 #[tokio::test]
@@ -98,13 +98,13 @@ async fn object_with_group_deleted_does_not_reserve_its_group() -> Result<()> {
     world.ready("older", "False", "GroupDeleted").await?;
     tokio::time::sleep(AGE_DIFFERENCE).await;
 
-    // Recovered externally. The older object does not detect it.
+    // Recover the group externally. The older object does not detect this.
     ByHand::at(&world)?.call(Call::Recover(group("gone"))).await?;
     world.create("younger", json!({"groupId": "gone"})).await?;
     let younger = world.ready("younger", "True", "AlreadyExists").await?;
     assert_eq!(younger.origin(), Some(&Origin::Adopted));
 
-    // In a forced reconcile, the older object finds the new owner.
+    // A forced reconcile of the older object detects the new owner.
     let force = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
     world.patch("older", force).await?;
     let older = world.ready("older", "False", "Conflict").await?;

@@ -1,4 +1,4 @@
-//! The test environment itself, which all other tests rely on.
+//! Tests of the test environment.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn every_namespace_is_new() -> Result<()> {
 
 #[test]
 fn outage_keeps_port_and_data_and_pause_stops_responses() -> Result<()> {
-    // Not the shared one, because it stops.
+    // Use a separate control plane, because this test stops it.
     let control_plane = ControlPlane::start()?;
     let namespace = control_plane.namespace()?;
     let get = |timeout| ["get", "namespace", &namespace, "--output=name", timeout];

@@ -1,4 +1,4 @@
-//! Restarts after SIGKILL.
+//! Restarts of the operator after SIGKILL.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::world::{PATIENCE, World, app, condition};
 #[tokio::test]
 async fn random_kills_leave_one_group_per_object() -> Result<()> {
     const OBJECTS: usize = 30;
-    // Slow responses, so that a kill interrupts in-flight calls.
+    // Responses are slow, so that each kill interrupts in-flight calls.
     let mut world = World::with(EmulatorOptions { args: vec!["--latency-ms=150".into()], ..app() }).await?;
     world.create_many("g", OBJECTS).await?;
     let mut kills = 0;
@@ -45,7 +45,7 @@ async fn random_kills_leave_one_group_per_object() -> Result<()> {
 }
 
 #[tokio::test]
-async fn late_change_of_a_killed_process_does_not_win() -> Result<()> {
+async fn late_change_of_a_killed_process_is_overwritten() -> Result<()> {
     const MODIFY: &str = "ModifyLiveMessageGroup";
     let mut world = World::new(&[]).await?;
     world.start()?;
@@ -55,13 +55,13 @@ async fn late_change_of_a_killed_process_does_not_win() -> Result<()> {
     world.emulator.faults(&["ModifyLiveMessageGroup:late=2500,times=1"])?;
     world.patch("room", json!({"spec": {"groupInfo": "2"}})).await?;
     world.until("the change to be sent", PATIENCE, async || Ok(world.sent(MODIFY) == 1)).await?;
-    // The log line comes shortly before the request.
+    // The operator logs a call shortly before it sends the request.
     tokio::time::sleep(Duration::from_millis(300)).await;
     world.kill()?;
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.start()?;
     world.ready("room", "True", "Created").await?;
-    // The emulator logs a request after it has taken effect.
+    // The emulator logs a request after it takes effect, so both changes have taken effect.
     assert_eq!(world.called(MODIFY)?.len(), 2);
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "3");
     Ok(())

@@ -35,14 +35,14 @@ async fn wrong_secret(objects: usize) -> Result<()> {
     let initial = world.emulator.requests()?.len();
     tokio::time::sleep(Duration::from_secs(65)).await;
     world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > initial)).await?;
-    // Including list calls, which need the same secret.
+    // The probes include list calls, which need the same secret.
     let times = world.emulator.requests()?.into_iter().map(|request| request.time.parse::<Timestamp>());
     let times = times.collect::<Result<Vec<_>, _>>()?;
     let first = times[0];
     let probes = times[initial..].iter().map(|at| at.duration_since(first).as_secs_f64());
     let probes: Vec<f64> = probes.collect();
     println!("{objects} objects with a wrong secret: {initial} calls at first, then after {probes:.1?} s");
-    // The calls that are in flight when the first rejection arrives, at most 50.
+    // At most 50 calls are in flight when the first rejection arrives.
     assert!(initial <= 50.min(objects + 3), "{initial} calls");
     let gaps = std::iter::once(0.0).chain(probes.iter().copied()).zip(&probes).map(|(before, at)| at - before);
     assert!(gaps.into_iter().all(|gap| gap >= 59.0), "more than one call per minute: {probes:?}");

@@ -12,14 +12,14 @@ use crate::world::{PATIENCE, World, app, condition};
 
 const CRD: &str = "livemessagegroups.live.alibabacloud.com";
 
-/// Status code and body of `/readyz`.
+/// Requests `/readyz` and returns the status code and the body.
 async fn readyz(world: &World<'_>) -> Result<(u16, String)> {
     let operator = world.operator.as_ref().unwrap();
     let answer = reqwest::get(format!("{}/readyz", operator.probes()?)).await?;
     Ok((answer.status().as_u16(), answer.text().await?))
 }
 
-/// Deletes the definition with its objects, and waits until the operator reports that it is missing.
+/// Deletes the CRD with its objects, and waits until the operator reports that the CRD is missing.
 async fn delete_definition(world: &World<'_>) -> Result<()> {
     world.control_plane.kubectl(&["delete", "crd", CRD, "--timeout=120s"])?;
     let reported = async || {
@@ -31,7 +31,7 @@ async fn delete_definition(world: &World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Installs the definition and waits until the operator is ready.
+/// Installs the CRD again and waits until the operator is ready.
 async fn reinstall_definition(world: &World<'_>) -> Result<()> {
     crate::support::apply_crds(world.control_plane.kubectl_program())?;
     world.until("/readyz to succeed", PATIENCE, async || Ok(readyz(world).await?.0 == 200)).await

@@ -1,4 +1,4 @@
-//! The drift check, and the usage of an app.
+//! The drift check and the quota of an app.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::by_hand::{ByHand, group};
 use crate::support::{Request, Result};
 use crate::world::{APP, PATIENCE, World, app, condition};
 
-/// The default is 10 minutes.
+/// A short interval between drift checks. The default is 10 minutes.
 const INTERVAL: &str = "--drift-check-interval=3s";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
@@ -35,7 +35,7 @@ async fn drift_check_finds_external_changes_and_deletions() -> Result<()> {
         .await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
     assert_eq!(hand.describe("unmanaged").await?.group_info, "theirs", "fields outside of the spec are not managed");
-    // Recovered externally.
+    // Recover the group externally.
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("deleted", "True", "AlreadyExists").await?;
     assert_eq!(world.calls("DescribeLiveMessageGroup", "left")?, 0, "a group without drift is not described");
@@ -43,7 +43,7 @@ async fn drift_check_finds_external_changes_and_deletions() -> Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_data_center_hides_no_drift_of_other_objects() -> Result<()> {
+async fn wrong_data_center_does_not_hide_other_drift() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.push(INTERVAL.into());
     world.start()?;
@@ -67,7 +67,8 @@ async fn ignored_update_makes_no_calls_until_the_group_changes() -> Result<()> {
     world.start()?;
     world.create("room", json!({"groupInfo": "new"})).await?;
     let room = world.ready("room", "True", "Created").await?;
-    // The emulator ignores no change, so the test writes the record of an ignored one while the operator is stopped.
+    // The emulator cannot ignore a change. The test therefore writes the status of an ignored change while the operator
+    // is stopped.
     world.stop()?;
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
     let mut conditions = room.status.unwrap_or_default().conditions;
@@ -104,7 +105,7 @@ async fn recovered_groups_are_found_on_pages_that_are_not_listed() -> Result<()>
     let hand = ByHand::at(&world)?;
     hand.call(Call::Delete(group("deleted"))).await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
-    // Both groups are on the fourth page. Only the first page is listed.
+    // Both groups are on the fourth page, but only the first page is listed.
     hand.call(Call::Create(group("watched"), GroupFields::default())).await?;
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("watched", "True", "Observed").await?;
@@ -115,11 +116,11 @@ async fn recovered_groups_are_found_on_pages_that_are_not_listed() -> Result<()>
 }
 
 #[tokio::test]
-async fn objects_above_the_quota_wait_without_calls_for_free_places() -> Result<()> {
+async fn objects_above_the_quota_wait_without_calls() -> Result<()> {
     let groups = (0..4_990).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     world.options.args.push(INTERVAL.into());
-    // Its group exists, so it needs no free place in the quota.
+    // The group of this object exists, so the quota does not block it.
     world.create("adopted", json!({"groupId": "there7"})).await?;
     world.create_many("new", 50).await?;
     world.start()?;
@@ -130,7 +131,7 @@ async fn objects_above_the_quota_wait_without_calls_for_free_places() -> Result<
     println!("blocked with: {messages:?}");
     assert_eq!(messages.len(), 40);
     assert!(messages.iter().all(|message| message.contains("of 5000 groups")), "{messages:?}");
-    assert_eq!(calls, (11, 0), "one create for each free place and for the adopted object, none refused");
+    assert_eq!(calls, (11, 0), "creates for the free quota and the adopted object, none refused");
     let hand = ByHand::at(&world)?;
     for id in ["there1", "there2"] {
         hand.call(Call::Delete(group(id))).await?;
@@ -143,7 +144,7 @@ async fn objects_above_the_quota_wait_without_calls_for_free_places() -> Result<
 }
 
 #[tokio::test]
-async fn place_freed_by_the_operator_is_used_immediately() -> Result<()> {
+async fn quota_freed_by_the_operator_is_used_immediately() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     world.start()?;
@@ -190,7 +191,8 @@ async fn paused_object_loses_its_reservation() -> Result<()> {
         world.create(&format!("room{number:02}"), json!({})).await?;
     }
     world.count_of("Created", 1, PATIENCE).await?;
-    // It reserves the last place and waits for a permit behind ten other objects, for ten seconds.
+    // This object reserves the last group of the quota, and then waits ten seconds for a permit, behind ten other
+    // objects.
     let waiting = "room11";
     world.create(waiting, json!({})).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -208,13 +210,13 @@ async fn paused_object_loses_its_reservation() -> Result<()> {
 async fn new_object_is_created_during_a_long_drift_check() -> Result<()> {
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
-    // Seven pages, more than two seconds apart.
+    // At this interval, the drift check lists seven pages, more than two seconds apart.
     world.options.args.push("--drift-check-interval=30s".into());
     world.start()?;
-    // At least as many objects as pages. With fewer, the drift check lists one page and describes each object.
+    // With fewer objects than pages, the drift check would list only one page and describe each object.
     world.create_many("room", 8).await?;
     world.count_of("Created", 8, PATIENCE).await?;
-    // After the restart no object requests the usage, so the first list is the drift check.
+    // After the restart, no object requests the usage of the app, so the first list call belongs to the drift check.
     world.stop()?;
     let earlier = world.emulator.requests()?.len();
     world.start()?;
@@ -231,7 +233,7 @@ async fn new_object_is_created_during_a_long_drift_check() -> Result<()> {
     Ok(())
 }
 
-/// The messages of the objects that wait for quota, and the numbers of all creates and of refused creates.
+/// Returns the messages of the objects that wait for quota, and the number of creates and of refused creates.
 fn messages_and_creates(world: &World<'_>, objects: &[LiveMessageGroup]) -> Result<(Vec<String>, (usize, usize))> {
     let ready = objects.iter().filter_map(|object| object.condition(ConditionType::Ready));
     let blocked = ready.filter(|ready| ready.reason == "QuotaExceeded");

@@ -1,4 +1,4 @@
-//! Edits of the spec are never lost, even during calls and outages.
+//! Tests that no edit of the spec is lost, even during calls and outages.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn edit_during_an_outage_makes_ready_unknown_until_applied() -> Result<()>
     let after = since.duration_since(sent).as_secs_f64();
     println!("Ready becomes Unknown {after:.1} s after a call without a response");
     assert!(after < 10.0, "Ready became Unknown only after the call failed: {after} s");
-    // Past the first timeout, during the next try.
+    // Check the conditions until the second call is in flight, after the timeout of the first one.
     while edited.elapsed() < Duration::from_secs(14) {
         let room = world.api.get("room").await?;
         assert_eq!(condition(&room, ConditionType::Ready)[0], "Unknown");
@@ -60,7 +60,7 @@ async fn edit_during_an_in_flight_create_is_applied_after_it() -> Result<()> {
     // The create must not time out before the edit, even on a slow machine.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // The first create counts the groups of the app.
+    // Count the groups of the app first, so that the next object only sends its create.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;
@@ -85,7 +85,7 @@ async fn last_of_several_quick_edits_is_applied() -> Result<()> {
     for text in ["1", "2"] {
         world.patch("room", json!({"spec": {"groupInfo": text}})).await?;
     }
-    // A third edit while the calls for the second one are in flight.
+    // Edit a third time while the calls for the second edit are in flight.
     tokio::time::sleep(Duration::from_millis(1000)).await;
     world.patch("room", json!({"spec": {"groupInfo": "3"}})).await?;
     world.ready("room", "True", "Created").await?;
@@ -129,7 +129,7 @@ async fn only_differing_managed_fields_are_changed() -> Result<()> {
     Ok(())
 }
 
-/// A world with slow responses, so that a test can act while calls are in flight.
+/// Creates a world with slow responses, so that a test can edit objects while calls are in flight.
 async fn slow_world() -> Result<World<'static>> {
     World::with(EmulatorOptions { args: vec!["--latency-ms=1500".into()], ..app() }).await
 }

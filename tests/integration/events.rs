@@ -1,4 +1,4 @@
-//! Events: one per transition, and none for a pass that changes nothing.
+//! Tests that each transition has one event, and that a reconcile pass without changes has none.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
@@ -10,7 +10,7 @@ use crate::by_hand::{ByHand, group};
 use crate::support::Result;
 use crate::world::{PATIENCE, World, condition, is};
 
-/// The events of an object in order: `Type Reason`, and the note.
+/// The events of an object in order, each as `Type Reason` and note.
 async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, &world.namespace);
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -23,7 +23,7 @@ async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> 
     Ok(events.into_iter().map(shown).collect())
 }
 
-/// Expects exactly these events of an object, and no further one for a moment. Returns the notes.
+/// Expects exactly these events of an object, also 500 ms later. Returns the notes.
 async fn expect_events(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
     let what = format!("{name} to have {expected:?}");
     world.until(&what, PATIENCE, async || Ok(events(world, name).await?.len() >= expected.len())).await?;
@@ -114,7 +114,7 @@ async fn fault_is_reported_once_and_again_after_a_success() -> Result<()> {
     assert!(gone(&world.api.get("room").await?));
     all.push("Warning GroupDeleted");
     expect_events(&world, "room", &all).await?;
-    // Neither a pause nor a restart is a transition of the group.
+    // A pause and a restart are not transitions of the group.
     let pause = |value: Value| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": value}}});
     for (value, status) in [(json!("true"), "True"), (Value::Null, "")] {
         world.patch("room", pause(value)).await?;

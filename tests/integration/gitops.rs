@@ -1,9 +1,9 @@
-//! The status contract for GitOps tools: every situation of an object is read from the real apiserver and evaluated by
-//! the real kstatus, by Argo CD's health check in a real Lua, and by the real `kubectl wait`.
+//! Tests the status contract for GitOps tools. Objects in every situation are read from the apiserver and evaluated
+//! with kstatus, with Argo CD's health check in its Lua interpreter, and with `kubectl wait`.
 //!
-//! The resulting tables are in `tests/golden/` and in `docs/status.md`. A situation is one line: in `live` if the
-//! operator reaches it with the emulator, in `script` if it requires a fault or a long time, in `account` for
-//! LiveAccounts.
+//! The resulting tables are in `tests/golden/` and in `docs/status.md`. The situations are defined in three modules:
+//! `live` if the operator reaches them with the emulator, `script` if they require a fault or a long time, and
+//! `account` for LiveAccounts.
 
 mod account;
 mod examples;
@@ -20,7 +20,7 @@ use live_message_operator::resources::Reason;
 use crate::support::{Error, Result, repository};
 use table::{Row, Situation};
 
-/// The names of the tables. Their golden files and their markers in the page have the same names.
+/// The names of the tables, of their golden files and of their markers in `docs/status.md`.
 const GROUPS: &str = "status-contract";
 const ACCOUNTS: &str = "account-status";
 const PAGE: &str = "docs/status.md";
@@ -59,7 +59,7 @@ async fn golden_table_of_accounts() -> Result<()> {
     compare(ACCOUNTS, &table::markdown(rows))
 }
 
-/// Every reason needs a situation.
+/// Asserts that every reason occurs in a situation.
 fn assert_every_reason_has_a_row(rows: &[Row]) {
     let shown: BTreeSet<&str> = rows.iter().flat_map(Row::reasons).collect();
     // Only LiveAccounts have the reason `Available`.
@@ -69,7 +69,7 @@ fn assert_every_reason_has_a_row(rows: &[Row]) {
 }
 
 fn compare(name: &str, table: &str) -> Result<()> {
-    /// The page has both tables.
+    /// Serializes updates, because both tables are on the same page.
     static WRITER: Mutex<()> = Mutex::new(());
     let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let golden = format!("tests/golden/{name}.md");
@@ -92,7 +92,7 @@ fn compare(name: &str, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// The lines that are in only one of the tables.
+/// The lines that only one of the tables contains.
 fn difference(old: &str, new: &str) -> String {
     let only = |sign: &str, of: &str, other: &str| -> String {
         let others: BTreeSet<&str> = other.lines().collect();

@@ -1,4 +1,4 @@
-//! The lifecycle of one object: create, adopt, edit, and groups that were deleted.
+//! The lifecycle of one object: created, adopted, edited and deleted groups.
 
 use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;
@@ -69,7 +69,7 @@ async fn purged_group_is_created_after_a_request_or_an_edit() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_edit_is_applied_and_settled_objects_make_no_calls() -> Result<()> {
+async fn edit_is_applied_and_settled_objects_make_no_calls() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "one"})).await?;

@@ -1,4 +1,4 @@
-//! The metrics that Prometheus scrapes from the real operator, in the situations that the alerts are about.
+//! The metrics of a running operator, in the situations that the alerts cover.
 
 mod exposition;
 
@@ -52,7 +52,7 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     }
     world.ready("lost", "False", "AppNotFound").await?;
 
-    // Every call that the emulator has answered is counted, some shortly afterwards.
+    // A call is counted shortly after the emulator has responded to it.
     let shown = world
         .find("all objects to be settled", PATIENCE, async || {
             let (shown, calls) = (scrape(&world).await?, world.emulator.requests()?.len() as f64);
@@ -99,7 +99,7 @@ fn expect_state(shown: &Scrape) {
     assert_eq!(shown.value("live_message_operator_ready", &[]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "AppNotFound")]), 1.0);
     assert_eq!(shown.value("live_message_operator_breakers_open", &[("reason", "QuotaExceeded")]), 0.0);
-    assert_eq!(shown.value("live_message_operator_queue_blocked", &[]), 1.0, "the object that waits for its app");
+    assert_eq!(shown.value("live_message_operator_queue_blocked", &[]), 1.0, "one object is blocked on a missing app");
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", "operator"), ("app", APP)]), 4.0);
     assert_eq!(
         shown.series("live_message_operator_app_groups").len(),
@@ -117,7 +117,7 @@ fn expect_state(shown: &Scrape) {
     assert_eq!(shown.value("live_message_operator_build_info", &version), 1.0);
 }
 
-/// Calls are counted by operation and result.
+/// Expects that the calls are counted by operation and result.
 fn expect_calls(shown: &Scrape, calls: &[Request]) {
     let of = |operation: &str, code: Option<&str>| {
         calls.iter().filter(|call| call.operation == operation && call.code.as_deref() == code).count() as f64
@@ -134,7 +134,7 @@ fn expect_calls(shown: &Scrape, calls: &[Request]) {
     }
 }
 
-/// All exported metrics are described, and no others.
+/// Expects that all exported metrics are described, and that all described metrics are exported.
 fn expect_descriptions(shown: &Scrape) {
     let metrics = Metrics::default();
     for (name, labels) in shown.metrics() {
@@ -148,7 +148,7 @@ fn expect_descriptions(shown: &Scrape) {
 }
 
 #[tokio::test]
-async fn throttling_shows_in_calls_budget_and_failures() -> Result<()> {
+async fn throttling_is_reported_in_calls_budget_and_failures() -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.start()?;
     world.create("first", json!({})).await?;
@@ -216,7 +216,7 @@ async fn rejected_credentials_and_abandoned_groups_are_counted() -> Result<()> {
 #[tokio::test]
 async fn live_account_has_its_own_series_while_it_exists() -> Result<()> {
     let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
-    // The list of apps is updated at this interval too.
+    // At this interval, the list of apps is updated too.
     world.options.args.push("--drift-check-interval=5s".into());
     world.start()?;
     accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;
@@ -232,7 +232,7 @@ async fn live_account_has_its_own_series_while_it_exists() -> Result<()> {
     world.ready("room", "True", "Created").await?;
     let shown =
         until(&world, "the account to be available", |shown| shown.find(ready, &of("Available")) == Some(1.0)).await?;
-    assert_eq!(shown.series(ready).len(), 2, "one for the account and one for the operator");
+    assert_eq!(shown.series(ready).len(), 2, "one series for the account and one for the operator");
     let create = [("account", name.as_str()), ("operation", "CreateLiveMessageGroup")];
     assert_eq!(shown.value("live_message_operator_budget_calls_per_second", &create), 7.0);
     assert_eq!(shown.value("live_message_operator_app_groups", &[("account", &name), ("app", APP)]), 1.0);
@@ -277,7 +277,7 @@ async fn drift_checks_report_their_results_and_findings() -> Result<()> {
     world.emulator.process.sigkill()?;
     let killed = now();
     let failure = ("live_message_operator_drift_checks_total", [("result", "failure")]);
-    // Three tries, 2 and 4 s apart.
+    // A drift check fails after three tries, at intervals of 2 and 4 s.
     let shown = until(&world, "a drift check to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
     let still = shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
     assert!(
@@ -300,7 +300,7 @@ async fn unused_missing_operator_credentials_are_not_reported() -> Result<()> {
     accounts::account_is(&world, "team", "Available", 1).await?;
     let ready = "live_message_operator_account_ready";
     let shown = until(&world, "the account to be ready", |shown| shown.sum(ready) == 1.0).await?;
-    assert_eq!(shown.series(ready).len(), 1, "the one of the LiveAccount");
+    assert_eq!(shown.series(ready).len(), 1, "only the LiveAccount has a series");
     world.create("own", json!({})).await?;
     world.ready("own", "False", "CredentialsMissing").await?;
     let own = [("account", "operator"), ("reason", "CredentialsMissing")];

@@ -1,5 +1,5 @@
-//! The deletion of namespaces by the real namespace controller. It deletes the contents in any order, including
-//! credentials and permissions, and nothing can be created in a terminating namespace.
+//! The deletion of namespaces by the real namespace controller. It deletes objects in any order, including credentials
+//! and permissions, and nothing can be created in a terminating namespace.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ use crate::world::{PATIENCE, World, condition, create_in, is};
 
 const OBJECTS: usize = 5;
 
-/// Longer than any test.
+/// A finalizer timeout that no test reaches.
 const NEVER: &str = "--finalizer-timeout=1h";
 
-/// A namespace with a Secret, a LiveAccount and objects that have created their groups. The operator is installed in
-/// another namespace and has permissions in all of them.
+/// Creates a namespace with a Secret, a LiveAccount and objects whose groups exist. The operator is installed in
+/// another namespace and has permissions in all namespaces.
 async fn team() -> Result<World<'static>> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let home = world.control_plane.namespace()?;
@@ -59,7 +59,7 @@ async fn until_gone(world: &World<'_>, seconds: u64) -> Result<()> {
     world.until("the namespace to be gone", seconds, gone).await
 }
 
-/// Waits until the namespace controller has deleted everything except the objects, which their finalizer keeps.
+/// Waits until the namespace controller has deleted everything except the objects, which have a finalizer.
 async fn until_bare(world: &World<'_>) -> Result<()> {
     let client = world.control_plane.client().await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &world.namespace);
@@ -77,7 +77,7 @@ async fn until_bare(world: &World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The number of deleted groups.
+/// Counts the deleted groups.
 async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     let hand = ByHand::at(world)?;
     let mut deleted = 0;
@@ -87,7 +87,8 @@ async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     Ok(deleted)
 }
 
-/// The notes of the warnings about the namespace with this reason. They are in another namespace and outlive it.
+/// The notes of the warning events about the namespace with this reason. The events are in the namespace `default`, so
+/// they are not deleted with it.
 async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, "default");
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -99,7 +100,8 @@ async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     Ok(events.into_iter().filter_map(|event| event.note).collect())
 }
 
-/// Waits for one warning for each object. Its note starts with the object's name: the event is about the namespace.
+/// Waits for one warning for each object. The event is about the namespace, so its note starts with the name of the
+/// object.
 async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     let what = format!("a warning {reason} for each object");
     world.until(&what, PATIENCE, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
@@ -137,7 +139,7 @@ async fn namespace_deletion_deletes_its_groups() -> Result<()> {
     until_gone(&world, 120).await?;
     println!("{OBJECTS} objects, their Secret and LiveAccount gone with their namespace after {:?}", started.elapsed());
     assert_eq!(deleted_groups(&world).await?, OBJECTS);
-    // A terminating namespace accepts no events, and the operator does not retry them for long.
+    // A terminating namespace accepts no events. The operator must not retry them often.
     let refused = crate::metrics::scrape(&world)
         .await?
         .sum_where("rest_client_requests_total", &[("method", "POST"), ("code", "403")]);
@@ -203,7 +205,7 @@ fn delete_namespace_with_faults(world: &World<'_>, faults: &[&str]) -> Result<()
 #[tokio::test]
 async fn deletions_wait_for_the_end_of_transient_failures() -> Result<()> {
     let mut world = team().await?;
-    // Transient failures are retried even after the timeout of one second.
+    // The operator retries transient failures even after the timeout of one second.
     restart(&mut world, "--finalizer-timeout=1s").await?;
     for (fault, reason) in [("error=Throttling.User", "Throttled"), ("error=ServerError", "ServiceError")] {
         delete_namespace_with_faults(&world, &[&format!("DeleteLiveMessageGroup:{fault}")])?;
@@ -222,7 +224,8 @@ async fn deletions_wait_for_the_end_of_transient_failures() -> Result<()> {
 
 #[tokio::test]
 async fn deletion_without_permission_ends_after_the_timeout() -> Result<()> {
-    // The first refusal blocks all deletions. The other objects, whose Describe is answered later, send no Delete.
+    // The first refusal blocks all deletions. The responses to the other Describes are slow, so that these objects do
+    // not send a Delete.
     let faults = [
         "DescribeLiveMessageGroup:pass,times=1",
         "DescribeLiveMessageGroup:slow=8000,times=4",
@@ -230,7 +233,8 @@ async fn deletion_without_permission_ends_after_the_timeout() -> Result<()> {
         "DeleteLiveMessageGroup:error=403/NoAuth",
     ];
     let refused = delete_calls_with_faults(&faults, "NotAuthorized").await?;
-    // Usually one call. If the machine stalls until every Describe is answered, each object sends one, and one probes.
+    // Usually, there is one call. If the machine stalls until every Describe is answered, each object sends a call, and
+    // probes follow.
     println!("{refused:?}");
     assert!((1..=2 * OBJECTS).contains(&refused.iter().sum()), "{refused:?}");
     Ok(())
@@ -244,7 +248,8 @@ async fn permanently_refused_deletion_ends_after_the_timeout() -> Result<()> {
     Ok(())
 }
 
-/// Deletes the namespace with these faults and waits until it is gone. Returns the numbers of Delete calls by group.
+/// Deletes the namespace with these faults and waits until it is gone. Returns the number of Delete calls for each
+/// group.
 async fn delete_calls_with_faults(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
     let mut world = team().await?;
     restart(&mut world, "--finalizer-timeout=25s").await?;
@@ -262,7 +267,8 @@ async fn delete_calls_with_faults(faults: &[&str], reason: &str) -> Result<Vec<u
     Ok(calls)
 }
 
-/// The operator watches a list of namespaces. Its permissions in a namespace are deleted with the namespace.
+/// Creates a world whose operator watches a list of namespaces. Its permissions in a namespace are deleted with that
+/// namespace.
 async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let watched = vec![world.control_plane.namespace()?, world.namespace.clone()];
@@ -270,15 +276,15 @@ async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     Ok((world, watched))
 }
 
-/// Gives the operator the permissions of the chart with these flags. It is installed in the first namespace.
+/// Grants the operator the permissions of the chart with these flags. It is installed in the first namespace.
 fn grant(world: &mut World<'_>, watched: &[&str], more: &[&str]) -> Result<()> {
     let flags = [&["--set", "rbac.secrets=namespaced"], more].concat();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(watched[0], watched, &flags)?;
     Ok(())
 }
 
-/// Deletes the namespace and stops the operator until its Role is gone. Otherwise, the operator could be faster than
-/// the controller, which deletes the kinds in any order.
+/// Deletes the namespace, and suspends the operator until its Role is gone. Otherwise, the operator could delete the
+/// groups before the controller deletes the Role.
 async fn delete_with_permissions(world: &mut World<'_>) -> Result<()> {
     world.operator.as_mut().unwrap().process.sigstop()?;
     delete_namespace(world)?;
@@ -323,7 +329,8 @@ async fn deleted_role_affects_only_its_namespace() -> Result<()> {
     let lists = world.log().matches("watch list error with 403").count();
     assert!(lists < 30, "{lists} lists were refused");
 
-    // `helm upgrade` can still grant what is outside the namespace: the Role in the other one, and the ClusterRole.
+    // `helm upgrade` can still grant permissions outside the deleted namespace: the Role in the other namespace, and
+    // the ClusterRole.
     grant(&mut world, &watched[..1], &CLUSTER_WIDE)?;
     world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     until_gone(&world, 120).await?;

@@ -1,5 +1,5 @@
-//! Orphans: groups that were created for an object that is deleted, or that names another group, when the call is
-//! answered. The operator reports them, because no object manages them.
+//! Orphans: groups that no object manages, because their object was deleted, or got another group ID, while the call
+//! that created or recovered the group was in flight. The operator reports them.
 
 use serde_json::json;
 
@@ -11,10 +11,10 @@ use crate::world::{APP, PATIENCE, World, app};
 const CREATE: &str = "CreateLiveMessageGroup";
 const RECOVER: &str = "RecoverLiveMessageDeletedGroup";
 
-/// Keeps one call in flight while the test changes the object.
+/// A fault that keeps one call in flight while the test changes the object.
 const SLOW: &str = "slow=10000,times=1";
 
-/// A world whose emulator has these groups and injects these faults.
+/// Creates a world whose emulator has these groups and injects these faults.
 async fn world_with(groups: &[&str], faults: &[&str]) -> Result<World<'static>> {
     let groups = groups.iter().map(|group| format!("{APP}/{group}")).collect();
     let mut world = World::with(EmulatorOptions { groups, ..app() }).await?;

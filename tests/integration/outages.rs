@@ -1,4 +1,4 @@
-//! Outages: no CRD, no apiserver, and unreadable objects. The test starts its own control plane.
+//! Outages: a missing CRD, a stopped apiserver, and unreadable objects. The test starts its own control plane.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn waits_for_the_crd(world: &mut World<'_>) -> Result<()> {
     let ready = async || -> Result<(u16, String)> {
         match reqwest::get(&readyz).await {
             Ok(answer) => Ok((answer.status().as_u16(), answer.text().await?)),
-            // It does not listen yet.
+            // The operator does not listen yet.
             Err(_) => Ok((0, String::new())),
         }
     };
@@ -77,7 +77,7 @@ async fn survives_an_apiserver_outage(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Creates objects that the operator cannot read; returns their names.
+/// Creates objects that the operator cannot read, and returns their names.
 async fn create_unreadable(world: &World<'_>) -> Result<[&'static str; 2]> {
     let unreadable = [
         ("noapp", json!({"groupInfo": "which app?"})),
@@ -88,7 +88,7 @@ async fn create_unreadable(world: &World<'_>) -> Result<[&'static str; 2]> {
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
             "metadata": {"name": name, "namespace": world.namespace}, "spec": spec
         });
-        // The apiserver serves a changed CRD shortly after it has stored it.
+        // A changed CRD has an effect shortly after the apiserver has stored it.
         world
             .until("the apiserver to accept any spec", PATIENCE, async || {
                 let create = ["create", "--validate=false", "-f", "-"];
@@ -131,7 +131,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     world.control_plane.kubectl(&["patch", "lmg", "noapp", "-n", &namespace, "--type=merge", "-p", &patch])?;
     world.ready("noapp", "True", "Created").await?;
 
-    // The CRD is correct again, the object is still unreadable, and the operator restarts.
+    // Restore the CRD and restart the operator. The object is still unreadable.
     world.control_plane.kubectl(&["apply", "--server-side", "-f", &repository().join("crds").to_string_lossy()])?;
     let version = get("text")?["metadata"]["resourceVersion"].clone();
     world.stop()?;
@@ -148,7 +148,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A CRD that accepts any spec and status, like that of an older version or an incorrect edit.
+/// A CRD that accepts any spec and status. An older version or an incorrect edit of the CRD could do the same.
 fn lax_definition() -> Result<String> {
     let text = std::fs::read_to_string(repository().join("crds").join(format!("{CRD}.yaml")))?;
     let mut definition: Value = serde_yaml::from_str(&text)?;

@@ -1,4 +1,4 @@
-//! The policies of an object: observe, create only, delete, recover.
+//! The policies of an object: Observe, CreateOnly, Delete and Recover.
 
 use live_message_operator::resources::{ConditionType, FINALIZER, LiveMessageGroup, Origin};
 use serde_json::json;
@@ -75,7 +75,7 @@ async fn externally_recreated_group_is_not_deleted() -> Result<()> {
     world.create("room", json!({"deletionPolicy": "Delete"})).await?;
     world.ready("room", "True", "Created").await?;
     let hand = ByHand::at(&world)?;
-    // A recovered group keeps its create time, so the test changes the recorded one.
+    // The test changes the create time in the status, so that the group looks recreated.
     world.operator.as_mut().unwrap().process.sigkill()?;
     let patch =
         kube::api::Patch::Merge(json!({"status": {"createTime": "2020-01-01T00:00:00Z", "createIntent": null}}));
@@ -144,7 +144,7 @@ async fn recover_policy_recovers_and_updates_a_deleted_group() -> Result<()> {
     let object = world.ready("old", "True", "Recovered").await?;
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Recovered));
     assert_eq!(ByHand::at(&world)?.describe("old").await?.group_info, "new");
-    // Reported at first, recovered after the policy changes.
+    // The object reports the deleted group first, and recovers it after the policy changes.
     world.create("older", json!({})).await?;
     world.ready("older", "False", "GroupDeleted").await?;
     world.patch("older", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;
@@ -153,9 +153,9 @@ async fn recover_policy_recovers_and_updates_a_deleted_group() -> Result<()> {
 }
 
 #[tokio::test]
-async fn create_with_a_lost_answer_is_recognized() -> Result<()> {
+async fn create_with_a_lost_response_is_recognized() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The operator is killed after the group is created and before the answer arrives.
+    // The operator is killed after the group is created and before the response arrives.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
     world.emulator.faults(&["CreateLiveMessageGroup:slow=60000,times=1"])?;

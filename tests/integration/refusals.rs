@@ -1,4 +1,4 @@
-//! Failures of the Live API, and the status that the operator reports for each.
+//! Failures of the Live API, and the status of the object for each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const CREATE: &str = "CreateLiveMessageGroup";
 const DESCRIBE: &str = "DescribeLiveMessageGroup";
 const MODIFY: &str = "ModifyLiveMessageGroup";
 
-/// Asserts `Ready`, and that only `Reconciling` (with retries) or only `Stalled` is true, with this reason.
+/// Asserts the `Ready` condition, and that either `Reconciling` (with retries) or `Stalled` is true, with this reason.
 fn assert_reported(object: &LiveMessageGroup, ready: [&str; 2], has_retries: bool, reason: &str) {
     let (present, absent) = if has_retries {
         (ConditionType::Reconciling, ConditionType::Stalled)
@@ -36,7 +36,7 @@ async fn transient_failures_are_retried_and_written_once() -> Result<()> {
         ("error=500/ServerError", "ServiceError", "Created"),
         ("error=503/ServiceUnavailable", "ServiceError", "Created"),
         ("html=502", "ServiceError", "Created"),
-        // These two take effect, but their answer is lost.
+        // These two calls take effect, but their responses are lost.
         ("empty", "ServiceError", "AlreadyExists"),
         ("reset-after", "Unreachable", "AlreadyExists"),
     ];
@@ -53,7 +53,7 @@ async fn transient_failure(fault: &str, reason: &str, after: &str) -> Result<()>
     world.ready("settled", "True", "Created").await?;
     world.emulator.faults(&[&format!("*:{fault}")])?;
 
-    // An applied object stays Ready, and reports that its reconcile failed.
+    // A settled object stays ready and reports that the forced reconcile failed.
     let force = json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "now"}}});
     world.patch("settled", force).await?;
     world.create("new", json!({})).await?;
@@ -100,8 +100,8 @@ async fn permanent_failures_after_an_intent_are_not_retried() -> Result<()> {
 }
 
 async fn permanent_failures(policy: &str) -> Result<()> {
-    // Each row has its own app, because apps and their permissions are probed once per minute. Those rows are last, so
-    // that the test ends before the first probe.
+    // Each row has its own app, because a failure can block all objects of an app. Such failures are last, so that the
+    // test ends before the first probe, which is due after a minute.
     let rows = [
         ("error=400/InputInvalid", "InvalidInput", "InputInvalid"),
         ("error=400/MissingParameter", "InvalidInput", "MissingParameter"),
@@ -140,7 +140,7 @@ async fn permanent_failures(policy: &str) -> Result<()> {
         assert_eq!(world.calls(CREATE, name)?, 1, "{name}");
     }
 
-    // If the spec is the cause, only an edit causes a retry. Otherwise, a restart does.
+    // A failure that the spec causes is retried only after an edit. The others are also retried after a restart.
     world.emulator.faults(&[])?;
     world.patch("g0", json!({"spec": {"groupName": "corrected"}})).await?;
     world.ready("g0", "True", "Created").await?;
@@ -213,7 +213,7 @@ async fn objects_wait_for_the_service_and_for_credentials() -> Result<()> {
     Ok(())
 }
 
-/// Takes a minute, the interval of the probes.
+/// This test takes more than one minute, the interval between probes.
 #[tokio::test]
 async fn shared_cause_is_probed_by_one_object_per_minute() -> Result<()> {
     let (app, quota, permission) =
@@ -231,7 +231,7 @@ async fn permission_for_one_operation_is_missing() -> Result<()> {
         world.create(&format!("there{number:02}"), json!({"groupInfo": "new"})).await?;
     }
     world.count_of("NotAuthorized", GROUPS, PATIENCE).await?;
-    // An object that needs only other permissions is not blocked.
+    // An object that needs only other operations is not blocked.
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
     let calls = |operation: &str| Ok::<_, Error>(world.called(operation)?.len());
@@ -241,7 +241,7 @@ async fn permission_for_one_operation_is_missing() -> Result<()> {
     world.until("the probe", 150, async || Ok(calls(MODIFY)? > refused)).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let now = (calls(CREATE)?, calls(DESCRIBE)?, calls(MODIFY)?);
-    assert_eq!(now, (creates + 1, describes + 1, refused + 1), "one object of {GROUPS} probes");
+    assert_eq!(now, (creates + 1, describes + 1, refused + 1), "one of {GROUPS} objects sends a probe");
     Ok(())
 }
 
@@ -255,7 +255,7 @@ async fn app_is_created_later() -> Result<()> {
         assert_reported(&object, ["False", "AppNotFound"], false, "AppNotFound");
         assert!(message(&object).contains("\"later\""), "{}", message(&object));
     }
-    // The first refusal opens the circuit breaker. The calls in flight, one every 20 ms, are refused too.
+    // The first refusal opens the circuit breaker. Calls that are already in flight, one every 20 ms, are refused too.
     let refused = world.called(CREATE)?.len();
     assert!(refused <= 3, "{refused} creates");
     let mut state = world.emulator.get("/state")?;

@@ -1,4 +1,4 @@
-//! Objects that are deleted, and recreated with the same name.
+//! Objects that are deleted and recreated with the same name.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ const CREATE: &str = "CreateLiveMessageGroup";
 #[tokio::test]
 async fn object_recreated_during_its_create_inherits_nothing() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // Long enough to keep the create in flight until the object is recreated.
+    // The timeout keeps the create in flight until the object is recreated.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // The first object causes a count of the app's groups.
+    // Count the groups of the app first, so that the next object only sends its create.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;
@@ -38,7 +38,7 @@ async fn object_recreated_during_its_create_inherits_nothing() -> Result<()> {
     assert!(!log.contains("panicked"), "{log}");
     assert!(!log.contains("could not be written"), "a write to a deleted object is reported as a failure\n{log}");
     assert_eq!(world.calls(CREATE, "room")?, 2);
-    // The group is not an orphan, because the new object names it.
+    // The group is not an orphan, because the new object manages it.
     let events = world.control_plane.kubectl(&["get", "events", "-n", &world.namespace, "-o", "wide"])?;
     assert!(!events.contains("Orphaned"), "{events}");
     Ok(())

@@ -1,4 +1,4 @@
-//! Credentials from STS and from a file during a whole run of the operator, and no secrets in its log and objects.
+//! Credentials from STS and from a file. Tests that no secret is in the log or in an object.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use live_message_operator::live::encode::percent_encode;
 use live_message_operator::resources::ConditionType;
 use serde_json::json;
 
-use crate::support::{EmulatorOptions, Given, Result, Scratch, Sts};
+use crate::support::{EmulatorOptions, IssuedKey, Result, Scratch, Sts};
 use crate::world::{World, app, condition};
 
 const KEY: &str = "STS.LTAItest0001";
@@ -18,10 +18,10 @@ const SECRET: &str = "right-hush/secret+2=";
 const TOKEN: &str = "hush/security+token==/of-some-length";
 const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
 
-/// A secret as plain text and in the encodings in which it could leak.
+/// The text of a secret, in plain and in the encodings in which it could leak.
 fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret);
-    // The end of base64 depends on the next bytes, so an incomplete last group is omitted.
+    // An incomplete last group of base64 depends on the bytes after the secret, so it is omitted.
     let whole = &secret[..secret.len() / 3 * 3];
     vec![
         secret.to_owned(),
@@ -33,7 +33,7 @@ fn forms_of(secret: &str) -> Vec<String> {
     ]
 }
 
-/// A world whose emulator accepts this key. The operator has these variables and no access key of its own.
+/// Creates a world whose emulator accepts this key. The operator has these environment variables and no access key.
 async fn world(variables: Vec<(String, String)>, key: (&str, &str), token: Option<&str>) -> Result<World<'static>> {
     let token = token.map(|token| ["--security-token".to_owned(), format!("{}:{token}", key.0)]);
     let emulator = EmulatorOptions {
@@ -52,7 +52,7 @@ async fn run_with_rrsa_leaks_no_secrets() -> Result<()> {
     let dir = Scratch::new("rrsa")?;
     dir.write("token", OIDC_TOKEN)?;
     let secrets = &[WRONG_SECRET, WRONG_SECRET, SECRET];
-    let sts = Sts::start(Given { access_key_id: KEY, secrets, security_token: TOKEN })?;
+    let sts = Sts::start(IssuedKey { access_key_id: KEY, secrets, security_token: TOKEN })?;
     let variables = [
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live".to_owned()),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack".to_owned()),
@@ -64,16 +64,17 @@ async fn run_with_rrsa_leaks_no_secrets() -> Result<()> {
     let mut world = world(variables, (KEY, SECRET), Some(TOKEN)).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "x".repeat(9000)})).await?;
-    // The first secret is rejected. So is the second, which the operator loads next. The probe loads the third.
+    // The first secret is rejected, and so is the second, which the operator loads next. The probe loads the third,
+    // which is valid.
     let rejected = world.ready("room", "False", "CredentialsRejected").await?;
     assert_eq!(condition(&rejected, ConditionType::Stalled), ["True", "CredentialsRejected"]);
     let created = async || Ok(condition(&world.api.get("room").await?, ConditionType::Ready)[1] == "Created");
     world.until("the probe to find the new secret", 100, created).await?;
-    // Not `World::stop`, which drops the log.
+    // The test does not use `World::stop`, because that drops the log.
     let operator = world.operator.as_mut().unwrap();
     operator.process.sigterm()?;
     operator.process.wait(Duration::from_secs(30))?;
-    let exchanges = sts.all_asked();
+    let exchanges = sts.received_requests();
     assert_eq!(exchanges.len(), secrets.len());
     let token = format!("OIDCToken={}", percent_encode(OIDC_TOKEN));
     assert!(exchanges.iter().all(|form| form.split('&').any(|pair| pair == token)), "{exchanges:?}");
@@ -109,7 +110,8 @@ async fn late_and_rotated_credentials_need_no_restart() -> Result<()> {
     std::fs::write(&file, section(SECRET))?;
     world.ready("first", "True", "Created").await?;
 
-    // The key is rotated on both sides. The old one is rejected, the file is read again, and nothing is reported.
+    // The key is rotated in the emulator and in the file. The operator reads the file again after the rejection, and
+    // reports no failure.
     let renewed = EmulatorOptions { access_keys: vec![(KEY.to_owned(), "renewed".to_owned())], ..app() };
     world.replace_emulator(renewed)?;
     std::fs::write(&file, section("renewed"))?;

@@ -1,5 +1,5 @@
-//! The golden log of requests: one long scenario, with every call and every write that it causes.
-//! `UPDATE_GOLDEN=1 make integration FILTER=golden_story` updates `tests/golden/story.log`.
+//! The golden log of requests: one long scenario, with every call and every write that it causes. `UPDATE_GOLDEN=1 make
+//! integration FILTER=golden_story` updates `tests/golden/story.log`.
 
 mod chapters;
 mod record;
@@ -18,13 +18,13 @@ use record::Cursor;
 
 const GOLDEN: &str = "tests/golden/story.log";
 
-/// After this time without a call or a write, a step is over.
+/// A step ends after this time without a call or a write.
 const QUIET: Duration = Duration::from_millis(1200);
 
 /// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
-/// No drift check during the test, or one per second.
+/// The arguments that disable drift checks, and that run one per second.
 const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn golden_story() -> Result<()> {
     compare(&story.text)
 }
 
-/// The world and its log.
+/// The world of the scenario and the log of its requests.
 struct Story<'c> {
     world: World<'c>,
     /// The last applied manifest of each object.
@@ -106,21 +106,21 @@ impl<'c> Story<'c> {
         self.world.api.patch(name, &params, &Patch::Apply(&self.manifests[name])).await.map(drop).map_err(Into::into)
     }
 
-    /// A step that applies a manifest and waits for this `Ready` condition.
+    /// Runs a step that applies a manifest and waits for this `Ready` condition.
     async fn apply(&mut self, title: &str, name: &str, spec: Value, [status, reason]: [&str; 2]) -> Result<()> {
         self.apply_with(name, spec, json!({})).await?;
         self.world.ready(name, status, reason).await?;
         self.end_step(title).await
     }
 
-    /// A step that deletes an object.
+    /// Runs a step that deletes an object.
     async fn delete(&mut self, title: &str, name: &str) -> Result<()> {
         self.world.delete(name).await?;
         self.manifests.remove(name);
         self.end_step(title).await
     }
 
-    /// A step with drift checks until `holds` returns `true` for this object.
+    /// Runs a step with drift checks until `holds` returns `true` for this object.
     async fn drift_check(&mut self, title: &str, name: &str, holds: impl Fn(&LiveMessageGroup) -> bool) -> Result<()> {
         let last = self.world.options.args.len() - 1;
         self.world.options.args[last] = INTERVALS[1].into();
@@ -153,11 +153,11 @@ impl<'c> Story<'c> {
         Ok(())
     }
 
-    /// Ends a step: adds its calls and writes to the log, under its title.
+    /// Ends a step and adds its calls and writes to the log, under its title.
     async fn end_step(&mut self, title: &str) -> Result<()> {
         self.steps += 1;
         let heading = format!("## {}. {title}\n", self.steps);
-        // On a busy machine, the calls and writes of a step can be late.
+        // Wait for the expected lines, because calls and writes can be late on a busy machine.
         let end = Instant::now() + LATE;
         while Instant::now() < end && !self.golden.contains(&format!("{heading}{}\n", self.so_far()?.0)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -205,7 +205,7 @@ fn compare(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The steps that differ, in both versions.
+/// Both versions of the steps that differ.
 fn difference(old: &str, new: &str) -> String {
     let steps = |text: &str| -> Vec<(String, String)> {
         let split = |step: &str| step.split_once('\n').map(|(title, lines)| (title.to_owned(), lines.to_owned()));

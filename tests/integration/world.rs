@@ -13,10 +13,10 @@ use crate::support::{
     shared_control_plane,
 };
 
-/// The timeout, in seconds, of a step that takes one or two seconds on an idle machine.
+/// The timeout in seconds of a step, which takes one or two seconds on an idle machine.
 pub const PATIENCE: u64 = 90;
 
-/// No drift check runs during a test.
+/// Disables drift checks, because no test runs that long.
 const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
 /// The default app of the objects and the emulators.
@@ -108,13 +108,13 @@ impl<'c> World<'c> {
         create_in(&self.api, name, spec).await
     }
 
-    /// Creates `count` objects concurrently. Their names are `name` and a number of three digits.
+    /// Creates `count` objects concurrently. Their names consist of `name` and a number with three digits.
     pub async fn create_many(&self, name: &str, count: usize) -> Result<()> {
         let all = futures::stream::iter((0..count).map(|i| format!("{name}{i:03}")));
         all.map(async |name| self.create(&name, json!({})).await.map(drop)).buffer_unordered(32).try_collect().await
     }
 
-    /// The objects in the namespace.
+    /// Lists the objects in the namespace.
     pub async fn list(&self) -> Result<Vec<LiveMessageGroup>> {
         Ok(self.api.list(&ListParams::default()).await?.items)
     }
@@ -145,7 +145,7 @@ impl<'c> World<'c> {
         self.find(what, seconds, async || Ok(holds().await?.then_some(()))).await
     }
 
-    /// Waits until `look` returns a value, and returns that value, because a second look could return another one.
+    /// Waits until `look` returns a value, and returns that value.
     pub async fn find<T>(&self, what: &str, seconds: u64, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
         let end = Instant::now() + Duration::from_secs(seconds);
         loop {
@@ -178,8 +178,8 @@ impl<'c> World<'c> {
         .await
     }
 
-    /// Waits until the object has this `Ready` reason and a message that contains `says`. The first message with a
-    /// reason is not always the final one.
+    /// Waits until the object has this `Ready` reason and a message that contains `says`. The message can change after
+    /// the reason is set.
     pub async fn says(&self, name: &str, reason: &str, says: &str) -> Result<LiveMessageGroup> {
         self.find(&format!("{name} to be {reason}: {says}"), PATIENCE, async || {
             let object = self.api.get(name).await?;
@@ -190,25 +190,25 @@ impl<'c> World<'c> {
         .await
     }
 
-    /// The calls for single groups: all except the lists of an app.
+    /// The calls for single groups, without list calls.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let requests = self.emulator.requests()?;
         Ok(requests.into_iter().filter(|request| request.operation != "ListLiveMessageGroupByPage").collect())
     }
 
-    /// The number of calls of an operation for this group.
+    /// Counts the calls of an operation for this group.
     pub fn calls(&self, operation: &str, group: &str) -> Result<usize> {
         let requests = self.emulator.requests()?;
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
     }
 
-    /// The number of calls of an operation that the operator has sent, according to its log.
+    /// Counts the calls of an operation that the operator has sent, according to its log.
     pub fn sent(&self, operation: &str) -> usize {
         let of = format!("operation={operation}");
         self.log().lines().filter(|line| line.contains("call sent") && line.contains(&of)).count()
     }
 
-    /// The number of calls of an operation that are sent and not answered, according to the operator's log.
+    /// Counts the in-flight calls of an operation, according to the operator's log.
     pub fn in_flight(&self, operation: &str) -> usize {
         let log = self.log();
         let of = format!("operation={operation}");
@@ -222,7 +222,7 @@ impl<'c> World<'c> {
     }
 }
 
-/// The options of an emulator that has only the app [`APP`].
+/// The options of an emulator with the app [`APP`].
 pub fn app() -> EmulatorOptions {
     EmulatorOptions { apps: vec![APP.to_owned()], ..EmulatorOptions::default() }
 }
@@ -246,7 +246,7 @@ pub fn is(object: &LiveMessageGroup, reason: &str) -> bool {
     observed == object.metadata.generation && condition(object, ConditionType::Ready)[1] == reason
 }
 
-/// Status and reason of a condition, or two empty strings if it is absent.
+/// The status and reason of a condition, or two empty strings if it is absent.
 pub fn condition(object: &LiveMessageGroup, kind: ConditionType) -> [&str; 2] {
     object.condition(kind).map_or(["", ""], |condition| [&condition.status, &condition.reason])
 }

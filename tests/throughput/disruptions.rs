@@ -1,4 +1,4 @@
-//! Disruptions: a gateway with every kind of fault, and a neighbor on the same account.
+//! Throughput with a faulty gateway, and with another client on the same account.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn create_1000_objects_despite_30_percent_faults() -> Result<()> {
     let _guard = MEASURING.lock().await;
     let args = ["--fault", "*:mixed,share=30%", "--seed", "7", "--requests-per-second", "0"].map(str::to_owned);
     let mut world = World::with(EmulatorOptions { args: args.to_vec(), ..app() }).await?;
-    // Random throttling would slow the operator down for minutes. This test is about the calls, not the rate.
+    // The rate is unlimited, because random throttling would slow the operator down for minutes.
     world.options.args.push("--requests-per-second=unlimited".to_owned());
     world.create_many("g", OBJECTS).await?;
     let started = Instant::now();
@@ -51,14 +51,15 @@ fn is_ready(object: &LiveMessageGroup) -> bool {
     object.condition(ConditionType::Ready).map(ConditionStatus::of) == Some(ConditionStatus::True)
 }
 
-/// The `Stalled` condition of an object, which transient faults must never cause: no manual intervention is required.
+/// The `Stalled` condition of an object, as text. Transient faults must not cause it, because they require no manual
+/// intervention.
 fn unexpected_stall(object: &LiveMessageGroup) -> Option<String> {
     let stalled = object.condition(ConditionType::Stalled)?;
     Some(format!("{}: {} {}", object.metadata.name.as_deref().unwrap_or_default(), stalled.reason, stalled.message))
 }
 
 #[tokio::test]
-async fn rate_adapts_to_a_neighbor_with_half_of_the_limit() -> Result<()> {
+async fn rate_adapts_to_a_client_with_half_of_the_limit() -> Result<()> {
     const DURATION: Duration = Duration::from_secs(20);
     let _guard = MEASURING.lock().await;
     let mut world = World::with(app()).await?;
@@ -67,9 +68,9 @@ async fn rate_adapts_to_a_neighbor_with_half_of_the_limit() -> Result<()> {
     world.until("the operator to be at full speed", 120, async || Ok(world.called(CREATE)?.len() >= 150)).await?;
 
     let from = Timestamp::now();
-    let neighbor_calls = create_as_neighbor(&world, DURATION).await?;
+    let other_calls = create_as_another_client(&world, DURATION).await?;
     let until = Timestamp::now();
-    world.until("all the others", 240, async || Ok(world.called(CREATE)?.len() >= 1_400 + neighbor_calls)).await?;
+    world.until("all the others", 240, async || Ok(world.called(CREATE)?.len() >= 1_400 + other_calls)).await?;
 
     let ours: Vec<(f64, bool)> = world
         .requests()?
@@ -92,15 +93,15 @@ async fn rate_adapts_to_a_neighbor_with_half_of_the_limit() -> Result<()> {
         throttled_share * 100.0,
         back.unwrap_or(f64::NAN)
     );
-    // Loose bounds, because the machine does other work too. `tests/adaptive.rs` checks the exact ones in virtual time.
+    // The bounds are loose, because the machine may be busy. `tests/adaptive.rs` tests strict bounds in virtual time.
     assert!(throttled_share < 0.15, "{throttled_share}");
     assert!(steady > 10.0, "{steady}");
     assert!(back.is_some_and(|back| back <= 30.0), "{back:?}");
     Ok(())
 }
 
-/// Creates 25 groups per second with a separate client. Returns the number of calls.
-async fn create_as_neighbor(world: &World<'_>, how_long: Duration) -> Result<usize> {
+/// Simulates another client, which creates 25 groups per second. Returns the number of its calls.
+async fn create_as_another_client(world: &World<'_>, how_long: Duration) -> Result<usize> {
     let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
     let (id, secret) = &world.emulator_options.access_keys[0];
     let credentials = Credentials::new(id, secret, None);
@@ -110,7 +111,7 @@ async fn create_as_neighbor(world: &World<'_>, how_long: Duration) -> Result<usi
     while Instant::now() < end {
         tick.tick().await;
         let group = GroupRef { app_id: APP.into(), group_id: format!("n{calls}"), data_center: None };
-        // The neighbor ignores throttling.
+        // The other client ignores throttling.
         let _ = client.send(&Call::Create(group, GroupFields::default()), &credentials).await;
         calls += 1;
     }

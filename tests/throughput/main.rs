@@ -1,6 +1,7 @@
-//! Hundreds of objects at once: the operator uses the API's full rate limit and never exceeds it, even with disruptions.
+//! Tests that the operator uses the full rate limit of the API and never exceeds it, with hundreds of objects at once.
 //!
-//! A separate test binary: cargo runs test binaries one at a time, so no other test distorts the measurements.
+//! These tests are a separate binary, because cargo runs test binaries one at a time. No other test distorts the
+//! measurements.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
@@ -29,7 +30,7 @@ use tokio::sync::Mutex;
 use crate::support::Result;
 use crate::world::{World, app, condition};
 
-/// Serializes the tests, because each measures the whole machine.
+/// Serializes the tests, because parallel tests would distort the measurements.
 static MEASURING: Mutex<()> = Mutex::const_new(());
 
 const CREATE: &str = "CreateLiveMessageGroup";
@@ -46,7 +47,7 @@ async fn create_500_objects_at_50_per_second() -> Result<()> {
     println!("500 creates in {:.2} s, at most {busiest} in one second", span.as_secs_f64());
     assert!(busiest <= 50, "{busiest} creates arrived within one second");
     assert_eq!(creates.codes(), Vec::<&str>::new());
-    // 10.2 s on an idle machine. Tests in virtual time check the exact rate.
+    // The creates take 10.2 s on an idle machine. Tests in virtual time check the exact rate.
     assert!(span <= Duration::from_secs(30), "the creates took {span:?}");
     let groups = creates.by_group();
     assert_eq!((groups.len(), creates.len()), (500, 500), "every group is created exactly once");
@@ -64,7 +65,7 @@ async fn restart_amid_500_creates_resumes_without_repeats() -> Result<()> {
     let mut world = World::with(app()).await?;
     world.create_many("g", 500).await?;
     world.start()?;
-    // Far from the end, so that a machine that stalls here for seconds does not reach it.
+    // Kill the operator early, so that it cannot finish before the kill even if the test stalls for seconds.
     world.until("a fifth to be ready", 120, async || Ok(ready(&world).await?.len() >= 100)).await?;
     world.kill()?;
     let killed = Timestamp::now();

@@ -19,7 +19,7 @@ async fn key_rotation_stalls_no_object() -> Result<()> {
     let mut world = World::with(app()).await?;
     let (old, secret) = world.options.access_key.clone();
     write(&old, &secret)?;
-    // An empty variable counts as absent, so the chain continues with the file.
+    // An empty variable counts as unset, so the credential chain continues with the file.
     world.options.access_key = (String::new(), String::new());
     world.options.env.push(("ALIBABA_CLOUD_CREDENTIALS_FILE".to_owned(), file.display().to_string()));
     world.create_many("g", 500).await?;
@@ -49,7 +49,7 @@ async fn key_rotation_stalls_no_object() -> Result<()> {
         creates.codes().len(),
         creates.span().as_secs_f64()
     );
-    // At most the calls that can be in flight at once; one or two on an idle machine.
+    // Only calls in flight during the rotation can be rejected: at most 50, and one or two on an idle machine.
     assert!(creates.codes().len() <= 50, "{:?}", creates.codes());
     Ok(())
 }

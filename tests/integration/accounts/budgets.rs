@@ -17,13 +17,13 @@ async fn accounts_share_a_budget_fairly_but_not_their_caps() -> Result<()> {
         secret(&world, name, (id, key_secret.trim_end_matches("@42")))?;
         account(&world, name, json!({"accountId": "42"}))?;
     }
-    // Both accounts are available first. Then the operator is suspended until all objects exist.
+    // Wait for both accounts, then suspend the operator until all objects exist.
     world.start()?;
     for name in ["one", "two"] {
         account_is(&world, name, "Available", 0).await?;
     }
     world.operator.as_mut().unwrap().process.sigstop()?;
-    // The accounts alternate.
+    // Create objects of both accounts alternately.
     let all = futures::stream::iter(0..300);
     all.map(async |number| {
         let account = if number % 2 == 0 { "one" } else { "two" };
@@ -42,7 +42,7 @@ async fn accounts_share_a_budget_fairly_but_not_their_caps() -> Result<()> {
         calls.busiest_second()
     );
     assert!(calls.busiest_second() <= 50 && calls.codes().is_empty(), "{:?}", calls.codes());
-    // Neither account waits until the other is done. The exact share depends on the order of the first decisions.
+    // The calls of both accounts are interleaved. The exact share depends on the order of the first reconcile passes.
     let of_first_key = early_creates_of_first_key(&world)?;
     println!("{of_first_key} of the first 150 creates used the first key");
     assert!((30..=120).contains(&of_first_key), "{of_first_key}");
@@ -69,12 +69,12 @@ async fn accounts_share_a_budget_fairly_but_not_their_caps() -> Result<()> {
         fast.span()
     );
     assert!(slow.busiest_second() <= 5, "{}", slow.busiest_second());
-    // Even on a slow machine, the account without a cap is faster than the cap of the other one.
+    // Even on a slow machine, the account without a cap exceeds 5 calls per second.
     assert!(fast.busiest_second() > 10, "{}", fast.busiest_second());
     Ok(())
 }
 
-/// The number of the first 150 creates that were signed with the first key.
+/// Counts the creates with the first key among the first 150 creates.
 fn early_creates_of_first_key(world: &World<'_>) -> Result<usize> {
     let requests = world.emulator.requests()?;
     let creates = requests.iter().filter(|request| request.operation == CREATE).take(150);

@@ -1,18 +1,18 @@
-//! LiveAccounts that assume a RAM role with a token of a ServiceAccount.
+//! LiveAccounts that assume a RAM role with a ServiceAccount token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::support::{Given, Sts};
+use crate::support::{IssuedKey, Sts};
 
 const STS_KEY: &str = "STS.team0001";
 const TOKEN: &str = "hush/team-token";
 
 #[tokio::test]
 async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
-    let sts = Sts::start(Given { access_key_id: STS_KEY, secrets: &[SECRET], security_token: TOKEN })?;
+    let sts = Sts::start(IssuedKey { access_key_id: STS_KEY, secrets: &[SECRET], security_token: TOKEN })?;
     let mut emulator = emulator(&[(STS_KEY, SECRET)]);
     emulator.args = ["--security-token".to_owned(), format!("{STS_KEY}:{TOKEN}")].into();
     let mut world = World::with(emulator).await?;
@@ -35,7 +35,7 @@ async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
     apply(&world, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))?;
     world.ready("room", "True", "Created").await?;
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(STS_KEY));
-    let body = sts.asked()?;
+    let body = sts.next_request()?;
     let token = body.split('&').find_map(|pair| pair.strip_prefix("OIDCToken=")).unwrap();
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap())?;
     let claims: Value = serde_json::from_slice(&claims)?;
@@ -49,9 +49,9 @@ async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
 #[tokio::test]
 async fn unresponsive_sts_does_not_delay_other_accounts() -> Result<()> {
     const ACCOUNTS: usize = 60;
-    /// Timeout of a call to STS in seconds, longer than a busy machine needs for the other accounts.
+    /// The timeout of a call to STS, in seconds. It is longer than the other accounts need on a busy machine.
     const STS_PATIENCE: u64 = 60;
-    // Connections succeed, but no response follows.
+    // The listener accepts connections but never responds.
     let sts = std::net::TcpListener::bind("127.0.0.1:0")?;
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.args.push(format!("--request-timeout={STS_PATIENCE}s"));
@@ -81,7 +81,7 @@ async fn unresponsive_sts_does_not_delay_other_accounts() -> Result<()> {
     world.ready("team", "True", "Created").await?;
     let took = began.elapsed();
     println!("with {ACCOUNTS} accounts whose STS does not respond: {took:?}");
-    assert!(took < Duration::from_secs(STS_PATIENCE), "less than one call to STS: {took:?}");
+    assert!(took < Duration::from_secs(STS_PATIENCE), "the other accounts waited {took:?} for STS");
     world.count_of("CredentialsMissing", ACCOUNTS, 2 * PATIENCE).await?;
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! The admission rules of single objects. A new rule is a new entry.
+//! The table of admission rules, with examples.
 
 use serde_json::{Value, json};
 
-/// An admission rule with examples.
+/// An admission rule, with accepted and refused specs.
 pub struct Rule {
     pub kind: &'static str,
     /// A description for the test output.
     pub name: &'static str,
-    /// Part of the refusal. For a CEL rule, the start of its message in the CRD.
+    /// Part of the refusal message. For a CEL rule, it is the start of the rule's message in the CRD.
     pub says: &'static str,
     pub accepted: Vec<Value>,
     pub refused: Vec<Value>,

@@ -1,4 +1,4 @@
-//! Situations of LiveAccounts.
+//! The situations of LiveAccounts.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -67,7 +67,8 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Creates an account and writes the status that the operator writes after two minutes without credentials.
+    /// Creates an account, and writes its status after two minutes without credentials. The operator's own code
+    /// computes that status.
     async fn late(&mut self, title: &str, spec: Value, message: &str) -> Result<()> {
         let name = self.add(title, spec, json!({})).await?;
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: message.to_owned() };
@@ -109,7 +110,7 @@ fn good_key() -> Value {
     json!({"accessKeyId": ACCESS_KEY.0, "accessKeySecret": ACCESS_KEY.1})
 }
 
-/// An operator that can read Secrets and request tokens, with a reachable Live API and STS.
+/// Situations with the permissions to read Secrets and to request tokens, and a reachable Live API and STS.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static ControlPlane> {
     use Reason::{Available, CredentialsMissing, CredentialsRejected, InvalidInput};
     let mut world = World::with(EmulatorOptions { args: vec![format!("--oidc-role={ROLE}")], ..app() }).await?;
@@ -129,7 +130,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
     scene.settle("the endpoint is invalid", port, InvalidInput).await?;
 
-    // Only a call shows that the key is rejected.
+    // The key is rejected only in a call, so the account is available first.
     let rejected = scene.settle("the key is rejected", key("wrong"), Available).await?;
     scene.world.create("room", json!({"accountRef": {"name": rejected}})).await?;
     scene.is(&rejected, CredentialsRejected).await?;
@@ -143,12 +144,13 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let deleted = scene.add("being deleted, another program's finalizer holds it", key("good"), held).await?;
     scene.is(&deleted, Available).await?;
     scene.api.delete(&deleted, &DeleteParams::default()).await?;
-    // A deletion increments the generation. The operator has nothing else to do.
+    // The deletion increments the generation, which the operator must observe.
     scene.is(&deleted, Available).await?;
 
     let away = scene.settle("the Live API is unreachable", key("good"), Available).await?;
     let used = scene.settle("edited, the operator has not seen it", key("good"), Available).await?;
-    // Shortly before the operator stops, because on a busy machine the rest can take two minutes.
+    // These accounts are created shortly before the operator stops, because the other steps can take two minutes on a
+    // busy machine.
     let refused = role("acs:ram::42:role/another", "team");
     let before = scene.situations.len();
     for (title, spec) in [
@@ -159,7 +161,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     ] {
         scene.settle(title, spec, CredentialsMissing).await?;
     }
-    // They follow the first two situations in the table.
+    // Move them behind the first two situations of the table.
     let early = scene.situations.split_off(before);
     scene.situations.splice(2..2, early);
     scene.world.emulator.process.sigkill()?;
@@ -177,7 +179,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     Ok(scene.world.control_plane)
 }
 
-/// An operator without `--allow-http` and without permission to read Secrets.
+/// Situations without `--allow-http` and without permission to read Secrets.
 pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.allow_http = false;

@@ -1,4 +1,4 @@
-//! The manifests in `examples/gitops/`, and their health check script.
+//! Tests of the manifests and the health check script in `examples/gitops/`.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ fn manifests(path: &str) -> Result<Vec<Value>> {
     documents(&std::fs::read_to_string(example(path)).context(path)?)
 }
 
-/// The kinds of the CRDs. All of them have the conditions of the status contract.
+/// The kinds of all CRDs, which all have the conditions of the status contract.
 fn kinds() -> Vec<String> {
     crds().into_iter().map(|crd| crd.spec.names.kind).collect()
 }
@@ -62,13 +62,13 @@ fn health_check_depends_on_conditions_not_on_the_kind() -> Result<()> {
         (status(json!([])), "Progressing", WAITING),
         (status(json!([ready])), "Healthy", "Ready 群 \""),
         (status(json!([not_ready])), "Progressing", "Ready 群 \""),
-        // In any order.
+        // The order of the conditions is irrelevant.
         (status(json!([not_ready, condition("Stalled", "True")])), "Degraded", "Stalled 群 \""),
         (status(json!([condition("Stalled", "True"), not_ready])), "Degraded", "Stalled 群 \""),
         (status(json!([not_ready, condition("Stalled", "False")])), "Progressing", "Ready 群 \""),
         (status(json!([not_ready, condition("Reconciling", "True")])), "Progressing", "Reconciling 群 \""),
         (status(json!([ready, condition("Paused", "True")])), "Suspended", "Paused 群 \""),
-        // Edited while paused, or paused from the start.
+        // The object was edited while paused, or is paused since its creation.
         (
             json!({"observedGeneration": 0, "conditions": [ready, condition("Paused", "True")]}),
             "Suspended",

@@ -23,7 +23,7 @@ fn install(world: &World<'_>, app: &str, timeout: &str) -> Result<String> {
 #[tokio::test]
 async fn helm_waits_until_the_group_exists() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The operator starts while Helm waits. Without the default status, the object would count as ready at once.
+    // The operator starts while Helm waits. Without the default status in the CRD, Helm would not wait.
     let waiting = std::thread::scope(|scope| {
         let install = scope.spawn(|| install(&world, "demo", "180s"));
         std::thread::sleep(Duration::from_secs(3));

@@ -8,10 +8,10 @@ use super::table::Situation;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
-/// The first situation of every object.
+/// The title of the first situation of every object.
 pub const FRESH: &str = "just applied, the operator has not seen it";
 
-/// Title, spec and final `Ready` of each situation. A missing `appId` or `groupId` is added.
+/// The title, spec and final `Ready` condition of each situation. `appId` and `groupId` have defaults.
 fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
     vec![
         ("group created", json!({}), ["True", "Created"]),
@@ -36,7 +36,7 @@ fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
 const ADOPTED: [&str; 2] = ["True", "AlreadyExists"];
 const CREATED: [&str; 2] = ["True", "Created"];
 
-/// A world, and the list to which it adds its situations.
+/// A world and the list of its situations.
 struct Scene<'a> {
     world: World<'static>,
     situations: &'a mut Vec<Situation>,
@@ -64,9 +64,9 @@ impl Scene<'_> {
     }
 }
 
-/// Valid credentials and a reachable Live API.
+/// Situations with valid credentials and a reachable Live API.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static>> {
-    // More than this test creates in the app `demo`.
+    // The quota exceeds the number of groups that this test creates in the app `demo`.
     let quota = 20;
     let full = (0..quota).map(|number| format!("full/group{number}"));
     let world = World::with(EmulatorOptions {
@@ -108,7 +108,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static
     Ok(scene.world)
 }
 
-/// A Live API that becomes unreachable.
+/// Situations with a Live API that becomes unreachable.
 pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.start()?;
@@ -136,7 +136,7 @@ pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     scene.world.kill()
 }
 
-/// A wrong access key secret.
+/// Situations with a wrong access key secret.
 pub async fn rejected_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.options.access_key.1 = "another-secret".to_owned();

@@ -1,5 +1,5 @@
-//! Situations that require a fault or a long time. The operator's own code computes the status from scripted answers.
-//! The test writes it to the status subresource, as the operator does.
+//! Situations that require a fault or a long time. The operator's own code computes the status from scripted responses,
+//! and the test writes it to the status subresource.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ use crate::world::World;
 enum Step {
     /// The user applies this merge patch.
     Edit(Value),
-    /// One reconcile pass, whose calls get these answers.
+    /// One reconcile pass, whose calls get these responses.
     Pass(Vec<Answer>),
     /// The operator reports this reason without a call, this many seconds after the start.
     Reports(Reason, i64),
@@ -93,7 +93,7 @@ fn refused(status: u16, code: &str) -> Vec<Answer> {
 
 const REQUEST_ID: &str = "9D2B4C6E-0000-4000-8000-0123456789AB";
 
-/// Plays every script, each with its own object.
+/// Runs every script, each with its own object.
 pub async fn write_all(world: &World<'_>, situations: &mut Vec<Situation>) -> Result<()> {
     for (title, steps) in scripts() {
         let situation = Situation::new(title, &world.namespace);
@@ -132,14 +132,14 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
             unreadable_status(object.status.unwrap_or_default(), generation, message, start)
         }
     };
-    // None: the status does not change.
+    // With `None`, the status does not change.
     let Some(status) = status else { return Ok(()) };
     let operations = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]))?;
     api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(operations)).await?;
     Ok(())
 }
 
-/// Runs one reconcile pass over an object with these answers, and returns the status to write.
+/// Runs one reconcile pass over an object with these responses, and returns the status to write.
 fn pass(
     object: &LiveMessageGroup,
     mut answers: VecDeque<Answer>,

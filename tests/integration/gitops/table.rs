@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, kstatus, repository};
 use crate::world::APP;
 
-/// A kind of object: its short name and its full name in the output of kubectl.
+/// A kind of object: its short name, and its full name in kubectl output.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind(&'static str, &'static str);
 
 pub const GROUP: Kind = Kind("lmg", "livemessagegroup.live.alibabacloud.com");
 pub const ACCOUNT: Kind = Kind("lacc", "liveaccount.live.alibabacloud.com");
 
-/// A situation and its object.
+/// A situation of an object, with the identity of the object.
 pub struct Situation {
     kind: Kind,
     title: String,
@@ -41,7 +41,6 @@ impl Situation {
         Self { kind, title: title.to_owned(), namespace: namespace.to_owned(), name }
     }
 
-    /// The object's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -72,7 +71,7 @@ pub struct Row {
     object: Seen,
 }
 
-/// The fields of an object that the contract is about.
+/// The fields of an object that the status contract covers.
 #[derive(Debug, Deserialize)]
 struct Seen {
     metadata: ObjectMeta,
@@ -100,7 +99,7 @@ pub fn evaluate(control_plane: &ControlPlane, situations: &[Situation]) -> Resul
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             stored.insert((kind, namespace, name), object.clone());
         }
-        // With 0, kubectl checks each object once. It continues after an object that is not ready and fails at the end.
+        // With a timeout of 0, kubectl checks each object once, and fails after the last one if any is not ready.
         let wait = ["wait", "--for=condition=Ready", "--timeout=0", "--namespace", namespace, kind.0, "--all"];
         met += &String::from_utf8(control_plane.kubectl_program().output(&wait, "")?.stdout)?;
     }
@@ -141,7 +140,7 @@ impl Row {
         let holds = |kind| self.condition(kind).is_some();
         let (observed, generation) = (self.observed(), self.object.metadata.generation.unwrap_or_default());
         let seen = observed.is_some_and(|observed| observed > 0);
-        // Except for Paused: an object can be paused before its generation is processed.
+        // Paused is an exception, because an object can be paused before its generation is processed.
         let is_outdated = |c: &&Condition| seen && c.type_ != Paused.as_str() && c.observed_generation != observed;
         let request = self.object.status.last_request_id.as_deref().unwrap_or("no request");
         let stalled = self.condition(Stalled).map(|stalled| stalled.message.as_str());
@@ -194,7 +193,7 @@ impl Row {
         }
         let own = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled].map(ConditionType::as_str);
         let others = self.conditions().iter().filter(|c| !own.contains(&c.type_.as_str()));
-        // InSync=True is omitted.
+        // The table omits InSync=True.
         let others = others.filter(|c| (c.type_.as_str(), c.status.as_str()) != ("InSync", "True"));
         other.extend(others.map(|c| format!("{} {} {}", c.type_, c.status, c.reason)));
         [

@@ -1,5 +1,5 @@
-//! A strict parser of the OpenMetrics text format. It accepts only what the specification allows, and checks the
-//! conventions for counters and histograms.
+//! A strict parser of the OpenMetrics text format. It rejects violations of the specification, and of the conventions
+//! for counters and histograms.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ impl Scrape {
             }
             let (name, labels, value) = sample(line);
             let suffix =
-                name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{line} is in the family {family}"));
+                name.strip_prefix(family.as_str()).unwrap_or_else(|| panic!("{line} is not in the family {family}"));
             match scrape.kinds[&family].as_str() {
                 "counter" => assert!(suffix == "_total" && value >= 0.0, "{line}"),
                 "gauge" => assert_eq!(suffix, "", "{line}"),
@@ -116,7 +116,7 @@ impl Scrape {
         self.series(name).into_iter().filter(|(series, _)| has(series)).map(|(_, value)| value).sum()
     }
 
-    /// The names of the metrics as in the documentation, with the labels of each.
+    /// The documented names of the metrics, with the labels of each.
     pub fn metrics(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, series) in &self.series {
@@ -164,7 +164,7 @@ fn quoted(text: &str) -> (String, &str) {
             '\\' => value.push(match chars.next() {
                 Some((_, 'n')) => '\n',
                 Some((_, c @ ('\\' | '"'))) => c,
-                other => panic!("not an escape: {other:?} in {text}"),
+                other => panic!("invalid escape {other:?} in {text}"),
             }),
             c => value.push(c),
         }
@@ -190,6 +190,6 @@ fn invalid_scrapes_are_rejected() {
         &format!("{head}a_total 1\n# EOF\n"),
     ] {
         let read = std::panic::catch_unwind(|| Scrape::parse(bad));
-        assert!(read.is_err(), "this is accepted:\n{bad}");
+        assert!(read.is_err(), "an invalid scrape is accepted:\n{bad}");
     }
 }

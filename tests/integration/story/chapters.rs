@@ -1,4 +1,4 @@
-//! The chapters of the scenario.
+//! The steps of the scenario, grouped by topic.
 
 use live_message_operator::live::Call;
 use live_message_operator::resources::{ConditionType, LiveMessageGroup};

@@ -1,5 +1,5 @@
-//! The lines of a step: the calls to the Live API from the emulator's request log, and the writes to Kubernetes from
-//! the apiserver's audit log. Times, UIDs and request IDs are omitted.
+//! Formats the lines of a step: calls to the Live API from the emulator's request log, and writes to Kubernetes from
+//! the apiserver's audit log. Omits times, UIDs and request IDs.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -8,18 +8,18 @@ use crate::support::{Context as _, Request, Result};
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// A line of the log. The order of the fields defines the order of the lines in a step.
+/// A line of the log. Lines are sorted by the fields, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// Objects are independent, so the lines of one group are together. Lists have no group and come first.
+    /// The group ID, empty for list calls. Objects are reconciled concurrently, so the lines are sorted by group.
     group: String,
-    /// Events come last, because a separate task sends them.
+    /// Whether the line is an event. A separate task sends events, so they are sorted last.
     is_event: bool,
     at: Timestamp,
     text: String,
 }
 
-/// The positions in the two logs, and how far the emulator's clock was advanced.
+/// The positions in both logs, and the time by which the emulator's clock was advanced.
 #[derive(Debug, Default)]
 pub struct Cursor {
     pub calls: usize,
@@ -27,7 +27,7 @@ pub struct Cursor {
     pub moved: SignedDuration,
 }
 
-/// The line of a call. `moved` is how far the emulator's clock was advanced.
+/// Formats a call. `moved` is the time by which the emulator's clock was advanced.
 pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     let time: Timestamp = request.time.parse().context(&request.time)?;
     let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -37,7 +37,7 @@ pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     Ok(Line { group, is_event: false, at: time.checked_sub(moved)?, text })
 }
 
-/// The line of a write in the audit log. `group_of` returns the group of an object.
+/// Formats a write in the audit log. `group_of` returns the group ID of an object.
 pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
     let text = |pointer: &str| audit.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let at = text("/requestReceivedTimestamp").parse().context(audit)?;
@@ -66,7 +66,7 @@ pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
     Ok(Line { group: group_of(subject), is_event, at, text: line })
 }
 
-/// The conditions as `Type=Status/Reason`, and the recorded fields of the group.
+/// Formats a status: the conditions as `Type=Status/Reason`, and the recorded fields of the group.
 fn status(status: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let conditions = status["conditions"].as_array().into_iter().flatten();
@@ -85,13 +85,13 @@ fn status(status: &Value) -> String {
     parts.join(" ")
 }
 
-/// Whether the line reports a slow call. On a stalled machine, any call can be slow. A status with an open create
-/// intent does not depend on the speed.
+/// Whether the line is a status that the operator writes only if a call is slow. A status with an open create intent is
+/// not, because the operator always writes it.
 fn is_slowness(line: &Line) -> bool {
     line.text.starts_with("status ") && line.text.contains("=Unknown/Applying ") && !line.text.contains("attempt=open")
 }
 
-/// The lines of a step in a stable order. A list that was read several times occurs once.
+/// Joins the lines of a step in a stable order. Repeated list calls occur once.
 pub fn in_order(mut lines: Vec<Line>) -> String {
     lines.retain(|line| !is_slowness(line));
     lines.sort();
