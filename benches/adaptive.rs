@@ -1,8 +1,9 @@
-//! Compares settings of the adaptive rate by simulation: another client uses a part of the limit for one minute.
+//! Compares settings of the adaptive rate in a simulation. Another client uses a part of the limit for one minute.
 //!
-//! `cargo bench --bench adaptive` prints, for a grid of settings, the worst case over several patterns of the other
-//! client and several round trips: the throttled share of the operator's calls, its rate while the other client calls,
-//! and the time until its rate exceeds 48 calls per second again. The simulation uses virtual time.
+//! `cargo bench --bench adaptive` prints one line for each combination of settings: the throttled share of the
+//! operator's calls, its rate while the other client makes calls, and the time until its rate exceeds 48 calls per
+//! second again. Each value is the worst result of several call patterns and round trips. The simulation uses virtual
+//! time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Simulates an account whose limit another client partly uses for one minute, in virtual time.
+//! Simulates an operator and another client that share the limit of an account, in virtual time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use live_message_operator::budget::{AcquireResult, PermitOutcome, Settings, Window};
 
 const SECOND: u64 = 1_000_000;
-/// One-way delays in microseconds.
+/// The simulated one-way delays, in microseconds.
 pub const DELAYS: [u64; 4] = [500, 5_000, 25_000, 60_000];
-/// The other client calls from here for one minute.
+/// When the other client starts, in microseconds. It makes calls until [`UNTIL`].
 const FROM: u64 = 20 * SECOND;
 const UNTIL: u64 = FROM + 60 * SECOND;
 const END: u64 = UNTIL + 30 * SECOND;
@@ -35,7 +35,7 @@ impl Service {
 
 #[derive(Clone, Copy, Debug)]
 struct Scene {
-    /// One-way delay in microseconds. The delay of a call is between 50% and 150% of it.
+    /// The average one-way delay, in microseconds. The delay of a call is between 50% and 150% of it.
     delay: u64,
     /// Whether the other client sends its 25 calls in a burst at the start of each second.
     burst: bool,
@@ -44,11 +44,11 @@ struct Scene {
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Outcome {
-    /// Share of the operator's calls that were rejected while the other client called.
+    /// The share of the operator's calls that were rejected while the other client made calls.
     pub throttled_share: f64,
-    /// Accepted calls of the operator per second in that time.
+    /// The accepted calls of the operator per second in the same time.
     pub rate: f64,
-    /// Seconds until the operator makes 48 calls in one second again (or as many as the round trip allows).
+    /// The seconds until the operator makes 48 calls per second again, or as many as the round trip allows.
     pub back_after: f64,
 }
 
@@ -63,7 +63,7 @@ fn other_client(scene: Scene, random: &mut fastrand::Rng) -> VecDeque<u64> {
     calls
 }
 
-/// An arrival at the service, or a response that reaches the operator.
+/// The arrival of a call at the service, or of its response at the operator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrival,
@@ -82,7 +82,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     let (mut now, mut calls, mut refused) = (0, 0_u32, 0_u32);
     let mut accepted = Vec::new();
     while now < END {
-        // Events are processed in the order of their time, calls of both clients included.
+        // Process the events and the calls of both clients in order of time.
         let due = events.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
         let other = others.front().copied().unwrap_or(u64::MAX);
         let wanted = match window.try_acquire(at(now)) {
@@ -132,7 +132,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     }
 }
 
-/// Seconds from the last call of the other client to the end of the first second with 48 calls of the operator.
+/// The seconds from the last call of the other client to the end of the first second with 48 calls of the operator.
 fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
     let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;
@@ -141,7 +141,8 @@ fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
 }
 
-/// The worst of ten runs for each delay: evenly spaced calls and bursts of the other client, with five seeds each.
+/// The worst results of all runs. There are ten for each delay: with evenly spaced calls and with bursts of the other
+/// client, and five seeds each.
 pub fn worst(settings: Settings, rejected_count: bool, delays: &[u64]) -> Outcome {
     let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
     for delay in delays.iter().copied() {

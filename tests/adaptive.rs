@@ -1,6 +1,5 @@
-//! The adaptive rate beside a neighbor that uses half of the limit, in virtual time. The default settings must keep the
-//! results of the benchmark of the same simulation. Real time is too noisy for a test; `make bench` and the throughput
-//! tests print its results.
+//! The adaptive rate while another client uses half of the limit, in the simulation of `benches/simulation.rs`. It uses
+//! virtual time, because results in real time vary too much for strict bounds.
 
 #[path = "../benches/simulation.rs"]
 mod simulation;
@@ -8,8 +7,8 @@ mod simulation;
 use live_message_operator::budget::Settings;
 
 #[test]
-fn rate_beside_a_neighbor_adapts_and_recovers_in_10_s() {
-    // One way takes 0.5 to 60 ms. The longer the delay, the more calls are in flight when a call is throttled.
+fn rate_adapts_to_another_client_and_recovers_in_10_s() {
+    // With a longer delay, more calls are in flight when the first call is throttled, so the bound is higher.
     for (delay, max_throttled) in simulation::DELAYS.into_iter().zip([0.02, 0.02, 0.0225, 0.0225]) {
         let worst = simulation::worst(Settings::default(), false, &[delay]);
         println!("{} ms: {worst:?}", delay as f64 / 1000.0);

@@ -1,4 +1,4 @@
-//! The documents match the code: reasons, fields, flags, metrics, make targets and links.
+//! Tests that the documentation matches the code: reasons, fields, flags, metrics, make targets and links.
 //!
 //! `UPDATE_DOCS=1 cargo test --test docs` updates the generated parts.
 
@@ -13,7 +13,7 @@ use live_message_operator::cli::Cli;
 use live_message_operator::resources::{NextActor, ReadyEffect, Reason, crds};
 use live_message_operator::telemetry::Metrics;
 
-/// The documents outside of `docs/`.
+/// The documents outside `docs/`.
 const TOP_LEVEL: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md"];
 
 /// Prefixes of the metrics that the operator exports.
@@ -28,7 +28,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every document that ships with the project.
+/// Every document of the project.
 fn documents() -> Vec<String> {
     let files = std::fs::read_dir(path("docs")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let pages: BTreeSet<String> =
@@ -39,7 +39,7 @@ fn documents() -> Vec<String> {
 
 /// Compares the part of a document between `<!-- NAME:begin -->` and `<!-- NAME:end -->` with the generated text.
 fn assert_generated(document: &str, name: &str, generated: &str) {
-    /// Two parts of one document can be updated at the same time.
+    /// Serializes updates, because two tests can update the same document.
     static WRITER: Mutex<()> = Mutex::new(());
     let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let text = read(document);
@@ -103,7 +103,7 @@ fn alerts_match_the_chart() {
     assert_generated("docs/metrics.md", "alerts", &table);
 }
 
-/// A dashboard panel or an alert with a stale metric name stays empty.
+/// Without this test, an alert or a dashboard with a renamed metric would stay empty unnoticed.
 #[test]
 fn named_metrics_exist() {
     let metrics = Metrics::default();
@@ -113,7 +113,7 @@ fn named_metrics_exist() {
         for (start, prefix) in METRIC_PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)) {
             let rest = &text[start + prefix.len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-            // A prefix alone, which introduces the family.
+            // The text names only the prefix of a family.
             if end == 0 {
                 continue;
             }
@@ -128,10 +128,10 @@ fn named_metrics_exist() {
             named += 1;
         }
     }
-    assert!(named > 2 * metrics.described().len() / 2, "the search finds too little: {named}");
+    assert!(named > 2 * metrics.described().len() / 2, "the search found only {named} metric names");
 }
 
-/// The part of the reference under the heading of a kind.
+/// The section of the reference about a kind.
 fn section(kind: &str) -> String {
     let text = read("docs/reference.md");
     let heading = format!("\n## {kind}\n");
@@ -139,7 +139,7 @@ fn section(kind: &str) -> String {
     rest.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The names in the first column of the tables of a text, if they are in backquotes.
+/// The names in backquotes in the first column of all tables.
 fn rows(text: &str) -> BTreeSet<String> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     cells.map(str::to_owned).collect()
@@ -211,7 +211,7 @@ fn emulator_options_match_its_help() {
     }
 }
 
-/// The anchors of the headings of a document, as GitHub derives them.
+/// The anchors that GitHub generates for the headings of a document.
 fn anchors(document: &str) -> BTreeSet<String> {
     let mut in_code = false;
     let mut anchors = BTreeSet::new();
@@ -244,7 +244,7 @@ fn relative_links_resolve() {
             let target = target.to_str().unwrap();
             assert!(path(target).exists(), "{document}: the link {link} does not resolve");
             if let Some(anchor) = anchor {
-                assert!(anchors(target).contains(anchor), "{document}: the link {link} has no such heading");
+                assert!(anchors(target).contains(anchor), "{document}: the link {link} names a missing heading");
             }
             found += 1;
         }
@@ -252,7 +252,7 @@ fn relative_links_resolve() {
     assert!(found > 100, "the search finds too few links: {found}");
 }
 
-/// The targets of `make` that a document names: in backquotes, or at the start of a line of a code block.
+/// The `make` targets in a document: in backquotes, or at the start of a line in a code block.
 fn make_targets(document: &str) -> BTreeSet<String> {
     let text = read(document);
     let inline = text.split("`make ").skip(1);

@@ -1,6 +1,6 @@
-//! Golden vectors: the operator's signatures against those of the official SDKs and of the public documents.
+//! Compares the operator's signatures with golden vectors from the official SDKs and the public documentation.
 //!
-//! `VECTORS_DIR=<folder> cargo test --test vectors` reads vectors from another folder.
+//! `VECTORS_DIR=<folder> cargo test --test vectors` uses the vectors in another folder.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,11 +41,11 @@ fn signatures_match_the_golden_vectors() {
             .and_then(|()| check_accepted(vector))
             .and_then(|()| check_changes_rejected(vector)),
     });
-    // The test harness captures `println!` unless the test fails.
+    // The test harness shows the output of `println!` only if the test fails.
     writeln!(std::io::stdout(), "\ncompared {compared} vectors").unwrap();
 }
 
-/// Compares a V3 signature. It is made by the request builder of the typed operations.
+/// Compares a V3 signature, which the request builder of the typed operations computes.
 fn check_v3_signature(vector: &Vector) -> Result<(), String> {
     let method = match vector.method.as_str() {
         "GET" => Method::Get,
@@ -101,7 +101,7 @@ fn request(vector: &Vector) -> Result<Request, String> {
         .map_err(|error| error.message.to_string())
 }
 
-/// Verifies a request with the emulator's verifier at the vector's time.
+/// Verifies a request at the time of the vector, with the verifier of the emulator.
 fn verify(vector: &Vector, request: &Request) -> Result<String, ApiError> {
     let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());
     if let Some(token) = &vector.security_token {
@@ -156,7 +156,7 @@ fn check_changes_rejected(vector: &Vector) -> Result<(), String> {
     }
 }
 
-/// The text with the character at index `at` replaced; `None` past the end.
+/// Replaces the character at index `at`. `None` if the text is shorter.
 fn replace_char(text: &str, at: usize) -> Option<String> {
     let (start, c) = text.char_indices().nth(at)?;
     let other = match c {
@@ -167,7 +167,7 @@ fn replace_char(text: &str, at: usize) -> Option<String> {
     Some(format!("{}{other}{}", &text[..start], &text[start + c.len_utf8()..]))
 }
 
-/// The indexes of the characters to change: all of them, or about a hundred in a long text.
+/// The indexes of the characters to change: all, or about a hundred in a long text.
 fn positions(text: &str) -> impl Iterator<Item = usize> {
     let count = text.chars().count();
     (0..count).step_by(1 + count / 100)
@@ -203,7 +203,7 @@ fn typed_operations_send_the_sdk_parameters() {
         let mut ours: BTreeMap<String, String> = call.request().params.into_iter().collect();
         for flag in ["ModifyAdmin", "ModifyInfo"] {
             match theirs.get(flag) {
-                // An absent flag is false; the operator always sends it.
+                // The SDK omits a false flag. The operator always sends it.
                 None if ours.get(flag).is_some_and(|value| value == "false") => drop(ours.remove(flag)),
                 // The Python SDK sends `True`, the operator `true`.
                 Some(spelling) if ours.get(flag) == Some(&spelling.to_ascii_lowercase()) => {
@@ -219,8 +219,8 @@ fn typed_operations_send_the_sdk_parameters() {
     }
 }
 
-/// The typed call for an SDK's input. `None` for operations without a type, and for input that the operator never sends:
-/// a flag of Modify without its value, a value without its flag, or the operator of a Delete.
+/// Converts the input of an SDK to a typed call. `None` for operations without a type, and for input that the operator
+/// never sends: a Modify flag without its value, a value without its flag, or the `OperatorId` of a Delete.
 fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),

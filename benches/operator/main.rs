@@ -1,7 +1,7 @@
 //! Measures throughput, memory and startup time of the operator process with a real apiserver and the emulator.
 //!
-//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It has the same
-//! requirements as the integration tests. Memory is read from `/proc`, so it runs only on Linux.
+//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It requires the same
+//! tools as the integration tests, and Linux, because it reads memory usage from `/proc`.
 
 mod measure;
 mod objects;
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use measure::{Memory, median, memory, ready, scrape};
 use support::{ControlPlane, Emulator, EmulatorOptions, Operator, OperatorOptions, Result};
 
-/// Objects per run without rate limit, and the number of runs.
+/// The number of objects in each run without a rate limit, and the number of runs.
 const UNLIMITED: (usize, usize) = (2_000, 3);
-/// Objects of the run at the limit of the account.
+/// The number of objects in the run at the rate limit of the account.
 const LIMITED: usize = 500;
-/// Objects that need no calls.
+/// The number of settled objects, which need no calls.
 const SETTLED: usize = 10_000;
-/// Starts with and without these objects.
+/// The number of starts with settled objects, and of starts without.
 const STARTS: usize = 3;
-/// Delay before memory is read, so that memory needed only at startup is released.
+/// The delay before memory is read, in which the process releases memory that it needs only at startup.
 const REST: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -83,7 +83,7 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
-/// The control plane of all runs. Each run has a namespace, an operator and an emulator.
+/// The control plane of all runs. Each run has its own namespace, operator and emulator.
 struct Stage {
     control_plane: ControlPlane,
 }
@@ -104,7 +104,7 @@ impl Stage {
     }
 
     fn operator(&self, namespace: &str, emulator: &Emulator, rate: &str) -> Result<OperatorOptions> {
-        // The groups of settled objects do not exist, which a drift check would find.
+        // No drift check must run, because the groups of settled objects do not exist.
         let args = ["--watch-namespace", namespace, "--requests-per-second", rate, "--drift-check-interval", "168h"];
         Ok(OperatorOptions {
             kubeconfig: self.control_plane.operator_kubeconfig(namespace, &[namespace])?,
@@ -116,7 +116,7 @@ impl Stage {
     }
 }
 
-/// New objects per second, from the start of the operator until the last object is ready.
+/// Measures the created objects per second, from the start of the operator until the last object is ready.
 async fn rate(stage: &Stage, count: usize, rate: &str) -> Result<f64> {
     let namespace = stage.control_plane.namespace()?;
     let client = stage.control_plane.client().await?;

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Context as _, Error, Result};
 
-/// Memory of a process in MiB.
+/// The memory usage of a process, in MiB.
 pub struct Memory {
-    /// Resident memory.
+    /// The current resident memory.
     pub resident: f64,
-    /// Peak of the resident memory.
+    /// The peak resident memory.
     pub peak: f64,
 }
 
-/// Reads `/proc/PID/status`.
+/// Reads the memory usage of a process from `/proc/PID/status`.
 pub fn memory(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).context(&path)?;
@@ -59,7 +59,7 @@ fn get(probes: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// The median, or 0 if there is no value.
+/// The median of the values, or 0 if there are none.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Creates thousands of LiveMessageGroups.
+//! Creates thousands of LiveMessageGroups and watches them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::support::{Error, Result};
 /// The apps of the emulator. An app has at most 5,000 groups, so the objects are distributed among them.
 pub const APPS: [&str; 3] = ["demo1", "demo2", "demo3"];
 
-/// Maximum concurrent requests to the apiserver.
+/// The maximum number of concurrent requests to the apiserver.
 const CONCURRENCY: usize = 16;
 
-/// Creates objects without status.
+/// Creates objects without a status.
 pub async fn create_new(client: &Client, namespace: &str, count: usize) -> Result<()> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     each(count, async |number| create(&api, number, json!({"groupName": format!("Room {number}")})).await).await
@@ -72,7 +72,7 @@ fn app(number: usize) -> &'static str {
     APPS[number % APPS.len()]
 }
 
-/// The names of objects when they become ready.
+/// Watches the objects and yields the name of each one that is ready.
 pub fn watch(client: &Client, namespace: &str) -> impl Stream<Item = Result<String>> + use<> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     watcher(api, watcher::Config::default()).applied_objects().map_err(Error::from).try_filter_map(|object| {

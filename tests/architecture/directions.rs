@@ -8,13 +8,13 @@ use crate::paths::{self, NamedPath};
 /// The import rules of a top-level module.
 struct Rules {
     name: &'static str,
-    /// The other modules of the library that it can import.
+    /// The modules of the library that the module can import.
     allowed: &'static [&'static str],
-    /// The crates and external modules that it must not use.
+    /// The crates and external modules that the module must not use.
     never: &'static [&'static str],
 }
 
-/// The I/O, clocks, async runtimes and clients that a pure module must not use.
+/// I/O, clocks, async runtimes and clients, which a pure module must not use.
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -33,7 +33,7 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
 ];
 
-/// The clients of kube and of HTTP. A module can use kube's types without them.
+/// HTTP clients and the clients of kube. A module that must not use them can use the types of kube.
 const CLIENTS: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -48,7 +48,7 @@ const CLIENTS: &[&str] = &[
 
 const KUBERNETES: &[&str] = &["kube", "k8s_openapi"];
 
-/// The modules from top to bottom.
+/// The rules of all modules, from top to bottom.
 const MODULES: &[Rules] = &[
     Rules { name: "cli", allowed: &["controller", "emulator", "live", "resources", "telemetry"], never: &[] },
     Rules {
@@ -64,7 +64,7 @@ const MODULES: &[Rules] = &[
     Rules { name: "telemetry", allowed: &[], never: KUBERNETES },
 ];
 
-/// The types of `live` that `decide` can use: plain data, without sending, signing or secrets.
+/// The types of `live` that `decide` can use: plain data, which cannot send or sign calls and contains no secrets.
 const PLAIN_LIVE: &[&str] = &[
     "Call",
     "CallError",
@@ -81,7 +81,7 @@ const PLAIN_LIVE: &[&str] = &[
     "response",
 ];
 
-/// The forbidden paths of one file of a module with these rules.
+/// Finds the forbidden paths in a file of a module with these rules.
 fn violations(rules: &Rules, paths: &[NamedPath]) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths {
@@ -112,7 +112,7 @@ fn rules_of(name: &str) -> &'static Rules {
         .unwrap_or_else(|| panic!("the module {name} has no rules: add them to MODULES"))
 }
 
-/// Every file under `src/` except `lib.rs` and `main.rs`: its path, its module and its source.
+/// Reads every file under `src/` except `lib.rs` and `main.rs`. Returns its path, its module and its source.
 fn sources() -> Vec<(String, Vec<String>, String)> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<(String, Vec<String>, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -162,8 +162,8 @@ fn modules_import_only_allowed_modules() {
 /// The imports of each module from its sibling modules.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// The imports between the children of the module `of`, each a file or a whole folder. Tests and the module's own
-/// `mod.rs` are excluded.
+/// Finds the imports between the children of the module `of`. A child is a file or a folder. Tests and the `mod.rs` of
+/// the module are excluded.
 fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     let mut edges = Edges::new();
     for (_, module, source) in sources {
@@ -184,7 +184,8 @@ fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     edges
 }
 
-/// Removes modules without remaining imports until none is left to remove. The rest is cycles and their dependents.
+/// Finds import cycles: repeatedly removes modules without imports. The remaining modules are in a cycle or depend on
+/// one.
 fn cycles(mut edges: Edges) -> Edges {
     while let Some(bottom) =
         edges.iter().find(|(_, others)| others.iter().all(|other| !edges.contains_key(other))).map(|(n, _)| n.clone())
@@ -216,7 +217,7 @@ fn imports_have_no_cycles() {
     }
 }
 
-/// The scheduler and the reconcile pass have no I/O and no clock.
+/// Tests that the scheduler and the reconcile pass use no I/O and no clock.
 #[test]
 fn scheduler_and_pass_are_pure() {
     let mut checked = 0;
@@ -230,7 +231,7 @@ fn scheduler_and_pass_are_pure() {
         checked += 1;
         for path in named_in(&module, &source) {
             let text = path.join("::");
-            // The types of an object are those of kube.
+            // The types of kube are allowed, because the custom resources use them.
             let forbidden =
                 IMPURE.iter().filter(|name| **name != "kube").chain(["kube::Client", "kube::client"].iter());
             for name in forbidden {

@@ -1,4 +1,5 @@
-//! Log lines have unique keys: `message` is the text of the line, so no field may have that name.
+//! Tests that log lines have unique keys. The key `message` contains the text of the line, so no field may have that
+//! name.
 
 use std::fs;
 use std::path::Path;
@@ -22,8 +23,8 @@ fn no_log_line_has_a_field_called_message() {
             }
         }
     }
-    assert!(found.is_empty(), "the key `message` is there twice, name the field differently: {found:#?}");
-    assert!(calls > 30, "the search finds too little: {calls}");
+    assert!(found.is_empty(), "a field is named `message`, which is the key of the text: {found:#?}");
+    assert!(calls > 30, "the search found only {calls} log lines");
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn message_field_is_found_in_each_notation() {
     assert_eq!(count("fn f() { println!(message) }"), 0);
 }
 
-/// The arguments of every tracing macro.
+/// Finds the arguments of every tracing macro.
 fn log_macros(tokens: TokenStream) -> Vec<TokenStream> {
     const MACROS: &[&str] = &["trace", "debug", "info", "warn", "error", "event", "span"];
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The architecture of the code: which modules import which, the TLS provider, and the fields of log lines.
+//! Tests of the architecture: imports between modules, the TLS provider, and the fields of log lines.
 
 #![allow(clippy::unwrap_used)]
 

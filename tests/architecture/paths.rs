@@ -1,15 +1,14 @@
-//! The paths in a source file, read from its tokens: `use` trees with their braces, and paths in expressions and types.
-//! Comments and strings are ignored.
+//! Finds the paths in a source file: in `use` declarations, expressions and types. Ignores comments and strings.
 
 use std::iter::Peekable;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 
-/// The segments of a path. A path of this library starts with `crate`, any other with its crate or first name. A glob
-/// ends with `*`.
+/// The segments of a path. The first one is `crate` for a path of this library, otherwise the name of the crate or the
+/// first identifier. The last segment of a glob is `*`.
 pub type NamedPath = Vec<String>;
 
-/// Every path in `source`, the file of the module `module` (without `crate`).
+/// Finds every path in `source`, the file of a module. `module` is the path of that module without `crate`.
 pub fn of(source: &str, module: &[&str]) -> Vec<NamedPath> {
     let tokens: TokenStream = source.parse().unwrap_or_else(|error| panic!("{module:?}: {error}"));
     let module = ["crate"].iter().chain(module).map(|name| (*name).to_owned()).collect();
@@ -45,7 +44,7 @@ impl Reader {
         }
     }
 
-    /// Reads an inline module, whose `super` is the module of the file.
+    /// Reads an inline module. Its `super` is the module of the file.
     fn inline_module(&mut self, tokens: &mut Tokens) {
         let Some(TokenTree::Ident(name)) = tokens.next() else { return };
         if let Some(TokenTree::Group(body)) = tokens.peek().cloned() {
@@ -69,7 +68,7 @@ impl Reader {
                 let mut branches = group.stream().into_iter().peekable();
                 while branches.peek().is_some() {
                     self.read_tree(path.clone(), &mut branches);
-                    // `as name`, and the comma.
+                    // Skip `as name` and the comma.
                     while branches.next_if(|token| token.to_string() != ",").is_some() {}
                     branches.next();
                 }
@@ -78,7 +77,7 @@ impl Reader {
                 path.push("*".to_owned());
                 self.record(path);
             }
-            // `Vec::<T>`: the remaining tokens are read on their own.
+            // For `Vec::<T>`, the path is `Vec`. The remaining tokens are read separately.
             _ if !path.is_empty() => self.record(path),
             _ => {}
         }

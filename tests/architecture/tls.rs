@@ -1,4 +1,5 @@
-//! The only TLS provider is `ring`: with two, rustls panics unless one is selected, and both need audits.
+//! Tests that the only TLS provider is `ring`. With two providers, rustls panics unless one is selected, and both
+//! require audits.
 
 use live_message_operator::live::{Client, ClientOptions, Endpoint};
 
@@ -6,7 +7,7 @@ use live_message_operator::live::{Client, ClientOptions, Endpoint};
 const NEVER: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "aws-lc-fips-sys", "boring", "boring-sys", "native-tls", "openssl", "openssl-sys"];
 
-/// The number of versions of a package in the lock file, on all platforms.
+/// Counts the versions of a package in the lock file, which covers all platforms.
 fn versions(name: &str) -> usize {
     let lock = include_str!("../../Cargo.lock");
     lock.lines().filter(|line| *line == format!("name = \"{name}\"")).count()
@@ -24,7 +25,7 @@ fn dependencies_have_one_tls_provider() {
 
 #[test]
 fn both_clients_work_with_ring() {
-    // The same as the first line of `main`.
+    // Install the provider, as `main` does.
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let endpoint = Endpoint::parse("https://live.aliyuncs.com", false).unwrap();
     Client::new(endpoint, ClientOptions::default()).unwrap();

@@ -35,7 +35,7 @@ const EXPECTED: [Expected; 4] = [
     Expected { file: "announcement.yaml", object: "weekly-announcement", ready: "True", reason: "Created" },
 ];
 
-/// Timeout for the objects, which take about one second.
+/// The timeout for the objects to settle, which takes about one second.
 const SETTLE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -57,7 +57,7 @@ fn run() -> Result<()> {
     let (stage, emulator, mut operator) = start()?;
     step("Applying examples/", || apply(&stage))?;
     let settled = step("Waiting for the operator", || settle(&stage, &mut operator));
-    // Even after a failure, because the table shows the progress.
+    // Print the table even after a failure, because it shows the progress.
     report::objects(&stage)?;
     settled.map_err(|error| Error::new(format!("{error}\n{}", operator.process.log_tail())))?;
     report::conditions(&stage, "oldroom")?;

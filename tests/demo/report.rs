@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::stage::Stage;
 use crate::support::{ACCESS_KEY, Context as _, Emulator, Error, Result, documents, repository};
 
-/// Status and reason of the condition `Ready`, or "none".
+/// The status and reason of the condition `Ready`, or "none".
 pub fn ready(stage: &Stage, object: &str) -> Result<(String, String)> {
     let object = get(stage, object)?;
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -58,7 +58,7 @@ pub fn calls(emulator: &Emulator) -> Result<()> {
     Ok(())
 }
 
-/// Compares the GroupInfo in the emulator with the object and the manifest.
+/// Compares the GroupInfo in the manifest, the object and the emulator. Fails if they differ.
 pub fn group_info(stage: &Stage, emulator: &Emulator, object: &str, group_id: &str) -> Result<()> {
     let manifest = std::fs::read_to_string(repository().join("examples/announcement.yaml"))?;
     let manifest = documents(&manifest)?;
@@ -86,9 +86,9 @@ fn get(stage: &Stage, object: &str) -> Result<Value> {
     Ok(serde_json::from_str(&found)?)
 }
 
-/// The GroupInfo of a group of the app `demo`.
+/// Gets the GroupInfo of a group of the app `demo` from the emulator.
 fn describe(emulator: &Emulator, group_id: &str) -> Result<String> {
-    // The client requires a provider even for http://. An error means that one is already installed.
+    // The client requires a TLS provider even for http://. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::new(Endpoint::parse(emulator.url(), true)?, ClientOptions::default())?;
     let (id, secret) = ACCESS_KEY;

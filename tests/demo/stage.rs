@@ -9,7 +9,7 @@ use crate::support::{
     control_plane_tools, repository,
 };
 
-/// Namespace, release and ServiceAccount of the demo in an existing cluster.
+/// The name of the namespace, the release and the ServiceAccount in an existing cluster.
 const NAME: &str = "live-message-operator-demo";
 
 /// A cluster with the CRDs and the permissions of the operator.
@@ -25,13 +25,13 @@ enum Place {
     Foreign(Foreign),
 }
 
-/// Resources to remove from an existing cluster.
+/// An existing cluster, with the resources to remove from it.
 struct Foreign {
     context: String,
     kubectl: Kubectl,
-    /// Applied manifests, latest first.
+    /// The applied manifests, latest first.
     applied: Vec<String>,
-    /// Contains the kubeconfig of the operator.
+    /// The directory that contains the kubeconfig of the operator.
     _dir: Scratch,
 }
 
@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace, so that it
-    /// does not reconcile other objects of the cluster with the emulator.
+    /// does not process other objects of the cluster.
     pub fn of_context(context: &str) -> Result<Self> {
         let kubectl = Kubectl::for_context(find_kubectl()?, context);
         let cluster = cluster_of(&kubectl)?;
@@ -66,7 +66,7 @@ impl Stage {
         Ok(Self { kubectl, namespace: NAME.to_owned(), operator_kubeconfig, place: Place::Foreign(foreign) })
     }
 
-    /// kubectl as an administrator.
+    /// The kubectl of an administrator.
     pub fn kubectl(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -111,7 +111,7 @@ impl Foreign {
         Ok(())
     }
 
-    /// Does not change existing definitions, because other objects may depend on them.
+    /// Installs the CRDs, unless they exist. Existing CRDs are not changed, because other objects may depend on them.
     fn apply_crds(&mut self) -> Result<()> {
         let crds = repository().join("crds");
         let path = crds.to_string_lossy();
@@ -136,7 +136,7 @@ impl Drop for Foreign {
     }
 }
 
-/// The user's kubectl, which finds the user's credential plugins, or the one of the test environment.
+/// Finds the user's kubectl, which may need credential plugins, or the kubectl of the test environment.
 fn find_kubectl() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|program| program.is_file());

@@ -1,4 +1,4 @@
-//! Accounts: what their keys share, and what other accounts cannot see.
+//! Accounts: shared rate limits, and apps that other accounts cannot see.
 
 use jiff::Timestamp;
 use live_message_operator::emulator::{AccessKey, Clock, Handle};
@@ -13,7 +13,7 @@ fn client_with_key(emulator: &Handle, id: &str) -> Client {
     Client { id: id.to_owned(), secret: "s".to_owned(), ..Client::new(emulator.address()) }
 }
 
-/// Sends the calls of all clients in one write and returns the responses.
+/// Sends the calls of all clients in one write, and returns the responses.
 fn burst(clients: &[&Client], calls_per_client: usize) -> Vec<Response> {
     let params = [("AppId", "demo"), ("GroupId", "g1")];
     let calls = clients.iter().flat_map(|client| (0..calls_per_client).map(|_| client.request(DESCRIBE, &params)));
@@ -44,7 +44,7 @@ fn app_of_an_account_is_invisible_to_others() {
     let params = [("AppId", "private"), ("GroupId", "g1")];
     owner.ok(DESCRIBE, &params);
     assert_eq!(other.call(DESCRIBE, &params).code(), "ResourceNotExist");
-    // Parameters are validated first, as for an app that does not exist.
+    // Parameters are validated before the app is looked up.
     assert_eq!(other.call(DESCRIBE, &[params[0], ("GroupId", "-")]).code(), "InputInvalid");
     assert_eq!(other.call("CreateLiveMessageGroup", &[params[0], ("GroupId", "g2")]).status, 404);
     assert!(emulator.group("private", "g2").is_none());

@@ -131,7 +131,7 @@ fn in_flight_request_at_sigint_is_answered_and_logged() {
 }
 
 #[test]
-fn state_file_outlives_the_process() {
+fn state_is_restored_from_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("state.json");
     let args = ["--access-key", "testid:testsecret", "--app", "demo", "--state", file.to_str().unwrap()];

@@ -1,4 +1,4 @@
-//! The operator's credential chain and its client against the emulator.
+//! Tests of the operator's credential chain and client with the emulator.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn emulator(imds: Imds) -> Handle {
     builder.ecs_role("an-operator@42".parse().unwrap()).admin_listen("127.0.0.1:0").start().unwrap()
 }
 
-/// Gets a key from the source that the variables select, calls the API with it, and returns the provider's name.
+/// Loads a key with these environment variables, calls the API with it, and returns the name of the provider.
 async fn issuing_provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'static str {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = Endpoint::parse(&emulator.base_url(), true).unwrap();

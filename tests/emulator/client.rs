@@ -1,4 +1,4 @@
-//! A client that signs requests; the test controls everything else.
+//! A client that signs requests. The test controls every other part of the request.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use live_message_operator::live::encode::canonical_query;
 use live_message_operator::live::signature::{V3Request, sha256_hex, sign_v3};
 use serde_json::Value;
 
-/// The parts of a request that tests vary.
+/// A client, with the parts of its requests that tests vary.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub address: SocketAddr,
@@ -18,7 +18,7 @@ pub struct Client {
     pub secret: String,
     pub token: Option<String>,
     pub method: &'static str,
-    /// Whether parameters are sent in a form body instead of the query.
+    /// Whether to send parameters in a form body instead of the query.
     pub form: bool,
     /// Whether to sign with V1 instead of V3.
     pub v1: bool,
@@ -128,7 +128,7 @@ impl Client {
         let signed = sign_v1(self.method, all.iter().chain(params).copied(), &self.secret);
         all.push(("Signature", &signed.signature));
         let mut headers = vec![("host".to_owned(), self.address.to_string())];
-        // The common parameters stay in the query even if those of the operation are in the body.
+        // The common parameters are always in the query, even if those of the operation are in the body.
         let (query, body) = if self.form {
             headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
             (canonical_query(all), canonical_query(params.iter().copied()))
@@ -197,7 +197,7 @@ impl Connection {
         response
     }
 
-    /// Whether the server closes the connection; blocks until it does or sends data.
+    /// Whether the server closes the connection. Blocks until it closes the connection or sends data.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill() == 0
     }

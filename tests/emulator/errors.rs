@@ -1,4 +1,4 @@
-//! Rejected requests: their status, their code and their record in the request log.
+//! Rejected requests: the status, the error code and the record in the request log.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ const GROUP: [(&str, &str); 2] = [("AppId", "demo"), ("GroupId", "g1")];
 
 #[test]
 fn rate_limit_throttles_ten_of_sixty_calls() {
-    // A fixed clock: the result does not depend on the speed of the test.
+    // With a fixed clock, the result does not depend on the speed of the test.
     let emulator = emulator().clock(Clock::fixed(Timestamp::now())).start().unwrap();
     let client = Client::new(emulator.address());
-    // Signed in advance and sent in one write.
+    // All requests are signed first and then sent in one write.
     let requests: Vec<Vec<u8>> = (0..60).map(|_| client.request("DeleteLiveMessageGroup", &GROUP)).collect();
     let mut connection = Connection::open(emulator.address());
     connection.send(&requests.concat());

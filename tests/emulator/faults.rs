@@ -1,4 +1,4 @@
-//! Injected faults over real sockets.
+//! Fault injection over real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ fn emulator_with_fault(fault: &str) -> (Handle, Client) {
     (emulator, client)
 }
 
-/// Creates a group on a raw socket. Returns all received bytes, and the error that ended the connection.
+/// Creates a group over a raw socket. Returns all received bytes, and the error that ended the connection.
 fn raw_response(client: &Client) -> (String, Option<ErrorKind>) {
     let mut stream = TcpStream::connect(client.address).unwrap();
     stream.write_all(&client.request(CREATE, &GROUP)).unwrap();
@@ -94,7 +94,8 @@ fn retries_overcome_mixed_faults() {
         let done = || {
             let mut stream = TcpStream::connect(client.address).unwrap();
             stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", &id)])).unwrap();
-            // The emulator then closes the connection after its response. The call fails if it was reset already.
+            // This makes the emulator close the connection after its response. It fails if the connection is already
+            // reset.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let mut text = String::new();
             let complete = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");

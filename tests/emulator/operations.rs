@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::emulator;
 
-/// Creates, changes, deletes and recovers a group with this client.
+/// Creates, changes, deletes and recovers a group.
 fn exercise_lifecycle(client: &Client, group: &str) {
     let app = ("AppId", "demo");
     let id = ("GroupId", group);
@@ -60,7 +60,7 @@ fn group_lifecycle_works_in_every_request_format() {
 fn request_target_of_98_kb_is_accepted() {
     let emulator = emulator().start().unwrap();
     let client = Client::new(emulator.address());
-    // 32,768 bytes of Chinese text: percent-encoding triples them.
+    // Percent-encoding triples the length of the Chinese text.
     let info = "群".repeat(10_922) + "xy";
     assert_eq!(info.len(), 32_768);
     let params = [("AppId", "demo"), ("GroupId", "g1"), ("GroupInfo", info.as_str())];
@@ -68,7 +68,7 @@ fn request_target_of_98_kb_is_accepted() {
     client.ok("CreateLiveMessageGroup", &params);
     let group = client.ok("DescribeLiveMessageGroup", &params[..2]);
     assert_eq!(group["GroupInfo"].as_str(), Some(info.as_str()));
-    // A longer value is rejected for its own length, not for that of the target.
+    // A longer value is rejected because of its own length, not because of the length of the target.
     let double = info.clone() + &info[..6_000];
     let response = client.call("CreateLiveMessageGroup", &[params[0], params[1], ("GroupInfo", &double)]);
     assert_eq!((response.status, response.code().as_str()), (400, "InputInvalid"));

@@ -38,7 +38,8 @@ fn send(address: SocketAddr, request: String) -> Response {
     connection.receive()
 }
 
-/// Calls `AssumeRoleWithOIDC` as the Go SDK does (a form) or as the Python SDK does (all in the query).
+/// Calls `AssumeRoleWithOIDC` with a form body like the Go SDK, or with all parameters in the query like the Python
+/// SDK.
 fn exchange(address: SocketAddr, form: bool, token: &str, role: &str) -> Response {
     let common = [("Action", "AssumeRoleWithOIDC"), ("Format", "JSON"), ("Version", "2015-04-01")];
     let values = [

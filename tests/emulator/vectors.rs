@@ -1,4 +1,4 @@
-//! The captured requests of the official SDKs, sent byte for byte over a socket.
+//! Sends the captured requests of the official SDKs over a socket, byte for byte.
 
 use live_message_operator::emulator::{AccessKey, Clock, Emulator};
 
@@ -9,7 +9,7 @@ mod vector;
 
 #[test]
 fn captured_sdk_requests_are_accepted() {
-    // The examples of the signature documents call another product.
+    // Skip the documented examples, which are calls to another product.
     let vectors = vector::read_all(&vector::own_folder()).unwrap();
     for vector in vectors.iter().filter(|vector| vector.captured()) {
         let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());

@@ -1,4 +1,4 @@
-//! Installations that are made once per machine: folders outside the work tree, named by the hash of their inputs.
+//! A cache of installations: folders outside the work tree, named after the hash of their inputs.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -16,12 +16,13 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 /// The timeout of one installation step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Prints a line to stderr at once. The test harness captures `eprintln!` until the test fails.
+/// Prints a line to stderr. Does not use `eprintln!`, whose output the test harness shows only if the test fails.
 pub fn print_progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The cached folder of `kind` for the content of `files` and `extra`. If it does not exist, `fill` fills it.
+/// Returns the cached folder of `kind` for the content of `files` and `extra`. If the folder does not exist, calls
+/// `fill` to create its content.
 pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let mut content = Vec::from(extra);
     for file in files {
@@ -33,10 +34,11 @@ pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Pat
     if folder.is_dir() {
         return Ok(folder);
     }
-    // Tests of two SDKs share a folder, and two test runs can share a machine.
+    // The lock is required because tests of two SDKs share a folder, and because test runs can overlap.
     let _lock = lock(&folder.with_extension("lock"), kind)?;
     if !folder.is_dir() {
-        // A killed test run leaves a partial folder. The rename makes the final folder complete or absent.
+        // A killed test run leaves a partial folder. The rename ensures that the final folder is either complete or
+        // absent.
         let partial = folder.with_extension("unfinished");
         if partial.exists() {
             fs::remove_dir_all(&partial).context(partial.display())?;

@@ -1,5 +1,5 @@
-//! The official SDKs against the emulator: each SDK runs every step of `scenario.json`. If an SDK cannot be installed,
-//! its test fails with installation instructions.
+//! Tests the emulator with the official SDKs. Each SDK runs every step of `scenario.json`. If an SDK cannot be
+//! installed, its test fails with installation instructions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 use scenario::Scenario;
 use support::{Context as _, Emulator, EmulatorOptions, Error, Process, Request, Result, Scratch};
 
-/// The timeout for the scenario, which takes each SDK a few seconds.
+/// The timeout for the scenario, which takes a few seconds.
 const SCENARIO_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A program that runs the scenario through an SDK, with the expected properties of the SDK's calls.
@@ -28,11 +28,11 @@ struct Runner {
     program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
-    /// The last argument of the program, after the scenario.
+    /// An additional last argument of the program: the HTTP method.
     method: Option<&'static str>,
     /// The signature version of the SDK's calls.
     signature: &'static str,
-    /// A parameter that the SDK derives from the list `Administrators`.
+    /// The name of a parameter that the SDK sends for the list `Administrators`.
     list: &'static str,
 }
 
@@ -61,10 +61,10 @@ impl Runner {
         self.check_calls(&emulator, scenario.steps())
     }
 
-    /// Checks the request log: one call for each step (the SDK makes no retries), with the signature and the list format
-    /// of this SDK.
+    /// Checks the request log: one call for each step (without retries), with the signature and the list format of the
+    /// SDK.
     fn check_calls(&self, emulator: &Emulator, steps: usize) -> Result<()> {
-        // The record of the slowest response is written after its client timed out.
+        // Wait, because the record of the slowest response is written after its client has timed out.
         let calls = support::wait_for("one call for each step", Duration::from_secs(60), || {
             Ok(Some(emulator.requests()?).filter(|calls| calls.len() >= steps))
         })?;
@@ -86,7 +86,7 @@ fn python_product_sdk_passes_the_scenario() -> Result<()> {
     Runner {
         sdk: "alibabacloud-live20161101 3.0.2",
         program: prepare::python()?,
-        // No bytecode in the work tree, and no modules of the user.
+        // `-B` writes no bytecode to the work tree, and `-I` ignores the user's modules.
         args: vec!["-B".into(), "-I".into(), script.into()],
         env: Vec::new(),
         method: None,

@@ -9,11 +9,11 @@ use super::cache;
 use super::scenario::folder;
 use super::support::{Context as _, Error, Result, Scratch};
 
-/// The minimum versions.
+/// The minimum version of each language.
 const PYTHON: (u32, u32) = (3, 11);
 const NODE: (u32, u32) = (20, 0);
 const GO: (u32, u32) = (1, 26);
-/// The toolchain that an older Go downloads.
+/// The toolchain that a Go installation below the minimum version downloads.
 const GO_TOOLCHAIN: &str = "go1.26.8";
 
 /// Installs the Python product SDK and returns its interpreter.
@@ -27,7 +27,7 @@ pub fn python() -> Result<PathBuf> {
         let log = log.join("log");
         let venv = [OsString::from("-m"), "venv".into(), into.into()];
         cache::run_step("creating a Python environment", Path::new("python3"), &venv, &[], &log).context(hint)?;
-        // Some packages have no wheel. They are built with pinned build tools.
+        // Packages without a wheel are built with pinned build tools.
         for (file, what) in files.iter().zip(["installing the Python build tools", "installing the Python SDK"]) {
             let install = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--require-hashes"];
             let mut args = install.map(OsString::from).to_vec();
@@ -51,7 +51,7 @@ pub fn go() -> Result<PathBuf> {
     let installed = cache::folder("go", &files, &format!("{local}{}", std::env::consts::ARCH), |into| {
         let env = [("GOTOOLCHAIN", toolchain), ("CGO_ENABLED", "0"), ("GOWORK", "off")];
         let env = env.map(|(name, value)| (name, OsString::from(value)));
-        // -C must be the first flag.
+        // Go requires that `-C` is the first flag.
         let mut args = vec![OsString::from("build"), "-C".into(), source.clone().into()];
         args.extend(["-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"].map(OsString::from));
         args.extend([into.join("runner").into(), ".".into()]);
@@ -81,7 +81,7 @@ pub fn node() -> Result<PathBuf> {
     Ok(installed.join("node_modules"))
 }
 
-/// The stdout of a program. If it cannot run, the error contains `hint`.
+/// Runs a program and returns its stdout. If this fails, the error contains `hint`.
 fn output_of(program: &str, args: &[&str], hint: &str) -> Result<String> {
     let output = Command::new(program).args(args).output();
     let output = output.map_err(|error| Error::new(format!("cannot start {program} ({error}): {hint}")))?;

@@ -18,7 +18,7 @@ pub struct Scenario {
     pub expanded: Value,
 }
 
-/// The schema of the file: a misspelled field must be an error, not a step without expectations.
+/// The schema of the file. Unknown fields are errors, because a misspelled expectation would otherwise be ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -97,7 +97,7 @@ impl Scenario {
         self.steps
     }
 
-    /// The numbered groups of the file: `APPID/groupN`.
+    /// The existing groups that the file defines by their number, as `APPID/groupN`.
     pub fn groups(&self) -> Vec<String> {
         let of_app = |(app, count): (&String, &usize)| (1..=*count).map(move |n| format!("{app}/group{n}")).collect();
         self.groups.iter().flat_map::<Vec<String>, _>(of_app).collect()
@@ -124,7 +124,7 @@ fn every_live_operation_has_a_step() -> Result<()> {
     let scenario = Scenario::load()?;
     let steps = scenario.expanded["steps"].as_array().context("no steps")?;
     let called: BTreeSet<&str> = steps.iter().filter_map(|step| step["operation"].as_str()).collect();
-    // STS and the metadata service are other products with separate packages.
+    // STS and the metadata service are excluded, because their SDKs are separate packages.
     for operation in live_message_operator::emulator::Operation::ALL.into_iter().filter(|one| one.is_live()) {
         assert!(called.contains(operation.name()), "no step calls {}", operation.name());
     }

@@ -18,11 +18,11 @@ use super::scratch::Scratch;
 use super::servers::{AUDIT_LOG, Audit, Ports, start_apiserver, start_controllers, start_etcd};
 use super::{pki, repository, tools};
 
-/// A server that is ready in 3 s on an idle machine takes a minute beside a compiler on the same two cores.
+/// The timeout until a server is ready. This takes 3 s on an idle machine, and up to a minute while a compiler runs.
 const READY: Duration = Duration::from_secs(120);
 
-/// The control plane of this test run, which the first caller starts. Tests share it and use one namespace each. A test
-/// that stops the apiserver starts its own control plane.
+/// Returns the control plane of this test run. The first call starts it. Tests share it, and each uses its own
+/// namespace. A test that stops the apiserver must start its own control plane.
 pub fn shared_control_plane() -> Result<&'static ControlPlane> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
     let start = || ControlPlane::start_with(Parts { audit: Audit::Names, controllers: true });
@@ -36,10 +36,10 @@ struct Parts {
     controllers: bool,
 }
 
-/// etcd, kube-apiserver and optionally kube-controller-manager. Dropping it, or the end of the process, stops them and
-/// removes their data.
+/// A running etcd and kube-apiserver, and optionally kube-controller-manager. They are stopped, and their data is
+/// removed, when this is dropped or the process ends.
 pub struct ControlPlane {
-    // Dropped first, because it is a client of the others.
+    // The first field is dropped first. The controllers are clients of the other servers.
     _controllers: Option<Process>,
     apiserver: Mutex<Process>,
     etcd: Process,
@@ -50,13 +50,13 @@ pub struct ControlPlane {
     ports: Ports,
     parts: Parts,
     crds: Mutex<bool>,
-    // Dropped last, because the servers write here.
+    // The last field is dropped last. The servers write to this directory.
     dir: Scratch,
 }
 
 impl ControlPlane {
-    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Without controllers,
-    /// a namespace is never removed and has no default ServiceAccount.
+    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Does not start
+    /// controllers, so a namespace is never removed and has no default ServiceAccount.
     pub fn start() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
@@ -73,7 +73,7 @@ impl ControlPlane {
         loop {
             attempts -= 1;
             match Self::start_once(tools.clone(), parts) {
-                // Another process may have bound the port between its selection and its use.
+                // Retry, because another process may have bound the port between its selection and its use.
                 Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
                 done => return done,
             }
@@ -115,7 +115,7 @@ impl ControlPlane {
         })
     }
 
-    /// `https://127.0.0.1:PORT` of the apiserver.
+    /// The URL of the apiserver: `https://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.cluster.server
     }
@@ -131,7 +131,7 @@ impl ControlPlane {
         &self.dir
     }
 
-    /// kubectl as an administrator.
+    /// The kubectl of an administrator.
     pub fn kubectl_program(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -146,7 +146,7 @@ impl ControlPlane {
         self.kubectl.run_with_input(args, input)
     }
 
-    /// An administrator's client for the current runtime. It must not outlive the runtime.
+    /// Creates a client of an administrator for the current runtime. It must not outlive the runtime.
     pub async fn client(&self) -> Result<kube::Client> {
         client(&self.kubeconfig).await
     }
@@ -175,7 +175,7 @@ impl ControlPlane {
         self.operator_kubeconfig_with(namespace, watch, &[])
     }
 
-    /// Like [`operator_kubeconfig`](Self::operator_kubeconfig), with additional flags of helm.
+    /// Like [`operator_kubeconfig`](Self::operator_kubeconfig), with additional Helm flags.
     pub fn operator_kubeconfig_with(&self, namespace: &str, watch: &[&str], flags: &[&str]) -> Result<PathBuf> {
         // The names of ClusterRoles contain the name of the release. One release per namespace keeps tests independent.
         let release = format!("lmo-{namespace}");
@@ -206,8 +206,8 @@ impl ControlPlane {
         lock(&self.apiserver).sigcont()
     }
 
-    /// The writes of ServiceAccounts so far (`audit.k8s.io/v1`), with the objects if the control plane was started with
-    /// [`start_audited`](Self::start_audited), without them if it is the shared one.
+    /// The writes of ServiceAccounts so far (`audit.k8s.io/v1`). They contain the objects only if the control plane was
+    /// started with [`start_audited`](Self::start_audited).
     pub fn audit_log(&self) -> Result<Vec<Value>> {
         self.audit_lines(|_| true)
     }
@@ -224,21 +224,21 @@ impl ControlPlane {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.context(path.display())?,
         };
-        // The last line may be incomplete.
+        // Skip the last line if it is incomplete.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = complete.lines().filter(|line| wanted(line));
         lines.map(|line| serde_json::from_str(line).context(line)).collect()
     }
 
-    /// Process IDs of etcd and of the apiserver.
+    /// The process IDs of etcd and the apiserver.
     pub fn pids(&self) -> [u32; 2] {
         [self.etcd.pid(), lock(&self.apiserver).pid()]
     }
 }
 
-/// A client with the credentials of the kubeconfig, for the current runtime.
+/// Creates a client for the current runtime.
 async fn client(kubeconfig: &Path) -> Result<kube::Client> {
-    // Fails if another test has installed it already.
+    // An error means that another test has installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
@@ -253,15 +253,15 @@ pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
         return Err(Error::new(format!("{path} is missing: run `make crds`")));
     }
     kubectl.run(&["apply", "--server-side", "-f", &path])?;
-    // kubectl fails immediately if a definition has no conditions yet. The apiserver writes them shortly afterwards,
-    // and serves the objects later still.
+    // kubectl fails immediately if a CRD has no conditions yet. The apiserver writes the conditions shortly after the
+    // CRD is created, and serves the objects even later.
     let mut answer = String::from("none yet");
     let served =
         |kind: &str| kubectl.run(&["get", &format!("--raw=/apis/live.alibabacloud.com/v1alpha1/{kind}?limit=1")]);
     let established = wait_for("the CustomResourceDefinitions to be established", Duration::from_secs(120), || {
-        let asked = kubectl.run(&["wait", "--for=condition=Established", "--timeout=10s", "-f", &path]);
-        let asked = asked.and_then(|_| served("livemessagegroups")).and_then(|_| served("liveaccounts"));
-        Ok(asked.map_err(|error| answer = error.to_string()).ok())
+        let result = kubectl.run(&["wait", "--for=condition=Established", "--timeout=10s", "-f", &path]);
+        let result = result.and_then(|_| served("livemessagegroups")).and_then(|_| served("liveaccounts"));
+        Ok(result.map_err(|error| answer = error.to_string()).ok())
     });
     established.map(drop).map_err(|error| Error::new(format!("{error}\nlast response: {answer}")))
 }
@@ -275,9 +275,9 @@ fn wait_ready(kubectl: &Kubectl, servers: &mut [&mut Process]) -> Result<()> {
             }
         }
         // The apiserver creates the first namespace shortly after it is ready.
-        let asked = kubectl.run(&["get", "--raw=/readyz", "--request-timeout=2s"]);
-        let asked = asked.and_then(|_| kubectl.run(&["get", "namespace", "default", "--request-timeout=2s"]));
-        Ok(asked.map_err(|error| answer = error.to_string()).ok())
+        let result = kubectl.run(&["get", "--raw=/readyz", "--request-timeout=2s"]);
+        let result = result.and_then(|_| kubectl.run(&["get", "namespace", "default", "--request-timeout=2s"]));
+        Ok(result.map_err(|error| answer = error.to_string()).ok())
     });
     let tails = || servers.iter().map(|server| server.log_tail()).collect::<Vec<_>>().join("\n");
     ready.map(drop).map_err(|error| Error::new(format!("{error}\nlast response: {answer}\n{}", tails())))
@@ -294,7 +294,7 @@ fn wait_working(kubectl: &Kubectl, controllers: &mut Process) -> Result<()> {
     working.map(drop).map_err(|error| Error::new(format!("{error}\n{}", controllers.log_tail())))
 }
 
-// A test that panicked while it held the lock left a consistent state.
+// A poisoned lock is ignored, because a panic in a test leaves the state consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! The error of the test environment: a text, which is printed unchanged, also by `?` in a test.
+//! The error type of the test environment. It is a text, which is printed unchanged.
 
 use std::fmt;
 
-/// A description of the failure. It has several lines if it contains the log of a server.
+/// The description of a failure. It has several lines if it contains the log of a server.
 pub struct Error(String);
 
 /// The result type of the test environment.
@@ -20,14 +20,14 @@ impl fmt::Display for Error {
     }
 }
 
-// Like Display: a test that fails with `?` prints Debug, and escaped line breaks would make a log unreadable.
+// The same as Display. A test that fails with `?` prints Debug, and escaped line breaks would make a log unreadable.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-// Possible because Error does not implement std::error::Error, as in `anyhow`.
+// As in `anyhow`, this is possible because Error does not implement std::error::Error.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         Self(error.to_string())

@@ -1,7 +1,7 @@
 //! Stops child processes and removes their directories when the test process ends, even by SIGKILL.
 //!
-//! `PR_SET_PDEATHSIG` requires unsafe code, and it fires when the *thread* that started the child ends, which is before
-//! the end of the test run. A shell with a pipe to this process has the same effect on every system with `sh`.
+//! The guardian is a shell with a pipe to this process. `PR_SET_PDEATHSIG` is not suitable: it requires unsafe code,
+//! and it kills the child when the *thread* that started it ends, which is before the end of the test run.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -12,12 +12,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::error::{Context as _, Error, Result};
 
-/// Registers a child to kill at the end of this process, unless it is [`reaped`] before.
+/// Registers a child to kill at the end of this process, unless [`reaped`] is called before.
 pub fn child(pid: u32) -> Result<()> {
     send("child", pid)
 }
 
-/// Unregisters a child that has been waited for: another process may reuse its ID.
+/// Unregisters a child that has exited, because another process may reuse its ID.
 pub fn reaped(pid: u32) -> Result<()> {
     send("reaped", pid)
 }
@@ -31,7 +31,7 @@ fn send(verb: &str, what: impl Display) -> Result<()> {
     static GUARDIAN: OnceLock<Result<Mutex<ChildStdin>, String>> = OnceLock::new();
     let stdin = GUARDIAN.get_or_init(|| start().map_err(|error| error.to_string()));
     let mut stdin = stdin.as_ref().map_err(Error::new)?.lock().unwrap_or_else(PoisonError::into_inner);
-    // One write per line: a partial line from a killed process would name the wrong child.
+    // Each line is one write. If the process is killed within a line, an incomplete ID would refer to the wrong child.
     stdin.write_all(format!("{verb} {what}\n").as_bytes()).context("the guardian of the child processes has exited")
 }
 
@@ -41,7 +41,7 @@ fn start() -> Result<Mutex<ChildStdin>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Not affected by Ctrl-C, which ends the test run. The pipe reports that end to the guardian.
+        // In its own process group, the guardian does not receive Ctrl-C. It exits when the test run closes the pipe.
         .process_group(0)
         .spawn()
         .context("cannot start sh, which stops the child processes at the end")?;
@@ -56,7 +56,7 @@ mod tests {
     use super::super::wait_for;
     use super::*;
 
-    /// Closes the pipe, as the kernel does when the test run is killed.
+    /// Simulates a killed test run, for which the kernel closes the pipe.
     #[test]
     fn closed_pipe_stops_children_and_removes_directories() -> Result<()> {
         let sleep = || Command::new("sleep").arg("600").process_group(0).spawn();
@@ -76,7 +76,7 @@ mod tests {
         wait_for("the child to be killed", Duration::from_secs(60), || Ok(named.try_wait()?))?;
         let there = || std::fs::exists(folder.path().join("a folder"));
         wait_for("the directory to be removed", Duration::from_secs(60), || Ok((!there()?).then_some(())))?;
-        assert!(reaped.try_wait()?.is_none(), "a reaped process ID must not be killed");
+        assert!(reaped.try_wait()?.is_none(), "a reaped process was killed");
         reaped.kill()?;
         reaped.wait()?;
         Ok(())

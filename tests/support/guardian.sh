@@ -1,6 +1,6 @@
-# Runs slightly longer than the test run, which holds the other end of this script's stdin and registers its children
-# and temporary directories. When that end closes, even by kill -9, this script stops the children and removes the
-# directories.
+# Cleans up after a test run. The test run registers its child processes and temporary directories through the stdin of
+# this script. When stdin is closed, even because the test run was killed, this script kills the children and removes
+# the directories.
 trap '' HUP INT TERM
 cd /
 children=''
@@ -17,11 +17,11 @@ while read -r verb what; do
         folder) set -- "$@" "$what" ;;
     esac
 done
-# Each child leads a process group, so that its children are killed too.
+# Kill the process group of each child, which includes the processes that the child has started.
 for child in $children; do
     kill -s KILL -- "-$child" 2>/dev/null
 done
-# A server that is being killed may still write to its directory: retry until the directory is removed.
+# Retry until the directory is removed, because a killed server may still write to it.
 for folder; do
     tries=0
     while [ -e "$folder" ] && [ "$tries" -lt 50 ]; do

@@ -1,5 +1,5 @@
-//! Health of objects as GitOps tools compute it: with the kstatus library of Flux and Helm 4, and with an Argo CD
-//! health check in Argo CD's Lua interpreter.
+//! Computes the health of objects like GitOps tools: with the kstatus library of Flux and Helm 4, and with an Argo CD
+//! health check in the Lua interpreter of Argo CD.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,9 +15,9 @@ use super::tools;
 /// The health of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// A word that the tool defines.
+    /// The status, one of the words that the tool defines.
     pub status: String,
-    /// The reason, with whitespace collapsed.
+    /// The message of the tool, with whitespace collapsed.
     pub message: String,
 }
 
@@ -42,8 +42,9 @@ pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
     parse(objects, run(glua, b"")?.lines().collect())
 }
 
-/// A script has the object as `obj` and the basic functions, but no libraries. Argo CD also opens `table` and a part of
-/// `os`. An object that is being deleted is Progressing without a call of the script.
+/// The environment of a health check in Argo CD: the object is `obj`, and only basic functions are available. Argo CD
+/// also opens `table` and a part of `os`, which the sandbox does not. An object that is being deleted is Progressing,
+/// and the script is not called.
 const SANDBOX: &str = r#"
 local check, print, libraries = assert(loadfile(SCRIPT)), print, {
   "string", "table", "math", "io", "os", "debug", "coroutine", "channel", "package", "require", "module", "load",
@@ -65,7 +66,7 @@ fn literal(value: &Value) -> String {
     match value {
         Value::Null => "nil".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
-        // Escaping every byte needs no special cases.
+        // Every byte is escaped, so there are no special cases.
         Value::String(text) => text.bytes().fold("\"".to_owned(), |all, byte| all + &format!("\\{byte:03}")) + "\"",
         Value::Array(items) => format!("{{{}}}", items.iter().map(literal).collect::<Vec<_>>().join(",")),
         Value::Object(fields) => {
@@ -88,7 +89,7 @@ fn parse(objects: &[Value], lines: Vec<&str>) -> Result<Vec<Health>> {
 
 fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // Both programs read all of the input, or none of it, before they write.
+    // The write cannot block, because both programs read all or none of the input before they write.
     let written = child.stdin.take().context("a child without stdin")?.write_all(input);
     let output = child.wait_with_output()?;
     let program = command.get_program().to_string_lossy();

@@ -9,17 +9,17 @@ use super::error::{Context as _, Error, Result};
 use super::scratch::Scratch;
 use super::{repository, tools};
 
-/// The chart, relative to the root of the repository.
+/// The path of the chart, relative to the root of the repository.
 pub const CHART: &str = "charts/live-message-operator";
 
-/// The helm program. It runs in the root of the repository, with its configuration and caches in a temporary directory.
+/// The helm program. It runs in the root of the repository. Its configuration and caches are in a temporary directory.
 pub struct Helm {
     program: PathBuf,
     home: Scratch,
 }
 
 impl Helm {
-    /// Builds helm if the cache does not contain it.
+    /// Finds helm in the cache, or builds it.
     pub fn new() -> Result<Self> {
         Ok(Self { program: tools::helm()?.join("helm"), home: Scratch::new("helm")? })
     }
@@ -54,7 +54,7 @@ impl Helm {
     }
 }
 
-/// The non-empty documents of a YAML stream.
+/// Parses the non-empty documents of a YAML stream.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     let documents: Vec<Value> = serde_yaml::from_multiple(yaml).context(format_args!("not YAML:\n{yaml}\n"))?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())

@@ -1,4 +1,4 @@
-//! Creates kubeconfigs, as JSON, which is valid YAML.
+//! Creates kubeconfigs. They are JSON, which is valid YAML.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use super::error::Result;
 /// The connection settings of an apiserver.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// `https://…`
+    /// The URL of the apiserver, `https://…`.
     pub server: String,
     /// The other fields of the cluster in a kubeconfig, such as `certificate-authority-data`.
     pub settings: serde_json::Map<String, Value>,
@@ -25,14 +25,14 @@ pub enum Access<'a> {
 }
 
 impl Cluster {
-    /// `ca` (PEM) signed the certificate of the server.
+    /// The settings for `server`, whose certificate is signed by `ca` (PEM).
     pub fn new(server: String, ca: &str) -> Self {
         let mut settings = serde_json::Map::new();
         settings.insert("certificate-authority-data".to_owned(), json!(STANDARD.encode(ca)));
         Self { server, settings }
     }
 
-    /// A complete kubeconfig with one context.
+    /// Creates a kubeconfig with one context.
     pub fn kubeconfig(&self, access: Access<'_>, namespace: &str) -> Result<String> {
         let user = match access {
             Access::Token(token) => json!({ "token": token }),

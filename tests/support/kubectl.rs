@@ -1,4 +1,4 @@
-//! Runs kubectl with an explicit cluster, never with the developer's current context.
+//! Runs kubectl for an explicit cluster, never for the developer's current context.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ pub struct Kubectl {
 
 #[derive(Clone, Debug)]
 enum Target {
-    /// A kubeconfig of the test environment. Other settings have no effect.
+    /// A kubeconfig of the test environment. The developer's settings have no effect.
     Kubeconfig(PathBuf),
     /// A context of the user's kubeconfig. Its credential plugins may need the user's environment.
     Context(String),
 }
 
 impl Kubectl {
-    /// Uses the kubeconfig, and its directory for the caches of kubectl.
+    /// Uses a kubeconfig. The caches of kubectl are in the directory of the kubeconfig.
     pub fn new(program: PathBuf, kubeconfig: PathBuf) -> Self {
         Self { program, target: Target::Kubeconfig(kubeconfig) }
     }
@@ -37,7 +37,6 @@ impl Kubectl {
         Self::new(self.program.clone(), kubeconfig)
     }
 
-    /// The path of the program.
     pub fn program(&self) -> &Path {
         &self.program
     }
@@ -89,8 +88,8 @@ impl Kubectl {
             .spawn()
             .context(self.program.display())?;
         let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
-        // On a thread, because kubectl may fill its output pipes before it has read the input. A failed write is not an
-        // error: kubectl may exit without reading.
+        // Write on a thread, because kubectl may fill its output pipes before it has read the input. Ignore a failed
+        // write, because kubectl may exit without reading.
         let input = input.to_owned();
         let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = child.wait_with_output()?;

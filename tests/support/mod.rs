@@ -1,15 +1,15 @@
-//! The test environment: real etcd, kube-apiserver, kube-controller-manager, helm and kubectl, and the operator and the
-//! emulator as processes. The integration tests and the demo share it. It removes everything at the end, even if it is
-//! killed.
+//! The test environment of the integration tests and the demo: real etcd, kube-apiserver, kube-controller-manager, helm
+//! and kubectl, and the operator and the emulator as processes. At the end of a run, it stops all processes and removes
+//! their data, even if the run is killed.
 //!
 //! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
-//! - [`Sts`]: returns credentials for a token.
+//! - [`Sts`]: a fake STS, which returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
-//! - [`kstatus`], [`argo_cd`]: health of an object as GitOps tools compute it.
+//! - [`kstatus`], [`argo_cd`]: compute the health of an object like GitOps tools.
 //!
-//! The functions block and are independent of an async runtime, so that one control plane serves tests with separate
-//! runtimes. [`ControlPlane::client`] creates a client for the current runtime.
+//! The functions block and need no async runtime, so that tests with separate runtimes can share a control plane.
+//! [`ControlPlane::client`] creates a client for the current runtime.
 
 mod admin;
 mod control_plane;
@@ -41,7 +41,7 @@ pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOpti
 pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
-pub use sts::{Given, Sts};
+pub use sts::{IssuedKey, Sts};
 pub use tools::control_plane as control_plane_tools;
 
 use std::path::PathBuf;

@@ -7,16 +7,16 @@ use rcgen::{
 use super::error::Result;
 use super::scratch::Scratch;
 
-/// Names of the apiserver: loopback, and the Service in a cluster.
+/// The names of the apiserver in its certificate: loopback, and its Service in the cluster.
 const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"];
 
 /// The PEM files that clients need.
 pub struct Pki {
-    /// The CA that signed the others.
+    /// The certificate of the CA, which signed the other certificates.
     pub ca: String,
-    /// Certificate and key of `system:masters`.
+    /// The certificate and key of an administrator (group `system:masters`).
     pub admin: (String, String),
-    /// Certificate and key of `system:kube-controller-manager`.
+    /// The certificate and key of `system:kube-controller-manager`.
     pub controllers: (String, String),
 }
 
@@ -52,7 +52,7 @@ pub fn make(dir: &Scratch) -> Result<Pki> {
     Ok(Pki { ca: ca_certificate.pem(), admin, controllers })
 }
 
-/// Returns the certificate and its key.
+/// Signs a certificate, and returns it with its key.
 fn sign(
     mut params: CertificateParams,
     usage: ExtendedKeyUsagePurpose,

@@ -28,7 +28,8 @@ impl Process {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(log).context(log.display())?;
         let home = log.parent().unwrap_or(Path::new("/"));
-        // The program starts after the guardian has registered its ID, so that a kill cannot leave an orphan.
+        // The shell starts the program after the guardian has registered its ID. Otherwise, the program would keep
+        // running if the test run was killed in between.
         let mut child = Command::new("sh")
             .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, "sh"])
             .arg(program)
@@ -57,7 +58,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The output so far, stdout and stderr combined.
+    /// The combined stdout and stderr so far.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
@@ -87,7 +88,7 @@ impl Process {
         wait_for(&format!("{name} to exit"), timeout, || self.exited())
     }
 
-    /// Sends SIGTERM, as Kubernetes does.
+    /// Sends SIGTERM, like Kubernetes before it kills a container.
     pub fn sigterm(&mut self) -> Result<()> {
         self.signal("TERM")
     }
@@ -112,7 +113,7 @@ impl Process {
         if let Some(status) = self.exited()? {
             return Err(Error::new(format!("{} has already exited: {status}\n{}", self.name, self.log_tail())));
         }
-        // The builtin of the shell: not every system has a program with this name.
+        // Use the builtin `kill` of the shell, because not every system has a program with this name.
         let pid = self.pid().to_string();
         let status = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &pid]).status()?;
         if status.success() { Ok(()) } else { Err(Error::new(format!("cannot send SIG{signal} to {}", self.name))) }
@@ -122,7 +123,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // Best effort: the guardian handles failures.
+            // An error is ignored, because the guardian kills the process too.
             let _ = self.child.kill();
             if self.child.wait().is_ok() {
                 let _ = guardian::reaped(self.pid());

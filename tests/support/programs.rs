@@ -12,25 +12,25 @@ use super::process::{Process, wait_for};
 use super::request_log::{self, Request};
 use super::scratch::Scratch;
 
-/// ID and secret of the default access key of the emulator and the operator.
+/// The ID and secret of the default access key, for the emulator and the operator.
 pub const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
 
-/// Timeout until a program listens; much longer than necessary on an idle machine.
+/// The timeout until a program listens. It is much longer than necessary on an idle machine.
 const LISTENS: Duration = Duration::from_secs(60);
 
-/// Part of the message of a program whose address is in use.
+/// Part of the error message of a program whose address is in use.
 const TAKEN: &str = "ddress already in use";
 
-/// Options of an operator. Use `..OperatorOptions::default()` for the rest.
+/// The options of an operator. Use `..OperatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
-    /// From `ControlPlane::operator_kubeconfig`.
+    /// The path of the kubeconfig, see `ControlPlane::operator_kubeconfig`.
     pub kubeconfig: PathBuf,
-    /// URL of the emulator.
+    /// The URL of the emulator.
     pub endpoint: String,
     /// Whether to pass `--allow-http`.
     pub allow_http: bool,
-    /// ID and secret of the access key.
+    /// The ID and secret of the access key.
     pub access_key: (String, String),
     /// Additional arguments of `run`.
     pub args: Vec<String>,
@@ -52,7 +52,7 @@ impl Default for OperatorOptions {
     }
 }
 
-/// `live-message-operator run`.
+/// A running `live-message-operator run`.
 pub struct Operator {
     /// The process, with its log.
     pub process: Process,
@@ -78,7 +78,7 @@ impl Operator {
         Ok(Self { process, _dir: dir })
     }
 
-    /// `http://ADDR:PORT` of the health endpoints, read from the log after the start.
+    /// The URL of the health endpoints, `http://ADDR:PORT`. Waits until the log contains it.
     pub fn probes(&self) -> Result<String> {
         let address = || {
             let log = self.process.log();
@@ -90,7 +90,7 @@ impl Operator {
             if let Some(address) = address() {
                 return Ok(address);
             }
-            // At a short interval, because the benchmark measures the startup.
+            // Poll at a short interval, because the benchmark measures the startup time.
             std::thread::sleep(Duration::from_millis(5));
         }
         Err(Error::new(format!("the log has no address of the health endpoints\n{}", self.process.log_tail())))
@@ -106,16 +106,16 @@ impl Drop for Operator {
     }
 }
 
-/// Options of an emulator. Use `..EmulatorOptions::default()` for the rest.
+/// The options of an emulator. Use `..EmulatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct EmulatorOptions {
-    /// `ADDR:PORT` on loopback. Port 0 selects a free port.
+    /// The address to listen on, `ADDR:PORT` on loopback. Port 0 selects a free port.
     pub listen: String,
-    /// Access keys: ID and secret.
+    /// The access keys, each with ID and secret.
     pub access_keys: Vec<(String, String)>,
-    /// Apps: `APPID` or `APPID@DATACENTER`.
+    /// The apps, as `APPID` or `APPID@DATACENTER`.
     pub apps: Vec<String>,
-    /// Existing groups: `APPID/GROUPID` or `APPID/GROUPID:deleted`.
+    /// The existing groups, as `APPID/GROUPID` or `APPID/GROUPID:deleted`.
     pub groups: Vec<String>,
     /// Additional arguments of `emulate`.
     pub args: Vec<String>,
@@ -134,7 +134,7 @@ impl Default for EmulatorOptions {
     }
 }
 
-/// `live-message-operator emulate`.
+/// A running `live-message-operator emulate`.
 pub struct Emulator {
     /// The process, with its log.
     pub process: Process,
@@ -160,7 +160,7 @@ impl Emulator {
         let addresses = wait_for("the emulator to listen", LISTENS, || {
             if let Some(status) = process.exited()? {
                 if process.log().contains(TAKEN) {
-                    // The address of a stopped emulator: another connection may use its port briefly.
+                    // The address belongs to a stopped emulator, and a connection may still use its port. Retry.
                     process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
                     return Ok(None);
                 }
@@ -174,12 +174,12 @@ impl Emulator {
         Ok(Self { process, url, admin, dir })
     }
 
-    /// `http://ADDR:PORT`, for `--endpoint` of the operator.
+    /// The URL of the emulator for `--endpoint`, `http://ADDR:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `http://ADDR:PORT` of the admin address.
+    /// The URL of the admin API, `http://ADDR:PORT`.
     pub fn admin_url(&self) -> String {
         format!("http://{}", self.admin)
     }
@@ -204,18 +204,19 @@ impl Emulator {
         admin::request(&self.admin, "DELETE", path, "").map(drop)
     }
 
-    /// The calls so far, in order.
+    /// The calls that the emulator has received so far, in order.
     pub fn requests(&self) -> Result<Vec<Request>> {
         request_log::read(&self.dir.join("requests.jsonl"))
     }
 
-    /// The number of calls of an operation so far.
+    /// Counts the calls of an operation so far.
     pub fn calls(&self, operation: &str) -> Result<usize> {
         Ok(self.requests()?.iter().filter(|request| request.operation == operation).count())
     }
 }
 
-/// The binary under test. Cargo provides its path to tests. The demo is an example, one directory below the binary.
+/// Finds the binary under test. Cargo provides its path to tests, but not to the demo, which is an example in a
+/// subdirectory of the binary's directory.
 fn binary() -> Result<PathBuf> {
     if let Some(path) = option_env!("CARGO_BIN_EXE_live-message-operator") {
         return Ok(PathBuf::from(path));

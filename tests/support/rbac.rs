@@ -1,4 +1,4 @@
-//! Grants the operator exactly the permissions in the chart.
+//! Grants the operator exactly the permissions that the chart grants.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::process::wait_for;
 /// The kinds that grant permissions.
 const RBAC_KINDS: [&str; 5] = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
-/// The release of an operator.
+/// A release of the chart.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
-    /// Name of the release, of its ServiceAccount and of its roles.
+    /// The name of the release, of its ServiceAccount and of its roles.
     pub release: &'a str,
-    /// Namespace of the release.
+    /// The namespace of the release.
     pub namespace: &'a str,
     /// The chart's `watchNamespaces`; empty selects the whole cluster.
     pub watch: &'a [&'a str],
-    /// Additional flags of helm, for more permissions.
+    /// Additional Helm flags, for more permissions.
     pub flags: &'a [&'a str],
 }
 
 impl Installation<'_> {
-    /// The ServiceAccount and its permissions, as the chart renders them.
+    /// Renders the ServiceAccount and its permissions.
     pub fn rbac(&self, helm: &Helm) -> Result<String> {
         let watch = format!("watchNamespaces={}", json!(self.watch));
-        // Independent of the chart's rules for names.
+        // Set the name explicitly, so that it does not depend on the naming rules of the chart.
         let name = format!("fullnameOverride={}", self.release);
         let rendered = helm.template(
             self.release,
@@ -56,7 +56,7 @@ impl Installation<'_> {
         std::fs::write(&path, config).context(path.display())?;
         let operator = admin.with_kubeconfig(path.clone());
         for namespace in self.watch.iter().copied().chain(self.watch.is_empty().then_some("")) {
-            // The authorizer of the apiserver watches roles, so new roles have an effect after a delay.
+            // New roles have an effect after a delay, because the authorizer of the apiserver watches roles.
             let status = "live.alibabacloud.com/livemessagegroups/status";
             let more = self.flags.iter().any(|flag| flag.starts_with("rbac.secrets="));
             wait_for("the permissions of the operator", Duration::from_secs(90), || {

@@ -18,7 +18,6 @@ impl Scratch {
         Ok(Self(dir))
     }
 
-    /// The path of the directory.
     pub fn path(&self) -> &Path {
         self.0.path()
     }

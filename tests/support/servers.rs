@@ -7,23 +7,23 @@ use super::error::{Context as _, Result};
 use super::process::Process;
 use super::scratch::Scratch;
 
-/// Name of the audit log, which has one JSON object per line.
+/// The file name of the audit log, which has one JSON object per line.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
-/// The controllers that affect the operator: deletion of the contents of a namespace and of owned objects,
-/// ServiceAccounts of namespaces, and aggregation of the roles `view`, `edit` and `admin`. Others would only slow down
+/// The controllers that affect the operator. They delete the contents of namespaces and owned objects, create the
+/// default ServiceAccounts, and aggregate the roles `view`, `edit` and `admin`. Other controllers would only slow down
 /// the tests.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// The content of the audit log, which records writes of ServiceAccounts except those of the controllers.
+/// The level of detail of the audit log. It records the writes of ServiceAccounts, except those of the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
     /// No audit log.
     Off,
-    /// The request and the status of the response.
+    /// The audit log contains requests and response statuses, without objects.
     Names,
-    /// The objects as well.
+    /// The audit log also contains the objects.
     Whole,
 }
 
@@ -47,20 +47,20 @@ impl Audit {
 /// The ports of the servers.
 #[derive(Clone, Copy)]
 pub struct Ports {
-    /// Clients of etcd.
+    /// The port of etcd for clients.
     pub etcd: u16,
-    /// Peers of etcd.
+    /// The port of etcd for peers.
     pub peer: u16,
-    /// The apiserver.
+    /// The port of the apiserver.
     pub apiserver: u16,
-    /// Health of the controller-manager.
+    /// The health port of the controller-manager.
     pub controllers: u16,
 }
 
 impl Ports {
     /// Selects free ports.
     pub fn pick() -> Result<Self> {
-        // Listeners stay open until all ports are known, so that the ports differ.
+        // The listeners stay open until all ports are selected, so that the ports differ.
         let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
         let mut ports = [0; 4];
         for (port, listener) in ports.iter_mut().zip(&held) {
@@ -90,7 +90,7 @@ pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> 
     Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
 }
 
-/// Starts the apiserver. `controllers` states whether kube-controller-manager will run.
+/// Starts the apiserver. `controllers` is whether kube-controller-manager will run too.
 pub fn start_apiserver(
     tools: &Path,
     dir: &Scratch,
@@ -119,7 +119,7 @@ pub fn start_apiserver(
         "--profiling=false".to_owned(),
     ];
     if !controllers {
-        // Without controllers, the `default` ServiceAccounts that this plugin requires for pods do not exist.
+        // This plugin requires a `default` ServiceAccount for pods, which does not exist without controllers.
         args.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
     if let Some(policy) = audit.policy() {

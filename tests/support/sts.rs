@@ -1,4 +1,4 @@
-//! An STS on loopback that returns an access key and records the requests.
+//! A fake STS on loopback. It returns an access key and records the requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,52 +9,53 @@ use serde_json::json;
 
 use super::{Context as _, Result};
 
-/// Lifetime of the credentials in seconds, the default of STS.
+/// The lifetime of the credentials in seconds, the default of STS.
 const LIFETIME: i64 = 3600;
 
-/// A running STS, which ends with the test process.
+/// A running fake STS, which stops at the end of the test process.
 pub struct Sts {
-    /// Its origin: `http://127.0.0.1:PORT`.
+    /// The origin of its URL, `http://127.0.0.1:PORT`.
     pub origin: String,
-    asked: Receiver<String>,
+    requests: Receiver<String>,
 }
 
 /// The credentials that the STS returns.
-pub struct Given {
+pub struct IssuedKey {
     pub access_key_id: &'static str,
-    /// One per request; the last one is repeated.
+    /// The secrets for successive requests. The last one is used repeatedly.
     pub secrets: &'static [&'static str],
     pub security_token: &'static str,
 }
 
 impl Sts {
-    pub fn start(given: Given) -> Result<Self> {
+    pub fn start(key: IssuedKey) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let origin = format!("http://{}", listener.local_addr()?);
-        let (sender, asked) = channel();
+        let (sender, requests) = channel();
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let secret = given.secrets[number.min(given.secrets.len() - 1)];
-                // The operator retries a failed request, and a test may ignore the recorded requests.
-                let asked = stream.map_err(Into::into).and_then(|stream| answer(stream, &given, secret));
-                let _ = asked.map(|asked| sender.send(asked));
+                let secret = key.secrets[number.min(key.secrets.len() - 1)];
+                // Errors are ignored: the operator retries a failed request, and a test may not read the recorded
+                // requests.
+                let body = stream.map_err(Into::into).and_then(|stream| answer(stream, &key, secret));
+                let _ = body.map(|body| sender.send(body));
             }
         });
-        Ok(Self { origin, asked })
+        Ok(Self { origin, requests })
     }
 
     /// Waits for the next unread request and returns its form body.
-    pub fn asked(&self) -> Result<String> {
-        self.asked.recv_timeout(Duration::from_secs(60)).context("no request to the STS")
+    pub fn next_request(&self) -> Result<String> {
+        self.requests.recv_timeout(Duration::from_secs(60)).context("no request to the STS")
     }
 
     /// The form bodies of the unread requests so far.
-    pub fn all_asked(&self) -> Vec<String> {
-        self.asked.try_iter().collect()
+    pub fn received_requests(&self) -> Vec<String> {
+        self.requests.try_iter().collect()
     }
 }
 
-fn answer(stream: TcpStream, given: &Given, secret: &str) -> Result<String> {
+fn answer(stream: TcpStream, key: &IssuedKey, secret: &str) -> Result<String> {
     let mut stream = BufReader::new(stream);
     let (mut line, mut length) = (String::new(), 0);
     while stream.read_line(&mut line)? > 2 {
@@ -67,7 +68,7 @@ fn answer(stream: TcpStream, given: &Given, secret: &str) -> Result<String> {
     stream.read_exact(&mut body)?;
     let expiration = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + LIFETIME)?;
     let credentials = json!({"RequestId": "r", "Credentials": {
-        "AccessKeyId": given.access_key_id, "AccessKeySecret": secret, "SecurityToken": given.security_token,
+        "AccessKeyId": key.access_key_id, "AccessKeySecret": secret, "SecurityToken": key.security_token,
         "Expiration": expiration.to_string()
     }})
     .to_string();

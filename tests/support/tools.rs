@@ -38,7 +38,7 @@ pub fn lua() -> Result<PathBuf> {
     once(&FOLDER, "lua")
 }
 
-// A failure is cached too, so that a hundred tests do not compile a hundred times.
+// Finds a family of tools once. A failure is cached too, so that each test does not start a build again.
 fn once(folder: &OnceLock<Result<PathBuf, String>>, family: &str) -> Result<PathBuf> {
     let found = folder.get_or_init(|| build(family).map_err(|error| error.to_string()));
     found.clone().map_err(Error::new)
@@ -46,7 +46,7 @@ fn once(folder: &OnceLock<Result<PathBuf, String>>, family: &str) -> Result<Path
 
 fn build(family: &str) -> Result<PathBuf> {
     let script = repository().join("tests/tools/build");
-    // Inherited, so that the progress of the first build is visible.
+    // stderr is inherited, so that the progress of a build is visible.
     let output = Command::new(&script).arg(family).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.context(script.display())?;
     if !output.status.success() {

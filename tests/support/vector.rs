@@ -1,5 +1,6 @@
 //! Reads the golden vectors: requests of the official SDKs, byte for byte, with each step of their signatures (see
-//! `tests/vectors/README.md`). Independent of the crate, so that unit tests and integration tests can use it.
+//! `tests/vectors/README.md`). This module does not depend on the crate, so that unit tests and integration tests can
+//! use it.
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 /// Decoded names and values.
 pub type Pairs = Vec<(String, String)>;
 
-/// Signature algorithm of a vector.
+/// The signature algorithm of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// `ACS3-HMAC-SHA256`.
@@ -20,7 +21,7 @@ pub enum Algorithm {
     V1,
 }
 
-/// A captured request. Errors contain the name of the file.
+/// A captured request or a documented example, with its signature.
 #[derive(Debug, Clone)]
 pub struct Vector {
     pub file: String,
@@ -33,23 +34,23 @@ pub struct Vector {
     pub security_token: Option<String>,
     pub date: String,
     pub nonce: String,
-    /// Fields of the operation, as passed to the SDK.
+    /// The fields of the operation, as passed to the SDK.
     pub input: Map<String, Value>,
     pub method: String,
     pub host: String,
     pub path: String,
-    /// As sent, percent-encoded.
+    /// The query as sent, percent-encoded.
     pub query_raw: String,
     pub query: Pairs,
-    /// Headers as sent, in order, including those of the signature.
+    /// The headers as sent, in order, including those of the signature.
     pub headers: Pairs,
     pub body: String,
-    /// Parameters of the body, if its content type is a form.
+    /// The parameters of the body, if its content type is a form.
     pub form: Option<Pairs>,
     pub expected: Expected,
 }
 
-/// The signature of the request over the documented mandatory headers.
+/// The expected signature of the request, over the headers that are documented as mandatory.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// V3 only.
@@ -110,7 +111,7 @@ impl Vector {
         let signing = ["signing_min_headers", "signing"].into_iter().map(|name| &json[name]).find(|v| v.is_object());
         let expected = Expected::of(signing.ok_or("neither signing_min_headers nor signing")?)?;
         let mut headers = headers(request)?;
-        // The documented example has the value of this header outside of the request.
+        // In the documented example, the value of this header is outside the request.
         if let (Some(value), None) = (json["signing"]["authorization"].as_str(), header(&headers, "authorization")) {
             headers.push(("authorization".to_owned(), value.to_owned()));
         }
@@ -154,7 +155,7 @@ impl Vector {
         format!("{wire}\r\n{}", self.body).into_bytes()
     }
 
-    /// Whether the request was captured, unlike the documented examples.
+    /// Whether the request is captured. If not, it is a documented example.
     pub fn captured(&self) -> bool {
         header(&self.headers, "accept-encoding").is_some()
     }
@@ -184,7 +185,7 @@ fn optional(object: &Value, name: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// The query as sent and its parameters. The documented examples have only the parameters.
+/// Reads the query as sent, and its parameters. The documented examples have only the parameters.
 fn query(request: &Value) -> Result<(String, Pairs), String> {
     let raw = optional(request, "query_raw")?;
     let decoded = match &request["query_decoded"] {

@@ -7,7 +7,8 @@ const { $OpenApiUtil, OpenApiUtil, default: Client, ...exceptions } = require('@
 const { RuntimeOptions } = require('@darabonba/typescript');
 const main = require('./scenario.js');
 
-// The same as in the generated product SDKs: parameters in the query, POST except for these operations, comma-joined arrays.
+// The generated product SDKs use POST except for these operations, put parameters into the query and join arrays with
+// commas.
 const GET = new Set(['ListLiveMessageGroupByPage']);
 
 function query(params) {

@@ -1,5 +1,5 @@
 'use strict';
-// Runs the scenario. The differences between the SDKs are in the file of each SDK.
+// Runs the scenario with an SDK. The file of each SDK contains its specific code.
 
 const { isDeepStrictEqual, inspect } = require('node:util');
 const { readFileSync } = require('node:fs');
