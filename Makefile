@@ -9,7 +9,7 @@ CHART := charts/live-message-operator
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# A demo in another cluster needs no control plane.
+# With DEMO_CONTEXT, the demo uses an existing cluster, so no control plane is built.
 demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONTEXT=...: in that cluster
 	@tests/tools/preflight
 	@$(if $(DEMO_CONTEXT),true,tests/tools/build control-plane >/dev/null)
@@ -17,7 +17,7 @@ demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONT
 	$(CARGO) build --locked --bin live-message-operator --example demo
 	@KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
-# Runs the quick checks first, so that the summaries of the tests are printed last.
+# Quick checks run first. The tests run last, so that their summaries are at the end of the output.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs
@@ -27,7 +27,7 @@ test: ## Run all checks that a merge requires
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
 
-# Counts test cases by topic. The tests count the vectors and the steps of the SDKs.
+# Prints the number of test cases on credentials and on faults.
 counts:
 	@$(CARGO) test --quiet --locked --no-run
 	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \
@@ -63,8 +63,8 @@ chart-lint: ## Run helm lint with each values file of the chart
 		"$$helm/helm" lint --strict --quiet $(CHART) --values "$$values" || exit 1; \
 	done
 
-# Generates into a separate directory first: a removed definition is removed from crds/ too, and a failed run changes
-# nothing.
+# Generates the CRDs into a separate directory first, so that a failed run changes nothing. All old files are removed,
+# including those of CRDs that no longer exist.
 crds: ## Generate crds/ and the copy in the chart from the types in src/resources
 	@rm -rf target/crds && mkdir -p target/crds crds $(CHART)/files/crds
 	$(CARGO) run --quiet --locked -- crd --dir target/crds
