@@ -130,7 +130,7 @@ impl FromStr for Fault {
     }
 }
 
-/// Parses `PERCENT%` to 0 to 1.
+/// Parses `PERCENT%` to a value from 0 to 1.
 fn parse_share(text: &str) -> Option<f64> {
     let percent: f64 = text.strip_suffix('%')?.parse().ok()?;
     (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
@@ -248,7 +248,7 @@ impl FaultInjector {
         &self.rules
     }
 
-    /// Restarts the random numbers from a seed.
+    /// Sets the seed of the random numbers, which restarts their sequence.
     pub fn set_seed(&mut self, seed: u64) {
         self.rng.seed(seed);
     }

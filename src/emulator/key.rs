@@ -1,4 +1,4 @@
-//! Access keys, permanent and temporary.
+//! The access keys that the emulator accepts, permanent or temporary.
 
 use std::str::FromStr;
 

@@ -93,7 +93,7 @@ mod tests {
         limit.set_count_refused(true);
         let mut admit = |ms| limit.admit("a", Operation::CreateGroup, at(ms));
         assert_eq!([0, 500, 900, 1100, 1600].map(&mut admit), [true, true, false, false, false]);
-        // The window empties only during a pause.
+        // Calls are admitted again only after a pause of one second.
         assert!(admit(2100));
     }
 

@@ -8,31 +8,31 @@ pub const STS_VERSION: &str = "2015-04-01";
 /// One operation of the Live API or of STS, or a request to the ECS metadata service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// `CreateLiveMessageGroup`.
+    /// Creates a group: `CreateLiveMessageGroup`.
     CreateGroup,
-    /// `DescribeLiveMessageGroup`.
+    /// Describes a group: `DescribeLiveMessageGroup`.
     DescribeGroup,
-    /// `ModifyLiveMessageGroup`.
+    /// Changes a group: `ModifyLiveMessageGroup`.
     ModifyGroup,
-    /// `DeleteLiveMessageGroup`.
+    /// Deletes a group: `DeleteLiveMessageGroup`.
     DeleteGroup,
-    /// `RecoverLiveMessageDeletedGroup`.
+    /// Recovers a deleted group: `RecoverLiveMessageDeletedGroup`.
     RecoverGroup,
-    /// `ListLiveMessageGroupByPage`.
+    /// Lists groups by page number: `ListLiveMessageGroupByPage`.
     ListGroupsByPage,
-    /// `ListLiveMessageGroups`.
+    /// Lists groups by token: `ListLiveMessageGroups`.
     ListGroups,
-    /// `CreateLiveMessageApp`.
+    /// Creates an app: `CreateLiveMessageApp`.
     CreateApp,
-    /// `DescribeLiveMessageApp`.
+    /// Describes an app: `DescribeLiveMessageApp`.
     DescribeApp,
-    /// `ListLiveMessageApps`.
+    /// Lists apps: `ListLiveMessageApps`.
     ListApps,
-    /// `ModifyLiveMessageAppAudit`.
+    /// Changes the audit settings of an app: `ModifyLiveMessageAppAudit`.
     ModifyAppAudit,
-    /// `ModifyLiveMessageAppCallback`.
+    /// Changes the callback URL of an app: `ModifyLiveMessageAppCallback`.
     ModifyAppCallback,
-    /// `ModifyLiveMessageAppDisable`.
+    /// Disables or enables an app: `ModifyLiveMessageAppDisable`.
     ModifyAppDisable,
     /// `AssumeRole` of STS; signed like the Live API.
     AssumeRole,

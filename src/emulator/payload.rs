@@ -1,4 +1,4 @@
-//! The fields of a response, and their encoding as JSON or XML.
+//! Encodes the fields of a response as JSON or XML.
 
 use quick_xml::escape::escape;
 use serde::ser::{Serialize, SerializeMap, Serializer};

@@ -20,7 +20,7 @@ pub(super) enum Delivery {
     Whole,
     /// The head and half of the body, then the end of the connection.
     Truncated,
-    /// Nothing: the connection is reset.
+    /// No response is sent, and the connection is reset.
     Reset,
 }
 

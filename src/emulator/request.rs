@@ -54,7 +54,7 @@ fn decode(encoded: &[u8]) -> Result<String, ApiError> {
         .map_err(|_| ApiError::new(400, "InvalidParameter.Format", "A parameter is not UTF-8."))
 }
 
-/// A decoded request.
+/// A decoded request. Its signature is not verified.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The method as sent; the API supports `GET` and `POST`.

@@ -1,5 +1,5 @@
-//! The server: sockets, connections and shutdown. It runs on its own thread and runtime, so a paused clock or a busy
-//! executor of a test does not affect it.
+//! The server of the emulator: sockets, connections and shutdown. It has its own thread and runtime, so that it works
+//! even if the runtime of a test is paused or busy.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -289,7 +289,7 @@ impl Server {
             let arrived = Instant::now();
             match request {
                 Ok(request) => {
-                    // Close the connection after HEAD: the client would read the body as the next response.
+                    // After HEAD, close the connection, because the client would read the body as the next response.
                     let reusable = request.keep_alive && request.method != "HEAD";
                     let keep_alive = reusable && !self.stop.is_cancelled();
                     let Some(exchange) = self.handle_request(request, arrived).await else {

@@ -40,7 +40,7 @@ impl FromStr for AppSpec {
 pub struct GroupSpec {
     /// `AppId`. If no [`AppSpec`] names the app, it is created in `cn-shanghai`.
     pub app: String,
-    /// `GroupId`.
+    /// The ID of the group, `GroupId`.
     pub id: String,
     /// Whether the group is deleted. Its time of deletion is the start of the emulator.
     pub deleted: bool,

@@ -1,8 +1,8 @@
 //! Issues temporary keys: for the operations of STS (version 2015-04-01), the ECS metadata service and the admin
 //! address.
 //!
-//! The format, the expiry and the audience of an OIDC token are verified. Its signature is not: the emulator has no
-//! issuer's keys.
+//! The format, the expiry and the audience of an OIDC token are verified. Its signature is not verified, because the
+//! emulator does not have the keys of the issuer.
 
 use std::collections::HashMap;
 use std::fmt;

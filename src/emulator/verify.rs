@@ -19,9 +19,9 @@ pub const TIME_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 /// The versions of the API's request signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum SignatureVersion {
-    /// `ACS3-HMAC-SHA256`, in the headers.
+    /// `ACS3-HMAC-SHA256`. The signature is in the headers.
     V3,
-    /// HMAC-SHA1, in the parameters.
+    /// HMAC-SHA1. The signature is in the parameters.
     V1,
 }
 
@@ -30,7 +30,7 @@ pub enum SignatureVersion {
 pub struct Claims {
     /// The signature version; `None`: the request is not signed.
     pub signature: Option<SignatureVersion>,
-    /// The `AccessKeyId`.
+    /// The ID of the access key, `AccessKeyId`.
     pub access_key_id: Option<String>,
     /// The name of the operation, even if it is unknown.
     pub action: Option<String>,

@@ -87,7 +87,7 @@ fn mixed_covers_every_kind_and_depends_on_its_seed() {
     assert_eq!(plans, draws(1));
     assert_ne!(plans, draws(2));
     let faulty: Vec<&FaultPlan> = plans.iter().filter(|plan| **plan != FaultPlan::default()).collect();
-    // A delay of 0 ms equals no fault.
+    // A random delay of 0 ms is the same as no fault, so the count varies.
     assert!((820..980).contains(&faulty.len()), "{}", faulty.len());
     let names: std::collections::BTreeSet<String> =
         faulty.iter().filter_map(|plan| plan.kind.as_ref()).map(kind_name).collect();

@@ -104,7 +104,7 @@ labels! {
     }
     /// Labels of completed deletions.
     OutcomeLabels {
-        /// What happened to the group, such as `Deleted` or `Retained`.
+        /// Outcome for the group, such as `Deleted` or `Retained`.
         outcome: &'static str,
     }
     /// Labels of drift checks.

@@ -12,7 +12,7 @@ pub const CONTROLLER: &str = "livemessagegroup";
 
 const LABELS: ControllerLabels = ControllerLabels { controller: CONTROLLER };
 
-/// Finished reconciles.
+/// The metrics of finished reconciles.
 #[derive(Debug)]
 pub struct Reconciles {
     results: Counters<ReconcileLabels>,
