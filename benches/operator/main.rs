@@ -133,9 +133,9 @@ async fn rate(stage: &Stage, count: usize, rate: &str) -> Result<f64> {
 }
 
 struct Start {
-    /// Seconds.
+    /// The time until the operator is ready, in seconds.
     ready: f64,
-    /// Seconds.
+    /// The duration of a scrape, in seconds.
     scrape: f64,
     memory: Memory,
     calls: usize,

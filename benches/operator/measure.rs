@@ -1,4 +1,4 @@
-//! Measurements of a running operator.
+//! Measures memory, startup time and scrape time of a running operator.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Handles Ctrl-C between two steps, so that everything is stopped normally.
+//! Handles Ctrl-C between two steps, so that the demo stops its processes normally.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! Accounts: shared rate limits, and apps that other accounts cannot see.
+//! Tests of accounts: shared rate limits, and apps that other accounts cannot see.
 
 use jiff::Timestamp;
 use live_message_operator::emulator::{AccessKey, Clock, Handle};

@@ -1,4 +1,4 @@
-//! The admin API of a running emulator.
+//! Tests of the admin API.
 
 use std::net::SocketAddr;
 

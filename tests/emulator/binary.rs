@@ -1,4 +1,4 @@
-//! The command `live-message-operator emulate` as a process.
+//! Tests of the process `live-message-operator emulate`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ fn options_apply_and_sigterm_exits_with_zero() {
     let process = Process::start(&args, &[]);
     let client = Client::new(process.address);
     assert_eq!(client.ok("DescribeLiveMessageGroup", &GROUP)["Delete"], json!(false));
-    // The record is in the file before the response is sent.
+    // A record is written to the file before its response is sent.
     assert_eq!(read_records(&log).len(), 1);
     let deleted = client.ok("DescribeLiveMessageGroup", &[GROUP[0], ("GroupId", "g2")]);
     assert_eq!(deleted["Delete"], json!(true));

@@ -1,4 +1,4 @@
-//! Rejected requests: the status, the error code and the record in the request log.
+//! Tests of rejected requests: the status, the error code and the record in the request log.
 
 use std::time::Duration;
 

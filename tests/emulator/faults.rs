@@ -1,4 +1,4 @@
-//! Fault injection over real sockets.
+//! Tests of fault injection over real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Connections, pipelining, and invalid requests.
+//! Tests of HTTP: connections, pipelining and invalid requests.
 
 use crate::client::{Client, Connection};
 use crate::emulator;

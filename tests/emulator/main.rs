@@ -1,4 +1,4 @@
-//! The emulator over real sockets, and the `emulate` command as a process.
+//! Tests of the emulator over real sockets, and of the `emulate` command as a process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 

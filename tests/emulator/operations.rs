@@ -1,4 +1,4 @@
-//! The operations in every supported request format.
+//! Tests of the operations in every supported request format.
 
 use std::time::Duration;
 

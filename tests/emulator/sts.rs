@@ -1,4 +1,4 @@
-//! Temporary keys: STS, the ECS metadata service, and calls with the keys that they issue.
+//! Tests of temporary keys from STS and the ECS metadata service.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -163,7 +163,7 @@ fn explicit_null_counts_as_absent() -> Result<()> {
     test.run(&["apply", "--filename=-"], &group("applied", &all))?;
     let server_side = ["apply", "--server-side", "--filename=-"];
     test.run(&server_side, &group("serverside", &some))?;
-    // A null is refused only in a server-side apply, for an enum.
+    // A null is accepted everywhere except for an enum in a server-side apply.
     test.refused("null", &server_side, &group("serverside", &all), &["spec.dataCenter: Unsupported value"])?;
     for name in ["room", "applied", "serverside"] {
         test.set_ready(name, "Created", Some("Created"))?;

@@ -26,7 +26,6 @@ impl ByHand {
         Ok(self.client.send(&call, &self.credentials).await?.value)
     }
 
-    /// Describes a group.
     pub async fn describe(&self, id: &str) -> Result<GroupSnapshot> {
         match self.call(Call::Describe(group(id))).await? {
             Reply::Group(group) => Ok(group),

@@ -1,4 +1,4 @@
-//! Restarts of the operator after SIGKILL.
+//! Tests of restarts after the operator is killed.
 
 use std::time::Duration;
 

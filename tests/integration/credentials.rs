@@ -1,4 +1,4 @@
-//! Rejected credentials of the operator.
+//! Tests with a wrong access key secret of the operator.
 
 use std::time::Duration;
 

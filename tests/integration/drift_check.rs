@@ -1,4 +1,4 @@
-//! The drift check and the quota of an app.
+//! Tests of the drift check and of the quota of an app.
 
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ async fn drift_check_finds_external_changes_and_deletions() -> Result<()> {
         .await?;
     world.ready("deleted", "False", "GroupDeleted").await?;
     assert_eq!(hand.describe("unmanaged").await?.group_info, "theirs", "fields outside of the spec are not managed");
-    // Recover the group externally.
     hand.call(Call::Recover(group("deleted"))).await?;
     world.ready("deleted", "True", "AlreadyExists").await?;
     assert_eq!(world.calls("DescribeLiveMessageGroup", "left")?, 0, "a group without drift is not described");

@@ -1,4 +1,4 @@
-//! The lifecycle of one object: created, adopted, edited and deleted groups.
+//! Tests of the lifecycle of an object: it creates, adopts and changes its group.
 
 use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;

@@ -20,7 +20,7 @@ const CALLS: &str = "live_message_operator_live_api_requests_total";
 pub const GROUPS: &str = "live_message_operator_groups";
 const CONTROLLER: &[(&str, &str)] = &[("controller", "livemessagegroup")];
 
-/// Scrapes the operator.
+/// Scrapes the operator and parses the metrics.
 pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
     let operator = world.operator.as_ref().context("an operator runs")?;
     let answer = reqwest::get(format!("{}/metrics", operator.probes()?)).await?.error_for_status()?;

@@ -77,7 +77,6 @@ async fn until_bare(world: &World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Counts the deleted groups.
 async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     let hand = ByHand::at(world)?;
     let mut deleted = 0;

@@ -27,7 +27,7 @@ async fn waits_for_the_crd(world: &mut World<'_>) -> Result<()> {
     let ready = async || -> Result<(u16, String)> {
         match reqwest::get(&readyz).await {
             Ok(answer) => Ok((answer.status().as_u16(), answer.text().await?)),
-            // The operator does not listen yet.
+            // The operator does not accept connections yet.
             Err(_) => Ok((0, String::new())),
         }
     };

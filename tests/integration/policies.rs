@@ -1,4 +1,4 @@
-//! The policies of an object: Observe, CreateOnly, Delete and Recover.
+//! Tests of the policies Observe, CreateOnly, Delete and Recover.
 
 use live_message_operator::resources::{ConditionType, FINALIZER, LiveMessageGroup, Origin};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Failures of the Live API, and the status of the object for each.
+//! Tests of failures of the Live API, and of the status that the operator reports for them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Objects that are deleted and recreated with the same name.
+//! Tests of objects that are deleted and recreated with the same name.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use super::scratch::Scratch;
 /// The names of the apiserver in its certificate: loopback, and its Service in the cluster.
 const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"];
 
-/// The PEM files that clients need.
+/// The certificates and keys that clients need, in PEM.
 pub struct Pki {
     /// The certificate of the CA, which signed the other certificates.
     pub ca: String,

@@ -14,7 +14,7 @@ const LIFETIME: i64 = 3600;
 
 /// A running fake STS, which stops at the end of the test process.
 pub struct Sts {
-    /// The origin of its URL, `http://127.0.0.1:PORT`.
+    /// The URL of the STS, `http://127.0.0.1:PORT`.
     pub origin: String,
     requests: Receiver<String>,
 }

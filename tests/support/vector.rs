@@ -15,7 +15,7 @@ pub type Pairs = Vec<(String, String)>;
 /// The signature algorithm of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `ACS3-HMAC-SHA256`.
+    /// `ACS3-HMAC-SHA256` over a canonical request.
     V3,
     /// HMAC-SHA1 over the parameters.
     V1,
@@ -53,12 +53,12 @@ pub struct Vector {
 /// The expected signature of the request, over the headers that are documented as mandatory.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// V3 only.
+    /// `None` for V1.
     pub canonical_request: Option<String>,
     pub string_to_sign: String,
-    /// V3 only.
+    /// `None` for V1.
     pub signed_headers: Option<String>,
-    /// V3 only.
+    /// `None` for V1.
     pub authorization: Option<String>,
     pub signature: String,
 }

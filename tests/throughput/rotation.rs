@@ -1,4 +1,4 @@
-//! Credential rotation while hundreds of objects wait for a permit.
+//! Tests a credential rotation while hundreds of objects wait for a permit.
 
 use live_message_operator::resources::ConditionType;
 use serde_json::json;

@@ -7,7 +7,7 @@ use crate::calls::Calls;
 
 const CREATE: &str = "CreateLiveMessageGroup";
 
-/// Two access keys of account 42.
+/// The access keys of two LiveAccounts with the same account number.
 const KEYS: [(&str, &str); 2] = [("LTAIone", "hush-one@42"), ("LTAItwo", "hush-two@42")];
 
 #[tokio::test]

@@ -130,7 +130,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
     scene.settle("the endpoint is invalid", port, InvalidInput).await?;
 
-    // The key is rejected only in a call, so the account is available first.
+    // An invalid key is detected only by a call, so the account is available first.
     let rejected = scene.settle("the key is rejected", key("wrong"), Available).await?;
     scene.world.create("room", json!({"accountRef": {"name": rejected}})).await?;
     scene.is(&rejected, CredentialsRejected).await?;
@@ -161,7 +161,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     ] {
         scene.settle(title, spec, CredentialsMissing).await?;
     }
-    // Move them behind the first two situations of the table.
+    // Move the new situations behind the first two in the table.
     let early = scene.situations.split_off(before);
     scene.situations.splice(2..2, early);
     scene.world.emulator.process.sigkill()?;
