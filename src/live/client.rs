@@ -152,8 +152,8 @@ impl Client {
         let length = self.endpoint.url(query).len();
         (length >= MAX_URL_BYTES).then(|| {
             format!(
-                "the endpoint does not read parameters from a body, and in the query the URL has {length} bytes: \
-                 it must be shorter than {MAX_URL_BYTES}"
+                "the endpoint does not read parameters from a request body, and the URL has {length} bytes: \
+                 shorten the parameters, because the URL must be shorter than {MAX_URL_BYTES} bytes"
             )
         })
     }
@@ -164,7 +164,7 @@ impl Client {
             tracing::warn!(
                 endpoint = %self.endpoint,
                 code = answer.code.as_deref().unwrap_or_default(),
-                "the endpoint reads no parameters from a body: large requests travel in the query from now on"
+                "the endpoint does not read parameters from a request body, they are sent in the query from now on"
             );
         }
         match self.too_long_as_query(&request.encoded_params()) {

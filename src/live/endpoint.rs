@@ -54,7 +54,7 @@ pub fn is_live_host(host: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The text is not a URL, or has parts other than scheme, host and port.
-    #[error("endpoint {0:?} is not of the form https://HOST[:PORT]")]
+    #[error("endpoint {0:?} does not have the form https://HOST[:PORT]")]
     Malformed(String),
     /// The URL uses plain HTTP, which sends security tokens unencrypted.
     #[error("endpoint {0:?} is plain http: use https, or allow it with --allow-http (for an emulator on loopback)")]

@@ -124,7 +124,7 @@ pub enum CallError {
     /// The service refused the request, and the client sends a retry differently: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
         RetryHint::AsQuery => "the parameters are sent in the query instead",
-        RetryHint::NewCredentials => "other credentials were loaded",
+        RetryHint::NewCredentials => "different credentials were loaded",
     })]
     Resent(RetryHint, ApiError),
     /// The request is too long to be sent. Nothing was sent.

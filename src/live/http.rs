@@ -78,7 +78,7 @@ pub enum CaBundleError {
         error: std::io::Error,
     },
     /// The file contains no certificate, or a malformed one.
-    #[error("the CA bundle {0:?} is not a list of PEM certificates")]
+    #[error("the CA bundle {0:?} is invalid: use a file with one or more PEM certificates")]
     Malformed(PathBuf),
 }
 

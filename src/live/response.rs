@@ -160,7 +160,7 @@ pub(super) fn created(value: &Value) -> Result<Reply, String> {
         (_, Some(true)) => CreateOutcome::AlreadyDelete,
         (Some(true), _) => CreateOutcome::AlreadyExists,
         (None, None) if text(value, "GroupId").is_none_or(|id| id.is_empty()) => {
-            return Err("the answer has none of GroupId, AlreadyExists, AlreadyDelete".to_owned());
+            return Err("the response contains none of GroupId, AlreadyExists and AlreadyDelete".to_owned());
         }
         _ => CreateOutcome::Created,
     };
@@ -174,7 +174,7 @@ pub(super) fn created(value: &Value) -> Result<Reply, String> {
 pub(super) fn described(value: &Value) -> Result<Reply, String> {
     let group = snapshot(value);
     if group.group_id.is_empty() {
-        return Err("the answer has no GroupId".to_owned());
+        return Err("the response has no GroupId".to_owned());
     }
     Ok(Reply::Group(group))
 }
@@ -199,7 +199,7 @@ pub(super) fn listed(value: &Value) -> Result<Reply, String> {
         _ => Vec::new(),
     };
     let Some(total) = integer(value, "TotalCount").and_then(|n| u64::try_from(n).ok()) else {
-        return Err("the answer has no TotalCount".to_owned());
+        return Err("the response has no TotalCount".to_owned());
     };
     Ok(Reply::Page(GroupPage { groups: items.into_iter().map(snapshot).collect(), total }))
 }

@@ -74,7 +74,7 @@ impl ServiceClock {
         if before.abs_diff(offset) > 60_000 {
             tracing::warn!(
                 offset_seconds = offset / 1000,
-                "the local clock differs from the service's: requests are dated by the service's from now on"
+                "the local clock differs from the clock of the service, requests use the service's clock from now on"
             );
         }
     }

@@ -117,11 +117,11 @@ fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
 /// Describes an unexpected body without its content: the page of a proxy can contain times and IDs.
 fn describe_body(content_type: &str, bytes: &[u8]) -> String {
     if bytes.is_empty() {
-        return "the answer is empty".to_owned();
+        return "the response is empty".to_owned();
     }
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let kind = if kind.is_empty() { "no content type" } else { kind };
-    format!("the answer ({kind}) is not one of the Live API; is a proxy in between?")
+    format!("the response ({kind}) is not from the Live API: check the endpoint and any proxy in front of it")
 }
 
 fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
@@ -146,13 +146,13 @@ pub(super) fn transport(error: &reqwest::Error) -> CallError {
     let message = if error.is_timeout() && error.is_connect() {
         "connecting to the endpoint timed out".to_owned()
     } else if error.is_timeout() {
-        "the endpoint did not answer in time".to_owned()
+        "the endpoint did not respond in time".to_owned()
     } else {
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        let what = if error.is_connect() { "cannot connect to the endpoint" } else { "the connection broke" };
+        let what = if error.is_connect() { "cannot connect to the endpoint" } else { "the connection was lost" };
         format!("{what}: {}", response::bounded(&cause.to_string()))
     };
     CallError::Transport { delivery, message }

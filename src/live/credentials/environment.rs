@@ -28,7 +28,7 @@ fn read(env: &ProviderEnv) -> Result<Issued, ProviderError> {
     match (env.value(ID), env.value(SECRET)) {
         (Some(id), Some(secret)) => Ok(Issued::non_expiring(Credentials::new(&id, &secret, token.as_deref()))),
         (None, None) => Err(ProviderError::NotConfigured(format!("{ID} and {SECRET} are not set"))),
-        (None, Some(_)) => Err(ProviderError::Failed(format!("{SECRET} is set and {ID} is not"))),
-        (Some(_), None) => Err(ProviderError::Failed(format!("{ID} is set and {SECRET} is not"))),
+        (None, Some(_)) => Err(ProviderError::Failed(format!("{SECRET} is set, but {ID} is not"))),
+        (Some(_), None) => Err(ProviderError::Failed(format!("{ID} is set, but {SECRET} is not"))),
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply,
     let now = date.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
     match transport::read(response, MAX_BYTES).await {
         Body::Whole(body) => Ok(HttpReply { status, body, now }),
-        Body::TooLong => Err(FetchError { unreachable: false, why: "the answer is too long".to_owned() }),
+        Body::TooLong => Err(FetchError { unreachable: false, why: "the response is too long".to_owned() }),
         Body::Broken => Err(FetchError { unreachable: false, why: "the response is truncated".to_owned() }),
     }
 }
@@ -75,22 +75,22 @@ impl HttpReply {
         if !self.is_success() {
             return Err(self.refusal());
         }
-        let value: Value = serde_json::from_slice(&self.body).map_err(|_| "the answer is not JSON".to_owned())?;
+        let value: Value = serde_json::from_slice(&self.body).map_err(|_| "the response is not JSON".to_owned())?;
         if let Some(code) = self.code().filter(|code| code != "Success") {
             return Err(code);
         }
         let object = match within {
-            Some(name) => field(&value, name).ok_or_else(|| format!("the answer has no {name}"))?,
+            Some(name) => field(&value, name).ok_or_else(|| format!("the response has no {name}"))?,
             None => &value,
         };
         let text = |name: &str| match field(object, name).and_then(Value::as_str).map(str::trim) {
             Some(text) if !text.is_empty() => Ok(text),
-            _ => Err(format!("the answer has no {name}")),
+            _ => Err(format!("the response has no {name}")),
         };
         let credentials =
             Credentials::new(text("AccessKeyId")?, text("AccessKeySecret")?, Some(text("SecurityToken")?));
         let expiration: Timestamp =
-            text("Expiration")?.parse().map_err(|_| "the answer's Expiration is not a time".to_owned())?;
+            text("Expiration")?.parse().map_err(|_| "the Expiration in the response is not a time".to_owned())?;
         let lifetime = Duration::try_from(expiration.duration_since(self.now)).unwrap_or_default();
         if lifetime.is_zero() {
             return Err("the issued credentials have already expired".to_owned());

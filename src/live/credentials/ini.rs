@@ -16,6 +16,9 @@ const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 /// The default paths of the Python SDK and of the Go SDK.
 const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
 
+/// The values of the key `type`.
+const TYPES: &str = "access_key, sts, ram_role_arn, ecs_ram_role or oidc_role_arn";
+
 /// Reads the section that `ALIBABA_CLOUD_PROFILE` names, or `default`, from the file that
 /// `ALIBABA_CLOUD_CREDENTIALS_FILE` names, or from a default path.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     let section = env.value(PROFILE).unwrap_or_else(|| "default".to_owned());
     if let Some(path) = env.value(FILE).map(PathBuf::from) {
         let text = read_text(&path)?;
-        let text = text.ok_or_else(|| ProviderError::Failed(format!("there is no file {}", path.display())))?;
+        let text = text.ok_or_else(|| ProviderError::Failed(format!("file {} does not exist", path.display())))?;
         return parse(&text, &section);
     }
     for path in AT_HOME.iter().filter_map(|path| env.home_path(path)) {
@@ -46,7 +49,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
             return parse(&text, &section);
         }
     }
-    Err(ProviderError::NotConfigured(format!("there is no file ~/{} and no ~/{}", AT_HOME[0], AT_HOME[1])))
+    Err(ProviderError::NotConfigured(format!("neither ~/{} nor ~/{} exists", AT_HOME[0], AT_HOME[1])))
 }
 
 /// Parses a section. Messages never contain a key or a token.
@@ -83,11 +86,10 @@ fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
             provider_arn: needed("oidc_provider_arn")?,
             token_file: owned("oidc_token_file_path").map_or_else(|| needed("oidc_token_file"), Ok)?.into(),
         }),
-        Some(other) => Err(ProviderError::Failed(format!(
-            "section [{section}] has the type {other:?}: use access_key, sts, ram_role_arn, ecs_ram_role or \
-             oidc_role_arn"
-        ))),
-        None => Err(ProviderError::Failed(format!("section [{section}] has no type"))),
+        Some(other) => {
+            Err(ProviderError::Failed(format!("section [{section}] has the unsupported type {other:?}: use {TYPES}")))
+        }
+        None => Err(ProviderError::Failed(format!("section [{section}] has no type: set it to {TYPES}"))),
     }
 }
 

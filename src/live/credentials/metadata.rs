@@ -48,15 +48,15 @@ pub(super) async fn of_instance(env: &ProviderEnv, role: Option<&str>) -> Result
             match String::from_utf8_lossy(&page.body).lines().next().map(str::trim) {
                 Some(role) if page.is_success() && !role.is_empty() => role.to_owned(),
                 _ if page.is_success() || page.status == 404 => {
-                    return Err(ProviderError::not_configured("this instance has no RAM role"));
+                    return Err(ProviderError::not_configured("the ECS instance has no RAM role"));
                 }
-                _ => return Err(ProviderError::Failed(format!("listing the instance's roles: HTTP {}", page.status))),
+                _ => return Err(ProviderError::Failed(format!("cannot list the RAM roles: HTTP {}", page.status))),
             }
         }
     };
     let page = service.get(&format!("{CREDENTIALS}{}", percent_encode(&role)), token.as_deref()).await?;
     if page.status == 404 {
-        return Err(ProviderError::Failed(format!("this instance has no RAM role {role:?}")));
+        return Err(ProviderError::Failed(format!("the ECS instance has no RAM role {role:?}")));
     }
     page.credentials(None).map_err(|why| ProviderError::Failed(format!("role {role:?}: {why}")))
 }
@@ -79,11 +79,11 @@ impl Service<'_> {
                 if !token.is_empty() {
                     return Ok(Some(token));
                 }
-                "no session token in the answer".to_owned()
+                "the metadata service returned an empty session token".to_owned()
             }
-            Ok(page) => format!("no session token: HTTP {}", page.status),
+            Ok(page) => format!("the metadata service returned no session token: HTTP {}", page.status),
             Err(error) if error.unreachable => return Err(unreachable()),
-            Err(error) => format!("no session token: {}", error.why),
+            Err(error) => format!("the metadata service returned no session token: {}", error.why),
         };
         if self.env.flag(V1_DISABLED) {
             return Err(ProviderError::Failed(format!("{why}, and {V1_DISABLED} is true")));
@@ -107,5 +107,8 @@ impl Service<'_> {
 }
 
 fn unreachable() -> ProviderError {
-    ProviderError::not_configured("the metadata service cannot be reached: this is not an ECS instance")
+    ProviderError::not_configured(
+        "the metadata service cannot be reached: the operator does not run on an ECS instance, or a network policy \
+         blocks 100.100.100.200",
+    )
 }

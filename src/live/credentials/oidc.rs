@@ -73,7 +73,9 @@ impl Provider for AssumedRole {
         Box::pin(async {
             let token = self.tokens.token().await?;
             if !TOKEN_LENGTH.contains(&token.expose_secret().chars().count()) {
-                return Err(ProviderError::failed("the token is none that STS takes"));
+                return Err(ProviderError::failed(
+                    "the length of the token is invalid: STS accepts 4 to 20,000 characters",
+                ));
             }
             sts::assume_with_oidc(&self.env, &self.role, &self.provider_arn, &token).await
         })
@@ -89,10 +91,10 @@ pub(super) async fn exchange(
 ) -> Result<Issued, ProviderError> {
     let shown = token_file.display();
     let text =
-        read_text(token_file)?.ok_or_else(|| ProviderError::Failed(format!("there is no token file {shown}")))?;
+        read_text(token_file)?.ok_or_else(|| ProviderError::Failed(format!("token file {shown} does not exist")))?;
     let token = text.trim();
     if !TOKEN_LENGTH.contains(&token.chars().count()) {
-        return Err(ProviderError::Failed(format!("the token file {shown} contains no valid token")));
+        return Err(ProviderError::Failed(format!("token file {shown} contains no token of 4 to 20,000 characters")));
     }
     sts::assume_with_oidc(env, role, provider_arn, &SecretString::from(token)).await
 }

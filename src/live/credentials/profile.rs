@@ -45,7 +45,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     };
     let shown = path.display();
     let Some(text) = read_text(&path)? else {
-        let missing = ProviderError::NotConfigured(format!("there is no file {shown}"));
+        let missing = ProviderError::NotConfigured(format!("file {shown} does not exist"));
         return Err(if asked_for { missing.into_failed() } else { missing });
     };
     let file: Value = serde_json::from_str(&text).map_err(|_| ProviderError::Failed(format!("{shown} is not JSON")))?;
@@ -58,7 +58,7 @@ fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, Provid
     let profiles = file.get("profiles").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let Some(profile) = profiles.iter().find(|profile| profile.get("name").and_then(Value::as_str) == Some(name))
     else {
-        return Err(ProviderError::NotConfigured(format!("there is no profile {name:?}")));
+        return Err(ProviderError::NotConfigured(format!("profile {name:?} does not exist")));
     };
     let text = |key: &str| profile.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
     let owned = |key: &str| text(key).map(str::to_owned);
@@ -92,15 +92,15 @@ fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, Provid
             token_file: needed("oidc_token_file")?.into(),
         }),
         "ChainableRamRoleArn" if depth == DEEPEST => {
-            Err(ProviderError::Failed(format!("profile {name:?}: more than {DEEPEST} source profiles in a row")))
+            Err(ProviderError::Failed(format!("profile {name:?} ends a chain of more than {DEEPEST} source profiles")))
         }
         "ChainableRamRoleArn" => {
             let source = parse(file, &needed("source_profile")?, depth + 1).map_err(ProviderError::into_failed)?;
             Ok(ProfileSource::Assume { role: role()?, source: Box::new(source) })
         }
         mode => Err(ProviderError::Failed(format!(
-            "profile {name:?} has the mode {mode:?}, which needs a person or a program: use AK, StsToken, RamRoleArn, \
-             ChainableRamRoleArn, EcsRamRole or OIDC"
+            "profile {name:?} has the unsupported mode {mode:?}: use AK, StsToken, RamRoleArn, ChainableRamRoleArn, \
+             EcsRamRole or OIDC"
         ))),
     }
 }

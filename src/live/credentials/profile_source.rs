@@ -32,7 +32,7 @@ impl ProfileSource {
             (false, false) => Ok(Self::Key(Credentials::new(id, secret, token))),
             (true, true) => Err(ProviderError::NotConfigured(format!("profile {profile:?} has no access key"))),
             (true, false) => {
-                Err(ProviderError::Failed(format!("profile {profile:?} has a secret and no access_key_id")))
+                Err(ProviderError::Failed(format!("profile {profile:?} has an access_key_secret but no access_key_id")))
             }
             (false, true) => Err(ProviderError::Failed(format!("profile {profile:?} has no access_key_secret"))),
         }

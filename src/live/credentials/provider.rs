@@ -157,7 +157,7 @@ impl fmt::Debug for ProviderEnv {
 }
 
 fn built(client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, ProviderError> {
-    client.map_err(|error| ProviderError::Failed(format!("the HTTP client cannot be built: {error}")))
+    client.map_err(|error| ProviderError::Failed(format!("cannot create the HTTP client: {error}")))
 }
 
 /// Reads a file; `None` if it does not exist.

@@ -114,11 +114,13 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
 /// Explains the most frequent refusals of STS (documentation "STS error codes").
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "AuthenticationFail.NoPermission" => "the role's trust policy does not allow this caller",
-        "AuthenticationFail.OIDCToken.Expired" => "the token in the token file has expired: is it still renewed?",
-        "AuthenticationFail.OIDCToken.AudienceNotMatch" => "the token's audience must be sts.aliyuncs.com",
-        "AuthenticationFail.OIDCToken.InvalidSignature" => "the token was not issued by this OIDC provider",
-        "EntityNotExist.Role" => "the role does not exist",
+        "AuthenticationFail.NoPermission" => "the trust policy of the role does not allow this caller: correct it",
+        "AuthenticationFail.OIDCToken.Expired" => "the token has expired: check that the token file is renewed",
+        "AuthenticationFail.OIDCToken.AudienceNotMatch" => "the audience of the token must be sts.aliyuncs.com",
+        "AuthenticationFail.OIDCToken.InvalidSignature" => {
+            "the token was not issued by this OIDC provider: correct the ARN of the provider"
+        }
+        "EntityNotExist.Role" => "the role does not exist: create it, or correct its ARN",
         _ => return None,
     })
 }

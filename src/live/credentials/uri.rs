@@ -19,7 +19,7 @@ impl Provider for CredentialsUri {
         Box::pin(async {
             let uri = self.0.value(URI).ok_or_else(|| ProviderError::NotConfigured(format!("{URI} is not set")))?;
             let url = reqwest::Url::parse(&uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let url = url.ok_or_else(|| ProviderError::Failed(format!("{URI} is not an http or https address")))?;
+            let url = url.ok_or_else(|| ProviderError::Failed(format!("{URI} is not an http or https URL")))?;
             let here = matches!(url.host_str(), Some("localhost" | "[::1]"))
                 || url.host_str().is_some_and(|host| host.starts_with("127."));
             let client = if here { self.0.direct_client()? } else { self.0.http_client()? };

@@ -33,8 +33,8 @@ async fn control_characters_in_credentials_are_refused(#[case] variables: &[(&st
 }
 
 #[rstest]
-#[case(&[(ID, "a"), (SECRET, " ")], "ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not")]
-#[case(&[(SECRET, "hush")], "ALIBABA_CLOUD_ACCESS_KEY_SECRET is set and ALIBABA_CLOUD_ACCESS_KEY_ID is not")]
+#[case(&[(ID, "a"), (SECRET, " ")], "ALIBABA_CLOUD_ACCESS_KEY_ID is set, but ALIBABA_CLOUD_ACCESS_KEY_SECRET is not")]
+#[case(&[(SECRET, "hush")], "ALIBABA_CLOUD_ACCESS_KEY_SECRET is set, but ALIBABA_CLOUD_ACCESS_KEY_ID is not")]
 #[tokio::test]
 async fn incomplete_key_names_the_missing_variable(#[case] variables: &[(&str, &str)], #[case] expected: &str) {
     let error = Setup::new(variables).error().await;

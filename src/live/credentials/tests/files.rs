@@ -38,16 +38,16 @@ async fn variables_select_file_and_profile() {
     let disabled = setup.set("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true");
     assert!(disabled.error().await.contains("(ALIBABA_CLOUD_CLI_PROFILE_DISABLED is true)"));
     let gone = Setup::new(&[("ALIBABA_CLOUD_CONFIG_FILE", "/nowhere/config.json")]);
-    assert!(gone.error().await.contains("command line: there is no file /nowhere/config.json"));
+    assert!(gone.error().await.contains("command line: file /nowhere/config.json does not exist"));
 }
 
 #[rstest]
 #[case("hush not json", "is not JSON")]
-#[case(r#"{"name":"default","mode":"CloudSSO","access_token":"hush"}"#, "has the mode \"CloudSSO\"")]
-#[case(r#"{"name":"default","mode":"External","process_command":"hush"}"#, "has the mode \"External\"")]
-#[case(r#"{"name":"default","mode":"OAuth","oauth_refresh_token":"hush"}"#, "has the mode \"OAuth\"")]
+#[case(r#"{"name":"default","mode":"CloudSSO","access_token":"hush"}"#, "has the unsupported mode \"CloudSSO\"")]
+#[case(r#"{"name":"default","mode":"External","process_command":"hush"}"#, "has the unsupported mode \"External\"")]
+#[case(r#"{"name":"default","mode":"OAuth","oauth_refresh_token":"hush"}"#, "has the unsupported mode \"OAuth\"")]
 #[case(r#"{"name":"default","mode":"AK","access_key_id":"ak"}"#, "has no access_key_secret")]
-#[case(r#"{"name":"default","mode":"AK","access_key_secret":"hush"}"#, "has a secret and no access_key_id")]
+#[case(r#"{"name":"default","mode":"AK","access_key_secret":"hush"}"#, "has an access_key_secret but no access_key_id")]
 #[case(r#"{"name":"default","mode":"StsToken","access_key_id":"ak","access_key_secret":"hush"}"#, "has no sts_token")]
 #[case(r#"{"name":"default","mode":"RamRoleArn","ram_role_arn":"r"}"#, "has no access key")]
 #[case(
@@ -58,7 +58,7 @@ async fn variables_select_file_and_profile() {
 #[case(r#"{"name":"default","mode":"ChainableRamRoleArn","ram_role_arn":"r"}"#, "has no source_profile")]
 #[case(
     r#"{"name":"default","mode":"ChainableRamRoleArn","ram_role_arn":"r","source_profile":"x"}"#,
-    "there is no profile \"x\""
+    "profile \"x\" does not exist"
 )]
 #[case(
     r#"{"name":"default","mode":"ChainableRamRoleArn","ram_role_arn":"r","source_profile":"default"}"#,
@@ -75,9 +75,9 @@ async fn unusable_profile_reports_the_reason(#[case] profile: &str, #[case] expe
 }
 
 #[rstest]
-#[case(&config(r#"{"name":"other","mode":"AK"}"#), "there is no profile \"default\"")]
+#[case(&config(r#"{"name":"other","mode":"AK"}"#), "profile \"default\" does not exist")]
 #[case(&config(r#"{"name":"default","mode":"AK","access_key_id":"","access_key_secret":""}"#), "has no access key")]
-#[case("{}", "there is no profile \"default\"")]
+#[case("{}", "profile \"default\" does not exist")]
 #[tokio::test]
 async fn absent_or_empty_profile_is_not_configured(#[case] text: &str, #[case] expected: &str) {
     let setup = Setup::new(&[]);
@@ -166,12 +166,12 @@ async fn ini_file_is_found_by_default_paths_and_variable() {
     let (issued, _) = setup.set("ALIBABA_CLOUD_CREDENTIALS_FILE", &path).issue().await.unwrap();
     assert_eq!(issued.credentials.security_token(), Some("tok"));
     let gone = Setup::new(&[("ALIBABA_CLOUD_CREDENTIALS_FILE", "/nowhere")]).error().await;
-    assert!(gone.contains("no credentials from credentials file: there is no file /nowhere"), "{gone}");
+    assert!(gone.contains("no credentials from credentials file: file /nowhere does not exist"), "{gone}");
 }
 
 #[rstest]
 #[case("[default]\naccess_key_id=i", "has no type")]
-#[case("[default]\ntype=rsa_key_pair\nprivate_key_file=hush", "has the type \"rsa_key_pair\"")]
+#[case("[default]\ntype=rsa_key_pair\nprivate_key_file=hush", "has the unsupported type \"rsa_key_pair\"")]
 #[case("[default]\ntype=access_key\naccess_key_id=i", "has no access_key_secret")]
 #[case("[default]\ntype=sts\naccess_key_id=i\naccess_key_secret=hush", "has no security_token")]
 #[case("[default]\ntype=ram_role_arn\naccess_key_id=i\naccess_key_secret=hush", "has no role_arn")]

@@ -53,7 +53,7 @@ async fn named_role_is_not_looked_up() {
     assert_eq!(server.seen().len(), 2);
     let wrong = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA", "other/..")]).metadata(server.endpoint());
     let error = wrong.error().await;
-    assert!(error.contains("no credentials from ECS RAM role: this instance has no RAM role \"other/..\""), "{error}");
+    assert!(error.contains("from ECS RAM role: the ECS instance has no RAM role \"other/..\""), "{error}");
     assert!(server.seen()[3].target().ends_with("/other%2F.."));
 }
 
@@ -65,7 +65,7 @@ async fn missing_instance_or_role_is_not_configured() {
     );
     assert!(error.contains("ECS RAM role (the metadata service cannot be reached"), "{error}");
     let error = scripted(vec![answer(200, "t"), answer(404, "")]).await.error().await;
-    assert!(error.contains("ECS RAM role (this instance has no RAM role)"), "{error}");
+    assert!(error.contains("ECS RAM role (the ECS instance has no RAM role)"), "{error}");
     let named = Setup::new(&[("ALIBABA_CLOUD_ECS_METADATA", "live")]).error().await;
     assert!(named.starts_with("no credentials from ECS RAM role: the metadata service cannot be reached"), "{named}");
 }
@@ -83,15 +83,15 @@ async fn disabled_service_receives_no_requests() {
 async fn errors_do_not_show_response_content() {
     let token = || answer(200, "hush-session");
     for (acts, expected) in [
-        (vec![token(), answer(500, "hush")], "listing the instance's roles: HTTP 500"),
+        (vec![token(), answer(500, "hush")], "cannot list the RAM roles: HTTP 500"),
         (vec![token(), answer(200, "live"), answer(500, "hush")], "role \"live\": HTTP 500"),
-        (vec![token(), answer(200, "live"), answer(200, "hush")], "role \"live\": the answer is not JSON"),
+        (vec![token(), answer(200, "live"), answer(200, "hush")], "role \"live\": the response is not JSON"),
         (
             vec![token(), answer(200, "live"), answer(200, r#"{"Code":"AssumeRoleUnauthorized","Message":"hush"}"#)],
             "role \"live\": AssumeRoleUnauthorized",
         ),
         (vec![token(), answer(200, "live"), answer(200, &format!("{{{}}}", key_for(-1)))], "have already expired"),
-        (vec![token(), Act::Silence], "metadata service: the endpoint did not answer in time"),
+        (vec![token(), Act::Silence], "metadata service: the endpoint did not respond in time"),
     ] {
         let error = scripted(acts).await.error().await;
         assert!(error.starts_with("no credentials from ECS RAM role: ") && error.contains(expected), "{error}");

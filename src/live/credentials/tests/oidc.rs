@@ -64,31 +64,31 @@ async fn lifetime_is_measured_on_the_clock_of_sts() {
         401,
         r#"{"Code":"AuthenticationFail.OIDCToken.Expired","Message":"echo hush+oidc/token","RequestId":"r1"}"#
     ),
-    "AuthenticationFail.OIDCToken.Expired (HTTP 401): the token in the token file has expired"
+    "AuthenticationFail.OIDCToken.Expired (HTTP 401): the token has expired"
 )]
 #[case(
     answer(401, r#"{"Code":"AuthenticationFail.NoPermission","Message":"x","RequestId":"r2"}"#),
-    "AuthenticationFail.NoPermission (HTTP 401): the role's trust policy"
+    "AuthenticationFail.NoPermission (HTTP 401): the trust policy of the role"
 )]
 #[case(answer(401, r#"{"Code":"AuthenticationFail.OIDCToken.AudienceNotMatch"}"#), "must be sts.aliyuncs.com")]
 #[case(answer(400, r#"{"Code":"eyJhbGciOi.hush+oidc/token=.sig"}"#), "HTTP 400")]
 #[case(answer(502, "<html>hush+oidc/token</html>"), "HTTP 502")]
 #[case(answer(500, ""), "HTTP 500")]
-#[case(answer(200, "<html>hush+oidc/token</html>"), "the answer is not JSON")]
-#[case(answer(200, ""), "the answer is not JSON")]
-#[case(answer(200, "{}"), "the answer has no Credentials")]
-#[case(answer(200, r#"{"Credentials":{"AccessKeyId":"hush"}}"#), "the answer has no AccessKeySecret")]
+#[case(answer(200, "<html>hush+oidc/token</html>"), "the response is not JSON")]
+#[case(answer(200, ""), "the response is not JSON")]
+#[case(answer(200, "{}"), "the response has no Credentials")]
+#[case(answer(200, r#"{"Credentials":{"AccessKeyId":"hush"}}"#), "the response has no AccessKeySecret")]
 #[case(
     answer(
         200,
         r#"{"Credentials":{"AccessKeyId":"hush","AccessKeySecret":"hush","SecurityToken":"hush","Expiration":"soon"}}"#
     ),
-    "Expiration is not a time"
+    "the Expiration in the response is not a time"
 )]
 #[case(sts_response(-5), "have already expired")]
-#[case(Act::SendAndClose(Vec::new()), "the connection broke")]
+#[case(Act::SendAndClose(Vec::new()), "the connection was lost")]
 #[case(Act::SendAndClose(b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{".to_vec()), "the response is truncated")]
-#[case(Act::Silence, "did not answer in time")]
+#[case(Act::Silence, "did not respond in time")]
 #[case(answer_with(302, "location: http://127.0.0.1:1/\r\n", ""), "HTTP 302")]
 #[tokio::test]
 async fn sts_refusal_is_reported_without_its_text(#[case] act: Act, #[case] expected: &str) {
@@ -132,7 +132,7 @@ async fn missing_variable_is_not_configured_and_missing_token_fails() {
     let unreachable = setup.error().await;
     assert!(unreachable.contains("AssumeRoleWithOIDC: cannot connect to the endpoint"), "{unreachable}");
     let path = setup.file("token", " \n");
-    assert!(setup.error().await.contains(&format!("the token file {path} contains no valid token")));
+    assert!(setup.error().await.contains(&format!("token file {path} contains no token of")));
     std::fs::remove_file(&path).unwrap();
-    assert!(setup.error().await.contains(&format!("there is no token file {path}")));
+    assert!(setup.error().await.contains(&format!("token file {path} does not exist")));
 }

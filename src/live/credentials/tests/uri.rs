@@ -23,7 +23,7 @@ async fn errors_show_neither_uri_nor_response() {
         (answer(200, r#"{"Code":"Fail","AccessKeySecret":"hush"}"#), "Fail"),
         (answer(200, r#"{"AccessKeyId":"hush","AccessKeySecret":"hush"}"#), "has no SecurityToken"),
         (answer(200, &format!("{{{}}}", key_for(-1))), "have already expired"),
-        (Act::SendAndClose(Vec::new()), "the connection broke"),
+        (Act::SendAndClose(Vec::new()), "the connection was lost"),
     ] {
         let server = Loopback::script(vec![act]).await;
         let error = at(&server).await.error().await;
@@ -36,7 +36,7 @@ async fn errors_show_neither_uri_nor_response() {
 async fn invalid_uri_is_refused() {
     for text in ["hush", "file:///hush", "http://"] {
         let error = Setup::new(&[("ALIBABA_CLOUD_CREDENTIALS_URI", text)]).error().await;
-        assert!(error.contains("ALIBABA_CLOUD_CREDENTIALS_URI is not an http or https address"), "{error}");
+        assert!(error.contains("ALIBABA_CLOUD_CREDENTIALS_URI is not an http or https URL"), "{error}");
         assert!(!error.contains("hush"), "{error}");
     }
 }
