@@ -7,10 +7,10 @@ use super::{Action, DeletionOutcome, Desired, Facts, Holder, Remote, recorded_gr
 use crate::live::{Call, GroupRef};
 use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
 
-const NOT_OWN: &str = "its status does not record that this object created it (status.origin)";
+const NOT_OWN: &str = "status.origin does not record that this object created the group";
 const OTHER_ACCOUNT: &str = "it was created with another account or at another service (status.account)";
-const ONLY_OBSERVES: &str = "its managementPolicy is Observe, which never deletes";
-const NOT_ASKED: &str = "its deletionPolicy is not Delete";
+const ONLY_OBSERVES: &str = "managementPolicy Observe does not allow the operator to delete it";
+const NOT_ASKED: &str = "deletionPolicy is Retain";
 
 /// Deletes the group if this object created it and no other object names it, then removes the finalizer.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option<&Holder>) -> Action {
@@ -49,7 +49,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
         Remote::Absent | Remote::Deleted => Action::FinishDeletion(DeletionOutcome::Gone),
         Remote::Live(live) if owns(object, live, facts) => Action::Call(Call::Delete(group)),
         Remote::Live(_) => Action::FinishDeletion(DeletionOutcome::Retained(
-            "its create time differs from that of the group that this object created".to_owned(),
+            "its create time differs from the create time of the group that this object created".to_owned(),
         )),
     }
 }

@@ -48,8 +48,8 @@ impl Desired {
         let group_id = object.group_id().unwrap_or_default();
         if !is_id(group_id) {
             return Err(format!(
-                "the group id {group_id:?} is not 1 to 64 letters and digits: set spec.groupId, \
-                 or delete the object and create it under a fitting name"
+                "{group_id:?} is not a valid group ID (1 to 64 letters and digits). Set spec.groupId, or recreate the \
+                 object with a different name."
             ));
         }
         Ok(Self {

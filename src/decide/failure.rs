@@ -103,8 +103,9 @@ impl Failure {
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
-            message: "the responses of the Live API about this group contradict each other; the operator retries"
-                .to_owned(),
+            message:
+                "The Live API returned inconsistent responses about the group. The operator retries automatically."
+                    .to_owned(),
             retry: Retry::Backoff,
             record: LastFailure::new(None, "Contradiction"),
         }
@@ -125,33 +126,46 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
         // The message of the service is left out. It contains the signed text, whose time and nonce differ for every
         // call.
         ErrorClass::CredentialsRejected => {
-            format!("Alibaba Cloud rejected {credentials} ({code}): renew the access key or its token")
+            format!("Alibaba Cloud rejected {credentials} ({code}). Renew the access key or its security token.")
         }
         ErrorClass::ClockSkew => {
-            format!("the time of the request was refused ({code}): the clocks of the operator and the service differ")
+            format!(
+                "The clock of the operator differs from the clock of the Live API ({code}). The operator corrects for \
+                 it and retries; if this lasts, repair the time service of the node."
+            )
         }
         ErrorClass::Throttled => {
-            format!("the Live API throttles the account ({code}); the operator slows down and retries")
+            format!("The Live API throttles the account ({code}). The operator slows down and retries automatically.")
         }
         ErrorClass::NotFound => match data_center {
-            None => format!("app {app:?} does not exist in this account: create it, or correct spec.appId"),
+            None => format!("App {app:?} does not exist in this account. Create it, or correct spec.appId."),
             Some(center) => format!(
-                "app {app:?} does not exist in this account, or not in data center {center}: create it, or correct \
-                 spec.appId or spec.dataCenter"
+                "App {app:?} does not exist in data center {center} of this account. Create it, or correct spec.appId \
+                 or spec.dataCenter."
             ),
         },
         ErrorClass::QuotaExceeded => {
             format!(
-                "app {app:?} has as many groups as its quota allows ({code}): delete groups, or request a higher quota"
+                "App {app:?} has as many groups as its quota allows ({code}). Delete groups that are not needed, or \
+                 request a higher quota from Alibaba Cloud."
             )
         }
         ErrorClass::NotAuthorized => {
-            format!("{credentials} may not call live:{operation} for app {app:?} ({code}): grant it in RAM")
+            format!(
+                "Alibaba Cloud does not allow {credentials} to call live:{operation} for app {app:?} ({code}). Grant \
+                 the action in RAM."
+            )
         }
         ErrorClass::InvalidInput => {
-            format!("{operation} refuses a value of the spec, correct the spec: {}", without_request_id(error))
+            format!("{operation} refused a value of the spec. Correct the spec: {}", without_request_id(error))
         }
-        _ => format!("{operation}: {}", without_request_id(error)),
+        ErrorClass::Rejected => {
+            format!(
+                "{operation} was refused for a reason that the operator does not know. Correct the cause: {}",
+                without_request_id(error)
+            )
+        }
+        _ => format!("{operation} failed: {}", without_request_id(error)),
     }
 }
 
@@ -197,11 +211,11 @@ mod tests {
             let call = Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center });
             Failure::of(&call, &CallError::Api(answer.clone()), None).message
         };
-        let plain = "app \"demo\" does not exist in this account: create it, or correct spec.appId";
+        let plain = "App \"demo\" does not exist in this account. Create it, or correct spec.appId.";
         assert_eq!(message_for(None), plain);
         assert!(
             message_for(Some("ap-southeast-1"))
-                .contains("ap-southeast-1: create it, or correct spec.appId or spec.dataCenter")
+                .contains("ap-southeast-1 of this account. Create it, or correct spec.appId or spec.dataCenter.")
         );
     }
 

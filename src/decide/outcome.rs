@@ -136,7 +136,7 @@ impl PassOutcome {
             Origin::Adopted | Origin::Other(_) => (Reason::AlreadyExists, "already existed, was adopted and is live"),
         };
         Self::Live(Live {
-            message: format!("group {} of app {} {state}", desired.group.group_id, desired.group.app_id),
+            message: format!("Group {} of app {} {state}.", desired.group.group_id, desired.group.app_id),
             origin: Some(origin),
             reason,
             sent_at: facts.created_after(),
@@ -161,7 +161,7 @@ impl PassOutcome {
             sent_at: facts.created_after(),
             answered_at: facts.answered_at(),
             disproved_intents: facts.disproved_intents().to_vec(),
-            message: format!("group {} of app {} is live", desired.group.group_id, desired.group.app_id),
+            message: format!("Group {} of app {} is live.", desired.group.group_id, desired.group.app_id),
         })
     }
 
@@ -169,27 +169,28 @@ impl PassOutcome {
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
         let message = format!(
-            "group {group} of app {app} does not exist, and managementPolicy Observe does not create it: create the group, \
-             or set spec.managementPolicy to Manage"
+            "Group {group} of app {app} does not exist, and managementPolicy Observe does not allow the operator to \
+             create it. Create the group, or set spec.managementPolicy to Manage."
         );
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
-    /// The outcome for a deleted group. The message names the remaining remedies.
+    /// The outcome for a deleted group. The message names the two best remedies.
     pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
-        let request =
-            format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})");
         let (recovery, alternative) = match (observes, facts.recovered()) {
-            (true, _) => ("", ", or recover the group".to_owned()),
-            (false, Some(_)) => (", could not be recovered", format!(", or {request}")),
-            (false, None) => ("", format!(", set spec.deletedGroupPolicy to Recover, or {request}")),
+            (true, _) => ("", "recover the group".to_owned()),
+            (false, Some(_)) => (
+                " and could not be recovered",
+                format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})"),
+            ),
+            (false, None) => ("", "set spec.deletedGroupPolicy to Recover".to_owned()),
         };
         Self::NotLive(NotLive {
             reason: Reason::GroupDeleted,
             // The message must stay true after the 30 days, because it is not written again.
             message: format!(
-                "group {} of app {} was deleted{recovery}, and its ID is blocked until about 30 days after the deletion: \
-                 edit spec.groupId (every field may be edited now){alternative}",
+                "Group {} of app {} was deleted{recovery}, and the Live API blocks its ID until about 30 days after \
+                 the deletion. Edit spec.groupId (every field may be edited now), or {alternative}.",
                 desired.group.group_id, desired.group.app_id
             ),
             learned: RecordUpdate::by(facts),
@@ -209,12 +210,12 @@ impl PassOutcome {
         };
         // Admission refuses a change of the identity once the object has had a group.
         let remedy = if had_group {
-            "set spec.managementPolicy of this one to Observe"
+            "set spec.managementPolicy of this object to Observe"
         } else {
-            "edit this one (every field may be edited now)"
+            "edit the spec of this object (every field may be edited now)"
         };
         let message = format!(
-            "group {} of app {} is managed by LiveMessageGroup {}: delete one of the two, or {remedy}",
+            "Group {} of app {} is owned by LiveMessageGroup {}. Delete one of the two objects, or {remedy}.",
             desired.group.group_id, desired.group.app_id, holder.name
         );
         Self::waiting(Reason::Conflict, message, facts)

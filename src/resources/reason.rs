@@ -92,25 +92,25 @@ reasons! {
     Pending: ReadyEffect::Unknown, NextActor::Operator,
         "The operator has not reconciled the object yet. If this lasts, check that the operator runs and watches this namespace.";
     Queued: ReadyEffect::Unchanged, NextActor::Operator,
-        "The object waits for the API rate limit: 50 calls per second, account and operation. No action is needed.";
+        "The object waits for the rate limit of the Live API: 50 calls per second for each account and operation. No action is needed.";
     Applying: ReadyEffect::Unchanged, NextActor::Operator,
-        "A change of the spec was sent to the Live API, which has not answered yet. No action is needed.";
+        "The operator sent a change to the Live API, which has not responded yet. No action is needed.";
     Created: ReadyEffect::True, NextActor::None,
         "The operator created the group.";
     AlreadyExists: ReadyEffect::True, NextActor::None,
         "The group already existed and was adopted. Its mutable fields match the spec.";
     Recovered: ReadyEffect::True, NextActor::None,
-        "The group was deleted and was recovered within its 30 days.";
+        "The group had been deleted, and the operator recovered it.";
     Observed: ReadyEffect::True, NextActor::None,
         "The group exists. The operator observes it and never changes it.";
     Available: ReadyEffect::True, NextActor::None,
-        "Of a LiveAccount: its credentials exist, and Alibaba Cloud has not rejected them.";
+        "The credentials of the LiveAccount exist, and Alibaba Cloud has not rejected them.";
     GroupDeleted: ReadyEffect::False, NextActor::User,
         "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the ID is free again, request a reconcile to recreate the group.";
     GroupNotFound: ReadyEffect::False, NextActor::User,
         "The group does not exist, and managementPolicy Observe does not allow the operator to create it. Create the group, or set spec.managementPolicy to Manage.";
     InvalidInput: ReadyEffect::False, NextActor::User,
-        "The Live API refuses a value of the spec; the message names it. Correct the spec (every field may be edited while no group exists).";
+        "The Live API refused a value of the spec, which the message names. Correct the spec (every field may be edited while no group exists).";
     InvalidSpec: ReadyEffect::False, NextActor::User,
         "This version of the operator cannot read the stored object. Update the operator, or correct the object.";
     QuotaExceeded: ReadyEffect::False, NextActor::User,
@@ -118,31 +118,31 @@ reasons! {
     NotAuthorized: ReadyEffect::False, NextActor::User,
         "The credentials are valid but lack the permission for this call. Grant the RAM action that the message names.";
     AppNotFound: ReadyEffect::False, NextActor::User,
-        "The account has no app with this appId (in this dataCenter). Create the app, or correct spec.appId (every field may be edited while no group exists).";
+        "The account has no app with this appId in this dataCenter. Create the app, or correct spec.appId (every field may be edited while no group exists).";
     CredentialsRejected: ReadyEffect::False, NextActor::User,
         "Alibaba Cloud rejected the access key, its secret or its security token. Renew the credentials; the operator reads them again automatically.";
     CredentialsMissing: ReadyEffect::False, NextActor::UserAfter(CREDENTIALS_GRACE),
-        "The credentials of the object do not exist. Create what the message names. For the first 2 minutes the object is Reconciling, not Stalled.";
+        "The operator has no credentials for the object. Create the LiveAccount, Secret or ServiceAccount that the message names. For the first 2 minutes the object is Reconciling, not Stalled.";
     ClockSkew: ReadyEffect::Unchanged, NextActor::Operator,
-        "The operator's clock differs from Alibaba Cloud's. The operator corrects for it and retries. If this lasts, repair the time service of the node.";
+        "The clock of the operator differs from the clock of the Live API. The operator corrects for it and retries. If this lasts, repair the time service of the node.";
     Throttled: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API throttles the account. The operator slows down and retries automatically. Other programs that use the same account share its limit.";
+        "The Live API throttles the account. The operator slows down and retries automatically. Other clients of the same account share its limit.";
     ServiceError: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API failed, or its answer cannot be understood. The operator retries with increasing delays.";
+        "The Live API failed, or its response cannot be read. The operator retries with increasing delays. If this lasts, check for a proxy that changes responses, or contact Alibaba Cloud.";
     Unreachable: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API did not answer: time-out, connection, TLS or DNS. The operator retries. If this lasts, check egress, proxy and endpoint.";
+        "The Live API cannot be reached, or did not respond in time. The operator retries with increasing delays. If this lasts, check DNS, egress rules, proxy, TLS certificates and endpoint.";
     Rejected: ReadyEffect::False, NextActor::User,
-        "The Live API refused the call for a reason that this version does not know; the message contains its answer. The operator retries slowly.";
+        "The Live API refused the call for a reason that the operator does not know. Correct the cause that the message names; the operator retries every few minutes.";
     Conflict: ReadyEffect::False, NextActor::User,
-        "Another object owns this group (same appId and group ID); the message names it. Delete one of the two, or edit this one: every field, unless it has had a group; then set its managementPolicy to Observe.";
+        "Another object, which the message names, owns the group (same appId and group ID). Delete one of the two objects, or edit the spec of this object. If this object has had a group, set its managementPolicy to Observe instead.";
     InSync: ReadyEffect::Unchanged, NextActor::None,
         "Every field of the spec matches the group.";
     ImmutableFieldsDiffer: ReadyEffect::Unchanged, NextActor::None,
-        "The adopted group differs in fields that the Live API cannot change; the message names them. Create a new object with the values of the group, or accept the difference.";
+        "The adopted group differs from the spec in fields that the Live API cannot change; the message names them. Create a new object with the values of the group, or accept the difference.";
     UpdateIgnored: ReadyEffect::Unchanged, NextActor::None,
         "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is requested, and updates the condition when the group shows the new value.";
     Paused: ReadyEffect::Unchanged, NextActor::None,
-        "The annotation live.alibabacloud.com/paused is \"true\": the operator makes no calls except for a deletion. Remove the annotation to resume.";
+        "The annotation live.alibabacloud.com/paused is \"true\". The operator makes no calls except for a deletion. Remove the annotation to resume.";
 }
 
 impl Reason {

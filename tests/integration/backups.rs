@@ -10,7 +10,7 @@ use crate::by_hand::ByHand;
 use crate::support::Result;
 use crate::world::{PATIENCE, World};
 
-const NOT_RECORDED: &str = "is retained: its status does not record that this object created it (status.origin)";
+const NOT_RECORDED: &str = "is retained: status.origin does not record that this object created the group";
 
 /// Creates a world with a running operator, an object with the deletion policy `Delete`, and its group.
 async fn created() -> Result<(World<'static>, LiveMessageGroup, GroupSnapshot)> {

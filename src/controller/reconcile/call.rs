@@ -47,8 +47,11 @@ impl Reconcile {
         if let Preflight::Cleared { budget, has_permit: false } = &answer {
             self.permit = None;
             if self.context.scheduler.with(|scheduler, _| scheduler.awaiting_permit(budget)) > REPORT_BEHIND {
-                self.write_progress(Reason::Queued, "The change waits for the API rate limit. No action is needed.")
-                    .await;
+                self.write_progress(
+                    Reason::Queued,
+                    "The change waits for the rate limit of the Live API. No action is needed.",
+                )
+                .await;
             }
         }
         Input::Preflight(answer)
@@ -63,7 +66,7 @@ impl Reconcile {
         let (sent, progress) = match timeout(REPORT_AFTER, &mut sending).await {
             Ok(sent) => (sent, None),
             Err(_) => {
-                let text = format!("{} was sent and has not been answered yet. No action is needed.", call.operation());
+                let text = format!("The Live API has not responded to {} yet. No action is needed.", call.operation());
                 tokio::join!(sending, self.write_progress(Reason::Applying, &text))
             }
         };

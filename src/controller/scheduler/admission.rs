@@ -141,8 +141,8 @@ impl Scheduler {
                 // The user may have deleted groups, so they are counted again before the next drift check.
                 let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
                 let message = format!(
-                    "app {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator creates this \
-                     one when the next drift check finds a free place. If the quota of the app was raised, set \
+                    "App {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator then \
+                     creates this group after the next drift check. If Alibaba Cloud has raised the quota, set \
                      --max-groups-per-app.",
                     group.app_id
                 );

@@ -180,13 +180,13 @@ impl<'a> Writer<'a> {
 
     fn sync(&mut self, sync: &SyncState) {
         let (status, reason, message) = match sync {
-            SyncState::Equal => (ConditionStatus::True, Reason::InSync, "the group matches the spec".to_owned()),
+            SyncState::Equal => (ConditionStatus::True, Reason::InSync, "The group matches the spec.".to_owned()),
             SyncState::ImmutableDiffer(fields) => (
                 ConditionStatus::False,
                 Reason::ImmutableFieldsDiffer,
                 format!(
-                    "the group differs in {}, which the Live API cannot change: create a new object with the values of the \
-                     group, or accept the difference",
+                    "The group differs from the spec in {}, which the Live API cannot change. Create a new object with \
+                     the values of the group, or accept the difference.",
                     fields.join(" and ")
                 ),
             ),
@@ -194,8 +194,8 @@ impl<'a> Writer<'a> {
                 ConditionStatus::False,
                 Reason::UpdateIgnored,
                 format!(
-                    "the Live API accepted the change of {} twice, but the group still shows the old value; \
-                     the operator tries again when the spec changes or a reconcile is requested",
+                    "The Live API accepted the change of {} twice, but the group still shows the old value. The \
+                     operator tries again when the spec changes or a reconcile is requested.",
                     fields.join(" and ")
                 ),
             ),
@@ -280,7 +280,7 @@ impl<'a> Writer<'a> {
             ConditionType::Paused,
             ConditionStatus::True,
             Reason::Paused,
-            "the annotation live.alibabacloud.com/paused is \"true\": remove it to resume",
+            "The annotation live.alibabacloud.com/paused is \"true\". Remove it to resume.",
         );
         self.status
     }
@@ -313,7 +313,7 @@ pub fn intent_status(
 ) -> LiveMessageGroupStatus {
     let mut writer = Writer::of(object, object.status.clone().unwrap_or_default(), None, now);
     writer.learn(&RecordUpdate::by(facts));
-    let message = "the group is being created";
+    let message = "The group is being created.";
     writer.set(ConditionType::Ready, ConditionStatus::Unknown, Reason::Applying, message);
     writer.set(ConditionType::Reconciling, ConditionStatus::True, Reason::Applying, message);
     for kind in [ConditionType::Stalled, ConditionType::Degraded, ConditionType::InSync] {

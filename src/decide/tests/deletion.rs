@@ -208,7 +208,7 @@ fn deletion_describes_the_recorded_group_in_its_data_center() {
 #[test]
 fn retained_group_is_reported_once() {
     let adopted = with(owner(), json!({"status": {"origin": "Adopted"}}));
-    assert!(retained_at_once(&adopted).unwrap().contains("not record that this object created it"));
+    assert!(retained_at_once(&adopted).unwrap().contains("not record that this object created the group"));
     let deleted = json!({"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}});
     assert_eq!(retained_at_once(&with(adopted, deleted)), None);
 }
@@ -221,7 +221,7 @@ fn retained_group_is_reported_with_the_reason() {
     };
     let deleting = json!({"metadata": {"generation": 2, "deletionTimestamp": "2027-01-01T00:00:00Z"}});
     let waiting = with(deleting_policy(json!({})), deleting.clone());
-    assert!(why(&waiting).contains("does not record that this object created it"), "not reconciled yet");
+    assert!(why(&waiting).contains("does not record that this object created the group"), "not reconciled yet");
     let answers = vec![Answer::Created, found("v1", 100)];
     let status = pass(&with_intent(deleting_policy(json!({})), &Facts::default(), 100), answers);
     let created = LiveMessageGroup { status, ..deleting_policy(json!({})) };

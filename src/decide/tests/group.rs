@@ -241,7 +241,7 @@ fn deleted_group_is_reported_and_its_record_removed() {
         "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1"
     );
     assert_eq!((status.origin.clone(), status.create_time.clone()), (None, None));
-    assert!(message(&status, ConditionType::Ready).contains("edit spec.groupId"));
+    assert!(message(&status, ConditionType::Ready).contains("Edit spec.groupId"));
 }
 
 #[test]
@@ -315,21 +315,20 @@ fn recovered_group_is_not_created() {
 #[case::recover(
     json!({}),
     vec![Answer::Blocked],
-    "was deleted, and its ID is blocked until about 30 days after the deletion: edit spec.groupId (every field may be \
-     edited now), set spec.deletedGroupPolicy to Recover, or request a reconcile when the ID is free (annotation \
-     live.alibabacloud.com/reconcile-requested-at)"
+    "was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every \
+     field may be edited now), or set spec.deletedGroupPolicy to Recover."
 )]
 #[case::failed_recovery(
     json!({"deletedGroupPolicy": "Recover"}),
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
-    "was deleted, could not be recovered, and its ID is blocked until about 30 days after the deletion: edit \
-     spec.groupId (every field may be edited now), or request a reconcile when the ID is free (annotation \
-     live.alibabacloud.com/reconcile-requested-at)"
+    "was deleted and could not be recovered, and the Live API blocks its ID until about 30 days after the deletion. \
+     Edit spec.groupId (every field may be edited now), or request a reconcile when the ID is free (annotation \
+     live.alibabacloud.com/reconcile-requested-at)."
 )]
 #[case::observer(
     json!({"managementPolicy": "Observe", "deletedGroupPolicy": "Recover"}),
     vec![Answer::Group(GroupSnapshot { deleted: true, ..snapshot() })],
-    "or recover the group"
+    "or recover the group."
 )]
 fn deleted_group_message_names_the_remedies(
     #[case] spec: Value,
@@ -378,8 +377,10 @@ fn conflict_message_names_only_permitted_edits() {
         let status = end.outcome().unwrap().status(object, None, at(NOW)).unwrap();
         message(&status, ConditionType::Ready).to_owned()
     };
-    assert!(ready_message(&object(json!({}))).ends_with("or edit this one (every field may be edited now)"));
-    assert!(ready_message(&created(json!({}))).ends_with("or set spec.managementPolicy of this one to Observe"));
+    assert!(
+        ready_message(&object(json!({}))).ends_with("or edit the spec of this object (every field may be edited now).")
+    );
+    assert!(ready_message(&created(json!({}))).ends_with("or set spec.managementPolicy of this object to Observe."));
 }
 
 #[test]

@@ -12,13 +12,13 @@ fn failure(answer: Answer) -> Failure {
 }
 
 #[rstest]
-#[case(400, "SignatureDoesNotMatch", "renew the access key")]
+#[case(400, "SignatureDoesNotMatch", "Renew the access key")]
 #[case(400, "InvalidTimeStamp.Expired", "clock")]
 #[case(400, "Throttling.User", "slows down and retries")]
 #[case(404, "ResourceNotExist", "correct spec.appId")]
 #[case(400, "ErrorTooManyGroups", "request a higher quota")]
-#[case(403, "NoAuth", "may not call live:CreateLiveMessageGroup for app \"demo\"")]
-#[case(400, "InputInvalid", "refuses a value of the spec, correct the spec")]
+#[case(403, "NoAuth", "to call live:CreateLiveMessageGroup for app \"demo\"")]
+#[case(400, "InputInvalid", "refused a value of the spec. Correct the spec: InputInvalid")]
 fn refusal_message_says_what_to_do(#[case] status: u16, #[case] code: &'static str, #[case] advice: &str) {
     let message = failure(Answer::Refused(status, code)).message;
     assert!(message.contains(advice), "{message}");
@@ -32,7 +32,8 @@ fn refusal_names_the_credentials() {
         [(None, "the operator's credentials"), (Some("team"), "the credentials of LiveAccount team")]
     {
         let failure = Failure::of(&call, &refused(403, "NoAuth", ""), account);
-        assert!(failure.message.starts_with(&format!("{credentials} may not call")), "{}", failure.message);
+        let fact = format!("Alibaba Cloud does not allow {credentials} to call live:");
+        assert!(failure.message.starts_with(&fact), "{}", failure.message);
         assert_eq!(failure.record.operation.as_deref(), Some("CreateLiveMessageGroup"));
         assert_eq!(failure.record.code, "NoAuth");
     }
@@ -68,8 +69,8 @@ fn conflict_message_reflects_the_facts_of_the_pass() {
         facts
     };
     let new = object(json!({}));
-    assert!(message(&new, &facts_after(&new, &Answer::Created)).ends_with("to Observe"), "it has had a group");
+    assert!(message(&new, &facts_after(&new, &Answer::Created)).ends_with("to Observe."), "it has had a group");
     let requested = created(forced());
     let absent = facts_after(&requested, &Answer::Refused(404, "ResourceNotExist"));
-    assert!(message(&requested, &absent).ends_with("(every field may be edited now)"), "its group is gone");
+    assert!(message(&requested, &absent).ends_with("(every field may be edited now)."), "its group is gone");
 }

@@ -48,6 +48,6 @@ async fn helm_fails_early_if_manual_intervention_is_required() -> Result<()> {
     let started = Instant::now();
     let error = install(&world, "nowhere", "300s").expect_err("there is no such app").to_string();
     assert!(started.elapsed() < Duration::from_secs(180), "Helm waited {} s", started.elapsed().as_secs());
-    assert!(error.contains("status: Failed") && error.contains("app \"nowhere\" does not exist"), "{error}");
+    assert!(error.contains("status: Failed") && error.contains("App \"nowhere\" does not exist"), "{error}");
     Ok(())
 }
