@@ -21,8 +21,8 @@ pub const FIELD_MANAGER: &str = "live-message-operator";
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The hint for an operator that lacks a permission in one namespace only.
-pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects with \
-     a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
+pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects \
+     with a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
 
 /// The HTTP status code of a patch whose test failed.
 const UNPROCESSABLE: u16 = 422;
@@ -46,10 +46,10 @@ pub enum GetResult {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No object has this uid: it was deleted, or recreated under the same name.
-    #[error("the object is gone or was replaced")]
+    #[error("the object was deleted or recreated")]
     Gone,
-    /// The apiserver did not answer within [`API_TIMEOUT`].
-    #[error("the apiserver did not answer within {} s", API_TIMEOUT.as_secs())]
+    /// The apiserver did not respond within [`API_TIMEOUT`].
+    #[error("the apiserver did not respond within {} s", API_TIMEOUT.as_secs())]
     Timeout,
     /// Any other error of the client or the apiserver.
     #[error("{}", api_message(.0))]

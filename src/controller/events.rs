@@ -74,7 +74,7 @@ impl EventSender {
             ..Event::default()
         };
         if self.sender.try_send(event).is_err() {
-            tracing::debug!("an event was dropped: too many at once");
+            tracing::debug!("an event was dropped, too many events are waiting");
         }
     }
 }
@@ -98,11 +98,11 @@ async fn send(client: &Client, event: &Event) -> bool {
     match tokio::time::timeout(Duration::from_secs(5), api.create(&PostParams::default(), event)).await {
         Ok(Ok(_)) => false,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "an event was refused");
+            tracing::debug!(%error, "the apiserver refused an event");
             matches!(error, kube::Error::Api(refusal) if is_terminating(&refusal))
         }
         Err(_) => {
-            tracing::debug!("the apiserver did not answer to an event");
+            tracing::debug!("the apiserver did not respond to an event in time");
             false
         }
     }

@@ -103,7 +103,7 @@ pub async fn run(config: Config) {
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
-    tracing::info!(objects, "listed, starting to reconcile");
+    tracing::info!(objects, "objects listed, starting to reconcile");
     // Metrics of an incomplete list would trigger alerts, so the collector is registered after the list.
     state_metrics::register_collector(&context, drift_check_interval);
     let tasks = TaskTracker::new();
@@ -120,7 +120,7 @@ pub async fn run(config: Config) {
     stop.cancelled().await;
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        tracing::warn!("stopping with steps in progress, they are repeated after the next start");
+        tracing::warn!("stopping with unfinished steps, they are repeated after the next start");
     }
 }
 

@@ -140,7 +140,7 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
     assert_eq!(condition(&room, ConditionType::Stalled), ["", ""], "the same apply may create the LiveAccount");
     account(&world, "team", json!({}))?;
-    let missing = "LiveAccount team has no credentials: there is no Secret team in this namespace";
+    let missing = "LiveAccount team has no credentials: Secret team does not exist in this namespace: create it";
     world
         .until("the Secret to be reported as missing", PATIENCE, async || {
             Ok(message(&world.api.get("room").await?) == missing)
@@ -358,8 +358,8 @@ async fn access_key_with_line_break_is_reported_and_not_sent() -> Result<()> {
     account(&world, "team", json!({}))?;
     world.create("room", of("team")).await?;
     let room = world.ready("room", "False", "CredentialsMissing").await?;
-    let expected = "LiveAccount team has no credentials: Secret team: the access key ID contains a line break or another \
-                    control character";
+    let expected = "LiveAccount team has no credentials: Secret team: the access key ID contains a line break or \
+                    another control character";
     assert_eq!(message(&room), expected);
     account_is(&world, "team", "CredentialsMissing", 1).await?;
     assert!(world.emulator.requests()?.is_empty());

@@ -164,7 +164,7 @@ async fn groups_are_retained_if_credentials_stay_missing() -> Result<()> {
     warned(
         &world,
         "Abandoned",
-        "is retained: its namespace is terminating, and it could not be deleted for 25 s: LiveAccount team does",
+        "is retained: the namespace is terminating, and the group could not be deleted for 25 s: LiveAccount team",
     )
     .await?;
     until_gone(&world, 120).await?;

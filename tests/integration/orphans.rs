@@ -32,7 +32,7 @@ async fn orphaned(world: &World<'_>) -> Result<f64> {
 async fn assert_reported(world: &World<'_>, id: &str) -> Result<()> {
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(world).await? == 1.0)).await?;
     let note = format!(
-        "Group {id} of app {APP} was created or changed, but the spec no longer names it; it is retained. Delete it if it \
+        "Group {id} of app {APP} was created or changed, but no object manages it now. Delete it if it \
          is not needed."
     );
     let of = ["get", "events", "-n", &world.namespace, "--field-selector", "reason=Orphaned,type=Warning"];
@@ -60,7 +60,7 @@ async fn group_created_for_a_deleted_object_is_counted() -> Result<()> {
     assert_eq!(orphaned(&world).await?, 0.0);
     world.control_plane.kubectl(&["delete", "lmg", "room", "-n", &world.namespace, "--force", "--timeout=60s"])?;
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(&world).await? == 1.0)).await?;
-    assert!(world.log().contains("a group was created or changed for an object that is gone"));
+    assert!(world.log().contains("a group was created or changed for an object that no longer exists"));
     assert!(!ByHand::at(&world)?.describe("room").await?.deleted, "the group is retained");
     Ok(())
 }

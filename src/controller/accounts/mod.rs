@@ -220,7 +220,7 @@ impl Accounts {
         let account = |entry: &Entry| match (&entry.invalid, &entry.account) {
             (Some(why), _) => Err(why.clone()),
             (None, Some(account)) => Ok(Arc::clone(account)),
-            (None, None) => Err("it is not ready yet".to_owned()),
+            (None, None) => Err("the LiveAccount is not ready yet".to_owned()),
         };
         let observed =
             entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.observed.clone()?, account(entry))));
@@ -261,12 +261,16 @@ impl Accounts {
                 let arn = &oidc.oidc_provider_arn;
                 Box::new(AssumedRole::new(&defaults.provider_env, &oidc.role_arn, arn, tokens))
             }
-            _ => return Err("spec.credentials must have exactly one of secretRef and oidc".to_owned()),
+            _ => {
+                return Err(
+                    "spec.credentials must have exactly one of secretRef and oidc: remove one, or add one".to_owned()
+                );
+            }
         };
         let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), SECRET_RETRY_MAX);
         let shared = SharedBudget { registry: Arc::clone(&self.budgets), number: spec.number().map(str::to_owned) };
         let client = crate::live::Client::new(endpoint, defaults.options.clone());
-        let client = client.map_err(|error| format!("the client cannot be built: {error}"))?;
+        let client = client.map_err(|error| format!("cannot create the HTTP client: {error}"))?;
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
         Ok(account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls))

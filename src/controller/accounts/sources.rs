@@ -56,7 +56,7 @@ impl ObjectRef {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
         fits.then_some(self.name.as_str())
-            .ok_or_else(|| ProviderError::Failed("its name is not a valid object name".to_owned()))
+            .ok_or_else(|| ProviderError::Failed("the name in spec.credentials is not a valid object name".to_owned()))
     }
 }
 
@@ -76,9 +76,8 @@ impl Provider for SecretKey {
             let name = self.0.checked()?;
             let api: Api<Secret> = Api::namespaced(self.0.client.clone(), &self.0.namespace);
             let what = format!("Secret {name}");
-            let found = with_timeout(&what, "the chart's value rbac.secrets allows it", api.get_opt(name)).await?;
-            let secret =
-                found.ok_or_else(|| ProviderError::NotConfigured(format!("there is no {what} in this namespace")))?;
+            let found = with_timeout(&format!("cannot read {what}"), "rbac.secrets", api.get_opt(name)).await?;
+            let secret = found.ok_or_else(|| missing(&what))?;
             let credentials = read_key(&what, secret)?;
             Ok(Issued::refreshable(credentials, REFRESH_AFTER))
         })
@@ -90,7 +89,8 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError
     let mut value = |key: &str| -> Result<Option<SecretString>, ProviderError> {
         let Some(bytes) = data.remove(key) else { return Ok(None) };
         let text = String::from_utf8(bytes.0);
-        let text = text.map_err(|_| ProviderError::NotConfigured(format!("{what}: the value of {key} is not text")))?;
+        let text =
+            text.map_err(|_| ProviderError::NotConfigured(format!("{what}: the value of {key} is not UTF-8")))?;
         Ok((!text.trim().is_empty()).then(|| SecretString::from(text)))
     };
     let (id, key, token) = (value("accessKeyId")?, value("accessKeySecret")?, value("securityToken")?);
@@ -123,7 +123,7 @@ impl TokenSource for ServiceAccountToken {
                 },
                 ..TokenRequest::default()
             };
-            let what = format!("a token of ServiceAccount {name}");
+            let what = format!("cannot request a token of ServiceAccount {name}");
             let params = PostParams::default();
             let asking = async {
                 match api.create_token_request(name, &params, &request).await {
@@ -132,30 +132,34 @@ impl TokenSource for ServiceAccountToken {
                     Err(error) => Err(error),
                 }
             };
-            let answer = with_timeout(&what, "the chart's value rbac.serviceAccountTokens allows it", asking).await?;
-            let gone = || ProviderError::NotConfigured(format!("there is no ServiceAccount {name} in this namespace"));
-            let status = answer.ok_or_else(gone)?.status;
+            let answer = with_timeout(&what, "rbac.serviceAccountTokens", asking).await?;
+            let status = answer.ok_or_else(|| missing(&format!("ServiceAccount {name}")))?.status;
             let token = status.map(|status| SecretString::from(status.token));
-            token.ok_or_else(|| ProviderError::Failed(format!("{what}: the apiserver gave none")))
+            token.ok_or_else(|| ProviderError::Failed(format!("{what}: the response of the apiserver has no token")))
         })
     }
 }
 
-/// Adds a time-out to a request. Errors appear in conditions, so their text must be the same on every attempt.
+fn missing(what: &str) -> ProviderError {
+    ProviderError::NotConfigured(format!("{what} does not exist in this namespace: create it"))
+}
+
+/// Limits the time of a request. Errors appear in conditions, so that their text must be the same on every attempt.
+/// They start with `failure`. `permission` is the value of the chart that grants the request.
 async fn with_timeout<T>(
-    what: &str,
-    allowed_by: &str,
+    failure: &str,
+    permission: &str,
     call: impl Future<Output = kube::Result<Option<T>>>,
 ) -> Result<Option<T>, ProviderError> {
-    let failed = |why: &str| ProviderError::Failed(format!("{what} could not be had: {why}"));
+    let failed = |why: &str| ProviderError::Failed(format!("{failure}: {why}"));
     match tokio::time::timeout(API_TIMEOUT, call).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(failed(&format!("the operator is not allowed to ask for it; {allowed_by}")))
+            Err(failed(&format!("the operator lacks the permission: set {permission} in the values of the chart")))
         }
-        Ok(Err(kube::Error::Api(status))) => Err(failed(&format!("the apiserver answered {}", status.code))),
-        Ok(Err(_)) => Err(failed("no answer from the apiserver")),
-        Err(_) => Err(failed("the apiserver did not answer in time")),
+        Ok(Err(kube::Error::Api(status))) => Err(failed(&format!("the apiserver responded with HTTP {}", status.code))),
+        Ok(Err(_)) => Err(failed("the apiserver cannot be reached")),
+        Err(_) => Err(failed("the apiserver did not respond in time")),
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
         for (values, says) in [
             (secret(&[("accessKeyId", b"LTAI")]), "Secret a has no value for accessKeySecret"),
             (secret(&[("accessKeyId", b" "), ("accessKeySecret", b"hush")]), "Secret a has no value for accessKeyId"),
-            (secret(&[("accessKeyId", b"\xff"), ("accessKeySecret", b"hush")]), "accessKeyId is not text"),
+            (secret(&[("accessKeyId", b"\xff"), ("accessKeySecret", b"hush")]), "accessKeyId is not UTF-8"),
             (
                 secret(&[("accessKeyId", b"LTAI\nLTAI"), ("accessKeySecret", b"hush")]),
                 "Secret a: the access key ID contains",

@@ -206,7 +206,8 @@ impl Check {
                 // A missing group is drift only if its status records it as live.
                 let live = recorded.iter().filter(|recorded| recorded.state == RecordedState::Live);
                 for missing in live.filter(|recorded| !ids.contains(&*recorded.group_id)) {
-                    tracing::info!(object = %missing.object, group = missing.group_id, "the drift check does not find the group");
+                    let (object, group) = (&missing.object, &missing.group_id);
+                    tracing::info!(%object, group, "the drift check did not find the group");
                     self.context.metrics.drifted();
                     scheduler.with(|scheduler, _| scheduler.mark_drift(&missing.object, RecordedState::Live));
                 }
@@ -229,8 +230,8 @@ impl Check {
                 scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             }
             Err(ListError::TooLong { max_groups }) => {
-                let hint = "If the quota of the app was raised, set --max-groups-per-app.";
-                tracing::warn!(app = %app, max_groups, hint, "the list is too long, settled objects keep their status");
+                let hint = "if Alibaba Cloud has raised the quota of the app, set --max-groups-per-app";
+                tracing::warn!(%app, max_groups, hint, "the app exceeds the limit, settled objects keep their status");
                 self.failed();
             }
             Err(ListError::Call(error)) => {
@@ -308,7 +309,7 @@ impl Check {
         loop {
             match self.send(account, call).await? {
                 Ok(Reply::Page(page)) => return Ok(page),
-                Ok(other) => tracing::error!(?other, "a list has an answer of another kind"),
+                Ok(other) => tracing::error!(?other, "unexpected response to a list"),
                 Err(error) => {
                     tries += 1;
                     if error.class() == ErrorClass::Resent && tries < TRIES {

@@ -93,7 +93,7 @@ pub fn deletion_event(
             (event_type, RETAINED, format!("is retained: {why}"))
         }
         DeletionOutcome::HandedOver(to) => {
-            (EventType::Normal, "HandedOver", format!("is retained for LiveMessageGroup {to}"))
+            (EventType::Normal, "HandedOver", format!("is now owned by LiveMessageGroup {to}"))
         }
         DeletionOutcome::Abandoned => {
             let why = why_abandoned(object, finalizer_timeout);
@@ -107,8 +107,8 @@ pub fn deletion_event(
 pub fn orphaned_event(object: &LiveMessageGroup, group: &GroupKey) -> EventDraft {
     let GroupKey { app_id, group_id } = group;
     let note = format!(
-        "Group {group_id} of app {app_id} was created or changed, but the spec no longer names it; it is retained. Delete \
-         it if it is not needed."
+        "Group {group_id} of app {app_id} was created or changed, but no object manages it now. Delete it if it is not \
+         needed."
     );
     draft(object, "Reconcile", EventType::Warning, "Orphaned", note)
 }
@@ -118,7 +118,10 @@ fn why_abandoned(object: &LiveMessageGroup, finalizer_timeout: Duration) -> Stri
         return format!("the annotation {ABANDON_ANNOTATION} is \"true\"");
     }
     let why = object.condition(ConditionType::Ready).map_or("", |ready| &ready.message);
-    format!("its namespace is terminating, and it could not be deleted for {} s: {why}", finalizer_timeout.as_secs())
+    format!(
+        "the namespace is terminating, and the group could not be deleted for {} s: {why}",
+        finalizer_timeout.as_secs()
+    )
 }
 
 fn draft(
@@ -146,7 +149,7 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || update_was_ignored(after) => return None,
         None if *was_applied => {
-            ("DriftCorrected", "was changed by another client; the operator restored the fields of the spec")
+            ("DriftCorrected", "was changed by another client, and the operator restored the fields of the spec")
         }
         None => ("Modified", "was changed to match the spec"),
     };

@@ -43,7 +43,7 @@ impl Reconcile {
                 }
             }
             Err(error) if error.is_forbidden() => {
-                tracing::warn!(%error, hint = RBAC_HINT, "the operator may not read the object");
+                tracing::warn!(%error, hint = RBAC_HINT, "the operator lacks permission to read the object");
                 Some(Input::ReadFailed { is_forbidden: true })
             }
             Err(error) => {

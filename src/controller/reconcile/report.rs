@@ -62,5 +62,9 @@ pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
 fn report_orphan(context: &Context, group: &GroupKey) {
     let (app, group) = (&group.app_id, &group.group_id);
     context.metrics.orphaned();
-    tracing::warn!(app, group, "a group was created or changed for an object that is gone or names another group");
+    tracing::warn!(
+        app,
+        group,
+        "a group was created or changed for an object that no longer exists or names another group"
+    );
 }

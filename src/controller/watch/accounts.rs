@@ -98,7 +98,7 @@ fn handle_apply(context: &Context, object: DeserializeGuard<LiveAccount>) -> Opt
             }
         }
         Err(invalid) => {
-            tracing::warn!(account = %key, error = invalid.error, "a LiveAccount cannot be read, it counts as missing");
+            tracing::warn!(account = %key, error = invalid.error, "a LiveAccount cannot be read and counts as missing");
             handle_delete(context, &key);
         }
     }

@@ -137,7 +137,7 @@ impl<F: FnOnce()> Follower<'_, F> {
         self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
         if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
             let namespace = self.scope.namespace.as_deref();
-            tracing::warn!(namespace, "working without this namespace until it may be listed");
+            tracing::warn!(namespace, "starting without this namespace until the operator gets permission to list it");
             self.listed();
         }
     }
@@ -174,7 +174,7 @@ impl WatchFailure {
 
     fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) {
         if self.text.is_some() {
-            tracing::info!(namespace, "watching again");
+            tracing::info!(namespace, "watching LiveMessageGroups again");
             *self = Self::default();
             readiness.clear_failure();
         }
@@ -184,7 +184,7 @@ impl WatchFailure {
 /// The log message for a failure, with a remedy where one is known.
 fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
-        return format!("the watch of LiveMessageGroups is interrupted: {}", error_chain(error));
+        return format!("the watch of LiveMessageGroups was interrupted: {}", error_chain(error));
     };
     match cause {
         _ if is_undefined(error) => {
@@ -194,10 +194,13 @@ fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
         }
         kube::Error::Api(status) if status.is_forbidden() => {
             let hint = if is_one_of_several { format!("; {RBAC_HINT}") } else { String::new() };
-            format!("the operator may not list LiveMessageGroups: {}; the chart's roles allow it{hint}", status.message)
+            format!(
+                "the operator lacks permission to list LiveMessageGroups: {}: apply the roles of the chart{hint}",
+                status.message
+            )
         }
         kube::Error::Api(status) if status.code == 401 => {
-            "the apiserver does not accept the operator's credentials: renew its kubeconfig, or the token of its ServiceAccount"
+            "the apiserver rejects the operator's credentials: renew the kubeconfig, or the token of the ServiceAccount"
                 .to_owned()
         }
         other => format!("waiting for the apiserver: {}", error_chain(other)),

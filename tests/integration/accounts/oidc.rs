@@ -26,7 +26,8 @@ async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
     }});
     account(&world, "team", json!({"credentials": oidc}))?;
     world.create("room", of("team")).await?;
-    let missing = "LiveAccount team has no credentials: there is no ServiceAccount team in this namespace";
+    let missing =
+        "LiveAccount team has no credentials: ServiceAccount team does not exist in this namespace: create it";
     world
         .until("the ServiceAccount to be reported as missing", PATIENCE, async || {
             Ok(message(&world.api.get("room").await?) == missing)
