@@ -22,11 +22,11 @@ use super::{ConditionType, get_condition, rules, schema};
     namespaced,
     status = "LiveAccountStatus",
     derive = "PartialEq",
-    doc = "Credentials and budget for the LiveMessageGroups of a namespace that name it in spec.accountRef.",
+    doc = "Credentials and budget for the LiveMessageGroups in a namespace that reference it in spec.accountRef.",
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "Whether calls can be made with the account",
+        description = "Whether the operator can make calls with the account",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
     printcolumn(
@@ -38,7 +38,7 @@ use super::{ConditionType, get_condition, rules, schema};
     printcolumn(
         name = "Groups",
         type_ = "integer",
-        description = "The number of LiveMessageGroups that name it",
+        description = "The number of LiveMessageGroups that reference it",
         json_path = ".status.groups"
     ),
     printcolumn(
@@ -66,7 +66,7 @@ use super::{ConditionType, get_condition, rules, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LiveAccountSpec {
-    /// Where the credentials come from: exactly one of secretRef and oidc. May be changed at any time.
+    /// Where the credentials come from: exactly one of secretRef and oidc. It may be changed at any time.
     pub credentials: AccountCredentials,
 
     /// The ID of the Alibaba Cloud account (digits). LiveAccounts with the same ID share the limit of 50 calls per second for
@@ -77,14 +77,14 @@ pub struct LiveAccountSpec {
     pub account_id: Option<String>,
 
     /// The address of the Live API: https:// and a host, with a port if needed. Defaults to the operator's own endpoint, which is
-    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address needs the operator's flag --allow-http.
+    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address requires the operator's flag --allow-http.
     /// Example: `https://live.ap-southeast-1.aliyuncs.com`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262))]
     pub endpoint: Option<String>,
 
     /// The maximum number of calls per second to each operation with these credentials, 1 to 50. Defaults to 50. It
-    /// limits this LiveAccount only, not others of the same account number. Example: 20
+    /// limits only this LiveAccount, not others with the same account ID. Example: 20
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub requests_per_second: Option<i64>,
@@ -94,19 +94,19 @@ pub struct LiveAccountSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
-    /// An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
+    /// An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
     /// credentials, securityToken. The operator reads it by name, every few minutes and after a rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_ref")]
     pub secret_ref: Option<NameRef>,
 
-    /// A RAM role, assumed with a token of a ServiceAccount of this namespace (RRSA).
+    /// A RAM role, assumed with a token of a ServiceAccount in this namespace (RRSA).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::oidc")]
     pub oidc: Option<OidcCredentials>,
 }
 
-/// The name of an object of the same namespace.
+/// The name of an object in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRef {
     /// `metadata.name` of the object.
@@ -117,9 +117,9 @@ pub struct NameRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcCredentials {
-    /// The ARN of the role: `acs:ram::NUMBER:role/NAME`.
+    /// The ARN of the role: `acs:ram::ACCOUNT_ID:role/NAME`.
     pub role_arn: String,
-    /// The ARN of the cluster's OIDC provider: `acs:ram::NUMBER:oidc-provider/NAME`.
+    /// The ARN of the cluster's OIDC provider: `acs:ram::ACCOUNT_ID:oidc-provider/NAME`.
     pub oidc_provider_arn: String,
     /// The ServiceAccount whose token is sent to STS.
     pub service_account_ref: NameRef,
@@ -139,20 +139,20 @@ pub struct LiveAccountStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
-    /// The number of LiveMessageGroups of this namespace that name the account.
+    /// The number of LiveMessageGroups in this namespace that reference the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<i64>,
 }
 
 impl LiveAccountSpec {
-    /// The account number: `accountId`, or else the number in the role's ARN. `None` if the spec contains neither.
+    /// The account ID: `accountId`, or else the one in the role's ARN. `None` if the spec contains neither.
     pub fn number(&self) -> Option<&str> {
         let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
         self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)
     }
 }
 
-/// The account number in an ARN: `acs:SERVICE:REGION:NUMBER:RESOURCE`.
+/// The account ID in an ARN: `acs:SERVICE:REGION:ACCOUNT_ID:RESOURCE`.
 pub fn account_of_arn(arn: &str) -> Option<&str> {
     arn.split(':').nth(3).filter(|number| !number.is_empty())
 }
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn account_number_defaults_to_that_of_the_role() {
+    fn account_id_defaults_to_that_of_the_role() {
         let oidc = OidcCredentials { role_arn: "acs:ram::42:role/live".into(), ..OidcCredentials::default() };
         let credentials = AccountCredentials { oidc: Some(oidc), secret_ref: None };
         let mut spec = LiveAccountSpec { credentials, ..LiveAccountSpec::default() };

@@ -62,7 +62,7 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
     printcolumn(
         name = "Origin",
         type_ = "string",
-        description = "How the group came to be managed by this object",
+        description = "How the object came to manage the group",
         json_path = ".status.origin",
         priority = 1
     ),
@@ -95,55 +95,55 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupSpec {
     /// The ID of the app that contains the group: 1 to 64 characters, as the Live console or ListLiveMessageApps shows it.
-    /// The app must exist; the operator does not create apps. It cannot be changed once the group may exist.
+    /// The app must exist; the operator does not create apps. It is immutable once the group may exist.
     /// Example: a1b2c3d4e5
     #[schemars(length(max = 64))]
     pub app_id: String,
 
     /// The ID of the group in its app: 1 to 64 letters and digits. Defaults to metadata.name, which must then consist of
-    /// letters and digits only. It can be neither changed, added nor removed once the group may exist.
+    /// letters and digits only. It is immutable once the group may exist.
     /// Example: room42
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub group_id: Option<String>,
 
     /// The data center of the group. It must be that of the app. Defaults to the app's data center.
-    /// It can be neither changed, added nor removed once the group may exist.
+    /// It is immutable once the group may exist.
     /// Example: cn-shanghai
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::data_center")]
     pub data_center: Option<DataCenter>,
 
     /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4). Defaults to
-    /// no name. The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    /// no name. The Live API cannot change it: it is immutable once the group may exist.
     /// Example: Product launch
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub group_name: Option<String>,
 
     /// The user ID of the creator of the group: 1 to 64 letters and digits. Defaults to none.
-    /// The Live API cannot change it: it can be neither changed, added nor removed once the group may exist.
+    /// The Live API cannot change it: it is immutable once the group may exist.
     /// Example: host1
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub creator_id: Option<String>,
 
     /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8. A change is applied
-    /// to the group. The empty string clears it. If it is absent, the operator does not manage it.
+    /// to the group. The empty string clears it. If it is absent, the operator does not manage the field.
     /// Example: {"topic":"launch"}
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub group_info: Option<String>,
 
     /// The user IDs of the administrators of the group: up to 3 different IDs of 1 to 64 letters and digits, in any order.
-    /// A change replaces the whole list of the group. The empty list removes all administrators. If it is absent, the
-    /// operator does not manage it.
+    /// A change replaces the whole list. The empty list removes all administrators. If it is absent, the
+    /// operator does not manage the field.
     /// Example: ["host1", "moderator1"]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
     pub administrators: Option<Vec<String>>,
 
-    /// The LiveAccount of this namespace whose credentials the operator uses for this group. Defaults to the operator's
+    /// The LiveAccount in this namespace whose credentials the operator uses for this group. Defaults to the operator's
     /// own credentials. It may be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::account_ref")]
@@ -160,7 +160,7 @@ pub struct LiveMessageGroupSpec {
     /// What happens to the group when this object is deleted: Retain (the group is retained) or Delete (the group is
     /// deleted if this object created it; an adopted or recovered group is retained). Defaults to Retain, because
     /// deleting a group closes a live room for all its users and blocks its ID for about 30 days. It may be changed at
-    /// any time and is read at the deletion. Example: Delete
+    /// any time and is read when the object is deleted. Example: Delete
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deletion_policy")]
     pub deletion_policy: Option<DeletionPolicy>,

@@ -18,7 +18,7 @@ pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
         r"self.appId != '' && !self.appId.matches('[\\s\\p{Z}\\p{C}/\\\\]')",
-        "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId from the Live console",
+        "spec.appId must be an app ID without spaces, control characters or slashes. Copy the AppId from the Live console.",
     )
 }
 
@@ -26,7 +26,7 @@ pub(super) fn group_id() -> Rule {
     on_field(
         "groupId",
         &format!("!has(self.groupId) || self.groupId.matches('{ID}')"),
-        "spec.groupId must be 1 to 64 letters and digits: remove other characters, or omit the field to use metadata.name",
+        "spec.groupId must be 1 to 64 letters and digits. Remove other characters, or omit the field to use metadata.name.",
     )
 }
 
@@ -34,7 +34,7 @@ pub(super) fn group_name() -> Rule {
     on_field(
         "groupName",
         "!has(self.groupName) || (self.groupName != '' && bytes(self.groupName).size() <= 128)",
-        "spec.groupName must be 1 to 128 bytes of UTF-8 (a Chinese character takes 3): shorten it, or omit the field for a group without a name",
+        "spec.groupName must be 1 to 128 bytes of UTF-8 (a Chinese character takes 3). Shorten it, or omit the field for a group without a name.",
     )
 }
 
@@ -42,7 +42,7 @@ pub(super) fn creator_id() -> Rule {
     on_field(
         "creatorId",
         &format!("!has(self.creatorId) || self.creatorId.matches('{ID}')"),
-        "spec.creatorId must be 1 to 64 letters and digits: remove other characters, or omit the field",
+        "spec.creatorId must be 1 to 64 letters and digits. Remove other characters, or omit the field.",
     )
 }
 
@@ -50,7 +50,7 @@ pub(super) fn group_info() -> Rule {
     on_field(
         "groupInfo",
         "!has(self.groupInfo) || bytes(self.groupInfo).size() <= 32768",
-        "spec.groupInfo must be at most 32768 bytes of UTF-8 (a Chinese character takes 3): shorten it",
+        "spec.groupInfo must be at most 32768 bytes of UTF-8 (a Chinese character takes 3). Shorten it.",
     )
 }
 
@@ -58,7 +58,7 @@ pub(super) fn administrators() -> Rule {
     on_field(
         "administrators",
         &format!("!has(self.administrators) || self.administrators.all(id, id.matches('{ID}'))"),
-        "each ID in spec.administrators must be 1 to 64 letters and digits: remove other characters",
+        "Each ID in spec.administrators must be 1 to 64 letters and digits. Remove other characters.",
     )
 }
 
@@ -66,7 +66,7 @@ pub(super) fn administrators_differ() -> Rule {
     on_field(
         "administrators",
         "!has(self.administrators) || self.administrators.all(id, self.administrators.exists_one(other, other == id))",
-        "spec.administrators contains an ID twice: list each ID once",
+        "spec.administrators contains an ID twice. List each ID once.",
     )
 }
 
@@ -74,7 +74,7 @@ pub(super) fn administrators_differ() -> Rule {
 pub(super) fn group_id_or_name() -> Rule {
     Rule::new(format!("has(self.spec.groupId) || self.metadata.name.matches('{ID}')"))
         .message(
-            "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename the object",
+            "metadata.name is not a valid group ID (1 to 64 letters and digits). Set spec.groupId, or rename the object.",
         )
         .field_path(".spec.groupId")
 }
@@ -95,8 +95,8 @@ pub(super) fn fixed(field: &str) -> Rule {
          || (c.reason in [{refused}] && !has(oldSelf.status.origin) && !has(oldSelf.status.createIntent)))))"
     ))
     .message(Message::Message(format!(
-        "spec.{field} can be neither changed, added nor removed while the group may exist: \
-         restore the old value, or create a new object for another group"
+        "spec.{field} is immutable while the group may exist. Restore the previous value, or create a new object for \
+         another group."
     )))
     .field_path(format!(".spec.{field}"))
 }
@@ -108,7 +108,7 @@ pub(super) fn account_ref() -> Rule {
     on_field(
         "accountRef",
         &format!("!has(self.accountRef) || self.accountRef.name.matches('{NAME}')"),
-        "spec.accountRef.name must be the name of a LiveAccount of this namespace (lower-case letters, digits, '-' and '.')",
+        "spec.accountRef.name must be the name of a LiveAccount in this namespace (lowercase letters, digits, '-' and '.').",
     )
 }
 
@@ -116,7 +116,7 @@ pub(super) fn one_source() -> Rule {
     on_field(
         "credentials",
         "has(self.credentials.secretRef) != has(self.credentials.oidc)",
-        "spec.credentials must have exactly one of secretRef and oidc: remove one, or add one",
+        "spec.credentials must have exactly one of secretRef and oidc. Remove one, or add one.",
     )
 }
 
@@ -125,7 +125,7 @@ pub(super) fn object_name(field: &str, path: &str) -> Rule {
         "credentials",
         &format!("!has({path}) || {path}.name.matches('{NAME}')"),
         &format!(
-            "spec.credentials.{field}.name must be the name of an object of this namespace (lower-case letters, digits, '-' and '.')"
+            "spec.credentials.{field}.name must be the name of a Secret in this namespace (lowercase letters, digits, '-' and '.')."
         ),
     )
 }
@@ -134,7 +134,7 @@ pub(super) fn service_account_name() -> Rule {
     on_field(
         "credentials",
         &format!("!has(self.credentials.oidc) || self.credentials.oidc.serviceAccountRef.name.matches('{NAME}')"),
-        "spec.credentials.oidc.serviceAccountRef.name must be the name of a ServiceAccount of this namespace (lower-case letters, digits, '-' and '.')",
+        "spec.credentials.oidc.serviceAccountRef.name must be the name of a ServiceAccount in this namespace (lowercase letters, digits, '-' and '.').",
     )
 }
 
@@ -144,7 +144,9 @@ pub(super) fn arn(field: &str, kind: &str) -> Rule {
         &format!(
             r"!has(self.credentials.oidc) || self.credentials.oidc.{field}.matches('^acs:ram::[0-9]{{1,32}}:{kind}/[^\\s]+$')"
         ),
-        &format!("spec.credentials.oidc.{field} must be acs:ram::NUMBER:{kind}/NAME: copy it from the RAM console"),
+        &format!(
+            "spec.credentials.oidc.{field} must be acs:ram::ACCOUNT_ID:{kind}/NAME. Copy it from the RAM console."
+        ),
     )
 }
 
@@ -152,7 +154,7 @@ pub(super) fn account_id() -> Rule {
     on_field(
         "accountId",
         "!has(self.accountId) || self.accountId.matches('^[0-9]{1,32}$')",
-        "spec.accountId must be the number of an Alibaba Cloud account (digits): copy it from the console, or leave it out",
+        "spec.accountId must be the ID of an Alibaba Cloud account (digits). Copy it from the console, or omit the field.",
     )
 }
 
@@ -160,7 +162,7 @@ pub(super) fn endpoint() -> Rule {
     on_field(
         "endpoint",
         r"!has(self.endpoint) || self.endpoint.matches('^(https?://)?[A-Za-z0-9.\\[\\]:-]+/?$')",
-        "spec.endpoint must be https://HOST[:PORT]: remove path, query and user, or omit the field",
+        "spec.endpoint must be https://HOST[:PORT]. Remove path, query and user, or omit the field.",
     )
 }
 

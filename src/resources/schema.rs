@@ -112,7 +112,7 @@ pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a Secret in this namespace.",
-        "An access key in a Secret of this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator reads it by name, every few minutes and after a rejection. Example: {name: live-credentials}",
+        "An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator reads it by name, every few minutes and after a rejection. Example: {name: live-credentials}",
     )
 }
 
@@ -124,13 +124,13 @@ pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
     );
     let arn = |what: &str| json_schema!({ "type": "string", "minLength": 1, "maxLength": 512, "description": what });
     let (role, provider) = (
-        arn("The role to assume: acs:ram::NUMBER:role/NAME."),
-        arn("The OIDC provider of this cluster in RAM: acs:ram::NUMBER:oidc-provider/NAME."),
+        arn("The role to assume: acs:ram::ACCOUNT_ID:role/NAME."),
+        arn("The OIDC provider of this cluster in RAM: acs:ram::ACCOUNT_ID:oidc-provider/NAME."),
     );
     json_schema!({
         "type": "object",
         "required": ["roleArn", "oidcProviderArn", "serviceAccountRef"],
         "properties": { "roleArn": role, "oidcProviderArn": provider, "serviceAccountRef": account },
-        "description": "A RAM role, assumed with a token of a ServiceAccount of this namespace (RRSA)."
+        "description": "A RAM role, assumed with a token of a ServiceAccount in this namespace (RRSA)."
     })
 }

@@ -57,7 +57,7 @@ fn name_that_is_not_a_group_id_requires_group_id() -> Result<()> {
 }
 
 const INVALID_NAME: &str =
-    "metadata.name is not a valid group ID (1 to 64 letters and digits): set spec.groupId, or rename";
+    "metadata.name is not a valid group ID (1 to 64 letters and digits). Set spec.groupId, or rename";
 
 /// The immutable fields: name, value, another value.
 const IMMUTABLE_FIELDS: [(&str, &str, &str); 5] = [
@@ -69,7 +69,7 @@ const IMMUTABLE_FIELDS: [(&str, &str, &str); 5] = [
 ];
 
 fn immutable_refusal(field: &str) -> String {
-    format!("spec.{field} can be neither changed, added nor removed while the group may exist: restore the old value")
+    format!("spec.{field} is immutable while the group may exist. Restore the previous value")
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub struct LiveMessageGroupStatus {
 
     /// The interval in which the group was created, while its createTime is not known. It distinguishes the group from
     /// a later one with the same ID. With deletionPolicy Delete it is recorded before the create is sent, and proves
-    /// that this object created a group even if the answer was lost.
+    /// that this object created a group even if the response was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_intent: Option<CreateIntent>,
 
@@ -105,7 +105,7 @@ pub struct LastFailure {
     #[schemars(length(max = 64))]
     pub operation: Option<String>,
 
-    /// The error code of the Live API, for example Forbidden.RAM, or the kind of failure if there was no answer.
+    /// The error code of the Live API, for example Forbidden.RAM, or the kind of failure if there was no response.
     #[schemars(length(max = 128))]
     pub code: String,
 
@@ -131,7 +131,7 @@ pub struct CreateIntent {
     #[schemars(schema_with = "schema::date_time")]
     pub started_at: String,
 
-    /// When it was answered; absent while the answer is pending or lost.
+    /// When the Live API responded; absent while the response is pending or lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub answered_at: Option<String>,
@@ -143,7 +143,7 @@ pub struct CreateIntent {
 }
 
 impl CreateIntent {
-    /// Whether the answer is pending or lost.
+    /// Whether the response is pending or lost.
     pub fn is_open(&self) -> bool {
         self.answered_at.is_none()
     }

@@ -61,7 +61,7 @@ fn accounts() -> Vec<Rule> {
         Rule {
             kind: ACCOUNT,
             name: "secretRef names a Secret",
-            says: "spec.credentials.secretRef.name must be the name of an object of this namespace",
+            says: "spec.credentials.secretRef.name must be the name of a Secret in this namespace",
             accepted: names.iter().map(|name| of(json!({"secretRef": name}))).collect(),
             refused: invalid_names.iter().map(|name| of(json!({"secretRef": name}))).collect(),
         },
@@ -82,7 +82,7 @@ fn accounts() -> Vec<Rule> {
         Rule {
             kind: ACCOUNT,
             name: "roleArn is a RAM role",
-            says: "spec.credentials.oidc.roleArn must be acs:ram::NUMBER:role/NAME",
+            says: "spec.credentials.oidc.roleArn must be acs:ram::ACCOUNT_ID:role/NAME",
             accepted: vec![valid_oidc()],
             refused: ["role", "acs:ram::x:role/a", "acs:ram::1:user/a", "acs:ram::1:role/"]
                 .map(|arn| oidc("roleArn", json!(arn)))
@@ -91,14 +91,14 @@ fn accounts() -> Vec<Rule> {
         Rule {
             kind: ACCOUNT,
             name: "oidcProviderArn is a RAM OIDC provider",
-            says: "spec.credentials.oidc.oidcProviderArn must be acs:ram::NUMBER:oidc-provider/NAME",
+            says: "spec.credentials.oidc.oidcProviderArn must be acs:ram::ACCOUNT_ID:oidc-provider/NAME",
             accepted: vec![valid_oidc()],
             refused: vec![oidc("oidcProviderArn", json!("acs:ram::1:role/a"))],
         },
         Rule {
             kind: ACCOUNT,
             name: "accountId has only digits",
-            says: "spec.accountId must be the number of an Alibaba Cloud account (digits)",
+            says: "spec.accountId must be the ID of an Alibaba Cloud account (digits)",
             accepted: all("accountId", &[json!("1234567890123456"), Value::Null]),
             refused: all("accountId", &[json!(""), json!("12a"), json!("-1")]),
         },
@@ -139,7 +139,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId is not empty",
-            says: "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId",
+            says: "spec.appId must be an app ID without spaces, control characters or slashes. Copy the AppId",
             accepted: vec![json!({"appId": "a"})],
             refused: vec![json!({"appId": ""})],
         },
@@ -153,7 +153,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "appId has no spaces, control characters or slashes",
-            says: "spec.appId must be an app ID without spaces, control characters or slashes: copy the AppId",
+            says: "spec.appId must be an app ID without spaces, control characters or slashes. Copy the AppId",
             accepted: vec![json!({"appId": "0b7e-4_x.y:z@~+"}), json!({"appId": "应用"})],
             refused: [" a", "a b", "a\n", "a\u{a0}b", "a\u{200b}b", "a\u{7}b", "a/b", "a\\b"]
                 .map(|id| json!({"appId": id}))
@@ -162,7 +162,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "groupId is 1 to 64 letters and digits",
-            says: "spec.groupId must be 1 to 64 letters and digits: remove",
+            says: "spec.groupId must be 1 to 64 letters and digits. Remove",
             accepted: all("groupId", &valid_ids),
             refused: all("groupId", &invalid_ids),
         },
@@ -197,7 +197,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "creatorId is 1 to 64 letters and digits",
-            says: "spec.creatorId must be 1 to 64 letters and digits: remove",
+            says: "spec.creatorId must be 1 to 64 letters and digits. Remove",
             accepted: all("creatorId", &valid_ids),
             refused: all("creatorId", &invalid_ids),
         },
@@ -232,7 +232,7 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "administrators are IDs",
-            says: "each ID in spec.administrators must be 1 to 64 letters and digits",
+            says: "Each ID in spec.administrators must be 1 to 64 letters and digits",
             accepted: all("administrators", &[json!(["A1", "x".repeat(64)])]),
             refused: all("administrators", &[json!(["a", "b-c"]), json!(["a", ""]), json!(["群"])]),
         },
@@ -246,14 +246,14 @@ fn groups() -> Vec<Rule> {
         Rule {
             kind: GROUP,
             name: "administrators are unique",
-            says: "spec.administrators contains an ID twice: list each ID once",
+            says: "spec.administrators contains an ID twice. List each ID once",
             accepted: all("administrators", &[json!(["a", "A", "b"])]),
             refused: all("administrators", &[json!(["a", "a"]), json!(["a", "b", "a"])]),
         },
         Rule {
             kind: GROUP,
             name: "accountRef names a LiveAccount",
-            says: "spec.accountRef.name must be the name of a LiveAccount of this namespace",
+            says: "spec.accountRef.name must be the name of a LiveAccount in this namespace",
             accepted: all("accountRef", &[json!({"name": "team-a"}), Value::Null]),
             refused: all("accountRef", &[json!({"name": "a/b"}), json!({"name": "Team"})]),
         },
