@@ -125,23 +125,23 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     scene.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "team"}}))?;
     scene.world.start()?;
 
-    scene.settle("the key is there", key("good"), Available).await?;
+    scene.settle("the access key exists", key("good"), Available).await?;
     scene.settle("the role is assumed", role(ROLE, "team"), Available).await?;
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
     scene.settle("the endpoint is invalid", port, InvalidInput).await?;
 
-    // An invalid key is detected only by a call, so the account is available first.
-    let rejected = scene.settle("the key is rejected", key("wrong"), Available).await?;
+    // Only a call shows that the key is rejected.
+    let rejected = scene.settle("the access key is rejected", key("wrong"), Available).await?;
     scene.world.create("room", json!({"accountRef": {"name": rejected}})).await?;
     scene.is(&rejected, CredentialsRejected).await?;
     let edited =
-        scene.settle("the key was rejected, then edited, the operator has not seen it", key("wrong"), Available);
+        scene.settle("the access key was rejected, then edited, the operator has not seen it", key("wrong"), Available);
     let edited = edited.await?;
     scene.world.create("hall", json!({"accountRef": {"name": edited}})).await?;
     scene.is(&edited, CredentialsRejected).await?;
 
     let held = json!({"finalizers": ["example.com/hold"]});
-    let deleted = scene.add("being deleted, another program's finalizer holds it", key("good"), held).await?;
+    let deleted = scene.add("being deleted, another controller's finalizer remains", key("good"), held).await?;
     scene.is(&deleted, Available).await?;
     scene.api.delete(&deleted, &DeleteParams::default()).await?;
     // The deletion increments the generation, which the operator must observe.
@@ -154,9 +154,9 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let refused = role("acs:ram::42:role/another", "team");
     let before = scene.situations.len();
     for (title, spec) in [
-        ("there is no such Secret, first 2 minutes", key("none")),
+        ("the Secret does not exist, first 2 minutes", key("none")),
         ("the Secret lacks accessKeySecret, first 2 minutes", key("half")),
-        ("there is no such ServiceAccount, first 2 minutes", role(ROLE, "none")),
+        ("the ServiceAccount does not exist, first 2 minutes", role(ROLE, "none")),
         ("STS refuses the role, first 2 minutes", refused),
     ] {
         scene.settle(title, spec, CredentialsMissing).await?;
@@ -173,7 +173,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
         scene.edit(name).await?;
     }
     scene.add(FRESH, key("good"), json!({})).await?;
-    scene.late("there is no such Secret, later", key("none"), "there is no Secret none in this namespace").await?;
+    scene.late("the Secret does not exist, later", key("none"), "Secret none does not exist in this namespace").await?;
     let refused = role("acs:ram::42:role/another", "team");
     scene.late("STS refuses the role, later", refused, "STS refused the role").await?;
     Ok(scene.world.control_plane)
@@ -189,7 +189,7 @@ pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     scene.world.start()?;
     scene.settle("the endpoint is http://, without --allow-http", key("good"), Reason::InvalidInput).await?;
     let own = json!({"endpoint": "https://127.0.0.1:9", "credentials": key("good")["credentials"]});
-    let title = "the operator may not read Secrets, first 2 minutes";
+    let title = "the operator lacks permission to read Secrets, first 2 minutes";
     scene.settle(title, own, Reason::CredentialsMissing).await?;
     scene.world.stop()
 }

@@ -25,11 +25,11 @@ fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
             json!({"groupId": "none", "managementPolicy": "Observe"}),
             ["False", "GroupNotFound"],
         ),
-        ("the id is one of a deleted group", json!({"groupId": "gone"}), ["False", "GroupDeleted"]),
+        ("the ID belongs to a deleted group", json!({"groupId": "gone"}), ["False", "GroupDeleted"]),
         ("the app does not exist", json!({"appId": "nowhere"}), ["False", "AppNotFound"]),
         ("the app is full", json!({"appId": "full"}), ["False", "QuotaExceeded"]),
         ("no permission for the app", json!({"appId": "locked"}), ["False", "NotAuthorized"]),
-        ("another object has the group", json!({"groupId": "lobby"}), ["False", "Conflict"]),
+        ("another object owns the group", json!({"groupId": "lobby"}), ["False", "Conflict"]),
     ]
 }
 
@@ -97,7 +97,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static
     scene.paused(&from_the_start).await?;
 
     let held = json!({"finalizers": ["example.com/hold"]});
-    let deleted = scene.add("being deleted, another program's finalizer holds it", json!({}), held).await?;
+    let deleted = scene.add("being deleted, another controller's finalizer remains", json!({}), held).await?;
     scene.world.ready(&deleted, "True", "Created").await?;
     scene.world.api.delete(&deleted, &Default::default()).await?;
 

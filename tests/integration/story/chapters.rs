@@ -33,7 +33,7 @@ impl Story<'_> {
         self.world.patch("room", json!({"metadata": {"labels": {"team": "events"}}})).await?;
         self.end_step("a label added").await?;
         self.force("room", spec).await?;
-        self.end_step("a reconcile asked for").await
+        self.end_step("a reconcile requested").await
     }
 
     async fn force(&mut self, name: &str, spec: Value) -> Result<()> {
@@ -52,7 +52,7 @@ impl Story<'_> {
         self.apply("the adopted group edited", "as-is", spec, ADOPTED).await?;
         let spec = json!({"groupInfo": "ours", "groupName": "Yard"});
         self.apply("adopted, a field that cannot change differs", "yard", spec, ADOPTED).await?;
-        self.apply("a deleted id", "lost", json!({"groupInfo": "new"}), DELETED).await?;
+        self.apply("a deleted ID", "lost", json!({"groupInfo": "new"}), DELETED).await?;
         let spec = json!({"groupInfo": "new", "deletedGroupPolicy": "Recover"});
         self.apply("recovered by its policy", "lost", spec, RECOVERED).await
     }
@@ -60,7 +60,7 @@ impl Story<'_> {
     pub(super) async fn pauses(&mut self) -> Result<()> {
         let paused = annotation("paused", "true");
         let spec = json!({"groupInfo": "v1"});
-        self.apply("another one created", "door", spec.clone(), CREATED).await?;
+        self.apply("another object created", "door", spec.clone(), CREATED).await?;
         self.pause("door", spec.clone(), &paused).await?;
         self.end_step("paused").await?;
         self.apply_with("door", spec.clone(), json!({})).await?;
@@ -74,10 +74,10 @@ impl Story<'_> {
         self.apply("resumed after the edit", "door", spec.clone(), CREATED).await?;
         self.pause("door", spec.clone(), &paused).await?;
         ByHand::at(&self.world)?.set_info("door", "theirs").await?;
-        self.end_step("edited by hand while paused").await?;
+        self.end_step("changed externally while paused").await?;
         self.apply_with("door", spec, json!({})).await?;
         self.resumed("door").await?;
-        self.end_step("resumed after the hand edit").await
+        self.end_step("resumed after the external change").await
     }
 
     async fn pause(&mut self, name: &str, spec: Value, annotations: &Value) -> Result<()> {
@@ -93,17 +93,17 @@ impl Story<'_> {
     }
 
     pub(super) async fn deletions(&mut self) -> Result<()> {
-        self.apply("one to be retained", "kept", json!({}), CREATED).await?;
+        self.apply("an object whose group is to be retained", "kept", json!({}), CREATED).await?;
         self.delete("deleted with the default policy, Retain", "kept").await?;
-        self.apply("made again under the old name", "kept", json!({}), ADOPTED).await?;
+        self.apply("recreated under the old name", "kept", json!({}), ADOPTED).await?;
         self.apply("policy Delete for an adopted group", "kept", json!({"deletionPolicy": "Delete"}), ADOPTED).await?;
-        self.delete("deleted: what it did not create is retained", "kept").await?;
-        self.apply("one to be deleted later", "temp", json!({}), CREATED).await?;
+        self.delete("deleted: an adopted group is retained", "kept").await?;
+        self.apply("an object whose group is to be deleted", "temp", json!({}), CREATED).await?;
         self.apply("switched to Delete", "temp", json!({"deletionPolicy": "Delete"}), CREATED).await?;
         self.delete("deleted with its group", "temp").await?;
-        self.apply("the deleted id asked for again", "temp", json!({}), DELETED).await?;
+        self.apply("the deleted ID requested again", "temp", json!({}), DELETED).await?;
         let spec = json!({"groupId": "temp2"});
-        self.apply("the way out: another groupId", "temp", spec, CREATED).await?;
+        self.apply("the remedy: another groupId", "temp", spec, CREATED).await?;
         let spec = json!({"deletionPolicy": "Delete"});
         self.apply("policy Delete from the start", "brief", spec, CREATED).await?;
         self.apply("switched to Retain", "brief", json!({}), CREATED).await
@@ -111,11 +111,11 @@ impl Story<'_> {
 
     pub(super) async fn conflict(&mut self) -> Result<()> {
         let spec = json!({"groupId": "shared", "deletionPolicy": "Delete"});
-        self.apply("the holder", "holder", spec, CREATED).await?;
+        self.apply("the owner", "owner", spec, CREATED).await?;
         let spec = json!({"groupId": "shared"});
         self.apply("a second object of the same group", "heir", spec, ["False", "Conflict"]).await?;
-        self.world.delete("holder").await?;
-        self.manifests.remove("holder");
+        self.world.delete("owner").await?;
+        self.manifests.remove("owner");
         self.world.ready("heir", "True", "AlreadyExists").await?;
         self.end_step("handed over").await
     }
@@ -134,32 +134,32 @@ impl Story<'_> {
     pub(super) async fn external_changes(&mut self) -> Result<()> {
         let hand = ByHand::at(&self.world)?;
         hand.set_info("room", "theirs").await?;
-        self.end_step("edited by hand").await?;
+        self.end_step("changed externally").await?;
         let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
         let again =
             |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
-        self.drift_check("the sweep corrects it", "room", again).await?;
+        self.drift_check("the drift check corrects it", "room", again).await?;
         hand.call(Call::Delete(group("room"))).await?;
-        self.end_step("deleted by hand").await?;
-        self.drift_check("the sweep reports it", "room", |object| is(object, "GroupDeleted")).await?;
+        self.end_step("deleted externally").await?;
+        self.drift_check("the drift check reports it", "room", |object| is(object, "GroupDeleted")).await?;
         self.days_pass(31)?;
         self.end_step("thirty-one days pass").await?;
         self.force("room", json!({"groupInfo": "v3"})).await?;
         self.world.ready("room", "True", "Created").await?;
-        self.end_step("edited when its id is free again").await?;
+        self.end_step("edited when its ID is free again").await?;
         let path = "/groups/demo/room";
         self.world.emulator.delete(path)?;
         let before = self.world.api.get("room").await?.status.and_then(|status| status.last_request_id);
         let again =
             |object: &LiveMessageGroup| object.status.as_ref().is_some_and(|status| status.last_request_id != before);
-        self.drift_check("purged without a trace, the sweep creates it again", "room", again).await
+        self.drift_check("purged without a trace, the drift check recreates it", "room", again).await
     }
 
     pub(super) async fn failures(&mut self) -> Result<()> {
         self.world.emulator.faults(&["CreateLiveMessageGroup:error=ServerError,times=3"])?;
         self.apply("the service fails three times", "shaky", json!({}), CREATED).await?;
         self.world.emulator.faults(&["ModifyLiveMessageGroup:error=ServerError,times=1"])?;
-        self.apply("and once more later", "shaky", json!({"groupInfo": "v2"}), CREATED).await?;
+        self.apply("and once more", "shaky", json!({"groupInfo": "v2"}), CREATED).await?;
         self.apply("an app that does not exist", "astray", json!({"appId": "none"}), ["False", "AppNotFound"]).await?;
         self.apply("corrected", "astray", json!({}), CREATED).await?;
         self.world.emulator.set("/limits", &json!({"groupsPerApp": 1}))?;

@@ -80,7 +80,7 @@ fn status(status: &Value) -> String {
     parts.extend(status["createTime"].as_str().map(|_| "createTime".to_owned()));
     if let Some(intent) = status["createIntent"].as_object() {
         let open = !intent.contains_key("answeredAt");
-        parts.push(if open { "attempt=open" } else { "attempt=answered" }.to_owned());
+        parts.push(if open { "createIntent=open" } else { "createIntent=answered" }.to_owned());
     }
     parts.join(" ")
 }
@@ -88,7 +88,9 @@ fn status(status: &Value) -> String {
 /// Whether the line is a status that the operator writes only if a call is slow. A status with an open create intent is
 /// not, because the operator always writes it.
 fn is_slowness(line: &Line) -> bool {
-    line.text.starts_with("status ") && line.text.contains("=Unknown/Applying ") && !line.text.contains("attempt=open")
+    line.text.starts_with("status ")
+        && line.text.contains("=Unknown/Applying ")
+        && !line.text.contains("createIntent=open")
 }
 
 /// Joins the lines of a step in a stable order. Repeated list calls occur once.
