@@ -109,8 +109,9 @@ pub struct Args {
     )]
     roles: Vec<RoleArn>,
 
-    /// Maximum lifetime of temporary credentials, for tests of their expiry. Without this flag, DurationSeconds of the
-    /// call applies (900 to 3600, 3600 by default), and 6 hours to the metadata service and the admin address.
+    /// Maximum lifetime of temporary credentials in seconds, for tests of their expiry. By default, credentials of STS
+    /// live for the DurationSeconds of the call (900 to 3600, or 3600 if it has none), and credentials of the metadata
+    /// service and the admin API for 6 hours.
     #[arg(
         long,
         value_name = "N",
@@ -195,7 +196,7 @@ pub struct Args {
     ///   GET PUT DELETE /keys/ID           PUT accepts secret, account, token, expires, active
     ///   GET PUT DELETE /groups/APP/GROUP  an external change: name, info, creator, administrators, created,
     ///                                     deleted (true, false); DELETE removes the group completely
-    ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=NUMBER
+    ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=ID
     ///
     /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients do
     /// not have to follow a changed clock: requests and OIDC tokens with the time of the machine remain valid.
@@ -214,15 +215,15 @@ const EXAMPLES: &str = r#"Examples:
     live-message-operator emulate --app demo@ap-southeast-1 --latency-ms 200 --requests-per-second 0 \
       --request-log requests.jsonl
 
-  One create in ten is carried out and its answer lost; the first three deletions meet a broken gateway:
+  One create in ten is executed but its response is lost; the first three deletions get the error page of a proxy:
     live-message-operator emulate --app demo --fault CreateLiveMessageGroup:reset-after,share=10% \
       --fault DeleteLiveMessageGroup:html,times=3
 
-  Three calls in ten meet a fault of any kind that passes, the same ones in every run:
+  Three calls in ten get a random transient fault, the same calls in every run:
     live-message-operator emulate --app demo --fault '*:mixed,share=30%' --seed 1
 
-  RRSA without a cluster: any client with ALIBABA_CLOUD_STS_ENDPOINT and the endpoint of the Live API set to this
-  address; keys that live 30 seconds:
+  RRSA without a cluster, with access keys that live 30 seconds. Set ALIBABA_CLOUD_STS_ENDPOINT and the endpoint of
+  the Live API of the client to the address of the emulator:
     live-message-operator emulate --app demo --oidc-role acs:ram::1234567890123456:role/operator \
       --sts-duration-seconds 30
 
@@ -247,7 +248,7 @@ impl Args {
         let mut access_keys = self.access_keys;
         for TokenSpec { id, token, expires } in self.security_tokens {
             let key = access_keys.iter_mut().find(|key| key.id == id);
-            let key = key.ok_or_else(|| format!("--security-token: no --access-key has the ID {id}: add it"))?;
+            let key = key.ok_or_else(|| format!("--security-token: no --access-key has the ID {id}: add one"))?;
             *key = key.clone().with_token(token.expose_secret(), expires);
         }
         Ok(Config {

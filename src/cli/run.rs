@@ -49,7 +49,7 @@ pub struct Args {
 
     /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same ID
     /// share its request budget. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if that variable is set.
-    #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "NUMBER", value_parser = parse_account_id)]
+    #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "ACCOUNT_ID", value_parser = parse_account_id)]
     account_id: Option<String>,
 
     /// Interval between drift checks of an app. A drift check lists the groups of the app and finds groups that were
@@ -58,8 +58,8 @@ pub struct Args {
         value_parser = parse_interval)]
     drift_check_interval: Duration,
 
-    /// Maximum number of groups in an app. The operator makes no call for an object that does not fit. Set it if
-    /// Alibaba Cloud has raised the quota of the account.
+    /// Maximum number of groups in an app. The operator does not create groups beyond it. Set it if Alibaba Cloud has
+    /// raised the quota of the account.
     #[arg(long, env = "LMO_MAX_GROUPS_PER_APP", value_name = "N", default_value_t = controller::DEFAULT_MAX_GROUPS,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max_groups_per_app: u64,
@@ -120,8 +120,8 @@ impl Args {
         if self.connect_timeout > self.request_timeout {
             let (connect, request) = (self.connect_timeout, self.request_timeout);
             return Err(UsageError(format!(
-                "--connect-timeout {connect:?} is longer than --request-timeout {request:?}, which includes it: shorten \
-                 the first or lengthen the second"
+                "--connect-timeout {connect:?} is longer than --request-timeout {request:?}, which includes it: \
+                 shorten the first or lengthen the second"
             )));
         }
         Ok(endpoint)

@@ -11,7 +11,7 @@
 //! | `GET /keys` | the access keys without their secrets |
 //! | `GET`, `PUT`, `DELETE /keys/ID` | an access key; `PUT` sets `secret`, `account`, `token`, `expires`, `active` |
 //! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, for external changes; see below |
-//! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=NUMBER` |
+//! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=ID` |
 //!
 //! `PUT /faults` accepts the array, or `{"rules": […], "seed": N}` to also set the seed of the random numbers.
 //!

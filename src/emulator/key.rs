@@ -85,13 +85,13 @@ impl FromStr for AccessKey {
             _ => (rest, None),
         };
         if id.is_empty() || secret.is_empty() {
-            return Err("expected ID:SECRET[@ACCOUNT], where ACCOUNT is a number".to_owned());
+            return Err("expected ID:SECRET[@ACCOUNT], where ACCOUNT is an account ID (digits)".to_owned());
         }
         Ok(Self { account, ..Self::new(id, secret) })
     }
 }
 
-/// Whether a text is an account number: one or more digits.
+/// Whether a text is an account ID: one or more digits.
 pub(super) fn is_account(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

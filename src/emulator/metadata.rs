@@ -66,7 +66,7 @@ impl FromStr for EcsRole {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, account) = text.split_once('@').unwrap_or((text, DEFAULT_ACCOUNT));
         if name.is_empty() || name.contains('/') || !is_account(account) {
-            return Err("expected NAME[@ACCOUNT], where ACCOUNT is a number".to_owned());
+            return Err("expected NAME[@ACCOUNT], where ACCOUNT is an account ID (digits)".to_owned());
         }
         Ok(Self { name: name.to_owned(), account: account.to_owned() })
     }

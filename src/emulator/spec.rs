@@ -29,7 +29,7 @@ impl FromStr for AppSpec {
             None => (None, path),
         };
         if id.is_empty() || id.contains('/') || !account.is_none_or(is_account) {
-            return Err("expected [ACCOUNT/]APPID[@DATACENTER], where ACCOUNT is a number".to_owned());
+            return Err("expected [ACCOUNT/]APPID[@DATACENTER], where ACCOUNT is an account ID (digits)".to_owned());
         }
         Ok(Self { account: account.map(str::to_owned), id: id.to_owned(), data_center: center.parse()? })
     }

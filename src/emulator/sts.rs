@@ -40,7 +40,7 @@ impl FromStr for RoleArn {
         let (account, name) =
             text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(":role/")).unwrap_or_default();
         if !is_account(account) || name.is_empty() {
-            return Err("expected acs:ram::ACCOUNT:role/NAME, where ACCOUNT is a number".to_owned());
+            return Err("expected acs:ram::ACCOUNT:role/NAME, where ACCOUNT is an account ID (digits)".to_owned());
         }
         Ok(Self { account: account.to_owned(), name: name.to_owned() })
     }

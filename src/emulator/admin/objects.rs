@@ -70,13 +70,13 @@ pub(super) fn put_key(core: &mut Core, id: &str, change: KeyChange) -> Result<()
     let mut key = match (existing, &change.secret) {
         (Some(key), _) => key,
         (None, Some(_)) => AccessKey::new(id, ""),
-        (None, None) => return Err(AdminError::bad_request("a new key needs a secret".to_owned())),
+        (None, None) => return Err(AdminError::bad_request("a new access key needs a secret".to_owned())),
     };
     if change.secret.as_deref() == Some("") || change.token.as_deref() == Some("") {
         return Err(AdminError::bad_request("a secret and a token must not be empty"));
     }
     if id.is_empty() || !change.account.as_deref().is_none_or(is_account) {
-        return Err(AdminError::bad_request("a key needs an ID, and its account must be a number"));
+        return Err(AdminError::bad_request("an access key needs an ID, and its account ID must consist of digits"));
     }
     key.secret = change.secret.map_or(key.secret, SecretString::from);
     key.account = change.account.or(key.account);
@@ -131,7 +131,7 @@ pub(super) fn purge_group(core: &mut Core, app: &str, id: &str) -> Result<Value,
 pub(super) fn credentials(core: &mut Core, account: Option<&str>, now: Timestamp) -> Result<Value, AdminError> {
     let account = account.unwrap_or(DEFAULT_ACCOUNT);
     if !is_account(account) {
-        return Err(AdminError::bad_request("an account must be a number"));
+        return Err(AdminError::bad_request("an account ID must consist of digits"));
     }
     let key = core.session_key(&format!("account/{account}"), account, now);
     Ok(metadata::credentials_json(&key, now))

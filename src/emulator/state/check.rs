@@ -51,7 +51,7 @@ fn check_id(name: &str, id: &str) -> Result<(), ApiError> {
 pub(super) fn text(params: &Params, name: &str, max_bytes: usize) -> Result<String, ApiError> {
     let text = params.get(name).unwrap_or_default();
     if text.len() > max_bytes {
-        let reason = format!("has {} bytes, at most {max_bytes} are allowed", text.len());
+        let reason = format!("has {} bytes, more than the maximum of {max_bytes}", text.len());
         return Err(ApiError::input_invalid(name, reason));
     }
     Ok(text.to_owned())
@@ -100,7 +100,7 @@ pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>,
     let mut numbered: Vec<(u32, &str)> = Vec::new();
     for (key, value) in params.iter() {
         let Some(number) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
-        let number = number.parse().map_err(|_| ApiError::input_invalid(key, "must end in a number, from 1"))?;
+        let number = number.parse().map_err(|_| ApiError::input_invalid(key, "must end in a number from 1"))?;
         numbered.push((number, value));
     }
     if !joined.is_empty() && !numbered.is_empty() {
@@ -118,7 +118,7 @@ pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>,
     for (at, id) in ids.iter().enumerate() {
         check_id(name, id)?;
         if ids[..at].contains(id) {
-            return Err(ApiError::input_invalid(name, format_args!("has {id} twice")));
+            return Err(ApiError::input_invalid(name, format_args!("contains {id} twice")));
         }
     }
     Ok(ids.into_iter().map(str::to_owned).collect())

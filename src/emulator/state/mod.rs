@@ -61,7 +61,7 @@ impl FromStr for DataCenter {
         [Self::Shanghai, Self::Singapore]
             .into_iter()
             .find(|center| center.name() == name)
-            .ok_or_else(|| "a data center is cn-shanghai or ap-southeast-1".to_owned())
+            .ok_or_else(|| "the data center must be cn-shanghai or ap-southeast-1".to_owned())
     }
 }
 

@@ -270,7 +270,7 @@ impl Metrics {
             ),
             orphaned: register.single_counter(
                 "live_message_operator_groups_orphaned",
-                "Groups created or changed for an object that was deleted or that specifies another group by now",
+                "Groups created or changed for an object that was deleted or that now names another group",
             ),
             drift_checks: register.counter(
                 "live_message_operator_drift_checks",
