@@ -109,7 +109,7 @@ impl Pass {
         self.object = Some(object);
         match status {
             None => self.end(end),
-            Some(status) => self.enter(Stage::Writing(end), Effect::WriteStatus(Box::new(status))),
+            Some(status) => self.enter(Stage::Writing(Box::new(end)), Effect::WriteStatus(Box::new(status))),
         }
     }
 

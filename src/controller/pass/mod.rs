@@ -88,7 +88,7 @@ enum Stage {
     Preflight(Call),
     PersistingIntent(Call),
     Sending(Call),
-    Writing(End),
+    Writing(Box<End>),
 }
 
 impl Pass {
@@ -146,7 +146,7 @@ impl Pass {
                 self.answered(&call, &result, context)
             }
             (_, Input::Patched(Err(failure))) => self.not_written(failure, context),
-            (Stage::Writing(end), Input::StatusWritten(result)) => self.status_written(end, result, context),
+            (Stage::Writing(end), Input::StatusWritten(result)) => self.status_written(*end, result, context),
             // `Gone`, or an input that does not belong to the stage: the pass ends.
             (_, _) => self.gone(),
         }
