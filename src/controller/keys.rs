@@ -11,7 +11,7 @@ use kube::api::ObjectMeta;
 
 use crate::decide::FailureDomain;
 pub use crate::decide::GroupKey;
-use crate::live::Operation;
+use crate::live::{Operation, Service};
 use crate::resources::LiveMessageGroup;
 
 /// The namespace and the name of an object, stored as `namespace/name`. Clones share the text.
@@ -171,13 +171,22 @@ impl BreakerKey {
     }
 }
 
+/// A group at a service. Objects that name the same group at the same service compete for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupAtService {
+    /// The service of the object's account; `None` if it is not known. Then the object competes with no other.
+    pub service: Option<Service>,
+    /// The group.
+    pub group: GroupKey,
+}
+
 /// The first cause that prevents the next call of a blocked object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// The account has no usable credentials.
     Account(AccountKey),
     /// Another object owns the group.
-    Owner(Arc<GroupKey>),
+    Owner(Arc<GroupAtService>),
     /// A circuit breaker is open, and this object is not its probe.
     Breaker(BreakerKey),
     /// The usage of the app is not known, or the app is full.

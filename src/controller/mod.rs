@@ -53,6 +53,7 @@ use background::{account_status, drift_check, metrics as state_metrics};
 use context::Context;
 use events::EventSender;
 use keys::{AccountKey, BudgetKey};
+use scheduler::AccountState;
 use watch::Scope;
 
 /// The number of workers. 50 calls per second of 0.2 s each keep 10 of them busy.
@@ -93,9 +94,11 @@ pub async fn run(config: Config) {
         config;
     state_metrics::preregister(&metrics);
     let events = EventSender::start(client.clone());
+    let account_service = account.service().clone();
     let (accounts, account_events) = Accounts::new(account, defaults, client.clone());
     let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, metrics, limits));
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
+    let own = AccountState { service: account_service, is_usable: true };
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     let mut listed = start_watches(&context, namespaces, &readiness, &stop);
     // The owner of a group depends on all objects, so no object is reconciled before all are listed.
     tokio::select! {

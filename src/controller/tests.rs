@@ -63,7 +63,8 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let limits = Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) };
     let events = EventSender::start(client.clone());
     let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, Arc::default(), limits));
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
+    let own = AccountState { service: "live.aliyuncs.com".into(), is_usable: true };
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
     context
 }

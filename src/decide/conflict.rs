@@ -14,14 +14,14 @@ pub struct Claim<'a> {
     pub in_flight: bool,
     /// Whether its status records an origin or a create intent.
     pub proven: bool,
-    /// Whether its last answer was a refusal, see [`is_refused`]. A refused object does not become the owner.
-    pub refused: bool,
+    /// Whether the object cannot call the Live API: it is refused (see [`is_refused`]), paused, or being deleted.
+    pub cannot_call: bool,
 }
 
 /// The index of the object that owns the group; `None` if no object does.
 ///
 /// An object with a call in flight comes first: otherwise a second object could mistake the effect of that call for its
-/// own. Next come objects with a record, then all objects that were not refused. Among several candidates the oldest
+/// own. Next come objects with a record, then all objects that can call. Among several candidates the oldest
 /// one is the owner; if they are equally old, the one with the smallest uid.
 pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
@@ -29,16 +29,17 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     };
     oldest(&|claim| claim.in_flight)
         .or_else(|| oldest(&|claim| claim.proven))
-        .or_else(|| oldest(&|claim| !claim.refused))
+        .or_else(|| oldest(&|claim| !claim.cannot_call))
 }
 
-/// Whether the last answer for the object was a refusal, and its status records neither an origin nor a create intent.
+/// Whether the object can make no call that succeeds: its last call was refused, or its account has no usable
+/// credentials. Not if it `has_record`: then it keeps its group.
 ///
 /// `before` is the previous result for this object and group. The reason `Conflict` keeps it, because a conflict is not
 /// an answer of the Live API. Otherwise a refused object would take the group back from its owner.
-pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
+pub fn is_refused(object: &LiveMessageGroup, has_record: bool, before: bool) -> bool {
     let identity = GroupKey::of(object);
-    if identity.is_none() || recorded_group(object) != identity || has_record(object) {
+    if identity.is_none() || recorded_group(object) != identity || has_record {
         return false;
     }
     match object.ready_reason() {
@@ -49,7 +50,7 @@ pub fn is_refused(object: &LiveMessageGroup, before: bool) -> bool {
 }
 
 /// Whether the status records an origin or a create intent.
-pub(super) fn has_record(object: &LiveMessageGroup) -> bool {
+pub fn has_record(object: &LiveMessageGroup) -> bool {
     object.origin().is_some() || object.create_intent().is_some()
 }
 
@@ -62,6 +63,8 @@ fn is_refusal(reason: Reason) -> bool {
             | Reason::NotAuthorized
             | Reason::AppNotFound
             | Reason::Rejected
+            | Reason::CredentialsMissing
+            | Reason::CredentialsRejected
     )
 }
 
@@ -71,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn claim(created: i64, uid: &str, proven: bool, refused: bool) -> Claim<'_> {
-        Claim { created, uid, in_flight: false, proven, refused }
+    fn claim(created: i64, uid: &str, proven: bool, cannot_call: bool) -> Claim<'_> {
+        Claim { created, uid, in_flight: false, proven, cannot_call }
     }
 
     #[test]
@@ -109,23 +112,39 @@ mod tests {
 
     #[test]
     fn only_refusals_count_as_refused() {
-        let refusals = ["GroupDeleted", "InvalidInput", "QuotaExceeded", "NotAuthorized", "AppNotFound", "Rejected"];
+        let refusals = [
+            "GroupDeleted",
+            "InvalidInput",
+            "QuotaExceeded",
+            "NotAuthorized",
+            "AppNotFound",
+            "Rejected",
+            "CredentialsMissing",
+            "CredentialsRejected",
+        ];
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Conflict) {
             let object = with_status(ready(reason.as_str()), json!({}));
             for before in [false, true] {
-                assert_eq!(is_refused(&object, before), refusals.contains(&reason.as_str()), "{reason}");
+                assert_eq!(
+                    is_refused(&object, has_record(&object), before),
+                    refusals.contains(&reason.as_str()),
+                    "{reason}"
+                );
             }
         }
         // A conflict keeps the previous result.
         for before in [false, true] {
-            assert_eq!(is_refused(&with_status(ready("Conflict"), json!({})), before), before);
+            assert_eq!(is_refused(&with_status(ready("Conflict"), json!({})), false, before), before);
         }
-        assert!(!is_refused(&with_status(json!({}), json!({})), true), "no answer");
+        assert!(!is_refused(&with_status(json!({}), json!({})), false, true), "no answer");
     }
 
     #[test]
     fn refusal_counts_only_without_a_record_and_for_its_group() {
-        let refused = |change: Value| is_refused(&with_status(ready("Rejected"), change), true);
+        let refused = |change: Value| {
+            let object = with_status(ready("Rejected"), change);
+            is_refused(&object, has_record(&object), true)
+        };
         assert!(refused(json!({})));
         assert!(!refused(json!({"status": {"origin": "Adopted"}})));
         assert!(!refused(json!({"status": {"createIntent": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}}})));

@@ -34,11 +34,11 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     if object.create_intent().is_none() && object.origin() != Some(&Origin::Created) {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     }
-    if facts.created_after().is_none() && !facts.is_at_recorded_account(object) {
+    if !facts.has_created() && !facts.is_at_recorded_account(object) {
         return Action::FinishDeletion(DeletionOutcome::Retained(OTHER_ACCOUNT.to_owned()));
     }
     if let Some(successor) = successor {
-        return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.name.clone()));
+        return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.shown_to(object)));
     }
     // A description from before the deletion may be outdated. It belongs to an older generation, because the deletion
     // increments the generation.

@@ -163,17 +163,22 @@ impl Facts {
 
     /// When this pass sent the create that created the group.
     pub fn created_after(&self) -> Option<Timestamp> {
-        self.create_sent_at.filter(|_| self.create_outcome() == Some(CreateOutcome::Created))
+        self.create_sent_at.filter(|_| self.has_created())
     }
 
-    /// Records that a call is sent at this time of the Live API's clock.
-    pub fn mark_sent(&mut self, at: Timestamp) {
-        self.sent_at = Some(at);
+    /// Whether this pass created the group.
+    pub fn has_created(&self) -> bool {
+        self.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Records that an answer arrived at this time of the Live API's clock.
-    pub fn mark_answered(&mut self, at: Timestamp) {
-        self.answered_at = Some(at);
+    /// Records that a call is sent at this time of the Live API's clock, `None` if its clock is not credible.
+    pub fn mark_sent(&mut self, at: Option<Timestamp>) {
+        self.sent_at = at;
+    }
+
+    /// Records that an answer arrived at this time of the Live API's clock, `None` if its clock is not credible.
+    pub fn mark_answered(&mut self, at: Option<Timestamp>) {
+        self.answered_at = at;
     }
 
     /// The number of changes that this pass has sent for this generation.

@@ -20,7 +20,7 @@ mod ownership;
 mod tests;
 
 pub use account::{AccountCondition, account_status};
-pub use conflict::{Claim, holder, is_refused};
+pub use conflict::{Claim, has_record, holder, is_refused};
 pub use deletion::{retained_at_once, without_credentials_since};
 pub use desired::{Desired, GroupKey, recorded_group};
 pub use facts::{Facts, Remote};
@@ -70,7 +70,7 @@ pub enum DeletionOutcome {
     Gone,
     /// The group is retained, for this reason.
     Retained(String),
-    /// The group is retained because this other object (`namespace/name`) names it.
+    /// The group is retained because this other object names it. See [`Holder::shown_to`].
     HandedOver(String),
     /// The group is retained because its deletion was abandoned, either by the annotation or after it stalled for too
     /// long.
@@ -84,6 +84,19 @@ pub struct Holder {
     pub name: String,
     /// Whether its status records an origin, which means that the object created, adopted or recovered the group.
     pub has_origin: bool,
+}
+
+impl Holder {
+    /// The name of this object in messages of `object`. It hides objects of other namespaces, which the readers of the
+    /// messages may not be permitted to see; the log of the operator names them.
+    pub fn shown_to(&self, object: &LiveMessageGroup) -> String {
+        let namespace = self.name.split_once('/').map(|(namespace, _)| namespace);
+        if namespace == object.metadata.namespace.as_deref() {
+            format!("LiveMessageGroup {}", self.name)
+        } else {
+            "an object of another namespace".to_owned()
+        }
+    }
 }
 
 /// The priority of an object in the queue. Greater values are served first.
@@ -159,7 +172,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
     // A refused object keeps its status while the other object has no group either. If it reported a conflict instead,
     // the two objects would retry in turn, each after the refusal of the other one.
-    let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, false);
+    let is_recorded = has_record(object) && facts.is_at_recorded_account(object);
+    let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, is_recorded, false);
     if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {
         return finalizer_step(object)
             .unwrap_or_else(|| Action::Write(PassOutcome::conflict(object, &desired, holder, facts)));

@@ -215,8 +215,10 @@ impl PassOutcome {
             "edit the spec of this object (every field may be edited now)"
         };
         let message = format!(
-            "Group {} of app {} is owned by LiveMessageGroup {}. Delete one of the two objects, or {remedy}.",
-            desired.group.group_id, desired.group.app_id, holder.name
+            "Group {} of app {} is owned by {}. Delete one of the two objects, or {remedy}.",
+            desired.group.group_id,
+            desired.group.app_id,
+            holder.shown_to(object)
         );
         Self::waiting(Reason::Conflict, message, facts)
     }

@@ -77,7 +77,7 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
 /// Whether there is proof that the object created this group, so that a deletion may delete it.
 pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
     // This pass created the group, and the group has not disappeared since. Its status is not written yet.
-    if facts.created_after().is_some() && !facts.group_ended() {
+    if facts.has_created() && !facts.group_ended() {
         return group.create_time.is_some();
     }
     if !facts.is_at_recorded_account(object) {

@@ -177,8 +177,9 @@ impl Client {
     }
 
     /// The current time on the service's clock, estimated from its last response; the local time before the first
-    /// response.
-    pub fn server_now(&self) -> Timestamp {
+    /// response. `None` if the service's clock differs from the local clock by more than 15 minutes: such a `Date` is not
+    /// believed.
+    pub fn server_now(&self) -> Option<Timestamp> {
         self.clock.now()
     }
 

@@ -28,6 +28,13 @@ impl Service {
     }
 }
 
+impl From<&str> for Service {
+    /// The service with this name, as [`Service::as_str`] returned it.
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
 impl std::fmt::Display for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

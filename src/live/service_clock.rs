@@ -14,17 +14,16 @@ pub(super) struct ServiceClock {
     /// An offset computed from the last refusal. One request tries it, and it is kept only if the service accepts that
     /// request. Otherwise a gateway with a wrong clock could change the dates of all requests.
     trial_ms: AtomicI64,
-    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s, or if too far
-    /// away to be believed.
+    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s.
     server_ahead_ms: AtomicI64,
 }
 
 /// The value of `trial_ms` if there is no offset to try.
 const NO_OFFSET: i64 = i64::MIN;
 
-/// A `Date` that differs by more than this from the local clock is ignored: it must not date the creation of a group.
+/// A `Date` that differs by more than this from the local clock is not believed: it must not date the creation of a group.
 /// The Live API rejects requests whose time differs by 15 minutes.
-const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
+const MAX_AHEAD_MS: u64 = 15 * 60 * 1000;
 
 impl Default for ServiceClock {
     fn default() -> Self {
@@ -45,16 +44,17 @@ impl ServiceClock {
     }
 
     /// The current time on the service's clock, estimated from its last response; the local time before the first
-    /// response.
-    pub(super) fn now(&self) -> Timestamp {
-        let ahead = jiff::SignedDuration::from_millis(self.server_ahead_ms.load(Ordering::Relaxed));
-        Timestamp::now().checked_add(ahead).unwrap_or_else(|_| Timestamp::now())
+    /// response. `None` if the two clocks differ by more than [`MAX_AHEAD_MS`].
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        let ahead = self.server_ahead_ms.load(Ordering::Relaxed);
+        let is_credible = ahead.unsigned_abs() <= MAX_AHEAD_MS;
+        is_credible.then(|| Timestamp::now().checked_add(jiff::SignedDuration::from_millis(ahead)).ok()).flatten()
     }
 
     pub(super) fn observe_date(&self, server_time: Option<SystemTime>) {
         if let Some(ahead) = server_time.map(|server| milliseconds_ahead(server, SystemTime::now())) {
             // The header has a resolution of one second, and the response was in transit.
-            let ahead = if (2_000..=MAX_AHEAD_MS).contains(&ahead.abs()) { ahead } else { 0 };
+            let ahead = if ahead.unsigned_abs() < 2_000 { 0 } else { ahead };
             self.server_ahead_ms.store(ahead, Ordering::Relaxed);
         }
     }

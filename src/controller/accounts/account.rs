@@ -223,7 +223,7 @@ impl Account {
     }
 
     /// The current time according to the service's clock.
-    pub fn server_now(&self) -> jiff::Timestamp {
+    pub fn server_now(&self) -> Option<jiff::Timestamp> {
         self.client.server_now()
     }
 

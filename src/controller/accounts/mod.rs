@@ -25,7 +25,7 @@ pub use permit::GrantedPermit;
 use super::keys::{AccountKey, ObjectKey};
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
 use crate::live::{ClientOptions, Endpoint};
-use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
+use crate::resources::{ConditionStatus, ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus};
 use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
@@ -225,6 +225,15 @@ impl Accounts {
         let observed =
             entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.observed.clone()?, account(entry))));
         observed.collect()
+    }
+
+    /// Whether the status of a LiveAccount that exists and is valid has `Ready=True`.
+    pub fn is_reported_available(&self, key: &ObjectKey) -> bool {
+        let entries = self.entries.lock();
+        let observed =
+            entries.get(key).filter(|entry| entry.invalid.is_none()).and_then(|entry| entry.observed.as_ref());
+        let ready = observed.and_then(|observed| observed.status.condition(ConditionType::Ready));
+        ready.map(ConditionStatus::of) == Some(ConditionStatus::True)
     }
 
     /// Records the status that the operator wrote to the LiveAccount with this uid.

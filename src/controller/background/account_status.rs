@@ -83,6 +83,9 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
         async move {
             let Finding { condition, next_look } = examine(context, &key, &observed, account);
             let Some(condition) = condition else { return (None, next_look) };
+            let is_usable = condition.reason == Reason::Available;
+            let account_key = AccountKey::LiveAccount(key.clone());
+            context.scheduler.with(|scheduler, _| scheduler.set_account_usable(&account_key, is_usable));
             let is_counted = number.is_some_and(|number| observed.status.groups != Some(number));
             write(context, &key, &observed, &condition, number).await;
             (is_counted.then_some(key), next_look)

@@ -56,6 +56,11 @@ impl Explorer {
     }
 
     fn processes(&mut self, world: World) {
+        let mut after = World { is_rerouted: !world.is_rerouted, ..world };
+        for (p, i) in [(0, 0), (1, 0)] {
+            self.access(&mut after, p, i, Access::Rerouted);
+        }
+        self.emit(after, SWITCHES[1]);
         if world.processes[1].runs {
             let mut after = world;
             self.stop(&mut after, 1);
@@ -181,6 +186,7 @@ impl Explorer {
             policies.deletion = if retains { DeletionPolicy::Delete } else { DeletionPolicy::Retain };
         });
         self.change(world, i, other, "a switch of deletionPolicy");
+        self.change(world, i, Stored { has_account: !stored.has_account, ..edit }, SWITCHES[0]);
         if stored.finalizer && !stored.abandoned {
             self.change(world, i, Stored { abandoned: true, ..stored }, "the annotation to abandon the group");
         }
@@ -252,6 +258,12 @@ impl Explorer {
         }
     }
 }
+
+/// The label of an answer of a hostile service.
+pub const HOSTILE: &str = "a hostile service answers";
+
+/// The labels of a change of the account of an object, and of the endpoint of that account.
+pub const SWITCHES: [&str; 2] = ["a switch of accountRef", "a switch of the endpoint of the LiveAccount"];
 
 /// The label of a second process that starts while the first runs.
 pub const SUCCESSOR: &str = "a successor starts";

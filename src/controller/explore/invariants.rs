@@ -4,7 +4,7 @@ use super::Explorer;
 use super::machine::{Access, Returned};
 use super::mutants::Mutation;
 use super::service::target;
-use super::world::{FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};
+use super::world::{At, FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};
 use crate::decide::{DeletionOutcome, Facts, Remote, digest_of_group};
 use crate::live::{Call, CreateOutcome, Operation};
 use crate::resources::{ConditionStatus, ManagementPolicy, Reason};
@@ -43,6 +43,10 @@ invariants! {
 }
 
 impl Invariant {
+    /// The invariants that are checked while a hostile service answers. The status of an object reports what that service
+    /// claims.
+    pub const UNDER_ATTACK: &'static [Self] = &[Self::OnlyOwn, Self::InheritsNothing, Self::Allowed, Self::TrueStatus];
+
     /// The invariants that are checked even while two processes run. The others require a single process: with two, a
     /// group that could be deleted may be retained, and a change may be reverted until the next drift check.
     pub const SAFETY: &'static [Self] = &[
@@ -74,10 +78,11 @@ impl Explorer {
         // The rivals do not matter if the object is gone or names another group now: its call cannot be stopped any
         // more.
         let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
-        let is_claimed = own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group_id == id_text(read.id));
+        let is_claimed =
+            own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group.group_id == id_text(read.id));
         let other = self.known(&work[1 - i]).record.as_ref();
         let is_rival = other.is_some_and(|record| {
-            let names = record.group.as_ref().is_some_and(|group| group.group_id == id_text(read.id));
+            let names = record.group.as_ref().is_some_and(|group| group.group.group_id == id_text(read.id));
             record.in_flight && names
         });
         self.must(Invariant::OneOwner, !is_rival || read.observes() || !is_claimed, || {
@@ -104,7 +109,9 @@ impl Explorer {
         let rests_on_it = matches!(call, Call::Create(..)) && read.deletes();
         let is_recorded = brief.has_open_intent && brief.recorded == Some(read.id);
         self.must(Invariant::Recorded, !rests_on_it || is_recorded, || "a create without an intent".to_owned());
-        self.check_delete(world, i, read.uid, call);
+        if work[i].at != At::Hostile {
+            self.check_delete(world, i, read.uid, call);
+        }
     }
 
     /// Checks that an object deletes only a group that it created. There is one known exception, which is counted:
@@ -197,7 +204,7 @@ impl Explorer {
         let is_own = is_known && group.is_live() && group.maker == read.uid;
         let heir = self.known(&work[1 - i]).record.as_ref().and_then(|heir| heir.group.as_deref());
         let is_right = match &outcome {
-            DeletionOutcome::HandedOver(_) => heir.is_some_and(|group| group.group_id == id_text(read.id)),
+            DeletionOutcome::HandedOver(_) => heir.is_some_and(|group| group.group.group_id == id_text(read.id)),
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
             // Another client may have recovered the group since.
             DeletionOutcome::Deleted => true,

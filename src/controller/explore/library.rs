@@ -13,8 +13,8 @@ use crate::controller::pass::Pass;
 use crate::controller::scheduler::explored::Known;
 use crate::live::Call;
 use crate::resources::{
-    ABANDON_ANNOTATION, FINALIZER, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, PAUSED_ANNOTATION,
-    RECONCILE_REQUESTED_AT_ANNOTATION,
+    ABANDON_ANNOTATION, FINALIZER, LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, NameRef,
+    PAUSED_ANNOTATION, RECONCILE_REQUESTED_AT_ANNOTATION,
 };
 
 /// The stored values, by type.
@@ -60,6 +60,7 @@ impl Library {
             annotations.insert(ABANDON_ANNOTATION.to_owned(), "true".to_owned());
         }
         metadata.annotations = Some(annotations);
+        object.spec.account_ref = stored.has_account.then(|| NameRef { name: "team".to_owned() });
         object.spec.app_id = APP.to_owned();
         object.spec.group_id = Some(id_text(stored.id));
         object.spec.group_name = text("Room", stored.fields.name);

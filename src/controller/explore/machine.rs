@@ -1,19 +1,21 @@
 //! Runs the production pass and the production scheduler, and caches their results.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::Explorer;
 use super::mutants::Mutation;
 use super::service::Answer;
-use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
-use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupKey, Requeue};
+use super::world::{APP, At, Group, State, Stored, Work, World, id_text, key_of, moment};
+use crate::controller::keys::{
+    AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey, Requeue,
+};
 use crate::controller::pass::explored::DECIDE;
 use crate::controller::pass::{
     Blocked, Effect, Explanation, Input, NoCredentials, Pass, Preflight, Report, StepContext, WriteFailure,
 };
 use crate::controller::scheduler::explored::{Known, Place};
-use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
+use crate::controller::scheduler::{AccountState, CallRequest, RecordedState, Scheduler, Seen};
 use crate::decide::{Holder, Priority};
 use crate::live::{Operation, Response};
 use crate::resources::Reason;
@@ -73,6 +75,7 @@ pub struct Context {
     owner_has_origin: bool,
     clock: u8,
     timed_out: bool,
+    at: At,
 }
 
 /// The result of a step.
@@ -106,8 +109,9 @@ pub enum Access {
     Finish {
         rest: Rest,
         holds_claim: bool,
-        id: u8,
     },
+    /// The endpoint of the LiveAccount changes.
+    Rerouted,
     /// A drift check listed the group.
     DriftCheck(Group),
 }
@@ -136,7 +140,8 @@ impl Explorer {
         let is_timed = matches!(fed, Fed::Cleared { .. } | Fed::Patched(_) | Fed::Answer { .. });
         // Each new intent gets its own timestamp.
         let clock = if is_timed { world.clock + u8::from(matches!(fed, Fed::Cleared { .. })) } else { 0 };
-        let context = Context { owner, owner_has_origin, clock, timed_out: world.objects[i].timed_out };
+        let context =
+            Context { owner, owner_has_origin, clock, timed_out: world.objects[i].timed_out, at: world.work(p, i).at };
         let key = (world.work(p, i).pass, fed, context);
         let moved = match self.memo.moves.get(&key) {
             Some(moved) => *moved,
@@ -157,8 +162,12 @@ impl Explorer {
         let context = StepContext {
             now: *NOW + late,
             wall: moment(0),
-            service: moment(context.clock),
-            account: None,
+            service: Some(moment(context.clock)),
+            account: Some(if self.mutation.ignores_the_account() { At::Own } else { context.at }.record()),
+            group: Some(Arc::new(GroupAtService {
+                service: None,
+                group: GroupKey { app_id: APP.to_owned(), group_id: id_text(0) },
+            })),
             owner: context
                 .owner
                 .map(|other| Holder { name: key_of(other).to_string(), has_origin: context.owner_has_origin }),
@@ -234,11 +243,11 @@ impl Explorer {
     /// Executes an access on the scheduler of a process.
     pub fn access(&mut self, world: &mut World, p: usize, i: usize, access: Access) -> Returned {
         let known = world.processes[p].work.map(|work: Work| work.known);
-        let key = (known, i, access);
+        let key = (known, i, access, world.is_rerouted);
         let (known, returned) = match self.memo.accesses.get(&key) {
             Some(after) => *after,
             None => {
-                let after = self.schedule(known, i, access);
+                let after = self.schedule(known, i, access, world.is_rerouted);
                 self.memo.accesses.insert(key, after);
                 after
             }
@@ -249,11 +258,11 @@ impl Explorer {
         returned
     }
 
-    fn schedule(&mut self, known: [u32; 2], i: usize, access: Access) -> ([u32; 2], Returned) {
+    fn schedule(&mut self, known: [u32; 2], i: usize, access: Access, is_rerouted: bool) -> ([u32; 2], Returned) {
         let objects = [0, 1].map(|i| (key_of(i), self.library.known.get(known[i]).clone()));
         let is_fenced = matches!(access, Access::Preflight { is_fenced: true, .. });
         let now = *NOW;
-        let mut scheduler = Scheduler::restore(&objects, APP, now, is_fenced);
+        let mut scheduler = Scheduler::restore(&objects, accounts(is_rerouted), APP, now, is_fenced);
         let key = key_of(i);
         let mut returned = Returned::Nothing;
         match access {
@@ -278,7 +287,8 @@ impl Explorer {
                     scheduler.answer_lost(&key, now);
                 }
                 let (object, call) = (self.library.object(&read), self.library.calls.get(call));
-                let request = CallRequest { object: &object, call, account: &AccountKey::Operator, has_permit };
+                let account = AccountKey::of(&object);
+                let request = CallRequest { object: &object, call, account: &account, has_permit };
                 returned = match scheduler.preflight(&key, request, now) {
                     Preflight::Cleared { .. } => Returned::Cleared,
                     Preflight::Delayed(_) => Returned::Delayed,
@@ -286,15 +296,21 @@ impl Explorer {
                     other => panic!("the exploration has no account and no quota that block: {other:?}"),
                 };
             }
-            Access::Finish { rest, holds_claim, id } => {
-                let group = GroupKey { app_id: APP.to_owned(), group_id: id_text(id) };
+            Access::Finish { rest, holds_claim } => {
                 let requeue = match rest {
                     Rest::Done => Requeue::Done,
                     Rest::Later => Requeue::After(Duration::from_secs(1)),
-                    Rest::ForOwner => Requeue::blocked(Cause::Owner(group.into())),
+                    Rest::ForOwner => {
+                        scheduler.group_of(&key).map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(group)))
+                    }
                 };
                 let pass = holds_claim.then(|| Box::new(Pass::with_claim()));
                 drop(scheduler.finish(&key, Priority::Retry, requeue, pass, now));
+            }
+            // `is_rerouted` is the state after the change.
+            Access::Rerouted => {
+                let (account, state) = team(is_rerouted);
+                scheduler.account_changed(&account, Some(state));
             }
             Access::DriftCheck(group) => drift_check(&mut scheduler, i, &group),
         }
@@ -319,12 +335,24 @@ impl Explorer {
     }
 }
 
+/// The LiveAccount, with the endpoint of the Live API if it `is_rerouted`.
+fn team(is_rerouted: bool) -> (AccountKey, AccountState) {
+    let at = if is_rerouted { At::Rerouted } else { At::Hostile };
+    let state = AccountState { service: at.record().service.as_str().into(), is_usable: true };
+    (AccountKey::LiveAccount(ObjectKey::new("ns", "team")), state)
+}
+
+fn accounts(is_rerouted: bool) -> Vec<(AccountKey, AccountState)> {
+    let own = AccountState { service: At::Own.record().service.as_str().into(), is_usable: true };
+    vec![(AccountKey::Operator, own), team(is_rerouted)]
+}
+
 /// Compares the record of an object with its group, as a drift check does.
 fn drift_check(scheduler: &mut Scheduler, i: usize, group: &Group) {
     let key = key_of(i);
     let Some(record) = scheduler.known(&key).record else { return };
     let app = AppKey::new(&AccountKey::Operator, APP);
-    let id = record.group.as_ref().map_or(0, |group| super::world::number_in(&group.group_id));
+    let id = record.group.as_ref().map_or(0, |group| super::world::number_in(&group.group.group_id));
     let contradicted = if group.state == State::Absent {
         let state = record.fingerprint.state;
         (state == RecordedState::Live).then_some(state)

@@ -22,12 +22,15 @@
 //!
 //! - writes that fail or whose answer is lost, and watches that are behind;
 //!
+//! - two accounts, one at a hostile service that answers anything, and changes of an object's account and of the
+//!   endpoint of that account at any time;
+//!
 //! - every change that other clients can make to the group, including a create after a purge.
 //!
 //! Each write of a process wakes the other objects of the group, as in the operator.
 //!
 //! The exploration assumes that a pass waits for 30 days only if its writes fail, and that a watch that is behind shows
-//! only the newest state of an object. It does not cover accounts and data centers. Of quotas and circuit breakers, it
+//! only the newest state of an object. It does not cover data centers. Of quotas and circuit breakers, it
 //! covers only the status that they cause.
 
 mod brief;
@@ -45,7 +48,7 @@ use std::collections::HashMap;
 
 use crate::controller::scheduler::explored::Place;
 use brief::Brief;
-use events::SUCCESSOR;
+use events::{HOSTILE, SUCCESSOR, SWITCHES};
 use invariants::Invariant;
 use library::{Fast, Library};
 use machine::{Access, Context, Fed, Moved, Returned};
@@ -59,7 +62,7 @@ struct Start {
     objects: Vec<(Policies, Fields)>,
     group: Group,
     left: u8,
-    /// The events that may happen; `None` for all except a successor.
+    /// The events that may happen; `None` for all except a successor and changes of the account.
     only: Option<&'static [&'static str]>,
 }
 
@@ -70,7 +73,7 @@ type KnownPair = [u32; 2];
 #[derive(Default)]
 struct Memo {
     moves: HashMap<(u32, Fed, Context), Moved, Fast>,
-    accesses: HashMap<(KnownPair, usize, Access), (KnownPair, Returned), Fast>,
+    accesses: HashMap<(KnownPair, usize, Access, bool), (KnownPair, Returned), Fast>,
     briefs: HashMap<Stored, Brief, Fast>,
 }
 
@@ -111,15 +114,17 @@ impl Explorer {
 
     fn emit(&mut self, world: World, label: &'static str) {
         let (left, only) = self.now;
-        let is_allowed = only.map_or(label != SUCCESSOR, |only| only.contains(&label));
+        let is_allowed = only.map_or(label != SUCCESSOR && !SWITCHES.contains(&label), |only| only.contains(&label));
         if world.left == left || is_allowed {
             self.next.push((world, label));
         }
     }
 
     fn must(&mut self, invariant: Invariant, holds: bool, what: impl FnOnce() -> String) {
-        let overlaps = self.now.1.is_some_and(|only| only.contains(&SUCCESSOR));
-        if overlaps && !Invariant::SAFETY.contains(&invariant) {
+        let includes = |label| self.now.1.is_some_and(|only| only.contains(&label));
+        if includes(SUCCESSOR) && !Invariant::SAFETY.contains(&invariant)
+            || includes(HOSTILE) && !Invariant::UNDER_ATTACK.contains(&invariant)
+        {
             return;
         }
         self.checked[invariant as usize] += 1;
@@ -131,7 +136,7 @@ impl Explorer {
     fn first_world(&mut self, start: &Start) -> World {
         let (groups, processes) = ([start.group, Group::ABSENT], [Process::default(); 2]);
         let (objects, late) = ([Object::default(); 2], [None; 2]);
-        let mut world = World { objects, groups, late, processes, clock: 1, left: start.left };
+        let mut world = World { objects, groups, late, processes, clock: 1, left: start.left, is_rerouted: false };
         let status = self.library.first_status();
         for (i, (policies, fields)) in start.objects.iter().enumerate() {
             let uid = 1 + i as u8;
@@ -155,7 +160,8 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        next.into_iter().map(|(after, label)| (after, label, after.left == world.left)).collect()
+        let is_free = |after: &World, label| after.left == world.left && label != HOSTILE;
+        next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
     }
 
     /// Explores breadth first, so that the first violation has a shortest history.

@@ -3,7 +3,7 @@
 
 use super::invariants::Invariant;
 use super::world::{FULL, Policies};
-use super::worlds::{DELETE, TWIN, absent, later_groups, one, only, print, two};
+use super::worlds::{DELETE, TWIN, absent, attacked, later_groups, one, only, print, two};
 use super::{Explorer, Start};
 use crate::controller::pass::explored::Decide;
 use crate::decide::{Action, DeletionOutcome, Desired, Facts, Holder, PassOutcome, Remote, SyncState, decide, owns};
@@ -28,9 +28,14 @@ pub enum Mutation {
     ReportsTheNewestGeneration,
     RepeatsWritesOfOlderGenerations,
     SkipsTheIntent,
+    IgnoresTheAccount,
 }
 
 impl Mutation {
+    pub fn ignores_the_account(self) -> bool {
+        matches!(self, Self::IgnoresTheAccount)
+    }
+
     /// The decision function of the pass.
     pub fn decide(self) -> Decide {
         if let Self::Decides(mutant) = self { mutant } else { decide }
@@ -156,7 +161,7 @@ fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Acti
 /// Deletes a group only if it is recorded as created. Retains it if the answer to its create was lost.
 fn forgetful(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
-        Action::Call(Call::Delete(_)) if object.origin().is_none() && facts.created_after().is_none() => {
+        Action::Call(Call::Delete(_)) if object.origin().is_none() && !facts.has_created() => {
             Action::FinishDeletion(DeletionOutcome::Retained("nothing is recorded".to_owned()))
         }
         action => action,
@@ -218,6 +223,7 @@ fn mutants() -> Vec<Mutant> {
         mutant("reports the newest generation", Mutation::ReportsTheNewestGeneration, manage(2), TrueStatus),
         decides("retains every group", lax, delete(2), Released),
         decides("retains a group if the answer to its create was lost", forgetful, only(delete(3), UNHEARD), Released),
+        mutant("ignores the account that created a group", Mutation::IgnoresTheAccount, attacked(4), OnlyOwn),
         mutant("skips the intent", Mutation::SkipsTheIntent, delete(0), Recorded),
     ]
 }

@@ -21,6 +21,9 @@ impl Explorer {
         let pass = self.library.passes.get(world.work(p, i).pass);
         let (pending, has_effect) = (pass.pending_generation(), pass.facts().has_effect());
         self.feed(&mut world, p, i, Fed::Start);
+        if let Some(stored) = world.objects[i].stored {
+            world.work(p, i).at = world.account_of(&stored);
+        }
         let Some(stored) = world.objects[i].stored else {
             self.access(&mut world, p, i, Access::Remove);
             return self.go_on(world, p, i, None, Fed::Gone, "finds nothing");
@@ -75,6 +78,7 @@ impl Explorer {
             self.go_on(cheaper, p, i, Some(read), Fed::NoCredentials, "has no credentials");
             self.go_on(cheaper, p, i, Some(read), Fed::BreakerOpen, "finds the circuit breaker open");
         }
+        world.work(p, i).at = world.account_of(&read);
         let process = world.processes[p];
         let has_permit = !process.work[i].has_called;
         let is_patient = !matches!(self.mutation, Mutation::CallsWhileALostCallMayArrive);
@@ -109,8 +113,7 @@ impl Explorer {
         let is_kept = rest != Rest::Done && pass.is_begun();
         let holds_claim = is_kept && pass.holds_claim();
         let is_recorded = !is_kept || (pass.facts().is_empty() && pass.pending_generation().is_none());
-        let id = read.map_or(0, |read| read.id);
-        self.access(&mut world, p, i, Access::Finish { rest, holds_claim, id });
+        self.access(&mut world, p, i, Access::Finish { rest, holds_claim });
         let is_gone = self.known(world.work(p, i)).record.is_none();
         let work = world.work(p, i);
         (work.step, work.has_called) = (None, false);
@@ -224,7 +227,7 @@ impl Explorer {
 
     fn send_with(&mut self, world: World, p: usize, i: usize, read: Stored, number: u32, progress: Option<u32>) {
         let call = self.library.calls.get(number).clone();
-        for (mut world, answer, label) in self.answers(world, &call, number, read.uid) {
+        for (mut world, answer, label) in self.answers(world, &call, number, read.uid, world.processes[p].work[i].at) {
             let is_unheard = matches!(call, Call::Create(..)) && matches!(answer, Answer::Lost | Answer::ServerError);
             let object = &mut world.objects[i];
             object.unheard |= if is_unheard { object.sent & read.fields.bit() } else { 0 };

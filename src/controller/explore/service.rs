@@ -1,7 +1,8 @@
 //! The Live API of an explored world, with faults of the network and the service.
 
 use super::Explorer;
-use super::world::{Fields, Group, Late, Shown, State, Stored, World, number_in};
+use super::events::HOSTILE;
+use super::world::{At, Fields, Group, Late, Shown, State, Stored, World, number_in};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, Reply};
 
@@ -117,7 +118,17 @@ impl World {
 
 impl Explorer {
     /// Every possible result of a call.
-    pub fn answers(&mut self, world: World, call: &Call, number: u32, uid: u8) -> Vec<(World, Answer, &'static str)> {
+    pub fn answers(
+        &mut self,
+        world: World,
+        call: &Call,
+        number: u32,
+        uid: u8,
+        at: At,
+    ) -> Vec<(World, Answer, &'static str)> {
+        if at == At::Hostile {
+            return hostile_answers(&world, call).into_iter().map(|answer| (world, answer, HOSTILE)).collect();
+        }
         let mut served = world;
         let answer = self.deliver(&mut served, call, uid);
         let mut ends = vec![(served, answer, "calls")];
@@ -165,6 +176,20 @@ impl Explorer {
     fn deliver(&mut self, world: &mut World, call: &Call, uid: u8) -> Answer {
         self.check_effect(world, call, uid);
         world.serve(call, uid)
+    }
+}
+
+/// Everything that a hostile service may answer. It knows the groups of the Live API.
+fn hostile_answers(world: &World, call: &Call) -> Vec<Answer> {
+    let group = target(call).map_or(Group::ABSENT, |id| world.groups[id]);
+    let invented = Group { born: world.clock, ..Group::foreign(group.fields) };
+    match call {
+        Call::Create(..) => vec![Answer::Created, Answer::Exists, Answer::Blocked, Answer::Lost, Answer::NotFound],
+        Call::Describe(_) => {
+            let deleted = Group { state: State::Deleted, ..invented };
+            vec![Answer::Group(group), Answer::Group(invented), Answer::Group(deleted), Answer::NotFound]
+        }
+        _ => vec![Answer::Done, Answer::NotFound, Answer::Lost],
     }
 }
 

@@ -7,7 +7,7 @@ use super::library::Index;
 use super::machine::Step;
 use crate::controller::keys::ObjectKey;
 use crate::live::GroupSnapshot;
-use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
+use crate::resources::{AccountRecord, DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
 /// The maker of a group that no object created.
 pub const FOREIGN: u8 = 0;
@@ -44,6 +44,8 @@ impl Fields {
 /// The state of one world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
+    /// Whether the LiveAccount names the endpoint of the Live API; if not, that of a hostile service.
+    pub is_rerouted: bool,
     /// The objects by name.
     pub objects: [Object; 2],
     /// The groups by ID: an object names one of the two.
@@ -83,6 +85,8 @@ pub struct Object {
 pub struct Stored {
     pub uid: u8,
     pub generation: u8,
+    /// Whether it names the LiveAccount.
+    pub has_account: bool,
     pub id: u8,
     pub fields: Fields,
     pub policies: Policies,
@@ -98,7 +102,20 @@ pub struct Stored {
 impl Stored {
     pub fn new(uid: u8, policies: Policies, fields: Fields, status: u32) -> Self {
         let (paused, abandoned, finalizer, deleting) = (false, false, false, false);
-        Self { uid, generation: 1, id: 0, fields, policies, paused, abandoned, force: 0, finalizer, deleting, status }
+        Self {
+            uid,
+            generation: 1,
+            has_account: false,
+            id: 0,
+            fields,
+            policies,
+            paused,
+            abandoned,
+            force: 0,
+            finalizer,
+            deleting,
+            status,
+        }
     }
 
     pub fn observes(&self) -> bool {
@@ -132,10 +149,32 @@ pub struct Work {
     pub pass: u32,
     /// The next step of the worker, and the object that the worker read.
     pub step: Option<(Step, Stored)>,
+    /// The account of the pass when it read the object or checked the call.
+    pub at: At,
     /// Whether the worker has used its permit.
     pub has_called: bool,
     /// The data about the pass for the invariants.
     pub trail: Trail,
+}
+
+/// The account that a call uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum At {
+    /// The operator's own, at the Live API.
+    #[default]
+    Own,
+    /// The LiveAccount, at a hostile service.
+    Hostile,
+    /// The LiveAccount, at the Live API.
+    Rerouted,
+}
+
+impl At {
+    pub fn record(self) -> AccountRecord {
+        let service = if self == Self::Hostile { "live.example.com" } else { "live.aliyuncs.com" };
+        let (name, uid) = if self == Self::Own { ("", "") } else { ("team", "team-1") };
+        AccountRecord { service: service.to_owned(), name: name.to_owned(), uid: uid.to_owned() }
+    }
 }
 
 /// The answers that a pass has received, in the form that the invariants check.
@@ -213,6 +252,15 @@ pub struct Late {
 }
 
 impl World {
+    /// The account that a call for this object uses now.
+    pub fn account_of(&self, stored: &Stored) -> At {
+        match (stored.has_account, self.is_rerouted) {
+            (false, _) => At::Own,
+            (true, false) => At::Hostile,
+            (true, true) => At::Rerouted,
+        }
+    }
+
     /// The same world with one event less; `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
@@ -306,7 +354,7 @@ impl Policies {
 #[derive(Default)]
 pub struct Parts {
     objects: Index<Object>,
-    services: Index<([Group; 2], [Option<Late>; 2])>,
+    services: Index<([Group; 2], [Option<Late>; 2], bool)>,
     processes: Index<Process>,
 }
 
@@ -322,10 +370,10 @@ pub struct Packed {
 
 impl Parts {
     pub fn pack(&mut self, world: &World) -> Packed {
-        let World { objects, groups, late, processes, clock, left } = *world;
+        let World { objects, groups, late, processes, clock, left, is_rerouted } = *world;
         Packed {
             objects: objects.map(|object| self.objects.number(object)),
-            service: self.services.number((groups, late)),
+            service: self.services.number((groups, late, is_rerouted)),
             processes: processes.map(|process| self.processes.number(process)),
             clock,
             left,
@@ -334,10 +382,10 @@ impl Parts {
 
     pub fn unpack(&self, packed: Packed) -> World {
         let Packed { objects, service, processes, clock, left } = packed;
-        let (groups, late) = self.services.get(service);
+        let (groups, late, is_rerouted) = self.services.get(service);
         let objects = objects.map(|object| self.objects.get(object));
         let processes = processes.map(|process| self.processes.get(process));
-        World { objects, groups, late, processes, clock, left }
+        World { objects, groups, late, processes, clock, left, is_rerouted }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Instant;
 
-use super::events::{RECREATED, SUCCESSOR};
+use super::events::{HOSTILE, RECREATED, SUCCESSOR, SWITCHES};
 use super::invariants::Invariant;
 use super::mutants::Mutation;
 use super::world::{FULL, Fields, Group, Policies, SPARE, State, THEIRS};
@@ -76,6 +76,11 @@ pub fn later_groups() -> Vec<Start> {
     only(absent(one(5, &[DELETE], FULL)), EVENTS)
 }
 
+/// An object that deletes its group, and whose account may be at a hostile service.
+pub fn attacked(left: u8) -> Vec<Start> {
+    only(one(left, &[DELETE], FULL), &[HOSTILE, SWITCHES[0], SWITCHES[1], "a deletion", "an edit of groupInfo"])
+}
+
 /// The same starts, in which a successor may start while the first process runs.
 fn overlapping(starts: Vec<Start>) -> Vec<Start> {
     only(starts, &[SUCCESSOR, "calls, and the answer is lost", "an edit of groupInfo", "a deletion"])
@@ -90,6 +95,7 @@ fn worlds_of_one() -> Vec<Small> {
         small("it deletes, no group yet, 2 events", absent(one(2, &[DELETE], FULL))),
         small("it deletes, and another client creates the very group", only(absent(one(3, &[DELETE], FULL)), TWIN)),
         small("it deletes, 5 events: failed writes, edits, later groups", later_groups()),
+        small("it deletes, 4 events: a hostile service, switches of the account, a deletion", attacked(4)),
         small("it deletes, no group yet, a successor and 1 event", overlapping(absent(one(2, &[DELETE], FULL)))),
     ]
 }

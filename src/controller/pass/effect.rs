@@ -1,11 +1,12 @@
 //! Effects that a pass requests from its driver, and the inputs that answer them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::events::EventDraft;
-use crate::controller::keys::{AccountKey, BreakerKey, BudgetKey, Cause, GroupKey, Requeue};
+use crate::controller::keys::{AccountKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, Requeue};
 use crate::decide::Holder;
 use crate::live::{Call, CallError, Reply, Response};
 use crate::resources::{AccountRecord, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, Reason};
@@ -159,10 +160,12 @@ pub struct StepContext {
     /// The monotonic clock.
     pub now: Instant,
     pub wall: Timestamp,
-    /// The clock of the service, estimated from its answers.
-    pub service: Timestamp,
+    /// The clock of the service, estimated from its responses; `None` if it differs too much from the local clock.
+    pub service: Option<Timestamp>,
     /// The account that the object's next call uses; `None` if there is none.
     pub account: Option<AccountRecord>,
+    /// The object's group at the service of its account; `None` if it names none.
+    pub group: Option<Arc<GroupAtService>>,
     /// The other object that owns this object's group or would take it over; `None` if there is none.
     pub owner: Option<Holder>,
     /// The number of objects that wait for a delay to end.

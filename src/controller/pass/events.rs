@@ -92,9 +92,7 @@ pub fn deletion_event(
             let event_type = if was_asked_for { EventType::Warning } else { EventType::Normal };
             (event_type, RETAINED, format!("is retained: {why}"))
         }
-        DeletionOutcome::HandedOver(to) => {
-            (EventType::Normal, "HandedOver", format!("is now owned by LiveMessageGroup {to}"))
-        }
+        DeletionOutcome::HandedOver(to) => (EventType::Normal, "HandedOver", format!("is now owned by {to}")),
         DeletionOutcome::Abandoned => {
             let why = why_abandoned(object, finalizer_timeout);
             (EventType::Warning, "Abandoned", format!("is retained: {why}"))

@@ -274,7 +274,7 @@ impl Pass {
         match decide(object, &self.facts, context.owner.as_ref()) {
             Action::Nothing => self.settled(),
             Action::Write(outcome) => {
-                let requeue = self.requeue_of_owner(&outcome);
+                let requeue = requeue_of_owner(&outcome, context);
                 self.conclude(End { outcome, requeue }, context)
             }
             Action::AddFinalizer => self.enter(Stage::ChangingFinalizer, Effect::SetFinalizer(true)),
@@ -290,16 +290,6 @@ impl Pass {
         let message = "The account of the object has changed. The operator continues with the new account.";
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &self.facts);
         self.wait(End { outcome, requeue: Requeue::After(Duration::ZERO) }, context)
-    }
-
-    /// Blocks an object in conflict on the owner of its group.
-    fn requeue_of_owner(&self, outcome: &PassOutcome) -> Requeue {
-        match &self.group {
-            Some(group) if outcome.reason() == Reason::Conflict => {
-                Requeue::blocked(Cause::Owner(Arc::new(group.clone())))
-            }
-            _ => Requeue::Done,
-        }
     }
 
     fn settled(&mut self) -> Effect {
@@ -338,7 +328,7 @@ impl Pass {
     /// Records the create intent before the call, because a later deletion may depend on it even if the answer is lost.
     fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
-        match record_before(object, &self.facts, &call, context.service, context.wall) {
+        match record_before(object, &self.facts, &call, context.service.unwrap_or(context.wall), context.wall) {
             None => self.send(call, context),
             Some((status, body)) => {
                 self.facts.intent_recorded(body);
@@ -425,4 +415,10 @@ impl Default for Pass {
 /// Whether the status has `Ready=True` for an older generation.
 fn is_stale(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !is_observed(object)
+}
+
+/// Blocks an object in conflict on the owner of its group.
+fn requeue_of_owner(outcome: &PassOutcome, context: &StepContext) -> Requeue {
+    let group = context.group.as_ref().filter(|_| outcome.reason() == Reason::Conflict);
+    group.map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(Arc::clone(group))))
 }

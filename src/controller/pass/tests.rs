@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::keys::{BreakerKey, BudgetKey, Cause};
+use crate::controller::keys::{BreakerKey, BudgetKey, Cause, GroupAtService};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{CreateOutcome, Operation};
 use crate::resources::AccountRecord;
@@ -25,6 +25,11 @@ fn object(change: Value) -> LiveMessageGroup {
     });
     json_patch::merge(&mut object, &change);
     serde_json::from_value(object).unwrap()
+}
+
+fn group() -> GroupAtService {
+    let group = GroupKey { app_id: "demo".to_owned(), group_id: "room".to_owned() };
+    GroupAtService { service: Some("live.aliyuncs.com".into()), group }
 }
 
 fn refused(code: &str) -> Result<Response<Reply>, CallError> {
@@ -47,8 +52,9 @@ impl Scenario {
         let context = StepContext {
             now: Instant::now(),
             wall,
-            service: wall,
+            service: Some(wall),
             account: None,
+            group: Some(Arc::new(group())),
             owner: None,
             delayed: 0,
             jitter: 1.0,
@@ -245,8 +251,7 @@ fn conflict_blocks_on_the_owner() {
     scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into(), has_origin: true });
     let end = scenario.load();
     assert_eq!(ready_reason(&scenario.written(&end)), Some(Reason::Conflict));
-    let group = GroupKey { app_id: "demo".into(), group_id: "room".into() };
-    assert_eq!(requeue(&scenario.store(&end)), &Requeue::blocked(Cause::Owner(group.into())));
+    assert_eq!(requeue(&scenario.store(&end)), &Requeue::blocked(Cause::Owner(Arc::new(group()))));
 }
 
 #[test]

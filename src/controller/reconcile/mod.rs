@@ -130,17 +130,23 @@ impl Reconcile {
         }
     }
 
+    /// The other object that owns the group, or would take it over; `None` if there is none.
+    fn owner(&self) -> Option<String> {
+        let owner = self.context.scheduler.with(|scheduler, _| scheduler.other_claimant(&self.key));
+        owner.map(|owner| owner.name)
+    }
+
     fn step_context(&self) -> StepContext {
-        let (owner, delayed, now) = self
-            .context
-            .scheduler
-            .with(|scheduler, now| (scheduler.other_claimant(&self.key), scheduler.delayed(), now));
+        let (group, owner, delayed, now) = self.context.scheduler.with(|scheduler, now| {
+            (scheduler.group_of(&self.key), scheduler.other_claimant(&self.key), scheduler.delayed(), now)
+        });
         let wall = jiff::Timestamp::now();
         StepContext {
             now,
             wall,
-            service: self.account.as_ref().map_or(wall, |account| account.server_now()),
+            service: self.account.as_ref().map_or(Some(wall), |account| account.server_now()),
             account: self.record.clone(),
+            group,
             owner,
             delayed,
             jitter: 0.75 + fastrand::f64() / 2.0,

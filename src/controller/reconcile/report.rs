@@ -24,6 +24,9 @@ impl Reconcile {
                     scheduler.trip_breaker(&self.key, &breaker, explanation, now);
                 }),
                 Report::Released { outcome } => {
+                    if let Some(owner) = self.owner() {
+                        tracing::info!(outcome, owner, "another object names the group");
+                    }
                     self.context.metrics.released.get_or_create(&OutcomeLabels { outcome }).inc();
                 }
                 Report::Orphaned { group, event } => {

@@ -36,7 +36,9 @@ impl Reconcile {
                 self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, &written));
                 let ready = written.condition(ConditionType::Ready);
                 let (reason, text) = ready.map(|ready| (&*ready.reason, &*ready.message)).unzip();
-                tracing::info!(reason, text, "status written");
+                // The message does not name an object of another namespace.
+                let owner = self.owner().filter(|_| reason == Some(Reason::Conflict.as_str()));
+                tracing::info!(reason, text, owner, "status written");
                 Ok(Some(Box::new(written)))
             }
             Ok(DeserializeGuard(Err(_))) => Ok(None),

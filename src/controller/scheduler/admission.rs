@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::apps::Fit;
 use super::breakers::{BreakerEffect, Breakers, Prober, breakers_for, effect_of};
 use super::{Scheduler, UsageQuery, Work};
-use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, ObjectKey, Requeue};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, ObjectKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Pass, Preflight};
 use crate::decide::{Priority, is_observed};
 use crate::live::error::Delivery;
@@ -198,7 +198,8 @@ impl Scheduler {
         if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
             && call.is_mutating()
         {
-            self.fences.answer_lost(group.into(), now);
+            let service = self.accounts.get(account).map(|account| account.service.clone());
+            self.fences.answer_lost(GroupAtService { service, group: group.into() }, now);
         }
         let app = AppKey::new(account, &group.app_id);
         let Some(state) = self.apps.get_mut(&app) else { return };

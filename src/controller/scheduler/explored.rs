@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 pub use super::queue::explored::Place;
 use super::record::Record;
-use super::{ObjectState, RecordedState, Scheduler};
+use super::{AccountState, ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, ObjectKey};
 
 /// The state that a scheduler keeps for one object.
@@ -20,9 +20,16 @@ pub struct Known {
 impl Scheduler {
     /// Creates a scheduler that knows these objects of the app `app_id`, which has no groups. If `has_just_started` is
     /// true, calls of an earlier process may still arrive.
-    pub fn restore(objects: &[(ObjectKey, Known)], app_id: &str, now: Instant, has_just_started: bool) -> Self {
+    pub fn restore(
+        objects: &[(ObjectKey, Known)],
+        accounts: Vec<(AccountKey, AccountState)>,
+        app_id: &str,
+        now: Instant,
+        has_just_started: bool,
+    ) -> Self {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
         let mut scheduler = Self::new(10, started, jiff::Timestamp::MAX);
+        scheduler.accounts = accounts.into_iter().collect();
         for (key, Known { record, drift, .. }) in objects {
             let Some(record) = record else { continue };
             let (pass, probes, reservation, drift) = (None, Vec::new(), None, *drift);
@@ -41,7 +48,10 @@ impl Scheduler {
                 scheduler.queue.put(key, *place, record.as_ref().and_then(|record| record.group.as_ref()));
             }
         }
-        scheduler.usage_known(&AppKey::new(&AccountKey::Operator, app_id), 0, None);
+        let accounts: Vec<AccountKey> = scheduler.accounts.keys().cloned().collect();
+        for account in accounts {
+            scheduler.usage_known(&AppKey::new(&account, app_id), 0, None);
+        }
         scheduler
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::budget::LATE_ARRIVAL;
-use crate::decide::GroupKey;
+use crate::controller::keys::GroupAtService;
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
@@ -14,7 +14,7 @@ pub struct LateArrivals {
     /// When this process started, on the monotonic clock and on the wall clock.
     started: Instant,
     started_at: jiff::Timestamp,
-    until: HashMap<GroupKey, Instant>,
+    until: HashMap<GroupAtService, Instant>,
 }
 
 impl LateArrivals {
@@ -25,7 +25,7 @@ impl LateArrivals {
 
     /// Records that the answer to a call that changes this group was lost: the call may still arrive within
     /// [`LATE_ARRIVAL`].
-    pub fn answer_lost(&mut self, group: GroupKey, now: Instant) {
+    pub fn answer_lost(&mut self, group: GroupAtService, now: Instant) {
         self.until.retain(|_, until| *until > now);
         self.until.insert(group, now + LATE_ARRIVAL);
     }
@@ -33,7 +33,7 @@ impl LateArrivals {
     /// The time that `call`, made for `object`, must wait; `None` if no earlier call can still arrive.
     pub fn remaining(
         &self,
-        group: Option<&GroupKey>,
+        group: Option<&GroupAtService>,
         object: &LiveMessageGroup,
         call: &Call,
         now: Instant,

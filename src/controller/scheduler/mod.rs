@@ -36,8 +36,9 @@ pub use objects::{Seen, Work};
 pub use queue::{Depths, Wakeups};
 pub use record::{COUNTED, ConditionSummary, RecordedState};
 
-use super::keys::{AppKey, BreakerKey, Cause, GroupKey, ObjectKey};
+use super::keys::{AccountKey, AppKey, BreakerKey, Cause, GroupAtService, ObjectKey};
 use super::pass::Pass;
+use crate::live::Service;
 use apps::AppState;
 use breakers::Breakers;
 use fences::LateArrivals;
@@ -49,7 +50,8 @@ use record::Record;
 #[derive(Debug)]
 pub struct Scheduler {
     objects: HashMap<ObjectKey, ObjectState>,
-    groups: HashMap<Arc<GroupKey>, Group>,
+    groups: HashMap<Arc<GroupAtService>, Group>,
+    accounts: HashMap<AccountKey, AccountState>,
     apps: HashMap<AppKey, AppState>,
     breakers: Breakers,
     queue: Queue,
@@ -76,12 +78,22 @@ struct ObjectState {
     drift: Option<RecordedState>,
 }
 
+/// The state of an account, as far as the ownership of groups depends on it.
+#[derive(Debug, Clone)]
+pub struct AccountState {
+    /// The service that it calls.
+    pub service: Service,
+    /// Whether it has credentials that the service has not rejected.
+    pub is_usable: bool,
+}
+
 impl Scheduler {
     /// Creates a scheduler without objects, for apps with at most `max_groups` groups.
     pub fn new(max_groups: u64, now: Instant, wall: jiff::Timestamp) -> Self {
         Self {
             objects: HashMap::new(),
             groups: HashMap::new(),
+            accounts: HashMap::new(),
             apps: HashMap::new(),
             breakers: Breakers::default(),
             queue: Queue::default(),

@@ -7,6 +7,7 @@ use super::{ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
 use crate::controller::pass::{Explanation, Pass};
 use crate::decide::{FailureDomain, GroupKey, Priority, triage};
+use crate::live::Service;
 use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy};
 
 /// Where an observed object came from: a list or a later watch event.
@@ -32,7 +33,7 @@ impl Scheduler {
     pub fn observe(&mut self, key: &ObjectKey, object: &LiveMessageGroup, seen: Seen, now: Instant) {
         let before = self.objects.get(key).map(|state| &state.record);
         let is_new = before.is_none();
-        let record = Record::of(object, before, seen.list);
+        let record = Record::of(object, before, seen.list, self.service_of(object));
         self.replace(key, record);
         let lost = || self.has_lost_group(key).then_some(Priority::Retry);
         let Some(priority) = triage(object).or_else(lost) else { return };
@@ -67,7 +68,7 @@ impl Scheduler {
         if object.metadata.uid.as_deref() != Some(&*before.uid) {
             return false;
         }
-        let record = Record::of(object, Some(before), 0);
+        let record = Record::of(object, Some(before), 0, self.service_of(object));
         self.replace(key, record);
         true
     }
@@ -155,6 +156,10 @@ impl Scheduler {
         self.enter_group(key, record.group.as_ref());
     }
 
+    fn service_of(&self, object: &LiveMessageGroup) -> Option<&Service> {
+        self.accounts.get(&AccountKey::of(object)).map(|account| &account.service)
+    }
+
     /// Removes the object from every index.
     fn detach(&mut self, key: &ObjectKey) {
         let Some(ObjectState { record, .. }) = self.objects.remove(key) else { return };
@@ -191,7 +196,7 @@ impl Scheduler {
     /// queued.
     fn request_usage_for(&mut self, key: &ObjectKey, object: &LiveMessageGroup) {
         let Some(record) = self.objects.get(key).map(|state| &state.record) else { return };
-        let may_create = !record.is_proven
+        let may_create = !record.is_proven()
             && !record.is_deleting
             && !object.is_paused()
             && object.management_policy() != ManagementPolicy::Observe;
@@ -221,5 +226,5 @@ impl Scheduler {
 
 /// The app that the object's spec names; `None` if the object cannot be read or names no group.
 pub(super) fn app_of(record: &Record) -> Option<AppKey> {
-    Some(AppKey::new(&record.account, &record.group.as_ref()?.app_id))
+    Some(AppKey::new(&record.account, &record.group.as_ref()?.group.app_id))
 }

@@ -1,11 +1,12 @@
-//! Decides which of the objects that name the same group owns it.
+//! Decides which of the objects that name the same group at the same service owns it.
 
 use std::sync::Arc;
 
 use super::record::Record;
 use super::{ObjectState, Scheduler};
-use crate::controller::keys::{Cause, GroupKey, ObjectKey};
+use crate::controller::keys::{AccountKey, Cause, GroupAtService, ObjectKey};
 use crate::decide::{Claim, Holder, Priority, holder};
+use crate::live::Service;
 
 /// The objects that name one group.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ impl Scheduler {
             return None;
         }
         let other = if record.is_deleting { self.heir(key, group)? } else { group.owner.as_ref()? };
-        let has_origin = self.record(other).is_some_and(|record| record.has_origin);
+        let has_origin = self.record(other).is_some_and(Record::has_origin);
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
@@ -47,7 +48,7 @@ impl Scheduler {
         }
         let group = record.group.as_ref().and_then(|group| self.groups.get(group));
         group.is_some_and(|group| {
-            group.owner.as_ref().is_some_and(|owner| owner != key) && (group.is_recorded || !record.is_refused)
+            group.owner.as_ref().is_some_and(|owner| owner != key) && (group.is_recorded || record.may_call())
         })
     }
 
@@ -70,8 +71,8 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn enter_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupKey>>) {
-        let Some(group) = group else { return };
+    pub(super) fn enter_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupAtService>>) {
+        let Some(group) = group.filter(|group| group.service.is_some()) else { return };
         let members = &mut self.groups.entry(Arc::clone(group)).or_default().members;
         if !members.contains(key) {
             members.push(key.clone());
@@ -79,7 +80,7 @@ impl Scheduler {
         self.settle_owner(Some(group));
     }
 
-    pub(super) fn leave_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupKey>>) {
+    pub(super) fn leave_group(&mut self, key: &ObjectKey, group: Option<&Arc<GroupAtService>>) {
         let Some(group) = group else { return };
         if let Some(state) = self.groups.get_mut(group) {
             state.members.retain(|member| member != key);
@@ -92,14 +93,14 @@ impl Scheduler {
 
     /// Recomputes the owner of a group. If the owner changed, the objects that wait for the group are decided again.
     /// The same applies to objects whose status does not report yet that they lost the group.
-    fn settle_owner(&mut self, group: Option<&Arc<GroupKey>>) {
+    fn settle_owner(&mut self, group: Option<&Arc<GroupAtService>>) {
         let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
         let key = Arc::clone(key);
         let rivals: Vec<&ObjectKey> =
             state.members.iter().filter(|member| self.record(member).is_some_and(Record::is_rival)).collect();
         let claims: Vec<Claim<'_>> = rivals.iter().filter_map(|rival| Some(self.record(rival)?.claim())).collect();
         let owner = holder(&claims).map(|index| rivals[index].clone());
-        let is_recorded = owner.as_ref().and_then(|owner| self.record(owner)).is_some_and(|record| record.has_origin);
+        let is_recorded = owner.as_ref().and_then(|owner| self.record(owner)).is_some_and(Record::has_origin);
         let (is_other, is_news) = (owner != state.owner, is_recorded != state.is_recorded);
         let mut members = if is_other || is_news { state.members.clone() } else { Vec::new() };
         members.retain(|member| owner.as_ref() != Some(member));
@@ -117,14 +118,50 @@ impl Scheduler {
         }
     }
 
-    /// The object that would own the group without this one.
+    /// The object that would own the group without this one. It must be able to call the Live API: an object without
+    /// credentials cannot prevent a deletion.
     fn heir<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
-        let is_heir = |record: &Record| !record.observes && !record.is_deleting;
         let heirs: Vec<&ObjectKey> =
-            group.members.iter().filter(|member| *member != key && self.record(member).is_some_and(is_heir)).collect();
+            group.members.iter().filter(|member| *member != key && self.may_inherit(member, key)).collect();
         let claims: Vec<Claim<'_>> = heirs.iter().filter_map(|heir| Some(self.record(heir)?.claim())).collect();
-        // If the service refused all of them, none owns the group yet, and any of them may be the next owner.
-        heirs.get(holder(&claims).unwrap_or_default()).copied()
+        holder(&claims).and_then(|index| heirs.get(index)).copied()
+    }
+
+    /// Whether `heir` can take over the group of `owner`, which is being deleted. In another namespace the credentials of
+    /// an heir must have been accepted by the service: otherwise any tenant could prevent the deletion.
+    fn may_inherit(&self, heir: &ObjectKey, owner: &ObjectKey) -> bool {
+        let (Some(record), Some(owned)) = (self.record(heir), self.record(owner)) else { return false };
+        let is_usable = self.accounts.get(&record.account).is_some_and(|account| account.is_usable);
+        let is_trusted = heir.namespace() == owner.namespace()
+            || record.account == owned.account
+            || self.breakers.is_proven(&record.account)
+            || self.has_proven_object(&record.account);
+        !record.observes && !record.is_deleting && record.may_call() && is_usable && is_trusted
+    }
+
+    /// Whether the status of an object records that the service accepted a call of this account.
+    fn has_proven_object(&self, account: &AccountKey) -> bool {
+        let apps = self.apps.iter().filter(|(app, _)| app.account == *account);
+        let mut objects = apps.flat_map(|(_, state)| &state.objects);
+        objects.any(|key| self.record(key).is_some_and(Record::is_proven))
+    }
+
+    /// Records the service of an account. Objects of the account compete for the groups of that service from now on.
+    pub(super) fn set_service(&mut self, account: &AccountKey, service: &Service) {
+        let is_moved = |state: &ObjectState| {
+            let group = state.record.group.as_ref().filter(|_| state.record.account == *account);
+            group.is_some_and(|group| group.service.as_ref() != Some(service))
+        };
+        let moved: Vec<ObjectKey> =
+            self.objects.iter().filter(|(_, state)| is_moved(state)).map(|(key, _)| key.clone()).collect();
+        for key in moved {
+            let Some(state) = self.objects.get_mut(&key) else { continue };
+            let former = state.record.group.clone();
+            state.record.set_service(service);
+            let group = state.record.group.clone();
+            self.leave_group(&key, former.as_ref());
+            self.enter_group(&key, group.as_ref());
+        }
     }
 
     pub(super) fn record(&self, key: &ObjectKey) -> Option<&Record> {

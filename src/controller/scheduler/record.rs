@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use crate::controller::keys::AccountKey;
+use crate::controller::keys::{AccountKey, GroupAtService};
 use crate::decide::{Claim, GroupKey, MUTABLE, is_refused, recorded_group};
-use crate::live::GroupSnapshot;
+use crate::live::{GroupSnapshot, Service};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason};
 
 /// The data that the scheduler keeps for an object.
@@ -15,17 +15,18 @@ pub struct Record {
     /// `metadata.creationTimestamp` in seconds since 1970.
     pub created: i64,
     pub generation: i64,
-    /// The group that the spec names; `None` if the object cannot be read or names none.
-    pub group: Option<Arc<GroupKey>>,
+    /// The group that the spec names, at the service of the account; `None` if the object cannot be read or names none.
+    pub group: Option<Arc<GroupAtService>>,
+    /// The service at which the status records an origin or a create intent; `None` if it records neither.
+    pub recorded_at: Option<Service>,
     /// The account that the spec names.
     pub account: AccountKey,
     /// Whether the status records an origin for the group that the spec names.
-    pub has_origin: bool,
-    /// Whether the status records an origin or a create intent for the group that the spec names.
-    pub is_proven: bool,
-    /// Whether the status records no origin and no create intent and the service refused the object's last call, or the
-    /// object is being deleted.
+    has_origin: bool,
+    /// Whether the status records no origin and no create intent, and the object's last call failed for a cause that
+    /// does not end automatically.
     pub is_refused: bool,
+    pub is_paused: bool,
     /// Whether a call is in flight, or its effect is not recorded yet.
     pub in_flight: bool,
     /// Whether the management policy is `Observe`. Such an object neither owns a group nor conflicts.
@@ -42,15 +43,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of an object that was just read; `before` is the record that it replaces.
-    pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64) -> Self {
+    /// The record of an object that was just read; `before` is the record that it replaces. `service` is that of its
+    /// account, `None` if there is none.
+    pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64, service: Option<&Service>) -> Self {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
         let is_same = group.is_some() && recorded_group(object) == group;
         // The operator has removed its finalizer, even if another finalizer still exists.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
-        let has_intent = is_same && !is_released && object.create_intent().is_some();
+        let has_record = is_same && !is_released && (object.origin().is_some() || object.create_intent().is_some());
+        let recorded_at = recorded_service(object, service).filter(|_| has_record);
+        // An object whose account was deleted keeps its group.
+        let service = service.or(recorded_at.as_ref());
+        let is_recorded_here = recorded_at.is_some() && recorded_at.as_ref() == service;
+        let group = group.map(|group| GroupAtService { service: service.cloned(), group });
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
         let seen_in = list.max(before.map_or(0, |before| before.seen_in));
         // The record of another object with this name, or for another group, is not used.
@@ -59,8 +66,9 @@ impl Record {
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             generation: metadata.generation.unwrap_or_default(),
             has_origin,
-            is_proven: has_origin || has_intent,
-            is_refused: is_refused(object, before.is_some_and(|before| before.is_refused)) || object.is_deleting(),
+            recorded_at,
+            is_refused: is_refused(object, is_recorded_here, before.is_some_and(|before| before.is_refused)),
+            is_paused: object.is_paused(),
             in_flight: before.is_some_and(|before| before.in_flight),
             observes: object.management_policy() == ManagementPolicy::Observe,
             is_deleting: object.is_deleting(),
@@ -83,8 +91,9 @@ impl Record {
             group: None,
             account: AccountKey::Operator,
             has_origin: false,
-            is_proven: false,
+            recorded_at: None,
             is_refused: true,
+            is_paused: false,
             in_flight: false,
             observes: false,
             is_deleting: false,
@@ -107,8 +116,32 @@ impl Record {
             created: self.created,
             uid: &self.uid,
             in_flight: self.in_flight,
-            proven: self.is_proven,
-            refused: self.is_refused,
+            proven: self.is_proven(),
+            cannot_call: !self.may_call() || self.is_deleting,
+        }
+    }
+
+    /// Whether the status records an origin or a create intent for the group that the spec names, at the service of the
+    /// account.
+    pub fn is_proven(&self) -> bool {
+        let service = self.group.as_ref().and_then(|group| group.service.as_ref());
+        self.recorded_at.is_some() && self.recorded_at.as_ref() == service
+    }
+
+    /// Whether the status records an origin for the group that the spec names, at the service of the account.
+    pub fn has_origin(&self) -> bool {
+        self.has_origin && self.is_proven()
+    }
+
+    /// Whether the object may be able to call the Live API, apart from its account.
+    pub fn may_call(&self) -> bool {
+        !self.is_refused && (!self.is_paused || self.is_proven())
+    }
+
+    /// Sets the service of the account.
+    pub fn set_service(&mut self, service: &Service) {
+        if let Some(group) = &mut self.group {
+            Arc::make_mut(group).service = Some(service.clone());
         }
     }
 
@@ -117,6 +150,12 @@ impl Record {
         // A call that was sent before a switch to Observe still counts until its effect is recorded.
         !self.observes || self.in_flight
     }
+}
+
+/// The service that the status records. The value of `service` is shared if it is the same.
+fn recorded_service(object: &LiveMessageGroup, service: Option<&Service>) -> Option<Service> {
+    let recorded = &object.status.as_ref()?.account.as_ref()?.service;
+    Some(service.filter(|service| service.as_str() == recorded).cloned().unwrap_or_else(|| recorded.as_str().into()))
 }
 
 /// The state of the group according to the object's status.

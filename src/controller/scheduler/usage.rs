@@ -1,12 +1,13 @@
 //! Apps: their usage, the objects that wait for a free place, and the data that drift checks compare.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::breakers::Prober;
 use super::objects::app_of;
-use super::{AppState, RecordedState, Scheduler, UsageQuery};
-use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupKey, ObjectKey};
+use super::{AccountState, AppState, RecordedState, Scheduler, UsageQuery};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey};
 use crate::controller::pass::Explanation;
 use crate::live::{ErrorClass, GroupSnapshot, Operation};
 use crate::resources::Reason;
@@ -89,9 +90,17 @@ impl Scheduler {
         })
     }
 
-    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted, and makes
-    /// its objects ready again.
-    pub fn account_changed(&mut self, account: &AccountKey) {
+    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted (`None`), and
+    /// makes its objects ready again. A deleted account keeps its service: its objects keep their groups.
+    pub fn account_changed(&mut self, account: &AccountKey, state: Option<AccountState>) {
+        match state {
+            Some(state) => {
+                let service = state.service.clone();
+                self.accounts.insert(account.clone(), state);
+                self.set_service(account, &service);
+            }
+            None => self.set_account_usable(account, false),
+        }
         for breaker in self.breakers.remove_account(account) {
             self.unblock(&Cause::Breaker(breaker));
         }
@@ -110,8 +119,21 @@ impl Scheduler {
 
     /// Removes an account that was deleted and that no object names.
     pub fn account_removed(&mut self, account: &AccountKey) {
-        self.account_changed(account);
+        self.account_changed(account, None);
         self.breakers.remove_account(account);
+        self.accounts.remove(account);
+    }
+
+    /// Records whether an account has credentials that the service has not rejected.
+    pub fn set_account_usable(&mut self, account: &AccountKey, is_usable: bool) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            state.is_usable = is_usable;
+        }
+    }
+
+    /// The group that the object names, at the service of its account; `None` if it names none.
+    pub fn group_of(&self, key: &ObjectKey) -> Option<Arc<GroupAtService>> {
+        self.record(key)?.group.clone()
     }
 
     pub(super) fn ring_budgets(&mut self, account: &AccountKey) {
@@ -195,7 +217,7 @@ impl Scheduler {
     /// The objects of this app whose status records the state of their group.
     pub fn recorded_in(&self, app: &AppKey) -> Vec<Recorded> {
         let recorded = self.recorded_objects(app).filter_map(|(key, record)| {
-            let group_id = record.group.as_ref()?.group_id.clone();
+            let group_id = record.group.as_ref()?.group.group_id.clone();
             Some(Recorded { object: key.clone(), group_id, state: record.fingerprint.state })
         });
         recorded.collect()
@@ -218,8 +240,10 @@ impl Scheduler {
 
     /// The objects of this app that a listed group contradicts, each with its recorded state.
     pub fn contradicted_by(&self, app: &AppKey, group: &GroupSnapshot) -> Vec<(ObjectKey, RecordedState)> {
-        let group_key = GroupKey { app_id: app.app_id.to_string(), group_id: group.group_id.clone() };
-        let members = self.groups.get(&group_key).into_iter().flat_map(|group| group.members());
+        let service = self.accounts.get(&app.account).map(|account| account.service.clone());
+        let named = GroupKey { app_id: app.app_id.to_string(), group_id: group.group_id.clone() };
+        let members =
+            self.groups.get(&GroupAtService { service, group: named }).into_iter().flat_map(|group| group.members());
         let contradicted = members.filter_map(|key| {
             let record = self.record(key).filter(|record| app_of(record).as_ref() == Some(app))?;
             let fingerprint = record.fingerprint;

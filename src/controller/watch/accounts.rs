@@ -14,6 +14,7 @@ use super::backoff::WatchBackoff;
 use super::{ACCOUNTS, WATCH_SECONDS, error_chain};
 use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, ObjectKey};
+use crate::controller::scheduler::AccountState;
 use crate::resources::LiveAccount;
 
 /// Watches the LiveAccounts of `namespace` (`None`: all namespaces) until the process ends. Calls `on_listed` after the
@@ -113,5 +114,9 @@ fn handle_delete(context: &Context, key: &ObjectKey) {
 
 fn changed(context: &Context, key: &ObjectKey) {
     let account = AccountKey::LiveAccount(key.clone());
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&account));
+    let state = context.accounts.current(&account).map(|current| AccountState {
+        service: current.service().clone(),
+        is_usable: context.accounts.is_reported_available(key),
+    });
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&account, state));
 }

@@ -164,16 +164,19 @@ impl<'a> Writer<'a> {
     }
 
     fn close_intent(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
-        match (&mut self.status.create_intent, origin, sent_at) {
-            (Some(intent), Origin::Created, _) if intent.is_open() => {
-                intent.answered_at = answered_at.map(|at| at.to_string());
+        match (&mut self.status.create_intent, origin, answered_at) {
+            (Some(intent), Origin::Created, Some(answered_at)) if intent.is_open() => {
+                intent.answered_at = Some(answered_at.to_string());
             }
+            // An intent that stayed open would prove a later group.
+            (Some(intent), Origin::Created, None) if intent.is_open() => self.status.create_intent = None,
             // No intent is open. The interval distinguishes the group from a later one that another client creates.
-            (intent, Origin::Created, Some(sent_at)) => {
-                let answered_at = answered_at.map(|at| at.to_string());
-                *intent = Some(CreateIntent { started_at: sent_at.to_string(), answered_at, sent: Vec::new() });
+            (intent, Origin::Created, Some(answered_at)) if sent_at.is_some() => {
+                let started_at = sent_at.unwrap_or(answered_at).to_string();
+                *intent =
+                    Some(CreateIntent { started_at, answered_at: Some(answered_at.to_string()), sent: Vec::new() });
             }
-            (Some(_), Origin::Created, None) | (None, ..) => {}
+            (Some(_), Origin::Created, _) | (None, ..) => {}
             _ => self.status.create_intent = None,
         }
     }

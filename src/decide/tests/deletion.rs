@@ -112,7 +112,7 @@ fn deletion_with_an_open_intent_deletes_only_its_own_group() {
 #[test]
 fn group_recreated_by_another_client_is_retained() {
     let (object, mut facts) = (with_intent(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
-    facts.mark_sent(at(100));
+    facts.mark_sent(Some(at(100)));
     take(&mut facts, &object, 101, &Answer::Created);
     // The status could not be written. After an edit, the group does not exist.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
@@ -182,7 +182,7 @@ fn create_time_is_removed_with_its_group() {
 #[test]
 fn hand_over_and_abandon_make_no_call() {
     let successor = Holder { name: "ns/heir".into(), has_origin: true };
-    let handed_over = DeletionOutcome::HandedOver("ns/heir".into());
+    let handed_over = DeletionOutcome::HandedOver("LiveMessageGroup ns/heir".into());
     assert_eq!(finish_deletion(&deleting(), &mut Facts::default(), Some(&successor), &[]), (handed_over, vec![]));
     let annotation = json!({"metadata": {"annotations": {"live.alibabacloud.com/abandon": "true"}}});
     let abandoned = (DeletionOutcome::Abandoned, vec![]);

@@ -27,7 +27,7 @@ pub(super) fn with_intent(object: LiveMessageGroup, facts: &Facts, second: i64) 
 pub(super) fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, given: &Answer) -> Call {
     let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
     let result = answer(&call, given);
-    facts.mark_answered(at(second));
+    facts.mark_answered(Some(at(second)));
     facts
         .record(&call, object.metadata.generation.unwrap(), result.as_ref().map(|reply| (reply.clone(), None)), None)
         .unwrap();
@@ -254,7 +254,7 @@ fn created_group_is_recorded_after_a_switch_to_observe() {
 fn create_without_an_intent_records_its_interval() {
     let mut facts = Facts::default();
     let mut object = object(json!({}));
-    facts.mark_sent(at(100));
+    facts.mark_sent(Some(at(100)));
     take(&mut facts, &object, 101, &Answer::Created);
     object.status = Some(end(&object, &facts));
     let intent = object.create_intent().unwrap();
@@ -334,7 +334,7 @@ fn disproved_intent_is_removed_at_the_end_of_the_pass() {
 #[test]
 fn answered_create_proves_an_edited_group() {
     let (object, mut facts) = about_to_create();
-    facts.mark_sent(at(100));
+    facts.mark_sent(Some(at(100)));
     take(&mut facts, &object, 101, &Answer::Created);
     // The status could not be written.
     let deleting = in_deletion(object.clone(), object.status.clone().unwrap());

@@ -1,8 +1,7 @@
 //! The place of an object in the queue, for the tests in `explore`.
 
 use super::{Queue, State, Wait};
-use crate::controller::keys::{Cause, ObjectKey};
-use crate::controller::scheduler::GroupKey;
+use crate::controller::keys::{Cause, GroupAtService, ObjectKey};
 use crate::decide::Priority;
 
 /// The place of an object. Waits that end without an event count as [`Place::Ready`].
@@ -32,7 +31,7 @@ impl Queue {
     }
 
     /// Puts an object that is not in the queue at this place. No other object may be ready yet.
-    pub fn put(&mut self, key: &ObjectKey, place: Place, group: Option<&std::sync::Arc<GroupKey>>) {
+    pub fn put(&mut self, key: &ObjectKey, place: Place, group: Option<&std::sync::Arc<GroupAtService>>) {
         let priority = Priority::Change;
         match (place, group) {
             (Place::Idle, _) => {}

@@ -253,7 +253,7 @@ fn waiting_for_a_permission_blocks_the_calls_before_it() {
 #[test]
 fn unproven_credentials_allow_one_call() {
     let (mut world, objects) = world_of(&["a", "b"]);
-    world.scheduler.account_changed(&AccountKey::Operator);
+    world.account_changed(&AccountKey::Operator);
     world.scheduler.usage_known(&app(), 0, None);
     let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
     for (object, name) in objects.iter().zip(["a", "b"]) {
@@ -273,7 +273,7 @@ fn unproven_credentials_allow_one_call() {
 #[test]
 fn failed_proof_lets_the_next_object_try() {
     let (mut world, objects) = world_of(&["a", "b"]);
-    world.scheduler.account_changed(&AccountKey::Operator);
+    world.account_changed(&AccountKey::Operator);
     world.scheduler.usage_known(&app(), 0, None);
     let budget = BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
     world.finish("b", Requeue::Permit(budget.clone()));
@@ -321,9 +321,9 @@ fn tripped_breaker_recalls_waiting_objects_of_its_account_only() {
 fn changed_account_closes_its_breakers() {
     let (mut world, _) = world_of(&["a"]);
     world.trip("a", &permission(Operation::Create), Reason::NotAuthorized);
-    world.scheduler.account_changed(&AccountKey::LiveAccount(key("team")));
+    world.account_changed(&AccountKey::LiveAccount(key("team")));
     assert_eq!(world.served(), Vec::<String>::new());
-    world.scheduler.account_changed(&AccountKey::Operator);
+    world.account_changed(&AccountKey::Operator);
     assert_eq!(world.served(), ["a"]);
     assert!(!world.scheduler.is_proven(&AccountKey::Operator));
 }

@@ -98,7 +98,17 @@ impl World {
     pub fn new(max_groups: u64) -> Self {
         let now = Instant::now();
         let wall = jiff::Timestamp::from_second(0).unwrap();
-        Self { scheduler: Scheduler::new(max_groups, now, wall), now }
+        let mut world = Self { scheduler: Scheduler::new(max_groups, now, wall), now };
+        world.account_changed(&AccountKey::Operator);
+        world.scheduler.breakers.remove_account(&AccountKey::Operator);
+        world.scheduler.take_wakeups();
+        world
+    }
+
+    /// Replaces an account of the Live API.
+    pub fn account_changed(&mut self, account: &AccountKey) {
+        let state = AccountState { service: "live.aliyuncs.com".into(), is_usable: true };
+        self.scheduler.account_changed(account, Some(state));
     }
 
     pub fn later(&mut self, time: Duration) -> &mut Self {

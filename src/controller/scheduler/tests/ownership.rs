@@ -34,11 +34,18 @@ fn settle(world: &mut World) {
 }
 
 fn created_status() -> Value {
-    json!({"appId": "demo", "groupId": "one", "origin": "Created"})
+    json!({"appId": "demo", "groupId": "one", "origin": "Created", "account": {"service": "live.aliyuncs.com"}})
+}
+
+fn edited_status(change: Value) -> Value {
+    let mut status = created_status();
+    json_patch::merge(&mut status, &change);
+    status
 }
 
 fn intent() -> Value {
-    json!({"appId": "demo", "groupId": "one", "createIntent": {"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]}})
+    let intent = json!({"startedAt": "2026-01-01T00:00:00Z", "sent": ["a"]});
+    json!({"appId": "demo", "groupId": "one", "createIntent": intent, "account": {"service": "live.aliyuncs.com"}})
 }
 
 #[test]
@@ -112,8 +119,7 @@ fn call_in_flight_keeps_the_claim_through_events() {
 fn claim_belongs_to_one_group_and_one_object() {
     let (mut world, [old, _]) = rivals(json!({}), json!({}));
     assert!(claims(&mut world, "old"));
-    let theirs =
-        json!({"spec": {"groupId": "two"}, "status": {"groupId": "two", "appId": "demo", "origin": "Created"}});
+    let theirs = json!({"spec": {"groupId": "two"}, "status": edited_status(json!({"groupId": "two"}))});
     world.observe(&edited(&object("young", 2, json!({})), theirs));
     world.observe(&edited(&old, json!({"spec": {"groupId": "two"}})));
     assert_eq!((owner_of(&world, "young"), owner_of(&world, "old")), (None, Some("ns/young".into())));
@@ -216,7 +222,7 @@ fn deleted_object_hands_over_to_the_next_owner() {
     world.observe(&edited(&object("going", 2, json!({})), json!({"metadata": metadata})));
     assert_eq!(owner_of(&world, "old"), None, "neither can take the group over");
     world.observe(&object("refused", 3, ready("InvalidInput")));
-    assert_eq!(owner_of(&world, "old").as_deref(), Some("ns/refused"));
+    assert_eq!(owner_of(&world, "old"), None, "it cannot call");
     for (name, created) in [("young", 9), ("middle", 4), ("late", 7)] {
         world.observe(&object(name, created, ready("Conflict")));
     }
@@ -248,4 +254,112 @@ fn observer_keeps_no_claim_between_attempts() {
     let pass = Some(Box::new(Pass::with_claim()));
     world.scheduler.finish(&key("observer"), Priority::Retry, Requeue::After(Duration::ZERO), pass, world.now);
     assert_eq!(owner_of(&world, "young"), None);
+}
+
+/// The object in namespace `namespace` with the LiveAccount `team`.
+fn with_account(object: &LiveMessageGroup, namespace: &str) -> LiveMessageGroup {
+    edited(object, json!({"metadata": {"namespace": namespace}, "spec": {"accountRef": {"name": "team"}}}))
+}
+
+fn team(namespace: &str) -> AccountKey {
+    AccountKey::LiveAccount(ObjectKey::new(namespace, "team"))
+}
+
+fn account(service: &str, is_usable: bool) -> Option<AccountState> {
+    Some(AccountState { service: service.into(), is_usable })
+}
+
+fn owner_in(world: &World, namespace: &str, name: &str) -> Option<String> {
+    world.scheduler.other_claimant(&ObjectKey::new(namespace, name)).map(|holder| holder.name)
+}
+
+#[test]
+fn objects_that_cannot_call_do_not_own_the_group() {
+    let paused = json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}});
+    let squatters = [
+        with_account(&object("old", 1, json!({})), "ns"),
+        edited(&object("old", 1, json!({})), paused),
+        object("old", 1, ready("CredentialsMissing")),
+        object("old", 1, ready("CredentialsRejected")),
+        object("old", 1, ready("NotAuthorized")),
+    ];
+    for squatter in squatters {
+        let mut world = World::new(10);
+        world.observe(&squatter);
+        world.observe(&object("young", 2, json!({})));
+        assert_eq!(owner_of(&world, "young"), None, "{squatter:?}");
+        assert!(claims(&mut world, "young"));
+    }
+}
+
+#[test]
+fn objects_at_different_services_do_not_conflict() {
+    let mut world = World::new(10);
+    world.scheduler.account_changed(&team("ns"), account("live.example.com", true));
+    let recorded = json!({"appId": "demo", "groupId": "one", "origin": "Created",
+        "account": {"service": "live.example.com", "name": "team"}});
+    world.observe(&with_account(&object("old", 1, recorded), "ns"));
+    world.observe(&object("young", 2, json!({})));
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, None));
+    // The record of another service is no claim at this one.
+    assert!(claims(&mut world, "young"));
+    world.scheduler.account_changed(&team("ns"), account("live.aliyuncs.com", true));
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));
+    let young = object(
+        "young",
+        2,
+        json!({"appId": "demo", "groupId": "one", "origin": "Created",
+        "account": {"service": "live.aliyuncs.com"}}),
+    );
+    world.observe(&young);
+    world.scheduler.set_in_flight(&key("young"), false);
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));
+    world.scheduler.account_changed(&team("ns"), account("live.example.com", true));
+    assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, None));
+}
+
+#[test]
+fn object_whose_account_is_deleted_keeps_its_group() {
+    let mut world = World::new(10);
+    let created = json!({"appId": "demo", "groupId": "one", "origin": "Created",
+        "account": {"service": "live.aliyuncs.com", "name": "team"}});
+    // After a restart without the LiveAccount, the status alone names the service.
+    world.observe(&with_account(&object("owner", 2, created), "ns"));
+    world.observe(&object("rival", 1, json!({})));
+    assert_eq!(owner_of(&world, "rival"), Some("ns/owner".into()));
+    world.scheduler.account_changed(&team("ns"), account("live.aliyuncs.com", true));
+    world.scheduler.account_changed(&team("ns"), None);
+    assert_eq!(owner_of(&world, "rival"), Some("ns/owner".into()));
+}
+
+#[test]
+fn only_an_object_that_can_call_inherits_a_group() {
+    let deletion = json!({"metadata": {"finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    let owner = edited(&object("owner", 1, created_status()), deletion);
+    let heir_of = |prepare: &dyn Fn(&mut World), heir: &LiveMessageGroup| {
+        let mut world = World::new(10);
+        world.observe(&owner);
+        prepare(&mut world);
+        world.observe(heir);
+        owner_in(&world, "ns", "owner")
+    };
+    let conflict = object("heir", 2, ready("Conflict"));
+    assert_eq!(heir_of(&|_| {}, &conflict), Some("ns/heir".into()));
+    let (near, far) = (with_account(&conflict, "ns"), with_account(&conflict, "other"));
+    assert_eq!(heir_of(&|_| {}, &near), None, "there is no such account");
+    let add = |namespace: &'static str, is_usable| {
+        move |world: &mut World| {
+            world.scheduler.account_changed(&team(namespace), account("live.aliyuncs.com", is_usable))
+        }
+    };
+    assert_eq!(heir_of(&add("ns", true), &near), Some("ns/heir".into()));
+    assert_eq!(heir_of(&add("ns", false), &near), None, "it has no credentials");
+    assert_eq!(heir_of(&add("other", true), &far), None, "the service has never accepted them");
+    let proven = |world: &mut World| {
+        add("other", true)(world);
+        world.scheduler.breakers.remove_account(&team("other"));
+    };
+    assert_eq!(heir_of(&proven, &far), Some("other/heir".into()));
+    let paused = json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}});
+    assert_eq!(heir_of(&|_| {}, &edited(&conflict, paused)), None);
 }

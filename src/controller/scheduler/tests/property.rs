@@ -193,7 +193,7 @@ impl History {
                 let key = self.key(number);
                 self.world.scheduler.mark_drift(&key, RecordedState::Live);
             }
-            Step::AccountChanged => self.world.scheduler.account_changed(&AccountKey::Operator),
+            Step::AccountChanged => self.world.account_changed(&AccountKey::Operator),
             Step::AccountUsable => self.world.scheduler.unblock(&Cause::Account(AccountKey::Operator)),
             Step::Pass(seconds) => drop(self.world.later(Duration::from_secs(seconds))),
         }

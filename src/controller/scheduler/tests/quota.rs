@@ -166,7 +166,7 @@ fn changed_account_is_counted_again() {
     let (mut world, objects) = world_of(1, &["a"]);
     world.scheduler.usage_known(&app(), 1, ids(&["x"]));
     assert_eq!(reserve(&mut world, &objects[0]), FULL);
-    world.scheduler.account_changed(&AccountKey::Operator);
+    world.account_changed(&AccountKey::Operator);
     assert_eq!(world.served(), ["a"]);
     assert_eq!(reserve(&mut world, &objects[0]), UNKNOWN);
 }
