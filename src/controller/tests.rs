@@ -18,6 +18,7 @@ use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, Provid
 use crate::live::loopback::install_tls;
 use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
 use crate::resources::LiveMessageGroup;
+use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
 
 /// Creates a client. `answer` returns the status code and the document for each request.
@@ -294,4 +295,43 @@ async fn forbidden_object_is_read_rarely() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let reads = reads.load(Ordering::Relaxed);
     assert!((15..=28).contains(&reads), "{reads} in ten minutes");
+}
+
+/// A writer that keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn undecodable_secret_never_reaches_the_log() {
+    let client = apiserver(|_, _, _| {
+        let data = json!({"accessKeySecret": "not base64: hush"});
+        std::future::ready((200, json!({"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": data})))
+    });
+    for format in [LogFormat::Text, LogFormat::Json] {
+        for requested in ["warn", "debug", "trace", "info,kube_client=trace", "kube_client::client=trace"] {
+            let log = Log::default();
+            let writer = log.clone();
+            let filter = tracing_subscriber::EnvFilter::try_new(requested).unwrap();
+            let subscriber = crate::telemetry::subscriber(format, filter, false, move || writer.clone());
+            let logging = tracing::subscriber::set_default(subscriber);
+            let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> = kube::Api::namespaced(client.clone(), "ns");
+            let error = secrets.get("key").await.unwrap_err();
+            tracing::warn!("the log works");
+            drop(logging);
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(matches!(error, kube::Error::SerdeError(_)), "{error}");
+            assert!(!text.contains("hush"), "{requested}: {text}");
+            assert_eq!(text.contains("the log works"), !requested.starts_with("kube_client::"), "{requested}: {text}");
+        }
+    }
 }

@@ -2,10 +2,18 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 
 /// Silences the messages of kube about each failed request and list. The operator logs each failure once, with advice.
 const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
+
+/// The log target of the library that quotes whole bodies of responses, for example a Secret that cannot be decoded.
+/// No value of `RUST_LOG` enables it.
+const QUOTES_BODIES: &str = "kube_client::client";
 
 /// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -33,17 +41,29 @@ pub fn start_logs(format: LogFormat) {
         Err(error) => (EnvFilter::new(directives("")), Some(error)),
     };
     let colors = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    let started = subscriber(format, filter, colors, std::io::stderr).try_init();
     if let Err(error) = started {
         eprintln!("cannot start logging: {error}");
     }
     if let Some(error) = invalid {
         tracing::warn!(%error, "RUST_LOG is invalid, using info: set a level or directives");
     }
+}
+
+/// Writes the lines that `filter` admits, except those that quote bodies.
+pub(crate) fn subscriber(
+    format: LogFormat,
+    filter: EnvFilter,
+    colors: bool,
+    writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync {
+    let layer = fmt::layer().with_ansi(colors).with_writer(writer);
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    let quotes_no_body = filter::filter_fn(|metadata| metadata.target() != QUOTES_BODIES);
+    tracing_subscriber::registry().with(filter).with(layer.with_filter(quotes_no_body))
 }
 
 #[cfg(test)]
