@@ -11,7 +11,7 @@ use super::access_key::Credentials;
 use super::bounded::Limits;
 use super::endpoint::Endpoint;
 use super::error::{ApiError, CallError, ErrorClass, RetryHint};
-use super::http::HttpOptions;
+use super::http::{HttpClientError, HttpOptions};
 use super::operation::Call;
 use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};
 use super::response::{self, Reply, Response};
@@ -54,7 +54,7 @@ impl Client {
     ///
     /// # Errors
     /// The TLS client cannot be built, for example because the machine has no CA certificates.
-    pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, reqwest::Error> {
+    pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, HttpClientError> {
         Ok(Self {
             http: options.http.client()?,
             endpoint,

@@ -1,7 +1,10 @@
 //! HTTP clients: time-outs, trusted certificates and proxies.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use reqwest::Certificate;
 
 /// HTTP options for the Live API and for credential providers.
 #[derive(Debug, Clone)]
@@ -26,25 +29,25 @@ impl HttpOptions {
     ///
     /// # Errors
     /// The TLS client cannot be built, for example because the machine has no CA certificates.
-    pub(super) fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
-        self.builder().build()
+    pub(super) fn client(&self) -> Result<reqwest::Client, HttpClientError> {
+        built(self.builder())
     }
 
     /// A client without proxies, for addresses of this machine.
     ///
     /// # Errors
-    /// Same as [`HttpOptions::client`].
-    pub(super) fn direct_client(&self) -> Result<reqwest::Client, reqwest::Error> {
-        self.builder().no_proxy().build()
+    /// As [`HttpOptions::client`].
+    pub(super) fn direct_client(&self) -> Result<reqwest::Client, HttpClientError> {
+        built(self.builder().no_proxy())
     }
 
     /// A client without proxies and without trusted certificates, for plain HTTP to the metadata service.
     ///
     /// # Errors
-    /// Same as [`HttpOptions::client`].
-    pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    /// As [`HttpOptions::client`].
+    pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, HttpClientError> {
         let options = Self { connect_timeout: timeout, request_timeout: timeout, ca_bundle: None };
-        options.builder().tls_certs_only([]).no_proxy().build()
+        built(options.builder().tls_certs_only([]).no_proxy())
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {
@@ -60,10 +63,71 @@ impl HttpOptions {
     }
 }
 
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpClientError> {
+    builder.build().map_err(|error| HttpClientError::of(&error, |name| std::env::var_os(name)))
+}
+
+/// The variables that replace the CA certificates of the machine: a file, and directories.
+const CA_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Why an HTTP client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    /// A variable names CA certificates that cannot be used.
+    #[error("the CA certificates {path:?} cannot be used: {why}: correct or unset {variable}")]
+    CaPath {
+        /// The variable.
+        variable: &'static str,
+        /// The file or the directory.
+        path: PathBuf,
+        /// The error of the operating system, or that there is no certificate.
+        why: String,
+    },
+    /// Anything else, for example a machine without CA certificates.
+    #[error(
+        "the HTTP client cannot be built: {0}: install the CA certificates of the system, or set SSL_CERT_FILE to a \
+         file of PEM certificates"
+    )]
+    Other(String),
+}
+
+impl HttpClientError {
+    /// The library reports neither the path nor the cause of a failed read, so that the paths are examined here.
+    fn of(error: &reqwest::Error, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        for name in CA_VARIABLES {
+            let value = variable(name).unwrap_or_default();
+            for path in std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()) {
+                if let Some(why) = unusable(&path) {
+                    return Self::CaPath { variable: name, path, why };
+                }
+            }
+        }
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Self::Other(cause.to_string())
+    }
+}
+
+/// Why a file or a directory provides no CA certificates; `None` if it may provide some.
+fn unusable(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return std::fs::read_dir(path).err().map(|error| error.to_string());
+    }
+    match std::fs::read(path) {
+        Err(error) => Some(error.to_string()),
+        Ok(bytes) => {
+            let has_some = Certificate::from_pem_bundle(&bytes).is_ok_and(|certificates| !certificates.is_empty());
+            (!has_some).then(|| "it contains no PEM certificate".to_owned())
+        }
+    }
+}
+
 /// CA certificates from a PEM file, for example those of a proxy that inspects TLS.
 #[derive(Debug, Clone)]
 pub struct CaBundle {
-    certificates: Vec<reqwest::Certificate>,
+    certificates: Vec<Certificate>,
 }
 
 /// An error while reading a CA bundle.
@@ -89,7 +153,7 @@ impl CaBundle {
     /// Returns a [`CaBundleError`], which names the file.
     pub fn read(path: &Path) -> Result<Self, CaBundleError> {
         let bytes = std::fs::read(path).map_err(|error| CaBundleError::Unreadable { path: path.to_owned(), error })?;
-        match reqwest::Certificate::from_pem_bundle(&bytes) {
+        match Certificate::from_pem_bundle(&bytes) {
             Ok(certificates) if !certificates.is_empty() => Ok(Self { certificates }),
             _ => Err(CaBundleError::Malformed(path.to_owned())),
         }

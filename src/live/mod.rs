@@ -25,6 +25,6 @@ pub use access_key::Credentials;
 pub use client::{Client, ClientOptions};
 pub use endpoint::{Endpoint, Service};
 pub use error::{CallError, ErrorClass};
-pub use http::{CaBundle, HttpOptions};
+pub use http::{CaBundle, HttpClientError, HttpOptions};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};
 pub use response::{CreateOutcome, GroupSnapshot, Reply, Response};

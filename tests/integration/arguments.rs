@@ -94,6 +94,32 @@ fn missing_files_and_used_addresses_are_reported() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn unusable_ca_files_are_reported_with_their_path() -> Result<()> {
+    let home = Scratch::new("ca")?;
+    home.write("garbage.pem", "no certificate")?;
+    let kubeconfig = |authority: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "certificate-authority": authority}}],
+            "users": [{"name": "u", "user": {"token": "hush"}}],
+        })
+    };
+    for (file, why) in [("missing.pem", "No such file"), ("garbage.pem", "no PEM certificate")] {
+        let path = home.join(file).display().to_string();
+        home.write("kubeconfig", kubeconfig(&path).to_string())?;
+        let config = home.join("kubeconfig").display().to_string();
+        let (code, stderr) = fails(&home, &["run"], &[("KUBECONFIG", &config)])?;
+        let said = stderr.contains(&format!("the CA file {path:?} of the apiserver")) && stderr.contains(why);
+        assert!(code == Some(1) && said && !stderr.contains("hush"), "{stderr}");
+        let (code, stderr) = fails(&home, &["run"], &[("SSL_CERT_FILE", &path)])?;
+        let said = stderr.contains(&format!("the CA certificates {path:?} cannot be used")) && stderr.contains(why);
+        assert!(code == Some(1) && said && stderr.contains("SSL_CERT_FILE"), "{stderr}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn missing_namespace_is_reported_and_others_are_reconciled() -> Result<()> {
     let mut world = World::new(&[]).await?;

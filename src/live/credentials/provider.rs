@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::super::endpoint::Endpoint;
-use super::super::http::HttpOptions;
+use super::super::http::{HttpClientError, HttpOptions};
 use super::Credentials;
 
 /// The metadata service of an ECS instance. It supports only plain HTTP, and requests do not leave the hypervisor.
@@ -156,8 +156,8 @@ impl fmt::Debug for ProviderEnv {
     }
 }
 
-fn built(client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, ProviderError> {
-    client.map_err(|error| ProviderError::Failed(format!("cannot create the HTTP client: {error}")))
+fn built(client: Result<reqwest::Client, HttpClientError>) -> Result<reqwest::Client, ProviderError> {
+    client.map_err(|error| ProviderError::Failed(error.to_string()))
 }
 
 /// Reads a file; `None` if it does not exist.
