@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Uri;
-use kube::client::ClientBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandResult, UsageError, cluster};
-use crate::controller::{self, Account, AccountDefaults, Config, Limits, Rate, Readiness};
+use crate::controller::{self, Account, AccountDefaults, Config, Connections, Limits, Rate, Readiness};
 use crate::live::credentials::{Chain, CredentialSource, ProviderEnv, ROLE_ARN};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
@@ -207,7 +205,7 @@ pub async fn run(args: Args) -> CommandResult {
     let live = Client::new(endpoint, options)?;
     let cluster = cluster::find().await?;
     log_start(&args, &cluster, &live);
-    let client = kubernetes_client(cluster, &metrics)?;
+    let connections = Connections::new(&cluster, controller::longest_watch(), &metrics)?;
     let stop = CancellationToken::new();
     let readiness = Arc::new(Readiness::default());
     serve_health(args.health_bind_address, &metrics, &readiness).await?;
@@ -217,7 +215,7 @@ pub async fn run(args: Args) -> CommandResult {
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
     controller::run(Config {
-        client,
+        connections,
         account,
         defaults,
         namespaces: args.watch_namespaces,
@@ -242,20 +240,6 @@ fn log_start(args: &Args, cluster: &kube::Config, live: &Client) {
         namespaces = if namespaces.is_empty() { "all".to_owned() } else { namespaces.join(",") },
         "starting"
     );
-}
-
-fn kubernetes_client(mut cluster: kube::Config, metrics: &Metrics) -> kube::Result<kube::Client> {
-    cluster.connect_timeout = Some(Duration::from_secs(5));
-    // The work queue retries. With retries in the client, one request could take minutes.
-    cluster.default_retry = false;
-    let host = host_and_port(&cluster.cluster_url);
-    Ok(ClientBuilder::try_from(cluster)?.with_layer(&metrics.count_requests(host)).build())
-}
-
-/// The host and port of a URL, without user information, which may contain a password.
-fn host_and_port(url: &Uri) -> String {
-    let host = url.host().unwrap_or_default();
-    url.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 async fn serve_health(
@@ -306,14 +290,6 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn host_label_has_no_user_information() {
-        let label = |url: &'static str| host_and_port(&Uri::from_static(url));
-        assert_eq!(label("https://admin:hush@10.96.0.1:6443/prefix"), "10.96.0.1:6443");
-        assert_eq!(label("https://[fd00::1]:443"), "[fd00::1]:443");
-        assert_eq!(label("https://kubernetes.example.com/"), "kubernetes.example.com");
-    }
 
     #[test]
     fn account_id_consists_of_digits() {

@@ -3,22 +3,20 @@
 //! The module may import `keys` and `resources`. Every write tests the uid, so that it never changes an object that was
 //! recreated under the same name.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, DeserializeGuard};
 use serde_json::json;
+use tower::timeout::error::Elapsed;
 
+pub use super::connection::API_TIMEOUT;
+use super::connection::{Connection, Connections};
 use super::keys::ObjectKey;
 use crate::resources::{FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus};
 
 /// The field manager of the operator's writes.
 pub const FIELD_MANAGER: &str = "live-message-operator";
-
-/// The time-out of a request to the apiserver.
-pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The hint for an operator that lacks a permission in one namespace only.
 pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects \
@@ -75,6 +73,7 @@ impl From<kube::Error> for ApiError {
     fn from(error: kube::Error) -> Self {
         match &error {
             kube::Error::Api(status) if status.is_not_found() => Self::Gone,
+            kube::Error::Service(inner) if inner.is::<Elapsed>() => Self::Timeout,
             _ => Self::Kube(Box::new(error)),
         }
     }
@@ -84,15 +83,18 @@ impl From<kube::Error> for ApiError {
 #[derive(Clone)]
 pub struct ApiStore {
     client: Client,
+    connections: Connections,
 }
 
 impl ApiStore {
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// Uses these connections.
+    pub fn new(connections: Connections) -> Self {
+        Self { client: connections.requests.client.clone(), connections }
     }
 
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// The connection for watches.
+    pub fn watches(&self) -> &Connection {
+        &self.connections.watches
     }
 
     /// Reads the current object with a quorum read, never from a cache.
@@ -101,13 +103,13 @@ impl ApiStore {
     /// [`ApiError::Timeout`] or [`ApiError::Kube`].
     pub async fn get(&self, key: &ObjectKey) -> Result<GetResult, ApiError> {
         let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-        match with_timeout(api.get_opt(key.name())).await? {
+        match self.send(api.get_opt(key.name())).await? {
             None => Ok(GetResult::Gone),
             Some(DeserializeGuard(Ok(object))) => Ok(GetResult::Object(Box::new(object))),
             Some(DeserializeGuard(Err(invalid))) => {
                 let resource = ApiResource::erase::<LiveMessageGroup>(&());
                 let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), key.namespace(), &resource);
-                let Some(raw) = with_timeout(api.get_opt(key.name())).await? else { return Ok(GetResult::Gone) };
+                let Some(raw) = self.send(api.get_opt(key.name())).await? else { return Ok(GetResult::Gone) };
                 let status = raw.data.get("status").cloned().unwrap_or_default();
                 Ok(GetResult::Unreadable {
                     uid: raw.metadata.uid.unwrap_or_default(),
@@ -116,6 +118,15 @@ impl ApiStore {
                     error: invalid.error,
                 })
             }
+        }
+    }
+
+    /// Sends a request when the apiserver accepts requests: it may have asked for a delay.
+    async fn send<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+        self.connections.requests.throttle.wait().await;
+        match tokio::time::timeout(API_TIMEOUT, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(ApiError::Timeout),
         }
     }
 
@@ -142,7 +153,7 @@ impl ApiStore {
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]);
         let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        let written = with_timeout(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        let written = self.send(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -158,7 +169,7 @@ impl ApiStore {
             && matches!(&**error, kube::Error::Api(refusal) if refusal.code == UNPROCESSABLE)
         {
             let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-            let now = with_timeout(api.get_metadata_opt(key.name())).await?;
+            let now = self.send(api.get_metadata_opt(key.name())).await?;
             if now.and_then(|object| object.metadata.uid).as_deref() != Some(uid) {
                 return Err(ApiError::Gone);
             }
@@ -184,7 +195,7 @@ impl ApiStore {
         ]);
         let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
         let written =
-            with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -203,9 +214,7 @@ impl ApiStore {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let api: Api<DeserializeGuard<LiveAccount>> = Api::namespaced(self.client.clone(), key.namespace());
-        with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?)))
-            .await
-            .map(drop)
+        self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await.map(drop)
     }
 
     /// Whether a namespace is terminating or does not exist.
@@ -223,7 +232,7 @@ impl ApiStore {
     /// [`ApiError`] if the namespace cannot be read.
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        with_timeout(api.get_opt(name)).await
+        self.send(api.get_opt(name)).await
     }
 
     /// Replaces the status of the object with this uid, even if the object changed, because only the operator writes
@@ -244,7 +253,7 @@ impl ApiStore {
         ]);
         let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
         let written =
-            with_timeout(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.resolve_unprocessable(key, uid, written).await
     }
 }
@@ -255,11 +264,4 @@ fn params() -> PatchParams {
 
 fn json_patch(operations: serde_json::Value) -> Result<json_patch::Patch, ApiError> {
     serde_json::from_value(operations).map_err(|error| ApiError::from(kube::Error::SerdeError(error)))
-}
-
-async fn with_timeout<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(API_TIMEOUT, call).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(ApiError::Timeout),
-    }
 }

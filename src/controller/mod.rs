@@ -17,6 +17,7 @@
 mod accounts;
 mod api;
 mod background;
+mod connection;
 mod context;
 mod events;
 #[cfg(test)]
@@ -34,16 +35,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch as signal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use accounts::{Account, AccountDefaults, Accounts, Rate};
+pub use connection::Connections;
 pub use context::Limits;
 pub use scheduler::DEFAULT_MAX_GROUPS;
-pub use watch::Readiness;
+pub use watch::{Readiness, longest_watch};
 
 use crate::live::Operation;
 use crate::telemetry::Metrics;
@@ -68,8 +69,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// The dependencies and settings of a controller.
 pub struct Config {
-    /// The client of the apiserver.
-    pub client: Client,
+    /// The connections to the apiserver.
+    pub connections: Connections,
     /// The operator's own account.
     pub account: Account,
     /// The settings that all LiveAccounts share.
@@ -90,15 +91,14 @@ pub struct Config {
 
 /// Runs the controller until `stop` is canceled, then waits up to 20 s for steps in progress.
 pub async fn run(config: Config) {
-    let Config { client, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
+    let Config { connections, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
         config;
     state_metrics::preregister(&metrics);
+    let client = connections.requests.client.clone();
     let events = EventSender::start(client.clone());
-    let account_service = account.service().clone();
-    let (accounts, account_events) = Accounts::new(account, defaults, client.clone());
-    let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, metrics, limits));
-    let own = AccountState { service: account_service, is_usable: true };
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
+    let (accounts, account_events) = Accounts::new(account, defaults, client);
+    let context = Arc::new(Context::new(ApiStore::new(connections), accounts, events, metrics, limits));
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
     let mut listed = start_watches(&context, namespaces, &readiness, &stop);
     // The owner of a group depends on all objects, so no object is reconciled before all are listed.
     tokio::select! {
@@ -106,9 +106,9 @@ pub async fn run(config: Config) {
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
-    tracing::info!(objects, "objects listed, starting to reconcile");
-    // Metrics of an incomplete list would trigger alerts, so the collector is registered after the list.
-    state_metrics::register_collector(&context, drift_check_interval);
+    tracing::info!(objects, "listed, starting to reconcile");
+    // Registered only now: alerts must not see an incomplete list.
+    state_metrics::register_collector(&context, drift_check_interval, &readiness);
     let tasks = TaskTracker::new();
     for _ in 0..WORKERS {
         tasks.spawn(until(stop.clone(), reconcile::work(Arc::clone(&context), tasks.clone())));
@@ -151,7 +151,8 @@ fn start_watches(
                 }
             }
         };
-        let accounts = watch::watch_accounts(Arc::clone(context), namespace.clone(), on_listed.clone());
+        let accounts =
+            watch::watch_accounts(Arc::clone(context), namespace.clone(), Arc::clone(&readiness), on_listed.clone());
         tokio::spawn(until(stop.clone(), accounts));
         let scope = Scope { namespace, is_one_of_several };
         let groups = watch::watch_groups(Arc::clone(context), scope, readiness, on_listed);

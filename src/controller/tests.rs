@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
+use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -63,9 +64,8 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let (accounts, events_of_accounts) = Accounts::new(account, defaults, client.clone());
     let limits = Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) };
     let events = EventSender::start(client.clone());
-    let context = Arc::new(Context::new(ApiStore::new(client), accounts, events, Arc::default(), limits));
-    let own = AccountState { service: "live.aliyuncs.com".into(), is_usable: true };
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
+    let context = Arc::new(Context::new(ApiStore::new(client.into()), accounts, events, Arc::default(), limits));
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
     tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
     context
 }

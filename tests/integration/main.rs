@@ -33,6 +33,7 @@ mod policies;
 mod refusals;
 mod replaced;
 mod secrets;
+mod silence;
 mod story;
 mod world;
 

@@ -4,7 +4,12 @@
 //!
 //! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
+<<<<<<< HEAD
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
+=======
+//! - [`Proxy`]: falls silent without closing connections.
+//! - [`Sts`]: returns credentials for a token.
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
 //! - [`Helm`]: renders and lints the chart.
 //! - [`kstatus`], [`argo_cd`]: compute the health of an object like GitOps tools.
 //!
@@ -22,6 +27,7 @@ mod kubectl;
 mod pki;
 mod process;
 mod programs;
+mod proxy;
 mod rbac;
 mod request_log;
 mod scratch;
@@ -38,6 +44,7 @@ pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;
 pub use process::{Process, wait_for};
 pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOptions};
+pub use proxy::Proxy;
 pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;

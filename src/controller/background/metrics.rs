@@ -9,7 +9,7 @@ use crate::controller::keys::{AccountKey, AppKey};
 use crate::controller::pass::{NOT_DELETED, TIMED_OUT};
 use crate::controller::reconcile::CHANGES;
 use crate::controller::scheduler::COUNTED;
-use crate::controller::watch::{ACCOUNTS, GROUPS};
+use crate::controller::watch::{ACCOUNTS, GROUPS, Readiness};
 use crate::decide::Priority;
 use crate::live::{ErrorClass, Operation};
 use crate::resources::{ConditionStatus, ConditionType, ReadyEffect, Reason};
@@ -80,18 +80,23 @@ pub fn preregister(metrics: &Metrics) {
     for resource in [GROUPS, ACCOUNTS] {
         drop(metrics.lists.get_or_create(&resource));
         drop(metrics.watch_errors.get_or_create(&resource));
+        drop(metrics.watch_recoveries.get_or_create(&resource));
     }
 }
 
-/// Registers the function that computes the metrics of the state at every scrape.
-pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration) {
+/// Registers the collection of the state's metrics.
+pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration, readiness: &Arc<Readiness>) {
     let collected: Weak<Context> = Arc::downgrade(context);
+    let readiness = Arc::clone(readiness);
     context.metrics.on_scrape(move |state| {
         if let Some(context) = collected.upgrade() {
             collect_objects(&context, state);
             collect_queue(&context, state);
             collect_accounts(&context, state);
             collect_apps(&context, state);
+            for resource in [GROUPS, ACCOUNTS] {
+                state.watch_silence.set(&resource, readiness.silence(&resource).as_secs_f64());
+            }
             state.drift_check_interval.set(drift_check_interval.as_secs_f64());
         }
     });

@@ -11,7 +11,9 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 
 use super::backoff::WatchBackoff;
-use super::{ACCOUNTS, WATCH_SECONDS, error_chain};
+use super::health::WatchHealth;
+use super::readiness::Readiness;
+use super::{ACCOUNTS, error_chain, stream};
 use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, ObjectKey};
 use crate::controller::scheduler::AccountState;
@@ -19,31 +21,53 @@ use crate::resources::LiveAccount;
 
 /// Watches the LiveAccounts of `namespace` (`None`: all namespaces) until the process ends. Calls `on_listed` after the
 /// first complete list, or when the apiserver refuses to list them.
-pub async fn watch(context: Arc<Context>, namespace: Option<String>, on_listed: impl FnOnce()) {
-    let client = context.api.client().clone();
+pub async fn watch(
+    context: Arc<Context>,
+    namespace: Option<String>,
+    readiness: Arc<Readiness>,
+    on_listed: impl FnOnce(),
+) {
+    let health = readiness.add_watch(ACCOUNTS);
+    let client = stream::client(context.api.watches(), &health);
     let api: Api<DeserializeGuard<LiveAccount>> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let config = watcher::Config::default().timeout(health.seconds);
     let events = watcher(api, config).backoff(WatchBackoff::default());
-    follow(&context, namespace.as_deref(), events, on_listed).await;
+    follow(&context, namespace.as_deref(), &health, events, on_listed).await;
 }
 
 async fn follow(
     context: &Context,
     namespace: Option<&str>,
+    health: &WatchHealth,
     events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveAccount>>>>,
     on_listed: impl FnOnce(),
 ) {
     let mut events = std::pin::pin!(events);
     let (mut on_listed, mut has_failed) = (Some(on_listed), false);
     let mut listed = HashSet::new();
+<<<<<<< HEAD
     while let Some(event) = events.next().await {
         // `Init` does not count as a success, because the list that it starts can still fail.
         if has_failed && matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
             tracing::info!(namespace, "watching LiveAccounts again");
             has_failed = false;
+=======
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = health.recovered() => {
+                end_failure(context, namespace, &mut has_failed);
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
+        // The start of a list does not count: it may fail a moment later.
+        if matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
+            end_failure(context, namespace, &mut has_failed);
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
         }
         match event {
             Ok(Event::Init) => {
@@ -67,6 +91,7 @@ async fn follow(
             }
             Err(error) => {
                 context.metrics.watch_errors.get_or_create(&ACCOUNTS).inc();
+                health.failed();
                 if !std::mem::replace(&mut has_failed, true) {
                     let error_text = error_chain(&error);
                     tracing::warn!(namespace, error = error_text, "LiveAccounts cannot be watched");
@@ -79,6 +104,13 @@ async fn follow(
                 }
             }
         }
+    }
+}
+
+fn end_failure(context: &Context, namespace: Option<&str>, has_failed: &mut bool) {
+    if std::mem::take(has_failed) {
+        tracing::info!(namespace, "watching LiveAccounts again");
+        context.metrics.watch_recoveries.get_or_create(&ACCOUNTS).inc();
     }
 }
 

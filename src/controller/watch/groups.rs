@@ -12,8 +12,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::Instant;
 
 use super::backoff::WatchBackoff;
+use super::health::WatchHealth;
 use super::readiness::Readiness;
-use super::{GROUPS, WATCH_SECONDS, error_chain};
+use super::{GROUPS, error_chain, stream};
 use crate::controller::api::RBAC_HINT;
 use crate::controller::context::Context;
 use crate::controller::keys::ObjectKey;
@@ -38,17 +39,19 @@ pub struct Scope {
 /// Watches the LiveMessageGroups of a scope until the process ends. Calls `on_listed` after the first complete list. If
 /// the scope is one of several namespaces, also calls it after the namespace has been forbidden for 30 s.
 pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
-    let client = context.api.client().clone();
+    let health = readiness.add_watch(GROUPS);
+    let client = stream::client(context.api.watches(), &health);
     let api: Api<DeserializeGuard<LiveMessageGroup>> = match &scope.namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let config = watcher::Config::default().timeout(health.seconds);
     let events = watcher(api, config).backoff(WatchBackoff::default());
     let mut follower = Follower {
         context: &context,
         scope: &scope,
         readiness: &readiness,
+        health: &health,
         on_listed: Some(on_listed),
         list: 0,
         failure: WatchFailure::default(),
@@ -70,6 +73,7 @@ struct Follower<'a, F> {
     context: &'a Context,
     scope: &'a Scope,
     readiness: &'a Readiness,
+    health: &'a WatchHealth,
     on_listed: Option<F>,
     /// The number of the current list.
     list: u64,
@@ -79,17 +83,25 @@ struct Follower<'a, F> {
 impl<F: FnOnce()> Follower<'_, F> {
     async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>) {
         let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = self.health.recovered() => {
+                    self.end_failure();
+                    continue;
+                }
+            };
             match event {
-                Ok(event) => self.handle(event),
-                Err(error) => self.handle_error(&error),
+                None => return,
+                Some(Ok(event)) => self.handle(event),
+                Some(Err(error)) => self.handle_error(&error),
             }
         }
     }
 
     fn handle(&mut self, event: Event<DeserializeGuard<LiveMessageGroup>>) {
         if !matches!(event, Event::Init) {
-            self.failure.end(self.scope.namespace.as_deref(), self.readiness);
+            self.end_failure();
         }
         match event {
             Event::Init => {
@@ -133,7 +145,14 @@ impl<F: FnOnce()> Follower<'_, F> {
         report_removed(self.context, &key, pass.as_deref());
     }
 
+    fn end_failure(&mut self) {
+        if self.failure.end(self.scope.namespace.as_deref(), self.readiness) {
+            self.context.metrics.watch_recoveries.get_or_create(&GROUPS).inc();
+        }
+    }
+
     fn handle_error(&mut self, error: &watcher::Error) {
+        self.health.failed();
         self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
         if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
             let namespace = self.scope.namespace.as_deref();
@@ -172,12 +191,21 @@ impl WatchFailure {
         self.forbidden_since.get_or_insert_with(Instant::now).elapsed() >= FORBIDDEN_GRACE
     }
 
+<<<<<<< HEAD
     fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) {
         if self.text.is_some() {
             tracing::info!(namespace, "watching LiveMessageGroups again");
+=======
+    /// Returns whether there was a failure.
+    fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) -> bool {
+        let has_failed = self.text.is_some();
+        if has_failed {
+            tracing::info!(namespace, "watching again");
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
             *self = Self::default();
             readiness.clear_failure();
         }
+        has_failed
     }
 }
 

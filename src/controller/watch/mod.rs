@@ -6,9 +6,13 @@
 mod accounts;
 mod backoff;
 mod groups;
+mod health;
 mod readiness;
+mod stream;
 
 use std::error::Error;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 pub use accounts::watch as watch_accounts;
 pub use groups::{Scope, watch as watch_groups};
@@ -16,8 +20,19 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
+<<<<<<< HEAD
 /// The time-out of a watch in seconds. The watch is renewed before a load balancer closes an idle connection.
 const WATCH_SECONDS: u32 = 200;
+=======
+/// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Changes are then seen within
+/// 30 s of a failure of the network that resets no connection.
+const WATCH_SECONDS: RangeInclusive<u32> = 20..=24;
+
+/// The time after which a watch ends at the latest.
+pub fn longest_watch() -> Duration {
+    stream::longest_watch(*WATCH_SECONDS.end())
+}
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
 
 /// The metric labels of the watched resources.
 pub const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };

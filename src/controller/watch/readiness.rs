@@ -1,10 +1,19 @@
 //! The state behind the readiness probe: whether the operator has listed its objects.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+<<<<<<< HEAD
 /// The state of the watches that the readiness probe reports.
+=======
+use super::health::WatchHealth;
+use crate::telemetry::metrics::ResourceLabels;
+
+/// The state of the watches.
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
 #[derive(Debug, Default)]
 pub struct Readiness {
     is_listed: AtomicBool,
@@ -12,6 +21,7 @@ pub struct Readiness {
     /// Whether the last list or watch failed because the apiserver does not serve the kind.
     is_undefined: AtomicBool,
     failure: Mutex<Option<String>>,
+    watches: Mutex<Vec<(ResourceLabels, Arc<WatchHealth>)>>,
 }
 
 impl Readiness {
@@ -30,7 +40,26 @@ impl Readiness {
         self.is_listed.store(true, Ordering::Release);
     }
 
+<<<<<<< HEAD
     /// Returns the number of a new list. Numbers increase.
+=======
+    /// Registers a watch of this resource.
+    pub(super) fn add_watch(&self, resource: ResourceLabels) -> Arc<WatchHealth> {
+        let health: Arc<WatchHealth> = Arc::default();
+        self.watches.lock().push((resource, Arc::clone(&health)));
+        health
+    }
+
+    /// The time since the last sign of life on a watch of this resource; with several namespaces, on the watch that has
+    /// been silent for longest.
+    pub(in crate::controller) fn silence(&self, resource: &ResourceLabels) -> Duration {
+        let watches = self.watches.lock();
+        let of_resource = watches.iter().filter(|(of, _)| of == resource);
+        of_resource.map(|(_, health)| health.silence()).max().unwrap_or_default()
+    }
+
+    /// Returns the number of a list that starts now.
+>>>>>>> e1688c2 (Notice an apiserver that falls silent)
     pub(super) fn next_list(&self) -> u64 {
         self.lists.fetch_add(1, Ordering::Relaxed) + 1
     }

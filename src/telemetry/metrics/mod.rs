@@ -54,6 +54,8 @@ pub struct Metrics {
     pub lists: Counters<ResourceLabels>,
     /// Failed lists and watches.
     pub watch_errors: Counters<ResourceLabels>,
+    /// Watches that work again after a failure.
+    pub watch_recoveries: Counters<ResourceLabels>,
     state: State,
     fill: OnceLock<Fill>,
     scraping: Mutex<()>,
@@ -102,6 +104,8 @@ pub struct State {
     pub app_groups: Gauges<AppLabels>,
     /// Maximum number of groups in an app.
     pub app_limit: FloatGauge,
+    /// Seconds since the last sign of life on a watch.
+    pub watch_silence: Gauges<ResourceLabels>,
 }
 
 impl fmt::Debug for Metrics {
@@ -218,6 +222,11 @@ impl State {
             ),
             app_limit: register
                 .single_gauge("live_message_operator_app_groups_limit", "Maximum number of groups in an app"),
+            watch_silence: register.transient_gauge(
+                "live_message_operator_watch_silence_seconds",
+                "Seconds since the apiserver last sent something on a watch of the resource: an event, a bookmark, a list, \
+                 a refusal, or the end of the watch; below 30 while the apiserver answers",
+            ),
         }
     }
 }
@@ -288,7 +297,14 @@ impl Metrics {
                 "live_message_operator_watch_lists",
                 "Complete lists of a watched resource: at startup and after a lost watch",
             ),
-            watch_errors: register.counter("live_message_operator_watch_errors", "Failed lists and watches"),
+            watch_errors: register.counter(
+                "live_message_operator_watch_errors",
+                "Failed lists and watches, including silent ones and those with a line that cannot be decoded",
+            ),
+            watch_recoveries: register.counter(
+                "live_message_operator_watch_recoveries",
+                "Watches that work again after one or more failures",
+            ),
             register,
             ready,
             calls,

@@ -1,0 +1,82 @@
+//! The `Retry-After` of the apiserver.
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+/// The longest delay that is honored: a wrong value must not stop the operator.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long the requests of one client wait because the apiserver asked for it.
+#[derive(Debug, Default)]
+pub struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    /// Waits until the apiserver accepts requests again, by its own word.
+    pub async fn wait(&self) {
+        // Another answer may prolong the delay meanwhile.
+        while let Some(until) = self.until() {
+            sleep_until(until).await;
+        }
+    }
+
+    /// Notes the delay that a response asks for: a 429 with `Retry-After` in seconds.
+    pub fn observe<B>(&self, response: Response<B>) -> Response<B> {
+        if let Some(delay) = delay_of(&response) {
+            let until = Instant::now() + delay;
+            let previous = self.until();
+            if previous.is_none() {
+                tracing::warn!(seconds = delay.as_secs(), "the apiserver asks to retry later, requests wait");
+            }
+            *self.0.lock() = previous.max(Some(until));
+        }
+        response
+    }
+
+    fn until(&self) -> Option<Instant> {
+        let mut until = self.0.lock();
+        *until = until.filter(|until| *until > Instant::now());
+        *until
+    }
+}
+
+fn delay_of<B>(response: &Response<B>) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: &str) -> Response<()> {
+        Response::builder().status(status).header(RETRY_AFTER, retry_after).body(()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_429_with_seconds_delays_and_at_most_a_minute() {
+        for (status, retry_after, seconds) in
+            [(429, "3", 3), (429, "0", 0), (429, "86400", 60), (429, "Wed, 21 Oct 2026 07:28:00 GMT", 0), (503, "3", 0)]
+        {
+            let (throttle, started) = (Throttle::default(), Instant::now());
+            throttle.observe(answer(status, retry_after));
+            throttle.wait().await;
+            assert_eq!(started.elapsed().as_secs(), seconds, "{status} {retry_after}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn longer_delay_prevails_over_a_shorter_one() {
+        let (throttle, started) = (Throttle::default(), Instant::now());
+        throttle.observe(answer(429, "30"));
+        throttle.observe(answer(429, "1"));
+        throttle.wait().await;
+        assert_eq!(started.elapsed().as_secs(), 30);
+    }
+}

@@ -1,0 +1,87 @@
+//! A TCP proxy that can fall silent: it keeps connections open and forwards nothing, like a firewall that lost its
+//! state.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::error::Result;
+
+/// A running proxy. Its threads end with the test run.
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+/// The flags of the connections; set for those that are silent.
+#[derive(Default)]
+struct State {
+    is_silent: bool,
+    connections: Vec<Arc<AtomicBool>>,
+}
+
+impl Proxy {
+    /// Starts a proxy on a free port of 127.0.0.1 to `target`, as `HOST:PORT`.
+    pub fn start(target: &str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let proxy = Self { address: listener.local_addr()?, state: Arc::default() };
+        let (state, target) = (Arc::clone(&proxy.state), target.to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let silent = {
+                    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                    let silent = Arc::new(AtomicBool::new(state.is_silent));
+                    state.connections.push(Arc::clone(&silent));
+                    silent
+                };
+                if let Ok(server) = TcpStream::connect(&target) {
+                    forward(&client, &server, &silent);
+                    forward(&server, &client, &silent);
+                }
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// Where the proxy listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops forwarding. All current connections stay silent for ever.
+    pub fn silence(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_silent = true;
+        state.connections.drain(..).for_each(|silent| silent.store(true, Ordering::SeqCst));
+    }
+
+    /// Forwards new connections again.
+    pub fn recover(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_silent = false;
+    }
+}
+
+/// Copies in one direction, in a thread.
+fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
+    let (Ok(mut from), Ok(mut to), silent) = (from.try_clone(), to.try_clone(), Arc::clone(silent)) else { return };
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = from.read(&mut buffer).unwrap_or(0);
+            let is_silent = silent.load(Ordering::SeqCst);
+            if read == 0 {
+                // A silent connection does not show that the other side is gone.
+                if !is_silent {
+                    let _ = to.shutdown(Shutdown::Write);
+                }
+                return;
+            }
+            if !is_silent && to.write_all(&buffer[..read]).is_err() {
+                let _ = from.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    });
+}
