@@ -191,17 +191,11 @@ impl WatchFailure {
         self.forbidden_since.get_or_insert_with(Instant::now).elapsed() >= FORBIDDEN_GRACE
     }
 
-<<<<<<< HEAD
-    fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) {
-        if self.text.is_some() {
-            tracing::info!(namespace, "watching LiveMessageGroups again");
-=======
     /// Returns whether there was a failure.
     fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) -> bool {
         let has_failed = self.text.is_some();
         if has_failed {
             tracing::info!(namespace, "watching again");
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
             *self = Self::default();
             readiness.clear_failure();
         }
@@ -212,7 +206,9 @@ impl WatchFailure {
 /// The log message for a failure, with a remedy where one is known.
 fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
-        return format!("the watch of LiveMessageGroups was interrupted: {}", error_chain(error));
+        let why =
+            if let watcher::Error::WatchError(status) = error { status.message.clone() } else { error_chain(error) };
+        return format!("the watch of LiveMessageGroups is interrupted and starts again: {why}");
     };
     match cause {
         _ if is_undefined(error) => {

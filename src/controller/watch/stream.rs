@@ -1,4 +1,6 @@
-//! The connection of one watch: it ends silent watches. The library would renew them without a report.
+//! The connection of one watch: it ends silent watches, and lists again after a line that cannot be decoded.
+//!
+//! The library ignores a truncated line, and a watch that never ends. Both would leave changes unseen.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,8 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::client::Body;
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::health::WatchHealth;
@@ -19,6 +25,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long after its time-out a watch is dropped, if the apiserver has not ended it.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// The maximum size of a line. An object has at most 1.5 MiB in etcd.
+const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A client for one watch, which reports to `health`.
 pub fn client(connection: &Connection, health: &Arc<WatchHealth>) -> Client {
@@ -56,7 +65,8 @@ struct WatchBody {
     health: Arc<WatchHealth>,
     /// For a watch, the time after which it is dropped. For a list, that of its next part.
     limit: Pin<Box<Sleep>>,
-    is_watch: bool,
+    /// For a watch, the incomplete last line.
+    lines: Option<Lines>,
     has_ended: bool,
 }
 
@@ -64,20 +74,45 @@ impl WatchBody {
     fn new(body: Body, health: Arc<WatchHealth>, is_watch: bool) -> Self {
         let limit = if is_watch { longest_watch(health.seconds) } else { API_TIMEOUT };
         let limit = Box::pin(sleep_until(Instant::now() + limit));
-        Self { body, health, limit, is_watch, has_ended: false }
+        Self { body, health, limit, lines: is_watch.then(Lines::default), has_ended: false }
     }
 
-    fn received(&mut self) {
-        if self.is_watch {
-            self.health.alive();
-        } else {
+    /// The bytes to pass on; `None` if no line is complete.
+    fn received(&mut self, data: Bytes) -> Option<Bytes> {
+        let Some(lines) = &mut self.lines else {
             self.limit.as_mut().reset(Instant::now() + API_TIMEOUT);
+            return Some(data);
+        };
+        match lines.add(&data) {
+            Ok(None) => None,
+            Ok(Some(complete)) => {
+                self.health.alive();
+                Some(complete)
+            }
+            Err(why) => Some(self.expire(why)),
         }
     }
 
-    fn ended(&mut self) {
+    /// The last bytes of the body, if the end reveals a truncated line.
+    fn ended(&mut self) -> Option<Bytes> {
         self.has_ended = true;
-        self.health.alive();
+        match self.lines.as_ref().map(Lines::finish) {
+            Some(Err(why)) => Some(self.expire(why)),
+            Some(Ok(())) | None => {
+                self.health.alive();
+                None
+            }
+        }
+    }
+
+    /// Ends the watch like an apiserver that has forgotten the resource version: the library lists again, and reports
+    /// the message as an error.
+    fn expire(&mut self, why: &str) -> Bytes {
+        self.has_ended = true;
+        let message = format!("a line of the watch cannot be decoded: {why}");
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "reason": "Expired", "code": 410, "message": message});
+        format!("{}\n", json!({"type": "ERROR", "object": status})).into()
     }
 }
 
@@ -91,22 +126,93 @@ impl HttpBody for WatchBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.has_ended {
-            return Poll::Ready(None);
+        while !self.has_ended {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                ready!(self.limit.as_mut().poll(context));
+                self.has_ended = true;
+                let is_watch = self.lines.is_some();
+                let error = if is_watch { BodyError::SilentWatch } else { BodyError::SilentAnswer };
+                return Poll::Ready(Some(Err(error.into())));
+            };
+            let data = match frame {
+                Some(Ok(frame)) => frame.into_data().ok().and_then(|data| self.received(data)),
+                Some(Err(error)) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                None => self.ended(),
+            };
+            if let Some(data) = data {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-            ready!(self.limit.as_mut().poll(context));
-            self.has_ended = true;
-            let error = if self.is_watch { BodyError::SilentWatch } else { BodyError::SilentAnswer };
-            return Poll::Ready(Some(Err(error.into())));
-        };
-        match &frame {
-            Some(Ok(_)) => self.received(),
-            Some(Err(_)) => self.has_ended = true,
-            None => self.ended(),
-        }
-        Poll::Ready(frame.map(|frame| Ok(frame?)))
+        Poll::Ready(None)
     }
+}
+
+/// The lines of a watch: passes complete ones on, if each is an event.
+#[derive(Debug, Default)]
+struct Lines(Vec<u8>);
+
+/// What every event has in common.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only decoded")]
+struct Line {
+    r#type: LineType,
+    object: Object,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum LineType {
+    Added,
+    Modified,
+    Deleted,
+    Bookmark,
+    Error,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only decoded")]
+struct Object {
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
+
+impl Lines {
+    fn add(&mut self, data: &[u8]) -> Result<Option<Bytes>, &'static str> {
+        let Some(end) = data.iter().rposition(|byte| *byte == b'\n') else {
+            self.0.extend_from_slice(data);
+            if self.0.len() > MAX_LINE_BYTES {
+                return Err("it is too long");
+            }
+            return Ok(None);
+        };
+        let (complete, rest) = data.split_at(end + 1);
+        let mut lines = std::mem::replace(&mut self.0, rest.to_vec());
+        lines.extend_from_slice(complete);
+        lines.split(|byte| *byte == b'\n').try_for_each(check)?;
+        Ok(Some(lines.into()))
+    }
+
+    /// Checks the last line, which may lack its end.
+    fn finish(&self) -> Result<(), &'static str> {
+        check(&self.0)
+    }
+}
+
+/// Decodes a line. The error does not quote it.
+fn check(line: &[u8]) -> Result<(), &'static str> {
+    if line.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    // Skipped strings are not checked by the decoder, but the library rejects invalid UTF-8.
+    let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
+    serde_json::from_str::<Line>(text).map(drop).map_err(|error| match error.classify() {
+        Category::Eof => "it is truncated",
+        Category::Data => "it is not an event",
+        Category::Syntax | Category::Io => "it is not JSON",
+    })
 }
 
 #[cfg(test)]
