@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandResult, UsageError, cluster};
-use crate::controller::{self, Account, AccountDefaults, Config, Connections, Limits, Rate, Readiness};
+use crate::controller::{self, Account, AccountDefaults, Config, Connections, Limits, Rate, Readiness, Supervisor};
 use crate::live::credentials::{Chain, CredentialSource, ProviderEnv, ROLE_ARN};
 use crate::live::{CaBundle, Client, ClientOptions, Endpoint, HttpOptions, endpoint};
 use crate::resources::account_of_arn;
@@ -97,7 +97,7 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Address that serves /healthz, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
+    /// Address that serves /healthz, /livez, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
     /// that port is in use, the operator runs without the endpoints.
     #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
     health_bind_address: Option<SocketAddr>,
@@ -206,11 +206,11 @@ pub async fn run(args: Args) -> CommandResult {
     let cluster = cluster::find().await?;
     log_start(&args, &cluster, &live);
     let connections = Connections::new(&cluster, controller::longest_watch(), &metrics)?;
-    let stop = CancellationToken::new();
+    let supervisor = Supervisor::new(CancellationToken::new());
     let readiness = Arc::new(Readiness::default());
-    serve_health(args.health_bind_address, &metrics, &readiness).await?;
-    tokio::spawn(stop_on_signal(stop.clone())?);
-    // Load the credentials at startup, so that the log reports missing ones before the first object needs them.
+    serve_health(args.health_bind_address, &metrics, &readiness, &supervisor).await?;
+    supervisor.spawn_to_the_end("wait for a signal", stop_on_signal(supervisor.stop.clone())?);
+    // Loaded before the first object needs them: the log reports missing credentials at startup.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
@@ -223,9 +223,9 @@ pub async fn run(args: Args) -> CommandResult {
         limits: Limits { max_groups_per_app: args.max_groups_per_app, finalizer_timeout: args.finalizer_timeout },
         metrics,
         readiness,
-        stop,
+        supervisor,
     })
-    .await;
+    .await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -246,11 +246,15 @@ async fn serve_health(
     requested: Option<SocketAddr>,
     metrics: &Arc<Metrics>,
     readiness: &Arc<Readiness>,
+    supervisor: &Supervisor,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Some(listener) = health_listener(requested).await? else { return Ok(()) };
-    tracing::info!(address = %listener.local_addr()?, "serving /healthz, /readyz and /metrics");
+    tracing::info!(address = %listener.local_addr()?, "serving /healthz, /livez, /readyz and /metrics");
     let readiness = Arc::clone(readiness);
-    tokio::spawn(serve(listener, Arc::clone(metrics), move || readiness.waits_for().map_or(Ok(()), Err)));
+    let supervised = supervisor.clone();
+    let live = move || supervised.live();
+    let ready = move || readiness.waits_for().map_or(Ok(()), Err);
+    supervisor.spawn_to_the_end("health endpoints", serve(listener, Arc::clone(metrics), live, ready));
     Ok(())
 }
 
@@ -263,7 +267,7 @@ async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpList
         Err(error) if requested.is_none() && error.kind() == ErrorKind::AddrInUse => {
             tracing::warn!(
                 %address,
-                "the address is in use, /healthz, /readyz and /metrics are not served: set --health-bind-address"
+                "the address is in use, /healthz, /livez, /readyz and /metrics are not served: set --health-bind-address"
             );
             Ok(None)
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::Accounts;
+use super::activity::Activities;
 use super::api::ApiStore;
 use super::events::EventSender;
 use super::scheduler::Scheduler;
@@ -30,6 +31,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// See [`Limits::finalizer_timeout`].
     pub finalizer_timeout: Duration,
+    /// The progress of the steps.
+    pub activities: Activities,
 }
 
 impl Context {
@@ -38,6 +41,7 @@ impl Context {
         let now: Instant = tokio::time::Instant::now().into_std();
         let scheduler = Scheduler::new(limits.max_groups_per_app, now, jiff::Timestamp::now());
         let scheduler = SharedScheduler::new(scheduler);
-        Self { scheduler, api, accounts, events, metrics, finalizer_timeout: limits.finalizer_timeout }
+        let (finalizer_timeout, activities) = (limits.finalizer_timeout, Activities::default());
+        Self { scheduler, api, accounts, events, metrics, finalizer_timeout, activities }
     }
 }

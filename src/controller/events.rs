@@ -36,10 +36,10 @@ pub struct EventSender {
 }
 
 impl EventSender {
-    /// Starts the task that sends events.
-    pub fn start(client: Client) -> Self {
+    /// Creates the queue, and the task that sends its events.
+    pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut events) = mpsc::channel::<Event>(BUFFER);
-        tokio::spawn(async move {
+        let sending = async move {
             while let Some(event) = events.recv().await {
                 if send(&client, &event).await
                     && let Some(event) = namespace_event(event)
@@ -47,9 +47,9 @@ impl EventSender {
                     send(&client, &event).await;
                 }
             }
-        });
+        };
         let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-        Self { sender, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
+        (Self { sender, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }, sending)
     }
 
     /// Queues an event; drops it if the queue is full.

@@ -15,6 +15,7 @@
 //! - `background`: drift checks, the status of LiveAccounts, metrics.
 
 mod accounts;
+mod activity;
 mod api;
 mod background;
 mod connection;
@@ -27,6 +28,7 @@ mod pass;
 mod reconcile;
 mod scheduler;
 mod shared;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -37,18 +39,18 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch as signal;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use accounts::{Account, AccountDefaults, Accounts, Rate};
 pub use connection::Connections;
 pub use context::Limits;
 pub use scheduler::DEFAULT_MAX_GROUPS;
+pub use supervisor::{Supervisor, TaskFailure};
 pub use watch::{Readiness, longest_watch};
 
 use crate::live::Operation;
 use crate::telemetry::Metrics;
-use accounts::AccountStarted;
+use accounts::{AccountEvents, AccountStarted};
+use activity::TaskName;
 use api::ApiStore;
 use background::{account_status, drift_check, metrics as state_metrics};
 use context::Context;
@@ -85,46 +87,73 @@ pub struct Config {
     pub metrics: Arc<Metrics>,
     /// The state of the watches, for probes.
     pub readiness: Arc<Readiness>,
-    /// Cancel this token to stop the controller.
-    pub stop: CancellationToken,
+    /// Supervises the tasks, and ends when the process must stop.
+    pub supervisor: Supervisor,
 }
 
-/// Runs the controller until `stop` is canceled, then waits up to 20 s for steps in progress.
-pub async fn run(config: Config) {
-    let Config { connections, account, defaults, namespaces, drift_check_interval, limits, metrics, readiness, stop } =
-        config;
+/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 20 s.
+///
+/// # Errors
+/// If a task ended early.
+pub async fn run(config: Config) -> Result<(), TaskFailure> {
+    let Config {
+        connections,
+        account,
+        defaults,
+        namespaces,
+        drift_check_interval,
+        limits,
+        metrics,
+        readiness,
+        supervisor,
+    } = config;
     state_metrics::preregister(&metrics);
     let client = connections.requests.client.clone();
-    let events = EventSender::start(client.clone());
+    let (events, sending) = EventSender::new(client.clone());
+    // The last steps report events too.
+    supervisor.spawn_to_the_end("sender of events", sending);
     let (accounts, account_events) = Accounts::new(account, defaults, client);
-    let context = Arc::new(Context::new(ApiStore::new(connections), accounts, events, metrics, limits));
+    let mut context = Context::new(ApiStore::new(connections), accounts, events, metrics, limits);
+    context.activities = supervisor.activities.clone();
+    let context = Arc::new(context);
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
-    let mut listed = start_watches(&context, namespaces, &readiness, &stop);
-    // The owner of a group depends on all objects, so no object is reconciled before all are listed.
+    let mut listed = start_watches(&context, namespaces, &readiness, &supervisor);
+    // No object is decided before all are listed: the owner of a group depends on all of them.
     tokio::select! {
-        () = stop.cancelled() => return,
+        () = supervisor.stop.cancelled() => return supervisor.result(),
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
     tracing::info!(objects, "listed, starting to reconcile");
     // Registered only now: alerts must not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval, &readiness);
-    let tasks = TaskTracker::new();
+    start_tasks(&context, account_events, drift_check_interval, &supervisor);
+    supervisor.stop.cancelled().await;
+    supervisor.tasks.close();
+    if tokio::time::timeout(DRAIN, supervisor.tasks.wait()).await.is_err() {
+        tracing::warn!("stopping with steps in progress, they are repeated after the next start");
+    }
+    supervisor.result()
+}
+
+/// Starts everything that needs a complete list.
+fn start_tasks(
+    context: &Arc<Context>,
+    account_events: AccountEvents,
+    drift_check_interval: Duration,
+    supervisor: &Supervisor,
+) {
+    let AccountEvents { started, loads } = account_events;
     for _ in 0..WORKERS {
-        tasks.spawn(until(stop.clone(), reconcile::work(Arc::clone(&context), tasks.clone())));
+        supervisor.spawn("worker", reconcile::work(Arc::clone(context), supervisor.tasks.clone()));
     }
-    let dispatchers = start_dispatchers(Arc::clone(&context), account_events.started, stop.clone(), tasks.clone());
-    tasks.spawn(until(stop.clone(), dispatchers));
-    tasks.spawn(until(stop.clone(), account_status::run(Arc::clone(&context))));
-    tasks.spawn(until(stop.clone(), account_status::watch_loads(Arc::clone(&context), account_events.loads)));
-    let timed = Arc::clone(&context);
-    tasks.spawn(until(stop.clone(), async move { timed.scheduler.run_timer().await }));
-    tokio::spawn(until(stop.clone(), drift_check::run(Arc::clone(&context), drift_check_interval)));
-    stop.cancelled().await;
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        tracing::warn!("stopping with unfinished steps, they are repeated after the next start");
-    }
+    let dispatchers = start_dispatchers(Arc::clone(context), started, supervisor.clone());
+    supervisor.spawn("start of dispatchers", dispatchers);
+    supervisor.spawn("status of LiveAccounts", account_status::run(Arc::clone(context)));
+    supervisor.spawn("loads of credentials", account_status::watch_loads(Arc::clone(context), loads));
+    let timed = Arc::clone(context);
+    supervisor.spawn("timer", async move { timed.scheduler.run_timer().await });
+    supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval));
 }
 
 /// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects are listed. An
@@ -133,7 +162,7 @@ fn start_watches(
     context: &Arc<Context>,
     namespaces: Vec<String>,
     readiness: &Arc<Readiness>,
-    stop: &CancellationToken,
+    supervisor: &Supervisor,
 ) -> signal::Receiver<bool> {
     let (listed, is_listed) = signal::channel(false);
     let namespaces: Vec<Option<String>> =
@@ -153,33 +182,31 @@ fn start_watches(
         };
         let accounts =
             watch::watch_accounts(Arc::clone(context), namespace.clone(), Arc::clone(&readiness), on_listed.clone());
-        tokio::spawn(until(stop.clone(), accounts));
+        supervisor.spawn(task_name("watch of LiveAccounts", namespace.as_deref()), accounts);
+        let name = task_name("watch of LiveMessageGroups", namespace.as_deref());
         let scope = Scope { namespace, is_one_of_several };
         let groups = watch::watch_groups(Arc::clone(context), scope, readiness, on_listed);
-        tokio::spawn(until(stop.clone(), groups));
+        supervisor.spawn(name, groups);
     }
     is_listed
 }
 
-/// Starts a dispatcher for every operation of every account. A dispatcher ends when its account is removed.
+fn task_name(what: &'static str, namespace: Option<&str>) -> TaskName {
+    namespace.map_or(what.into(), |namespace| format!("{what} in {namespace}").into())
+}
+
+/// Starts a dispatcher for every operation of every account; they end with the account.
 async fn start_dispatchers(
     context: Arc<Context>,
     mut started: UnboundedReceiver<AccountStarted>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    supervisor: Supervisor,
 ) {
     while let Some(AccountStarted { key, ended }) = started.recv().await {
         for operation in OPERATIONS {
             let budget = BudgetKey { account: key.clone(), operation };
-            let dispatcher = reconcile::dispatch(Arc::clone(&context), budget, tasks.clone());
-            tasks.spawn(until(stop.clone(), until(ended.clone(), dispatcher)));
+            let name = format!("dispatcher of {operation} for {}", key.label());
+            let dispatcher = reconcile::dispatch(Arc::clone(&context), budget, supervisor.tasks.clone());
+            supervisor.spawn_until(ended.clone(), name, dispatcher);
         }
-    }
-}
-
-async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = task => {}
     }
 }

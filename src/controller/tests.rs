@@ -10,6 +10,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accounts::GrantedPermit;
 use super::keys::{AppKey, ObjectKey};
@@ -46,7 +48,8 @@ fn context(client: Client) -> Arc<Context> {
     context_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
 }
 
-fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
+/// The operator's account at a Live API that does not answer.
+fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     install_tls();
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
     let live = crate::live::Client::new(endpoint.clone(), ClientOptions::default()).unwrap();
@@ -61,16 +64,47 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
         number: None,
         calls: Calls::default(),
     };
+    (account, defaults)
+}
+
+fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
+    let (account, defaults) = account_with(credentials);
     let (accounts, events_of_accounts) = Accounts::new(account, defaults, client.clone());
     let limits = Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) };
-    let events = EventSender::start(client.clone());
+    let (events, sending) = EventSender::new(client.clone());
+    tokio::spawn(sending);
     let context = Arc::new(Context::new(ApiStore::new(client.into()), accounts, events, Arc::default(), limits));
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
     tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
     context
 }
 
-/// Passes an object to the scheduler, as the watch does.
+#[tokio::test(start_paused = true)]
+async fn task_that_panics_ends_the_controller_by_its_name() {
+    for (what, name) in [("livemessagegroups", "LiveMessageGroups"), ("liveaccounts", "LiveAccounts")] {
+        let client = apiserver(move |_, path, _| async move {
+            // Polled within the watch, like a defect deep in the call stack.
+            assert!(!path.ends_with(what), "injected");
+            (200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
+        });
+        let (account, defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
+        let config = Config {
+            connections: client.into(),
+            account,
+            defaults,
+            namespaces: vec!["team".to_owned()],
+            drift_check_interval: Duration::from_secs(600),
+            limits: Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) },
+            metrics: Arc::default(),
+            readiness: Arc::default(),
+            supervisor: Supervisor::new(CancellationToken::new()),
+        };
+        let error = tokio::time::timeout(Duration::from_secs(60), run(config)).await.unwrap().unwrap_err();
+        assert_eq!(error, TaskFailure { name: format!("watch of {name} in team").into(), has_panicked: true });
+    }
+}
+
+/// Observes an object as the watch does.
 fn observe(context: &Context, object: &LiveMessageGroup) -> ObjectKey {
     let key = ObjectKey::of(&object.metadata).unwrap();
     let seen = Seen { list: 0, is_initial: false };

@@ -36,13 +36,19 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The delay after a failed accept, for example without a free file descriptor.
 const ACCEPT_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves `/healthz` (always 200), `/readyz` (200, or 503 with the error of `ready`) and `/metrics`; never returns.
+/// A check of a probe: 200, or 503 with the error.
+trait Check: Fn() -> Result<(), String> + Send + Sync + 'static {}
+
+impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Check for F {}
+
+/// Serves `/healthz` (always 200), `/livez`, `/readyz` (200, or 503 with the error) and `/metrics`; never returns.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
+    live: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) {
-    let app = router(metrics, Arc::new(ready));
+    let app = router(metrics, Arc::new(live), Arc::new(ready));
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
@@ -77,7 +83,7 @@ async fn serve_connection(stream: TcpStream, app: Router) {
     }
 }
 
-fn router(metrics: Arc<Metrics>, ready: Arc<impl Fn() -> Result<(), String> + Send + Sync + 'static>) -> Router {
+fn router(metrics: Arc<Metrics>, live: Arc<impl Check>, ready: Arc<impl Check>) -> Router {
     let probed = Arc::clone(&ready);
     let scrape = move || async move {
         // On its own thread: a scrape must not delay a worker.
@@ -87,6 +93,7 @@ fn router(metrics: Arc<Metrics>, ready: Arc<impl Fn() -> Result<(), String> + Se
     };
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
+        .route("/livez", get(move || std::future::ready(answer(live()))))
         .route("/readyz", get(move || std::future::ready(answer(probed()))))
         .route("/metrics", get(scrape))
 }
@@ -110,7 +117,7 @@ mod tests {
     async fn start() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::default(), || Ok(())));
+        tokio::spawn(serve(listener, Arc::default(), || Err("stuck".to_owned()), || Ok(())));
         address
     }
 
@@ -160,5 +167,7 @@ mod tests {
         assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
         let text = exchange(address, &PROBE.replace("healthz", "metrics"), Duration::from_secs(3)).await.unwrap();
         assert!(text.contains("live_message_operator_ready 1") && text.ends_with("# EOF\n"), "{text}");
+        let text = exchange(address, &PROBE.replace("healthz", "livez"), Duration::from_secs(3)).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 503") && text.ends_with("stuck"), "{text}");
     }
 }

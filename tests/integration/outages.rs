@@ -55,6 +55,8 @@ async fn survives_an_apiserver_outage(world: &mut World<'_>) -> Result<()> {
     let pid = world.operator.as_ref().unwrap().process.pid();
     world.control_plane.stop_apiserver()?;
     tokio::time::sleep(Duration::from_secs(30)).await;
+    let livez = format!("{}/livez", world.operator.as_ref().unwrap().probes()?);
+    assert_eq!(reqwest::get(livez).await?.status().as_u16(), 200, "a restart would not help");
     world.control_plane.start_apiserver()?;
     world.create("after", json!({})).await?;
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
