@@ -1,5 +1,7 @@
 //! Metrics of the controller's state, computed at every scrape.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -192,13 +194,12 @@ fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Acc
 }
 
 fn collect_apps(context: &Context, state: &State) {
-    let (mut usages, oldest, limit) = context.scheduler.with(|scheduler, _| {
-        let usages = scheduler.apps().filter_map(|(app, state)| Some((state.usage()?, app.clone())));
+    let (fullest, oldest, limit) = context.scheduler.with(|scheduler, _| {
+        let usages = scheduler.apps().filter_map(|(app, state)| Some((state.usage()?, app)));
         let oldest = scheduler.apps().filter_map(|(_, state)| state.last_check).min();
-        (usages.collect::<Vec<(u64, AppKey)>>(), oldest, scheduler.max_groups())
+        (fullest(usages), oldest, scheduler.max_groups())
     });
-    usages.sort_unstable_by(|one, other| other.cmp(one));
-    for (groups, app) in usages.into_iter().take(MAX_APPS) {
+    for (groups, app) in fullest {
         let labels = AppLabels { account: app.account.label(), app: app.app_id.to_string() };
         state.app_groups.set(&labels, groups as f64);
     }
@@ -207,9 +208,33 @@ fn collect_apps(context: &Context, state: &State) {
     state.oldest_drift_check.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
+/// The apps with the most groups. Copies only these: the scheduler is locked meanwhile.
+fn fullest<'a>(usages: impl Iterator<Item = (u64, &'a AppKey)>) -> Vec<(u64, AppKey)> {
+    let mut most = BinaryHeap::with_capacity(MAX_APPS);
+    for usage in usages {
+        if most.len() < MAX_APPS {
+            most.push(Reverse(usage));
+        } else if let Some(mut least) = most.peek_mut()
+            && least.0 < usage
+        {
+            *least = Reverse(usage);
+        }
+    }
+    most.into_iter().map(|Reverse((groups, app))| (groups, app.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fullest_apps_are_those_with_the_most_groups() {
+        let apps: Vec<AppKey> = (0..300).map(|app| AppKey::new(&AccountKey::Operator, &format!("app{app}"))).collect();
+        let usages = apps.iter().enumerate().map(|(app, key)| ((app as u64 * 7) % 300, key));
+        let mut most: Vec<u64> = fullest(usages).into_iter().map(|(groups, _)| groups).collect();
+        most.sort_unstable();
+        assert_eq!(most, (200..300).collect::<Vec<u64>>());
+    }
 
     #[test]
     fn every_labeled_counter_starts_at_zero() {
