@@ -112,11 +112,12 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
     let (events, sending) = EventSender::new(client.clone());
     // The last steps report events too.
     supervisor.spawn_to_the_end("sender of events", sending);
+    let own = AccountState { service: account.service().clone(), is_usable: true };
     let (accounts, account_events) = Accounts::new(account, defaults, client);
     let mut context = Context::new(ApiStore::new(connections), accounts, events, metrics, limits);
     context.activities = supervisor.activities.clone();
     let context = Arc::new(context);
-    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator));
+    context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     let mut listed = start_watches(&context, namespaces, &readiness, &supervisor);
     // No object is decided before all are listed: the owner of a group depends on all of them.
     tokio::select! {
@@ -124,7 +125,7 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
-    tracing::info!(objects, "listed, starting to reconcile");
+    tracing::info!(objects, "objects listed, starting to reconcile");
     // Registered only now: alerts must not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval, &readiness);
     start_tasks(&context, account_events, drift_check_interval, &supervisor);

@@ -4,12 +4,7 @@
 //!
 //! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
-<<<<<<< HEAD
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
-=======
-//! - [`Proxy`]: falls silent without closing connections.
-//! - [`Sts`]: returns credentials for a token.
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
 //! - [`Helm`]: renders and lints the chart.
 //! - [`kstatus`], [`argo_cd`]: compute the health of an object like GitOps tools.
 //!

@@ -82,8 +82,15 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
     let empty = tracing::field::Empty;
     let span = tracing::info_span!("reconcile", object = %key, account = empty, operation = empty);
     let pass = pass.unwrap_or_default();
-    let reconcile =
-        Reconcile { context: Arc::clone(&context), key: key.clone(), priority, pass, account: None, permit };
+    let reconcile = Reconcile {
+        context: Arc::clone(&context),
+        key: key.clone(),
+        priority,
+        pass,
+        account: None,
+        record: None,
+        permit,
+    };
     let step = context.activities.monitor(format!("reconcile of {key}"), reconcile.step().instrument(span.clone()));
     let step = tokio::spawn(step);
     let result = match step.await {

@@ -48,13 +48,6 @@ async fn follow(
     let mut events = std::pin::pin!(events);
     let (mut on_listed, mut has_failed) = (Some(on_listed), false);
     let mut listed = HashSet::new();
-<<<<<<< HEAD
-    while let Some(event) = events.next().await {
-        // `Init` does not count as a success, because the list that it starts can still fail.
-        if has_failed && matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
-            tracing::info!(namespace, "watching LiveAccounts again");
-            has_failed = false;
-=======
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -67,7 +60,6 @@ async fn follow(
         // The start of a list does not count: it may fail a moment later.
         if matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
             end_failure(context, namespace, &mut has_failed);
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
         }
         match event {
             Ok(Event::Init) => {

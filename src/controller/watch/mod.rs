@@ -20,10 +20,6 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
-<<<<<<< HEAD
-/// The time-out of a watch in seconds. The watch is renewed before a load balancer closes an idle connection.
-const WATCH_SECONDS: u32 = 200;
-=======
 /// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Changes are then seen within
 /// 30 s of a failure of the network that resets no connection.
 const WATCH_SECONDS: RangeInclusive<u32> = 20..=24;
@@ -32,7 +28,6 @@ const WATCH_SECONDS: RangeInclusive<u32> = 20..=24;
 pub fn longest_watch() -> Duration {
     stream::longest_watch(*WATCH_SECONDS.end())
 }
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
 
 /// The metric labels of the watched resources.
 pub const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };

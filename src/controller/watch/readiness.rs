@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-<<<<<<< HEAD
-/// The state of the watches that the readiness probe reports.
-=======
 use super::health::WatchHealth;
 use crate::telemetry::metrics::ResourceLabels;
 
 /// The state of the watches.
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
 #[derive(Debug, Default)]
 pub struct Readiness {
     is_listed: AtomicBool,
@@ -40,9 +36,6 @@ impl Readiness {
         self.is_listed.store(true, Ordering::Release);
     }
 
-<<<<<<< HEAD
-    /// Returns the number of a new list. Numbers increase.
-=======
     /// Registers a watch of this resource.
     pub(super) fn add_watch(&self, resource: ResourceLabels) -> Arc<WatchHealth> {
         let health: Arc<WatchHealth> = Arc::default();
@@ -59,7 +52,6 @@ impl Readiness {
     }
 
     /// Returns the number of a list that starts now.
->>>>>>> e1688c2 (Notice an apiserver that falls silent)
     pub(super) fn next_list(&self) -> u64 {
         self.lists.fetch_add(1, Ordering::Relaxed) + 1
     }
