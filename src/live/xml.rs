@@ -14,8 +14,8 @@ struct Element {
 }
 
 impl Element {
-    fn new(name: &[u8]) -> Self {
-        Self { name: String::from_utf8_lossy(name).into_owned(), text: String::new(), children: Map::new() }
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), text: String::new(), children: Map::new() }
     }
 
     fn value(self) -> (String, Value) {
@@ -38,7 +38,7 @@ impl Element {
 /// The content of the root element, or `None` if the text is not well-formed XML, is nested deeper than 32 levels or has
 /// more than `elements` elements.
 pub fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
-    let mut reader = Reader::from_reader(bytes);
+    let mut reader = Reader::from_str(std::str::from_utf8(bytes).ok()?);
     let mut open: Vec<Element> = Vec::new();
     let mut left = elements;
     loop {
@@ -55,20 +55,20 @@ pub fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
             Event::Empty(empty) => Element::new(empty.name().as_ref()),
             Event::Text(text) => {
                 if let Some(element) = open.last_mut() {
-                    element.text.push_str(&text.decode().ok()?);
+                    element.text.push_str(&text);
                 }
                 continue;
             }
             Event::CData(data) => {
                 if let Some(element) = open.last_mut() {
-                    element.text.push_str(&String::from_utf8_lossy(&data));
+                    element.text.push_str(&data);
                 }
                 continue;
             }
             Event::GeneralRef(reference) => {
                 let resolved = match reference.resolve_char_ref().ok()? {
                     Some(character) => character.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&reference.decode().ok()?)?.to_owned(),
+                    None => quick_xml::escape::resolve_predefined_entity(&reference)?.to_owned(),
                 };
                 open.last_mut()?.text.push_str(&resolved);
                 continue;
@@ -101,6 +101,7 @@ mod tests {
         for broken in ["", "<R>", "<R></S>", "text", "<R>&unknown;</R>"] {
             assert_eq!(to_json(broken.as_bytes(), 100), None, "{broken}");
         }
+        assert_eq!(to_json(b"<R>\xff</R>", 100), None, "not UTF-8");
     }
 
     #[test]
