@@ -1,13 +1,19 @@
-# syntax=docker/dockerfile:1
-# The image of the operator. It contains only the binary and the CA certificates of the distribution.
+# The operator's image: the binary, the certificates of the distribution, and nothing else.
 #
 #   docker build --tag REGISTRY/live-message-operator:TAG .
 #
-# Requires BuildKit, the default since Docker 23, which caches crates and compiled dependencies between builds. Both
-# stages use the same Debian release, so that the glibc versions match.
+# BuildKit is needed (Docker 23 or newer has it on): it keeps the crates and what was compiled of them from one build to
+# the next. Both stages are of one Debian, so that the binary finds the glibc it was linked with.
+#
+# The base images have versions. A version can be published again: pin the digests for builds that can be repeated.
+#
+#   docker build --build-arg BUILD_IMAGE=docker.io/library/rust@sha256:... \
+#     --build-arg RUNTIME_IMAGE=gcr.io/distroless/cc-debian12@sha256:... .
 
-ARG RUST_VERSION=1.95
-FROM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
+ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-bookworm
+# Distroless has no versions beside that of Debian.
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY . .
 # Copy the binary out of the cache, because cache mounts are not part of the image.
@@ -16,8 +22,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --release --locked --bin live-message-operator \
     && install -D target/release/live-message-operator /out/live-message-operator
 
-# This base image contains glibc and CA certificates, but no shell. Pin it by its digest for reproducible builds.
-FROM gcr.io/distroless/cc-debian12:nonroot
+# With glibc and CA certificates, without a shell.
+FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="live-message-operator" \
       org.opencontainers.image.description="Kubernetes operator for Alibaba Cloud Live interactive-messaging groups" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod directions;
+mod images;
 mod logs;
 mod paths;
 mod tls;
