@@ -4,6 +4,7 @@ mod cluster;
 mod crd;
 mod emulate;
 mod run;
+mod tenants;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run the operator: reconcile LiveMessageGroup objects with the groups of the Live API.
-    Run(run::Args),
+    Run(Box<run::Args>),
     // The help text is the documentation of `emulate::Args`.
     Emulate(Box<emulate::Args>),
     /// Print the CustomResourceDefinitions as YAML.
@@ -46,7 +47,7 @@ impl Cli {
 /// error.
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
-        Command::Run(args) => in_runtime(run::run(args)),
+        Command::Run(args) => in_runtime(run::run(*args)),
         Command::Emulate(args) => in_runtime(emulate::run(*args)),
         Command::Crd(args) => crd::run(args),
     };

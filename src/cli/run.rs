@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::tenants::TenantArgs;
 use super::{CommandResult, UsageError, cluster};
 use crate::controller::{self, Account, AccountDefaults, Config, Connections, Limits, Rate, Readiness, Supervisor};
 use crate::live::credentials::{Chain, CredentialSource, ProviderEnv, ROLE_ARN};
@@ -39,6 +40,9 @@ pub struct Args {
     /// Allow an http:// endpoint. Use it only with an emulator: requests are not encrypted.
     #[arg(long, env = "LMO_ALLOW_HTTP")]
     allow_http: bool,
+
+    #[command(flatten)]
+    tenants: TenantArgs,
 
     /// Maximum calls per second to each operation, from 1 to 50 (the documented limit of an account). `unlimited` is
     /// accepted only for an emulator.
@@ -195,8 +199,7 @@ pub async fn run(args: Args) -> CommandResult {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let defaults = AccountDefaults {
         options: options.clone(),
-        endpoint: endpoint.clone(),
-        allow_http: args.allow_http,
+        endpoints: args.tenants.endpoint_policy(endpoint.clone()),
         number: args.account_id.clone().or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         provider_env,
         rate: args.requests_per_second,

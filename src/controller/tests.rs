@@ -21,7 +21,7 @@ use super::scheduler::{RecordedState, Seen};
 use super::*;
 use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, ProviderEnv, ProviderError};
 use crate::live::loopback::install_tls;
-use crate::live::{ClientOptions, Credentials, Endpoint, Operation};
+use crate::live::{ClientOptions, Credentials, Endpoint, EndpointPolicy, Operation};
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
@@ -60,8 +60,7 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     let defaults = AccountDefaults {
         provider_env: ProviderEnv::new(|_| None, None, options.http.clone(), true),
         options,
-        endpoint,
-        allow_http: true,
+        endpoints: EndpointPolicy { own: endpoint, hosts: Vec::new(), allow_http: true },
         rate: Rate::Unlimited,
         number: None,
         calls: Calls::default(),

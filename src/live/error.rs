@@ -216,7 +216,8 @@ pub fn classify(status: u16, code: Option<&str>) -> ErrorClass {
     }
 }
 
-fn classify_code(code: &str) -> Option<ErrorClass> {
+/// The class of a known error code.
+pub(super) fn classify_code(code: &str) -> Option<ErrorClass> {
     const CREDENTIALS: [&str; 6] = [
         "SignatureDoesNotMatch",
         "IncompleteSignature",

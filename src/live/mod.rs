@@ -3,9 +3,11 @@
 pub mod access_key;
 mod bounded;
 pub mod client;
+mod concealment;
 pub mod credentials;
 pub mod encode;
 pub mod endpoint;
+pub mod endpoint_policy;
 pub mod error;
 pub mod http;
 pub mod operation;
@@ -23,7 +25,9 @@ pub(crate) mod loopback;
 
 pub use access_key::Credentials;
 pub use client::{Client, ClientOptions};
-pub use endpoint::{Endpoint, Service};
+pub use concealment::conceal;
+pub use endpoint::Endpoint;
+pub use endpoint_policy::{EndpointPolicy, HostPattern};
 pub use error::{CallError, ErrorClass};
 pub use http::{CaBundle, HttpClientError, HttpOptions};
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};

@@ -1,6 +1,7 @@
 //! LiveAccounts: credentials and request budgets for the objects of a namespace.
 
 mod budgets;
+mod endpoints;
 mod oidc;
 
 use std::time::{Duration, Instant};
@@ -24,7 +25,10 @@ const LIST: &str = "ListLiveMessageGroupByPage";
 /// Chart values that grant the operator the permissions for LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
 
-/// Creates a [`World`] whose emulator accepts these keys in addition to the operator's own key.
+/// Arguments that permit LiveAccounts any endpoint on loopback.
+const LOOPBACK: [&str; 2] = ["--account-endpoints=127.0.0.1", "--account-allow-http"];
+
+/// A world whose emulator accepts these keys in addition to the operator's own.
 pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     world_over(emulator(keys)).await
 }
@@ -261,38 +265,6 @@ async fn account_with_invalid_endpoint_reports_the_reason() -> Result<()> {
 }
 
 #[tokio::test]
-async fn plain_http_endpoint_is_refused_without_allow_http() -> Result<()> {
-    let mut world = world(&[(KEY, SECRET)]).await?;
-    world.options.allow_http = false;
-    // Without --allow-http, the operator's own endpoint must be https. No server listens on this port.
-    world.options.endpoint = "https://127.0.0.1:9".into();
-    secret(&world, "team", (KEY, SECRET))?;
-    account(&world, "team", json!({}))?;
-    world.create("room", of("team")).await?;
-    world.start()?;
-    let status = account_is(&world, "team", "InvalidInput", 1).await?.status.unwrap_or_default();
-    let stalled = status.condition(ConditionType::Stalled).map(|stalled| stalled.message.clone()).unwrap_or_default();
-    assert!(stalled.contains("is plain http: use https, or allow it with --allow-http"), "{stalled}");
-    let room = world.says("room", "CredentialsMissing", "LiveAccount team cannot be used: endpoint \"http://").await?;
-    assert_eq!(condition(&room, ConditionType::Ready)[0], "False");
-    assert!(world.emulator.requests()?.is_empty(), "no call over plain http");
-
-    // If its own endpoint is plain http, the operator does not start.
-    world.stop()?;
-    world.options.endpoint = world.emulator.url().to_owned();
-    world.start()?;
-    let operator = world.operator.as_mut().unwrap();
-    assert!(!operator.process.wait(Duration::from_secs(60))?.success());
-    assert!(operator.process.log().contains("is plain http"), "{}", operator.process.log());
-
-    // With --allow-http, the operator accepts the LiveAccount.
-    world.options.allow_http = true;
-    world.start()?;
-    world.ready("room", "True", "Created").await?;
-    account_is(&world, "team", "Available", 1).await.map(drop)
-}
-
-#[tokio::test]
 async fn group_has_one_owner_across_accounts() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
     secret(&world, "team", (KEY, SECRET))?;
@@ -312,6 +284,7 @@ async fn group_has_one_owner_across_accounts() -> Result<()> {
 #[tokio::test]
 async fn changed_account_endpoint_recounts_the_usage() -> Result<()> {
     let mut world = world(&[(KEY, SECRET)]).await?;
+    world.options.args.extend(LOOPBACK.map(str::to_owned));
     world.options.args.extend(["--drift-check-interval=168h".to_owned(), "--max-groups-per-app=1".to_owned()]);
     let other = Emulator::start(&emulator(&[(KEY, SECRET)]))?;
     world.start()?;
@@ -334,6 +307,7 @@ async fn changed_account_endpoint_recounts_the_usage() -> Result<()> {
 async fn in_flight_usage_count_is_repeated_after_endpoint_change() -> Result<()> {
     let full = EmulatorOptions { groups: [format!("{APP}/there")].into(), ..emulator(&[(KEY, SECRET)]) };
     let mut world = world_over(full).await?;
+    world.options.args.extend(LOOPBACK.map(str::to_owned));
     world
         .options
         .args

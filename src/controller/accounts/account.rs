@@ -12,8 +12,7 @@ use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
 use crate::live::error::{Delivery, RetryHint};
-use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, Service};
-use crate::resources::AccountRecord;
+use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, conceal};
 use crate::telemetry::metrics::Calls;
 
 /// The metric label `code` of a successful call.
@@ -34,6 +33,8 @@ pub struct Account {
     /// The shared budgets that the account currently uses.
     budgets: Mutex<Arc<Budgets>>,
     calls: Calls,
+    /// Whether errors of the endpoint are only logged in detail, see [`conceal`].
+    conceals_errors: bool,
     /// Whether a task waits for the credentials that are being loaded.
     load_is_watched: AtomicBool,
     /// Locked while rejected credentials are loaded again.
@@ -108,6 +109,7 @@ impl Account {
             shared,
             budgets: Mutex::new(budgets),
             calls: Calls::default(),
+            conceals_errors: false,
             load_is_watched: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::default(),
         }
@@ -132,7 +134,13 @@ impl Account {
         Self { calls: calls.clone(), ..self }
     }
 
-    /// The key that identifies the account.
+    /// Reports no details of errors of the endpoint: a user has chosen it.
+    #[must_use]
+    pub fn concealing_errors(self) -> Self {
+        Self { conceals_errors: true, ..self }
+    }
+
+    /// The key of the account.
     pub fn key(&self) -> &AccountKey {
         &self.key
     }
@@ -276,6 +284,17 @@ impl Account {
     /// # Errors
     /// The [`CallError`] of the call.
     pub async fn reload_if_rejected(&self, sent: Sent) -> Result<Response<Reply>, CallError> {
+        let result = self.result_after_reload(sent).await;
+        if !self.conceals_errors {
+            return result;
+        }
+        result.map_err(|error| {
+            tracing::info!(account = %self.key, endpoint = %self.client.endpoint(), %error, "call failed");
+            conceal(error)
+        })
+    }
+
+    async fn result_after_reload(&self, sent: Sent) -> Result<Response<Reply>, CallError> {
         let is_rejected = sent.is_rejected();
         match (sent.result, sent.credentials) {
             (Err(CallError::Api(answer)), Some(used)) if is_rejected => {

@@ -24,8 +24,8 @@ pub use permit::GrantedPermit;
 
 use super::keys::{AccountKey, ObjectKey};
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
-use crate::live::{ClientOptions, Endpoint};
-use crate::resources::{ConditionStatus, ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus};
+use crate::live::{ClientOptions, EndpointPolicy};
+use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
 use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
@@ -38,10 +38,8 @@ const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 pub struct AccountDefaults {
     /// The options of Live API clients.
     pub options: ClientOptions,
-    /// The endpoint of a LiveAccount that does not specify one: the operator's own.
-    pub endpoint: Endpoint,
-    /// Whether an endpoint may use plain http.
-    pub allow_http: bool,
+    /// The endpoints that LiveAccounts may use.
+    pub endpoints: EndpointPolicy,
     /// The environment for token exchanges with STS.
     pub provider_env: ProviderEnv,
     /// The rate limit of an account number.
@@ -116,7 +114,7 @@ impl Accounts {
             budgets: operator.budgets(),
             credentials: operator.credentials().clone(),
             number: defaults.number.clone(),
-            service: defaults.endpoint.service().clone(),
+            endpoint: defaults.endpoints.own.to_string(),
         };
         let budgets = Arc::new(BudgetRegistry::new(rate, Some(shared)));
         // This cannot fail: the receiver exists.
@@ -258,10 +256,8 @@ impl Accounts {
 
     fn build(&self, key: &ObjectKey, uid: &str, spec: &LiveAccountSpec) -> Result<Account, String> {
         let defaults = &self.defaults;
-        let endpoint = match &spec.endpoint {
-            Some(text) => Endpoint::parse(text, defaults.allow_http).map_err(|error| error.to_string())?,
-            None => defaults.endpoint.clone(),
-        };
+        let endpoint = defaults.endpoints.endpoint(spec.endpoint.as_deref()).map_err(|why| why.to_string())?;
+        let shows_errors = defaults.endpoints.shows_errors_of(&endpoint);
         let (namespace, credentials) = (key.namespace(), &spec.credentials);
         let provider: Box<dyn Provider> = match (&credentials.secret_ref, &credentials.oidc) {
             (Some(secret), None) => Box::new(SecretKey::new(&self.kube, namespace, &secret.name)),
@@ -282,7 +278,8 @@ impl Accounts {
         let client = client.map_err(|error| format!("cannot create the HTTP client: {error}"))?;
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
-        Ok(account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls))
+        let account = account.with_cap(cap).counted_by(&defaults.calls);
+        Ok(if shows_errors { account } else { account.concealing_errors() })
     }
 }
 

@@ -187,7 +187,7 @@ pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene::on(world, situations).await?;
     scene.secret("good", good_key())?;
     scene.world.start()?;
-    scene.settle("the endpoint is http://, without --allow-http", key("good"), Reason::InvalidInput).await?;
+    scene.settle("the endpoint is not permitted", key("good"), Reason::InvalidInput).await?;
     let own = json!({"endpoint": "https://127.0.0.1:9", "credentials": key("good")["credentials"]});
     let title = "the operator lacks permission to read Secrets, first 2 minutes";
     scene.settle(title, own, Reason::CredentialsMissing).await?;

@@ -1,0 +1,24 @@
+//! Arguments of `run` that restrict what the users of a namespace may do.
+
+use crate::live::{Endpoint, EndpointPolicy, HostPattern};
+
+/// Which endpoints and credentials namespaces may use.
+#[derive(Debug, clap::Args)]
+pub struct TenantArgs {
+    /// Host that LiveAccounts may name in spec.endpoint: a name in which `*` stands for one label, an IP address, or `*`
+    /// for all hosts. Repeat the flag for more than one; separate the hosts with commas in the variable. Defaults to the
+    /// hosts of the Live API. The operator's own endpoint is always permitted.
+    #[arg(long, env = "LMO_ACCOUNT_ENDPOINTS", value_name = "HOST", value_delimiter = ',')]
+    account_endpoints: Vec<HostPattern>,
+
+    /// Allow http:// endpoints of LiveAccounts. Use it only with an emulator: requests are not encrypted.
+    #[arg(long, env = "LMO_ACCOUNT_ALLOW_HTTP")]
+    account_allow_http: bool,
+}
+
+impl TenantArgs {
+    /// The endpoints that LiveAccounts may use, beside the operator's own.
+    pub fn endpoint_policy(&self, own: Endpoint) -> EndpointPolicy {
+        EndpointPolicy { own, hosts: self.account_endpoints.clone(), allow_http: self.account_allow_http }
+    }
+}

@@ -1,0 +1,277 @@
+//! Which endpoints LiveAccounts may use.
+//!
+//! A LiveAccount belongs to a tenant, and the operator may reach networks that the tenant cannot reach.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::Endpoint;
+use super::endpoint::EndpointError;
+
+/// The hosts of the Live API, for messages. [`is_live_api_host`] decides.
+const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
+
+/// The beginnings of the names of regions. Names of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
+/// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
+const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
+
+/// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
+/// `live-vpc.REGION.aliyuncs.com`, with or without a trailing dot.
+pub fn is_live_api_host(host: &str) -> bool {
+    let host = canonical(host);
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels[..] {
+        ["live", "aliyuncs", "com"] => true,
+        ["live" | "live-vpc", region, "aliyuncs", "com"] => REGIONS.iter().any(|prefix| region.starts_with(prefix)),
+        _ => false,
+    }
+}
+
+/// A host without its trailing dot, in lower case.
+fn canonical(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// Hosts: a name in which `*` stands for one label, an IP address, or `*` for every host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern(String);
+
+/// Why a text is not a [`HostPattern`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("use a host such as live.example.com, *.example.com (`*` stands for one label) or `*` for all hosts")]
+pub struct InvalidHostPattern;
+
+impl FromStr for HostPattern {
+    type Err = InvalidHostPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHostPattern> {
+        let pattern = canonical(text);
+        let is_label = |label: &str| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+            label == "*" || (!label.is_empty() && label.len() <= 63 && label.chars().all(plain))
+        };
+        let is_address = || pattern.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let fits = pattern.len() <= 253 && (pattern.split('.').all(is_label) || is_address());
+        fits.then_some(Self(pattern)).ok_or(InvalidHostPattern)
+    }
+}
+
+impl HostPattern {
+    /// Whether the pattern stands for this host.
+    pub fn matches(&self, host: &str) -> bool {
+        let host = canonical(host);
+        if self.0 == "*" {
+            return true;
+        }
+        // An IPv6 address has brackets in a URL only.
+        let (pattern, host) = (self.0.trim_matches(['[', ']']), host.trim_matches(['[', ']']));
+        let (mut expected, mut actual) = (pattern.split('.'), host.split('.'));
+        loop {
+            match (expected.next(), actual.next()) {
+                (None, None) => return true,
+                (Some("*"), Some(label)) if !label.is_empty() => {}
+                (Some(expected), Some(label)) if expected == label => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The endpoints that LiveAccounts may use. The operator's own endpoint is always one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointPolicy {
+    /// The operator's own endpoint, which a LiveAccount without an endpoint uses.
+    pub own: Endpoint,
+    /// The hosts that LiveAccounts may name; empty for those of the Live API.
+    pub hosts: Vec<HostPattern>,
+    /// Whether they may use plain http with an endpoint that is not the operator's own.
+    pub allow_http: bool,
+}
+
+/// Why a LiveAccount may not use its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointRefusal {
+    /// The text is not an endpoint.
+    #[error(transparent)]
+    Invalid(#[from] EndpointError),
+    /// The host is not permitted.
+    #[error(
+        "the host of endpoint {endpoint} is not permitted: use one of {hosts}, omit spec.endpoint to use the operator's \
+         own endpoint, or ask the administrator to add the host to --account-endpoints"
+    )]
+    Host {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The permitted hosts.
+        hosts: String,
+    },
+    /// The endpoint is plain http.
+    #[error(
+        "endpoint {0} is plain http, which is not permitted for LiveAccounts: use https, or ask the administrator to \
+         set --account-allow-http (for an emulator)"
+    )]
+    PlainHttp(Endpoint),
+}
+
+impl EndpointPolicy {
+    /// The endpoint of a LiveAccount whose spec names this one; `None` if it names none.
+    ///
+    /// # Errors
+    /// Why the LiveAccount may not use it, for a condition.
+    pub fn endpoint(&self, named: Option<&str>) -> Result<Endpoint, EndpointRefusal> {
+        let Some(text) = named else { return Ok(self.own.clone()) };
+        let endpoint = Endpoint::parse(text, true)?;
+        if endpoint == self.own {
+            return Ok(endpoint);
+        }
+        if !self.permits(hostname(&endpoint)) {
+            return Err(EndpointRefusal::Host { endpoint, hosts: self.shown_hosts() });
+        }
+        if endpoint.url("").starts_with("http://") && !self.allow_http {
+            return Err(EndpointRefusal::PlainHttp(endpoint));
+        }
+        Ok(endpoint)
+    }
+
+    /// Whether errors of this endpoint may be shown to the tenant: it is a host of the Live API, or the operator's own
+    /// endpoint. The answers of other hosts would make the operator a probe of its network.
+    pub fn shows_errors_of(&self, endpoint: &Endpoint) -> bool {
+        *endpoint == self.own || is_live_api_host(hostname(endpoint))
+    }
+
+    fn permits(&self, host: &str) -> bool {
+        if self.hosts.is_empty() { is_live_api_host(host) } else { self.hosts.iter().any(|known| known.matches(host)) }
+    }
+
+    fn shown_hosts(&self) -> String {
+        if self.hosts.is_empty() {
+            return LIVE_API_HOSTS.to_owned();
+        }
+        self.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The host of an endpoint, without its port.
+fn hostname(endpoint: &Endpoint) -> &str {
+    let host = endpoint.host();
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    // The last part of an IPv6 address without a port ends with a bracket.
+    if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("live.aliyuncs.com", true)]
+    #[case("live.aliyuncs.com.", true)]
+    #[case("LIVE.aliyuncs.COM", true)]
+    #[case("live.ap-southeast-1.aliyuncs.com", true)]
+    #[case("live-vpc.cn-shanghai.aliyuncs.com.", true)]
+    #[case("live-vpc.aliyuncs.com", false)]
+    #[case("live.aliyuncs.com..", false)]
+    #[case("live.aliyuncs.com.example.com", false)]
+    #[case("xlive.aliyuncs.com", false)]
+    #[case("live.cn-hangzhou.oss.aliyuncs.com", false)]
+    // A bucket named live.
+    #[case("live.oss-cn-hangzhou.aliyuncs.com", false)]
+    #[case("ecs.cn-hangzhou.aliyuncs.com", false)]
+    #[case("aliyuncs.com", false)]
+    #[case("", false)]
+    fn live_api_hosts_are_recognized(#[case] host: &str, #[case] expected: bool) {
+        assert_eq!(is_live_api_host(host), expected);
+    }
+
+    #[rstest]
+    #[case("*", "anything.example.com", true)]
+    #[case("*", "10.0.0.1", true)]
+    #[case("live.example.com", "live.example.com", true)]
+    #[case("Live.Example.com.", "live.example.com", true)]
+    #[case("live.example.com", "live.example.com.", true)]
+    #[case("live.example.com", "xlive.example.com", false)]
+    #[case("live.example.com", "a.live.example.com", false)]
+    #[case("*.example.com", "a.example.com", true)]
+    #[case("*.example.com", "example.com", false)]
+    #[case("*.example.com", "a.b.example.com", false)]
+    #[case("live.*.example.com", "live.x.example.com", true)]
+    #[case("10.0.0.*", "10.0.0.7", true)]
+    #[case("[fd00::1]", "[fd00::1]", true)]
+    #[case("fd00::1", "[fd00::1]", true)]
+    #[case("fd00::1", "[fd00::2]", false)]
+    fn star_stands_for_one_label(#[case] pattern: &str, #[case] host: &str, #[case] expected: bool) {
+        assert_eq!(pattern.parse::<HostPattern>().unwrap().matches(host), expected);
+    }
+
+    #[test]
+    fn invalid_host_patterns_are_refused() {
+        for text in ["", ".", "a..b", "live*.example.com", "https://a", "a:8443", "a/b", "a b", "**", &"a".repeat(64)] {
+            assert_eq!(text.parse::<HostPattern>(), Err(InvalidHostPattern), "{text:?}");
+        }
+    }
+
+    fn policy(own: &str, hosts: &[&str], allow_http: bool) -> EndpointPolicy {
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        EndpointPolicy { own: Endpoint::parse(own, true).unwrap(), hosts, allow_http }
+    }
+
+    const PUBLIC: &str = "https://live.aliyuncs.com";
+    const LOOPBACK: &str = "http://127.0.0.1:8787";
+
+    #[rstest]
+    #[case::own(LOOPBACK, &[], false, None, Some(LOOPBACK))]
+    #[case::own_by_name(LOOPBACK, &[], false, Some(LOOPBACK), Some(LOOPBACK))]
+    #[case::own_is_never_excluded(LOOPBACK, &["a.example"], false, Some(LOOPBACK), Some(LOOPBACK))]
+    #[case::another_port(LOOPBACK, &[], true, Some("http://127.0.0.1:22"), None)]
+    #[case::region(PUBLIC, &[], false, Some("live.cn-beijing.aliyuncs.com"), Some("https://live.cn-beijing.aliyuncs.com"))]
+    #[case::internal(PUBLIC, &[], true, Some("https://kubernetes.default.svc"), None)]
+    #[case::metadata(PUBLIC, &[], true, Some("http://100.100.100.200"), None)]
+    #[case::decimal_address(PUBLIC, &["127.0.0.1"], true, Some("http://2130706433"), Some("http://127.0.0.1"))]
+    #[case::listed(PUBLIC, &["a.example"], false, Some("https://a.example:8443"), Some("https://a.example:8443"))]
+    #[case::not_listed(PUBLIC, &["a.example"], false, Some("https://live.cn-beijing.aliyuncs.com"), None)]
+    #[case::http(PUBLIC, &["a.example"], false, Some("http://a.example"), None)]
+    #[case::http_of_the_service(PUBLIC, &[], false, Some("http://live.cn-beijing.aliyuncs.com"), None)]
+    #[case::http_allowed(PUBLIC, &["a.example"], true, Some("http://a.example"), Some("http://a.example"))]
+    #[case::all(PUBLIC, &["*"], false, Some("https://10.1.2.3"), Some("https://10.1.2.3"))]
+    #[case::malformed(PUBLIC, &["*"], true, Some("https://a/b"), None)]
+    fn endpoint_is_permitted_by_host_and_scheme(
+        #[case] own: &str,
+        #[case] hosts: &[&str],
+        #[case] allow_http: bool,
+        #[case] named: Option<&str>,
+        #[case] expected: Option<&str>,
+    ) {
+        let endpoint = policy(own, hosts, allow_http).endpoint(named).ok();
+        assert_eq!(endpoint.map(|endpoint| endpoint.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn refusal_lists_the_permitted_hosts() {
+        let refusal =
+            |hosts: &[&str], named| policy(PUBLIC, hosts, false).endpoint(Some(named)).unwrap_err().to_string();
+        let host = refusal(&[], "https://a.example");
+        assert!(
+            host.contains("https://a.example is not permitted") && host.contains("live.REGION.aliyuncs.com"),
+            "{host}"
+        );
+        assert!(refusal(&["b.example", "*.c.example"], "https://a.example").contains("b.example, *.c.example"));
+        assert!(refusal(&["*"], "http://a.example").contains("--account-allow-http"));
+    }
+
+    #[test]
+    fn errors_of_foreign_hosts_are_not_shown() {
+        let policy = policy(LOOPBACK, &["*"], true);
+        let shows = |text| policy.shows_errors_of(&Endpoint::parse(text, true).unwrap());
+        assert!(shows(LOOPBACK) && shows("https://live.cn-shanghai.aliyuncs.com"));
+        assert!(!shows("http://127.0.0.1:8788") && !shows("https://live.oss-cn-shanghai.aliyuncs.com"));
+    }
+}
