@@ -199,6 +199,7 @@ pub async fn run(args: Args) -> CommandResult {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let defaults = AccountDefaults {
         options: options.clone(),
+        operator_namespaces: args.tenants.operator_namespaces(),
         endpoints: args.tenants.endpoint_policy(endpoint.clone()),
         number: args.account_id.clone().or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         provider_env,

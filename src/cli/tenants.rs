@@ -1,5 +1,6 @@
 //! Arguments of `run` that restrict what the users of a namespace may do.
 
+use crate::controller::NamespacePattern;
 use crate::live::{Endpoint, EndpointPolicy, HostPattern};
 
 /// Which endpoints and credentials namespaces may use.
@@ -14,9 +15,25 @@ pub struct TenantArgs {
     /// Allow http:// endpoints of LiveAccounts. Use it only with an emulator: requests are not encrypted.
     #[arg(long, env = "LMO_ACCOUNT_ALLOW_HTTP")]
     account_allow_http: bool,
+
+    /// Namespace whose objects may use the operator's own credentials: a name, or a pattern such as team-*. Repeat the
+    /// flag for more than one; separate them with commas in the variable. Elsewhere objects need a LiveAccount.
+    #[arg(
+        long,
+        env = "LMO_OPERATOR_CREDENTIALS_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
+    operator_credentials_namespaces: Vec<NamespacePattern>,
 }
 
 impl TenantArgs {
+    /// The namespaces whose objects may use the operator's own credentials.
+    pub fn operator_namespaces(&self) -> Vec<NamespacePattern> {
+        self.operator_credentials_namespaces.clone()
+    }
+
     /// The endpoints that LiveAccounts may use, beside the operator's own.
     pub fn endpoint_policy(&self, own: Endpoint) -> EndpointPolicy {
         EndpointPolicy { own, hosts: self.account_endpoints.clone(), allow_http: self.account_allow_http }

@@ -40,8 +40,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch as signal;
 
-pub use accounts::{Account, AccountDefaults, Accounts, Rate};
-pub use connection::Connections;
+pub use accounts::{Account, AccountDefaults, Accounts, NamespacePattern, Rate};
 pub use context::Limits;
 pub use scheduler::DEFAULT_MAX_GROUPS;
 pub use supervisor::{Supervisor, TaskFailure};

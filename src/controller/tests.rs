@@ -62,6 +62,7 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
         options,
         endpoints: EndpointPolicy { own: endpoint, hosts: Vec::new(), allow_http: true },
         rate: Rate::Unlimited,
+        operator_namespaces: vec!["*".parse().unwrap()],
         number: None,
         calls: Calls::default(),
     };

@@ -24,7 +24,7 @@ fn fails(home: &Scratch, args: &[&str], variables: &[(&str, &str)]) -> Result<(O
 /// Arguments, environment variables, and a part of the expected error.
 type Invalid<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
-const INVALID: [Invalid<'_>; 17] = [
+const INVALID: [Invalid<'_>; 18] = [
     (&["--drift-check-interval=often"], &[], "use a duration such as 90s"),
     (&[], &[("LMO_DRIFT_CHECK_INTERVAL", "1000h")], "at most 168h"),
     (&["--connect-timeout=0"], &[], "use a duration such as 3s"),
@@ -36,6 +36,7 @@ const INVALID: [Invalid<'_>; 17] = [
     (&["--endpoint=https://"], &[], "https://HOST[:PORT]"),
     (&["--account-endpoints=https://live.example.com"], &[], "use a host such as live.example.com"),
     (&[], &[("LMO_ACCOUNT_ENDPOINTS", "a.example,")], "use a host such as live.example.com"),
+    (&["--operator-credentials-namespaces=Team_A"], &[], "a pattern such as team-*"),
     (&["--watch-namespace=Team_A"], &[], "use the name of a namespace"),
     (&["--watch-namespace="], &[], "namespace"),
     // An empty name would select all namespaces.

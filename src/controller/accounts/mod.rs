@@ -5,6 +5,7 @@
 
 mod account;
 mod budgets;
+mod namespaces;
 mod permit;
 mod sources;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, OK, Unavailable};
 pub use budgets::{BudgetRegistry, OperatorAccount, Rate};
+pub use namespaces::NamespacePattern;
 pub use permit::GrantedPermit;
 
 use super::keys::{AccountKey, ObjectKey};
@@ -44,6 +46,8 @@ pub struct AccountDefaults {
     pub provider_env: ProviderEnv,
     /// The rate limit of an account number.
     pub rate: Rate,
+    /// The namespaces whose objects may use the operator's own credentials.
+    pub operator_namespaces: Vec<NamespacePattern>,
     /// The number of the operator's own account; `None` if it is unknown.
     pub number: Option<String>,
     /// The metrics that count calls.
@@ -132,7 +136,13 @@ impl Accounts {
         }
     }
 
-    /// Returns the account if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
+    /// Whether objects of this namespace may use the account. A LiveAccount is used only in its own namespace.
+    pub fn is_permitted(&self, namespace: &str, key: &AccountKey) -> bool {
+        let permits = |pattern: &NamespacePattern| pattern.matches(namespace);
+        *key != AccountKey::Operator || self.defaults.operator_namespaces.iter().any(permits)
+    }
+
+    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
     /// deleted.
     ///
     /// # Errors

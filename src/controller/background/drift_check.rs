@@ -191,7 +191,10 @@ impl Check {
         let is_rejected = || scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
         // Only a list that objects wait for may probe rejected credentials.
         let is_skipped = self.query.is_none() && is_rejected();
-        let Some(account) = account.filter(|account| !account.source_removed() && !is_skipped) else {
+        // An app that only objects without permission name is not listed.
+        let is_permitted = |namespace: &str| self.context.accounts.is_permitted(namespace, &app.account);
+        let may_list = !is_skipped && scheduler.with(|scheduler, _| scheduler.has_object_in(app, is_permitted));
+        let Some(account) = account.filter(|account| !account.source_removed() && may_list) else {
             self.count_result("skipped");
             scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             return true;

@@ -214,6 +214,11 @@ impl Scheduler {
         has_blocked || self.recorded_objects(app).next().is_some()
     }
 
+    /// Whether an object of this app is in a namespace for which `is_permitted` holds.
+    pub fn has_object_in(&self, app: &AppKey, is_permitted: impl Fn(&str) -> bool) -> bool {
+        self.apps.get(app).is_some_and(|state| state.objects.iter().any(|object| is_permitted(object.namespace())))
+    }
+
     /// The objects of this app whose status records the state of their group.
     pub fn recorded_in(&self, app: &AppKey) -> Vec<Recorded> {
         let recorded = self.recorded_objects(app).filter_map(|(key, record)| {
