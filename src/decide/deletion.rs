@@ -31,6 +31,9 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     if object.is_abandoned() || facts.is_abandoned() {
         return Action::FinishDeletion(DeletionOutcome::Abandoned);
     }
+    if facts.credentials_are_forbidden() {
+        return Action::FinishDeletion(DeletionOutcome::NotPermitted);
+    }
     if object.create_intent().is_none() && object.origin() != Some(&Origin::Created) {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     }

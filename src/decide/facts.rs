@@ -35,6 +35,7 @@ pub struct Facts {
     recovered: Option<bool>,
     deleted: bool,
     abandoned: bool,
+    forbidden: bool,
     disproved_intents: Vec<String>,
     drifted: bool,
     answered_at: Option<Timestamp>,
@@ -123,7 +124,17 @@ impl Facts {
         self.abandoned = true;
     }
 
-    /// Records that a drift check contradicts the status, so that the pass describes the group.
+    /// Whether the object may not use the credentials of its account.
+    pub fn credentials_are_forbidden(&self) -> bool {
+        self.forbidden
+    }
+
+    /// Records that the object may not use the credentials of its account.
+    pub fn forbid_credentials(&mut self) {
+        self.forbidden = true;
+    }
+
+    /// Records that a drift check contradicts the status: the pass describes the group.
     pub fn mark_drift(&mut self) {
         self.drifted = true;
     }

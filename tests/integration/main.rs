@@ -35,6 +35,7 @@ mod replaced;
 mod secrets;
 mod silence;
 mod story;
+mod tenants;
 mod world;
 
 #[path = "../support/mod.rs"]

@@ -206,7 +206,9 @@ impl Explorer {
         let is_right = match &outcome {
             DeletionOutcome::HandedOver(_) => heir.is_some_and(|group| group.group.group_id == id_text(read.id)),
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
-            // Another client may have recovered the group since.
+            // Every namespace may use the operator's credentials.
+            DeletionOutcome::NotPermitted => false,
+            // Another client may have recovered it since.
             DeletionOutcome::Deleted => true,
             DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !is_own || !read.deletes(),
         };

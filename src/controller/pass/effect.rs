@@ -99,6 +99,8 @@ pub enum Preflight {
     OwnerChanged,
     /// The account has no usable credentials.
     NoCredentials(NoCredentials),
+    /// The namespace of the object may not use the operator's own credentials.
+    NotPermitted,
     /// A cause blocks the call.
     Blocked(Blocked),
 }

@@ -203,7 +203,26 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Reports the transitions of the pass as events, each at most once.
+    /// Ends a pass whose object may not use the operator's own credentials. Only an edit of the object or a restart of
+    /// the operator changes this, so that a deletion does not wait for it.
+    pub(super) fn not_permitted(&mut self, context: &StepContext) -> Effect {
+        let Some(object) = self.object.as_deref() else { return self.gone() };
+        if object.is_deleting() {
+            self.facts.forbid_credentials();
+            return self.decide(context);
+        }
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let message = format!(
+            "namespace {namespace} may not use the operator's own credentials. Create a LiveAccount and set \
+             spec.accountRef, or ask the administrator to add the namespace to --operator-credentials-namespaces."
+        );
+        let is_stalled = reports_missing_credentials(object);
+        let requeue = if is_stalled { Requeue::Done } else { Requeue::After(STALLED_CHECK.mul_f64(context.jitter)) };
+        let outcome = PassOutcome::waiting(Reason::CredentialsMissing, message, &self.facts);
+        self.wait(End { outcome, requeue }, context)
+    }
+
+    /// Reports the transitions of the pass as events, each one once.
     pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
         let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
         // A status that is written before a call no longer has `Ready=True`.

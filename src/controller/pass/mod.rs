@@ -315,6 +315,7 @@ impl Pass {
             Preflight::Delayed(delay) => self.finish(Requeue::After(delay), false),
             Preflight::OwnerChanged => self.decide(context),
             Preflight::NoCredentials(missing) => self.without_credentials(missing, context),
+            Preflight::NotPermitted => self.not_permitted(context),
             Preflight::Blocked(Blocked { on, explanation }) => match explanation {
                 None => self.finish(Requeue::blocked(on), false),
                 Some(Explanation { reason, message, failure }) => {

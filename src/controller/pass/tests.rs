@@ -246,6 +246,45 @@ fn missing_credentials_are_reported_after_two_seconds() {
 }
 
 #[test]
+fn object_without_permission_reports_it_and_rests_when_stalled() {
+    let mut scenario = Scenario::new(json!({}));
+    scenario.load();
+    let end = scenario.next(Input::Preflight(Preflight::NotPermitted));
+    let written = scenario.written(&end);
+    assert_eq!(ready_reason(&written), Some(Reason::CredentialsMissing));
+    let message = &written.condition(ConditionType::Ready).unwrap().message;
+    assert!(message.contains("namespace ns") && message.contains("--operator-credentials-namespaces"), "{message}");
+    assert!(matches!(requeue(&scenario.store(&end)), Requeue::After(_)), "Reconciling becomes Stalled");
+    scenario.object = written;
+    scenario.context.wall += std::time::Duration::from_secs(180);
+    scenario.load();
+    let end = scenario.next(Input::Preflight(Preflight::NotPermitted));
+    scenario.object = scenario.written(&end);
+    scenario.store(&end);
+    scenario.load();
+    assert_eq!(requeue(&scenario.next(Input::Preflight(Preflight::NotPermitted))), &Requeue::Done);
+}
+
+#[test]
+fn deletion_without_permission_releases_the_finalizer() {
+    let mut scenario = Scenario::new(json!({
+        "metadata": {"finalizers": [crate::resources::FINALIZER], "deletionTimestamp": "2027-01-01T00:00:00Z"},
+        "spec": {"deletionPolicy": "Delete"},
+        "status": {"appId": "demo", "groupId": "room", "origin": "Created"},
+    }));
+    assert!(matches!(scenario.load(), Effect::Preflight(Call::Describe(_))));
+    assert_eq!(scenario.next(Input::Preflight(Preflight::NotPermitted)), Effect::ReleaseFinalizer);
+    let released = Box::new(scenario.object.clone());
+    scenario.next(Input::Patched(Ok(released)));
+    let reports = scenario.pass.take_reports();
+    let is_warning = |event: &EventDraft| event.event_type == EventType::Warning && event.note.contains("is retained");
+    assert!(
+        matches!(&reports[..], [Report::Released { .. }, Report::Event(event)] if is_warning(event)),
+        "{reports:?}"
+    );
+}
+
+#[test]
 fn conflict_blocks_on_the_owner() {
     let mut scenario = Scenario::new(json!({}));
     scenario.context.owner = Some(crate::decide::Holder { name: "ns/old".into(), has_origin: true });

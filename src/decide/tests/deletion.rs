@@ -193,6 +193,13 @@ fn hand_over_and_abandon_make_no_call() {
 }
 
 #[test]
+fn deletion_without_permission_retains_without_a_call() {
+    let mut facts = Facts::default();
+    facts.forbid_credentials();
+    assert_eq!(finish_deletion(&deleting(), &mut facts, None, &[]), (DeletionOutcome::NotPermitted, vec![]));
+}
+
+#[test]
 fn deletion_describes_the_recorded_group_in_its_data_center() {
     let described = |object: &LiveMessageGroup| match decide(object, &Facts::default(), None) {
         Action::Call(Call::Describe(group)) => (group.group_id, group.data_center),

@@ -273,9 +273,9 @@ impl Metrics {
             released: register.counter(
                 "live_message_operator_finalizers_released",
                 "Finalizers removed from deleted LiveMessageGroups, by the outcome for the group: Deleted, AlreadyGone, \
-                 Retained, HandedOver, Abandoned (kept, by annotation), TimedOut (kept, in a namespace that is being \
-                 deleted, after --finalizer-timeout), NotDeleted (kept although deletionPolicy is Delete; counted \
-                 without a finalizer too)",
+                 Retained, HandedOver, Abandoned (kept, by annotation or because its namespace may not use the \
+                 operator's credentials), TimedOut (kept, in a namespace that is being deleted, after \
+                 --finalizer-timeout)",
             ),
             orphaned: register.single_counter(
                 "live_message_operator_groups_orphaned",

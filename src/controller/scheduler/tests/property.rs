@@ -135,7 +135,9 @@ impl History {
             Preflight::Cleared { budget, .. } => Requeue::Permit(budget),
             Preflight::Delayed(delay) => Requeue::After(delay),
             Preflight::Blocked(Blocked { on, .. }) => Requeue::blocked(on),
-            Preflight::OwnerChanged | Preflight::NoCredentials(_) => Requeue::After(Duration::ZERO),
+            Preflight::OwnerChanged | Preflight::NoCredentials(_) | Preflight::NotPermitted => {
+                Requeue::After(Duration::ZERO)
+            }
         }
     }
 
