@@ -22,8 +22,8 @@ pub const SECRET: &str = "hush-team/secret+1=";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// Chart values that grant the operator the permissions for LiveAccounts.
-const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
+/// Values of the chart that grant the permissions for LiveAccounts.
+const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=namespaced"];
 
 /// Arguments that permit LiveAccounts any endpoint on loopback.
 const LOOPBACK: [&str; 2] = ["--account-endpoints=127.0.0.1", "--account-allow-http"];

@@ -92,6 +92,45 @@ fn role_with_webhook_sets_no_credential_variables() -> Result<()> {
 }
 
 #[test]
+fn credentials_file_is_mounted_and_no_key_is_in_the_environment() -> Result<()> {
+    let pod = pod(&["--values", &format!("{CHART}/ci/credentials-file-values.yaml")])?;
+    let names: Vec<&str> = environment(&pod).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["RUST_LOG", "ALIBABA_CLOUD_CREDENTIALS_FILE"]);
+    let mount = &pod["spec"]["containers"][0]["volumeMounts"][0];
+    let file = environment(&pod).into_iter().find(|(name, _)| *name == "ALIBABA_CLOUD_CREDENTIALS_FILE");
+    let folder = mount["mountPath"].as_str().context("a mount")?;
+    assert_eq!(file.map(|(_, value)| value), Some(&json!(format!("{folder}/credentials.ini"))));
+    assert!(mount.get("subPath").is_none(), "the kubelet does not update a subPath");
+    let volume = &pod["spec"]["volumes"][0];
+    assert_eq!(volume["name"], mount["name"]);
+    let items = json!([{"key": "credentials.ini", "path": "credentials.ini"}]);
+    assert_eq!(volume["secret"], json!({"secretName": "credentials-file", "items": items}));
+    Ok(())
+}
+
+#[test]
+fn restrictions_of_namespaces_become_arguments() -> Result<()> {
+    let restrictions = |flags: &[&str]| -> Result<Vec<String>> {
+        let pod = pod(flags)?;
+        let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
+        let args = args.iter().filter_map(Value::as_str).map(str::to_owned);
+        Ok(args.filter(|arg| arg.starts_with("--account-") || arg.starts_with("--operator-credentials")).collect())
+    };
+    assert_eq!(restrictions(&[])?, ["--operator-credentials-namespaces=*"]);
+    let expected = [
+        "--operator-credentials-namespaces=live",
+        "--operator-credentials-namespaces=team-*",
+        "--account-endpoints=live.aliyuncs.com",
+        "--account-endpoints=*.example.com",
+        "--account-endpoints=10.0.0.1",
+        "--account-allow-http",
+    ];
+    let given = restrictions(&["--values", &format!("{CHART}/ci/full-values.yaml")])?;
+    assert_eq!(given.iter().filter(|arg| !arg.starts_with("--account-id=")).collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
+#[test]
 fn ca_bundle_is_mounted_where_the_argument_names_it() -> Result<()> {
     let pod = pod(&["--set", "alibabaCloud.caBundle.configMap=proxy-ca"])?;
     let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();

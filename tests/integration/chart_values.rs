@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{CHART, Context as _, Result, repository};
+use crate::support::{CHART, Context as _, Helm, Result, repository};
 
 #[test]
 fn every_value_is_used_and_every_used_value_listed() -> Result<()> {
@@ -45,6 +45,73 @@ fn compare(path: &str, schema: &Value, values: &Value) {
     for key in listed {
         compare(&format!("{path}.{key}"), &properties[key], &values[key]);
     }
+}
+
+/// Invalid values, and the field that the refusal names.
+const REFUSED: [(&[&str], &str); 34] = [
+    (&["--set", "rbac.secrets=all"], "secrets"),
+    (&["--set", "rbac.secrets=namespaced"], "secrets"),
+    (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
+    (&["--set", "rbac.serviceAccountTokens=true"], "serviceAccountTokens"),
+    (&["--set", "rbac.serviceAccountTokens=namespaced"], "serviceAccountTokens"),
+    (&["--set", "rbac.serviceAccountTokens=cluster", "--set", "watchNamespaces={a}"], "serviceAccountTokens"),
+    (&["--set", "alibabaCloud.credentialsFile.secret=file"], "existingSecret"),
+    (
+        &[
+            "--values",
+            "charts/live-message-operator/ci/rrsa-values.yaml",
+            "--set",
+            "alibabaCloud.credentialsFile.secret=a",
+        ],
+        "secret",
+    ),
+    (&["--set-json", "alibabaCloud.namespaces=[]"], "namespaces"),
+    (&["--set", "liveAccounts.endpoints={https://a.example}"], "endpoints"),
+    (&["--set", "replicaCount=2"], "replicaCount"),
+    (&["--set", "alibabaCloud.exsitingSecret=x"], "exsitingSecret"),
+    (&["--set", "image.digest=sha256:abc"], "digest"),
+    (&["--set", "image.repository="], "repository"),
+    (&["--set", "image.pullPolicy=Sometimes"], "pullPolicy"),
+    (&["--set", "requestsPerSecond=51"], "requestsPerSecond"),
+    (&["--set", "requestsPerSecond=0"], "requestsPerSecond"),
+    (&["--set", "requestsPerSecond=fast"], "requestsPerSecond"),
+    (&["--set", "watchNamespaces={Team_A}"], "watchNamespaces"),
+    (&["--set", "watchNamespaces={a,a}"], "watchNamespaces"),
+    (&["--set", "alibabaCloud.endpoint=http://emulator:8080"], "allowHttp"),
+    (&["--set", "alibabaCloud.endpoint=live.aliyuncs.com"], "endpoint"),
+    (&["--set", "alibabaCloud.accountId=1234567890123456"], "accountId"),
+    (&["--set-string", "crds.enabled=yes"], "enabled"),
+    (&["--set", "alibabaCloud.rrsa.roleName=live"], "existingSecret"),
+    (&["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.roleName=acs:ram::1:role/live"], "roleName"),
+    (&["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.roleArn=acs:ram::1:role/live"], "oidcProviderArn"),
+    (
+        &["--set", "alibabaCloud.existingSecret=,alibabaCloud.rrsa.oidcProviderArn=acs:ram::1:oidc-provider/a"],
+        "roleArn",
+    ),
+    (
+        &["--values", "charts/live-message-operator/ci/rrsa-values.yaml", "--set", "alibabaCloud.rrsa.roleName=live"],
+        "roleName",
+    ),
+    (&["--set", "alibabaCloud.rrsa.tokenExpirationSeconds=599"], "tokenExpirationSeconds"),
+    (&["--set", "driftCheckInterval=often"], "driftCheckInterval"),
+    (&["--set-string", "alibabaCloud.requestTimeout=10"], "requestTimeout"),
+    (&["--set", "extraArgs={form-above=1}"], "extraArgs"),
+    (&["--set", "metrics.serviceMonitor.interval=often"], "interval"),
+];
+
+#[test]
+fn schema_refuses_invalid_values_and_names_the_field() -> Result<()> {
+    let helm = Helm::new()?;
+    for (flags, named) in REFUSED {
+        let Err(error) = helm.template("chart", "default", flags) else {
+            panic!("{flags:?} was not refused");
+        };
+        let error = error.to_string();
+        // The first line repeats the command, and with it the field.
+        let reason = error.split_once('\n').map_or("", |(_, reason)| reason);
+        assert!(reason.contains(named) && reason.contains("the schema(s)"), "{flags:?}: {error}");
+    }
+    Ok(())
 }
 
 fn values() -> Result<Value> {

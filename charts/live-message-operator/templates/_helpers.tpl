@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   resources: [secrets]
   verbs: [get]
 {{- end }}
-{{- if .Values.rbac.serviceAccountTokens }}
+{{- if ne .Values.rbac.serviceAccountTokens "none" }}
 # Tokens of the ServiceAccounts that LiveAccounts reference.
 - apiGroups: [""]
   resources: [serviceaccounts/token]

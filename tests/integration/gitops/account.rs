@@ -114,7 +114,7 @@ fn good_key() -> Value {
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static ControlPlane> {
     use Reason::{Available, CredentialsMissing, CredentialsRejected, InvalidInput};
     let mut world = World::with(EmulatorOptions { args: vec![format!("--oidc-role={ROLE}")], ..app() }).await?;
-    let flags = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=true"];
+    let flags = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=namespaced"];
     let namespace = world.namespace.clone();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &flags)?;
     world.options.env.push(("ALIBABA_CLOUD_STS_ENDPOINT".to_owned(), world.emulator.url().to_owned()));
