@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench explore
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm bench explore
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +20,13 @@ demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONT
 # Quick checks run first. The tests run last, so that their summaries are at the end of the output.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
-	@$(MAKE) --no-print-directory fmt lint docs
+	@$(MAKE) --no-print-directory fmt lint docs deny
 	@tests/tools/build control-plane >/dev/null
 	@for family in controller-manager kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
+	@tests/tools/deny summary
 
 # Prints the number of test cases on credentials and on faults.
 counts:
@@ -56,6 +57,9 @@ integration: ## Run the tests on a real apiserver. FILTER=name selects tests
 
 docs: ## Build the documentation of the library; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked
+
+deny: ## Check the dependencies: licenses, duplicates, sources, known vulnerabilities
+	@tests/tools/deny check
 
 chart-lint: ## Run helm lint with each values file of the chart
 	@helm=$$(tests/tools/build helm) && for values in $(CHART)/ci/*.yaml; do \
