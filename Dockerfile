@@ -1,11 +1,11 @@
-# The operator's image: the binary, the certificates of the distribution, and nothing else.
+# The image of the operator. It contains only the binary and the CA certificates of the distribution.
 #
 #   docker build --tag REGISTRY/live-message-operator:TAG .
 #
-# BuildKit is needed (Docker 23 or newer has it on): it keeps the crates and what was compiled of them from one build to
-# the next. Both stages are of one Debian, so that the binary finds the glibc it was linked with.
+# Requires BuildKit, the default since Docker 23, which caches crates and compiled dependencies between builds. Both
+# stages use the same Debian release, so that the glibc versions match.
 #
-# The base images have versions. A version can be published again: pin the digests for builds that can be repeated.
+# The tag of a base image can be republished. Pin the digests for reproducible builds:
 #
 #   docker build --build-arg BUILD_IMAGE=docker.io/library/rust@sha256:... \
 #     --build-arg RUNTIME_IMAGE=gcr.io/distroless/cc-debian12@sha256:... .
@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --release --locked --bin live-message-operator \
     && install -D target/release/live-message-operator /out/live-message-operator
 
-# With glibc and CA certificates, without a shell.
+# This base image contains glibc and CA certificates, but no shell.
 FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="live-message-operator" \
       org.opencontainers.image.description="Kubernetes operator for Alibaba Cloud Live interactive-messaging groups" \

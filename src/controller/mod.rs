@@ -3,6 +3,7 @@
 //! This file starts the tasks. It imports every module, and no module imports it. The modules, in the order of their
 //! imports:
 //!
+//! - `namespaces`: patterns for the names of namespaces.
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
 //! - `scheduler`: decides which object is served next, and keeps all waiting state. It is pure; `shared` protects it
@@ -24,6 +25,7 @@ mod events;
 #[cfg(test)]
 mod explore;
 mod keys;
+mod namespaces;
 mod pass;
 mod reconcile;
 mod scheduler;
@@ -40,8 +42,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch as signal;
 
-pub use accounts::{Account, AccountDefaults, Accounts, NamespacePattern, Rate};
+pub use accounts::{Account, AccountDefaults, Accounts, Rate};
+pub use connection::Connections;
 pub use context::Limits;
+pub use namespaces::NamespacePattern;
 pub use scheduler::DEFAULT_MAX_GROUPS;
 pub use supervisor::{Supervisor, TaskFailure};
 pub use watch::{Readiness, longest_watch};
@@ -111,7 +115,8 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
     let (events, sending) = EventSender::new(client.clone());
     // The last steps report events too.
     supervisor.spawn_to_the_end("sender of events", sending);
-    let own = AccountState { service: account.service().clone(), is_usable: true };
+    let permitted: Option<Arc<[NamespacePattern]>> = Some(defaults.operator_namespaces.as_slice().into());
+    let own = AccountState { service: account.service().clone(), is_usable: true, namespaces: permitted };
     let (accounts, account_events) = Accounts::new(account, defaults, client);
     let mut context = Context::new(ApiStore::new(connections), accounts, events, metrics, limits);
     context.activities = supervisor.activities.clone();

@@ -76,7 +76,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let (events, sending) = EventSender::new(client.clone());
     tokio::spawn(sending);
     let context = Arc::new(Context::new(ApiStore::new(client.into()), accounts, events, Arc::default(), limits));
-    let own = AccountState { service: "live.aliyuncs.com".into(), is_usable: true };
+    let own = AccountState { service: "live.aliyuncs.com".into(), is_usable: true, namespaces: None };
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
     context

@@ -72,9 +72,10 @@ pub enum DeletionOutcome {
     Retained(String),
     /// The group is retained because this other object names it. See [`Holder::shown_to`].
     HandedOver(String),
-    /// It is retained because the namespace of the object may not use the operator's own credentials.
+    /// The group is retained because the namespace of the object may not use the operator's own credentials.
     NotPermitted,
-    /// It is retained because its deletion was abandoned: by the annotation, or after it had stalled for too long.
+    /// The group is retained because its deletion was abandoned, either by the annotation or after it stalled for too
+    /// long.
     Abandoned,
 }
 

@@ -41,20 +41,20 @@ impl std::fmt::Display for Service {
     }
 }
 
+/// The beginnings of the names of regions. Names of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
+/// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
+const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
+
 /// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
 /// `live-vpc.REGION.aliyuncs.com`, with or without a trailing dot.
-pub fn is_live_host(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host == DEFAULT_HOST {
-        return true;
+pub fn is_live_api_host(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels[..] {
+        ["live", "aliyuncs", "com"] => true,
+        ["live" | "live-vpc", region, "aliyuncs", "com"] => REGIONS.iter().any(|prefix| region.starts_with(prefix)),
+        _ => false,
     }
-    let region = host
-        .strip_suffix(".aliyuncs.com")
-        .and_then(|name| name.split_once('.'))
-        .and_then(|(kind, region)| matches!(kind, "live" | "live-vpc").then_some(region));
-    region.is_some_and(|region| {
-        !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    })
 }
 
 /// The error of an invalid endpoint.
@@ -92,7 +92,7 @@ impl Endpoint {
         // A default port is written too, unless it is that of https: http and https are different servers.
         let is_default_port = url.port().is_none();
         let service = match url.port_or_known_default().filter(|port| *port != 443) {
-            _ if is_default_port && is_live_host(name) => DEFAULT_HOST.to_owned(),
+            _ if is_default_port && is_live_api_host(name) => DEFAULT_HOST.to_owned(),
             Some(port) => format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
             None => name.strip_suffix('.').unwrap_or(name).to_owned(),
         };
@@ -148,6 +148,7 @@ mod tests {
         for (text, expected) in [
             ("live.aliyuncs.com:8443", "live.aliyuncs.com:8443"),
             ("live.evil.cn-shanghai.aliyuncs.com", "live.evil.cn-shanghai.aliyuncs.com"),
+            ("live.oss-cn-shanghai.aliyuncs.com", "live.oss-cn-shanghai.aliyuncs.com"),
             ("live-cn-shanghai.aliyuncs.com", "live-cn-shanghai.aliyuncs.com"),
             ("evil-live.aliyuncs.com", "evil-live.aliyuncs.com"),
             ("live.aliyuncs.com.evil.example.", "live.aliyuncs.com.evil.example"),

@@ -7,26 +7,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::Endpoint;
-use super::endpoint::EndpointError;
+use super::endpoint::{EndpointError, is_live_api_host};
 
 /// The hosts of the Live API, for messages. [`is_live_api_host`] decides.
 const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
-
-/// The beginnings of the names of regions. Names of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
-/// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
-const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
-
-/// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
-/// `live-vpc.REGION.aliyuncs.com`, with or without a trailing dot.
-pub fn is_live_api_host(host: &str) -> bool {
-    let host = canonical(host);
-    let labels: Vec<&str> = host.split('.').collect();
-    match labels[..] {
-        ["live", "aliyuncs", "com"] => true,
-        ["live" | "live-vpc", region, "aliyuncs", "com"] => REGIONS.iter().any(|prefix| region.starts_with(prefix)),
-        _ => false,
-    }
-}
 
 /// A host without its trailing dot, in lower case.
 fn canonical(host: &str) -> String {

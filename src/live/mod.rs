@@ -26,7 +26,7 @@ pub(crate) mod loopback;
 pub use access_key::Credentials;
 pub use client::{Client, ClientOptions};
 pub use concealment::conceal;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Service};
 pub use endpoint_policy::{EndpointPolicy, HostPattern};
 pub use error::{CallError, ErrorClass};
 pub use http::{CaBundle, HttpClientError, HttpOptions};

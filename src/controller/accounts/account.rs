@@ -12,7 +12,8 @@ use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
 use crate::live::error::{Delivery, RetryHint};
-use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, conceal};
+use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, Service, conceal};
+use crate::resources::AccountRecord;
 use crate::telemetry::metrics::Calls;
 
 /// The metric label `code` of a successful call.

@@ -5,7 +5,6 @@
 
 mod account;
 mod budgets;
-mod namespaces;
 mod permit;
 mod sources;
 
@@ -21,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, OK, Unavailable};
 pub use budgets::{BudgetRegistry, OperatorAccount, Rate};
-pub use namespaces::NamespacePattern;
 pub use permit::GrantedPermit;
 
 use super::keys::{AccountKey, ObjectKey};
+use super::namespaces::NamespacePattern;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
 use crate::live::{ClientOptions, EndpointPolicy};
-use crate::resources::{LiveAccount, LiveAccountSpec, LiveAccountStatus};
+use crate::resources::{ConditionStatus, ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus};
 use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
@@ -118,7 +117,7 @@ impl Accounts {
             budgets: operator.budgets(),
             credentials: operator.credentials().clone(),
             number: defaults.number.clone(),
-            endpoint: defaults.endpoints.own.to_string(),
+            service: defaults.endpoints.own.service().clone(),
         };
         let budgets = Arc::new(BudgetRegistry::new(rate, Some(shared)));
         // This cannot fail: the receiver exists.
@@ -142,7 +141,7 @@ impl Accounts {
         *key != AccountKey::Operator || self.defaults.operator_namespaces.iter().any(permits)
     }
 
-    /// The account, if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
+    /// Returns the account if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
     /// deleted.
     ///
     /// # Errors
@@ -288,7 +287,7 @@ impl Accounts {
         let client = client.map_err(|error| format!("cannot create the HTTP client: {error}"))?;
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
-        let account = account.with_cap(cap).counted_by(&defaults.calls);
+        let account = account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls);
         Ok(if shows_errors { account } else { account.concealing_errors() })
     }
 }

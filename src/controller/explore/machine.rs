@@ -338,12 +338,12 @@ impl Explorer {
 /// The LiveAccount, with the endpoint of the Live API if it `is_rerouted`.
 fn team(is_rerouted: bool) -> (AccountKey, AccountState) {
     let at = if is_rerouted { At::Rerouted } else { At::Hostile };
-    let state = AccountState { service: at.record().service.as_str().into(), is_usable: true };
+    let state = AccountState { service: at.record().service.as_str().into(), is_usable: true, namespaces: None };
     (AccountKey::LiveAccount(ObjectKey::new("ns", "team")), state)
 }
 
 fn accounts(is_rerouted: bool) -> Vec<(AccountKey, AccountState)> {
-    let own = AccountState { service: At::Own.record().service.as_str().into(), is_usable: true };
+    let own = AccountState { service: At::Own.record().service.as_str().into(), is_usable: true, namespaces: None };
     vec![(AccountKey::Operator, own), team(is_rerouted)]
 }
 

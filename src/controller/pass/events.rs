@@ -92,6 +92,7 @@ pub fn deletion_event(
             let event_type = if was_asked_for { EventType::Warning } else { EventType::Normal };
             (event_type, RETAINED, format!("is retained: {why}"))
         }
+        DeletionOutcome::HandedOver(to) => (EventType::Normal, "HandedOver", format!("is now owned by {to}")),
         DeletionOutcome::NotPermitted => {
             let why = "its namespace may not use the operator's own credentials (--operator-credentials-namespaces). \
                        Delete it if it is not needed.";

@@ -37,6 +37,7 @@ pub use queue::{Depths, Wakeups};
 pub use record::{COUNTED, ConditionSummary, RecordedState};
 
 use super::keys::{AccountKey, AppKey, BreakerKey, Cause, GroupAtService, ObjectKey};
+use super::namespaces::NamespacePattern;
 use super::pass::Pass;
 use crate::live::Service;
 use apps::AppState;
@@ -85,6 +86,15 @@ pub struct AccountState {
     pub service: Service,
     /// Whether it has credentials that the service has not rejected.
     pub is_usable: bool,
+    /// The namespaces whose objects may use it; `None` for all.
+    pub namespaces: Option<Arc<[NamespacePattern]>>,
+}
+
+impl AccountState {
+    /// Whether objects of this namespace may use the account.
+    pub fn permits(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(namespace)))
+    }
 }
 
 impl Scheduler {

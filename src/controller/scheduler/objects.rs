@@ -156,8 +156,11 @@ impl Scheduler {
         self.enter_group(key, record.group.as_ref());
     }
 
+    /// The service that the object may call; `None` if it cannot call any.
     fn service_of(&self, object: &LiveMessageGroup) -> Option<&Service> {
-        self.accounts.get(&AccountKey::of(object)).map(|account| &account.service)
+        let account = self.accounts.get(&AccountKey::of(object))?;
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        account.permits(namespace).then_some(&account.service)
     }
 
     /// Removes the object from every index.

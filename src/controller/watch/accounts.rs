@@ -141,6 +141,7 @@ fn changed(context: &Context, key: &ObjectKey) {
     let state = context.accounts.current(&account).map(|current| AccountState {
         service: current.service().clone(),
         is_usable: context.accounts.is_reported_available(key),
+        namespaces: None,
     });
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&account, state));
 }

@@ -275,7 +275,8 @@ impl Metrics {
                 "Finalizers removed from deleted LiveMessageGroups, by the outcome for the group: Deleted, AlreadyGone, \
                  Retained, HandedOver, Abandoned (kept, by annotation or because its namespace may not use the \
                  operator's credentials), TimedOut (kept, in a namespace that is being deleted, after \
-                 --finalizer-timeout)",
+                 --finalizer-timeout), NotDeleted (kept although deletionPolicy is Delete; counted without a finalizer \
+                 too)",
             ),
             orphaned: register.single_counter(
                 "live_message_operator_groups_orphaned",

@@ -107,7 +107,7 @@ impl World {
 
     /// Replaces an account of the Live API.
     pub fn account_changed(&mut self, account: &AccountKey) {
-        let state = AccountState { service: "live.aliyuncs.com".into(), is_usable: true };
+        let state = AccountState { service: "live.aliyuncs.com".into(), is_usable: true, namespaces: None };
         self.scheduler.account_changed(account, Some(state));
     }
 

@@ -266,7 +266,7 @@ fn team(namespace: &str) -> AccountKey {
 }
 
 fn account(service: &str, is_usable: bool) -> Option<AccountState> {
-    Some(AccountState { service: service.into(), is_usable })
+    Some(AccountState { service: service.into(), is_usable, namespaces: None })
 }
 
 fn owner_in(world: &World, namespace: &str, name: &str) -> Option<String> {
