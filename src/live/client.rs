@@ -5,16 +5,14 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use reqwest::header::ACCEPT;
-use serde_json::Value;
 
 use super::access_key::Credentials;
-use super::bounded::Limits;
 use super::endpoint::Endpoint;
 use super::error::{ApiError, CallError, ErrorClass, RetryHint};
-use super::http::{HttpClientError, HttpOptions};
-use super::operation::Call;
+use super::http::HttpOptions;
+use super::operation::{Call, Operation};
 use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};
-use super::response::{self, Reply, Response};
+use super::response::{Reply, Response};
 use super::service_clock::ServiceClock;
 use super::transport::{self, Exchange};
 
@@ -69,47 +67,21 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends a typed call and decodes its response.
-    ///
-    /// # Errors
-    /// Returns a [`CallError`]. Its [class](CallError::class) determines how the caller reacts.
-    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
-        let answer = self.call_within(call.request(), Limits::of(call.operation()), credentials).await?;
-        let decoded = match call {
-            Call::Create(..) => response::created(&answer.value),
-            Call::Describe(..) => response::described(&answer.value),
-            Call::ListByPage(..) => response::listed(&answer.value),
-            Call::Modify(..) | Call::Delete(..) | Call::Recover(..) => Ok(Reply::Done),
-        };
-        match decoded {
-            Ok(value) => Ok(Response { value, request_id: answer.request_id }),
-            Err(what) => Err(transport::unreadable(200, &what, answer.request_id)),
-        }
-    }
-
-    /// Signs and sends an RPC request. The parameters of a POST are sent in the query, or in a form body if they exceed
-    /// [`ClientOptions::form_body_threshold`].
+    /// Signs and sends a call, and decodes its response. The parameters of a POST are sent in the query, or in a form
+    /// body if they exceed [`ClientOptions::form_body_threshold`].
     ///
     /// If the endpoint does not find the parameters in a form body (`Missing…`), this call fails with
     /// [`CallError::Resent`], and all later calls use the query.
     ///
     /// # Errors
-    /// Returns a [`CallError`].
-    pub async fn call(&self, request: RpcRequest, credentials: &Credentials) -> Result<Response<Value>, CallError> {
-        self.call_within(request, Limits::LARGEST, credentials).await
-    }
-
-    async fn call_within(
-        &self,
-        mut request: RpcRequest,
-        limits: Limits,
-        credentials: &Credentials,
-    ) -> Result<Response<Value>, CallError> {
+    /// Returns a [`CallError`]. Its [class](CallError::class) determines how the caller reacts.
+    pub async fn send(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
+        let mut request = call.request();
         self.choose_placement(&mut request)?;
         let trial = self.clock.take_trial();
         let signed = request.sign(self.endpoint.host(), credentials, &self.clock.date(trial), &nonce());
         let started = SystemTime::now();
-        let Exchange { outcome, server_time } = self.transmit(signed, limits).await;
+        let Exchange { outcome, server_time } = self.transmit(signed, call.operation()).await;
         self.clock.observe_date(server_time);
         let error = match outcome {
             Ok(answer) => {
@@ -183,7 +155,7 @@ impl Client {
         self.clock.now()
     }
 
-    async fn transmit(&self, signed: SignedRequest, limits: Limits) -> Exchange {
+    async fn transmit(&self, signed: SignedRequest, operation: Operation) -> Exchange {
         let url = self.endpoint.url(&signed.query);
         let method = match signed.method {
             Method::Get => reqwest::Method::GET,
@@ -193,7 +165,7 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        transport::exchange(request, limits).await
+        transport::exchange(request, operation).await
     }
 }
 

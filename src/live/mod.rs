@@ -5,18 +5,20 @@ mod bounded;
 pub mod client;
 mod concealment;
 pub mod credentials;
+mod document;
 pub mod encode;
 pub mod endpoint;
 pub mod endpoint_policy;
 pub mod error;
 pub mod http;
+mod lenient;
 pub mod operation;
 pub mod request;
 pub mod response;
 mod service_clock;
 pub mod signature;
 pub mod transport;
-pub mod xml;
+mod xml;
 
 #[cfg(test)]
 pub(crate) mod logged;

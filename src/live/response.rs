@@ -1,9 +1,19 @@
 //! Decodes responses leniently: the documentation and its samples differ in spelling and nesting.
 
-use jiff::Timestamp;
-use serde_json::Value;
+use std::fmt;
+use std::mem::take;
 
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::Operation;
+use super::document::Document;
 use super::error::{ApiError, CallError};
+use super::lenient::{Ids, Scalar, any_case};
+
+/// The longest `GroupInfo` that is accepted: twice what the service accepts. Groups are kept while their objects wait.
+const MAX_INFO: usize = 64 * 1024;
 
 /// A group as the service reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,58 +76,113 @@ pub struct Response<T> {
     pub request_id: Option<String>,
 }
 
-/// The member `name`, or else a member whose name differs only in case (`Hasmore`, `HasMore`).
-pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let object = value.as_object()?;
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+/// The members of a response to a create.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CreateBody {
+    #[serde(rename = "requestid")]
+    request_id: Scalar,
+    #[serde(rename = "groupid")]
+    group_id: Scalar,
+    #[serde(rename = "alreadyexists")]
+    already_exists: Scalar,
+    #[serde(rename = "alreadydelete")]
+    already_delete: Scalar,
 }
 
-fn text(value: &Value, name: &str) -> Option<String> {
-    scalar(field(value, name)?)
+/// The members of a response to a describe, and of an entry of a list.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct GroupBody {
+    #[serde(rename = "requestid")]
+    request_id: Scalar,
+    #[serde(rename = "groupid")]
+    group_id: Scalar,
+    #[serde(rename = "groupname")]
+    group_name: Scalar,
+    #[serde(rename = "groupinfo")]
+    group_info: Scalar,
+    #[serde(rename = "creatorid")]
+    creator_id: Scalar,
+    #[serde(rename = "adminlist")]
+    administrators: Ids,
+    delete: Scalar,
+    #[serde(rename = "createtime")]
+    create_time: Scalar,
+    /// The groups of an entry that wraps them.
+    #[serde(rename = "groups", alias = "grouplist")]
+    wrapped: Option<Groups>,
 }
 
-/// A string, or the text of a number or boolean.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
+/// The members of a response to a list.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListBody {
+    #[serde(rename = "requestid")]
+    request_id: Scalar,
+    #[serde(rename = "grouplist")]
+    groups: Groups,
+    #[serde(rename = "totalcount")]
+    total: Scalar,
 }
 
-fn boolean(value: &Value, name: &str) -> Option<bool> {
-    match field(value, name)? {
-        Value::Bool(flag) => Some(*flag),
-        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" => Some(true),
-            "false" | "0" | "" => Some(false),
-            _ => None,
-        },
-        Value::Number(number) => number.as_i64().map(|n| n != 0),
-        _ => None,
-    }
+/// The members of a response without content.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EmptyBody {
+    #[serde(rename = "requestid")]
+    request_id: Scalar,
 }
 
-fn integer(value: &Value, name: &str) -> Option<i64> {
-    match field(value, name)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
+/// The members of an error.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ErrorBody {
+    #[serde(rename = "requestid")]
+    request_id: Scalar,
+    code: Scalar,
+    message: Scalar,
 }
 
-/// Collects the IDs of a list in any nesting: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`,
-/// `[1,2]`, `{"AdminList": ["a"]}` (XML). A string is split and not parsed as JSON, because a number could lose digits.
-fn ids(value: &Value, out: &mut Vec<String>) {
-    match value {
-        Value::String(text) => {
-            let parts = text.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '"' | '\'' | '\\' | ','));
-            out.extend(parts.filter(|part| !part.is_empty()).map(str::to_owned));
+/// The groups of a list: `[{…}]`, or in XML repeated (`{…}` if it is one) or wrapped (`{"Groups": [{…}]}`).
+#[derive(Default)]
+struct Groups(Vec<GroupBody>);
+
+impl<'de> Deserialize<'de> for Groups {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Nested;
+
+        impl<'de> Visitor<'de> for Nested {
+            type Value = Groups;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("groups")
+            }
+
+            fn visit_unit<E>(self) -> Result<Groups, E> {
+                Ok(Groups::default())
+            }
+
+            /// An empty element of XML.
+            fn visit_str<E: Error>(self, text: &str) -> Result<Groups, E> {
+                if text.trim().is_empty() { Ok(Groups::default()) } else { Err(E::custom("not a group")) }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Groups, A::Error> {
+                let mut groups = Vec::new();
+                while let Some(Groups(more)) = items.next_element()? {
+                    groups.extend(more);
+                }
+                Ok(Groups(groups))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Groups, A::Error> {
+                let mut group: GroupBody = any_case(members)?;
+                Ok(group.wrapped.take().unwrap_or_else(|| Groups(vec![group])))
+            }
         }
-        Value::Array(items) => items.iter().for_each(|item| ids(item, out)),
-        Value::Object(fields) => fields.values().for_each(|item| ids(item, out)),
-        other => out.extend(scalar(other)),
+
+        deserializer.deserialize_any(Nested)
     }
 }
 
@@ -134,79 +199,95 @@ pub fn parse_epoch(number: i64) -> Option<Timestamp> {
     time.ok()
 }
 
-fn snapshot(value: &Value) -> GroupSnapshot {
-    let mut administrators = Vec::new();
-    if let Some(list) = field(value, "AdminList") {
-        ids(list, &mut administrators);
-    }
-    GroupSnapshot {
-        group_id: text(value, "GroupId").unwrap_or_default(),
-        group_name: text(value, "GroupName").unwrap_or_default(),
-        group_info: text(value, "GroupInfo").unwrap_or_default(),
-        creator_id: text(value, "CreatorId").unwrap_or_default(),
-        administrators,
-        deleted: boolean(value, "Delete").unwrap_or(false),
-        create_time: integer(value, "Createtime").and_then(parse_epoch),
-    }
-}
-
-/// Decodes the response to a create. `AlreadyDelete` takes precedence over `AlreadyExists`, because a response can
-/// contain both.
-///
-/// # Errors
-/// The response has neither field and no group ID.
-pub(super) fn created(value: &Value) -> Result<Reply, String> {
-    let outcome = match (boolean(value, "AlreadyExists"), boolean(value, "AlreadyDelete")) {
-        (_, Some(true)) => CreateOutcome::AlreadyDelete,
-        (Some(true), _) => CreateOutcome::AlreadyExists,
-        (None, None) if text(value, "GroupId").is_none_or(|id| id.is_empty()) => {
-            return Err("the response contains none of GroupId, AlreadyExists and AlreadyDelete".to_owned());
+impl GroupBody {
+    /// # Errors
+    /// There is no group ID: treating the group as an empty one would overwrite the real one. Or its info is too long
+    /// to be kept in memory.
+    fn snapshot(self) -> Result<GroupSnapshot, String> {
+        let text = |value: Scalar| value.text().unwrap_or_default();
+        let group = GroupSnapshot {
+            group_id: text(self.group_id),
+            group_name: text(self.group_name),
+            group_info: text(self.group_info),
+            creator_id: text(self.creator_id),
+            administrators: self.administrators.0,
+            deleted: self.delete.boolean().unwrap_or(false),
+            create_time: self.create_time.integer().and_then(parse_epoch),
+        };
+        if group.group_id.is_empty() {
+            return Err("the answer has no GroupId".to_owned());
         }
-        _ => CreateOutcome::Created,
-    };
-    Ok(Reply::Created(outcome))
-}
-
-/// Decodes the response to a describe.
-///
-/// # Errors
-/// The response names no group. Treating it as an empty group would overwrite the real one.
-pub(super) fn described(value: &Value) -> Result<Reply, String> {
-    let group = snapshot(value);
-    if group.group_id.is_empty() {
-        return Err("the response has no GroupId".to_owned());
+        if group.group_info.len() > MAX_INFO {
+            return Err(format!("the answer has a GroupInfo of more than {MAX_INFO} bytes"));
+        }
+        Ok(group)
     }
-    Ok(Reply::Group(group))
 }
 
-/// Decodes the response to a list.
-///
-/// # Errors
-/// The response has no total.
-pub(super) fn listed(value: &Value) -> Result<Reply, String> {
-    let list = field(value, "GroupList");
-    let items = match list {
-        Some(Value::Array(items)) => items.iter().collect::<Vec<_>>(),
-        // In XML the list is an element with repeated inner elements: `{"GroupList": {"GroupList": [...]}}`. A single
-        // inner element is not decoded as a list.
-        Some(Value::Object(inner)) => inner
-            .values()
-            .flat_map(|v| match v {
-                Value::Array(items) => items.iter().collect::<Vec<_>>(),
-                single => vec![single],
-            })
-            .collect(),
-        _ => Vec::new(),
+impl CreateBody {
+    /// `AlreadyDelete` takes precedence: it comes together with `AlreadyExists`.
+    ///
+    /// # Errors
+    /// There is neither field and no group ID.
+    fn outcome(self) -> Result<CreateOutcome, String> {
+        match (self.already_exists.boolean(), self.already_delete.boolean()) {
+            (_, Some(true)) => Ok(CreateOutcome::AlreadyDelete),
+            (Some(true), _) => Ok(CreateOutcome::AlreadyExists),
+            (None, None) if self.group_id.text().is_none_or(|id| id.is_empty()) => {
+                Err("the answer has none of GroupId, AlreadyExists, AlreadyDelete".to_owned())
+            }
+            _ => Ok(CreateOutcome::Created),
+        }
+    }
+}
+
+impl ListBody {
+    /// # Errors
+    /// There is no total, or a group without an ID.
+    fn page(self) -> Result<GroupPage, String> {
+        let total = self.total.integer().and_then(|total| u64::try_from(total).ok());
+        let total = total.ok_or_else(|| "the answer has no TotalCount".to_owned())?;
+        let groups = self.groups.0.into_iter().map(GroupBody::snapshot).collect::<Result<_, _>>()?;
+        Ok(GroupPage { groups, total })
+    }
+}
+
+/// A decoded response with a success status.
+pub(super) struct Decoded {
+    /// The content, or what is wrong with it.
+    pub reply: Result<Reply, String>,
+    pub request_id: Option<String>,
+}
+
+/// Decodes the response to `operation`; `None` if it is not one of the Live API.
+pub(super) fn decode(operation: Operation, document: Document<'_>) -> Option<Decoded> {
+    let (reply, id) = match operation {
+        Operation::Create => {
+            let mut body: CreateBody = document.read()?;
+            let id = take(&mut body.request_id);
+            (body.outcome().map(Reply::Created), id)
+        }
+        Operation::Describe => {
+            let mut body: GroupBody = document.read()?;
+            let id = take(&mut body.request_id);
+            (body.snapshot().map(Reply::Group), id)
+        }
+        Operation::ListByPage => {
+            let mut body: ListBody = document.read()?;
+            let id = take(&mut body.request_id);
+            (body.page().map(Reply::Page), id)
+        }
+        Operation::Modify | Operation::Delete | Operation::Recover => {
+            let body: EmptyBody = document.read()?;
+            (Ok(Reply::Done), body.request_id)
+        }
     };
-    let Some(total) = integer(value, "TotalCount").and_then(|n| u64::try_from(n).ok()) else {
-        return Err("the response has no TotalCount".to_owned());
-    };
-    Ok(Reply::Page(GroupPage { groups: items.into_iter().map(snapshot).collect(), total }))
+    Some(Decoded { reply, request_id: request_id(id) })
 }
 
 /// The request ID of a response, if it is one word.
-pub(super) fn request_id(value: &Value) -> Option<String> {
-    text(value, "RequestId").filter(|id| is_word(id))
+fn request_id(value: Scalar) -> Option<String> {
+    value.text().filter(|id| is_word(id))
 }
 
 /// Whether a text is one word of printable ASCII. An endpoint can return any text, and terminals and logs show codes
@@ -215,19 +296,20 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The error of a response, or `None` if it has no error code. The message is not bounded yet: see [`bounded`].
-pub(super) fn api_error(status: u16, value: &Value) -> Option<CallError> {
-    // Logs and conditions show the code, so only a short word is accepted.
-    let code = text(value, "Code").filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
-    let message = text(value, "Message").unwrap_or_default();
-    Some(CallError::Api(ApiError {
-        status,
-        code: Some(code),
-        message,
-        request_id: request_id(value),
-        retry_after: None,
-        body_complete: true,
-    }))
+impl ErrorBody {
+    /// The error, or `None` if it has no error code. The message is unchanged: see [`bounded`].
+    pub(super) fn into_error(self, status: u16) -> Option<CallError> {
+        // Logs and conditions show the code, so only a short word is accepted.
+        let code = self.code.text().filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
+        Some(CallError::Api(ApiError {
+            status,
+            code: Some(code),
+            message: self.message.text().unwrap_or_default(),
+            request_id: request_id(self.request_id),
+            retry_after: None,
+            body_complete: true,
+        }))
+    }
 }
 
 /// Whether a character is invisible. Such characters can change the direction of a text or hide a part of it.

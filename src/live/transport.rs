@@ -3,21 +3,22 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
-use serde_json::Value;
 
+use super::Operation;
 use super::access_key::Credentials;
-use super::bounded::{self, Limits};
+use super::bounded::Limits;
+use super::document::Document;
 use super::error::{ApiError, CallError, Delivery};
-use super::response::{self, Response};
-use super::xml;
+use super::response::{self, Decoded, ErrorBody, Reply, Response};
 
 /// The outcome of a request, and the service's time if there was a response with a `Date`.
 pub(super) struct Exchange {
-    pub outcome: Result<Response<Value>, CallError>,
+    pub outcome: Result<Response<Reply>, CallError>,
     pub server_time: Option<SystemTime>,
 }
 
-pub(super) async fn exchange(request: reqwest::RequestBuilder, limits: Limits) -> Exchange {
+/// Sends a request and decodes the response to `operation`.
+pub(super) async fn exchange(request: reqwest::RequestBuilder, operation: Operation) -> Exchange {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Exchange { outcome: Err(transport(&error)), server_time: None },
@@ -25,8 +26,11 @@ pub(super) async fn exchange(request: reqwest::RequestBuilder, limits: Limits) -
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let server_time = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(httpdate);
+    let limits = if is_success(status) { Limits::of(operation) } else { Limits::ERROR };
     let body = read(response, limits.bytes).await;
-    Exchange { outcome: interpret(status, &headers, body, limits), server_time }
+    let outcome =
+        interpret(status, &headers, body, operation, limits).map_err(|error| with_retry_after(error, &headers));
+    Exchange { outcome, server_time }
 }
 
 /// Redacts and shortens an error. The service's message can repeat the text to sign, which contains the token.
@@ -61,41 +65,48 @@ pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body 
     }
 }
 
-fn interpret(status: u16, headers: &HeaderMap, body: Body, limits: Limits) -> Result<Response<Value>, CallError> {
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+fn interpret(
+    status: u16,
+    headers: &HeaderMap,
+    body: Body,
+    operation: Operation,
+    limits: Limits,
+) -> Result<Response<Reply>, CallError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request_id = Some(header("x-acs-request-id").to_owned()).filter(|id| !id.is_empty());
     let bytes = match body {
         Body::Whole(bytes) => bytes,
         Body::TooLong => {
-            let what = format!("the response exceeds {} bytes", limits.bytes);
-            return Err(with_retry_after(broken(status, &what, request_id), headers));
+            return Err(broken(status, &format!("the response exceeds {} bytes", limits.bytes), request_id));
         }
-        // The request arrived, because there is a status. The status determines the class of the error.
-        Body::Broken => {
-            return Err(with_retry_after(broken(status, "the response is truncated", request_id), headers));
-        }
+        // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
+        Body::Broken => return Err(broken(status, "the response is truncated", request_id)),
     };
     let content_type = header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
-    let is_xml = content_type.contains("xml");
-    let decoded = if is_xml { xml::to_json(&bytes, limits.values) } else { bounded::json(&bytes, limits.values) };
-    let Some(value) = decoded.filter(Value::is_object) else {
+    let document = Document { bytes: &bytes, is_xml: content_type.contains("xml"), values: limits.values };
+    let unknown = |request_id| {
         let what = describe_body(&content_type, &bytes);
-        let page = !bytes.is_empty() && !content_type.contains("json");
-        let error = if page { unreadable(status, &what, request_id) } else { broken(status, &what, request_id) };
-        return Err(with_retry_after(error, headers));
+        let is_page = !bytes.is_empty() && !content_type.contains("json");
+        if is_page { unreadable(status, &what, request_id) } else { broken(status, &what, request_id) }
     };
-    if let Some(error) = response::api_error(status, &value).filter(|_| !(200..300).contains(&status)) {
-        return Err(with_retry_after(error, headers));
+    if !is_success(status) {
+        let Some(body) = document.read::<ErrorBody>() else { return Err(unknown(request_id)) };
+        let without_code = || unreadable(status, "the response has no error code", request_id);
+        return Err(body.into_error(status).unwrap_or_else(without_code));
     }
-    if !(200..300).contains(&status) {
-        return Err(with_retry_after(unreadable(status, "the response has no error code", request_id), headers));
+    match response::decode(operation, document) {
+        None => Err(unknown(request_id)),
+        Some(Decoded { reply: Ok(value), request_id: id }) => Ok(Response { value, request_id: id.or(request_id) }),
+        Some(Decoded { reply: Err(what), request_id: id }) => Err(unreadable(status, &what, id.or(request_id))),
     }
-    let request_id = response::request_id(&value).or(request_id);
-    Ok(Response { value, request_id })
 }
 
-/// The error for a response without the expected content.
-pub(super) fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
+/// A response without the expected content.
+fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
     CallError::Api(ApiError {
         status,
         code: None,

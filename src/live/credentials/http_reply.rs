@@ -2,20 +2,47 @@
 //!
 //! Messages show only the status and the code of a refusal, because its text can repeat a token.
 
+use std::mem::take;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::DATE;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::super::response::field;
+use super::super::document::Document;
+use super::super::lenient::{AnyCase, Scalar};
 use super::super::transport::{self, Body};
 use super::{Credentials, Issued};
 
 /// The maximum size of a body. Credentials with a token take a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// A response whose body was read completely.
+/// The most values of a response.
+const MAX_VALUES: usize = 1_000;
+
+/// The outer members of a response.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Envelope {
+    code: Scalar,
+    credentials: Option<AnyCase<Keys>>,
+}
+
+/// The members that contain the credentials.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Keys {
+    #[serde(rename = "accesskeyid")]
+    id: Scalar,
+    #[serde(rename = "accesskeysecret")]
+    secret: Scalar,
+    #[serde(rename = "securitytoken")]
+    token: Scalar,
+    expiration: Scalar,
+}
+
+/// A complete response.
 pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
@@ -59,42 +86,66 @@ impl HttpReply {
         }
     }
 
-    /// The code of a refusal; `None` if it does not look like a code.
-    pub(super) fn code(&self) -> Option<String> {
-        let value: Value = serde_json::from_slice(&self.body).ok()?;
-        let code = field(&value, "Code")?.as_str()?;
-        let plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-        plain.then(|| code.to_owned())
+    fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        Document { bytes: &self.body, is_xml: false, values: MAX_VALUES }.read()
     }
 
-    /// The credentials in the member `within` of the response, or at its top level.
+    /// The code of a refusal, if it has the form of a code.
+    pub(super) fn code(&self) -> Option<String> {
+        code(self.read::<Envelope>()?.code)
+    }
+
+    /// The credentials at the top level of the response.
     ///
     /// # Errors
-    /// Describes the error without the content of the response.
-    pub(super) fn credentials(&self, within: Option<&str>) -> Result<Issued, String> {
+    /// Describes the defect without the content of the response.
+    pub(super) fn credentials(&self) -> Result<Issued, String> {
+        self.success()?;
+        self.issued(self.read().unwrap_or_default())
+    }
+
+    /// The credentials in the member `Credentials` of the response.
+    ///
+    /// # Errors
+    /// As [`HttpReply::credentials`].
+    pub(super) fn nested_credentials(&self) -> Result<Issued, String> {
+        let envelope = self.success()?;
+        let AnyCase(keys) = envelope.credentials.ok_or_else(|| "the answer has no Credentials".to_owned())?;
+        self.issued(keys)
+    }
+
+    fn success(&self) -> Result<Envelope, String> {
         if !self.is_success() {
             return Err(self.refusal());
         }
-        let value: Value = serde_json::from_slice(&self.body).map_err(|_| "the response is not JSON".to_owned())?;
-        if let Some(code) = self.code().filter(|code| code != "Success") {
-            return Err(code);
+        let mut envelope: Envelope = self.read().ok_or_else(|| "the answer is not JSON".to_owned())?;
+        match code(take(&mut envelope.code)).filter(|code| code != "Success") {
+            Some(code) => Err(code),
+            None => Ok(envelope),
         }
-        let object = match within {
-            Some(name) => field(&value, name).ok_or_else(|| format!("the response has no {name}"))?,
-            None => &value,
+    }
+
+    fn issued(&self, keys: Keys) -> Result<Issued, String> {
+        let text = |value: Scalar, name: &str| match value {
+            Scalar::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+            _ => Err(format!("the answer has no {name}")),
         };
-        let text = |name: &str| match field(object, name).and_then(Value::as_str).map(str::trim) {
-            Some(text) if !text.is_empty() => Ok(text),
-            _ => Err(format!("the response has no {name}")),
-        };
-        let credentials =
-            Credentials::new(text("AccessKeyId")?, text("AccessKeySecret")?, Some(text("SecurityToken")?));
-        let expiration: Timestamp =
-            text("Expiration")?.parse().map_err(|_| "the Expiration in the response is not a time".to_owned())?;
+        let (id, secret) = (text(keys.id, "AccessKeyId")?, text(keys.secret, "AccessKeySecret")?);
+        let credentials = Credentials::new(&id, &secret, Some(&text(keys.token, "SecurityToken")?));
+        let expiration: Timestamp = text(keys.expiration, "Expiration")?
+            .parse()
+            .map_err(|_| "the answer's Expiration is not a time".to_owned())?;
         let lifetime = Duration::try_from(expiration.duration_since(self.now)).unwrap_or_default();
         if lifetime.is_zero() {
             return Err("the issued credentials have already expired".to_owned());
         }
         Ok(Issued { lifetime: Some(lifetime), ..Issued::non_expiring(credentials) })
     }
+}
+
+/// The value of `Code`, if it has the form of a code.
+fn code(value: Scalar) -> Option<String> {
+    let Scalar::Text(code) = value else { return None };
+    let is_plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    is_plain.then_some(code)
 }

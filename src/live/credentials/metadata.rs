@@ -58,7 +58,7 @@ pub(super) async fn of_instance(env: &ProviderEnv, role: Option<&str>) -> Result
     if page.status == 404 {
         return Err(ProviderError::Failed(format!("the ECS instance has no RAM role {role:?}")));
     }
-    page.credentials(None).map_err(|why| ProviderError::Failed(format!("role {role:?}: {why}")))
+    page.credentials().map_err(|why| ProviderError::Failed(format!("role {role:?}: {why}")))
 }
 
 struct Service<'a> {

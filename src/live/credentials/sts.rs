@@ -105,7 +105,7 @@ pub(super) async fn assume(env: &ProviderEnv, role: &Role, source: &Credentials)
 
 fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> Result<Issued, ProviderError> {
     let page = answer.map_err(|error| ProviderError::Failed(format!("{action}: {}", error.why)))?;
-    page.credentials(Some("Credentials")).map_err(|why| {
+    page.nested_credentials().map_err(|why| {
         let hint = page.code().as_deref().and_then(hint).map(|hint| format!(": {hint}")).unwrap_or_default();
         ProviderError::Failed(format!("{action}: {why}{hint}"))
     })

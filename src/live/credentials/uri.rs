@@ -24,7 +24,7 @@ impl Provider for CredentialsUri {
                 || url.host_str().is_some_and(|host| host.starts_with("127."));
             let client = if here { self.0.direct_client()? } else { self.0.http_client()? };
             let page = http_reply::fetch(client.get(url)).await.map_err(|error| ProviderError::Failed(error.why))?;
-            page.credentials(None).map_err(ProviderError::Failed)
+            page.credentials().map_err(ProviderError::Failed)
         })
     }
 }

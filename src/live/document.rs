@@ -1,0 +1,58 @@
+//! Decodes a response body, JSON or XML, to a type. A body beyond its bounds is refused before anything is built.
+
+use serde::de::DeserializeOwned;
+
+use super::bounded;
+use super::lenient::AnyCase;
+use super::xml;
+
+/// A complete response body.
+#[derive(Clone, Copy)]
+pub(super) struct Document<'a> {
+    pub bytes: &'a [u8],
+    pub is_xml: bool,
+    /// The most values or elements.
+    pub values: usize,
+}
+
+impl Document<'_> {
+    /// Decodes an object, whose members are named in any case; `None` if the body is malformed, is not an object, is
+    /// beyond its bounds, or does not fit `T`.
+    pub(super) fn read<T: DeserializeOwned>(self) -> Option<T> {
+        let AnyCase(value) = if self.is_xml {
+            serde_json::from_value(xml::to_json(self.bytes, self.values)?).ok()?
+        } else if bounded::json_fits(self.bytes, self.values) {
+            serde_json::from_slice(self.bytes).ok()?
+        } else {
+            return None;
+        };
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn read(text: &str, is_xml: bool) -> Option<Value> {
+        Document { bytes: text.as_bytes(), is_xml, values: 4 }.read()
+    }
+
+    #[test]
+    fn json_and_xml_are_decoded_alike() {
+        let expected = Some(serde_json::json!({"a": "x", "b": {"C": "y"}}));
+        assert_eq!(read(r#"{"A":"x","B":{"C":"y"}}"#, false), expected);
+        assert_eq!(read("<R><A>x</A><B><C>y</C></B></R>", true), expected);
+    }
+
+    #[test]
+    fn malformed_and_unbounded_documents_are_refused() {
+        for text in ["", "{", "{}x", "[1,]", "{\"a\":}", "[]", r#"{"a":[1,2,3,4]}"#] {
+            assert_eq!(read(text, false), None, "{text}");
+        }
+        for text in ["", "<R>", "<R>text</R>", "<R><a/><a/><a/><a/></R>"] {
+            assert_eq!(read(text, true), None, "{text}");
+        }
+    }
+}
