@@ -33,7 +33,7 @@ pub enum Value {
     Int(i64),
     /// `true` or `false`, lower case in both formats.
     Bool(bool),
-    /// A list. In XML each entry is an element with the list's name.
+    /// A list. In XML its entries are elements inside of the list's: `<AdminList><Admins>…</Admins></AdminList>`.
     List(Vec<Value>),
     /// Nested fields in a fixed order.
     Object(Payload),
@@ -147,25 +147,27 @@ fn encode(format: Format, root: &str, fields: &Payload) -> String {
 }
 
 fn write_element(out: &mut String, name: &str, value: &Value) {
-    if let Value::List(list) = value {
-        for entry in list {
-            write_element(out, name, entry);
-        }
-        return;
-    }
     out.push_str(&format!("<{name}>"));
     match value {
         Value::Text(text) => out.push_str(&escape_xml(text)),
         Value::Int(number) => out.push_str(&number.to_string()),
         Value::Bool(truth) => out.push_str(&truth.to_string()),
         Value::Object(fields) => fields.0.iter().for_each(|(name, value)| write_element(out, name, value)),
-        Value::List(_) => {}
+        Value::List(entries) => {
+            let name = entry_name(name);
+            entries.iter().for_each(|entry| write_element(out, &name, entry));
+        }
     }
     out.push_str(&format!("</{name}>"));
 }
 
-/// Escapes text for XML 1.0. A carriage return becomes a character reference, because a parser would normalize it to a
-/// line feed. A character that XML does not allow becomes U+FFFD.
+/// The element of a list's entries. The documents name `Admins` for `AdminList`, and `Groups` for `GroupList`.
+fn entry_name(list: &str) -> String {
+    format!("{}s", list.strip_suffix("List").unwrap_or(list))
+}
+
+/// Escapes text for XML 1.0: a carriage return becomes a reference (a parser would turn it into a line feed), and a
+/// character that XML cannot express becomes U+FFFD.
 fn escape_xml(text: &str) -> String {
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
@@ -198,15 +200,25 @@ mod tests {
     }
 
     #[test]
-    fn xml_repeats_list_elements_and_escapes_text() {
+    fn xml_wraps_the_entries_of_a_list_and_escapes_text() {
         assert_eq!(
             render(Format::Xml, "DescribeLiveMessageGroup", "R-1", &sample()),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><DescribeLiveMessageGroupResponse><RequestId>R-1</RequestId>\
-             <GroupId>grouptest</GroupId><AdminList>uid1</AdminList><AdminList>uid2</AdminList>\
+             <GroupId>grouptest</GroupId><AdminList><Admins>uid1</Admins><Admins>uid2</Admins></AdminList>\
              <Createtime>1698305471</Createtime>\
              <GroupInfo>&lt;a &amp; &quot;b&quot;&gt;&#13;\n\u{FFFD}群</GroupInfo><Delete>false</Delete>\
              <MsgAmount></MsgAmount></DescribeLiveMessageGroupResponse>"
         );
+    }
+
+    #[test]
+    fn xml_wraps_nested_and_empty_lists() {
+        let group = |admins: &[String]| Payload::new().with("AdminList", admins);
+        let groups = vec![group(&["uid1".to_owned()]), group(&[])];
+        let xml = render(Format::Xml, "ListLiveMessageGroups", "R-1", &Payload::new().with("GroupList", groups));
+        let expected = "<GroupList><Groups><AdminList><Admins>uid1</Admins></AdminList></Groups>\
+                        <Groups><AdminList></AdminList></Groups></GroupList>";
+        assert!(xml.contains(expected), "{xml}");
     }
 
     #[test]

@@ -258,14 +258,8 @@ impl<'a> Authorization<'a> {
     /// Checks that every header that affects the meaning of the request is signed, and that the header names are sorted
     /// and unique.
     fn check_signed_headers(&self, request: &Request) -> Result<(), ApiError> {
-        let mut required = vec![
-            "host",
-            "x-acs-action",
-            "x-acs-content-sha256",
-            "x-acs-date",
-            "x-acs-signature-nonce",
-            "x-acs-version",
-        ];
+        let mut required =
+            vec!["x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"];
         if request.header("x-acs-security-token").is_some() {
             required.push("x-acs-security-token");
         }

@@ -143,10 +143,11 @@ fn headers_that_affect_the_meaning_must_be_signed() {
             .check_signed_headers(&request)
     };
     assert!(check(all).is_ok());
-    for name in all.split(';') {
+    for name in all.split(';').filter(|name| *name != "host") {
         let rest: Vec<&str> = all.split(';').filter(|n| *n != name).collect();
         assert_eq!(check(&rest.join(";")).unwrap_err().code, "IncompleteSignature", "{name}");
     }
+    assert!(check(&all.replace("host;", "")).is_ok(), "the classic Java SDK does not sign the host");
     assert!(check(&format!("{all};x-acs-version")).is_err());
     assert!(check(&format!("x;{all}")).is_err());
 }

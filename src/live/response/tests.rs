@@ -145,6 +145,36 @@ fn list_is_decoded_in_any_nesting() {
 }
 
 #[test]
+fn lists_in_xml_are_wrapped_or_repeated() {
+    let groups_in = |xml: &str| {
+        let xml = format!("<R><TotalCount>2</TotalCount>{xml}</R>");
+        let decoded = decode(Operation::ListByPage, document(xml.as_bytes(), true)).unwrap();
+        let Ok(Reply::Page(page)) = decoded.reply else { panic!("{xml}: {:?}", decoded.reply) };
+        let group = |group: GroupSnapshot| (group.group_id, group.administrators.join(","));
+        page.groups.into_iter().map(group).collect::<Vec<_>>()
+    };
+    let a = ("a".to_owned(), "u1,u2".to_owned());
+    let b = ("b".to_owned(), "u3".to_owned());
+    let wrapped = "<Groups><GroupId>a</GroupId><AdminList><Admins>u1</Admins><Admins>u2</Admins></AdminList></Groups>";
+    let single = "<Groups><GroupId>b</GroupId><AdminList><Admins>u3</Admins></AdminList></Groups>";
+    let unwrapped = "<GroupList><GroupId>a</GroupId><AdminList>u1</AdminList><AdminList>u2</AdminList></GroupList>";
+    let without = "<Groups><GroupId>c</GroupId><AdminList></AdminList></Groups>";
+    for (xml, expected) in [
+        (format!("<GroupList>{wrapped}{single}</GroupList>"), vec![a.clone(), b.clone()]),
+        (format!("<GroupList>{single}</GroupList>"), vec![b.clone()]),
+        (format!("<GroupList>{wrapped}</GroupList><GroupList>{single}</GroupList>"), vec![a.clone(), b.clone()]),
+        (format!("<GroupList>{without}</GroupList>"), vec![("c".to_owned(), String::new())]),
+        (unwrapped.to_owned(), vec![a.clone()]),
+        (unwrapped.repeat(2), vec![a.clone(), a]),
+        ("<GroupList></GroupList>".to_owned(), vec![]),
+        ("<GroupList/>".to_owned(), vec![]),
+        (String::new(), vec![]),
+    ] {
+        assert_eq!(groups_in(&xml), expected, "{xml}");
+    }
+}
+
+#[test]
 fn code_is_one_word_and_condition_text_is_bounded() {
     let error_with_code = |code: &str| api_error(400, &json!({"Code": code, "RequestId": "r"}));
     for code in ["X", &"X".repeat(100)] {
