@@ -195,7 +195,7 @@ pub async fn run(args: Args) -> CommandResult {
     let lookup = |name: &str| std::env::var(name).ok();
     let provider_env = ProviderEnv::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
     let credentials = CredentialSource::new(Chain::default_chain(&provider_env));
-    let options = ClientOptions { http, form_body_threshold: args.form_body_threshold };
+    let options = ClientOptions { http, form_body_threshold: args.form_body_threshold, ..ClientOptions::default() };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let defaults = AccountDefaults {
         options: options.clone(),

@@ -23,8 +23,8 @@ impl Limits {
     pub(super) fn of(operation: Operation) -> Self {
         match operation {
             // 50 groups of 32 KB each, in which a character outside of the BMP takes 12 bytes for 4.
-            Operation::ListByPage => Self { bytes: 8 * 1024 * 1024, values: 10_000 },
-            Operation::Describe => Self { bytes: 256 * 1024, values: 5_000 },
+            Operation::ListByPage => Self { bytes: 8 * 1024 * 1024, values: 3_000 },
+            Operation::Describe => Self { bytes: 256 * 1024, values: 1_000 },
             _ => Self::ERROR,
         }
     }

@@ -1,15 +1,18 @@
 //! Sends calls. Each call is one HTTP request: redirects and hidden retries are disabled.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use reqwest::header::ACCEPT;
+use tokio::time::Instant;
 
 use super::access_key::Credentials;
 use super::endpoint::Endpoint;
 use super::error::{ApiError, CallError, ErrorClass, RetryHint};
 use super::http::HttpOptions;
+use super::memory::{ResponseMemory, Share};
 use super::operation::{Call, Operation};
 use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};
 use super::response::{Reply, Response};
@@ -28,11 +31,13 @@ pub struct ClientOptions {
     /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
     /// or more are never sent.
     pub form_body_threshold: usize,
+    /// The memory of response bodies. Defaults to that of the process.
+    pub memory: Arc<ResponseMemory>,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { http: HttpOptions::default(), form_body_threshold: 8 * 1024 }
+        Self { http: HttpOptions::default(), form_body_threshold: 8 * 1024, memory: ResponseMemory::of_process() }
     }
 }
 
@@ -45,6 +50,8 @@ pub struct Client {
     /// Whether the endpoint has refused parameters in a form body. The service documents only the query.
     query_only: AtomicBool,
     clock: ServiceClock,
+    share: Arc<Share>,
+    timeout: Duration,
 }
 
 impl Client {
@@ -59,6 +66,8 @@ impl Client {
             form_body_threshold: options.form_body_threshold,
             query_only: AtomicBool::new(false),
             clock: ServiceClock::default(),
+            share: Share::new(options.memory),
+            timeout: options.http.request_timeout,
         })
     }
 
@@ -165,7 +174,8 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        transport::exchange(request, operation).await
+        // The HTTP client's time-out does not end a wait for memory.
+        transport::exchange(request, operation, &self.share, Instant::now() + self.timeout).await
     }
 }
 

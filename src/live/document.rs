@@ -1,5 +1,6 @@
 //! Decodes a response body, JSON or XML, to a type. A body beyond its bounds is refused before anything is built.
 
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use super::bounded;
@@ -20,6 +21,9 @@ impl Document<'_> {
     /// beyond its bounds, or does not fit `T`.
     pub(super) fn read<T: DeserializeOwned>(self) -> Option<T> {
         let AnyCase(value) = if self.is_xml {
+            // One at a time: a tree of small elements takes a hundred times its text.
+            static TREE: Mutex<()> = Mutex::new(());
+            let _only = TREE.lock();
             serde_json::from_value(xml::to_json(self.bytes, self.values)?).ok()?
         } else if bounded::json_fits(self.bytes, self.values) {
             serde_json::from_slice(self.bytes).ok()?

@@ -1,14 +1,17 @@
 //! Sends HTTP requests and interprets their responses and failures.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
+use tokio::time::Instant;
 
 use super::Operation;
 use super::access_key::Credentials;
 use super::bounded::Limits;
 use super::document::Document;
 use super::error::{ApiError, CallError, Delivery};
+use super::memory::{Held, Share};
 use super::response::{self, Decoded, ErrorBody, Reply, Response};
 
 /// The outcome of a request, and the service's time if there was a response with a `Date`.
@@ -17,8 +20,13 @@ pub(super) struct Exchange {
     pub server_time: Option<SystemTime>,
 }
 
-/// Sends a request and decodes the response to `operation`.
-pub(super) async fn exchange(request: reqwest::RequestBuilder, operation: Operation) -> Exchange {
+/// Sends a request and decodes the response to `operation`, whose body takes its memory from `share` until `deadline`.
+pub(super) async fn exchange(
+    request: reqwest::RequestBuilder,
+    operation: Operation,
+    share: &Arc<Share>,
+    deadline: Instant,
+) -> Exchange {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Exchange { outcome: Err(transport(&error)), server_time: None },
@@ -27,7 +35,9 @@ pub(super) async fn exchange(request: reqwest::RequestBuilder, operation: Operat
     let headers = response.headers().clone();
     let server_time = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(httpdate);
     let limits = if is_success(status) { Limits::of(operation) } else { Limits::ERROR };
-    let body = read(response, limits.bytes).await;
+    // Until the body is decoded.
+    let mut held = Held::of(share, deadline);
+    let body = read(response, limits.bytes, Some(&mut held)).await;
     let outcome =
         interpret(status, &headers, body, operation, limits).map_err(|error| with_retry_after(error, &headers));
     Exchange { outcome, server_time }
@@ -50,18 +60,34 @@ pub(super) enum Body {
     Whole(Vec<u8>),
     TooLong,
     Broken,
+    /// There was no memory for it in time.
+    NoMemory,
 }
 
-/// Reads a body of up to `limit` bytes, counted after decompression.
-pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Body {
+/// Reads a body of up to `limit` bytes, counted after decompression. Its memory is taken by `held`; `None` does
+/// not count it.
+pub(super) async fn read(mut response: reqwest::Response, limit: usize, mut held: Option<&mut Held>) -> Body {
     let mut body = Vec::new();
     loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Body::TooLong,
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Body::Whole(body),
-            Err(_) => return Body::Broken,
+        let chunk = match &held {
+            Some(held) => held.unless_ended(response.chunk()).await,
+            None => Some(response.chunk().await),
+        };
+        let chunk = match chunk {
+            None => return Body::NoMemory,
+            Some(Ok(Some(chunk))) if body.len() + chunk.len() > limit => return Body::TooLong,
+            Some(Ok(Some(chunk))) => chunk,
+            Some(Ok(None)) => return Body::Whole(body),
+            Some(Err(_)) => return Body::Broken,
+        };
+        if let Some(held) = &mut held
+            && !held.take(chunk.len()).await
+        {
+            return Body::NoMemory;
         }
+        // Exact: the growth of a vector would take up to twice the memory that was granted.
+        body.reserve_exact(chunk.len());
+        body.extend_from_slice(&chunk);
     }
 }
 
@@ -85,6 +111,9 @@ fn interpret(
         }
         // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
         Body::Broken => return Err(broken(status, "the response is truncated", request_id)),
+        Body::NoMemory => {
+            return Err(broken(status, "other responses take the memory to receive this one", request_id));
+        }
     };
     let content_type = header(CONTENT_TYPE.as_str()).to_ascii_lowercase();
     let document = Document { bytes: &bytes, is_xml: content_type.contains("xml"), values: limits.values };

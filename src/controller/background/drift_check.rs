@@ -274,10 +274,10 @@ impl Check {
                 page_number: number,
                 page_size: PAGE_SIZE,
             };
-            let mut page = self.fetch_page(account, &Call::ListByPage(request)).await?;
-            page.total = page.total.min(max_listed(max_groups).saturating_add(1));
-            let pages = page.total.div_ceil(u64::from(PAGE_SIZE));
-            for group in &page.groups {
+            let GroupPage { groups, total } = self.fetch_page(account, &Call::ListByPage(request)).await?;
+            let total = total.min(max_listed(max_groups).saturating_add(1));
+            let pages = total.div_ceil(u64::from(PAGE_SIZE));
+            for group in &groups {
                 self.context.scheduler.with(|scheduler, _| {
                     for (key, recorded) in scheduler.contradicted_by(&self.app, group) {
                         self.context.metrics.drifted();
@@ -286,9 +286,11 @@ impl Check {
                 });
                 ids.insert(group.group_id.as_str().into());
             }
-            if u64::from(number) >= pages || page.groups.is_empty() {
-                return Ok(Listed::Complete { total: page.total, ids });
+            if u64::from(number) >= pages || groups.is_empty() {
+                return Ok(Listed::Complete { total, ids });
             }
+            // A page can have megabytes: it is not kept during the pause.
+            drop(groups);
             if is_too_long(ids.len(), number, max_groups) {
                 return Err(ListError::TooLong { max_groups });
             }
@@ -297,7 +299,7 @@ impl Check {
                 None => (objects as u64) < pages,
             };
             if is_enough && number == 1 {
-                return Ok(Listed::Counted { total: page.total });
+                return Ok(Listed::Counted { total });
             }
             if self.query.is_none() {
                 let pages = u32::try_from(pages).unwrap_or(u32::MAX);

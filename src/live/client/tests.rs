@@ -233,3 +233,58 @@ async fn errors_do_not_repeat_secrets() {
         assert!(error.to_string().ends_with("a … b"), "{error}");
     }
 }
+
+/// A describe, to which [`endless`] and [`describes`] respond.
+fn describe() -> Call {
+    Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None })
+}
+
+/// The start of a response with this many bytes, which never ends.
+fn endless(bytes: usize) -> Act {
+    let head = b"HTTP/1.1 200 X\r\ncontent-length: 200000\r\n\r\n".to_vec();
+    Act::Send([head, vec![b' '; bytes]].concat())
+}
+
+fn describes(info_bytes: usize) -> Act {
+    answer(200, &format!(r#"{{"GroupId":"g1","GroupInfo":"{}"}}"#, "x".repeat(info_bytes)))
+}
+
+#[tokio::test]
+async fn clients_share_the_memory_of_the_process() {
+    let (one, other) = (ClientOptions::default(), ClientOptions::default());
+    assert!(Arc::ptr_eq(&one.memory, &other.memory));
+}
+
+#[tokio::test]
+async fn endless_responses_do_not_delay_other_clients() {
+    let memory = ResponseMemory::new(400_000);
+    let in_memory = |server: &Loopback| client_with(server, |options| options.memory = Arc::clone(&memory));
+    let hostile = Loopback::script(vec![endless(190_000)]).await;
+    for _ in 0..10 {
+        let client = in_memory(&hostile);
+        tokio::spawn(async move { client.send(&describe(), &credentials()).await });
+    }
+    while hostile.seen().len() < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let honest = Loopback::script(vec![describes(30_000)]).await;
+    let client = in_memory(&honest);
+    let (call, credentials) = (describe(), credentials());
+    tokio::time::timeout(Duration::from_secs(1), client.send(&call, &credentials)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn response_waits_for_memory_within_the_time_out() {
+    let memory = ResponseMemory::new(2_000);
+    let server = Loopback::script(vec![describes(1_500), describes(3_000), describes(1_500)]).await;
+    let client = client_with(&server, |options| {
+        options.memory = memory;
+        options.http.request_timeout = Duration::from_millis(500);
+    });
+    client.send(&describe(), &credentials()).await.unwrap();
+    let error = client.send(&describe(), &credentials()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::ServiceError);
+    assert!(error.to_string().contains("memory") && error.may_have_arrived(), "{error}");
+    client.send(&describe(), &credentials()).await.unwrap();
+}

@@ -66,10 +66,12 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply,
     let status = response.status().as_u16();
     let date = response.headers().get(DATE).and_then(|value| value.to_str().ok()).and_then(transport::httpdate);
     let now = date.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
-    match transport::read(response, MAX_BYTES).await {
+    match transport::read(response, MAX_BYTES, None).await {
         Body::Whole(body) => Ok(HttpReply { status, body, now }),
-        Body::TooLong => Err(FetchError { unreachable: false, why: "the response is too long".to_owned() }),
-        Body::Broken => Err(FetchError { unreachable: false, why: "the response is truncated".to_owned() }),
+        Body::TooLong => Err(FetchError { unreachable: false, why: "the answer is too long".to_owned() }),
+        Body::Broken | Body::NoMemory => {
+            Err(FetchError { unreachable: false, why: "the response is truncated".to_owned() })
+        }
     }
 }
 
