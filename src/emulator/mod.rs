@@ -52,3 +52,8 @@ pub use server::{Emulator, Handle};
 pub use state::{App, DataCenter, Deletion, Group, State};
 pub use sts::RoleArn;
 pub use verify::{SignatureVersion, Verifier};
+
+/// Requests of the official SDKs. `tests/vectors.rs` checks that each is accepted, and rejected with any character changed.
+#[cfg(test)]
+#[path = "../../tests/support/vector.rs"]
+mod vector;

@@ -379,4 +379,6 @@ fn framing<'h>(
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -22,6 +22,8 @@ pub mod transport;
 mod xml;
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+#[cfg(test)]
 pub(crate) mod logged;
 #[cfg(test)]
 pub(crate) mod loopback;

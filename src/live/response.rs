@@ -329,4 +329,6 @@ pub(super) fn bounded(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -1,9 +1,5 @@
 use super::*;
-
-/// Captured requests of the official SDKs. `tests/vectors.rs` tests that each one is accepted, and rejected if any
-/// character changes.
-#[path = "../../../tests/support/vector.rs"]
-mod vector;
+use crate::emulator::vector;
 
 /// A captured request and the key that signed it.
 struct Vector {

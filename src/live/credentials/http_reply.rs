@@ -47,7 +47,7 @@ pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
     /// The issuer's time, or the local time if the response has no `Date`.
-    now: Timestamp,
+    pub now: Timestamp,
 }
 
 /// The error if there is no complete response.

@@ -53,7 +53,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
 }
 
 /// Parses a section. Messages never contain a key or a token.
-fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
+pub(super) fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
     let Some(values) = values_of(text, section) else {
         return Err(ProviderError::NotConfigured(format!("the file has no section [{section}]")));
     };

@@ -48,9 +48,14 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
         let missing = ProviderError::NotConfigured(format!("file {shown} does not exist"));
         return Err(if asked_for { missing.into_failed() } else { missing });
     };
-    let file: Value = serde_json::from_str(&text).map_err(|_| ProviderError::Failed(format!("{shown} is not JSON")))?;
+    parse_file(&text, env.value(PROFILE)).unwrap_or_else(|| Err(ProviderError::Failed(format!("{shown} is not JSON"))))
+}
+
+/// Parses the profile `name` of a file, or its current one; `None` if the file is not JSON.
+pub(super) fn parse_file(text: &str, name: Option<String>) -> Option<Result<ProfileSource, ProviderError>> {
+    let file: Value = serde_json::from_str(text).ok()?;
     let current = file.get("current").and_then(Value::as_str).unwrap_or("default").to_owned();
-    parse(&file, &env.value(PROFILE).unwrap_or(current), 0)
+    Some(parse(&file, &name.unwrap_or(current), 0))
 }
 
 /// Parses a profile. Messages never contain a key or a token.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod files;
+mod fuzz;
 mod metadata;
 mod oidc;
 mod secrets;
