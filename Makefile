@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs chart-lint counts crds assets helm bench explore fuzz
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm bench explore fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::access_key::Credentials;
 use super::endpoint::Endpoint;
 use super::error::{ApiError, CallError, ErrorClass, RetryHint};
-use super::http::HttpOptions;
+use super::http::{HttpClientError, HttpOptions};
 use super::memory::{ResponseMemory, Share};
 use super::operation::{Call, Operation};
 use super::request::{Method, Placement, RpcRequest, SignedRequest, nonce};

@@ -34,7 +34,7 @@ pub use concealment::conceal;
 pub use endpoint::{Endpoint, Service};
 pub use endpoint_policy::{EndpointPolicy, HostPattern};
 pub use error::{CallError, ErrorClass};
-pub use http::{CaBundle, HttpOptions};
+pub use http::{CaBundle, HttpClientError, HttpOptions};
 pub use memory::ResponseMemory;
 pub use operation::{Call, GroupChange, GroupFields, GroupRef, Operation};
 pub use response::{CreateOutcome, GroupSnapshot, Reply, Response};

@@ -215,10 +215,10 @@ impl GroupBody {
             create_time: self.create_time.integer().and_then(parse_epoch),
         };
         if group.group_id.is_empty() {
-            return Err("the answer has no GroupId".to_owned());
+            return Err("the response has no GroupId".to_owned());
         }
         if group.group_info.len() > MAX_INFO {
-            return Err(format!("the answer has a GroupInfo of more than {MAX_INFO} bytes"));
+            return Err(format!("the response has a GroupInfo of more than {MAX_INFO} bytes"));
         }
         Ok(group)
     }
@@ -234,7 +234,7 @@ impl CreateBody {
             (_, Some(true)) => Ok(CreateOutcome::AlreadyDelete),
             (Some(true), _) => Ok(CreateOutcome::AlreadyExists),
             (None, None) if self.group_id.text().is_none_or(|id| id.is_empty()) => {
-                Err("the answer has none of GroupId, AlreadyExists, AlreadyDelete".to_owned())
+                Err("the response contains none of GroupId, AlreadyExists and AlreadyDelete".to_owned())
             }
             _ => Ok(CreateOutcome::Created),
         }
@@ -246,7 +246,7 @@ impl ListBody {
     /// There is no total, or a group without an ID.
     fn page(self) -> Result<GroupPage, String> {
         let total = self.total.integer().and_then(|total| u64::try_from(total).ok());
-        let total = total.ok_or_else(|| "the answer has no TotalCount".to_owned())?;
+        let total = total.ok_or_else(|| "the response has no TotalCount".to_owned())?;
         let groups = self.groups.0.into_iter().map(GroupBody::snapshot).collect::<Result<_, _>>()?;
         Ok(GroupPage { groups, total })
     }

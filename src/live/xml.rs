@@ -38,7 +38,7 @@ impl Element {
 /// The content of the root element, or `None` if the text is not well-formed XML, is nested deeper than 32 levels or has
 /// more than `elements` elements.
 pub(super) fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
-    let mut reader = Reader::from_reader(bytes);
+    let mut reader = Reader::from_str(std::str::from_utf8(bytes).ok()?);
     let mut open: Vec<Element> = Vec::new();
     let mut left = elements;
     loop {

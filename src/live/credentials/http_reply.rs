@@ -68,7 +68,7 @@ pub(super) async fn fetch(request: reqwest::RequestBuilder) -> Result<HttpReply,
     let now = date.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now);
     match transport::read(response, MAX_BYTES, None).await {
         Body::Whole(body) => Ok(HttpReply { status, body, now }),
-        Body::TooLong => Err(FetchError { unreachable: false, why: "the answer is too long".to_owned() }),
+        Body::TooLong => Err(FetchError { unreachable: false, why: "the response is too long".to_owned() }),
         Body::Broken | Body::NoMemory => {
             Err(FetchError { unreachable: false, why: "the response is truncated".to_owned() })
         }
@@ -112,7 +112,7 @@ impl HttpReply {
     /// As [`HttpReply::credentials`].
     pub(super) fn nested_credentials(&self) -> Result<Issued, String> {
         let envelope = self.success()?;
-        let AnyCase(keys) = envelope.credentials.ok_or_else(|| "the answer has no Credentials".to_owned())?;
+        let AnyCase(keys) = envelope.credentials.ok_or_else(|| "the response has no Credentials".to_owned())?;
         self.issued(keys)
     }
 
@@ -120,7 +120,7 @@ impl HttpReply {
         if !self.is_success() {
             return Err(self.refusal());
         }
-        let mut envelope: Envelope = self.read().ok_or_else(|| "the answer is not JSON".to_owned())?;
+        let mut envelope: Envelope = self.read().ok_or_else(|| "the response is not JSON".to_owned())?;
         match code(take(&mut envelope.code)).filter(|code| code != "Success") {
             Some(code) => Err(code),
             None => Ok(envelope),
@@ -130,13 +130,13 @@ impl HttpReply {
     fn issued(&self, keys: Keys) -> Result<Issued, String> {
         let text = |value: Scalar, name: &str| match value {
             Scalar::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-            _ => Err(format!("the answer has no {name}")),
+            _ => Err(format!("the response has no {name}")),
         };
         let (id, secret) = (text(keys.id, "AccessKeyId")?, text(keys.secret, "AccessKeySecret")?);
         let credentials = Credentials::new(&id, &secret, Some(&text(keys.token, "SecurityToken")?));
         let expiration: Timestamp = text(keys.expiration, "Expiration")?
             .parse()
-            .map_err(|_| "the answer's Expiration is not a time".to_owned())?;
+            .map_err(|_| "the Expiration in the response is not a time".to_owned())?;
         let lifetime = Duration::try_from(expiration.duration_since(self.now)).unwrap_or_default();
         if lifetime.is_zero() {
             return Err("the issued credentials have already expired".to_owned());
