@@ -24,6 +24,9 @@ const QUIET: Duration = Duration::from_millis(1200);
 /// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
+/// The same while the golden file is updated, when no calls and writes are expected.
+const LATE_IN_AN_UPDATE: Duration = Duration::from_secs(2);
+
 /// The arguments that disable drift checks, and that run one per second.
 const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
@@ -158,7 +161,7 @@ impl<'c> Story<'c> {
         self.steps += 1;
         let heading = format!("## {}. {title}\n", self.steps);
         // Wait for the expected lines, because calls and writes can be late on a busy machine.
-        let end = Instant::now() + LATE;
+        let end = Instant::now() + if updating() { LATE_IN_AN_UPDATE } else { LATE };
         while Instant::now() < end && !self.golden.contains(&format!("{heading}{}\n", self.so_far()?.0)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
