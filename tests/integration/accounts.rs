@@ -2,6 +2,7 @@
 
 mod budgets;
 mod endpoints;
+mod hostile;
 mod oidc;
 
 use std::time::{Duration, Instant};
