@@ -44,8 +44,8 @@ pub struct Args {
     listen: String,
 
     /// Access key that can make calls, and the ID of its account (digits). The keys of an account share its limits and
-    /// its apps. Keys without an account share the account 1000000000000000. Repeat the flag for more than one;
-    /// separate the values with spaces in the variable.
+    /// its apps. Keys without an account share the account 1000000000000000. To specify several keys, repeat the flag,
+    /// or separate the values with spaces in the environment variable.
     #[arg(
         long = "access-key",
         value_name = "ID:SECRET[@ACCOUNT]",
@@ -57,7 +57,8 @@ pub struct Args {
     access_keys: Vec<AccessKey>,
 
     /// Makes an access key temporary (STS): its requests must contain this token. After EXPIRY (RFC 3339, such as
-    /// 2026-01-02T03:04:05Z) they get InvalidSecurityToken.Expired. Repeatable; separated by spaces in the variable.
+    /// 2026-01-02T03:04:05Z) they get InvalidSecurityToken.Expired. To specify several tokens, repeat the flag, or
+    /// separate the values with spaces in the environment variable.
     #[arg(
         long = "security-token",
         value_name = "ID:TOKEN[@EXPIRY]",
@@ -67,19 +68,20 @@ pub struct Args {
     )]
     security_tokens: Vec<TokenSpec>,
 
-    /// Rejects each call of an access key, or its calls to one app, with 403 NoAuth. Repeatable; separated by spaces in
-    /// the variable.
+    /// Rejects each call of an access key, or its calls to one app, with 403 NoAuth. To specify several rules, repeat
+    /// the flag, or separate the values with spaces in the environment variable.
     #[arg(long = "deny", value_name = "ID[/APPID]", env = "LMO_EMULATE_DENY", value_delimiter = ' ')]
     denials: Vec<Denial>,
 
     /// App that exists at startup, in cn-shanghai (the default) or ap-southeast-1. It belongs to every account, or only
-    /// to ACCOUNT. CreateLiveMessageApp creates more apps, which belong to the account of the key. Repeatable;
-    /// separated by spaces in the variable.
+    /// to ACCOUNT. CreateLiveMessageApp creates more apps, which belong to the account of the key. To specify several
+    /// apps, repeat the flag, or separate the values with spaces in the environment variable.
     #[arg(long = "app", value_name = "[ACCOUNT/]APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
     apps: Vec<AppSpec>,
 
     /// Group that exists at startup; with `:deleted`, a group that was just deleted. If no --app names its app, the app
-    /// is created in cn-shanghai. Repeatable; separated by spaces in the variable.
+    /// is created in cn-shanghai. To specify several groups, repeat the flag, or separate the values with spaces in the
+    /// environment variable.
     #[arg(long = "group", value_name = "APPID/GROUPID[:deleted]", env = "LMO_EMULATE_GROUP", value_delimiter = ' ')]
     groups: Vec<GroupSpec>,
 
@@ -100,7 +102,8 @@ pub struct Args {
     count_refused: bool,
 
     /// Role that clients can assume with AssumeRoleWithOIDC or AssumeRole. Its keys belong to the account in the ARN.
-    /// Without this flag, clients can assume any role. Repeatable; separated by spaces in the variable.
+    /// Without this flag, clients can assume any role. To specify several roles, repeat the flag, or separate the
+    /// values with spaces in the environment variable.
     #[arg(
         long = "oidc-role",
         value_name = "acs:ram::ACCOUNT:role/NAME",
@@ -145,8 +148,9 @@ pub struct Args {
     #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
 
-    /// Fault to inject: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. Repeatable; separated by spaces in the
-    /// variable. OPERATION is a name, or * for each operation of the Live API. KIND is one of
+    /// Fault to inject: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. To specify several faults, repeat the flag,
+    /// or separate the values with spaces in the environment variable. OPERATION is a name, or * for each operation of
+    /// the Live API. KIND is one of
     ///
     ///   error=STATUS/CODE        an API error without effect on the state. STATUS/ is optional for these codes:
     ///                            ServerError, InternalError, ServiceUnavailable, Throttling,

@@ -91,8 +91,8 @@ pub struct Args {
     #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 
-    /// Namespace to watch. Repeat the flag for more than one; separate the names with commas in the variable. Defaults
-    /// to all namespaces.
+    /// Namespace to watch. To specify several namespaces, repeat the flag, or separate the values with commas in the
+    /// environment variable. Defaults to all namespaces.
     #[arg(long = "watch-namespace", env = "LMO_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',',
         value_parser = parse_namespace)]
     watch_namespaces: Vec<String>,

@@ -3,12 +3,12 @@
 use crate::controller::NamespacePattern;
 use crate::live::{Endpoint, EndpointPolicy, HostPattern};
 
-/// Which endpoints and credentials namespaces may use.
+/// The endpoints and credentials that the objects of a namespace may use.
 #[derive(Debug, clap::Args)]
 pub struct TenantArgs {
-    /// Host that LiveAccounts may name in spec.endpoint: a name in which `*` stands for one label, an IP address, or `*`
-    /// for all hosts. Repeat the flag for more than one; separate the hosts with commas in the variable. Defaults to the
-    /// hosts of the Live API. The operator's own endpoint is always permitted.
+    /// Host that LiveAccounts may name in spec.endpoint: a name in which `*` stands for one label, an IP address, or
+    /// `*` for all hosts. To specify several hosts, repeat the flag, or separate the values with commas in the
+    /// environment variable. Defaults to the hosts of the Live API. The operator's own endpoint is always permitted.
     #[arg(long, env = "LMO_ACCOUNT_ENDPOINTS", value_name = "HOST", value_delimiter = ',')]
     account_endpoints: Vec<HostPattern>,
 
@@ -16,8 +16,9 @@ pub struct TenantArgs {
     #[arg(long, env = "LMO_ACCOUNT_ALLOW_HTTP")]
     account_allow_http: bool,
 
-    /// Namespace whose objects may use the operator's own credentials: a name, or a pattern such as team-*. Repeat the
-    /// flag for more than one; separate them with commas in the variable. Elsewhere objects need a LiveAccount.
+    /// Namespace whose objects may use the operator's own credentials: a name, or a pattern such as team-*. To specify
+    /// several namespaces, repeat the flag, or separate the values with commas in the environment variable. Objects in
+    /// other namespaces need a LiveAccount.
     #[arg(
         long,
         env = "LMO_OPERATOR_CREDENTIALS_NAMESPACES",
@@ -34,7 +35,7 @@ impl TenantArgs {
         self.operator_credentials_namespaces.clone()
     }
 
-    /// The endpoints that LiveAccounts may use, beside the operator's own.
+    /// The endpoints that LiveAccounts may use in addition to the operator's own endpoint.
     pub fn endpoint_policy(&self, own: Endpoint) -> EndpointPolicy {
         EndpointPolicy { own, hosts: self.account_endpoints.clone(), allow_http: self.account_allow_http }
     }

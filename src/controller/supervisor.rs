@@ -1,7 +1,7 @@
-//! The supervision of the tasks that run as long as the process.
+//! Supervises the tasks that run as long as the process.
 //!
-//! Imports `activity`. Its invariant: no such task ends unnoticed. One that ends early or panics stops the process; one
-//! that makes no progress fails the liveness probe.
+//! Imports `activity`. Its invariant: a task that ends early or panics stops the process, and a task that makes no
+//! progress fails the liveness probe.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use super::activity::{Activities, TaskName};
 /// How long a task may be runnable without progress.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// Why the process ends.
+/// The task that ended early, which stops the process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the task \"{name}\" {}: this is a defect, please report it", if *.has_panicked { "panicked" } else { "ended" })]
+#[error("the task \"{name}\" {}: report this bug", if *.has_panicked { "panicked" } else { "ended" })]
 pub struct TaskFailure {
-    /// The name of the task.
+    /// The name of the task, for messages.
     pub name: TaskName,
-    /// Whether it panicked, rather than ended.
+    /// Whether the task panicked. If not, its future completed.
     pub has_panicked: bool,
 }
 
-/// See the module's documentation.
+/// Starts and monitors the tasks of the process.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     /// Cancelled when the process must stop.
     pub stop: CancellationToken,
-    /// The tasks whose end a shutdown waits for.
+    /// The tasks that a shutdown waits for.
     pub tasks: TaskTracker,
     /// The progress of the tasks.
     pub activities: Activities,
@@ -67,12 +67,12 @@ impl Supervisor {
         });
     }
 
-    /// Starts a task that continues while the process stops, and ends with it.
+    /// Starts a task that continues during a shutdown, until the process exits.
     pub fn spawn_to_the_end(&self, name: impl Into<TaskName>, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(self.supervise(CancellationToken::new(), name.into(), task));
     }
 
-    /// Runs a task, and stops the process if it ends before it should.
+    /// Runs a task, and stops the process if the task panics or ends early.
     fn supervise(
         &self,
         ended: CancellationToken,
@@ -90,24 +90,28 @@ impl Supervisor {
     }
 
     fn fail(&self, failure: TaskFailure) {
-        tracing::error!(task = &*failure.name, has_panicked = failure.has_panicked, "a task ended, the process stops");
+        tracing::error!(
+            task = &*failure.name,
+            has_panicked = failure.has_panicked,
+            "task ended early, stopping the process"
+        );
         self.failure.lock().get_or_insert(failure);
         self.stop.cancel();
     }
 
-    /// The first task that ended early.
+    /// Whether every task is still running or has ended as intended.
     ///
     /// # Errors
-    /// That task.
+    /// Returns the first task that ended early.
     pub fn result(&self) -> Result<(), TaskFailure> {
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
-    /// Whether the tasks make progress, for the liveness probe. An unavailable apiserver does not count: a task that
-    /// waits is alive.
+    /// Whether the tasks make progress, for the liveness probe. A task that waits, for example for an unavailable
+    /// apiserver, counts as alive.
     ///
     /// # Errors
-    /// The name of a task that has been runnable for a minute without progress.
+    /// Returns the name of a task that has been runnable for a minute without progress.
     pub fn live(&self) -> Result<(), String> {
         let Some((name, time)) = self.activities.stuck(STUCK_AFTER) else { return Ok(()) };
         Err(format!("the task \"{name}\" has made no progress for {} s", time.as_secs()))
@@ -119,7 +123,7 @@ mod tests {
     use super::*;
 
     async fn stopped(supervisor: &Supervisor) {
-        tokio::time::timeout(Duration::from_secs(10), supervisor.stop.cancelled()).await.expect("nothing stops it");
+        tokio::time::timeout(Duration::from_secs(10), supervisor.stop.cancelled()).await.expect("the supervisor stops");
     }
 
     #[tokio::test]
@@ -129,7 +133,7 @@ mod tests {
         supervisor.spawn("returns", async {});
         stopped(&supervisor).await;
         let error = supervisor.result().unwrap_err().to_string();
-        assert_eq!(error, "the task \"returns\" ended: this is a defect, please report it");
+        assert_eq!(error, "the task \"returns\" ended: report this bug");
         supervisor.tasks.close();
         supervisor.tasks.wait().await;
 
@@ -143,7 +147,7 @@ mod tests {
             }
             stopped(&supervisor).await;
             let error = supervisor.result().unwrap_err().to_string();
-            assert_eq!(error, "the task \"panics\" panicked: this is a defect, please report it");
+            assert_eq!(error, "the task \"panics\" panicked: report this bug");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::resources::{LastFailure, LiveMessageGroup, Reason};
 /// When to retry after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Not before the spec changes or a reconcile is requested.
+    /// Not before the spec changes or a reconcile pass is requested.
     Never,
     /// Immediately.
     Immediate,
@@ -123,8 +123,8 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     let (operation, code, credentials) = (call.operation(), error.code(), credentials_of(account));
     let (app, data_center) = app_of(call);
     match error.class() {
-        // The message of the service is left out. It contains the signed text, whose time and nonce differ for every
-        // call.
+        // The message of the service is omitted, because it contains the signed text, whose time and nonce differ for
+        // every call.
         ErrorClass::CredentialsRejected => {
             format!("Alibaba Cloud rejected {credentials} ({code}). Renew the access key or its security token.")
         }

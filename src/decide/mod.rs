@@ -272,7 +272,8 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     live(Some(if fields.is_empty() { SyncState::Equal } else { SyncState::ImmutableDiffer(fields) }))
 }
 
-/// Removes ignored fields from a change. They are sent again only after the spec changes or a reconcile is requested.
+/// Removes ignored fields from a change. They are sent again only after the spec changes or a reconcile pass is
+/// requested.
 fn retryable_changes(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
     let resend = !is_observed(object) || object.reconcile_is_requested();
     let [info, administrators] = MUTABLE.map(|field| resend || !object.is_ignored(field));

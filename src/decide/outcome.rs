@@ -181,7 +181,9 @@ impl PassOutcome {
             (true, _) => ("", "recover the group".to_owned()),
             (false, Some(_)) => (
                 " and could not be recovered",
-                format!("request a reconcile when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})"),
+                format!(
+                    "request a reconcile pass when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})"
+                ),
             ),
             (false, None) => ("", "set spec.deletedGroupPolicy to Recover".to_owned()),
         };
@@ -228,7 +230,7 @@ impl PassOutcome {
         Self::blocked(failure.reason, failure.message.clone(), Some(failure.record.clone()), facts)
     }
 
-    /// The outcome for an object that waits because of its own failure or that of another object.
+    /// The outcome for an object that waits because of its own failure or the failure of another object.
     pub fn blocked(reason: Reason, message: String, failure: Option<LastFailure>, facts: &Facts) -> Self {
         match Self::waiting(reason, message, facts) {
             Self::NotLive(outcome) => Self::NotLive(NotLive { failure, ..outcome }),

@@ -31,7 +31,7 @@ pub struct ClientOptions {
     /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
     /// or more are never sent.
     pub form_body_threshold: usize,
-    /// The memory of response bodies. Defaults to that of the process.
+    /// The memory of response bodies. Defaults to the memory of the process.
     pub memory: Arc<ResponseMemory>,
 }
 
@@ -133,7 +133,7 @@ impl Client {
         let length = self.endpoint.url(query).len();
         (length >= MAX_URL_BYTES).then(|| {
             format!(
-                "the endpoint does not read parameters from a request body, and the URL has {length} bytes: \
+                "the endpoint ignores parameters in the request body, and the URL has {length} bytes: \
                  shorten the parameters, because the URL must be shorter than {MAX_URL_BYTES} bytes"
             )
         })
@@ -145,7 +145,7 @@ impl Client {
             tracing::warn!(
                 endpoint = %self.endpoint,
                 code = answer.code.as_deref().unwrap_or_default(),
-                "the endpoint does not read parameters from a request body, they are sent in the query from now on"
+                "endpoint ignores parameters in the request body; sending them in the query"
             );
         }
         match self.too_long_as_query(&request.encoded_params()) {

@@ -1,19 +1,19 @@
-//! Errors without what an endpoint answered.
+//! Hides the responses of untrusted endpoints from the errors that conditions show.
 
 use super::error::{ApiError, CallError, Delivery, ErrorClass, classify_code};
 
-/// The message of every call that the endpoint did not answer as the Live API does.
-const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not answer as the Live API does, the operator retries: \
-                              check spec.endpoint of the LiveAccount, or ask the administrator for the cause in the \
-                              operator's log";
+/// The message for transport failures, service errors and unknown responses.
+const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not respond like the Live API, and the operator \
+                              retries: check spec.endpoint of the LiveAccount, or ask the administrator for the cause \
+                              in the operator's log";
 
-/// The message of an error that the Live API knows.
+/// The message for the other errors of the Live API.
 const REFUSED: &str = "the endpoint refused the call: ask the administrator for its answer in the operator's log";
 
-/// Removes from an error whether and what an endpoint answered, unless the answer has an error code of the Live API. Of
-/// such an answer only the class remains.
+/// Removes the details of the response from an error. The class of the error remains if the response has an error code
+/// of the Live API. A transport failure, a service error and an unknown response all become the same error.
 ///
-/// Conditions show errors. With details, a user who may choose the endpoint could probe the network of the operator.
+/// Conditions show errors. With details, a user who can choose the endpoint could probe the network of the operator.
 pub fn conceal(error: CallError) -> CallError {
     let conceal_answer = |answer: ApiError, class| ApiError {
         code: Some(canonical_code(class).to_owned()),
@@ -39,7 +39,7 @@ fn not_understood(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: NOT_UNDERSTOOD.to_owned() }
 }
 
-/// An error code of this class, in the place of the one that the endpoint sent: a code may have any ending.
+/// A fixed error code of this class. The code of the endpoint is not shown, because it can end with any text.
 fn canonical_code(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::InvalidInput => "InputInvalid",

@@ -112,7 +112,11 @@ fn interpret(
         // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
         Body::Broken => return Err(broken(status, "the response is truncated", request_id)),
         Body::NoMemory => {
-            return Err(broken(status, "other responses take the memory to receive this one", request_id));
+            return Err(broken(
+                status,
+                "not enough memory for the response: other responses are using the limit",
+                request_id,
+            ));
         }
     };
     let content_type = header(CONTENT_TYPE.as_str()).to_ascii_lowercase();

@@ -94,35 +94,35 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupSpec {
-    /// The ID of the app that contains the group: 1 to 64 characters, as the Live console or ListLiveMessageApps shows it.
-    /// The app must exist; the operator does not create apps. It is immutable once the group may exist.
+    /// The ID of the app that contains the group: 1 to 64 characters, as the Live console or ListLiveMessageApps shows
+    /// it. The app must exist; the operator does not create apps. Immutable while the group exists or is being created.
     /// Example: a1b2c3d4e5
     #[schemars(length(max = 64))]
     pub app_id: String,
 
-    /// The ID of the group in its app: 1 to 64 letters and digits. Defaults to metadata.name, which must then consist of
-    /// letters and digits only. It is immutable once the group may exist.
+    /// The ID of the group in its app: 1 to 64 letters and digits. Defaults to metadata.name, which must then consist
+    /// of letters and digits only. Immutable while the group exists or is being created.
     /// Example: room42
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub group_id: Option<String>,
 
-    /// The data center of the group. It must be that of the app. Defaults to the app's data center.
-    /// It is immutable once the group may exist.
+    /// The data center of the group. It must be that of the app. Defaults to the app's data center. Immutable while the
+    /// group exists or is being created.
     /// Example: cn-shanghai
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::data_center")]
     pub data_center: Option<DataCenter>,
 
-    /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4). Defaults to
-    /// no name. The Live API cannot change it: it is immutable once the group may exist.
+    /// The display name of the group: 1 to 128 bytes of UTF-8 (a Chinese character takes 3 bytes, an emoji 4). Defaults
+    /// to no name. The Live API cannot change it. Immutable while the group exists or is being created.
     /// Example: Product launch
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub group_name: Option<String>,
 
-    /// The user ID of the creator of the group: 1 to 64 letters and digits. Defaults to none.
-    /// The Live API cannot change it: it is immutable once the group may exist.
+    /// The user ID of the creator of the group: 1 to 64 letters and digits. Defaults to none. The Live API cannot
+    /// change it. Immutable while the group exists or is being created.
     /// Example: host1
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -215,7 +215,7 @@ impl LiveMessageGroup {
     }
 
     /// Whether the Live API ignored a change of this field in this generation. The change is not sent again before the
-    /// spec changes or a reconcile is requested.
+    /// spec changes or a reconcile pass is requested.
     pub fn is_ignored(&self, field: &str) -> bool {
         let is_recorded = self.condition(ConditionType::InSync).is_some_and(|sync| {
             sync.reason == Reason::UpdateIgnored.as_str() && sync.observed_generation == self.metadata.generation
@@ -234,7 +234,7 @@ impl LiveMessageGroup {
         self.annotation(PAUSED_ANNOTATION) == Some("true")
     }
 
-    /// The value of the annotation that requests a reconcile, cut to 256 characters, the limit of
+    /// The value of the annotation that requests a reconcile pass, cut to 256 characters, the limit of
     /// `status.lastHandledReconcileAt`.
     pub fn reconcile_requested_at(&self) -> Option<&str> {
         let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
@@ -276,7 +276,8 @@ impl LiveMessageGroup {
         self.annotation(ABANDON_ANNOTATION) == Some("true")
     }
 
-    /// Whether a reconcile is requested and not yet acknowledged. An empty value does not request a reconcile.
+    /// Whether a reconcile pass is requested and not yet acknowledged. An empty value does not request a reconcile
+    /// pass.
     pub fn reconcile_is_requested(&self) -> bool {
         let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
         self.reconcile_requested_at().is_some_and(|requested| !requested.is_empty() && Some(requested) != handled)

@@ -106,7 +106,7 @@ reasons! {
     Available: ReadyEffect::True, NextActor::None,
         "The credentials of the LiveAccount exist, and Alibaba Cloud has not rejected them.";
     GroupDeleted: ReadyEffect::False, NextActor::User,
-        "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the ID is free again, request a reconcile to recreate the group.";
+        "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the ID is free again, request a reconcile pass to recreate the group.";
     GroupNotFound: ReadyEffect::False, NextActor::User,
         "The group does not exist, and managementPolicy Observe does not allow the operator to create it. Create the group, or set spec.managementPolicy to Manage.";
     InvalidInput: ReadyEffect::False, NextActor::User,
@@ -140,7 +140,7 @@ reasons! {
     ImmutableFieldsDiffer: ReadyEffect::Unchanged, NextActor::None,
         "The adopted group differs from the spec in fields that the Live API cannot change; the message names them. Create a new object with the values of the group, or accept the difference.";
     UpdateIgnored: ReadyEffect::Unchanged, NextActor::None,
-        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile is requested, and updates the condition when the group shows the new value.";
+        "The Live API accepted a change twice, but the group still shows the old value. The operator tries again when the spec changes or a reconcile pass is requested, and updates the condition when the group shows the new value.";
     Paused: ReadyEffect::Unchanged, NextActor::None,
         "The annotation live.alibabacloud.com/paused is \"true\". The operator makes no calls except for a deletion. Remove the annotation to resume.";
 }

@@ -31,7 +31,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 1024,
-                    "description": "The reason, one stable word for scripts and alerts."
+                    "description": "A stable, machine-readable reason for the status, in CamelCase."
                 },
                 "message": {
                     "type": "string",
@@ -54,7 +54,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `spec.dataCenter`. If it were derived, the description of the type would replace that of the field.
+/// `spec.dataCenter`. If it were derived, the description of the type would replace the description of the field.
 ///
 /// Unlike the other optional fields it is not `nullable`: the apiserver refuses null for an enum, even if the enum
 /// lists it, but drops the null of a field that is not nullable. Only server-side apply refuses such a null.

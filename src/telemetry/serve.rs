@@ -1,7 +1,7 @@
 //! Serves the health endpoints and the metrics.
 //!
-//! The port is open to the whole cluster, so that everything that a client can use up is bounded: connections, the size
-//! and the time of a request, and the time of a connection. Each connection serves one request.
+//! Every pod of the cluster can reach the port, so the server limits the number of connections, the size and duration
+//! of a request, and the duration of a connection. Each connection serves one request.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::metrics::{self, Metrics};
 
-/// The number of open connections. A further one closes the oldest: probes and scrapes are short, so that the oldest one
-/// is stuck.
+/// The maximum number of open connections. A new connection closes the oldest one, which is probably stuck because
+/// probes and scrapes are short.
 const MAX_CONNECTIONS: usize = 64;
 
 /// The time limit for the headers of a request.
@@ -54,7 +54,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "a connection to the health endpoints could not be accepted");
+                tracing::debug!(%error, "failed to accept a connection to the health endpoints");
                 sleep(ACCEPT_DELAY).await;
                 continue;
             }
@@ -78,15 +78,15 @@ async fn serve_connection(stream: TcpStream, app: Router) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     match timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the health endpoints failed"),
-        Err(_) => tracing::debug!("a connection to the health endpoints was closed after its time limit"),
+        Ok(Err(error)) => tracing::debug!(%error, "connection to the health endpoints failed"),
+        Err(_) => tracing::debug!("connection to the health endpoints closed after its time limit"),
     }
 }
 
 fn router(metrics: Arc<Metrics>, live: Arc<impl Check>, ready: Arc<impl Check>) -> Router {
     let probed = Arc::clone(&ready);
     let scrape = move || async move {
-        // On its own thread: a scrape must not delay a worker.
+        // On a separate thread, so that a scrape does not delay a worker.
         let text = tokio::task::spawn_blocking(move || metrics.render(ready().is_ok())).await;
         let text = text.ok().and_then(Result::ok).ok_or(StatusCode::INTERNAL_SERVER_ERROR);
         text.map(|text| ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
@@ -144,7 +144,7 @@ mod tests {
             let text = exchange(address, PROBE, Duration::from_secs(3)).await.unwrap();
             assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("ok"), "{text}");
         }
-        // The oldest connection was closed in favor of a probe, although its time for headers is not over.
+        // The probe closed the oldest connection before its header timeout.
         let closed = timeout(Duration::from_secs(3), idle[0].read(&mut [0])).await;
         assert!(closed.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0)));
     }

@@ -1,4 +1,4 @@
-//! The `Retry-After` of the apiserver.
+//! Delays requests as the `Retry-After` header of the apiserver requests.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// The longest delay that is honored: a wrong value must not stop the operator.
+/// The maximum delay. A longer `Retry-After` is reduced to it, so that a wrong value does not stop the operator.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long the requests of one client wait because the apiserver asked for it.
+/// The time until which the requests of a client wait, because the apiserver requested a delay.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Option<Instant>>);
 
 impl Throttle {
-    /// Waits until the apiserver accepts requests again, by its own word.
+    /// Waits until the requested delay is over.
     pub async fn wait(&self) {
-        // Another answer may prolong the delay meanwhile.
+        // Another response may prolong the delay during the wait.
         while let Some(until) = self.until() {
             sleep_until(until).await;
         }
     }
 
-    /// Notes the delay that a response asks for: a 429 with `Retry-After` in seconds.
+    /// Records the delay that a response requests: status 429 with `Retry-After` in seconds.
     pub fn observe<B>(&self, response: Response<B>) -> Response<B> {
         if let Some(delay) = delay_of(&response) {
             let until = Instant::now() + delay;
             let previous = self.until();
             if previous.is_none() {
-                tracing::warn!(seconds = delay.as_secs(), "the apiserver asks to retry later, requests wait");
+                tracing::warn!(seconds = delay.as_secs(), "apiserver requested a delay, requests wait");
             }
             *self.0.lock() = previous.max(Some(until));
         }

@@ -97,7 +97,7 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
         Ok(result) => result,
         Err(error) => {
             let _entered = span.entered();
-            tracing::error!(%error, "a reconcile panicked: this is a defect, please report it");
+            tracing::error!(%error, "reconcile pass panicked: report this bug");
             metrics.reconciles.panicked();
             let requeue = Requeue::After(AFTER_PANIC);
             context.scheduler.with(|scheduler, now| scheduler.finish(&key, Priority::Retry, requeue, None, now));

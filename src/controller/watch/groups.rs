@@ -208,7 +208,7 @@ fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         let why =
             if let watcher::Error::WatchError(status) = error { status.message.clone() } else { error_chain(error) };
-        return format!("the watch of LiveMessageGroups is interrupted and starts again: {why}");
+        return format!("watch of LiveMessageGroups interrupted, restarting: {why}");
     };
     match cause {
         _ if is_undefined(error) => {

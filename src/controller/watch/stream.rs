@@ -1,6 +1,8 @@
-//! The connection of one watch: it ends silent watches, and lists again after a line that cannot be decoded.
+//! The connection of one watch. It ends watches that the apiserver does not end in time, and lists again after a
+//! line that cannot be decoded.
 //!
-//! The library ignores a truncated line, and a watch that never ends. Both would leave changes unseen.
+//! The library ignores a truncated line, and waits without limit for a watch to end. In both cases the operator would
+//! miss changes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::controller::connection::{API_TIMEOUT, Connection};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long after its time-out a watch is dropped, if the apiserver has not ended it.
+/// The delay between the timeout of a watch and its end by the operator, if the apiserver does not end it.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The maximum size of a line. An object has at most 1.5 MiB in etcd.
@@ -53,17 +55,17 @@ pub fn client(connection: &Connection, health: &Arc<WatchHealth>) -> Client {
 /// Why the body of a list or of a watch failed.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
-    #[error("the apiserver did not end the watch, the connection may be silent")]
+    #[error("the apiserver did not end the watch; the connection may be lost")]
     SilentWatch,
-    #[error("the apiserver did not send the rest of its answer")]
-    SilentAnswer,
+    #[error("the apiserver did not send the rest of its response")]
+    SilentList,
 }
 
 /// The body of a response.
 struct WatchBody {
     body: Body,
     health: Arc<WatchHealth>,
-    /// For a watch, the time after which it is dropped. For a list, that of its next part.
+    /// For a watch, the deadline of the whole connection. For a list, the deadline for the next part of the body.
     limit: Pin<Box<Sleep>>,
     /// For a watch, the incomplete last line.
     lines: Option<Lines>,
@@ -77,7 +79,7 @@ impl WatchBody {
         Self { body, health, limit, lines: is_watch.then(Lines::default), has_ended: false }
     }
 
-    /// The bytes to pass on; `None` if no line is complete.
+    /// The data for the library; `None` if no line is complete.
     fn received(&mut self, data: Bytes) -> Option<Bytes> {
         let Some(lines) = &mut self.lines else {
             self.limit.as_mut().reset(Instant::now() + API_TIMEOUT);
@@ -93,7 +95,7 @@ impl WatchBody {
         }
     }
 
-    /// The last bytes of the body, if the end reveals a truncated line.
+    /// Handles the end of the body. Returns an error event if the last line is truncated.
     fn ended(&mut self) -> Option<Bytes> {
         self.has_ended = true;
         match self.lines.as_ref().map(Lines::finish) {
@@ -116,7 +118,7 @@ impl WatchBody {
     }
 }
 
-/// The longest time from the start of a watch to its end.
+/// The maximum duration of a watch that the apiserver ends after `seconds`.
 pub fn longest_watch(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into()) + GRACE
 }
@@ -131,7 +133,7 @@ impl HttpBody for WatchBody {
                 ready!(self.limit.as_mut().poll(context));
                 self.has_ended = true;
                 let is_watch = self.lines.is_some();
-                let error = if is_watch { BodyError::SilentWatch } else { BodyError::SilentAnswer };
+                let error = if is_watch { BodyError::SilentWatch } else { BodyError::SilentList };
                 return Poll::Ready(Some(Err(error.into())));
             };
             let data = match frame {
@@ -150,11 +152,11 @@ impl HttpBody for WatchBody {
     }
 }
 
-/// The lines of a watch: passes complete ones on, if each is an event.
+/// The incomplete last line of a watch. Returns complete lines only if each of them is an event.
 #[derive(Debug, Default)]
 struct Lines(Vec<u8>);
 
-/// What every event has in common.
+/// The fields that every event has.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only decoded")]
 struct Line {
@@ -195,18 +197,18 @@ impl Lines {
         Ok(Some(lines.into()))
     }
 
-    /// Checks the last line, which may lack its end.
+    /// Checks the last line, which may lack its newline.
     fn finish(&self) -> Result<(), &'static str> {
         check(&self.0)
     }
 }
 
-/// Decodes a line. The error does not quote it.
+/// Checks that a line is an event. The error does not quote the line.
 fn check(line: &[u8]) -> Result<(), &'static str> {
     if line.trim_ascii().is_empty() {
         return Ok(());
     }
-    // Skipped strings are not checked by the decoder, but the library rejects invalid UTF-8.
+    // The decoder does not check the strings that it skips, but the library rejects invalid UTF-8.
     let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
     serde_json::from_str::<Line>(text).map(drop).map_err(|error| match error.classify() {
         Category::Eof => "it is truncated",

@@ -198,7 +198,7 @@ impl<'a> Writer<'a> {
                 Reason::UpdateIgnored,
                 format!(
                     "The Live API accepted the change of {} twice, but the group still shows the old value. The \
-                     operator tries again when the spec changes or a reconcile is requested.",
+                     operator tries again when the spec changes or a reconcile pass is requested.",
                     fields.join(" and ")
                 ),
             ),

@@ -171,7 +171,7 @@ fn outcome_acknowledges_only_earlier_requests() {
     let settled = created(edited(json!({"groupInfo": "v2"})));
     let v2 = GroupSnapshot { group_info: "v2".into(), ..snapshot() };
     let (end, _) = play(&settled, None, vec![Answer::Group(snapshot()), Answer::Done, Answer::Group(v2)]);
-    // The write of this outcome is retried after the user has requested a reconcile.
+    // The write of this outcome is retried after the user has requested a reconcile pass.
     let requested = with(settled, forced());
     let status = end.outcome().unwrap().status(&requested, None, at(NOW)).unwrap();
     assert_eq!(status.last_handled_reconcile_at, None);

@@ -322,7 +322,7 @@ fn recovered_group_is_not_created() {
     json!({"deletedGroupPolicy": "Recover"}),
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
     "was deleted and could not be recovered, and the Live API blocks its ID until about 30 days after the deletion. \
-     Edit spec.groupId (every field may be edited now), or request a reconcile when the ID is free (annotation \
+     Edit spec.groupId (every field may be edited now), or request a reconcile pass when the ID is free (annotation \
      live.alibabacloud.com/reconcile-requested-at)."
 )]
 #[case::observer(

@@ -201,7 +201,7 @@ async fn refused_body_switches_to_the_query_permanently() {
     client.send(&create(10_000), &credentials()).await.unwrap();
     client.send(&create(10_001), &credentials()).await.unwrap();
     assert!(server.seen()[1..].iter().all(|seen| seen.target().len() > 10_000 && seen.body.is_empty()));
-    assert_eq!(log.count("does not read parameters from a request body"), 1);
+    assert_eq!(log.count("ignores parameters in the request body"), 1);
 }
 
 #[tokio::test]

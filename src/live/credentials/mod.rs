@@ -37,10 +37,7 @@ impl CredentialsError {
     }
 
     fn panicked() -> Self {
-        Self::of(vec![(
-            "credentials",
-            ProviderError::failed("a provider panicked: this is a defect, please report it"),
-        )])
+        Self::of(vec![("credentials", ProviderError::failed("a provider panicked: report this bug"))])
     }
 
     /// The providers that were tried, in order, with their errors.

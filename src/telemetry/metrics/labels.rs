@@ -38,21 +38,21 @@ labels! {
         /// Name of the operation in the API.
         operation: &'static str,
     }
-    /// Labels of a budget, which belongs to an account and an operation.
+    /// Labels of the metrics that are reported for each budget. A budget belongs to an account and an operation.
     BudgetLabels {
         /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
         /// Name of the operation in the API.
         operation: &'static str,
     }
-    /// Labels of an account.
+    /// Labels of the metrics that are reported for each account.
     AccountLabels {
         /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
-        /// Reason of its `Ready` condition.
+        /// Reason of the `Ready` condition of the account.
         reason: &'static str,
     }
-    /// Labels of an app.
+    /// Labels of the metrics that are reported for each app.
     AppLabels {
         /// `operator`, or `NAMESPACE/NAME` of a LiveAccount.
         account: String,
@@ -64,7 +64,7 @@ labels! {
         /// Always [`CONTROLLER`](super::CONTROLLER).
         controller: &'static str,
     }
-    /// Labels of finished reconciles.
+    /// Labels of finished reconcile passes.
     ReconcileLabels {
         /// Always [`CONTROLLER`](super::CONTROLLER).
         controller: &'static str,

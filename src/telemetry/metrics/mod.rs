@@ -104,7 +104,7 @@ pub struct State {
     pub app_groups: Gauges<AppLabels>,
     /// Maximum number of groups in an app.
     pub app_limit: FloatGauge,
-    /// Seconds since the last sign of life on a watch.
+    /// Seconds since the apiserver last sent anything on a watch.
     pub watch_silence: Gauges<ResourceLabels>,
 }
 
@@ -237,6 +237,9 @@ impl Default for Metrics {
     }
 }
 
+const WATCH_ERRORS_HELP: &str = "Lists and watches that failed, including watches that timed out without data and \
+                                 watches that returned undecodable data";
+
 /// Registers the metrics of the process. Returns the gauge for the argument of [`Metrics::render`].
 fn register_process(register: &mut Register, version: &'static str, started: f64) -> FloatGauge {
     register.collector(ProcessCollector, ProcessCollector::described());
@@ -298,10 +301,7 @@ impl Metrics {
                 "live_message_operator_watch_lists",
                 "Complete lists of a watched resource: at startup and after a lost watch",
             ),
-            watch_errors: register.counter(
-                "live_message_operator_watch_errors",
-                "Failed lists and watches, including silent ones and those with a line that cannot be decoded",
-            ),
+            watch_errors: register.counter("live_message_operator_watch_errors", WATCH_ERRORS_HELP),
             watch_recoveries: register.counter(
                 "live_message_operator_watch_recoveries",
                 "Watches that work again after one or more failures",

@@ -20,7 +20,7 @@ pub struct Reconciles {
     panics: Counters<ControllerLabels>,
 }
 
-/// Buckets in seconds. A reconcile reads one object, and may write it and make a call.
+/// Buckets in seconds. A reconcile pass reads one object, and may write the object and make a call.
 fn buckets() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
@@ -35,12 +35,12 @@ impl Reconciles {
             ),
             time: register.histogram(
                 "controller_runtime_reconcile_time_seconds",
-                "Duration of a reconcile, including its call",
+                "Duration of a reconcile pass, including its call",
                 buckets,
             ),
             panics: register.counter(
                 "controller_runtime_reconcile_panics",
-                "Reconciles that panicked; a panic is a defect, please report it",
+                "Reconcile passes that panicked; report each panic as a bug",
             ),
         }
     }

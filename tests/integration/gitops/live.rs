@@ -116,7 +116,7 @@ pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let edited = scene.settle("edited, the Live API is unreachable", json!({}), CREATED).await?;
     let deleted = json!({"deletionPolicy": "Delete"});
     let deleted = scene.settle("being deleted with its group, the Live API is unreachable", deleted, CREATED).await?;
-    let forced = scene.settle("a reconcile is requested, the Live API is unreachable", json!({}), CREATED).await?;
+    let forced = scene.settle("a reconcile pass is requested, the Live API is unreachable", json!({}), CREATED).await?;
     scene.world.emulator.process.sigkill()?;
     scene.world.patch(&edited, json!({"spec": {"groupInfo": "new"}})).await?;
     let request = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT_ANNOTATION: "now"}}});

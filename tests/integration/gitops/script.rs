@@ -60,7 +60,10 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
         ("edited, throttled", vec![created(), edit(), Pass(refused(400, "Throttling.User"))]),
         ("new, the service fails", vec![Pass(refused(503, "ServiceUnavailable"))]),
         ("edited, the service fails", vec![created(), edit(), Pass(refused(503, "ServiceUnavailable"))]),
-        ("a reconcile is requested, the service fails", vec![created(), force(), Pass(refused(500, "ServerError"))]),
+        (
+            "a reconcile pass is requested, the service fails",
+            vec![created(), force(), Pass(refused(500, "ServerError"))],
+        ),
         (
             "paused while the operator retried",
             vec![created(), force(), Pass(refused(500, "ServerError")), pause(), Pass(vec![])],

@@ -33,7 +33,7 @@ impl Story<'_> {
         self.world.patch("room", json!({"metadata": {"labels": {"team": "events"}}})).await?;
         self.end_step("a label added").await?;
         self.force("room", spec).await?;
-        self.end_step("a reconcile requested").await
+        self.end_step("a reconcile pass requested").await
     }
 
     async fn force(&mut self, name: &str, spec: Value) -> Result<()> {
