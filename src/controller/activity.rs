@@ -1,6 +1,6 @@
-//! Whether tasks make progress: when each was last woken, and since when it is being polled.
+//! Detects tasks that make no progress: tasks that were woken and are not polled, and tasks whose poll does not return.
 //!
-//! Imports nothing of the controller. A task that waits is alive, however long it waits.
+//! Imports nothing of the controller. A task that waits counts as alive, however long it waits.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,8 +36,8 @@ impl Activities {
         Monitored { task: Box::pin(task), activity, waker: None, registration: Registration { of: self.clone(), id } }
     }
 
-    /// The task that has been runnable for longer than `limit` without being polled to an end, and for how long; if
-    /// there are several, the one that has been for longest.
+    /// The task that has been runnable for the longest time, and that time, if it exceeds `limit`. A task is runnable
+    /// from its wake-up until the poll returns.
     pub fn stuck(&self, limit: Duration) -> Option<(TaskName, Duration)> {
         let tasks = self.0.lock();
         let runnable = tasks.by_id.values().filter_map(|task| Some((task.name.clone(), task.state.lock().since()?)));
@@ -83,7 +83,7 @@ impl Activity {
 pub struct Monitored<F> {
     task: Pin<Box<F>>,
     activity: Arc<Activity>,
-    /// The waker of the runtime, and the one of the task that wraps it.
+    /// The waker of the runtime, and the waker of the task that wraps it.
     waker: Option<(Waker, Waker)>,
     #[expect(dead_code, reason = "its drop ends the monitoring")]
     registration: Registration,
@@ -102,7 +102,7 @@ impl Drop for Registration {
     }
 }
 
-/// Notes that a task is runnable, and wakes it.
+/// A waker that also records that the task is runnable.
 struct NotingWaker {
     activity: Arc<Activity>,
     runtime: Waker,

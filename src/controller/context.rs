@@ -25,7 +25,7 @@ pub struct Context {
     pub scheduler: SharedScheduler,
     /// Reads and writes objects in the apiserver.
     pub api: ApiStore,
-    /// The operator's own account and those of the LiveAccounts.
+    /// The operator's own account and the accounts of the LiveAccounts.
     pub accounts: Accounts,
     pub events: EventSender,
     pub metrics: Arc<Metrics>,

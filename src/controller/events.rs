@@ -28,7 +28,7 @@ const WARNING: &str = "Warning";
 /// The cause that the apiserver reports when it refuses new objects in a terminating namespace.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
-/// Sends events in the background, so that a reconcile never waits for them.
+/// Sends events in the background, so that a reconcile pass never waits for them.
 #[derive(Debug, Clone)]
 pub struct EventSender {
     sender: mpsc::Sender<Event>,

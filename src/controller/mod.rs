@@ -200,7 +200,7 @@ fn task_name(what: &'static str, namespace: Option<&str>) -> TaskName {
     namespace.map_or(what.into(), |namespace| format!("{what} in {namespace}").into())
 }
 
-/// Starts a dispatcher for every operation of every account; they end with the account.
+/// Starts a dispatcher for every operation of every account. The dispatchers end when the account is removed.
 async fn start_dispatchers(
     context: Arc<Context>,
     mut started: UnboundedReceiver<AccountStarted>,

@@ -1,13 +1,13 @@
-//! Which namespaces may use the operator's own credentials.
+//! Patterns for the namespaces that may use the operator's own credentials.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of a namespace, in which `*` stands for any characters.
+/// A namespace name in which `*` matches any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespacePattern(String);
 
-/// Why a text is not a [`NamespacePattern`].
+/// The error for a text that is not a [`NamespacePattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("use the name of a namespace, or a pattern such as team-* (`*` stands for any characters)")]
 pub struct InvalidNamespacePattern;
@@ -23,7 +23,7 @@ impl FromStr for NamespacePattern {
 }
 
 impl NamespacePattern {
-    /// Whether the pattern stands for this namespace.
+    /// Whether the pattern matches this namespace.
     pub fn matches(&self, namespace: &str) -> bool {
         let mut parts = self.0.split('*');
         let (first, last) = (parts.next().unwrap_or_default(), parts.next_back());

@@ -131,7 +131,8 @@ pub fn record_before(
     }
 }
 
-/// The create intent for the group that the spec names, at the account of the pass, while its answer is pending or lost.
+/// Returns the create intent if its create is unanswered and it was recorded for the group in the spec and the account
+/// of this pass.
 pub(super) fn open_intent<'a>(object: &'a LiveMessageGroup, facts: &Facts) -> Option<&'a CreateIntent> {
     let identity = GroupKey::of(object);
     let intent = object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)?;

@@ -30,7 +30,7 @@ pub struct Record {
     pub access_key_id: Option<String>,
     /// The name of the operation, even if it is unknown; `null` if the request has none.
     pub operation: Option<String>,
-    /// The parameters of the operation, without those of the signature and without secrets.
+    /// The parameters of the operation, without signature parameters and secrets.
     pub params: BTreeMap<String, String>,
     /// `"V3"`, `"V1"`, or `null` if the request is not signed.
     pub signature: Option<SignatureVersion>,

@@ -105,7 +105,7 @@ pub(super) fn error_response(format: Format, request_id: &str, host: &str, error
     Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body }
 }
 
-/// The parameters for the request log: those of the operation, without the common parameters and without secrets.
+/// The parameters of the operation for the request log, without common parameters and secrets.
 pub(super) fn operation_params(params: &Params, claims: &Claims) -> BTreeMap<String, String> {
     const COMMON: [&str; 11] = [
         "AccessKeyId",

@@ -36,7 +36,7 @@ impl Params {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// The parameters of `self` followed by those of `other`.
+    /// The parameters of `self` followed by the parameters of `other`.
     pub fn merged(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(&other.0).cloned().collect())
     }
@@ -106,7 +106,7 @@ impl Request {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// The parameters of the query followed by those of the form.
+    /// The query parameters followed by the form parameters.
     pub fn params(&self) -> Params {
         self.query.merged(&self.form)
     }

@@ -1,28 +1,28 @@
-//! The bounds of response bodies: size, depth and number of values. Any endpoint that a LiveAccount names can send a
-//! response.
+//! The limits of response bodies: size, depth and number of values. They protect the operator from endpoints that a
+//! LiveAccount names.
 
 use super::Operation;
 
 /// The maximum nesting depth of a response.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// The bounds of a response.
+/// The limits of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes after decompression.
+    /// The maximum size in bytes, after decompression.
     pub bytes: usize,
-    /// Objects, lists, strings and numbers together.
+    /// The maximum number of objects, lists, strings and numbers together.
     pub values: usize,
 }
 
 impl Limits {
-    /// The bounds of an error, and of a response without content.
+    /// The limits of an error, and of a response without content.
     pub(super) const ERROR: Self = Self { bytes: 64 * 1024, values: 1_000 };
 
-    /// The bounds of the response to `operation`.
+    /// The limits of the response to `operation`.
     pub(super) fn of(operation: Operation) -> Self {
         match operation {
-            // 50 groups of 32 KB each, in which a character outside of the BMP takes 12 bytes for 4.
+            // 50 groups of 32 KB each, in which 4 bytes (a character outside the BMP) can take 12.
             Operation::ListByPage => Self { bytes: 8 * 1024 * 1024, values: 3_000 },
             Operation::Describe => Self { bytes: 256 * 1024, values: 1_000 },
             _ => Self::ERROR,
@@ -30,8 +30,8 @@ impl Limits {
     }
 }
 
-/// Whether JSON is nested at most [`MAX_DEPTH`] deep and has at most `values` values, of which an empty object or list
-/// counts as two. It only counts, so that a response beyond its bounds takes no memory. Malformed JSON can fit.
+/// Whether JSON is nested at most [`MAX_DEPTH`] levels deep and has at most `values` values. An empty object or list
+/// counts as two values. The check takes no memory and does not detect malformed JSON.
 pub(super) fn json_fits(bytes: &[u8], values: usize) -> bool {
     let (mut depth, mut count) = (0_usize, 1_usize);
     let (mut in_string, mut is_escaped) = (false, false);

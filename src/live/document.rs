@@ -1,4 +1,4 @@
-//! Decodes a response body, JSON or XML, to a type. A body beyond its bounds is refused before anything is built.
+//! Decodes a JSON or XML response body to a type. A body that exceeds the limits is rejected before it is decoded.
 
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -12,16 +12,16 @@ use super::xml;
 pub(super) struct Document<'a> {
     pub bytes: &'a [u8],
     pub is_xml: bool,
-    /// The most values or elements.
+    /// The maximum number of values or elements.
     pub values: usize,
 }
 
 impl Document<'_> {
-    /// Decodes an object, whose members are named in any case; `None` if the body is malformed, is not an object, is
-    /// beyond its bounds, or does not fit `T`.
+    /// Decodes an object, whose member names can have any case. Returns `None` if the body is malformed, is not an
+    /// object, exceeds the limits, or does not match `T`.
     pub(super) fn read<T: DeserializeOwned>(self) -> Option<T> {
         let AnyCase(value) = if self.is_xml {
-            // One at a time: a tree of small elements takes a hundred times its text.
+            // One at a time, because a tree of small elements takes a hundred times the memory of its text.
             static TREE: Mutex<()> = Mutex::new(());
             let _only = TREE.lock();
             serde_json::from_value(xml::to_json(self.bytes, self.values)?).ok()?

@@ -16,13 +16,14 @@ pub struct Endpoint {
     service: Service,
 }
 
-/// The service behind an endpoint: all hosts of the Live API are one service, any other host and port is another one.
+/// The service behind an endpoint. All hosts of the Live API are one service; any other host and port is a separate
+/// service.
 /// Groups, and the rate limit of an account, belong to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Service(Arc<str>);
 
 impl Service {
-    /// The name of the service: `live.aliyuncs.com` for the Live API, else host and port.
+    /// The name of the service: `live.aliyuncs.com` for the Live API, otherwise the host and port.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,7 +42,7 @@ impl std::fmt::Display for Service {
     }
 }
 
-/// The beginnings of the names of regions. Names of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
+/// The prefixes of region IDs. The hosts of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
 /// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
 const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
 
@@ -57,7 +58,7 @@ pub fn is_live_api_host(host: &str) -> bool {
     }
 }
 
-/// The error of an invalid endpoint.
+/// The reason why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The text is not a URL, or has parts other than scheme, host and port.
@@ -89,7 +90,7 @@ impl Endpoint {
         }
         let name = url.host_str().ok_or_else(malformed)?;
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-        // A default port is written too, unless it is that of https: http and https are different servers.
+        // Only the default port of https is omitted, because http and https are different servers.
         let is_default_port = url.port().is_none();
         let service = match url.port_or_known_default().filter(|port| *port != 443) {
             _ if is_default_port && is_live_api_host(name) => DEFAULT_HOST.to_owned(),

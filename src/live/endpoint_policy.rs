@@ -1,6 +1,4 @@
-//! Which endpoints LiveAccounts may use.
-//!
-//! A LiveAccount belongs to a tenant, and the operator may reach networks that the tenant cannot reach.
+//! Restricts the endpoints of LiveAccounts, because the operator can reach networks that the tenants cannot reach.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +7,7 @@ use std::str::FromStr;
 use super::Endpoint;
 use super::endpoint::{EndpointError, is_live_api_host};
 
-/// The hosts of the Live API, for messages. [`is_live_api_host`] decides.
+/// The hosts of the Live API, for messages. [`is_live_api_host`] does the check.
 const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
 
 /// A host without its trailing dot, in lower case.
@@ -17,11 +15,11 @@ fn canonical(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// Hosts: a name in which `*` stands for one label, an IP address, or `*` for every host.
+/// A host name in which `*` matches one label, an IP address, or `*` for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern(String);
 
-/// Why a text is not a [`HostPattern`].
+/// The error for a text that is not a [`HostPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("use a host such as live.example.com, *.example.com (`*` stands for one label) or `*` for all hosts")]
 pub struct InvalidHostPattern;
@@ -42,7 +40,7 @@ impl FromStr for HostPattern {
 }
 
 impl HostPattern {
-    /// Whether the pattern stands for this host.
+    /// Whether the pattern matches this host.
     pub fn matches(&self, host: &str) -> bool {
         let host = canonical(host);
         if self.0 == "*" {
@@ -68,18 +66,18 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// The endpoints that LiveAccounts may use. The operator's own endpoint is always one of them.
+/// The endpoints that LiveAccounts may use. The operator's own endpoint is always permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointPolicy {
     /// The operator's own endpoint, which a LiveAccount without an endpoint uses.
     pub own: Endpoint,
-    /// The hosts that LiveAccounts may name; empty for those of the Live API.
+    /// The hosts that LiveAccounts may name. If empty, the hosts of the Live API are permitted.
     pub hosts: Vec<HostPattern>,
-    /// Whether they may use plain http with an endpoint that is not the operator's own.
+    /// Whether LiveAccounts may use plain http. The operator's own endpoint is not affected.
     pub allow_http: bool,
 }
 
-/// Why a LiveAccount may not use its endpoint.
+/// The reason why a LiveAccount may not use its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointRefusal {
     /// The text is not an endpoint.
@@ -105,10 +103,10 @@ pub enum EndpointRefusal {
 }
 
 impl EndpointPolicy {
-    /// The endpoint of a LiveAccount whose spec names this one; `None` if it names none.
+    /// The endpoint of a LiveAccount. `named` is its `spec.endpoint`; without it, the operator's own endpoint is used.
     ///
     /// # Errors
-    /// Why the LiveAccount may not use it, for a condition.
+    /// Returns the reason why the LiveAccount may not use the endpoint, for a condition.
     pub fn endpoint(&self, named: Option<&str>) -> Result<Endpoint, EndpointRefusal> {
         let Some(text) = named else { return Ok(self.own.clone()) };
         let endpoint = Endpoint::parse(text, true)?;
@@ -124,8 +122,8 @@ impl EndpointPolicy {
         Ok(endpoint)
     }
 
-    /// Whether errors of this endpoint may be shown to the tenant: it is a host of the Live API, or the operator's own
-    /// endpoint. The answers of other hosts would make the operator a probe of its network.
+    /// Whether conditions may show the errors of this endpoint: only for the hosts of the Live API and the operator's
+    /// own endpoint. With the errors of other hosts, a tenant could probe the network of the operator.
     pub fn shows_errors_of(&self, endpoint: &Endpoint) -> bool {
         *endpoint == self.own || is_live_api_host(hostname(endpoint))
     }

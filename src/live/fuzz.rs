@@ -1,6 +1,7 @@
-//! A deterministic fuzzer for tests: it mutates seeds, and keeps an input whose outcome is new as a further seed.
+//! A deterministic fuzzer for tests. It mutates seeds, and adds an input to the seeds if its outcome is new.
 //!
-//! `FUZZ_RUNS` sets the executions of each target. `make fuzz` runs a million with optimization and overflow checks.
+//! `FUZZ_RUNS` sets the number of executions per target. `make fuzz` runs a million with optimization and overflow
+//! checks.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -11,33 +12,33 @@ use std::time::Instant;
 
 use fastrand::Rng;
 
-/// The executions of a target in `make test`.
+/// The number of executions per target in `make test`.
 const RUNS: usize = 3_000;
 
-/// The longest input, and the longest that is kept as a seed: mutations of short inputs are faster.
+/// The maximum size of an input and of a kept seed, in bytes. Seeds are shorter, because short inputs are faster.
 const LONGEST: usize = 128 * 1024;
 const LONGEST_SEED: usize = 4 * 1024;
 
-/// The most inputs that are kept.
+/// The maximum number of seeds.
 const MOST_SEEDS: usize = 5_000;
 
-/// The memory that an execution can take at once: this, and a multiple of its input.
+/// The maximum memory of an execution, in bytes: a fixed part, and a multiple of the input size.
 const MEMORY: u64 = 1024 * 1024;
 const MEMORY_PER_BYTE: u64 = 64;
 
-/// A parser to be fuzzed.
+/// A fuzz target.
 pub struct Target<'a> {
     pub name: &'a str,
     pub seeds: Vec<Vec<u8>>,
-    /// Texts that mean something to the parser.
+    /// Texts with a meaning for the parser, which mutations insert.
     pub words: &'a [&'a str],
 }
 
 impl Target<'_> {
-    /// Runs `parse` on mutated seeds. Its outcome tells inputs apart that take different ways.
+    /// Runs `parse` on mutated seeds. Different outcomes indicate different code paths.
     ///
     /// # Panics
-    /// If an execution panics or takes too much memory. The message contains the input.
+    /// Panics if an execution panics or takes too much memory. The message contains the input.
     pub fn run<T: Debug>(&self, parse: impl Fn(&[u8]) -> T) {
         let runs = std::env::var("FUZZ_RUNS").ok().map_or(RUNS, |runs| runs.parse().unwrap());
         let (mut rng, mut seeds, mut seen) = (Rng::with_seed(1), self.seeds.clone(), HashSet::new());
@@ -82,7 +83,7 @@ impl Target<'_> {
                 let copy = input[at..end].to_vec();
                 insert(input, at, &copy);
             }
-            // Rarely many times: depth and length.
+            // Sometimes many times, to test depth and length.
             8 => {
                 let times = if rng.u8(..16) == 0 { rng.usize(..5_000) } else { rng.usize(..8) };
                 let copy = if rng.bool() { input[at..end].to_vec() } else { self.word(rng).as_bytes().to_vec() };
@@ -104,7 +105,7 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     drop(input.splice(at..at, bytes.iter().copied()));
 }
 
-/// Runs `parse` once, and returns a hash of the shape of its outcome: its text without the content of strings and numbers.
+/// Runs `parse` once. Returns a hash of the debug text of the outcome, without the content of strings and numbers.
 fn execute<T: Debug>(parse: &impl Fn(&[u8]) -> T, input: &[u8]) -> u64 {
     let mut outcome = None;
     let allocated = allocation_counter::measure(|| outcome = catch_unwind(AssertUnwindSafe(|| parse(input))).ok());

@@ -13,7 +13,7 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// The time limit for a whole request, including connecting. Defaults to 10 s.
     pub request_timeout: Duration,
-    /// CA certificates that are trusted in addition to those of the machine.
+    /// CA certificates that are trusted in addition to the CA certificates of the machine.
     pub ca_bundle: Option<CaBundle>,
 }
 
@@ -124,7 +124,7 @@ fn unusable(path: &Path) -> Option<String> {
     }
 }
 
-/// CA certificates from a PEM file, for example those of a proxy that inspects TLS.
+/// CA certificates from a PEM file, for example for a proxy that inspects TLS.
 #[derive(Debug, Clone)]
 pub struct CaBundle {
     certificates: Vec<Certificate>,

@@ -1,5 +1,5 @@
-//! Types that accept the forms in which a value can arrive: the documentation, its samples and XML differ in spelling,
-//! type and nesting.
+//! Types that accept every form of a value, because the documentation, its samples and XML differ in spelling, type and
+//! nesting.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,11 +12,11 @@ use serde::de::{
 };
 use serde_json::Number;
 
-/// The most IDs of a list. The service accepts three, and every ID of an endless list takes memory.
+/// The maximum number of IDs in a list, to limit the memory. The service accepts three.
 const MAX_IDS: usize = 100;
 
-/// An object whose members are named in any case (`Hasmore`, `HasMore`). The fields of `T` are named in lower case. Of
-/// several spellings, the first counts.
+/// An object whose member names can have any case (`Hasmore`, `HasMore`). The fields of `T` have lower-case names. If a
+/// member occurs in several spellings, the first one is used.
 pub(super) struct AnyCase<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyCase<T> {
@@ -39,7 +39,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyCase<T> {
     }
 }
 
-/// Decodes the members of an object as those of [`AnyCase`].
+/// Decodes the members of an object like [`AnyCase`].
 pub(super) fn any_case<'de, T: Deserialize<'de>, A: MapAccess<'de>>(members: A) -> Result<T, A::Error> {
     T::deserialize(MapAccessDeserializer::new(LowerCase { members, seen: HashSet::new() }))
 }
@@ -70,7 +70,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for LowerCase<A> {
     }
 }
 
-/// A string, number or boolean. Anything else counts as absent.
+/// A string, number or boolean. Other values count as absent.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Scalar {
@@ -87,7 +87,7 @@ impl Default for Scalar {
 }
 
 impl Scalar {
-    /// A string, or the text of a number or boolean.
+    /// The string, or the text of the number or boolean.
     pub(super) fn text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),

@@ -1,8 +1,8 @@
 //! Limits the memory of the response bodies that the clients of the process receive at the same time.
 //!
-//! If a response finds too few free bytes, the longest response of the client that holds the most is ended, provided that
-//! this client holds more than the other one would. So among `n` clients, each has one part in `n` for itself, however slowly
-//! the others send. Otherwise the response waits.
+//! If too few bytes are free for a response, the memory ends the longest response of the client that holds the most
+//! bytes, if that client holds more than the waiting client would hold. Otherwise the response waits. Each of `n`
+//! clients can therefore use 1/n of the memory, however slowly the other clients send.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -13,18 +13,18 @@ use tokio::time::{Instant, timeout_at};
 
 /// The memory of all response bodies, for the chart's limit of 256 MiB:
 ///
-/// | what | MiB |
+/// | use | MiB |
 /// | --- | --- |
 /// | bodies | 24 |
-/// | what connections have read ahead, each at most twice what it has delivered (a read doubles, up to 400 KiB) | 48 |
-/// | text of the responses that are being decoded, at most once their bodies | 24 |
+/// | read-ahead of the connections, at most twice the delivered bytes (a read doubles, up to 400 KiB) | 48 |
+/// | text of the responses that are being decoded, at most the size of the bodies | 24 |
 /// | everything else, measured after 3,731 edits of 300 accounts | 114 |
 ///
-/// It holds the longest responses (8 MiB, see `Limits`) of three clients.
+/// The bodies fit the longest responses (8 MiB, see `Limits`) of three clients.
 const TOTAL: usize = 24 * 1024 * 1024;
 
-/// A client receives only one response beyond this size at a time: several could otherwise each hold a part of the memory
-/// and wait for the rest.
+/// A client receives only one response beyond this size at a time. Otherwise several responses could each hold a part
+/// of the memory and wait for the rest.
 const SMALL: usize = 64 * 1024;
 
 /// The memory that clients share.
@@ -35,7 +35,7 @@ pub struct ResponseMemory {
 }
 
 impl ResponseMemory {
-    /// Creates a memory of `bytes`.
+    /// Creates a memory with a limit in bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
         let ledger = Ledger { free: bytes, ..Ledger::default() };
         Arc::new(Self { ledger: Mutex::new(ledger), freed: Notify::new() })
@@ -48,12 +48,12 @@ impl ResponseMemory {
     }
 }
 
-/// Which response holds how many bytes.
+/// The bytes that each response holds.
 #[derive(Debug, Default)]
 struct Ledger {
     free: usize,
     responses: HashMap<u64, Entry>,
-    /// The bytes of each client, without responses that must end: a sum for every wait would take too long.
+    /// The bytes of each client, without responses that must end. Cached, because a sum for every wait is slow.
     held: HashMap<u64, usize>,
     /// The bytes of responses that must end.
     ending: usize,
@@ -75,12 +75,13 @@ impl Ledger {
         self.last_id
     }
 
-    /// Takes `bytes` for a response, or else ends others so that they become free, if possible.
+    /// Takes `bytes` for a response. If too few are free, ends responses of other clients if possible, and
+    /// returns `false`.
     fn take(&mut self, id: u64, bytes: usize) -> bool {
         if bytes <= self.free {
             let Some(entry) = self.responses.get_mut(&id) else { return false };
             entry.bytes += bytes;
-            // The bytes of a response that must end are no longer its client's.
+            // The bytes of a response that must end do not count for its client.
             if entry.is_ended {
                 self.ending += bytes;
             } else {
@@ -97,7 +98,8 @@ impl Ledger {
         false
     }
 
-    /// The longest response of the client that holds the most, if that is more than the client of `id` would hold.
+    /// The longest response of the client that holds the most bytes, if these are more than the client of `id` would
+    /// hold.
     fn victim(&self, id: u64, bytes: usize) -> Option<u64> {
         let client = self.responses.get(&id)?.client;
         let would_hold = self.held.get(&client).copied().unwrap_or_default() + bytes;
@@ -157,11 +159,11 @@ pub(super) struct Held {
     share: Arc<Share>,
     id: u64,
     bytes: usize,
-    /// Notified when the response must end, so that others find memory.
+    /// Notified when the response must end to free its bytes.
     end: Arc<Notify>,
-    /// The end of a wait.
+    /// The time at which waiting for bytes ends.
     deadline: Instant,
-    /// The turn to receive a response beyond [`SMALL`].
+    /// The permit to receive a response beyond [`SMALL`].
     turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -176,8 +178,7 @@ impl Held {
         Self { share: Arc::clone(share), id, bytes: 0, end, deadline, turn: None }
     }
 
-    /// Takes `bytes` more as soon as the client can have them. Returns `false` if that was not before the deadline, or if
-    /// the response must end.
+    /// Waits until `bytes` are free, and takes them. Returns `false` if the deadline is over or the response must end.
     pub(super) async fn take(&mut self, bytes: usize) -> bool {
         let (end, deadline) = (Arc::clone(&self.end), self.deadline);
         tokio::select! {
@@ -187,7 +188,7 @@ impl Held {
         }
     }
 
-    /// The output of `step`; `None` if the response must end first.
+    /// Runs `step`. Returns `None` if the response must end before `step` completes.
     pub(super) async fn unless_ended<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Decodes responses leniently: the documentation and its samples differ in spelling and nesting.
+//! Decodes responses leniently, because the documentation and its samples differ in spelling and nesting.
 
 use std::fmt;
 use std::mem::take;
@@ -12,7 +12,8 @@ use super::document::Document;
 use super::error::{ApiError, CallError};
 use super::lenient::{Ids, Scalar, any_case};
 
-/// The longest `GroupInfo` that is accepted: twice what the service accepts. Groups are kept while their objects wait.
+/// The maximum size of a `GroupInfo` in bytes: twice the limit of the service. Groups stay in memory while their
+/// objects wait.
 const MAX_INFO: usize = 64 * 1024;
 
 /// A group as the service reports it.
@@ -144,7 +145,8 @@ pub(super) struct ErrorBody {
     message: Scalar,
 }
 
-/// The groups of a list: `[{…}]`, or in XML repeated (`{…}` if it is one) or wrapped (`{"Groups": [{…}]}`).
+/// The groups of a list: `[{…}]`. In XML, the elements are repeated (a single group is `{…}`) or wrapped
+/// (`{"Groups": [{…}]}`).
 #[derive(Default)]
 struct Groups(Vec<GroupBody>);
 
@@ -201,8 +203,8 @@ pub fn parse_epoch(number: i64) -> Option<Timestamp> {
 
 impl GroupBody {
     /// # Errors
-    /// There is no group ID: treating the group as an empty one would overwrite the real one. Or its info is too long
-    /// to be kept in memory.
+    /// Returns an error if the response has no group ID, because an empty snapshot would cause the operator to
+    /// overwrite the group, or if the group info exceeds the memory limit.
     fn snapshot(self) -> Result<GroupSnapshot, String> {
         let text = |value: Scalar| value.text().unwrap_or_default();
         let group = GroupSnapshot {
@@ -228,7 +230,7 @@ impl CreateBody {
     /// `AlreadyDelete` takes precedence: it comes together with `AlreadyExists`.
     ///
     /// # Errors
-    /// There is neither field and no group ID.
+    /// Returns an error if the response has neither field and no group ID.
     fn outcome(self) -> Result<CreateOutcome, String> {
         match (self.already_exists.boolean(), self.already_delete.boolean()) {
             (_, Some(true)) => Ok(CreateOutcome::AlreadyDelete),
@@ -243,7 +245,7 @@ impl CreateBody {
 
 impl ListBody {
     /// # Errors
-    /// There is no total, or a group without an ID.
+    /// Returns an error if the response has no total, or if a group has no ID.
     fn page(self) -> Result<GroupPage, String> {
         let total = self.total.integer().and_then(|total| u64::try_from(total).ok());
         let total = total.ok_or_else(|| "the response has no TotalCount".to_owned())?;
@@ -254,12 +256,12 @@ impl ListBody {
 
 /// A decoded response with a success status.
 pub(super) struct Decoded {
-    /// The content, or what is wrong with it.
+    /// The content, or the reason why it is invalid.
     pub reply: Result<Reply, String>,
     pub request_id: Option<String>,
 }
 
-/// Decodes the response to `operation`; `None` if it is not one of the Live API.
+/// Decodes the response to `operation`; `None` if it is not a response of the Live API.
 pub(super) fn decode(operation: Operation, document: Document<'_>) -> Option<Decoded> {
     let (reply, id) = match operation {
         Operation::Create => {
@@ -290,8 +292,8 @@ fn request_id(value: Scalar) -> Option<String> {
     value.text().filter(|id| is_word(id))
 }
 
-/// Whether a text is one word of printable ASCII. An endpoint can return any text, and terminals and logs show codes
-/// and IDs unchanged.
+/// Whether a text is a single word of printable ASCII. An endpoint can return any text, and logs and terminals show
+/// codes and IDs unchanged.
 fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -312,7 +314,7 @@ impl ErrorBody {
     }
 }
 
-/// Whether a character is invisible. Such characters can change the direction of a text or hide a part of it.
+/// Whether a character is invisible. Invisible characters can change the direction of a text or hide a part of it.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

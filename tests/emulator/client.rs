@@ -29,7 +29,6 @@ pub struct Client {
     pub version: &'static str,
 }
 
-/// A received HTTP response.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,

@@ -1,4 +1,4 @@
-//! The annotations that pause an object or force a reconcile.
+//! The annotations that pause an object or force a reconcile pass.
 
 use std::time::Duration;
 

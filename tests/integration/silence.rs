@@ -8,7 +8,7 @@ use crate::metrics::scrape;
 use crate::support::{Proxy, Result, Scratch};
 use crate::world::World;
 
-/// The longest time from the return of the network until an object that was created meanwhile is served.
+/// The maximum time from the end of the outage until an object that was created during the outage is ready.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 /// A kubeconfig that connects through the proxy.
@@ -31,7 +31,7 @@ async fn object_created_in_a_silent_outage_is_served_soon() -> Result<()> {
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
 
-    // All connections are lost in both outages; the first one is over before any time-out.
+    // Both outages break all connections. The first one ends before any timeout.
     for (name, outage) in [("short", 1), ("long", 40)] {
         proxy.silence();
         world.create(name, json!({})).await?;

@@ -1,5 +1,4 @@
-//! A TCP proxy that can fall silent: it keeps connections open and forwards nothing, like a firewall that lost its
-//! state.
+//! A TCP proxy that can stop forwarding while it keeps the connections open, like a firewall that lost its state.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +14,7 @@ pub struct Proxy {
     state: Arc<Mutex<State>>,
 }
 
-/// The flags of the connections; set for those that are silent.
+/// A flag for each connection: whether it is silent.
 #[derive(Default)]
 struct State {
     is_silent: bool,
@@ -50,7 +49,7 @@ impl Proxy {
         self.address
     }
 
-    /// Stops forwarding. All current connections stay silent for ever.
+    /// Stops forwarding. The current connections never forward again.
     pub fn silence(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_silent = true;

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::Calls;
 /// The metric label `code` of a successful call.
 pub const OK: &str = "OK";
 
-/// An account: the operator's own, or that of a LiveAccount.
+/// The operator's own account, or the account of a LiveAccount.
 #[derive(Debug)]
 pub struct Account {
     key: AccountKey,

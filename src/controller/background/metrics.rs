@@ -208,7 +208,7 @@ fn collect_apps(context: &Context, state: &State) {
     state.oldest_drift_check.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
-/// The apps with the most groups. Copies only these: the scheduler is locked meanwhile.
+/// The apps with the most groups. Copies only these apps, because the scheduler is locked during the copy.
 fn fullest<'a>(usages: impl Iterator<Item = (u64, &'a AppKey)>) -> Vec<(u64, AppKey)> {
     let mut most = BinaryHeap::with_capacity(MAX_APPS);
     for usage in usages {

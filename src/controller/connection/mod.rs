@@ -1,7 +1,7 @@
-//! The connections to the apiserver: no request waits for ever for an answer.
+//! The connections to the apiserver, with a timeout for every request.
 //!
-//! The module owns the clients. It imports nothing of the controller. Its invariant: every request has a time-out for
-//! the head of its response, and no request is sent on a connection that has been silent for longer than its time-out.
+//! The module owns the clients. It imports nothing of the controller. Its invariant: every request has a timeout for
+//! the head of its response, and no request is sent on a connection that received no data for longer than its timeout.
 
 mod throttle;
 
@@ -17,42 +17,43 @@ use tower::util::MapResponseLayer;
 use crate::telemetry::Metrics;
 pub use throttle::Throttle;
 
-/// The time-out of a request to the apiserver, without the body of a watch.
+/// The timeout of a request to the apiserver. It does not apply to the body of a watch.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time-out for a connection, including the TLS handshake.
+/// The timeout for connecting, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client, and the delays that the apiserver asks its requests for.
+/// A client, and the delay that the apiserver requests from it.
 #[derive(Clone)]
 pub struct Connection {
     /// The client.
     pub client: Client,
-    /// The requested delays.
+    /// The delay that the apiserver requests with `Retry-After`.
     pub throttle: Arc<Throttle>,
 }
 
-/// The connections to the apiserver. Watches have their own: a watch may be silent for longer than an answer.
+/// The connections to the apiserver. Watches use a separate client, because a watch may receive no data for longer than
+/// the timeout of a request.
 #[derive(Clone)]
 pub struct Connections {
-    /// For requests.
+    /// The connection for reads and writes.
     pub requests: Connection,
-    /// For watches and their lists.
+    /// The connection for watches and their lists.
     pub watches: Connection,
 }
 
 impl Connections {
-    /// The clients for a cluster. `longest_watch` is the time after which a watch ends at the latest.
+    /// Creates the clients for a cluster. `longest_watch` is the maximum duration of a watch.
     ///
     /// # Errors
-    /// If the settings of the cluster are invalid.
+    /// Returns an error if the settings of the cluster are invalid.
     pub fn new(cluster: &kube::Config, longest_watch: Duration, metrics: &Metrics) -> kube::Result<Self> {
         let requests = connection(cluster.clone(), API_TIMEOUT, metrics)?;
         Ok(Self { requests, watches: connection(cluster.clone(), longest_watch, metrics)? })
     }
 }
 
-/// One client for everything, without time-outs.
+/// Uses one client for requests and watches, without timeouts.
 #[cfg(test)]
 impl From<Client> for Connections {
     fn from(client: Client) -> Self {
@@ -63,10 +64,10 @@ impl From<Client> for Connections {
 
 fn connection(mut cluster: kube::Config, silence: Duration, metrics: &Metrics) -> kube::Result<Connection> {
     cluster.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Also closes idle connections: after a failure of the network they may be silent for ever.
+    // Also closes idle connections, because a network failure can silently break them.
     cluster.read_timeout = Some(silence);
     cluster.reset_reader_on_write = true;
-    // The queue retries; a retry inside the client would stretch one request to minutes.
+    // The queue retries. Retries in the client would prolong a request to minutes.
     cluster.default_retry = false;
     let throttle: Arc<Throttle> = Arc::default();
     let observed = Arc::clone(&throttle);
@@ -78,7 +79,7 @@ fn connection(mut cluster: kube::Config, silence: Duration, metrics: &Metrics) -
     Ok(Connection { client, throttle })
 }
 
-/// Without user information, which may contain a password.
+/// The host and port, without user information, which may contain a password.
 fn host_and_port(url: &Uri) -> String {
     let host = url.host().unwrap_or_default();
     url.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

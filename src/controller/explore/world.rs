@@ -44,7 +44,7 @@ impl Fields {
 /// The state of one world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
-    /// Whether the LiveAccount names the endpoint of the Live API; if not, that of a hostile service.
+    /// Whether the LiveAccount names the endpoint of the Live API. If not, it names the endpoint of a hostile service.
     pub is_rerouted: bool,
     /// The objects by name.
     pub objects: [Object; 2],
@@ -231,8 +231,9 @@ pub struct Group {
     /// The uid of the object that created the group.
     pub maker: u8,
     pub born: u8,
-    /// The uid of an object with an open intent when another client created the group with the fields of `body`. If the
-    /// answer to a create with the same fields is lost, only the service can distinguish the two groups.
+    /// If another client created the group: the uid of the object whose create intent was open at that time. `body`
+    /// holds the fields of that create. If the answer to the object's own create with these fields is lost, only the
+    /// service can tell whose group it is.
     pub twin_of: u8,
     pub body: u32,
 }

@@ -1,4 +1,4 @@
-//! Whether a watch works: when it last showed a sign of life, and whether it recovered from a failure.
+//! The health of a watch: when the apiserver last sent anything, and whether the watch recovered from a failure.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl WatchHealth {
         self.recovered.notified().await;
     }
 
-    /// The time since the last sign of life.
+    /// The time since the apiserver last sent anything.
     pub fn silence(&self) -> Duration {
         self.last_sign.lock().elapsed()
     }

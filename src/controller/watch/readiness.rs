@@ -43,8 +43,8 @@ impl Readiness {
         health
     }
 
-    /// The time since the last sign of life on a watch of this resource; with several namespaces, on the watch that has
-    /// been silent for longest.
+    /// The time since the apiserver last sent anything on a watch of this resource. With several namespaces, the
+    /// longest of these times.
     pub(in crate::controller) fn silence(&self, resource: &ResourceLabels) -> Duration {
         let watches = self.watches.lock();
         let of_resource = watches.iter().filter(|(of, _)| of == resource);

@@ -396,7 +396,7 @@ fn repeated_intent_is_recorded_once() {
 
 #[test]
 fn group_of_a_delete_policy_is_described_after_its_create() {
-    // The clock of the gateway is 10 s behind that of the service, or ahead of it.
+    // The clock of the gateway is 10 s behind the clock of the service, or 10 s ahead.
     for second in [90, 100, 110] {
         let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
         let mut facts = Facts::default();

@@ -261,7 +261,7 @@ impl State {
         self.groups_per_app = if limit == 0 { usize::MAX } else { limit };
     }
 
-    /// Replaces all apps and groups with those of another state. The quota does not change.
+    /// Replaces all apps and groups with the apps and groups of another state. The quota does not change.
     pub fn replace_apps(&mut self, other: Self) {
         self.apps = other.apps;
     }

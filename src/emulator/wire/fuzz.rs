@@ -1,4 +1,4 @@
-//! Fuzz target: the parser and the verifier of requests.
+//! Fuzz target: the parsing and verification of requests.
 
 use futures::FutureExt as _;
 

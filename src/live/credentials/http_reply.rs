@@ -1,6 +1,6 @@
 //! Responses that contain credentials, from STS, the metadata service and a credentials URI.
 //!
-//! Messages show only the status and the code of a refusal, because its text can repeat a token.
+//! Messages show only the status and the code of an error, because the text of the error can repeat a token.
 
 use std::mem::take;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{Credentials, Issued};
 /// The maximum size of a body. Credentials with a token take a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The most values of a response.
+/// The maximum number of values in a response.
 const MAX_VALUES: usize = 1_000;
 
 /// The outer members of a response.
@@ -46,13 +46,13 @@ struct Keys {
 pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
-    /// The issuer's time, or the local time if the response has no `Date`.
+    /// The time of the `Date` header, or the local time if the header is absent.
     pub now: Timestamp,
 }
 
-/// The error if there is no complete response.
+/// The error of a request without a complete response.
 pub(super) struct FetchError {
-    /// The connection was never established.
+    /// Whether no connection was established.
     pub unreachable: bool,
     pub why: String,
 }
@@ -80,7 +80,7 @@ impl HttpReply {
         (200..300).contains(&self.status)
     }
 
-    /// The code and the status of a refusal.
+    /// The code and the status of an error response.
     pub(super) fn refusal(&self) -> String {
         match self.code() {
             Some(code) => format!("{code} (HTTP {})", self.status),
@@ -92,7 +92,7 @@ impl HttpReply {
         Document { bytes: &self.body, is_xml: false, values: MAX_VALUES }.read()
     }
 
-    /// The code of a refusal, if it has the form of a code.
+    /// The code of an error response, if it has the form of a code.
     pub(super) fn code(&self) -> Option<String> {
         code(self.read::<Envelope>()?.code)
     }
@@ -100,7 +100,7 @@ impl HttpReply {
     /// The credentials at the top level of the response.
     ///
     /// # Errors
-    /// Describes the defect without the content of the response.
+    /// Returns the reason, without the content of the response.
     pub(super) fn credentials(&self) -> Result<Issued, String> {
         self.success()?;
         self.issued(self.read().unwrap_or_default())
@@ -109,7 +109,7 @@ impl HttpReply {
     /// The credentials in the member `Credentials` of the response.
     ///
     /// # Errors
-    /// As [`HttpReply::credentials`].
+    /// See [`HttpReply::credentials`].
     pub(super) fn nested_credentials(&self) -> Result<Issued, String> {
         let envelope = self.success()?;
         let AnyCase(keys) = envelope.credentials.ok_or_else(|| "the response has no Credentials".to_owned())?;

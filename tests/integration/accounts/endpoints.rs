@@ -1,4 +1,4 @@
-//! The endpoints that LiveAccounts may use, and what they reveal.
+//! The endpoints that LiveAccounts may use, and the error messages for other endpoints.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ fn server(answer: &'static [u8]) -> Result<String> {
             std::thread::spawn(move || {
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(answer);
-                // An empty answer is silence.
+                // Without an answer, the server stays silent.
                 if answer.is_empty() {
                     let _ = stream.read_to_end(&mut Vec::new());
                 }
@@ -84,6 +84,6 @@ async fn foreign_endpoints_reveal_nothing_of_the_network() -> Result<()> {
         assert!(!serde_json::to_string(object)?.contains("banner"));
     }
     assert!(message(&objects[0]).contains("check spec.endpoint of the LiveAccount"), "{}", message(&objects[0]));
-    assert!(world.log().contains("a banner"), "the log of the operator has the answer");
+    assert!(world.log().contains("a banner"), "the log of the operator shows the response");
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::controller::connection::Connections;
 use crate::resources::LiveMessageGroup;
 
-/// The parts of the body of one response, each after a delay; the body then ends, or is silent for ever.
+/// The parts of a response body, each after a delay. The body then ends, or stays silent.
 #[derive(Clone)]
 struct Answer {
     status: u16,
@@ -67,7 +67,7 @@ fn added(name: &str, version: u32) -> String {
 
 type Events = Pin<Box<dyn futures::Stream<Item = watcher::Result<Event<DynamicObject>>> + Send>>;
 
-/// The events of a watch whose requests are answered in turn by lists and watches; a request too many never ends.
+/// The events of a watch whose requests get these lists and watches in turn. Further requests get no response.
 fn events(lists: &[String], watches: &[Answer]) -> (Events, Arc<WatchHealth>, Connections) {
     let (lists, watches, listed, watched) =
         (lists.to_vec(), watches.to_vec(), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -92,9 +92,9 @@ fn events(lists: &[String], watches: &[Answer]) -> (Events, Arc<WatchHealth>, Co
     (Box::pin(events), health, connections)
 }
 
-/// What happened, in words.
+/// A short description of an event.
 async fn next(events: &mut Events) -> String {
-    // The clock is paused: this fails at once.
+    // The clock is paused, so the timeout takes no real time.
     let next = tokio::time::timeout(Duration::from_secs(3600), events.next()).await.expect("nothing happens");
     match next.unwrap() {
         Ok(event) => event.to_string(),
@@ -107,7 +107,7 @@ async fn next(events: &mut Events) -> String {
 async fn truncated_line_is_reported_and_all_are_listed_again() {
     let line = added("lost", 3);
     for (parts, why) in [
-        // A cut line, with and without its end, in one part and in several.
+        // A truncated line, with and without a newline, in one part or several.
         (vec![format!("{}{}\n", added("b", 2), &line[..line.len() / 2])], "it is truncated"),
         (vec![added("b", 2), line[..line.len() / 2].to_owned()], "it is truncated"),
         (vec![added("b", 2), line[..9].to_owned(), format!("{}\n", &line[9..40])], "it is truncated"),
@@ -173,7 +173,7 @@ async fn next_watch_waits_as_long_as_the_apiserver_asks() {
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(next(&mut events).await.contains("busy"));
-    assert!(health.silence().is_zero(), "a refusal is a sign of life");
+    assert!(health.silence().is_zero(), "an error response counts as data");
     let answer = Response::builder().status(429).header("retry-after", "7").body(()).unwrap();
     connections.watches.throttle.observe(answer);
     let started = Instant::now();

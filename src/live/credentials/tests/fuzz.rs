@@ -1,4 +1,4 @@
-//! Fuzz targets: the files of credentials, and the answer of STS.
+//! Fuzz targets: the parsers of credentials files and STS responses.
 
 use super::*;
 use crate::live::credentials::http_reply::HttpReply;
