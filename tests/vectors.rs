@@ -193,7 +193,7 @@ fn typed_operations_send_the_sdk_parameters() {
     let mut operations = BTreeMap::new();
     check_all(|vector| {
         if vector.algorithm != Algorithm::V3 || vector.version != operation::VERSION {
-            return Ok(()); // the parameters of V1 include those of the signature
+            return Ok(()); // the parameters of V1 include the signature parameters
         }
         let Some(call) = call_from_input(&vector.action, &vector.input)? else { return Ok(()) };
         *operations.entry(vector.action.clone()).or_insert(0) += 1;

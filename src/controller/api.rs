@@ -1,4 +1,4 @@
-//! Requests to the apiserver that read or write objects. Each request has a time-out, because the client has none.
+//! Requests to the apiserver that read or write objects. Each request has a timeout, because the client has none.
 //!
 //! The module may import `keys` and `resources`. Every write tests the uid, so that it never changes an object that was
 //! recreated under the same name.

@@ -69,7 +69,8 @@ const WORKERS: usize = 16;
 const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
-/// How long a shutdown waits for steps in progress: long enough for the time-out of a call and the write of its result.
+/// The maximum time that a shutdown waits for steps in progress: long enough for the timeout of a call and the write of
+/// its result.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// The dependencies and settings of a controller.
@@ -97,7 +98,7 @@ pub struct Config {
 /// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 20 s.
 ///
 /// # Errors
-/// If a task ended early.
+/// Returns the first task that ended early.
 pub async fn run(config: Config) -> Result<(), TaskFailure> {
     let Config {
         connections,

@@ -39,7 +39,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads the claims of a V3 request from its headers, and those of a V1 or unsigned request from its parameters.
+    /// Reads the claims of a V3 request from its headers, and the claims of a V1 or unsigned request from its
+    /// parameters.
     pub fn from_request(request: &Request) -> Self {
         let authorization = request.header("authorization").unwrap_or_default();
         let header = |name: &str| request.header(name).filter(|value| !value.is_empty()).map(str::to_owned);

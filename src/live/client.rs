@@ -174,7 +174,7 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        // The HTTP client's time-out does not end a wait for memory.
+        // The HTTP client's timeout does not end a wait for memory.
         transport::exchange(request, operation, &self.share, Instant::now() + self.timeout).await
     }
 }

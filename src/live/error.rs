@@ -23,7 +23,7 @@ pub enum ErrorClass {
     Throttled,
     /// The service failed, or its response cannot be read.
     ServiceError,
-    /// There was no response, because of a time-out, a refused or reset connection, or a TLS or DNS error.
+    /// There was no response, because of a timeout, a refused or reset connection, or a TLS or DNS error.
     Unreachable,
     /// The service refused the call for an unknown reason.
     Rejected,

@@ -1,4 +1,4 @@
-//! HTTP clients: time-outs, trusted certificates and proxies.
+//! HTTP clients: timeouts, trusted certificates and proxies.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl HttpOptions {
     /// A client without proxies, for addresses of this machine.
     ///
     /// # Errors
-    /// As [`HttpOptions::client`].
+    /// See [`HttpOptions::client`].
     pub(super) fn direct_client(&self) -> Result<reqwest::Client, HttpClientError> {
         built(self.builder().no_proxy())
     }
@@ -44,7 +44,7 @@ impl HttpOptions {
     /// A client without proxies and without trusted certificates, for plain HTTP to the metadata service.
     ///
     /// # Errors
-    /// As [`HttpOptions::client`].
+    /// See [`HttpOptions::client`].
     pub(super) fn plain_client(timeout: Duration) -> Result<reqwest::Client, HttpClientError> {
         let options = Self { connect_timeout: timeout, request_timeout: timeout, ca_bundle: None };
         built(options.builder().tls_certs_only([]).no_proxy())
@@ -70,7 +70,7 @@ fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpClientE
 /// The variables that replace the CA certificates of the machine: a file, and directories.
 const CA_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Why an HTTP client cannot be built.
+/// The reason why an HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
     /// A variable names CA certificates that cannot be used.
@@ -110,7 +110,7 @@ impl HttpClientError {
     }
 }
 
-/// Why a file or a directory provides no CA certificates; `None` if it may provide some.
+/// The reason why a file or a directory provides no CA certificates; `None` if it may provide some.
 fn unusable(path: &Path) -> Option<String> {
     if path.is_dir() {
         return std::fs::read_dir(path).err().map(|error| error.to_string());

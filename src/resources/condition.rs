@@ -110,7 +110,7 @@ pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool 
 ///
 /// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes, so that repeating a call
 ///   changes nothing. It has whole seconds, as the apiserver stores it.
-/// - The order is that of [`ConditionType::ALL`]; conditions of other writers follow in their original order.
+/// - The order follows [`ConditionType::ALL`]; conditions of other writers follow in their original order.
 /// - A message is cut to 32,768 characters, the limit of the CRD: otherwise the apiserver would refuse the status.
 pub fn set_condition(
     list: &mut Vec<Condition>,

@@ -18,7 +18,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 ///
 /// # Errors
 ///
-/// A definition cannot be serialized as YAML. A unit test verifies that those of this version can.
+/// Returns an error if a definition cannot be serialized as YAML. A unit test rules this out for this version.
 pub fn crds_yaml() -> Result<String, serde_yaml::ser::Error> {
     Ok(crd_files()?.into_iter().map(|(_, yaml)| yaml).collect())
 }
@@ -52,8 +52,8 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 /// The default status, which an object has until the operator writes its first one.
 ///
 /// Without a status, kstatus (Flux, `helm --wait`) and `kubectl wait` would count a new object as a success. The
-/// condition has its own `observedGeneration`, which `kubectl wait` checks before that of the status. It may not be
-/// negative (`metav1.Condition`), so it is 0, which is less than every real generation.
+/// condition has its own `observedGeneration`, which `kubectl wait` checks before `status.observedGeneration`. It may
+/// not be negative (`metav1.Condition`), so it is 0, which is less than every real generation.
 fn initial_status() -> serde_json::Value {
     json!({
         "observedGeneration": -1,

@@ -107,8 +107,8 @@ pub struct LiveMessageGroupSpec {
     #[schemars(length(max = 64))]
     pub group_id: Option<String>,
 
-    /// The data center of the group. It must be that of the app. Defaults to the app's data center. Immutable while the
-    /// group exists or is being created.
+    /// The data center of the group. It must be the data center of the app. Defaults to the app's data center.
+    /// Immutable while the group exists or is being created.
     /// Example: cn-shanghai
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::data_center")]

@@ -127,7 +127,7 @@ impl Client {
         let signed = sign_v1(self.method, all.iter().chain(params).copied(), &self.secret);
         all.push(("Signature", &signed.signature));
         let mut headers = vec![("host".to_owned(), self.address.to_string())];
-        // The common parameters are always in the query, even if those of the operation are in the body.
+        // The common parameters are always in the query, even if the parameters of the operation are in the body.
         let (query, body) = if self.form {
             headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
             (canonical_query(all), canonical_query(params.iter().copied()))

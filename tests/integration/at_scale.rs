@@ -68,7 +68,7 @@ fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> 
     Ok(writes)
 }
 
-/// Selects the writes to settled objects. Events are excluded, because those of the creation may arrive late.
+/// Selects the writes to settled objects. Events are excluded, because the events of the creation may arrive late.
 fn writes_to_settled(writes: &[(String, String)]) -> Vec<&(String, String)> {
     writes.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("settled")).collect()
 }

@@ -18,7 +18,7 @@ pub struct Request {
     /// The operation, such as `CreateLiveMessageGroup`, or empty if the request has none.
     #[serde(deserialize_with = "or_empty")]
     pub operation: String,
-    /// The decoded parameters, without those of the signature.
+    /// The decoded parameters, without the signature parameters.
     pub params: BTreeMap<String, String>,
     /// The version of the signature; `None` for an unsigned request.
     pub signature: Option<String>,

@@ -42,7 +42,7 @@ pub struct Vector {
     /// The query as sent, percent-encoded.
     pub query_raw: String,
     pub query: Pairs,
-    /// The headers as sent, in order, including those of the signature.
+    /// The headers as sent, in order, including the signature headers.
     pub headers: Pairs,
     pub body: String,
     /// The parameters of the body, if its content type is a form.

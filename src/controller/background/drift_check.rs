@@ -150,7 +150,7 @@ enum Listed {
     Counted { total: u64 },
 }
 
-/// Why a list ended early.
+/// The reason why a list ended early.
 enum ListError {
     /// No call can be made with the account.
     NoCredentials,

@@ -18,7 +18,7 @@
 //! - answers that are lost before or after their effect, calls that arrive late, failures of the service, missing
 //!   credentials, and an open circuit breaker;
 //!
-//! - crashes between any two requests, and a second process that runs beside the first;
+//! - crashes between any two requests, and a second process that runs at the same time;
 //!
 //! - writes that fail or whose answer is lost, and watches that are behind;
 //!

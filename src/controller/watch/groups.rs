@@ -24,7 +24,7 @@ use crate::controller::scheduler::Seen;
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::metrics::OutcomeLabels;
 
-/// How long an operator with several namespaces waits for a forbidden one before it starts with the others.
+/// How long an operator with several namespaces waits for a forbidden namespace before it starts without it.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
 /// The namespaces that one watch covers.

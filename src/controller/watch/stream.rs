@@ -52,7 +52,7 @@ pub fn client(connection: &Connection, health: &Arc<WatchHealth>) -> Client {
     Client::new(service, "default")
 }
 
-/// Why the body of a list or of a watch failed.
+/// The error of the body of a list or a watch.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
     #[error("the apiserver did not end the watch; the connection may be lost")]

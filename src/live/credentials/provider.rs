@@ -14,7 +14,7 @@ use super::Credentials;
 /// The metadata service of an ECS instance. It supports only plain HTTP, and requests do not leave the hypervisor.
 const METADATA: &str = "http://100.100.100.200";
 
-/// The time-out is short, because the metadata service answers immediately or does not exist.
+/// The timeout is short, because the metadata service answers immediately or does not exist.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Credentials and their lifetime.
@@ -104,7 +104,7 @@ impl ProviderEnv {
         Self { lookup: Arc::new(lookup), home, allow_http, http, metadata_origin, metadata_timeout }
     }
 
-    /// Replaces the metadata service and its short time-out, for tests.
+    /// Replaces the metadata service and its short timeout, for tests.
     #[must_use]
     pub fn with_metadata(self, metadata: &Endpoint) -> Self {
         Self { metadata_origin: metadata.to_string(), metadata_timeout: self.http.request_timeout, ..self }
@@ -139,7 +139,7 @@ impl ProviderEnv {
         built(self.http.direct_client())
     }
 
-    /// A client for the metadata service, with a short time-out and without proxies.
+    /// A client for the metadata service, with a short timeout and without proxies.
     pub(super) fn metadata(&self) -> Result<reqwest::Client, ProviderError> {
         built(HttpOptions::plain_client(self.metadata_timeout))
     }
