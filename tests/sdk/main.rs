@@ -28,8 +28,8 @@ struct Runner {
     program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
-    /// An additional last argument of the program: the HTTP method.
-    method: Option<&'static str>,
+    /// An additional last argument of the program: the HTTP method, or the signature and the format.
+    argument: Option<&'static str>,
     /// The signature version of the SDK's calls.
     signature: &'static str,
     /// The name of a parameter that the SDK sends for the list `Administrators`.
@@ -45,7 +45,7 @@ impl Runner {
         let dir = Scratch::new("sdk")?;
         let file = dir.write("scenario.json", scenario.expanded.to_string())?;
         self.args.extend([emulator.url().into(), emulator.admin_url().into(), file.into()]);
-        self.args.extend(self.method.map(OsString::from));
+        self.args.extend(self.argument.map(OsString::from));
         let mut process = Process::spawn(&self.program, &self.args, &self.env, &dir.join("runner.log"))?;
         let status =
             process.wait(SCENARIO_TIMEOUT).map_err(|error| Error::new(format!("{error}\n{}", process.log_tail())))?;
@@ -89,7 +89,7 @@ fn python_product_sdk_passes_the_scenario() -> Result<()> {
         // `-B` writes no bytecode to the work tree, and `-I` ignores the user's modules.
         args: vec!["-B".into(), "-I".into(), script.into()],
         env: Vec::new(),
-        method: None,
+        argument: None,
         signature: "V3",
         list: "Administrators",
     }
@@ -103,7 +103,7 @@ fn go_product_sdk_passes_the_scenario() -> Result<()> {
         program: prepare::go()?,
         args: Vec::new(),
         env: Vec::new(),
-        method: None,
+        argument: None,
         signature: "V1",
         list: "Administrators.2",
     }
@@ -125,6 +125,35 @@ fn node_pop_core_passes_the_scenario_with_post() -> Result<()> {
     node("pop-core.js", "@alicloud/pop-core 1.8.0, POST", Some("POST"), "V1", "Administrators.2")
 }
 
+#[test]
+fn java_sdk_passes_the_scenario_with_v1_and_json() -> Result<()> {
+    java("com.aliyun:aliyun-java-sdk-live 3.9.76, V1-JSON", "V1-JSON", "V1")
+}
+
+#[test]
+fn java_sdk_passes_the_scenario_with_v1_and_xml() -> Result<()> {
+    java("com.aliyun:aliyun-java-sdk-live 3.9.76, V1-XML", "V1-XML", "V1")
+}
+
+#[test]
+fn java_sdk_passes_the_scenario_with_v3() -> Result<()> {
+    java("com.aliyun:aliyun-java-sdk-live 3.9.76, V3", "V3", "V3")
+}
+
+fn java(sdk: &'static str, mode: &'static str, signature: &'static str) -> Result<()> {
+    let args = vec!["-cp".into(), prepare::java()?, "Main".into()];
+    Runner {
+        sdk,
+        program: "java".into(),
+        args,
+        env: Vec::new(),
+        argument: Some(mode),
+        signature,
+        list: "Administrators",
+    }
+    .run()
+}
+
 fn node(
     script: &str,
     sdk: &'static str,
@@ -134,5 +163,5 @@ fn node(
 ) -> Result<()> {
     let env = vec![("NODE_PATH", prepare::node()?.into())];
     let args = vec![scenario::folder().join("node").join(script).into()];
-    Runner { sdk, program: PathBuf::from("node"), args, env, method, signature, list }.run()
+    Runner { sdk, program: PathBuf::from("node"), args, env, argument: method, signature, list }.run()
 }

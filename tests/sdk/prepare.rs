@@ -1,9 +1,12 @@
 //! Installs each SDK into the cache, from its lock file and with the package client of its language.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use live_message_operator::live::signature::sha256_hex;
 
 use super::cache;
 use super::scenario::folder;
@@ -13,6 +16,7 @@ use super::support::{Context as _, Error, Result, Scratch};
 const PYTHON: (u32, u32) = (3, 11);
 const NODE: (u32, u32) = (20, 0);
 const GO: (u32, u32) = (1, 26);
+const JAVA: (u32, u32) = (17, 0);
 /// The toolchain that a Go installation below the minimum version downloads.
 const GO_TOOLCHAIN: &str = "go1.26.8";
 
@@ -81,6 +85,52 @@ pub fn node() -> Result<PathBuf> {
     Ok(installed.join("node_modules"))
 }
 
+/// Installs the classic Java product SDK with its runner and returns the class path.
+pub fn java() -> Result<OsString> {
+    let hint = "the Java SDK needs a JDK 17 or later and Maven: install default-jdk-headless and maven";
+    for program in ["java", "javac"] {
+        require_version(program, &output_of(program, &["--version"], hint)?, JAVA, hint)?;
+    }
+    output_of("mvn", &["--version"], hint)?;
+    let files = ["pom.xml", "sha256.txt", "Main.java", "Sdk.java"].map(|name| folder().join("java").join(name));
+    let [pom, sums, main, sdk] = &files;
+    let installed = cache::folder("java", &files, "", |into| {
+        let (jars, log) = (into.join("jars"), Scratch::new("sdk-java")?);
+        // Maven runs on a copy, so that it writes nothing to the work tree.
+        fs::copy(pom, into.join("pom.xml")).context(pom.display())?;
+        let mut args = vec![OsString::from("--file"), into.join("pom.xml").into()];
+        args.extend(["--batch-mode", "--no-transfer-progress", "dependency:copy-dependencies"].map(OsString::from));
+        args.push([OsStr::new("-DoutputDirectory="), jars.as_os_str()].into_iter().collect());
+        cache::run_step("installing the Java SDK, about 1 min", Path::new("mvn"), &args, &[], &log.join("maven"))?;
+        require_files(&jars, &fs::read_to_string(sums).context(sums.display())?).context(sums.display())?;
+        let mut args = ["--release", "17", "-encoding", "UTF-8", "-cp"].map(OsString::from).to_vec();
+        args.extend([jars.join("*").into(), "-d".into(), into.join("classes").into(), main.into(), sdk.into()]);
+        cache::run_step("compiling the runner of the Java SDK", Path::new("javac"), &args, &[], &log.join("javac"))
+    })?;
+    std::env::join_paths([installed.join("classes"), installed.join("jars/*")]).context("the path of the cache")
+}
+
+/// Checks that a folder contains exactly the files of `sums`, which has the format of `sha256sum`. Maven itself pins
+/// versions, but no content.
+fn require_files(folder: &Path, sums: &str) -> Result<()> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).context(folder.display())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.insert(format!("{}  {name}", sha256_hex(&fs::read(&path).context(path.display())?)));
+    }
+    let expected: BTreeSet<String> = sums.lines().map(str::to_owned).collect();
+    let problems: Vec<String> = (expected.difference(&found).map(|line| format!("missing: {line}")))
+        .chain(found.difference(&expected).map(|line| format!("unexpected: {line}")))
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let advice =
+        "after a change of pom.xml, replace the missing lines by the unexpected ones; else distrust the download";
+    Err(Error::new(format!("the jars differ from their sums: {advice}\n{}", problems.join("\n"))))
+}
+
 /// Runs a program and returns its stdout. If this fails, the error contains `hint`.
 fn output_of(program: &str, args: &[&str], hint: &str) -> Result<String> {
     let output = Command::new(program).args(args).output();
@@ -99,11 +149,11 @@ fn require_version(program: &str, output: &str, minimum: (u32, u32), hint: &str)
     }
 }
 
-/// Parses the first two numbers of outputs such as `3.11.7 (main…`, `v20.20.2` and `go1.26.8`.
+/// Parses the first two numbers of outputs such as `3.11.7 (main…`, `v20.20.2`, `go1.26.8` and `javac 21`.
 fn version(output: &str) -> Option<(u32, u32)> {
     let digits = output.trim_start_matches(|c: char| !c.is_ascii_digit());
     let mut numbers = digits.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    Some((numbers.next()?.parse().ok()?, numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or(0)))
 }
 
 #[test]
@@ -111,6 +161,20 @@ fn versions_parse_from_program_output() {
     assert_eq!(version("3.11.7 (main, Jan 1 2026) [GCC] /usr/bin/python3"), Some((3, 11)));
     assert_eq!(version("v20.20.2\n"), Some((20, 20)));
     assert_eq!(version("go1.26.8\n"), Some((1, 26)));
+    assert_eq!(version("javac 21\n"), Some((21, 0)));
     assert_eq!(version("devel"), None);
     assert!(require_version("node", "v18.19.1", NODE, "install it").is_err());
+}
+
+#[test]
+fn installed_files_must_match_their_sums() -> Result<()> {
+    let dir = Scratch::new("sdk-sums")?;
+    dir.write("a.jar", "content")?;
+    let sum = |content: &str, name| format!("{}  {name}\n", sha256_hex(content.as_bytes()));
+    require_files(dir.path(), &sum("content", "a.jar"))?;
+    let changed = require_files(dir.path(), &sum("other", "a.jar")).expect_err("the content differs").to_string();
+    assert!(changed.contains("missing: ") && changed.contains("unexpected: "), "{changed}");
+    require_files(dir.path(), "").expect_err("a file without a sum");
+    require_files(dir.path(), &(sum("content", "a.jar") + &sum("", "b.jar"))).expect_err("a sum without a file");
+    Ok(())
 }
