@@ -33,11 +33,12 @@ async fn younger_object_waits_for_the_owner_in_any_namespace() -> Result<()> {
     tokio::time::sleep(AGE_DIFFERENCE).await;
     world.create("third", json!({"groupId": "shared"})).await?;
     let third = world.ready("third", "False", "Conflict").await?;
-    for object in [&there.get("second").await?, &third] {
+    let owner = format!("LiveMessageGroup {}/first", world.namespace);
+    for (object, owner) in [(&there.get("second").await?, "an object of another namespace"), (&third, &owner)] {
         assert_eq!(condition(object, ConditionType::Stalled), ["True", "Conflict"]);
         assert_eq!(condition(object, ConditionType::Reconciling), ["", ""]);
         let message = &object.condition(ConditionType::Ready).unwrap().message;
-        assert!(message.contains(&format!("{}/first", world.namespace)), "{message}");
+        assert!(message.contains(&format!("is owned by {owner}.")), "{message}");
         assert_eq!(object.origin(), None);
     }
     assert_eq!(world.requests()?.len(), 1, "only the owner makes calls");

@@ -27,7 +27,7 @@ async fn wrong_secret(objects: usize) -> Result<()> {
         assert_eq!(condition(object, ConditionType::Stalled), ["True", "CredentialsRejected"]);
         assert_eq!(condition(object, ConditionType::Reconciling), ["", ""]);
         let message = &object.condition(ConditionType::Stalled).unwrap().message;
-        assert!(message.contains("SignatureDoesNotMatch") && message.contains("renew"), "{message}");
+        assert!(message.contains("SignatureDoesNotMatch") && message.contains("Renew"), "{message}");
         let shown = serde_json::to_string(object)?;
         assert!(!shown.contains(WRONG) && !shown.contains(&right.1), "{shown}");
     }

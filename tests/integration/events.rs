@@ -68,7 +68,7 @@ async fn every_change_of_a_group_has_one_event() -> Result<()> {
     let mut all = vec!["Normal AlreadyExists", "Warning ImmutableFieldsDiffer"];
     expect_events(&world, "hall", &all).await?;
     world.delete("hall").await?;
-    all.push("Normal Retained");
+    all.push("Warning Retained");
     expect_events(&world, "hall", &all).await?;
 
     world.create("lost", json!({"deletedGroupPolicy": "Recover"})).await?;

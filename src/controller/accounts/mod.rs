@@ -145,7 +145,7 @@ impl Accounts {
     /// deleted.
     ///
     /// # Errors
-    /// [`Unavailable`] if no call can be made. While the credentials are being loaded, the account is sent to
+    /// `Unavailable` if no call can be made. While the credentials are being loaded, the account is sent to
     /// `AccountEvents::loads`, whose receiver unblocks the objects after the load.
     pub fn usable(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, Unavailable> {
         let account = self.find(key, for_deletion);

@@ -160,8 +160,7 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        let is_free = |after: &World, label| after.left == world.left && label != HOSTILE;
-        next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
+        next.into_iter().map(|(after, label)| (after, label, after.left == world.left)).collect()
     }
 
     /// Explores breadth first, so that the first violation has a shortest history.

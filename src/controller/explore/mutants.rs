@@ -223,7 +223,7 @@ fn mutants() -> Vec<Mutant> {
         mutant("reports the newest generation", Mutation::ReportsTheNewestGeneration, manage(2), TrueStatus),
         decides("retains every group", lax, delete(2), Released),
         decides("retains a group if the answer to its create was lost", forgetful, only(delete(3), UNHEARD), Released),
-        mutant("ignores the account that created a group", Mutation::IgnoresTheAccount, attacked(4), OnlyOwn),
+        mutant("ignores the account that created a group", Mutation::IgnoresTheAccount, attacked(5), OnlyOwn),
         mutant("skips the intent", Mutation::SkipsTheIntent, delete(0), Recorded),
     ]
 }

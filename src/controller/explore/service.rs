@@ -127,7 +127,11 @@ impl Explorer {
         at: At,
     ) -> Vec<(World, Answer, &'static str)> {
         if at == At::Hostile {
-            return hostile_answers(&world, call).into_iter().map(|answer| (world, answer, HOSTILE)).collect();
+            let mut answers = vec![(world, Answer::Lost, "a hostile service does not answer")];
+            if let Some(cheaper) = world.cheaper() {
+                answers.extend(hostile_answers(&world, call).into_iter().map(|answer| (cheaper, answer, HOSTILE)));
+            }
+            return answers;
         }
         let mut served = world;
         let answer = self.deliver(&mut served, call, uid);
@@ -184,12 +188,12 @@ fn hostile_answers(world: &World, call: &Call) -> Vec<Answer> {
     let group = target(call).map_or(Group::ABSENT, |id| world.groups[id]);
     let invented = Group { born: world.clock, ..Group::foreign(group.fields) };
     match call {
-        Call::Create(..) => vec![Answer::Created, Answer::Exists, Answer::Blocked, Answer::Lost, Answer::NotFound],
+        Call::Create(..) => vec![Answer::Created, Answer::Exists, Answer::Blocked, Answer::NotFound],
         Call::Describe(_) => {
             let deleted = Group { state: State::Deleted, ..invented };
             vec![Answer::Group(group), Answer::Group(invented), Answer::Group(deleted), Answer::NotFound]
         }
-        _ => vec![Answer::Done, Answer::NotFound, Answer::Lost],
+        _ => vec![Answer::Done, Answer::NotFound],
     }
 }
 
