@@ -274,7 +274,7 @@ impl Facts {
                 // The state that was read before the failure may be outdated when the call is retried.
                 self.remote = Remote::Unknown;
                 if let Call::Create(_, fields) = call
-                    && !was_refused(error)
+                    && error.is_undecided()
                 {
                     let lost = digest_of_fields(fields);
                     self.disproved_intents.retain(|digest| *digest != lost);
@@ -316,10 +316,4 @@ impl Facts {
     fn record_write(&mut self, request_id: Option<String>) {
         self.last_write = Some(request_id.unwrap_or_default());
     }
-}
-
-/// Whether a failed call is known to have changed nothing.
-fn was_refused(error: &CallError) -> bool {
-    let unclear = matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed);
-    !error.may_have_arrived() || !(unclear || error.class() == ErrorClass::Unreachable)
 }

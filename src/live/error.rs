@@ -191,6 +191,16 @@ impl CallError {
         }
     }
 
+    /// Whether the call may have had an effect, or may still have one: its answer was lost, or the answer shows only
+    /// that the service or a gateway failed. A gateway that gave up waiting can still deliver the call.
+    pub fn is_undecided(&self) -> bool {
+        match self {
+            Self::Api(error) => matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed),
+            Self::Transport { delivery, .. } => *delivery == Delivery::Unknown,
+            Self::Resent(..) | Self::Unsendable(_) | Self::NoCredentials(_) => false,
+        }
+    }
+
     /// The service's error code, or a fixed word if there is none. It can be any text: use it in logs, and the
     /// [class](Self::class) in metrics.
     pub fn code(&self) -> &str {
@@ -297,6 +307,34 @@ mod tests {
         }
         for code in [None, Some("InputInvalid"), Some("MissingSecurityToken"), Some("ServerError")] {
             assert!(!refused(code).names_missing_parameter(), "{code:?}");
+        }
+    }
+
+    #[rstest]
+    #[case(502, None, true, true)]
+    #[case(503, None, true, true)]
+    #[case(504, None, true, true)]
+    #[case(500, Some("ServerError"), true, true)]
+    #[case(400, Some("SignatureNonceUsed"), true, true)]
+    #[case::truncated_success(200, None, false, true)]
+    #[case::truncated_refusal(400, None, false, true)]
+    #[case(400, Some("InputInvalid"), true, false)]
+    #[case(503, Some("Throttling"), true, false)]
+    #[case(403, None, true, false)]
+    fn failure_of_a_gateway_decides_nothing(
+        #[case] status: u16,
+        #[case] code: Option<&str>,
+        #[case] body_complete: bool,
+        #[case] is_undecided: bool,
+    ) {
+        let error = CallError::Api(ApiError { status, body_complete, ..refused(code) });
+        assert_eq!(error.is_undecided(), is_undecided);
+    }
+
+    #[test]
+    fn only_a_sent_request_is_undecided_without_a_response() {
+        for (delivery, is_undecided) in [(Delivery::NeverSent, false), (Delivery::Unknown, true)] {
+            assert_eq!(CallError::Transport { delivery, message: String::new() }.is_undecided(), is_undecided);
         }
     }
 

@@ -11,7 +11,7 @@ use super::budgets::{BudgetRegistry, Budgets, Permits, Rate};
 use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
-use crate::live::error::{Delivery, RetryHint};
+use crate::live::error::RetryHint;
 use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, Service, conceal};
 use crate::resources::AccountRecord;
 use crate::telemetry::metrics::Calls;
@@ -314,7 +314,7 @@ impl Account {
 fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
     match result {
         Ok(_) => PermitOutcome::Answered,
-        Err(CallError::Transport { delivery: Delivery::Unknown, .. }) => PermitOutcome::Lost,
+        Err(error) if error.is_undecided() => PermitOutcome::Lost,
         Err(CallError::Api(api)) if api.class() == ErrorClass::Throttled => PermitOutcome::Throttled(api.retry_after),
         Err(error) if error.may_have_arrived() => PermitOutcome::Answered,
         Err(_) => PermitOutcome::NotSent,

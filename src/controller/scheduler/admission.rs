@@ -9,7 +9,6 @@ use super::{Scheduler, UsageQuery, Work};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, ObjectKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Pass, Preflight};
 use crate::decide::{Priority, is_observed};
-use crate::live::error::Delivery;
 use crate::live::{Call, CallError, CreateOutcome, ErrorClass, Reply, Response};
 use crate::resources::{LiveMessageGroup, Reason};
 
@@ -195,9 +194,7 @@ impl Scheduler {
         now: Instant,
     ) {
         let Some(group) = call.group() else { return };
-        if let Err(CallError::Transport { delivery: Delivery::Unknown, .. }) = result
-            && call.is_mutating()
-        {
+        if result.as_ref().is_err_and(CallError::is_undecided) && call.is_mutating() {
             let service = self.accounts.get(account).map(|account| account.service.clone());
             self.fences.answer_lost(GroupAtService { service, group: group.into() }, now);
         }

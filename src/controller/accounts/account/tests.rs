@@ -8,6 +8,7 @@ use super::*;
 use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
+use crate::live::error::ApiError;
 use crate::live::loopback::{Loopback, Seen, answer};
 use crate::live::{ClientOptions, Endpoint, GroupRef};
 
@@ -106,6 +107,20 @@ async fn account_without_credentials_sends_nothing() {
     assert_eq!(unavailable.why.as_deref(), Some("no credentials from keys: none left"));
     assert!(unavailable.retry_after > Some(Duration::ZERO));
     assert!(server.seen().is_empty());
+}
+
+#[test]
+fn failure_of_a_gateway_keeps_the_permit() {
+    let failed = |status: u16, code: Option<&str>, body_complete: bool| {
+        let (code, message) = (code.map(str::to_owned), String::new());
+        let answer = ApiError { status, code, message, request_id: None, retry_after: None, body_complete };
+        permit_outcome(&Err(CallError::Api(answer)))
+    };
+    for (status, body_complete) in [(502, true), (503, true), (504, true), (200, false)] {
+        assert_eq!(failed(status, None, body_complete), PermitOutcome::Lost, "{status}");
+    }
+    assert_eq!(failed(400, Some("InputInvalid"), true), PermitOutcome::Answered);
+    assert_eq!(failed(503, Some("Throttling"), true), PermitOutcome::Throttled(None));
 }
 
 #[tokio::test]

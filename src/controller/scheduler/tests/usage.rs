@@ -1,5 +1,7 @@
 //! Tests of the comparison of a drift check, the counts for metrics, and late-arrival fences.
 
+use rstest::rstest;
+
 use super::*;
 use crate::live::GroupSnapshot;
 use crate::resources::ConditionStatus;
@@ -118,16 +120,33 @@ fn each_object_counts_once_in_the_summaries() {
     assert!(world.scheduler.summaries().is_empty());
 }
 
-#[test]
-fn late_arrival_delays_the_next_call_for_the_group() {
+#[rstest]
+#[case::lost(lost())]
+#[case::bad_gateway(failed(502, true))]
+#[case::unavailable(failed(503, true))]
+#[case::gateway_timeout(failed(504, true))]
+#[case::truncated(failed(200, false))]
+fn late_arrival_delays_the_next_call_for_the_group(#[case] result: Result<Response<Reply>, CallError>) {
     let mut world = World::new(10);
     let new = edited(&single("a"), json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}));
     world.observe(&new);
     world.scheduler.usage_known(&app(&AccountKey::Operator), 0, None);
-    world.answered(&new, &create(&new), &lost());
+    let describe = Call::Describe(group_of(&new));
+    world.answered(&new, &describe, &result);
+    assert!(world.is_cleared(&new, &describe), "a late describe changes nothing");
+    world.answered(&new, &create(&new), &result);
     let wait = crate::budget::LATE_ARRIVAL;
-    assert_eq!(world.preflight(&new, &Call::Describe(group_of(&new)), false), Preflight::Delayed(wait));
+    assert_eq!(world.preflight(&new, &describe, false), Preflight::Delayed(wait));
     world.later(wait);
+    assert!(world.is_cleared(&new, &describe));
+}
+
+#[test]
+fn refused_write_delays_no_other_call() {
+    let mut world = World::new(10);
+    let new = edited(&single("a"), json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}));
+    world.observe(&new);
+    world.answered(&new, &create(&new), &refused("InputInvalid"));
     assert!(world.is_cleared(&new, &Call::Describe(group_of(&new))));
 }
 
