@@ -28,7 +28,7 @@ impl Scheduler {
         has_just_started: bool,
     ) -> Self {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
-        let mut scheduler = Self::new(10, started, jiff::Timestamp::MAX);
+        let mut scheduler = Self::new(10, started);
         scheduler.accounts = accounts.into_iter().collect();
         for (key, Known { record, drift, .. }) in objects {
             let Some(record) = record else { continue };

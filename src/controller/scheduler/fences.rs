@@ -11,16 +11,15 @@ use crate::resources::LiveMessageGroup;
 /// The groups with a call that may still arrive, and the time until which no other call for them is sent.
 #[derive(Debug)]
 pub struct LateArrivals {
-    /// When this process started, on the monotonic clock and on the wall clock.
-    started: Instant,
-    started_at: jiff::Timestamp,
+    /// Until when a call of an earlier process can arrive.
+    predecessor: Instant,
     until: HashMap<GroupAtService, Instant>,
 }
 
 impl LateArrivals {
     /// The fences of a process that starts now.
-    pub fn new(now: Instant, wall: jiff::Timestamp) -> Self {
-        Self { started: now, started_at: wall, until: HashMap::new() }
+    pub fn new(now: Instant) -> Self {
+        Self { predecessor: now + LATE_ARRIVAL, until: HashMap::new() }
     }
 
     /// Records that the answer to a call that changes this group was lost: the call may still arrive within
@@ -39,18 +38,10 @@ impl LateArrivals {
         now: Instant,
     ) -> Option<Duration> {
         let lost = group.and_then(|group| self.until.get(group)).copied();
-        let predecessor = (self.is_older(object) && could_be_overtaken(object, call)).then_some(self.fenced_start());
+        // Also for objects that are younger than this process: their age could only be told by comparing the clock of
+        // the apiserver with the local one.
+        let predecessor = could_be_overtaken(object, call).then_some(self.predecessor);
         lost.max(predecessor).filter(|until| *until > now).map(|until| until - now)
-    }
-
-    fn fenced_start(&self) -> Instant {
-        self.started + LATE_ARRIVAL
-    }
-
-    /// Whether the object existed before this process: an earlier process may have been killed during a call for it.
-    /// Creation timestamps are whole seconds, rounded down.
-    fn is_older(&self, object: &LiveMessageGroup) -> bool {
-        object.metadata.creation_timestamp.as_ref().is_none_or(|created| created.0 <= self.started_at)
     }
 }
 

@@ -99,7 +99,7 @@ impl AccountState {
 
 impl Scheduler {
     /// Creates a scheduler without objects, for apps with at most `max_groups` groups.
-    pub fn new(max_groups: u64, now: Instant, wall: jiff::Timestamp) -> Self {
+    pub fn new(max_groups: u64, now: Instant) -> Self {
         Self {
             objects: HashMap::new(),
             groups: HashMap::new(),
@@ -107,7 +107,7 @@ impl Scheduler {
             apps: HashMap::new(),
             breakers: Breakers::default(),
             queue: Queue::default(),
-            fences: LateArrivals::new(now, wall),
+            fences: LateArrivals::new(now),
             summaries: HashMap::new(),
             drift_candidates: 0,
             max_groups,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::budget::LATE_ARRIVAL;
 use crate::controller::keys::{AccountKey, BudgetKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Preflight};
 use crate::decide::{FailureDomain, Priority};
@@ -102,9 +103,19 @@ pub fn explanation(reason: Reason) -> Explanation {
 
 impl World {
     pub fn new(max_groups: u64) -> Self {
+        // No call of an earlier process can arrive any more.
+        let started = Instant::now();
+        Self::of(Scheduler::new(max_groups, started), started + LATE_ARRIVAL)
+    }
+
+    /// A scheduler of a process that has just started.
+    pub fn just_started() -> Self {
         let now = Instant::now();
-        let wall = jiff::Timestamp::from_second(0).unwrap();
-        let mut world = Self { scheduler: Scheduler::new(max_groups, now, wall), now };
+        Self::of(Scheduler::new(10, now), now)
+    }
+
+    fn of(scheduler: Scheduler, now: Instant) -> Self {
+        let mut world = Self { scheduler, now };
         world.account_changed(&AccountKey::Operator);
         world.scheduler.breakers.remove_account(&AccountKey::Operator);
         world.scheduler.take_wakeups();
