@@ -5,15 +5,17 @@
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, DeserializeGuard};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use serde_json::json;
 use tower::timeout::error::Elapsed;
 
 pub use super::connection::API_TIMEOUT;
 use super::connection::{Connection, Connections};
 use super::keys::ObjectKey;
-use crate::resources::{FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus};
+use crate::resources::{
+    FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus, StoredGroup, UnreadableGroup,
+};
 
 /// The field manager of the operator's writes.
 pub const FIELD_MANAGER: &str = "live-message-operator";
@@ -29,13 +31,7 @@ const UNPROCESSABLE: u16 = 422;
 pub enum GetResult {
     Object(Box<LiveMessageGroup>),
     /// This version cannot deserialize the stored object.
-    Unreadable {
-        uid: String,
-        generation: i64,
-        /// The readable part of its status.
-        status: Box<LiveMessageGroupStatus>,
-        error: String,
-    },
+    Unreadable(Box<UnreadableGroup>),
     /// The object does not exist.
     Gone,
 }
@@ -102,23 +98,12 @@ impl ApiStore {
     /// # Errors
     /// [`ApiError::Timeout`] or [`ApiError::Kube`].
     pub async fn get(&self, key: &ObjectKey) -> Result<GetResult, ApiError> {
-        let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-        match self.send(api.get_opt(key.name())).await? {
-            None => Ok(GetResult::Gone),
-            Some(DeserializeGuard(Ok(object))) => Ok(GetResult::Object(Box::new(object))),
-            Some(DeserializeGuard(Err(invalid))) => {
-                let resource = ApiResource::erase::<LiveMessageGroup>(&());
-                let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), key.namespace(), &resource);
-                let Some(raw) = self.send(api.get_opt(key.name())).await? else { return Ok(GetResult::Gone) };
-                let status = raw.data.get("status").cloned().unwrap_or_default();
-                Ok(GetResult::Unreadable {
-                    uid: raw.metadata.uid.unwrap_or_default(),
-                    generation: raw.metadata.generation.unwrap_or_default(),
-                    status: Box::new(serde_json::from_value(status).unwrap_or_default()),
-                    error: invalid.error,
-                })
-            }
-        }
+        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        Ok(match self.send(api.get_opt(key.name())).await? {
+            None => GetResult::Gone,
+            Some(StoredGroup::Readable(object)) => GetResult::Object(object),
+            Some(StoredGroup::Unreadable(object)) => GetResult::Unreadable(object),
+        })
     }
 
     /// Sends a request when the apiserver accepts requests: it may have asked for a delay.
@@ -142,19 +127,41 @@ impl ApiStore {
         object: &LiveMessageGroup,
         wanted: bool,
     ) -> Result<LiveMessageGroup, ApiError> {
-        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        self.patch_finalizer(&api, key, &object.metadata, wanted).await
+    }
+
+    /// Removes the operator's finalizer from an object that this version cannot read.
+    ///
+    /// # Errors
+    /// See [`ApiStore::set_finalizer`].
+    pub async fn release_unreadable(&self, key: &ObjectKey, metadata: &ObjectMeta) -> Result<(), ApiError> {
+        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        self.patch_finalizer(&api, key, metadata, false).await.map(drop)
+    }
+
+    async fn patch_finalizer<K>(
+        &self,
+        api: &Api<K>,
+        key: &ObjectKey,
+        metadata: &ObjectMeta,
+        wanted: bool,
+    ) -> Result<K, ApiError>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != FINALIZER);
         if wanted {
             finalizers.push(FINALIZER.to_owned());
         }
         let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
+            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]);
-        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
         let written = self.send(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
-        self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+        self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
     /// Returns [`ApiError::Gone`] if a patch failed because the uid changed. The apiserver returns the same code for a

@@ -1,11 +1,14 @@
 //! The next step for an object that is being deleted.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::ownership::{may_delete, owns};
 use super::{Action, DeletionOutcome, Desired, Facts, Holder, Remote, recorded_group};
 use crate::live::{Call, GroupRef};
-use crate::resources::{ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, Reason};
+use crate::resources::{
+    ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, Origin, Reason,
+};
 
 const NOT_OWN: &str = "status.origin does not record that this object created the group";
 const OTHER_ACCOUNT: &str = "it was created with another account or at another service (status.account)";
@@ -71,11 +74,20 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
 /// The time since which the deletion of an object has been waiting for credentials, according to its status. `None` if
 /// the deletion was not tried yet, or if its last try had another result.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
-    let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
-    let stalled = object.condition(ConditionType::Stalled).filter(|stalled| {
+    stalled_since(&object.metadata, object.status.as_ref()?, Reason::CredentialsMissing)
+}
+
+/// The time since which a deletion has been stalled for this reason, according to its status.
+pub(super) fn stalled_since(
+    metadata: &ObjectMeta,
+    status: &LiveMessageGroupStatus,
+    reason: Reason,
+) -> Option<Timestamp> {
+    let deleted = metadata.deletion_timestamp.as_ref()?.0;
+    let stalled = status.condition(ConditionType::Stalled).filter(|stalled| {
         ConditionStatus::of(stalled) == ConditionStatus::True
-            && stalled.reason == Reason::CredentialsMissing.as_str()
-            && stalled.observed_generation == object.metadata.generation
+            && stalled.reason == reason.as_str()
+            && stalled.observed_generation == metadata.generation
     })?;
     Some(stalled.last_transition_time.0.max(deleted))
 }

@@ -15,6 +15,7 @@ mod facts;
 mod failure;
 mod outcome;
 mod ownership;
+mod unreadable;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use outcome::{PassOutcome, SyncState, unreadable_status};
 pub use ownership::record_before;
 #[cfg(test)]
 pub use ownership::{digest_of_group, owns};
+pub use unreadable::{UnreadableAction, decide_unreadable, time_until_release};
 
 use crate::live::{Call, CreateOutcome, GroupChange, GroupSnapshot};
 use crate::resources::{

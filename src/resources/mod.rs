@@ -11,6 +11,7 @@ mod policy;
 mod reason;
 mod rules;
 mod schema;
+mod stored;
 
 pub use account::{
     AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials, account_of_arn,
@@ -23,6 +24,7 @@ pub use group::{
 };
 pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
+pub use stored::{StoredGroup, UnreadableGroup};
 
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";

@@ -19,6 +19,9 @@ pub const TIMED_OUT: &str = "TimedOut";
 /// The metric label of a group that stays although its object's deletionPolicy is Delete, and nothing manages it.
 pub const NOT_DELETED: &str = "NotDeleted";
 
+/// The reason of the event for a finalizer that was removed although the group could not be deleted.
+pub const ABANDONED: &str = "Abandoned";
+
 /// The reason of the event for a group that stays after its object was deleted.
 pub const RETAINED: &str = "Retained";
 
@@ -94,13 +97,13 @@ pub fn deletion_event(
         }
         DeletionOutcome::HandedOver(to) => (EventType::Normal, "HandedOver", format!("is now owned by {to}")),
         DeletionOutcome::NotPermitted => {
-            let why = "the namespace of the object is not listed in --operator-credentials-namespaces. Delete the \
-                       group in the Live console if it is not needed.";
-            (EventType::Warning, "Abandoned", format!("is retained: {why}"))
+            let why = "its namespace may not use the operator's own credentials (--operator-credentials-namespaces). \
+                       Delete it if it is not needed.";
+            (EventType::Warning, ABANDONED, format!("is retained: {why}"))
         }
         DeletionOutcome::Abandoned => {
             let why = why_abandoned(object, finalizer_timeout);
-            (EventType::Warning, "Abandoned", format!("is retained: {why}"))
+            (EventType::Warning, ABANDONED, format!("is retained: {why}"))
         }
     };
     draft(object, "Delete", event_type, reason, format!("Group {group} of app {app} {what}"))

@@ -25,7 +25,7 @@ pub use effect::{
 };
 pub use ending::MISSING_GRACE;
 use events::orphaned_event;
-pub use events::{EventDraft, EventType, NOT_DELETED, TIMED_OUT, retained_event};
+pub use events::{ABANDONED, EventDraft, EventType, NOT_DELETED, TIMED_OUT, retained_event};
 
 use super::keys::{AccountKey, Cause, GroupKey, Requeue};
 #[cfg(not(test))]

@@ -6,10 +6,12 @@
 mod call;
 mod read;
 mod report;
+mod unreadable;
 mod write;
 
 pub use report::CHANGES;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,8 +118,8 @@ impl Reconcile {
             self.report();
             input = match effect {
                 Effect::Load => match self.load().await {
-                    Some(input) => input,
-                    None => return self.leave(Requeue::Done),
+                    ControlFlow::Continue(input) => input,
+                    ControlFlow::Break(requeue) => return self.leave(requeue),
                 },
                 Effect::CheckNamespace => self.check_namespace().await,
                 Effect::SetFinalizer(wanted) => self.set_finalizer(wanted).await,

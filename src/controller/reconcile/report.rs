@@ -40,7 +40,7 @@ impl Reconcile {
     }
 }
 
-fn send_event(context: &Context, event: EventDraft) {
+pub(super) fn send_event(context: &Context, event: EventDraft) {
     let EventDraft { action, event_type, reason, note, .. } = &event;
     if let Some(change) = CHANGES.into_iter().find(|change| change == reason) {
         context.metrics.changes.get_or_create(&ChangeLabels { change }).inc();

@@ -8,7 +8,7 @@ use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
 use crate::controller::pass::{Explanation, Pass};
 use crate::decide::{FailureDomain, GroupKey, Priority, triage};
 use crate::live::Service;
-use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy};
+use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy, UnreadableGroup};
 
 /// Where an observed object came from: a list or a later watch event.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +51,13 @@ impl Scheduler {
     }
 
     /// Records an object from the watch that this version cannot read.
-    pub fn observe_unreadable(&mut self, key: &ObjectKey, uid: &str, generation: i64, list: u64) {
+    pub fn observe_unreadable(&mut self, key: &ObjectKey, object: &UnreadableGroup, list: u64) {
         let before = self.objects.get(key).map(|state| &state.record);
-        let is_known = before.is_some_and(|before| &*before.uid == uid && before.generation == generation);
-        self.replace(key, Record::unreadable(uid, generation, list));
-        if !is_known {
+        let record = Record::unreadable(object, list);
+        let is_known = before.is_some_and(|before| before.uid == record.uid && before.generation == record.generation);
+        self.replace(key, record);
+        // The annotation does not change the generation.
+        if !is_known || (object.is_finalizing() && object.is_abandoned()) {
             self.queue.add(key, Priority::Change);
         }
     }

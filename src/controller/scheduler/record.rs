@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::controller::keys::{AccountKey, GroupAtService};
 use crate::decide::{Claim, GroupKey, MUTABLE, is_refused, recorded_group};
 use crate::live::{GroupSnapshot, Service};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason};
+use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason, UnreadableGroup};
 
 /// The data that the scheduler keeps for an object.
 #[derive(Debug, Clone)]
@@ -83,11 +83,12 @@ impl Record {
     }
 
     /// The record of an object that this version cannot read.
-    pub fn unreadable(uid: &str, generation: i64, list: u64) -> Self {
+    pub fn unreadable(object: &UnreadableGroup, list: u64) -> Self {
+        let metadata = &object.metadata;
         Self {
-            uid: uid.into(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
             created: 0,
-            generation,
+            generation: metadata.generation.unwrap_or_default(),
             group: None,
             account: AccountKey::Operator,
             has_origin: false,

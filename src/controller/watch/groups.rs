@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use kube::Resource as _;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::Instant;
@@ -21,7 +20,7 @@ use crate::controller::keys::ObjectKey;
 use crate::controller::pass::{NOT_DELETED, retained_event};
 use crate::controller::reconcile::report_removed;
 use crate::controller::scheduler::Seen;
-use crate::resources::LiveMessageGroup;
+use crate::resources::StoredGroup;
 use crate::telemetry::metrics::OutcomeLabels;
 
 /// How long an operator with several namespaces waits for a forbidden namespace before it starts without it.
@@ -41,7 +40,7 @@ pub struct Scope {
 pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
     let health = readiness.add_watch(GROUPS);
     let client = stream::client(context.api.watches(), &health);
-    let api: Api<DeserializeGuard<LiveMessageGroup>> = match &scope.namespace {
+    let api: Api<StoredGroup> = match &scope.namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
@@ -81,7 +80,7 @@ struct Follower<'a, F> {
 }
 
 impl<F: FnOnce()> Follower<'_, F> {
-    async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<LiveMessageGroup>>>>) {
+    async fn follow(&mut self, events: impl Stream<Item = watcher::Result<Event<StoredGroup>>>) {
         let mut events = std::pin::pin!(events);
         loop {
             let event = tokio::select! {
@@ -99,7 +98,7 @@ impl<F: FnOnce()> Follower<'_, F> {
         }
     }
 
-    fn handle(&mut self, event: Event<DeserializeGuard<LiveMessageGroup>>) {
+    fn handle(&mut self, event: Event<StoredGroup>) {
         if !matches!(event, Event::Init) {
             self.end_failure();
         }
@@ -122,22 +121,20 @@ impl<F: FnOnce()> Follower<'_, F> {
         }
     }
 
-    fn handle_apply(&self, object: DeserializeGuard<LiveMessageGroup>, is_initial: bool) {
+    fn handle_apply(&self, object: StoredGroup, is_initial: bool) {
         let Some(key) = ObjectKey::of(object.meta()) else { return };
         let list = self.list;
-        self.context.scheduler.with(|scheduler, now| match object.0 {
-            Ok(object) => scheduler.observe(&key, &object, Seen { list, is_initial }, now),
-            Err(invalid) => {
-                let uid = invalid.metadata.uid.as_deref().unwrap_or_default();
-                let generation = invalid.metadata.generation.unwrap_or_default();
-                scheduler.observe_unreadable(&key, uid, generation, list);
-            }
+        self.context.scheduler.with(|scheduler, now| match object {
+            StoredGroup::Readable(object) => scheduler.observe(&key, &object, Seen { list, is_initial }, now),
+            StoredGroup::Unreadable(object) => scheduler.observe_unreadable(&key, &object, list),
         });
     }
 
-    fn handle_delete(&self, object: DeserializeGuard<LiveMessageGroup>) {
+    fn handle_delete(&self, object: StoredGroup) {
         let Some(key) = ObjectKey::of(object.meta()) else { return };
-        if let Some(event) = object.0.ok().as_ref().and_then(retained_event) {
+        if let StoredGroup::Readable(object) = &object
+            && let Some(event) = retained_event(object)
+        {
             self.context.metrics.released.get_or_create(&OutcomeLabels { outcome: NOT_DELETED }).inc();
             self.context.events.publish(event);
         }

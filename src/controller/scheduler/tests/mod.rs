@@ -17,7 +17,7 @@ use crate::controller::pass::{Blocked, Explanation, Preflight};
 use crate::decide::{FailureDomain, Priority};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, GroupChange, GroupFields, GroupRef, Operation, Reply, Response};
-use crate::resources::{LiveMessageGroup, Reason};
+use crate::resources::{LiveMessageGroup, Reason, UnreadableGroup};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -54,6 +54,13 @@ pub fn ready(reason: &str) -> Value {
     json!({"observedGeneration": 1, "appId": "demo", "groupId": "one", "conditions": [
         {"type": "Ready", "status": "False", "reason": reason, "message": "recorded",
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
+}
+
+/// The second generation of an object that this version cannot read.
+pub fn unreadable(name: &str, status: Value) -> UnreadableGroup {
+    let LiveMessageGroup { mut metadata, status, .. } = object(name, 1, status);
+    metadata.generation = Some(2);
+    UnreadableGroup { metadata, status: status.unwrap_or_default(), error: String::new() }
 }
 
 pub fn key(name: &str) -> ObjectKey {

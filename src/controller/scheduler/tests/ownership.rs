@@ -65,7 +65,7 @@ fn waiting_object_is_decided_again_when_its_owner_changes() {
     world.scheduler.remove(&key("old"), world.now);
     assert_eq!(world.served(), ["young"], "the owner is gone");
     let (mut world, _) = rivals(json!({}), ready("Conflict"));
-    world.scheduler.observe_unreadable(&key("old"), "old", 2, 0);
+    world.scheduler.observe_unreadable(&key("old"), &unreadable("old", json!({})), 0);
     assert!(world.served().contains(&"young".to_owned()), "the owner cannot be read");
     let (mut world, [old, _]) = rivals(json!({}), ready("Conflict"));
     world.scheduler.refresh(&key("old"), &edited(&old, json!({"spec": {"groupId": "two"}})));

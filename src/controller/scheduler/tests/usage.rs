@@ -90,7 +90,7 @@ fn app_is_known_while_an_object_names_it() {
     assert_eq!(apps(&world), ["demo", "ns/team/demo"]);
     world.observe(&edited(&object("second", 2, json!({})), json!({"spec": {"appId": "other"}})));
     assert_eq!(apps(&world), ["ns/team/demo", "other"]);
-    world.scheduler.observe_unreadable(&key("second"), "second", 2, 0);
+    world.scheduler.observe_unreadable(&key("second"), &unreadable("second", json!({})), 0);
     world.scheduler.remove(&key("first"), world.now);
     assert_eq!(apps(&world), Vec::<String>::new());
 }
@@ -112,7 +112,7 @@ fn each_object_counts_once_in_the_summaries() {
     assert_eq!(count(&world, ConditionStatus::False, Some(Reason::GroupDeleted)), 1);
     world.observe(&object("old", 1, ready("OfAnotherVersion")));
     assert_eq!(count(&world, ConditionStatus::False, None), 1);
-    world.scheduler.observe_unreadable(&key("old"), "old", 2, 1);
+    world.scheduler.observe_unreadable(&key("old"), &unreadable("old", json!({})), 1);
     assert_eq!(count(&world, ConditionStatus::False, Some(Reason::InvalidSpec)), 1);
     assert_eq!(world.scheduler.summaries().values().sum::<usize>(), 2);
     world.scheduler.remove(&key("old"), world.now);
