@@ -12,7 +12,7 @@ use kube::api::ObjectMeta;
 use crate::decide::FailureDomain;
 pub use crate::decide::GroupKey;
 use crate::live::{Operation, Service};
-use crate::resources::LiveMessageGroup;
+use crate::resources::{AccountRecord, LiveMessageGroup};
 
 /// The namespace and the name of an object, stored as `namespace/name`. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,14 @@ impl AccountKey {
             Some(account) => Self::LiveAccount(ObjectKey::new(namespace, &account.name)),
             None => Self::Operator,
         }
+    }
+
+    /// The account that the status of an object in `namespace` records.
+    pub fn recorded(namespace: &str, record: &AccountRecord) -> Self {
+        if record.name.is_empty() {
+            return Self::Operator;
+        }
+        Self::LiveAccount(ObjectKey::new(namespace, &record.name))
     }
 
     /// The name of the LiveAccount; `None` for the operator's own credentials.

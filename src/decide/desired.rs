@@ -1,7 +1,7 @@
 //! The desired group of an object, in the form that the Live API expects.
 
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
-use crate::resources::LiveMessageGroup;
+use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 
 /// The identity of a group: two objects with the same key name the same group. The data center is not part of it,
 /// because an app has only one.
@@ -90,7 +90,11 @@ impl Desired {
 
 /// The group that the status describes; `None` if the status names no group.
 pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
-    let status = object.status.as_ref()?;
+    group_in(object.status.as_ref()?)
+}
+
+/// The group that a status describes; `None` if it names no group.
+pub fn group_in(status: &LiveMessageGroupStatus) -> Option<GroupKey> {
     Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
 }
 

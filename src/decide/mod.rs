@@ -23,7 +23,7 @@ mod tests;
 pub use account::{AccountCondition, account_status};
 pub use conflict::{Claim, has_record, holder, is_refused};
 pub use deletion::{retained_at_once, without_credentials_since};
-pub use desired::{Desired, GroupKey, recorded_group};
+pub use desired::{Desired, GroupKey, group_in, recorded_group};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, FailureDomain, Retry};
 pub use outcome::{PassOutcome, SyncState, unreadable_status};

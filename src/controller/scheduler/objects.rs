@@ -53,7 +53,10 @@ impl Scheduler {
     /// Records an object from the watch that this version cannot read.
     pub fn observe_unreadable(&mut self, key: &ObjectKey, object: &UnreadableGroup, list: u64) {
         let before = self.objects.get(key).map(|state| &state.record);
-        let record = Record::unreadable(object, list);
+        let account = object.status.account.as_ref();
+        let account = account.map_or(AccountKey::Operator, |record| AccountKey::recorded(key.namespace(), record));
+        let service = self.service_at(&account, key.namespace());
+        let record = Record::unreadable(object, before, list, account, service);
         let is_known = before.is_some_and(|before| before.uid == record.uid && before.generation == record.generation);
         self.replace(key, record);
         // The annotation does not change the generation.
@@ -160,8 +163,11 @@ impl Scheduler {
 
     /// The service that the object may call; `None` if it cannot call any.
     fn service_of(&self, object: &LiveMessageGroup) -> Option<&Service> {
-        let account = self.accounts.get(&AccountKey::of(object))?;
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        self.service_at(&AccountKey::of(object), object.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    fn service_at(&self, account: &AccountKey, namespace: &str) -> Option<&Service> {
+        let account = self.accounts.get(account)?;
         account.permits(namespace).then_some(&account.service)
     }
 

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::controller::keys::{AccountKey, GroupAtService};
-use crate::decide::{Claim, GroupKey, MUTABLE, is_refused, recorded_group};
+use crate::decide::{Claim, GroupKey, MUTABLE, group_in, is_refused, recorded_group};
 use crate::live::{GroupSnapshot, Service};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason, UnreadableGroup};
 
@@ -82,22 +82,38 @@ impl Record {
         }
     }
 
-    /// The record of an object that this version cannot read.
-    pub fn unreadable(object: &UnreadableGroup, list: u64) -> Self {
-        let metadata = &object.metadata;
+    /// The record of an object that this version cannot read. It keeps the claim that its status records, because it
+    /// may be readable again after an update. `service` is that of `account`, which the status records.
+    pub fn unreadable(
+        object: &UnreadableGroup,
+        before: Option<&Self>,
+        list: u64,
+        account: AccountKey,
+        service: Option<&Service>,
+    ) -> Self {
+        let (metadata, status) = (&object.metadata, &object.status);
+        let is_deleting = metadata.deletion_timestamp.is_some();
+        let has_record = status.origin.is_some() || status.create_intent.is_some();
+        let is_owner = has_record && (!is_deleting || object.is_finalizing());
+        let recorded_at = status.account.as_ref().filter(|_| is_owner).map(|account| account.service.as_str().into());
+        let recorded = recorded_at.as_ref().and_then(|_| group_in(status));
+        let service = service.or(recorded_at.as_ref());
+        let group = recorded.map(|group| GroupAtService { service: service.cloned(), group });
+        let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
         Self {
-            uid: metadata.uid.as_deref().unwrap_or_default().into(),
-            created: 0,
+            uid,
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             generation: metadata.generation.unwrap_or_default(),
-            group: None,
-            account: AccountKey::Operator,
-            has_origin: false,
-            recorded_at: None,
-            is_refused: true,
+            is_refused: group.is_none(),
+            in_flight: group.is_some() && before.is_some_and(|before| before.in_flight),
+            group: group.map(Arc::new),
+            account,
+            has_origin: status.origin.is_some(),
+            recorded_at,
             is_paused: false,
-            in_flight: false,
             observes: false,
-            is_deleting: false,
+            is_deleting,
             is_conflict: false,
             fingerprint: Fingerprint::default(),
             summary: ConditionSummary::unreadable(),

@@ -1,3 +1,5 @@
+mod unreadable;
+
 use super::*;
 use crate::resources::FINALIZER;
 
