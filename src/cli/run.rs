@@ -73,6 +73,12 @@ pub struct Args {
         value_parser = parse_interval)]
     finalizer_timeout: Duration,
 
+    /// Same as --finalizer-timeout, while the Live API or the endpoint of the LiveAccount cannot be reached. The time
+    /// starts again with the operator.
+    #[arg(long, env = "LMO_UNREACHABLE_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "1h",
+        value_parser = parse_interval)]
+    unreachable_finalizer_timeout: Duration,
+
     /// Timeout for a connection to the Live API or STS, including the TLS handshake, such as 3s or 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
@@ -224,7 +230,11 @@ pub async fn run(args: Args) -> CommandResult {
         defaults,
         namespaces: args.watch_namespaces,
         drift_check_interval: args.drift_check_interval,
-        limits: Limits { max_groups_per_app: args.max_groups_per_app, finalizer_timeout: args.finalizer_timeout },
+        limits: Limits {
+            max_groups_per_app: args.max_groups_per_app,
+            finalizer_timeout: args.finalizer_timeout,
+            unreachable_finalizer_timeout: args.unreachable_finalizer_timeout,
+        },
         metrics,
         readiness,
         supervisor,

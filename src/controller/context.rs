@@ -18,6 +18,8 @@ pub struct Limits {
     pub max_groups_per_app: u64,
     /// How long the deletion of an object in a terminating namespace can fail before the finalizer is removed.
     pub finalizer_timeout: Duration,
+    /// Same as `finalizer_timeout`, while the Live API cannot be reached.
+    pub unreachable_finalizer_timeout: Duration,
 }
 
 /// The state that the tasks of the controller share.
@@ -31,6 +33,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// See [`Limits::finalizer_timeout`].
     pub finalizer_timeout: Duration,
+    /// See [`Limits::unreachable_finalizer_timeout`].
+    pub unreachable_finalizer_timeout: Duration,
     /// The progress of the steps.
     pub activities: Activities,
 }
@@ -39,9 +43,16 @@ impl Context {
     /// Creates a context without objects.
     pub fn new(api: ApiStore, accounts: Accounts, events: EventSender, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let now: Instant = tokio::time::Instant::now().into_std();
-        let scheduler = Scheduler::new(limits.max_groups_per_app, now);
-        let scheduler = SharedScheduler::new(scheduler);
-        let (finalizer_timeout, activities) = (limits.finalizer_timeout, Activities::default());
-        Self { scheduler, api, accounts, events, metrics, finalizer_timeout, activities }
+        let scheduler = Scheduler::new(limits.max_groups_per_app, now, jiff::Timestamp::now());
+        Self {
+            scheduler: SharedScheduler::new(scheduler),
+            api,
+            accounts,
+            events,
+            metrics,
+            finalizer_timeout: limits.finalizer_timeout,
+            unreachable_finalizer_timeout: limits.unreachable_finalizer_timeout,
+            activities: Activities::default(),
+        }
     }
 }

@@ -70,10 +70,18 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     (account, defaults)
 }
 
+fn limits() -> Limits {
+    Limits {
+        max_groups_per_app: DEFAULT_MAX_GROUPS,
+        finalizer_timeout: Duration::from_secs(600),
+        unreachable_finalizer_timeout: Duration::from_secs(3600),
+    }
+}
+
 fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let (account, defaults) = account_with(credentials);
     let (accounts, events_of_accounts) = Accounts::new(account, defaults, client.clone());
-    let limits = Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) };
+    let limits = limits();
     let (events, sending) = EventSender::new(client.clone());
     tokio::spawn(sending);
     let context = Arc::new(Context::new(ApiStore::new(client.into()), accounts, events, Arc::default(), limits));
@@ -98,7 +106,7 @@ async fn task_that_panics_ends_the_controller_by_its_name() {
             defaults,
             namespaces: vec!["team".to_owned()],
             drift_check_interval: Duration::from_secs(600),
-            limits: Limits { max_groups_per_app: DEFAULT_MAX_GROUPS, finalizer_timeout: Duration::from_secs(600) },
+            limits: limits(),
             metrics: Arc::default(),
             readiness: Arc::default(),
             supervisor: Supervisor::new(CancellationToken::new()),

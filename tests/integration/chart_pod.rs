@@ -42,7 +42,13 @@ fn chart_defaults_match_the_defaults_of_run() -> Result<()> {
     let help = String::from_utf8(output.stdout)?;
     let pod = pod(&[])?;
     let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
-    for option in ["--connect-timeout", "--request-timeout", "--drift-check-interval", "--requests-per-second"] {
+    for option in [
+        "--connect-timeout",
+        "--request-timeout",
+        "--drift-check-interval",
+        "--unreachable-finalizer-timeout",
+        "--requests-per-second",
+    ] {
         let given = args.iter().find_map(|arg| arg.as_str()?.strip_prefix(option)?.strip_prefix('='));
         let described = help.split(&format!("{option} <")).nth(1).context(option)?;
         let default = described.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());

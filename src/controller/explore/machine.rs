@@ -174,6 +174,7 @@ impl Explorer {
             delayed: 0,
             jitter: 1.0,
             finalizer_timeout: FINALIZER_TIMEOUT,
+            unreachable_finalizer_timeout: FINALIZER_TIMEOUT,
         };
         DECIDE.set(self.mutation.decide());
         let effect = pass.next(input, &context);

@@ -176,4 +176,6 @@ pub struct StepContext {
     pub jitter: f64,
     /// The time after which the finalizer of a stalled deletion is removed in a terminating namespace.
     pub finalizer_timeout: Duration,
+    /// Same as `finalizer_timeout`, for a deletion that cannot reach the Live API.
+    pub unreachable_finalizer_timeout: Duration,
 }

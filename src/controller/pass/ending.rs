@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::backoff::slow;
 use super::events::{EventType, NOT_DELETED, RETAINED, TIMED_OUT, deletion_event, transition_events};
-use super::stall::stalls;
 use super::{Effect, Explanation, NoCredentials, Pass, Report, Stage, StepContext, WriteFailure};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
 use crate::decide::{DeletionOutcome, Failure, FailureDomain, PassOutcome, Retry, finalizer_is_wrong};
@@ -168,7 +167,7 @@ impl Pass {
     /// Ends a deletion after the finalizer was removed.
     pub(super) fn released(&mut self, outcome: &DeletionOutcome, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
-        let event = deletion_event(&object, outcome, self.facts.last_write(), context.finalizer_timeout);
+        let event = deletion_event(&object, outcome, self.facts.last_write(), self.stall_timeout(context));
         let timed_out = *outcome == DeletionOutcome::Abandoned && !object.is_abandoned();
         let is_unwanted = event.reason == RETAINED && event.event_type == EventType::Warning;
         let outcome = match (timed_out, is_unwanted) {
@@ -232,8 +231,7 @@ impl Pass {
         self.reports.extend(events.into_iter().map(Report::Event));
     }
 
-    /// Limits the time until a deletion that requires manual intervention is rechecked, because its namespace may be
-    /// terminating.
+    /// Limits the time until a stalled deletion is rechecked, because its namespace may be terminating.
     fn schedule_recheck(
         &mut self,
         object: &LiveMessageGroup,
@@ -241,11 +239,7 @@ impl Pass {
         requeue: Requeue,
         context: &StepContext,
     ) -> Requeue {
-        if !stalls(reason) {
-            self.stalled_since = None;
-            return requeue;
-        }
-        let recheck = self.recheck_after(object, reason, context);
+        let Some(recheck) = self.recheck_after(object, reason, context) else { return requeue };
         let by = context.now + recheck;
         self.not_before = self.not_before.map(|until| until.min(by));
         match requeue {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use super::stall::Stall;
 use super::{Pass, Stage};
 use crate::decide::{Action, DeletionOutcome, Facts, Holder, PassOutcome};
 use crate::live::Call;
@@ -30,7 +31,7 @@ impl Pass {
     /// Removes the delays, and the state that only suppresses events: the exploration does not model durations.
     pub fn without_delays(mut self, now: Instant) -> Self {
         (self.failures, self.not_before, self.without_credentials_since) = (0, None, None);
-        self.stalled_since = self.stalled_since.map(|_| now);
+        self.stall = self.stall.map(|stall| Stall { since: now, ..stall });
         self.reported.clear();
         self.reports.clear();
         self.was_applied = false;
@@ -54,9 +55,9 @@ impl Pass {
         }
     }
 
-    /// Whether the deletion requires manual intervention.
+    /// Whether the deletion does not succeed by itself.
     pub fn is_stalled(&self) -> bool {
-        self.stalled_since.is_some()
+        self.stall.is_some()
     }
 
     /// Whether the create intent is about to be recorded.

@@ -39,6 +39,7 @@ use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus, 
 use ending::{End, PendingWrite};
 #[cfg(test)]
 use explored::decide;
+use stall::Stall;
 
 /// One reconcile pass over one object.
 #[derive(Debug, Clone)]
@@ -63,8 +64,8 @@ pub struct Pass {
     reported: Vec<Reason>,
     /// Whether this generation was applied when the pass began.
     was_applied: bool,
-    /// When the deletion began to require manual intervention; `None` if it does not.
-    stalled_since: Option<Instant>,
+    /// Why the deletion does not succeed by itself; `None` if it may.
+    stall: Option<Stall>,
     /// When the pass first found the LiveAccount without credentials; reset when a call passes preflight.
     without_credentials_since: Option<Instant>,
     /// The outcome whose write failed and must be repeated.
@@ -106,7 +107,7 @@ impl Pass {
             immediate_retries: 0,
             reported: Vec::new(),
             was_applied: false,
-            stalled_since: None,
+            stall: None,
             without_credentials_since: None,
             pending_write: None,
             claimed: false,

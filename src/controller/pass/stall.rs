@@ -1,6 +1,7 @@
-//! Stalled deletions, which require manual intervention, and their time limit in a terminating namespace.
+//! Stalled deletions, and their time limit in a terminating namespace: they require manual intervention, or the Live API
+//! cannot be reached.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::backoff::slow;
 use super::{Pass, StepContext};
@@ -27,31 +28,87 @@ fn is_free_to_check(reason: Reason) -> bool {
     )
 }
 
+/// A deletion that does not succeed by itself, since this process first saw its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stall {
+    pub since: Instant,
+    pub cause: StallCause,
+}
+
+/// Each cause has its own time-out. The causes do not add up: the clock restarts if the cause changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StallCause {
+    /// Manual intervention is required.
+    User,
+    /// The Live API cannot be reached. It may be reachable again, so that this time-out is longer.
+    Unreachable,
+}
+
+impl StallCause {
+    fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::Unreachable => Some(Self::Unreachable),
+            reason => stalls(reason).then_some(Self::User),
+        }
+    }
+
+    fn timeout(self, context: &StepContext) -> Duration {
+        match self {
+            Self::User => context.finalizer_timeout,
+            Self::Unreachable => context.unreachable_finalizer_timeout,
+        }
+    }
+}
+
 impl Pass {
-    /// The time until a stalled deletion is rechecked.
+    /// Records the reason why a deletion does not succeed. Returns the maximum time until it is rechecked; `None` if the
+    /// regular retries suffice.
     pub(super) fn recheck_after(
         &mut self,
         object: &LiveMessageGroup,
         reason: Reason,
         context: &StepContext,
-    ) -> Duration {
-        let since = *self.stalled_since.get_or_insert(context.now);
-        let left = time_left(object, context.now.saturating_duration_since(since), context);
-        let interval = if is_free_to_check(reason) { RECHECK_INTERVAL } else { slow(context) };
-        if left.is_zero() { interval } else { interval.min(left) }
+    ) -> Option<Duration> {
+        let cause = StallCause::of(reason);
+        self.stall = cause.map(|cause| {
+            let before = self.stall.filter(|before| before.cause == cause);
+            before.unwrap_or(Stall { since: context.now, cause })
+        });
+        let left = self.stall?.time_left(object, context);
+        let interval = match cause? {
+            // Every retry rechecks the namespace.
+            StallCause::Unreachable => None,
+            StallCause::User => Some(if is_free_to_check(reason) { RECHECK_INTERVAL } else { slow(context) }),
+        };
+        interval.into_iter().chain(Some(left).filter(|left| !left.is_zero())).min()
     }
 
-    /// Whether a deletion has been stalled for the finalizer time-out.
+    /// Whether a deletion has been stalled for its time-out.
     pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
-        let (Some(object), Some(since)) = (self.object.as_deref(), self.stalled_since) else { return false };
-        object.is_deleting() && time_left(object, context.now.saturating_duration_since(since), context).is_zero()
+        let (Some(object), Some(stall)) = (self.object.as_deref(), self.stall) else { return false };
+        object.is_deleting() && stall.time_left(object, context).is_zero()
+    }
+
+    /// The time-out that ended a stalled deletion.
+    pub(super) fn stall_timeout(&self, context: &StepContext) -> Duration {
+        self.stall.map_or(context.finalizer_timeout, |stall| stall.cause.timeout(context))
+    }
+}
+
+impl Stall {
+    fn time_left(self, object: &LiveMessageGroup, context: &StepContext) -> Duration {
+        let here = context.now.saturating_duration_since(self.since);
+        match self.cause {
+            StallCause::User => time_left_for_user(object, here, context),
+            StallCause::Unreachable => self.cause.timeout(context).saturating_sub(here),
+        }
     }
 }
 
 /// The time left for a deletion that has been stalled for `here` in this process. The time that an earlier process
 /// recorded counts only after this process has seen the same cause for a minute, because the cause may have been
 /// corrected since.
-fn time_left(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
+fn time_left_for_user(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
     let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
     let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();
     let by_record = context.finalizer_timeout.saturating_sub(recorded).max(RECHECK_INTERVAL.saturating_sub(here));

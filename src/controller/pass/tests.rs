@@ -1,5 +1,7 @@
 //! Tests of one pass: the effects that it requests, step by step.
 
+mod deletion;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -59,6 +61,7 @@ impl Scenario {
             delayed: 0,
             jitter: 1.0,
             finalizer_timeout: Duration::from_secs(600),
+            unreachable_finalizer_timeout: Duration::from_secs(3600),
         };
         Self { pass: Pass::new(), object: object(change), context }
     }

@@ -154,6 +154,7 @@ impl Reconcile {
             delayed,
             jitter: 0.75 + fastrand::f64() / 2.0,
             finalizer_timeout: self.context.finalizer_timeout,
+            unreachable_finalizer_timeout: self.context.unreachable_finalizer_timeout,
         }
     }
 

@@ -278,7 +278,7 @@ impl Metrics {
                 "Finalizers removed from deleted LiveMessageGroups, by the outcome for the group: Deleted, AlreadyGone, \
                  Retained, HandedOver, Abandoned (kept, by annotation or because its namespace may not use the \
                  operator's credentials), TimedOut (kept, in a namespace that is being deleted, after \
-                 --finalizer-timeout), NotDeleted (kept although deletionPolicy is Delete; counted without a finalizer \
+                 --finalizer-timeout or --unreachable-finalizer-timeout), NotDeleted (kept although deletionPolicy is Delete; counted without a finalizer \
                  too)",
             ),
             orphaned: register.single_counter(

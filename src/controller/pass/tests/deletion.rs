@@ -1,0 +1,62 @@
+//! Deletions: their time limits, and what they report.
+
+use super::*;
+
+/// The deletion of an object and of the group that it created.
+fn deletion() -> Scenario {
+    Scenario::new(json!({
+        "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
+            "finalizers": [crate::resources::FINALIZER]},
+        "spec": {"deletionPolicy": "Delete"},
+        "status": {"observedGeneration": 2, "appId": "demo", "groupId": "room", "origin": "Created",
+            "createTime": "2026-01-01T00:00:00Z"},
+    }))
+}
+
+fn unreachable() -> Result<Response<Reply>, CallError> {
+    Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer".to_owned() })
+}
+
+/// Retries a deletion with this answer until `minutes` have passed. Returns whether the namespace was checked then.
+fn retries(scenario: &mut Scenario, minutes: u64, answer: &Result<Response<Reply>, CallError>) -> bool {
+    for _ in 0..minutes {
+        scenario.context.now += Duration::from_secs(60);
+        if scenario.load() == Effect::CheckNamespace {
+            return true;
+        }
+        if matches!(scenario.pass.stage, Stage::Preflight(_)) {
+            scenario.preflight(true);
+            let end = scenario.next(Input::Answer { result: answer.clone(), progress: None });
+            if matches!(end, Effect::WriteStatus(_)) {
+                let Requeue::After(delay) = requeue(&scenario.store(&end)).clone() else { panic!("it is not retried") };
+                assert!(delay <= Duration::from_secs(300), "{delay:?}");
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn unreachable_deletion_is_released_after_an_hour() {
+    let mut scenario = deletion();
+    assert!(!retries(&mut scenario, 59, &unreachable()));
+    assert!(!retries(&mut scenario, 1, &refused("ServerError")), "the Live API answers: the clock restarts");
+    assert!(!retries(&mut scenario, 59, &unreachable()));
+    assert!(retries(&mut scenario, 2, &unreachable()));
+    assert!(matches!(scenario.next(Input::Namespace { is_terminating: false }), Effect::Preflight(_)));
+    scenario.preflight(true);
+    let end = scenario.next(Input::Answer { result: unreachable(), progress: None });
+    assert!(
+        matches!(requeue(&end), Requeue::After(delay) if *delay >= Duration::from_secs(1)),
+        "it is not retried at once"
+    );
+    scenario.context.now += Duration::from_secs(300);
+    assert_eq!(scenario.load(), Effect::CheckNamespace);
+    assert_eq!(scenario.next(Input::Namespace { is_terminating: true }), Effect::ReleaseFinalizer);
+    let released = Box::new(scenario.object.clone());
+    scenario.next(Input::Patched(Ok(released)));
+    let reports = scenario.pass.take_reports();
+    assert!(reports.iter().any(|report| matches!(report, Report::Released { outcome: TIMED_OUT })), "{reports:?}");
+    let is_warning = |event: &EventDraft| event.event_type == EventType::Warning && event.note.contains("for 3600 s");
+    assert!(reports.iter().any(|report| matches!(report, Report::Event(event) if is_warning(event))), "{reports:?}");
+}
