@@ -43,7 +43,7 @@ impl Context {
     /// Creates a context without objects.
     pub fn new(api: ApiStore, accounts: Accounts, events: EventSender, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let now: Instant = tokio::time::Instant::now().into_std();
-        let scheduler = Scheduler::new(limits.max_groups_per_app, now, jiff::Timestamp::now());
+        let scheduler = Scheduler::new(limits.max_groups_per_app, now);
         Self {
             scheduler: SharedScheduler::new(scheduler),
             api,

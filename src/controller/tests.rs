@@ -1,6 +1,5 @@
 //! Tests of the controller with an in-memory apiserver. Each test defines the responses.
 
-mod scrape;
 mod unreadable;
 
 use std::collections::{HashMap, HashSet};

@@ -97,8 +97,8 @@ pub fn deletion_event(
         }
         DeletionOutcome::HandedOver(to) => (EventType::Normal, "HandedOver", format!("is now owned by {to}")),
         DeletionOutcome::NotPermitted => {
-            let why = "its namespace may not use the operator's own credentials (--operator-credentials-namespaces). \
-                       Delete it if it is not needed.";
+            let why = "the namespace of the object is not listed in --operator-credentials-namespaces. Delete the \
+                       group in the Live console if it is not needed.";
             (EventType::Warning, ABANDONED, format!("is retained: {why}"))
         }
         DeletionOutcome::Abandoned => {
