@@ -178,9 +178,10 @@ impl Pass {
         &self.uid
     }
 
-    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded.
+    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded, or if the
+    /// pass has deleted the group.
     pub fn unrecorded_group(&self) -> Option<&GroupKey> {
-        self.group.as_ref().filter(|_| self.facts.has_effect())
+        self.group.as_ref().filter(|_| self.facts.has_effect() && !self.facts.has_deleted())
     }
 
     /// A status that reports a wait or a long call; `None` unless the status still has `Ready=True` of an older

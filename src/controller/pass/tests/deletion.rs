@@ -1,6 +1,7 @@
 //! Deletions: their time limits, and what they report.
 
 use super::*;
+use crate::live::GroupSnapshot;
 
 /// The deletion of an object and of the group that it created.
 fn deletion() -> Scenario {
@@ -59,4 +60,39 @@ fn unreachable_deletion_is_released_after_an_hour() {
     assert!(reports.iter().any(|report| matches!(report, Report::Released { outcome: TIMED_OUT })), "{reports:?}");
     let is_warning = |event: &EventDraft| event.event_type == EventType::Warning && event.note.contains("for 3600 s");
     assert!(reports.iter().any(|report| matches!(report, Report::Event(event) if is_warning(event))), "{reports:?}");
+}
+
+#[test]
+fn deleted_group_is_not_reported_as_orphaned() {
+    let delete = || {
+        let mut scenario = deletion();
+        scenario.load();
+        scenario.preflight(true);
+        let group = GroupSnapshot { create_time: "2026-01-01T00:00:00Z".parse().ok(), ..GroupSnapshot::default() };
+        let described = Ok(Response { value: Reply::Group(group), request_id: None });
+        let effect = scenario.next(Input::Answer { result: described, progress: None });
+        assert!(matches!(effect, Effect::Preflight(Call::Delete(_))), "{effect:?}");
+        scenario.preflight(true);
+        let deleted = Ok(Response { value: Reply::Done, request_id: Some("r2".to_owned()) });
+        assert_eq!(scenario.next(Input::Answer { result: deleted, progress: None }), Effect::ReleaseFinalizer);
+        // The finalizer is removed, but the answer is lost.
+        scenario.next(Input::Patched(Err(WriteFailure::Failed)));
+        scenario
+    };
+    // The watch shows the deletion, and the scheduler removes the pass.
+    assert_eq!(delete().pass.unrecorded_group(), None);
+    // The object is read before.
+    let mut scenario = delete();
+    scenario.context.now += Duration::from_secs(60);
+    scenario.next(Input::Start);
+    scenario.next(Input::Gone);
+    let reports = scenario.pass.take_reports();
+    assert!(!reports.iter().any(|report| matches!(report, Report::Orphaned { .. })), "{reports:?}");
+    // The object was recreated under the same name before.
+    let mut scenario = delete();
+    scenario.context.now += Duration::from_secs(60);
+    scenario.object = object(json!({"metadata": {"uid": "again"}}));
+    scenario.load();
+    let reports = scenario.pass.take_reports();
+    assert!(!reports.iter().any(|report| matches!(report, Report::Orphaned { .. })), "{reports:?}");
 }
