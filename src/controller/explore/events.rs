@@ -262,6 +262,9 @@ impl Explorer {
 /// The label of an answer of a hostile service.
 pub const HOSTILE: &str = "a hostile service answers";
 
+/// The label of a call that a hostile service does not answer.
+pub const SILENT: &str = "a hostile service does not answer";
+
 /// The labels of a change of the account of an object, and of the endpoint of that account.
 pub const SWITCHES: [&str; 2] = ["a switch of accountRef", "a switch of the endpoint of the LiveAccount"];
 

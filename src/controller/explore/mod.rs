@@ -48,7 +48,7 @@ use std::collections::HashMap;
 
 use crate::controller::scheduler::explored::Place;
 use brief::Brief;
-use events::{HOSTILE, SUCCESSOR, SWITCHES};
+use events::{HOSTILE, SILENT, SUCCESSOR, SWITCHES};
 use invariants::Invariant;
 use library::{Fast, Library};
 use machine::{Access, Context, Fed, Moved, Returned};
@@ -160,7 +160,9 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        next.into_iter().map(|(after, label)| (after, label, after.left == world.left)).collect()
+        // A service that never answers is called again and again.
+        let is_free = |after: &World, label| after.left == world.left && label != SILENT;
+        next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
     }
 
     /// Explores breadth first, so that the first violation has a shortest history.

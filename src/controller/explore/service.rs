@@ -1,7 +1,7 @@
 //! The Live API of an explored world, with faults of the network and the service.
 
 use super::Explorer;
-use super::events::HOSTILE;
+use super::events::{HOSTILE, SILENT};
 use super::world::{At, Fields, Group, Late, Shown, State, Stored, World, number_in};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, Reply};
@@ -127,7 +127,7 @@ impl Explorer {
         at: At,
     ) -> Vec<(World, Answer, &'static str)> {
         if at == At::Hostile {
-            let mut answers = vec![(world, Answer::Lost, "a hostile service does not answer")];
+            let mut answers = vec![(world, Answer::Lost, SILENT)];
             if let Some(cheaper) = world.cheaper() {
                 answers.extend(hostile_answers(&world, call).into_iter().map(|answer| (cheaper, answer, HOSTILE)));
             }
