@@ -259,7 +259,7 @@ fn object_without_permission_reports_it_and_rests_when_stalled() {
     assert!(message.contains("namespace ns") && message.contains("--operator-credentials-namespaces"), "{message}");
     assert!(matches!(requeue(&scenario.store(&end)), Requeue::After(_)), "Reconciling becomes Stalled");
     scenario.object = written;
-    scenario.context.wall += std::time::Duration::from_secs(180);
+    scenario.context.wall += Duration::from_secs(180);
     scenario.load();
     let end = scenario.next(Input::Preflight(Preflight::NotPermitted));
     scenario.object = scenario.written(&end);
