@@ -205,7 +205,6 @@ pub async fn run(args: Args) -> CommandResult {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let defaults = AccountDefaults {
         options: options.clone(),
-        operator_namespaces: args.tenants.operator_namespaces(),
         endpoints: args.tenants.endpoint_policy(endpoint.clone()),
         number: args.account_id.clone().or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         provider_env,
@@ -229,6 +228,7 @@ pub async fn run(args: Args) -> CommandResult {
         account,
         defaults,
         namespaces: args.watch_namespaces,
+        operator_namespaces: args.tenants.operator_namespaces(),
         drift_check_interval: args.drift_check_interval,
         limits: Limits {
             max_groups_per_app: args.max_groups_per_app,

@@ -83,6 +83,8 @@ pub struct Config {
     pub defaults: AccountDefaults,
     /// The namespaces to watch; empty for all namespaces.
     pub namespaces: Vec<String>,
+    /// The namespaces whose objects may use the operator's own account.
+    pub operator_namespaces: Vec<NamespacePattern>,
     /// The time between two drift checks of an app.
     pub drift_check_interval: Duration,
     /// Limits that the user configures.
@@ -105,6 +107,7 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
         account,
         defaults,
         namespaces,
+        operator_namespaces,
         drift_check_interval,
         limits,
         metrics,
@@ -116,8 +119,8 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
     let (events, sending) = EventSender::new(client.clone());
     // The last steps report events too.
     supervisor.spawn_to_the_end("sender of events", sending);
-    let permitted: Option<Arc<[NamespacePattern]>> = Some(defaults.operator_namespaces.as_slice().into());
-    let own = AccountState { service: account.service().clone(), is_usable: true, namespaces: permitted };
+    let (service, permitted) = (account.service().clone(), Some(operator_namespaces.into()));
+    let own = AccountState { service, is_usable: true, namespaces: permitted };
     let (accounts, account_events) = Accounts::new(account, defaults, client);
     let mut context = Context::new(ApiStore::new(connections), accounts, events, metrics, limits);
     context.activities = supervisor.activities.clone();

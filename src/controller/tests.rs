@@ -62,7 +62,6 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
         options,
         endpoints: EndpointPolicy { own: endpoint, hosts: Vec::new(), allow_http: true },
         rate: Rate::Unlimited,
-        operator_namespaces: vec!["*".parse().unwrap()],
         number: None,
         calls: Calls::default(),
     };
@@ -103,6 +102,7 @@ async fn task_that_panics_ends_the_controller_by_its_name() {
             connections: client.into(),
             account,
             defaults,
+            operator_namespaces: vec!["*".parse().unwrap()],
             namespaces: vec!["team".to_owned()],
             drift_check_interval: Duration::from_secs(600),
             limits: limits(),

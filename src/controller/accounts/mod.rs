@@ -23,7 +23,6 @@ pub use budgets::{BudgetRegistry, OperatorAccount, Rate};
 pub use permit::GrantedPermit;
 
 use super::keys::{AccountKey, ObjectKey};
-use super::namespaces::NamespacePattern;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
 use crate::live::{ClientOptions, EndpointPolicy};
 use crate::resources::{ConditionStatus, ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus};
@@ -45,8 +44,6 @@ pub struct AccountDefaults {
     pub provider_env: ProviderEnv,
     /// The rate limit of an account number.
     pub rate: Rate,
-    /// The namespaces whose objects may use the operator's own credentials.
-    pub operator_namespaces: Vec<NamespacePattern>,
     /// The number of the operator's own account; `None` if it is unknown.
     pub number: Option<String>,
     /// The metrics that count calls.
@@ -133,12 +130,6 @@ impl Accounts {
             AccountKey::Operator => Some(Arc::clone(&self.operator)),
             AccountKey::LiveAccount(key) => self.entries.lock().get(key)?.account.clone(),
         }
-    }
-
-    /// Whether objects of this namespace may use the account. A LiveAccount is used only in its own namespace.
-    pub fn is_permitted(&self, namespace: &str, key: &AccountKey) -> bool {
-        let permits = |pattern: &NamespacePattern| pattern.matches(namespace);
-        *key != AccountKey::Operator || self.defaults.operator_namespaces.iter().any(permits)
     }
 
     /// Returns the account if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was

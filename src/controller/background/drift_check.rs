@@ -192,8 +192,7 @@ impl Check {
         // Only a list that objects wait for may probe rejected credentials.
         let is_skipped = self.query.is_none() && is_rejected();
         // An app that only objects without permission name is not listed.
-        let is_permitted = |namespace: &str| self.context.accounts.is_permitted(namespace, &app.account);
-        let may_list = !is_skipped && scheduler.with(|scheduler, _| scheduler.has_object_in(app, is_permitted));
+        let may_list = !is_skipped && scheduler.with(|scheduler, _| scheduler.has_permitted_object(app));
         let Some(account) = account.filter(|account| !account.source_removed() && may_list) else {
             self.count_result("skipped");
             scheduler.with(|scheduler, _| scheduler.usage_postponed(app));

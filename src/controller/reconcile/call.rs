@@ -24,7 +24,7 @@ impl Reconcile {
     pub(super) async fn preflight(&mut self, call: &Call) -> Input {
         let Some(object) = self.pass.object() else { return Input::Gone };
         let account_key = AccountKey::of(object);
-        if !self.context.accounts.is_permitted(self.key.namespace(), &account_key) {
+        if !self.context.scheduler.with(|scheduler, _| scheduler.permits(self.key.namespace(), &account_key)) {
             return Input::Preflight(Preflight::NotPermitted);
         }
         let account = match self.context.accounts.usable(&account_key, object.is_deleting()) {

@@ -214,9 +214,15 @@ impl Scheduler {
         has_blocked || self.recorded_objects(app).next().is_some()
     }
 
-    /// Whether an object of this app is in a namespace for which `is_permitted` holds.
-    pub fn has_object_in(&self, app: &AppKey, is_permitted: impl Fn(&str) -> bool) -> bool {
-        self.apps.get(app).is_some_and(|state| state.objects.iter().any(|object| is_permitted(object.namespace())))
+    /// Whether objects of this namespace may use the account.
+    pub fn permits(&self, namespace: &str, account: &AccountKey) -> bool {
+        self.accounts.get(account).is_none_or(|account| account.permits(namespace))
+    }
+
+    /// Whether an object of this app is in a namespace that may use the account.
+    pub fn has_permitted_object(&self, app: &AppKey) -> bool {
+        let is_permitted = |object: &ObjectKey| self.permits(object.namespace(), &app.account);
+        self.apps.get(app).is_some_and(|state| state.objects.iter().any(is_permitted))
     }
 
     /// The objects of this app whose status records the state of their group.
