@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::slow;
-use super::events::{EventType, NOT_DELETED, RETAINED, TIMED_OUT, deletion_event, transition_events};
+use super::events::{deletion_event, released_label, transition_events};
 use super::{Effect, Explanation, NoCredentials, Pass, Report, Stage, StepContext, WriteFailure};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
 use crate::decide::{DeletionOutcome, Failure, FailureDomain, PassOutcome, Retry, finalizer_is_wrong};
@@ -168,14 +168,7 @@ impl Pass {
     pub(super) fn released(&mut self, outcome: &DeletionOutcome, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
         let event = deletion_event(&object, outcome, self.facts.last_write(), self.stall_timeout(context));
-        let timed_out = *outcome == DeletionOutcome::Abandoned && !object.is_abandoned();
-        let is_unwanted = event.reason == RETAINED && event.event_type == EventType::Warning;
-        let outcome = match (timed_out, is_unwanted) {
-            (true, _) => TIMED_OUT,
-            (_, true) => NOT_DELETED,
-            _ => event.reason,
-        };
-        self.reports.push(Report::Released { outcome });
+        self.reports.push(Report::Released { outcome: released_label(&object, outcome, &event) });
         self.reports.push(Report::Event(event));
         self.facts = crate::decide::Facts::default();
         self.settled()

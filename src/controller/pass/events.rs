@@ -23,7 +23,7 @@ pub const NOT_DELETED: &str = "NotDeleted";
 pub const ABANDONED: &str = "Abandoned";
 
 /// The reason of the event for a group that stays after its object was deleted.
-pub const RETAINED: &str = "Retained";
+const RETAINED: &str = "Retained";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
@@ -74,6 +74,20 @@ pub fn retained_event(object: &LiveMessageGroup) -> Option<EventDraft> {
     Some(draft(object, "Delete", EventType::Warning, RETAINED, note))
 }
 
+/// Whether the group is retained although the object requests its deletion.
+fn is_unwanted(object: &LiveMessageGroup, outcome: &DeletionOutcome) -> bool {
+    matches!(outcome, DeletionOutcome::Retained(_)) && object.deletion_policy() == DeletionPolicy::Delete
+}
+
+/// The value of the metric label for a finalizer that was removed with this event.
+pub fn released_label(object: &LiveMessageGroup, outcome: &DeletionOutcome, event: &EventDraft) -> &'static str {
+    match outcome {
+        DeletionOutcome::Abandoned if !object.is_abandoned() => TIMED_OUT,
+        _ if is_unwanted(object, outcome) => NOT_DELETED,
+        _ => event.reason,
+    }
+}
+
 /// The event for an object whose finalizer was removed.
 pub fn deletion_event(
     object: &LiveMessageGroup,
@@ -91,8 +105,7 @@ pub fn deletion_event(
         }
         DeletionOutcome::Gone => (EventType::Normal, "AlreadyGone", "was already deleted".to_owned()),
         DeletionOutcome::Retained(why) => {
-            let was_asked_for = object.deletion_policy() == DeletionPolicy::Delete;
-            let event_type = if was_asked_for { EventType::Warning } else { EventType::Normal };
+            let event_type = if is_unwanted(object, outcome) { EventType::Warning } else { EventType::Normal };
             (event_type, RETAINED, format!("is retained: {why}"))
         }
         DeletionOutcome::HandedOver(to) => (EventType::Normal, "HandedOver", format!("is now owned by {to}")),
