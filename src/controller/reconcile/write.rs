@@ -37,7 +37,8 @@ impl Reconcile {
                 let ready = written.condition(ConditionType::Ready);
                 let (reason, text) = ready.map(|ready| (&*ready.reason, &*ready.message)).unzip();
                 // The message does not name an object of another namespace.
-                let owner = self.owner().filter(|_| reason == Some(Reason::Conflict.as_str()));
+                let is_conflict = reason == Some(Reason::Conflict.as_str());
+                let owner = is_conflict.then(|| self.owner()).flatten();
                 tracing::info!(reason, text, owner, "status written");
                 Ok(Some(Box::new(written)))
             }
