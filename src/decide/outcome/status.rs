@@ -164,21 +164,20 @@ impl<'a> Writer<'a> {
     }
 
     fn close_intent(&mut self, origin: &Origin, (sent_at, answered_at): (Option<Timestamp>, Option<Timestamp>)) {
-        match (&mut self.status.create_intent, origin, answered_at) {
-            (Some(intent), Origin::Created, Some(answered_at)) if intent.is_open() => {
-                intent.answered_at = Some(answered_at.to_string());
+        let intent = self.status.create_intent.take().filter(|_| *origin == Origin::Created);
+        let answered_at = answered_at.map(|at| at.to_string());
+        self.status.create_intent = match (intent, sent_at, answered_at) {
+            // An open intent ends here, with or without its answer: it would prove a later group.
+            (Some(intent), _, answered_at) if intent.is_open() => {
+                answered_at.map(|at| CreateIntent { answered_at: Some(at), ..intent })
             }
-            // An intent that stayed open would prove a later group.
-            (Some(intent), Origin::Created, None) if intent.is_open() => self.status.create_intent = None,
             // No intent is open. The interval distinguishes the group from a later one that another client creates.
-            (intent, Origin::Created, Some(answered_at)) if sent_at.is_some() => {
-                let started_at = sent_at.unwrap_or(answered_at).to_string();
-                *intent =
-                    Some(CreateIntent { started_at, answered_at: Some(answered_at.to_string()), sent: Vec::new() });
+            (_, Some(sent_at), Some(answered_at)) if *origin == Origin::Created => {
+                let started_at = sent_at.to_string();
+                Some(CreateIntent { started_at, answered_at: Some(answered_at), sent: Vec::new() })
             }
-            (Some(_), Origin::Created, _) | (None, ..) => {}
-            _ => self.status.create_intent = None,
-        }
+            (intent, ..) => intent,
+        };
     }
 
     fn sync(&mut self, sync: &SyncState) {
