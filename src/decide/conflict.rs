@@ -14,8 +14,9 @@ pub struct Claim<'a> {
     pub in_flight: bool,
     /// Whether its status records an origin or a create intent.
     pub proven: bool,
-    /// Whether the object cannot call the Live API: it is refused (see [`is_refused`]), paused, or being deleted.
-    pub cannot_call: bool,
+    /// Whether the object may be able to call the Live API: it is not refused (see [`is_refused`]), paused, or being
+    /// deleted.
+    pub may_call: bool,
 }
 
 /// The index of the object that owns the group; `None` if no object does.
@@ -29,7 +30,7 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
     };
     oldest(&|claim| claim.in_flight)
         .or_else(|| oldest(&|claim| claim.proven))
-        .or_else(|| oldest(&|claim| !claim.cannot_call))
+        .or_else(|| oldest(&|claim| claim.may_call))
 }
 
 /// Whether the object can make no call that succeeds: its last call was refused, or its account has no usable
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     fn claim(created: i64, uid: &str, proven: bool, cannot_call: bool) -> Claim<'_> {
-        Claim { created, uid, in_flight: false, proven, cannot_call }
+        Claim { created, uid, in_flight: false, proven, may_call: !cannot_call }
     }
 
     #[test]

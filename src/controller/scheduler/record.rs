@@ -56,7 +56,7 @@ impl Record {
         let recorded_at = recorded_service(object, service).filter(|_| has_record);
         // An object whose account was deleted keeps its group.
         let service = service.or(recorded_at.as_ref());
-        let is_recorded_here = recorded_at.is_some() && recorded_at.as_ref() == service;
+        let is_proven = recorded_at.is_some() && recorded_at.as_ref() == service;
         let group = group.map(|group| GroupAtService { service: service.cloned(), group });
         let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
         let seen_in = list.max(before.map_or(0, |before| before.seen_in));
@@ -67,7 +67,7 @@ impl Record {
             generation: metadata.generation.unwrap_or_default(),
             has_origin,
             recorded_at,
-            is_refused: is_refused(object, is_recorded_here, before.is_some_and(|before| before.is_refused)),
+            is_refused: is_refused(object, is_proven, before.is_some_and(|before| before.is_refused)),
             is_paused: object.is_paused(),
             in_flight: before.is_some_and(|before| before.in_flight),
             observes: object.management_policy() == ManagementPolicy::Observe,
@@ -134,7 +134,7 @@ impl Record {
             uid: &self.uid,
             in_flight: self.in_flight,
             proven: self.is_proven(),
-            cannot_call: !self.may_call() || self.is_deleting,
+            may_call: self.may_call() && !self.is_deleting,
         }
     }
 
