@@ -42,6 +42,11 @@ impl std::fmt::Display for Service {
     }
 }
 
+/// A host without its trailing dot, in lower case.
+pub(super) fn canonical(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
 /// The prefixes of region IDs. The hosts of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
 /// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
 const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
@@ -49,7 +54,7 @@ const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
 /// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
 /// `live-vpc.REGION.aliyuncs.com`, with or without a trailing dot.
 pub fn is_live_api_host(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = canonical(host);
     let labels: Vec<&str> = host.split('.').collect();
     match labels[..] {
         ["live", "aliyuncs", "com"] => true,
@@ -94,8 +99,8 @@ impl Endpoint {
         let is_default_port = url.port().is_none();
         let service = match url.port_or_known_default().filter(|port| *port != 443) {
             _ if is_default_port && is_live_api_host(name) => DEFAULT_HOST.to_owned(),
-            Some(port) => format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
-            None => name.strip_suffix('.').unwrap_or(name).to_owned(),
+            Some(port) => format!("{}:{port}", canonical(name)),
+            None => canonical(name),
         };
         Ok(Self { origin: format!("{}://{host}", url.scheme()), host, service: Service(service.into()) })
     }

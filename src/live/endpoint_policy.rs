@@ -5,15 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::Endpoint;
-use super::endpoint::{EndpointError, is_live_api_host};
+use super::endpoint::{EndpointError, canonical, is_live_api_host};
 
 /// The hosts of the Live API, for messages. [`is_live_api_host`] does the check.
 const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
-
-/// A host without its trailing dot, in lower case.
-fn canonical(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-}
 
 /// A host name in which `*` matches one label, an IP address, or `*` for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
