@@ -7,6 +7,7 @@ mod status;
 mod tests;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -263,7 +264,7 @@ impl LiveMessageGroup {
 
     /// Whether the object has the operator's finalizer.
     pub fn has_finalizer(&self) -> bool {
-        self.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+        has_finalizer(&self.metadata)
     }
 
     /// Whether the object is being deleted.
@@ -273,7 +274,7 @@ impl LiveMessageGroup {
 
     /// Whether a deletion retains the group and removes the finalizer: the value of the annotation is exactly `true`.
     pub fn is_abandoned(&self) -> bool {
-        self.annotation(ABANDON_ANNOTATION) == Some("true")
+        is_abandoned(&self.metadata)
     }
 
     /// Whether a reconcile pass is requested and not yet acknowledged. An empty value does not request a reconcile
@@ -284,6 +285,20 @@ impl LiveMessageGroup {
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
-        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+        annotation(&self.metadata, key)
     }
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+/// See [`LiveMessageGroup::has_finalizer`].
+pub(super) fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+}
+
+/// See [`LiveMessageGroup::is_abandoned`].
+pub(super) fn is_abandoned(metadata: &ObjectMeta) -> bool {
+    annotation(metadata, ABANDON_ANNOTATION) == Some("true")
 }

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::{ABANDON_ANNOTATION, FINALIZER, LiveMessageGroup, LiveMessageGroupStatus};
+use super::{LiveMessageGroup, LiveMessageGroupStatus, group};
 
 /// A LiveMessageGroup as the apiserver stores it. Its deserialization fails only without readable metadata: one
 /// unreadable object must not hide the other objects of a list.
@@ -35,13 +35,12 @@ pub struct UnreadableGroup {
 impl UnreadableGroup {
     /// Whether the object is being deleted and has the operator's finalizer.
     pub fn is_finalizing(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some() && self.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+        self.metadata.deletion_timestamp.is_some() && group::has_finalizer(&self.metadata)
     }
 
     /// See [`LiveMessageGroup::is_abandoned`].
     pub fn is_abandoned(&self) -> bool {
-        let annotations = self.metadata.annotations.as_ref();
-        annotations.and_then(|all| all.get(ABANDON_ANNOTATION)).is_some_and(|value| value == "true")
+        group::is_abandoned(&self.metadata)
     }
 }
 
@@ -105,7 +104,7 @@ impl Resource for StoredGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::Origin;
+    use crate::resources::{ABANDON_ANNOTATION, FINALIZER, Origin};
 
     #[test]
     fn unreadable_object_keeps_its_metadata_and_readable_status() {
