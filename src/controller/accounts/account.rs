@@ -24,7 +24,7 @@ pub const OK: &str = "OK";
 pub struct Account {
     key: AccountKey,
     /// The account as `status.account` records it.
-    record: AccountRecord,
+    record: Arc<AccountRecord>,
     client: Client,
     credentials: CredentialSource,
     /// The budgets for `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
@@ -103,7 +103,7 @@ impl Account {
         let name = key.live_account_name().unwrap_or_default().to_owned();
         Self {
             key,
-            record: AccountRecord { service, name, uid: String::new() },
+            record: Arc::new(AccountRecord { service, name, uid: String::new() }),
             client,
             credentials,
             cap: None,
@@ -125,7 +125,7 @@ impl Account {
     /// Sets the uid of the LiveAccount.
     #[must_use]
     pub fn with_uid(mut self, uid: &str) -> Self {
-        uid.clone_into(&mut self.record.uid);
+        uid.clone_into(&mut Arc::make_mut(&mut self.record).uid);
         self
     }
 
@@ -147,7 +147,7 @@ impl Account {
     }
 
     /// The account as `status.account` records it.
-    pub fn record(&self) -> &AccountRecord {
+    pub fn record(&self) -> &Arc<AccountRecord> {
         &self.record
     }
 

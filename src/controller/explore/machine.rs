@@ -163,7 +163,7 @@ impl Explorer {
             now: *NOW + late,
             wall: moment(0),
             service: Some(moment(context.clock)),
-            account: Some(if self.mutation.ignores_the_account() { At::Own } else { context.at }.record()),
+            account: Some(Arc::new(if self.mutation.ignores_the_account() { At::Own } else { context.at }.record())),
             group: Some(Arc::new(GroupAtService {
                 service: None,
                 group: GroupKey { app_id: APP.to_owned(), group_id: id_text(0) },

@@ -165,7 +165,7 @@ pub struct StepContext {
     /// The clock of the service, estimated from its responses; `None` if it differs too much from the local clock.
     pub service: Option<Timestamp>,
     /// The account that the object's next call uses; `None` if there is none.
-    pub account: Option<AccountRecord>,
+    pub account: Option<Arc<AccountRecord>>,
     /// The object's group at the service of its account; `None` if it names none.
     pub group: Option<Arc<GroupAtService>>,
     /// The other object that owns this object's group or would take it over; `None` if there is none.

@@ -244,13 +244,13 @@ impl Pass {
                 self.forget_recorded();
             }
         }
-        if context.account.is_some() && self.facts.account() != context.account.as_ref() {
+        if context.account.is_some() && self.facts.account() != context.account.as_deref() {
             if self.facts.has_effect() {
                 return self.record_former_account(context);
             }
             // Another service, or another account, has other groups.
             self.forget_recorded();
-            self.facts.set_account(context.account.clone());
+            self.facts.set_account(context.account.as_deref().cloned());
         }
         if let Some(wait) = self.remaining_backoff(context) {
             return self.finish(Requeue::After(wait), true);
@@ -306,7 +306,7 @@ impl Pass {
                 self.finish(Requeue::Permit(budget), false)
             }
             // The call was decided for another account.
-            Preflight::Cleared { has_permit: true, .. } if self.facts.account() != context.account.as_ref() => {
+            Preflight::Cleared { has_permit: true, .. } if self.facts.account() != context.account.as_deref() => {
                 self.finish(Requeue::After(Duration::ZERO), false)
             }
             Preflight::Cleared { has_permit: true, .. } => {

@@ -358,8 +358,8 @@ fn stalled_deletion_is_rechecked_every_minute() {
     assert!(reports.iter().any(|report| matches!(report, Report::Released { outcome: TIMED_OUT })), "{reports:?}");
 }
 
-fn account(name: &str) -> Option<AccountRecord> {
-    Some(AccountRecord { service: "live.aliyuncs.com".to_owned(), name: name.to_owned(), uid: String::new() })
+fn account(name: &str) -> Option<Arc<AccountRecord>> {
+    Some(Arc::new(AccountRecord { service: "live.aliyuncs.com".to_owned(), name: name.to_owned(), uid: String::new() }))
 }
 
 #[test]
@@ -388,7 +388,10 @@ fn effect_of_a_former_account_is_recorded_with_it() {
     scenario.context.account = account("two");
     let end = scenario.load();
     let written = scenario.written(&end).status.unwrap();
-    assert_eq!((written.origin, written.account), (Some(crate::resources::Origin::Created), account("one")));
+    assert_eq!(
+        (written.origin, written.account.map(Arc::new)),
+        (Some(crate::resources::Origin::Created), account("one"))
+    );
     let next = scenario.store(&end);
     assert_eq!(requeue(&next), &Requeue::After(Duration::ZERO));
     assert!(matches!(scenario.load(), Effect::Preflight(Call::Describe(_))));

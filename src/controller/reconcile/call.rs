@@ -45,7 +45,7 @@ impl Reconcile {
         let has_permit = self.permit.is_some();
         let request = CallRequest { object, call, account: &account_key, has_permit };
         let answer = self.context.scheduler.with(|scheduler, now| scheduler.preflight(&self.key, request, now));
-        self.record = Some(account.record().clone());
+        self.record = Some(Arc::clone(account.record()));
         self.account = Some(account);
         if let Preflight::Cleared { budget, has_permit: false } = &answer {
             self.permit = None;

@@ -43,7 +43,7 @@ struct Reconcile {
     /// The account that the call uses; `None` before the preflight.
     account: Option<Arc<Account>>,
     /// The account that the object's next call uses; `None` if there is none.
-    record: Option<AccountRecord>,
+    record: Option<Arc<AccountRecord>>,
     permit: Option<GrantedPermit>,
 }
 

@@ -1,6 +1,7 @@
 //! Reads the object of a pass and its namespace.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::Reconcile;
 use crate::controller::api::{GetResult, RBAC_HINT};
@@ -13,7 +14,7 @@ impl Reconcile {
         ControlFlow::Continue(match self.context.api.get(&self.key).await {
             Ok(GetResult::Object(object)) => {
                 let account = self.context.accounts.find(&AccountKey::of(&object), object.is_deleting());
-                self.record = account.ok().map(|account| account.record().clone());
+                self.record = account.ok().map(|account| Arc::clone(account.record()));
                 let shown = self.context.scheduler.with(|scheduler, _| scheduler.loaded(&self.key, &object));
                 let Some(has_drifted) = shown else { return ControlFlow::Break(Requeue::Done) };
                 Input::Read { object, has_drifted }
