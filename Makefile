@@ -25,8 +25,8 @@ test: ## Run all checks that a merge requires
 	@for family in controller-manager kstatus lua; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
-	@tests/tools/deny summary
 	$(CARGO) test --locked
+	@tests/tools/deny summary
 
 # Prints the number of test cases on credentials and on faults.
 counts:
