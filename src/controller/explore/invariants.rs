@@ -1,10 +1,11 @@
 //! The invariants, which are checked in every world, at every call and at every write.
 
 use super::Explorer;
+use super::accounts::At;
 use super::machine::{Access, Returned};
 use super::mutants::Mutation;
 use super::service::target;
-use super::world::{At, FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};
+use super::world::{FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};
 use crate::decide::{DeletionOutcome, Facts, Remote, digest_of_group};
 use crate::live::{Call, CreateOutcome, Operation};
 use crate::resources::{ConditionStatus, ManagementPolicy, Reason};

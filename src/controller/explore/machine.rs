@@ -4,18 +4,17 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::Explorer;
+use super::accounts::{At, accounts, team};
 use super::mutants::Mutation;
 use super::service::Answer;
-use super::world::{APP, At, Group, State, Stored, Work, World, id_text, key_of, moment};
-use crate::controller::keys::{
-    AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey, Requeue,
-};
+use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
+use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, Requeue};
 use crate::controller::pass::explored::DECIDE;
 use crate::controller::pass::{
     Blocked, Effect, Explanation, Input, NoCredentials, Pass, Preflight, Report, StepContext, WriteFailure,
 };
 use crate::controller::scheduler::explored::{Known, Place};
-use crate::controller::scheduler::{AccountState, CallRequest, RecordedState, Scheduler, Seen};
+use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
 use crate::decide::{Holder, Priority};
 use crate::live::{Operation, Response};
 use crate::resources::Reason;
@@ -334,18 +333,6 @@ impl Explorer {
     pub fn known(&self, work: &Work) -> &Known {
         self.library.known.get(work.known)
     }
-}
-
-/// The LiveAccount, with the endpoint of the Live API if it `is_rerouted`.
-fn team(is_rerouted: bool) -> (AccountKey, AccountState) {
-    let at = if is_rerouted { At::Rerouted } else { At::Hostile };
-    let state = AccountState { service: at.record().service.as_str().into(), is_usable: true, namespaces: None };
-    (AccountKey::LiveAccount(ObjectKey::new("ns", "team")), state)
-}
-
-fn accounts(is_rerouted: bool) -> Vec<(AccountKey, AccountState)> {
-    let own = AccountState { service: At::Own.record().service.as_str().into(), is_usable: true, namespaces: None };
-    vec![(AccountKey::Operator, own), team(is_rerouted)]
 }
 
 /// Compares the record of an object with its group, as a drift check does.

@@ -33,6 +33,7 @@
 //! only the newest state of an object. It does not cover data centers. Of quotas and circuit breakers, it
 //! covers only the status that they cause.
 
+mod accounts;
 mod brief;
 mod events;
 mod invariants;

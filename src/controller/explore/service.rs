@@ -1,8 +1,9 @@
 //! The Live API of an explored world, with faults of the network and the service.
 
 use super::Explorer;
+use super::accounts::At;
 use super::events::{HOSTILE, SILENT};
-use super::world::{At, Fields, Group, Late, Shown, State, Stored, World, number_in};
+use super::world::{Fields, Group, Late, Shown, State, Stored, World, number_in};
 use crate::live::error::{ApiError, Delivery};
 use crate::live::{Call, CallError, CreateOutcome, Reply};
 

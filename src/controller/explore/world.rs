@@ -3,11 +3,12 @@
 
 use jiff::Timestamp;
 
+use super::accounts::At;
 use super::library::Index;
 use super::machine::Step;
 use crate::controller::keys::ObjectKey;
 use crate::live::GroupSnapshot;
-use crate::resources::{AccountRecord, DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
+use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
 /// The maker of a group that no object created.
 pub const FOREIGN: u8 = 0;
@@ -157,26 +158,6 @@ pub struct Work {
     pub trail: Trail,
 }
 
-/// The account that a call uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum At {
-    /// The operator's own, at the Live API.
-    #[default]
-    Own,
-    /// The LiveAccount, at a hostile service.
-    Hostile,
-    /// The LiveAccount, at the Live API.
-    Rerouted,
-}
-
-impl At {
-    pub fn record(self) -> AccountRecord {
-        let service = if self == Self::Hostile { "live.example.com" } else { "live.aliyuncs.com" };
-        let (name, uid) = if self == Self::Own { ("", "") } else { ("team", "team-1") };
-        AccountRecord { service: service.to_owned(), name: name.to_owned(), uid: uid.to_owned() }
-    }
-}
-
 /// The answers that a pass has received, in the form that the invariants check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Trail {
@@ -253,15 +234,6 @@ pub struct Late {
 }
 
 impl World {
-    /// The account that a call for this object uses now.
-    pub fn account_of(&self, stored: &Stored) -> At {
-        match (stored.has_account, self.is_rerouted) {
-            (false, _) => At::Own,
-            (true, false) => At::Hostile,
-            (true, true) => At::Rerouted,
-        }
-    }
-
     /// The same world with one event less; `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
