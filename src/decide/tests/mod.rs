@@ -1,7 +1,9 @@
 //! Tests of whole passes. The fixtures run a pass with a list of answers, and show its final status in one line.
 
+mod accounts;
 mod annotations;
 mod contract;
+mod create_time;
 mod deletion;
 mod finalizer;
 mod group;
