@@ -55,7 +55,7 @@ impl Pass {
         }
     }
 
-    /// Whether the deletion does not succeed by itself.
+    /// Whether the deletion is stalled.
     pub fn is_stalled(&self) -> bool {
         self.stall.is_some()
     }

@@ -8,6 +8,7 @@
 //! executes them; the exploration in `explore` executes them in every reachable state.
 
 mod backoff;
+mod call;
 mod effect;
 mod ending;
 mod events;
@@ -27,14 +28,13 @@ pub use ending::MISSING_GRACE;
 use events::orphaned_event;
 pub use events::{ABANDONED, EventDraft, EventType, NOT_DELETED, TIMED_OUT, retained_event};
 
-use super::keys::{AccountKey, Cause, GroupKey, Requeue};
+use super::keys::{Cause, GroupKey, Requeue};
 #[cfg(not(test))]
 use crate::decide::decide;
 use crate::decide::{
-    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, has_condition, is_observed, record_before,
-    triage_after,
+    Action, DeletionOutcome, Facts, Failure, PassOutcome, Priority, has_condition, is_observed, triage_after,
 };
-use crate::live::{Call, CallError, Reply, Response};
+use crate::live::Call;
 use crate::resources::{ConditionType, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 use ending::{End, PendingWrite};
 #[cfg(test)]
@@ -64,7 +64,7 @@ pub struct Pass {
     reported: Vec<Reason>,
     /// Whether this generation was applied when the pass began.
     was_applied: bool,
-    /// Why the deletion does not succeed by itself; `None` if it may.
+    /// The stall of the deletion; `None` if the regular retries may complete it.
     stall: Option<Stall>,
     /// When the pass first found the LiveAccount without credentials; reset when a call passes preflight.
     without_credentials_since: Option<Instant>,
@@ -297,71 +297,6 @@ impl Pass {
     fn settled(&mut self) -> Effect {
         self.claimed = false;
         self.finish(Requeue::Done, false)
-    }
-
-    fn preflight_answered(&mut self, call: Call, answer: Preflight, context: &StepContext) -> Effect {
-        match answer {
-            Preflight::Cleared { budget, has_permit: false } => {
-                self.without_credentials_since = None;
-                self.finish(Requeue::Permit(budget), false)
-            }
-            // The call was decided for another account.
-            Preflight::Cleared { has_permit: true, .. } if self.facts.account() != context.account.as_deref() => {
-                self.finish(Requeue::After(Duration::ZERO), false)
-            }
-            Preflight::Cleared { has_permit: true, .. } => {
-                self.without_credentials_since = None;
-                self.claimed = true;
-                self.persist_intent(call, context)
-            }
-            Preflight::Delayed(delay) => self.finish(Requeue::After(delay), false),
-            Preflight::OwnerChanged => self.decide(context),
-            Preflight::NoCredentials(missing) => self.without_credentials(missing, context),
-            Preflight::NotPermitted => self.not_permitted(context),
-            Preflight::Blocked(Blocked { on, explanation }) => match explanation {
-                None => self.finish(Requeue::blocked(on), false),
-                Some(Explanation { reason, message, failure }) => {
-                    let outcome = PassOutcome::blocked(reason, message, failure, &self.facts);
-                    self.wait(End { outcome, requeue: Requeue::blocked(on) }, context)
-                }
-            },
-        }
-    }
-
-    /// Records the create intent before the call, because a later deletion may depend on it even if the answer is lost.
-    fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
-        let Some(object) = self.object.as_deref() else { return self.gone() };
-        match record_before(object, &self.facts, &call, context.service.unwrap_or(context.wall), context.wall) {
-            None => self.send(call, context),
-            Some((status, body)) => {
-                self.facts.intent_recorded(body);
-                self.enter(Stage::PersistingIntent(call), Effect::PersistIntent(Box::new(status)))
-            }
-        }
-    }
-
-    fn send(&mut self, call: Call, context: &StepContext) -> Effect {
-        self.capture_request();
-        self.facts.mark_sent(context.service);
-        self.enter(Stage::Sending(call.clone()), Effect::Send(call))
-    }
-
-    fn answered(&mut self, call: &Call, result: &Result<Response<Reply>, CallError>, context: &StepContext) -> Effect {
-        self.facts.mark_answered(context.service);
-        let Some(object) = self.object.as_deref() else { return self.gone() };
-        let generation = object.metadata.generation.unwrap_or_default();
-        let account = AccountKey::of(object);
-        let answer = match result {
-            Ok(response) => Ok((response.value.clone(), response.request_id.clone())),
-            Err(error) => Err(error),
-        };
-        match self.facts.record(call, generation, answer, account.live_account_name()) {
-            Ok(()) => {
-                self.immediate_retries = 0;
-                self.decide(context)
-            }
-            Err(failure) => self.fail(failure, context),
-        }
     }
 
     /// Remembers the forced reconcile that the object requests, before its group is examined.

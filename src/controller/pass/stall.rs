@@ -12,7 +12,7 @@ use crate::resources::{LiveMessageGroup, NextActor, Reason};
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether an object with this reason requires manual intervention.
-pub fn stalls(reason: Reason) -> bool {
+fn stalls(reason: Reason) -> bool {
     matches!(reason.next_actor(), NextActor::User | NextActor::UserAfter(_))
 }
 
@@ -28,7 +28,7 @@ fn is_free_to_check(reason: Reason) -> bool {
     )
 }
 
-/// A deletion that does not succeed by itself, since this process first saw its cause.
+/// A deletion that retries alone cannot complete, and since when this process has seen the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
     pub since: Instant,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::keys::{BreakerKey, BudgetKey, Cause, GroupAtService};
+use crate::controller::keys::{AccountKey, BreakerKey, BudgetKey, Cause, GroupAtService};
 use crate::live::error::{ApiError, Delivery};
-use crate::live::{CreateOutcome, Operation};
+use crate::live::{CallError, CreateOutcome, Operation, Reply, Response};
 use crate::resources::AccountRecord;
 
 /// A pass with its object and a simulated clock.

@@ -38,8 +38,8 @@ impl LateArrivals {
         now: Instant,
     ) -> Option<Duration> {
         let lost = group.and_then(|group| self.until.get(group)).copied();
-        // Also for objects that are younger than this process: their age could only be told by comparing the clock of
-        // the apiserver with the local one.
+        // The fence applies to younger objects too: a comparison of their creation time with the start of the process
+        // would depend on the clock of the apiserver.
         let predecessor = could_be_overtaken(object, call).then_some(self.predecessor);
         lost.max(predecessor).filter(|until| *until > now).map(|until| until - now)
     }

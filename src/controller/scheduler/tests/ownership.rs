@@ -348,7 +348,7 @@ fn only_an_object_that_can_call_inherits_a_group() {
     let conflict = object("heir", 2, ready("Conflict"));
     assert_eq!(heir_of(&|_| {}, &conflict), Some("ns/heir".into()));
     let (near, far) = (with_account(&conflict, "ns"), with_account(&conflict, "other"));
-    assert_eq!(heir_of(&|_| {}, &near), None, "there is no such account");
+    assert_eq!(heir_of(&|_| {}, &near), None, "the account does not exist");
     let add = |namespace: &'static str, is_usable| {
         move |world: &mut World| {
             world.scheduler.account_changed(&team(namespace), account("live.aliyuncs.com", is_usable))
