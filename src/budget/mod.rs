@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 pub use adaptive::{Adaptive, Settings};
-pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, Window};
+pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, Window};
 
 /// The budget of one account and operation. Clones share it.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Shared {
 }
 
 impl Budget {
-    /// A budget of `calls` per second, at least 1. It grants the first permit after one second.
+    /// A budget of `calls` per second, at least 1. It grants the first permit after [`START_DELAY`].
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
         let turn_lock = tokio::sync::Mutex::new(());
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_of_a_shared_budget_take_turns() {
         let budget = Budget::per_second(50);
-        let end = Instant::now() + Duration::from_secs(11);
+        let end = Instant::now() + START_DELAY + Duration::from_secs(10);
         let caller = async || {
             let mut calls = 0_usize;
             while Instant::now() < end {

@@ -20,6 +20,10 @@ pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a permit remains in use after its call was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long a new window grants nothing: until a call that a killed process sent just before cannot arrive in the same
+/// second as the first one of this window.
+pub const START_DELAY: Duration = LATE_ARRIVAL.saturating_add(SECOND);
+
 /// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
 /// small delays would add up to half a second. A longer gap means that no permit was requested, so the pace restarts.
 const CATCH_UP: Duration = Duration::from_millis(100);
@@ -59,8 +63,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits become available after one
-    /// second, because a previous process may have used them just before.
+    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits become available after
+    /// [`START_DELAY`], because a previous process may have used them just before.
     pub fn new(permits: u32, now: Instant) -> Self {
         Self::with(permits, Settings::default(), now)
     }
@@ -68,7 +72,7 @@ impl Window {
     /// Same as [`Window::new`], with the given settings of the adaptive rate.
     pub fn with(permits: u32, settings: Settings, now: Instant) -> Self {
         let permits = permits.max(1);
-        let returns = (0..permits).map(|_| Reverse(now + SECOND)).collect();
+        let returns = (0..permits).map(|_| Reverse(now + START_DELAY)).collect();
         Self { rate: Adaptive::new(permits, settings), next: now, free: 0, returns }
     }
 
@@ -108,7 +112,7 @@ impl Window {
         let after = match outcome {
             PermitOutcome::NotSent => Duration::ZERO,
             PermitOutcome::Answered | PermitOutcome::Throttled(_) => SECOND,
-            PermitOutcome::Lost => LATE_ARRIVAL + SECOND,
+            PermitOutcome::Lost => START_DELAY,
         };
         self.returns.push(Reverse(now + after));
     }
@@ -128,24 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn new_window_waits_a_second_then_grants_every_20_ms() {
+    fn new_window_waits_for_late_calls_then_grants_every_20_ms() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        assert_eq!(window.try_acquire(start), AcquireResult::NotBefore(start + SECOND));
-        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::Now);
-        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::NotBefore(start + at(1020)));
-        assert_eq!(window.try_acquire(start + at(1020)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start), AcquireResult::NotBefore(start + at(6000)));
+        assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::NotBefore(start + at(6020)));
+        assert_eq!(window.try_acquire(start + at(6020)), AcquireResult::Now);
     }
 
     #[test]
     fn late_grants_catch_up_and_idle_time_is_not_saved() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        assert_eq!(window.try_acquire(start + at(1000)), AcquireResult::Now);
-        assert_eq!(window.try_acquire(start + at(1023)), AcquireResult::Now, "3 ms late");
-        assert_eq!(window.try_acquire(start + at(1040)), AcquireResult::Now);
-        assert_eq!(window.try_acquire(start + at(1200)), AcquireResult::Now, "after an idle period");
-        assert_eq!(window.try_acquire(start + at(1219)), AcquireResult::NotBefore(start + at(1220)));
+        assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(6023)), AcquireResult::Now, "3 ms late");
+        assert_eq!(window.try_acquire(start + at(6040)), AcquireResult::Now);
+        assert_eq!(window.try_acquire(start + at(6200)), AcquireResult::Now, "after an idle period");
+        assert_eq!(window.try_acquire(start + at(6219)), AcquireResult::NotBefore(start + at(6220)));
     }
 
     #[test]
@@ -155,7 +159,7 @@ mod tests {
             [(PermitOutcome::NotSent, 0), (PermitOutcome::Answered, 1000), (PermitOutcome::Lost, 6000)]
         {
             let mut window = Window::new(1, start);
-            let granted = start + at(1000);
+            let granted = start + START_DELAY;
             assert_eq!(window.try_acquire(granted), AcquireResult::Now);
             assert_eq!(window.try_acquire(granted + at(5000)), AcquireResult::AfterReturn);
             window.return_permit(outcome, granted + at(5000));
@@ -171,7 +175,7 @@ mod tests {
     fn requested_delay_blocks_further_grants() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        let granted = start + at(1000);
+        let granted = start + START_DELAY;
         assert_eq!(window.try_acquire(granted), AcquireResult::Now);
         window.return_permit(PermitOutcome::Throttled(Some(at(2000))), granted);
         assert_eq!(window.try_acquire(granted + at(1000)), AcquireResult::NotBefore(granted + at(2000)));
@@ -182,7 +186,7 @@ mod tests {
     fn reduced_rate_does_not_catch_up() {
         let start = Instant::now();
         let mut window = Window::new(50, start);
-        let mut now = start + at(1000);
+        let mut now = start + START_DELAY;
         for outcome in (0..50).map(|_| PermitOutcome::Answered).chain([PermitOutcome::Throttled(None)]) {
             assert_eq!(window.try_acquire(now), AcquireResult::Now);
             window.return_permit(outcome, now);
@@ -198,6 +202,6 @@ mod tests {
     #[test]
     fn window_of_zero_permits_grants_one() {
         let start = Instant::now();
-        assert_eq!(Window::new(0, start).try_acquire(start + SECOND), AcquireResult::Now);
+        assert_eq!(Window::new(0, start).try_acquire(start + START_DELAY), AcquireResult::Now);
     }
 }
