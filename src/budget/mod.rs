@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 pub use adaptive::{Adaptive, Settings};
+#[cfg(test)]
+pub use property::busiest_second;
 pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, Window};
 
 /// The budget of one account and operation. Clones share it.

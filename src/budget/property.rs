@@ -1,4 +1,4 @@
-//! Tests the limit of [`Window`] with a simulated network and a process that stalls.
+//! Tests the limit of [`Window`] with a simulated network, and with processes that stall or are killed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,6 +8,7 @@ use super::window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome
 
 const CALLS: usize = 200_000;
 const TIMEOUT_US: u64 = 10_000_000;
+const LATE_ARRIVAL_US: u64 = LATE_ARRIVAL.as_micros() as u64;
 
 /// A rate limiter for the simulated caller.
 trait Limiter {
@@ -40,6 +41,19 @@ impl Limiter for PaceOnly {
     fn return_permit(&mut self, _: PermitOutcome, _: Instant) {}
 }
 
+/// A window that counts every failed call as answered.
+struct Trusting(Window);
+
+impl Limiter for Trusting {
+    fn try_acquire(&mut self, now: Instant) -> AcquireResult {
+        self.0.try_acquire(now)
+    }
+    fn return_permit(&mut self, outcome: PermitOutcome, now: Instant) {
+        let answered = outcome == PermitOutcome::Lost;
+        self.0.return_permit(if answered { PermitOutcome::Answered } else { outcome }, now);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Conditions {
     /// The longest usual one-way delay in microseconds. One call in twenty takes up to 50 times as long.
@@ -48,70 +62,117 @@ struct Conditions {
     lost: u32,
     /// Percentage of calls whose connection is never established.
     never_sent: u32,
+    /// Percentage of calls to which a gateway answers that it has given up (5xx).
+    failed: u32,
     /// How often the process stalls after a grant, per 1,000 grants.
     stalls: u32,
+    /// How often the process is killed after a grant, per 100,000 grants. Its successor starts within 2 s.
+    kills: u32,
 }
 
-/// Sends `calls` calls through `limiter` and returns their sorted arrival times at the receiver, in microseconds.
-fn arrivals(limiter: &mut dyn Limiter, start: Instant, conditions: Conditions, calls: usize, seed: u64) -> Vec<u64> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let at = |us: u64| start + Duration::from_micros(us);
-    let mut now = 0_u64;
-    let mut returns: BinaryHeap<Reverse<(u64, u8)>> = BinaryHeap::new();
-    let mut arrived = Vec::with_capacity(calls);
-    let mut made = 0;
-    let delay = |random: &mut fastrand::Rng| {
-        let typical = random.u64(0..=conditions.delay_us);
-        if random.u32(0..20) == 0 { typical * random.u64(1..=50) } else { typical }
-    };
-    while made < calls {
-        while let Some(Reverse((due, outcome))) = returns.peek().copied().filter(|Reverse((due, _))| *due <= now) {
-            returns.pop();
-            let outcome = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost][usize::from(outcome)];
-            // A stalled process notices a returned permit only after the stall.
-            limiter.return_permit(outcome, at(now.max(due)));
-        }
-        match limiter.try_acquire(at(now)) {
-            AcquireResult::Now => {}
-            AcquireResult::NotBefore(moment) => {
-                let due = u64::try_from((moment - start).as_micros()).unwrap().max(now + 1);
-                now = returns.peek().map_or(due, |Reverse((back, _))| due.min((*back).max(now + 1)));
-                continue;
-            }
-            AcquireResult::AfterReturn => {
-                let Reverse((back, _)) = *returns.peek().unwrap();
-                now = back.max(now + 1);
-                continue;
-            }
-        }
-        made += 1;
+/// The outcomes of simulated calls.
+const OUTCOMES: [PermitOutcome; 3] = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost];
+
+/// The limiter of a process that starts at this time.
+type Start<'a> = &'a dyn Fn(Instant) -> Box<dyn Limiter>;
+
+/// Sends calls through limiters and records when they arrive. Times are in microseconds.
+struct Simulation {
+    start: Instant,
+    random: fastrand::Rng,
+    conditions: Conditions,
+    now: u64,
+    /// The calls without an answer: when they end, their outcome as an index of [`OUTCOMES`], and their index in
+    /// `arrived`.
+    out: BinaryHeap<Reverse<(u64, usize, Option<usize>)>>,
+    arrived: Vec<u64>,
+}
+
+/// Sends `calls` calls and returns their sorted arrival times at the receiver, in microseconds.
+fn arrivals(process: Start<'_>, conditions: Conditions, calls: usize, seed: u64) -> Vec<u64> {
+    let (start, random) = (Instant::now(), fastrand::Rng::with_seed(seed));
+    let (out, arrived) = (BinaryHeap::new(), Vec::with_capacity(calls));
+    let mut simulation = Simulation { start, random, conditions, now: 0, out, arrived };
+    let mut limiter = process(start);
+    for _ in 0..calls {
+        simulation.await_grant(&mut *limiter);
         // A stall between grant and sending delays this request and everything after it.
-        if random.u32(0..1000) < conditions.stalls {
-            now += random.u64(0..8_000_000);
+        if simulation.random.u32(0..1000) < conditions.stalls {
+            simulation.now += simulation.random.u64(0..8_000_000);
         }
-        let kind = random.u32(0..100);
-        if kind < conditions.never_sent {
-            returns.push(Reverse((now + delay(&mut random), 0)));
-            continue;
-        }
-        let there = delay(&mut random);
-        let back = delay(&mut random);
-        if kind < conditions.never_sent + conditions.lost || there + back > TIMEOUT_US {
-            let given_up = now + if random.bool() { TIMEOUT_US } else { random.u64(0..TIMEOUT_US) };
-            let latest = given_up + u64::try_from(LATE_ARRIVAL.as_micros()).unwrap();
-            arrived.push(random.u64(now..=latest));
-            returns.push(Reverse((given_up, 2)));
-        } else {
-            arrived.push(now + there);
-            returns.push(Reverse((now + there + back, 1)));
+        simulation.send();
+        if simulation.random.u32(0..100_000) < conditions.kills {
+            simulation.kill();
+            limiter = process(simulation.at(simulation.now));
         }
     }
-    arrived.sort_unstable();
-    arrived
+    simulation.arrived.sort_unstable();
+    simulation.arrived
+}
+
+impl Simulation {
+    fn at(&self, us: u64) -> Instant {
+        self.start + Duration::from_micros(us)
+    }
+
+    /// The next time after `now` at which a call ends.
+    fn next_end(&self) -> Option<u64> {
+        self.out.peek().map(|Reverse((end, ..))| (*end).max(self.now + 1))
+    }
+
+    fn await_grant(&mut self, limiter: &mut dyn Limiter) {
+        loop {
+            while let Some(Reverse((end, outcome, _))) = self.out.peek().copied().filter(|next| next.0.0 <= self.now) {
+                self.out.pop();
+                // A stalled process notices a returned permit only after the stall.
+                limiter.return_permit(OUTCOMES[outcome], self.at(self.now.max(end)));
+            }
+            self.now = match limiter.try_acquire(self.at(self.now)) {
+                AcquireResult::Now => return,
+                AcquireResult::NotBefore(moment) => {
+                    let due = u64::try_from((moment - self.start).as_micros()).unwrap().max(self.now + 1);
+                    self.next_end().map_or(due, |end| due.min(end))
+                }
+                AcquireResult::AfterReturn => self.next_end().unwrap(),
+            };
+        }
+    }
+
+    fn delay(&mut self) -> u64 {
+        let typical = self.random.u64(0..=self.conditions.delay_us);
+        if self.random.u32(0..20) == 0 { typical * self.random.u64(1..=50) } else { typical }
+    }
+
+    fn send(&mut self) {
+        let Conditions { lost, never_sent, failed, .. } = self.conditions;
+        let (kind, there, back) = (self.random.u32(0..100), self.delay(), self.delay());
+        if kind < never_sent {
+            return self.out.push(Reverse((self.now + there, 0, None)));
+        }
+        let (end, outcome) = if kind < never_sent + lost || there + back > TIMEOUT_US {
+            (if self.random.bool() { TIMEOUT_US } else { self.random.u64(0..TIMEOUT_US) }, 2)
+        } else {
+            (there + back, if kind < never_sent + lost + failed { 2 } else { 1 })
+        };
+        let end = self.now + end;
+        let arrival = if outcome == 2 { self.random.u64(self.now..=end + LATE_ARRIVAL_US) } else { self.now + there };
+        self.out.push(Reverse((end, outcome, Some(self.arrived.len()))));
+        self.arrived.push(arrival);
+    }
+
+    /// Ends the process. Its calls are given up, and those that have not arrived do so late.
+    fn kill(&mut self) {
+        for Reverse((_, _, call)) in std::mem::take(&mut self.out) {
+            if let Some(arrival) = call.map(|call| &mut self.arrived[call]).filter(|arrival| **arrival > self.now) {
+                *arrival = self.now + LATE_ARRIVAL_US - self.random.u64(0..1_000_000);
+            }
+        }
+        self.now += self.random.u64(0..2_000_000);
+    }
 }
 
 /// The largest number of arrivals in any half-open interval of one second.
-fn busiest_second(arrived: &[u64]) -> usize {
+pub fn busiest_second(arrived: &[u64]) -> usize {
     let mut first = 0;
     let mut most = 0;
     for last in 0..arrived.len() {
@@ -123,22 +184,29 @@ fn busiest_second(arrived: &[u64]) -> usize {
     most
 }
 
-const CONDITIONS: [Conditions; 6] = [
-    Conditions { delay_us: 2_000, lost: 0, never_sent: 0, stalls: 0 },
-    Conditions { delay_us: 60_000, lost: 0, never_sent: 0, stalls: 0 },
-    Conditions { delay_us: 60_000, lost: 5, never_sent: 5, stalls: 2 },
-    Conditions { delay_us: 400_000, lost: 1, never_sent: 0, stalls: 1 },
-    Conditions { delay_us: 5_000, lost: 30, never_sent: 10, stalls: 5 },
-    Conditions { delay_us: 20_000, lost: 1, never_sent: 1, stalls: 20 },
+const CALM: Conditions = Conditions { delay_us: 2_000, lost: 0, never_sent: 0, failed: 0, stalls: 0, kills: 0 };
+
+const CONDITIONS: [Conditions; 8] = [
+    CALM,
+    Conditions { delay_us: 60_000, ..CALM },
+    Conditions { delay_us: 60_000, lost: 5, never_sent: 5, stalls: 2, ..CALM },
+    Conditions { delay_us: 400_000, lost: 1, stalls: 1, ..CALM },
+    Conditions { delay_us: 5_000, lost: 30, never_sent: 10, stalls: 5, ..CALM },
+    Conditions { delay_us: 20_000, lost: 1, never_sent: 1, stalls: 20, ..CALM },
+    Conditions { delay_us: 400_000, kills: 500, ..CALM },
+    Conditions { delay_us: 60_000, lost: 2, never_sent: 1, failed: 10, stalls: 1, kills: 100 },
 ];
+
+/// The window of a process that starts at `now`.
+fn window(now: Instant) -> Box<dyn Limiter> {
+    Box::new(Window::new(DOCUMENTED_LIMIT, now))
+}
 
 #[test]
 fn no_second_at_the_receiver_exceeds_the_limit() {
-    let start = Instant::now();
     let mut total = 0;
     for (run, conditions) in CONDITIONS.into_iter().enumerate() {
-        let mut window = Window::new(DOCUMENTED_LIMIT, start);
-        let arrived = arrivals(&mut window, start, conditions, CALLS, run as u64);
+        let arrived = arrivals(&window, conditions, CALLS, run as u64);
         let most = busiest_second(&arrived);
         total += CALLS;
         println!("{conditions:?}: {} calls arrived, busiest second {most}", arrived.len());
@@ -150,19 +218,33 @@ fn no_second_at_the_receiver_exceeds_the_limit() {
 
 #[test]
 fn pace_without_window_exceeds_the_limit() {
-    let start = Instant::now();
+    let process = |start| -> Box<dyn Limiter> { Box::new(PaceOnly { next: start }) };
     for (run, conditions) in CONDITIONS.into_iter().enumerate().skip(1) {
-        let arrived = arrivals(&mut PaceOnly { next: start }, start, conditions, 20_000, run as u64);
+        let arrived = arrivals(&process, conditions, 20_000, run as u64);
         let most = busiest_second(&arrived);
         assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second, {conditions:?}");
     }
 }
 
 #[test]
+fn successor_that_waits_one_second_exceeds_the_limit() {
+    // The permits of a window that was created five seconds earlier return after one second.
+    let process = |now: Instant| -> Box<dyn Limiter> { Box::new(Window::new(DOCUMENTED_LIMIT, now - LATE_ARRIVAL)) };
+    let most = busiest_second(&arrivals(&process, CONDITIONS[6], 20_000, 1));
+    assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second");
+}
+
+#[test]
+fn limiter_that_trusts_failed_calls_exceeds_the_limit() {
+    let conditions = Conditions { delay_us: 5_000, failed: 50, ..CALM };
+    let process = |now: Instant| -> Box<dyn Limiter> { Box::new(Trusting(Window::new(DOCUMENTED_LIMIT, now))) };
+    let most = busiest_second(&arrivals(&process, conditions, 20_000, 1));
+    assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second");
+}
+
+#[test]
 fn short_round_trip_keeps_the_rate_close_to_the_limit() {
-    let start = Instant::now();
-    let mut window = Window::new(DOCUMENTED_LIMIT, start);
-    let arrived = arrivals(&mut window, start, CONDITIONS[0], 10_000, 7);
+    let arrived = arrivals(&window, CALM, 10_000, 7);
     let seconds = (arrived[arrived.len() - 1] - arrived[0]) as f64 / 1e6;
     let rate = arrived.len() as f64 / seconds;
     assert!(rate > 49.0 && rate <= 50.0, "{rate}");
