@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::budgets::{BudgetRegistry, Budgets, Permits, Rate};
+use super::budgets::{BudgetRegistry, Budgets, Permits, Rate, SharedBudgets};
 use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
@@ -27,12 +27,13 @@ pub struct Account {
     record: Arc<AccountRecord>,
     client: Client,
     credentials: CredentialSource,
-    /// The budgets for `spec.requestsPerSecond` of the LiveAccount; `None` if only the shared budget limits its calls.
-    cap: Option<Arc<Budgets>>,
+    /// The budgets of this account alone, with `spec.requestsPerSecond` of the LiveAccount. Their rate adapts to
+    /// throttling.
+    own: Arc<Budgets>,
     /// The data that selects the shared budgets; `None` for the operator's own account.
     shared: Option<SharedBudget>,
-    /// The shared budgets that the account currently uses.
-    budgets: Mutex<Arc<Budgets>>,
+    /// The budgets that the account shares with others of the same number.
+    budgets: Mutex<SharedBudgets>,
     calls: Calls,
     /// Whether errors of the endpoint are only logged in detail, see [`conceal`].
     conceals_errors: bool,
@@ -88,7 +89,11 @@ impl Account {
         credentials: CredentialSource,
         shared: SharedBudget,
     ) -> Self {
-        let budgets = shared.registry.get(shared.number.as_deref().unwrap_or_default(), client.endpoint().service());
+        let registry = &shared.registry;
+        let budgets = match &shared.number {
+            Some(number) => registry.get(number, client.endpoint().service()),
+            None => registry.unshared(),
+        };
         Self::build(key, client, credentials, Some(shared), budgets)
     }
 
@@ -106,9 +111,9 @@ impl Account {
             record: Arc::new(AccountRecord { service, name, uid: String::new() }),
             client,
             credentials,
-            cap: None,
+            own: Budgets::new(budgets.limit()),
             shared,
-            budgets: Mutex::new(budgets),
+            budgets: Mutex::new(SharedBudgets::new(budgets)),
             calls: Calls::default(),
             conceals_errors: false,
             load_is_watched: AtomicBool::new(false),
@@ -119,7 +124,28 @@ impl Account {
     /// Limits this account to `calls` calls per second and operation.
     #[must_use]
     pub fn with_cap(self, calls: Option<u32>) -> Self {
-        Self { cap: calls.map(|calls| Budgets::new(Rate::PerSecond(calls))), ..self }
+        match calls {
+            Some(calls) => Self { own: Budgets::new(Rate::PerSecond(calls)), ..self },
+            None => self,
+        }
+    }
+
+    /// Continues with the budgets of `former`, the account of the same LiveAccount before an edit.
+    #[must_use]
+    pub fn succeeding(mut self, former: &Self) -> Self {
+        if self.service() != former.service() {
+            return self;
+        }
+        if self.own.limit() == former.own.limit() {
+            self.own = Arc::clone(&former.own);
+        }
+        let mut budgets = former.budgets.lock().clone();
+        // Without a number, the access key selects the budgets as soon as it is known.
+        if self.shared.as_ref().is_some_and(|shared| shared.number.is_some()) {
+            budgets.switch_to(Arc::clone(self.budgets.get_mut().current()), Instant::now());
+        }
+        self.budgets = Mutex::new(budgets);
+        self
     }
 
     /// Sets the uid of the LiveAccount.
@@ -168,23 +194,26 @@ impl Account {
 
     /// The budgets that the account shares with other accounts of the same number.
     pub fn budgets(&self) -> Arc<Budgets> {
+        Arc::clone(self.shared_budgets().current())
+    }
+
+    fn shared_budgets(&self) -> MutexGuard<'_, SharedBudgets> {
         let mut budgets = self.budgets.lock();
         // Look up the budgets at every call. If this account uses the operator's access key, it shares the operator's
         // budgets as soon as that key is known.
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.number.is_none())
             && let Some(key_id) = self.access_key_id()
         {
-            *budgets = shared.registry.get(&key_id, self.client.endpoint().service());
+            budgets.switch_to(shared.registry.get(&key_id, self.client.endpoint().service()), Instant::now());
         }
-        Arc::clone(&budgets)
+        budgets
     }
 
-    /// The current rate in calls per second: the lower of the account's own cap and the shared budget. `None` if
+    /// The current rate in calls per second: the lower of the account's own budget and the shared one. `None` if
     /// neither limits the calls.
     pub fn rate(&self, operation: Operation) -> Option<f64> {
-        let cap = self.cap.as_ref().and_then(|cap| cap.of(operation).rate());
-        let shared = self.budgets().of(operation).rate();
-        cap.into_iter().chain(shared).reduce(f64::min)
+        let (own, shared) = (self.own.of(operation).rate(), self.budgets().of(operation).rate());
+        own.into_iter().chain(shared).reduce(f64::min)
     }
 
     /// Why no call can be made now; `None` if credentials are available. A deletion may use credentials whose source
@@ -236,13 +265,16 @@ impl Account {
         self.client.server_now()
     }
 
-    /// Waits for a permit for `operation`, first from the account's own cap and then from the shared budget.
+    /// Waits for the permits of a call of `operation`, first from the account's own budget and then from the shared
+    /// ones.
     pub async fn permit(&self, operation: Operation) -> Permits {
-        let cap = match &self.cap {
-            Some(cap) => Some(cap.of(operation).acquire().await),
-            None => None,
-        };
-        Permits { cap, shared: self.budgets().of(operation).acquire().await }
+        let own = self.own.of(operation).acquire().await;
+        let needed = self.shared_budgets().needed(Instant::now());
+        let mut shared = Vec::with_capacity(needed.len());
+        for budgets in needed {
+            shared.push(budgets.of(operation).acquire().await);
+        }
+        Permits { own, shared }
     }
 
     /// Sends one call with one permit, and counts and logs it. Every call to the Live API uses this method. The caller

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Permit, PermitOutcome};
 use crate::live::credentials::CredentialSource;
@@ -18,20 +20,80 @@ pub enum Rate {
     Unlimited,
 }
 
-/// One budget per operation, in the order of [`Operation::ALL`].
+/// How long an account takes permits of budgets that it used before: longer than the longest `--request-timeout` (5
+/// minutes) and [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
+const CARRY_OVER: Duration = Duration::from_secs(310);
+
+/// One budget per operation.
 #[derive(Debug)]
-pub struct Budgets([Budget; Operation::ALL.len()]);
+pub struct Budgets {
+    rate: Rate,
+    /// In the order of [`Operation::ALL`].
+    budgets: [Budget; Operation::ALL.len()],
+}
 
 impl Budgets {
     pub fn new(rate: Rate) -> Arc<Self> {
-        Arc::new(Self(Operation::ALL.map(|_| match rate {
+        let budgets = Operation::ALL.map(|_| match rate {
             Rate::PerSecond(calls) => Budget::per_second(calls),
             Rate::Unlimited => Budget::unlimited(),
-        })))
+        });
+        Arc::new(Self { rate, budgets })
     }
 
     pub fn of(&self, operation: Operation) -> &Budget {
-        &self.0[operation as usize]
+        &self.budgets[operation as usize]
+    }
+
+    /// The limit of each budget.
+    pub fn limit(&self) -> Rate {
+        self.rate
+    }
+}
+
+/// The budgets that an account shares with others. After a change of its number or access key, calls need permits of
+/// the former budgets too: earlier calls may still arrive at the same account of the service.
+#[derive(Debug, Clone)]
+pub struct SharedBudgets {
+    current: Arc<Budgets>,
+    former: Vec<Former>,
+}
+
+/// Budgets that limit an account until this time, though it uses others.
+#[derive(Debug, Clone)]
+struct Former {
+    budgets: Arc<Budgets>,
+    until: Instant,
+}
+
+impl SharedBudgets {
+    pub fn new(current: Arc<Budgets>) -> Self {
+        Self { current, former: Vec::new() }
+    }
+
+    /// The budgets that the account uses.
+    pub fn current(&self) -> &Arc<Budgets> {
+        &self.current
+    }
+
+    /// Uses `budgets` from now on.
+    pub fn switch_to(&mut self, budgets: Arc<Budgets>, now: Instant) {
+        if Arc::ptr_eq(&self.current, &budgets) {
+            return;
+        }
+        self.former.retain(|former| former.until > now && !Arc::ptr_eq(&former.budgets, &budgets));
+        let budgets = std::mem::replace(&mut self.current, budgets);
+        self.former.push(Former { budgets, until: now + CARRY_OVER });
+    }
+
+    /// All budgets of which a call needs a permit. Every account takes them in the same order, so that no two wait for
+    /// each other.
+    pub fn needed(&mut self, now: Instant) -> Vec<Arc<Budgets>> {
+        self.former.retain(|former| former.until > now);
+        let former = self.former.iter().map(|former| &former.budgets);
+        let mut needed: Vec<Arc<Budgets>> = former.chain([&self.current]).map(Arc::clone).collect();
+        needed.sort_by_key(Arc::as_ptr);
+        needed
     }
 }
 
@@ -72,6 +134,11 @@ impl BudgetRegistry {
         Self { rate, operator, known: Mutex::default() }
     }
 
+    /// New budgets that no other account shares, with the rate limit of an account number.
+    pub fn unshared(&self) -> Arc<Budgets> {
+        Budgets::new(self.rate)
+    }
+
     /// The budgets of an account number at a service. They are dropped with the last account that uses them. New
     /// budgets start without free permits.
     pub fn get(&self, number: &str, service: &Service) -> Arc<Budgets> {
@@ -90,29 +157,27 @@ impl BudgetRegistry {
     }
 }
 
-/// Permits of an account's own cap and of the shared budget.
+/// The permits of one call: of the account's own budget, and of the budgets that it shares.
 #[derive(Debug)]
 #[must_use]
 pub struct Permits {
-    pub(in crate::controller) cap: Option<Permit>,
-    pub(in crate::controller) shared: Permit,
+    pub(super) own: Permit,
+    pub(super) shared: Vec<Permit>,
 }
 
 impl Permits {
     /// See [`Permit::mark_sent`].
     pub fn mark_sent(&mut self) {
-        self.shared.mark_sent();
-        if let Some(cap) = &mut self.cap {
-            cap.mark_sent();
-        }
+        self.own.mark_sent();
+        self.shared.iter_mut().for_each(Permit::mark_sent);
     }
 
-    /// See [`Permit::complete`]. A throttling answer slows down the shared budget, not the cap.
-    pub fn complete(self, fate: PermitOutcome) {
-        self.shared.complete(fate);
-        if let Some(cap) = self.cap {
-            cap.complete(if matches!(fate, PermitOutcome::Throttled(_)) { PermitOutcome::Answered } else { fate });
-        }
+    /// See [`Permit::complete`]. A throttling answer slows down only the account that received it: any account can
+    /// claim the number of another one.
+    pub fn complete(self, outcome: PermitOutcome) {
+        self.own.complete(outcome);
+        let shared = if matches!(outcome, PermitOutcome::Throttled(_)) { PermitOutcome::Answered } else { outcome };
+        self.shared.into_iter().for_each(|permit| permit.complete(shared));
     }
 }
 
@@ -132,5 +197,17 @@ mod tests {
         }
         assert!(!Arc::ptr_eq(&one, &budgets("42", "live.example.com")));
         assert!(!Arc::ptr_eq(&one, &budgets("43", "live.aliyuncs.com")));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn former_budgets_are_needed_until_no_call_is_out() {
+        let [one, two] = [(); 2].map(|()| Budgets::new(Rate::PerSecond(50)));
+        let mut shared = SharedBudgets::new(Arc::clone(&one));
+        shared.switch_to(Arc::clone(&two), Instant::now());
+        assert_eq!(shared.needed(Instant::now()).len(), 2);
+        shared.switch_to(Arc::clone(&one), Instant::now());
+        assert_eq!(shared.needed(Instant::now()).len(), 2, "one permit of each, though one is used again");
+        assert!(Arc::ptr_eq(shared.current(), &one));
+        let needed = shared.needed(Instant::now() + CARRY_OVER);
+        assert!(needed.len() == 1 && Arc::ptr_eq(&needed[0], &one));
     }
 }

@@ -180,6 +180,10 @@ impl Accounts {
         }
         match self.build(key, &uid, &object.spec) {
             Ok(account) => {
+                let account = match &entry.account {
+                    Some(former) => account.succeeding(former),
+                    None => account,
+                };
                 entry.account = Some(Arc::new(account));
                 entry.invalid = None;
             }

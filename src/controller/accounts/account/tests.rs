@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::budget::{LATE_ARRIVAL, START_DELAY, busiest_second};
 use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
@@ -174,4 +175,147 @@ async fn accounts_of_one_key_share_a_budget() {
     none.wait_loaded().await;
     let why = none.unavailable(false).unwrap().why;
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
+}
+
+/// An account of a LiveAccount without calls to a server; `keys` is as in [`Keys`].
+fn offline(registry: &Arc<BudgetRegistry>, number: Option<&str>, keys: usize) -> Account {
+    let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
+    let client = Client::new(Endpoint::parse("live.aliyuncs.com", false).unwrap(), ClientOptions::default()).unwrap();
+    let shared = SharedBudget { registry: Arc::clone(registry), number: number.map(str::to_owned) };
+    Account::of_live_account(AccountKey::LiveAccount(ObjectKey::new("ns", "name")), client, source, shared)
+}
+
+fn limited() -> Arc<BudgetRegistry> {
+    Arc::new(BudgetRegistry::new(Rate::PerSecond(50), None))
+}
+
+async fn rotate(account: &Account) {
+    let used = account.credentials().current().await.unwrap();
+    assert!(account.credentials().reload(&used).await, "there is another key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_and_shared_budget_grant_500_permits_in_10_s() {
+    let account = offline(&limited(), Some("42"), 1);
+    let started = Instant::now();
+    for _ in 0..500 {
+        account.permit(Operation::Create).await.complete(PermitOutcome::Answered);
+    }
+    let span = started.elapsed() - START_DELAY;
+    assert!(span >= Duration::from_millis(9980) && span < Duration::from_millis(10_100), "{span:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_account_does_not_slow_another_of_its_id() {
+    let registry = limited();
+    let (claimant, other) = (offline(&registry, Some("42"), 1), offline(&registry, Some("42"), 1));
+    // The response requests an hour. The client limits this to 60 s.
+    let limited = Duration::from_secs(60);
+    claimant.permit(Operation::Create).await.complete(PermitOutcome::Throttled(Some(limited)));
+    let throttled = Instant::now();
+    assert!(claimant.rate(Operation::Create) < Some(50.0));
+    assert_eq!(other.rate(Operation::Create), Some(50.0));
+    for _ in 0..100 {
+        other.permit(Operation::Create).await.complete(PermitOutcome::Answered);
+    }
+    assert!(throttled.elapsed() < Duration::from_millis(2200), "{:?}", throttled.elapsed());
+    drop(claimant.permit(Operation::Create).await);
+    assert!((60_000..60_100).contains(&throttled.elapsed().as_millis()), "{:?}", throttled.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_of_one_id_share_their_permits() {
+    let registry = limited();
+    let (one, other) = (offline(&registry, Some("42"), 1), offline(&registry, Some("42"), 1));
+    let end = Instant::now() + START_DELAY + Duration::from_secs(10);
+    let caller = async |account: &Account| {
+        let mut calls = 0_usize;
+        while Instant::now() < end {
+            account.permit(Operation::Create).await.complete(PermitOutcome::Answered);
+            calls += 1;
+        }
+        calls
+    };
+    let (one, other) = tokio::join!(caller(&one), caller(&other));
+    assert!(one.abs_diff(other) <= 1 && (480..=502).contains(&(one + other)), "{one} and {other}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_key_waits_for_calls_of_the_old_key() {
+    let registry = limited();
+    let (account, user_of_new_key) = (offline(&registry, None, 2), offline(&registry, None, 2));
+    for account in [&account, &user_of_new_key] {
+        account.credentials().current().await.unwrap();
+    }
+    rotate(&user_of_new_key).await;
+    drop(user_of_new_key.permit(Operation::Create).await);
+    let mut out = Vec::new();
+    for _ in 0..50 {
+        let mut permits = account.permit(Operation::Create).await;
+        permits.mark_sent();
+        out.push(permits);
+    }
+    rotate(&account).await;
+    assert!(Arc::ptr_eq(&account.budgets(), &user_of_new_key.budgets()), "the new key has free permits");
+    let returned = Instant::now() + Duration::from_secs(9);
+    let (next, ()) = tokio::join!(account.permit(Operation::Create), async {
+        tokio::time::sleep_until(returned).await;
+        out.clear();
+    });
+    drop(next);
+    assert!(returned.elapsed() >= LATE_ARRIVAL + Duration::from_secs(1), "{:?}", returned.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn edited_account_continues_with_its_budgets() {
+    let registry = limited();
+    let edited =
+        |former: &Account, number: Option<&str>, cap| offline(&registry, number, 1).with_cap(cap).succeeding(former);
+    let before = offline(&registry, Some("42"), 1);
+    before.permit(Operation::Create).await.complete(PermitOutcome::Throttled(Some(Duration::from_secs(60))));
+    let throttled = Instant::now();
+    let after = edited(&before, Some("42"), None);
+    assert!(Arc::ptr_eq(&after.own, &before.own) && Arc::ptr_eq(&after.budgets(), &before.budgets()));
+    drop(after.permit(Operation::Create).await);
+    assert!(throttled.elapsed() >= Duration::from_secs(60), "an edit does not end the requested delay");
+
+    let (renumbered, capped) = (edited(&before, Some("43"), None), edited(&before, Some("42"), Some(5)));
+    assert_eq!(renumbered.shared_budgets().needed(Instant::now()).len(), 2, "calls of both numbers may arrive");
+    assert_eq!(capped.rate(Operation::Create), Some(5.0));
+    assert!(Arc::ptr_eq(&edited(&before, None, None).budgets(), &before.budgets()), "the key is not known yet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotations_never_exceed_the_limit_at_the_receiver() {
+    const CALLS: usize = 40_000;
+    // The credentials are reloaded at most every 30 s.
+    const CALLS_OF_A_KEY: usize = 2_000;
+    let account = offline(&limited(), None, usize::MAX);
+    account.credentials().current().await.unwrap();
+    let (start, mut random) = (Instant::now(), fastrand::Rng::with_seed(11));
+    let mut arrived: Vec<u64> = Vec::with_capacity(CALLS);
+    for call in 0..CALLS {
+        let mut permits = account.permit(Operation::Create).await;
+        permits.mark_sent();
+        let sent = start.elapsed();
+        let (answer, outcome) = match random.u32(0..100) {
+            0..4 => (Duration::from_secs(10), PermitOutcome::Lost),
+            4..8 => (Duration::from_millis(random.u64(0..10_000)), PermitOutcome::Lost),
+            _ => (Duration::from_millis(random.u64(0..200)), PermitOutcome::Answered),
+        };
+        let latest = if outcome == PermitOutcome::Lost { answer + LATE_ARRIVAL } else { answer };
+        let after = Duration::from_micros(random.u64(0..=u64::try_from(latest.as_micros()).unwrap()));
+        arrived.push(u64::try_from((sent + after).as_micros()).unwrap());
+        tokio::spawn(async move {
+            tokio::time::sleep(answer).await;
+            permits.complete(outcome);
+        });
+        if call % CALLS_OF_A_KEY == CALLS_OF_A_KEY - 1 {
+            rotate(&account).await;
+        }
+    }
+    arrived.sort_unstable();
+    let most = busiest_second(&arrived);
+    println!("{CALLS} calls with {} rotations, busiest second {most}", CALLS / CALLS_OF_A_KEY);
+    assert!(most <= 50, "{most} in one second");
 }
