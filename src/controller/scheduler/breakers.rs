@@ -13,12 +13,18 @@ use crate::decide::FailureDomain;
 use crate::live::{Call, ErrorClass};
 use crate::resources::Reason;
 
-/// The interval between two probes. Credentials and permissions are probed at most once a minute.
+/// The interval between two probes that show that the cause persists. For credentials and permissions it is constant.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The maximum interval between two probes of an app, because its cause may last for days. The interval doubles up to
 /// this value.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The interval between two probes after an answer that shows nothing about the cause.
+pub const QUICK_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The number of such answers in a row after which the interval is [`PROBE_INTERVAL`].
+const MAX_QUICK_PROBES: u32 = 3;
 
 /// A probe without a result ends after this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(45);
@@ -51,6 +57,8 @@ struct Breaker {
     /// When the last probe had a result; `None` before the first one.
     last_probe: Option<Instant>,
     interval: Duration,
+    /// The number of probes since the last one that showed whether the cause persists.
+    inconclusive: u32,
     /// The object that probes next, because of a forced reconcile.
     expedited: Option<ObjectKey>,
 }
@@ -178,6 +186,7 @@ impl Breakers {
         let is_new = breaker.failure.replace(failure).is_none();
         if is_new || breaker.is_by(prober) {
             breaker.last_probe = Some(now);
+            breaker.inconclusive = 0;
             breaker.state = State::Open { next_probe: now + breaker.interval };
             if is_lasting {
                 breaker.interval = (breaker.interval * 2).min(MAX_PROBE_INTERVAL);
@@ -205,14 +214,14 @@ impl Breakers {
             && let Some(breaker) = self.breakers.get_mut(key)
         {
             breaker.state = State::Open { next_probe: now };
-            breaker.interval = PROBE_INTERVAL;
+            (breaker.interval, breaker.inconclusive) = (PROBE_INTERVAL, 0);
             return false;
         }
         self.breakers.remove(key).is_some()
     }
 
-    /// Schedules the next probe in a minute, because the answer (such as a time-out or throttling) shows nothing about
-    /// the cause.
+    /// Schedules the next probe within seconds, because the answer (such as a time-out or throttling) shows nothing about
+    /// the cause, and another object's call may. After several such answers, the next probe is due in a minute.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {
@@ -220,7 +229,10 @@ impl Breakers {
             return;
         }
         breaker.last_probe = Some(now);
-        breaker.state = State::Open { next_probe: now + PROBE_INTERVAL };
+        breaker.inconclusive += 1;
+        let is_quick = breaker.inconclusive <= MAX_QUICK_PROBES;
+        let interval = if is_quick { QUICK_PROBE_INTERVAL } else { PROBE_INTERVAL };
+        breaker.state = State::Open { next_probe: now + interval };
     }
 
     /// Ends the probe of `prober`, so that another object can probe the breaker.
@@ -315,7 +327,8 @@ impl Breakers {
 impl Breaker {
     fn unproven() -> Self {
         let state = State::HalfOpen { probe: None };
-        Self { failure: None, state, last_probe: None, interval: PROBE_INTERVAL, expedited: None }
+        let (interval, inconclusive) = (PROBE_INTERVAL, 0);
+        Self { failure: None, state, last_probe: None, interval, inconclusive, expedited: None }
     }
 
     /// Whether `object` may pass: it is the probe, or a probe is due. Unproven credentials block no object here; they

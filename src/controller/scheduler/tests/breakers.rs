@@ -1,5 +1,5 @@
 use super::*;
-use crate::controller::scheduler::breakers::{BreakerEffect, PROBE_INTERVAL, effect_of};
+use crate::controller::scheduler::breakers::{BreakerEffect, PROBE_INTERVAL, QUICK_PROBE_INTERVAL, effect_of};
 use crate::live::ErrorClass;
 
 fn app() -> AppKey {
@@ -97,15 +97,79 @@ fn probe_without_an_answer_is_replaced() {
 }
 
 #[test]
-fn inconclusive_probe_is_repeated_after_a_minute() {
-    let (mut world, objects) = world_of(&["a"]);
+fn inconclusive_probes_repeat_soon_then_each_minute() {
+    let (mut world, objects) = world_of(&["a", "b"]);
     let breaker = permission(Operation::Create);
-    world.trip("a", &breaker, Reason::NotAuthorized);
+    for name in ["a", "b"] {
+        world.trip(name, &breaker, Reason::NotAuthorized);
+    }
+    let mut probes = Vec::new();
+    for second in 1..=200 {
+        for name in world.later(Duration::from_secs(1)).served() {
+            let object = &objects[usize::from(name == "b")];
+            assert!(world.is_cleared(object, &create(object)));
+            world.answered(object, &create(object), &lost());
+            world.finish(&name, Requeue::blocked(Cause::Breaker(breaker.clone())));
+            probes.push(format!("{second} {name}"));
+        }
+    }
+    assert_eq!(probes, ["60 a", "65 b", "70 a", "75 b", "135 a", "195 b"]);
+    // An answer that shows that the cause persists starts again.
     assert_eq!(world.later(MINUTE).served(), ["a"]);
-    world.answered(&objects[0], &create(&objects[0]), &lost());
-    world.finish("a", Requeue::blocked(Cause::Breaker(breaker)));
-    assert_eq!(world.later(MINUTE - Duration::from_secs(1)).served(), Vec::<String>::new());
-    assert_eq!(world.later(Duration::from_secs(1)).served(), ["a"]);
+    world.trip("a", &breaker, Reason::NotAuthorized);
+    assert_eq!(world.later(MINUTE).served(), ["b"]);
+    world.answered(&objects[1], &create(&objects[1]), &lost());
+    world.finish("b", Requeue::blocked(Cause::Breaker(breaker)));
+    assert_eq!(world.later(QUICK_PROBE_INTERVAL).served(), ["a"]);
+}
+
+#[test]
+fn probes_of_a_breaker_take_turns_between_namespaces() {
+    let mut world = World::new(10_000);
+    let breaker = permission(Operation::Create);
+    let mut block = |name: &str, namespace: &str| {
+        world.observe(&edited(&single(name), json!({"metadata": {"namespace": namespace}})));
+        assert_eq!(world.served(), [name]);
+        let key = ObjectKey::new(namespace, name);
+        world.scheduler.trip_breaker(&key, &breaker, explanation(Reason::NotAuthorized), world.now);
+        let requeue = Requeue::blocked(Cause::Breaker(breaker.clone()));
+        assert!(world.scheduler.finish(&key, Priority::Change, requeue, None, world.now).is_none());
+    };
+    for number in 0..100 {
+        block(&format!("large{number}"), "large");
+    }
+    block("small", "small");
+    let probes: Vec<String> = (0..2).flat_map(|_| world.later(MINUTE).served()).collect();
+    assert_eq!(probes, ["large0", "small"]);
+}
+
+#[test]
+fn breaker_rechecks_only_objects_of_its_account() {
+    let mut world = World::new(10);
+    let of = |name: &str, account: &str| {
+        let object = edited(&single(name), json!({"spec": {"accountRef": {"name": account}}}));
+        let budget = BudgetKey { account: AccountKey::of(&object), operation: Operation::Create };
+        (object, budget)
+    };
+    let (mine, others) = (of("mine", "mine"), of("others", "others"));
+    for (object, budget) in [&mine, &others] {
+        world.account_changed(&budget.account);
+        world.observe(object);
+        world.served();
+        world.finish(object.metadata.name.as_deref().unwrap(), Requeue::Permit(budget.clone()));
+    }
+    let account = &mine.1.account;
+    let failing = of("failing", "mine").0;
+    world.observe(&failing);
+    assert_eq!(world.served(), ["failing"]);
+    world.trip("failing", &BreakerKey::Credentials(account.clone()), Reason::CredentialsRejected);
+    assert_eq!(world.served(), ["mine"]);
+    world.finish("mine", Requeue::Permit(mine.1.clone()));
+    world.account_changed(account);
+    let mut served = world.served();
+    served.sort();
+    assert_eq!(served, ["failing", "mine"]);
+    assert_eq!(world.scheduler.awaiting_permit(&others.1), 1, "it is not read again");
 }
 
 #[test]
