@@ -76,6 +76,31 @@ fn change_overtakes_twenty_thousand_retries() {
 }
 
 #[test]
+fn new_object_gets_one_of_the_next_12_permits() {
+    let permit = Requeue::Permit(budget(0));
+    for served_before in [0, 5, 10, 23] {
+        let mut queue = Queue::default();
+        let mut add = |namespace: &str, number: u32, priority| {
+            send_to(&mut queue, &in_namespace(namespace, number), priority, &permit);
+        };
+        (0..10_000).for_each(|number| add("large", number, Priority::Change));
+        for other in 0..8 {
+            (0..30).for_each(|number| add(&format!("other{other}"), number, Priority::Change));
+        }
+        for lower in [Priority::Retry, Priority::Resync] {
+            (0..5).for_each(|number| add("lower", number + 10 * lower as u32, lower));
+        }
+        let granted_before = std::iter::from_fn(|| queue.grant(&budget(0))).take(served_before).count();
+        assert_eq!(granted_before, served_before);
+        let new = in_namespace("new", 0);
+        send_to(&mut queue, &new, Priority::Change, &permit);
+        let grants = std::iter::from_fn(|| queue.grant(&budget(0)));
+        let before = grants.take_while(|(key, _)| *key != new).count();
+        assert!(before < 12, "{before} permits before it, {served_before} granted earlier");
+    }
+}
+
+#[test]
 fn namespaces_take_turns_inside_a_priority() {
     let mut queue = Queue::default();
     for number in 0..10_000 {
