@@ -243,15 +243,17 @@ async fn accounts_of_one_id_share_their_permits() {
 #[tokio::test(start_paused = true)]
 async fn new_key_waits_for_calls_of_the_old_key() {
     let registry = limited();
-    let (account, user_of_new_key) = (offline(&registry, None, 2), offline(&registry, None, 2));
-    for account in [&account, &user_of_new_key] {
+    let [account, other, user_of_new_key] = [(); 3].map(|()| offline(&registry, None, 2));
+    for account in [&account, &other, &user_of_new_key] {
         account.credentials().current().await.unwrap();
     }
     rotate(&user_of_new_key).await;
-    drop(user_of_new_key.permit(Operation::Create).await);
+    for account in [&account, &user_of_new_key] {
+        drop(account.permit(Operation::Create).await);
+    }
     let mut out = Vec::new();
     for _ in 0..50 {
-        let mut permits = account.permit(Operation::Create).await;
+        let mut permits = other.permit(Operation::Create).await;
         permits.mark_sent();
         out.push(permits);
     }
@@ -290,28 +292,34 @@ async fn rotations_never_exceed_the_limit_at_the_receiver() {
     const CALLS: usize = 40_000;
     // The credentials are reloaded at most every 30 s.
     const CALLS_OF_A_KEY: usize = 2_000;
-    let account = offline(&limited(), None, usize::MAX);
-    account.credentials().current().await.unwrap();
+    let registry = limited();
+    let accounts = [(); 2].map(|()| offline(&registry, None, usize::MAX));
+    for account in &accounts {
+        account.credentials().current().await.unwrap();
+    }
     let (start, mut random) = (Instant::now(), fastrand::Rng::with_seed(11));
     let mut arrived: Vec<u64> = Vec::with_capacity(CALLS);
     for call in 0..CALLS {
-        let mut permits = account.permit(Operation::Create).await;
+        let mut permits = accounts[random.usize(0..2)].permit(Operation::Create).await;
         permits.mark_sent();
         let sent = start.elapsed();
         let (answer, outcome) = match random.u32(0..100) {
-            0..4 => (Duration::from_secs(10), PermitOutcome::Lost),
-            4..8 => (Duration::from_millis(random.u64(0..10_000)), PermitOutcome::Lost),
+            0..10 => (Duration::from_secs(10), PermitOutcome::Lost),
+            10..14 => (Duration::from_millis(random.u64(0..10_000)), PermitOutcome::Lost),
             _ => (Duration::from_millis(random.u64(0..200)), PermitOutcome::Answered),
         };
         let latest = if outcome == PermitOutcome::Lost { answer + LATE_ARRIVAL } else { answer };
-        let after = Duration::from_micros(random.u64(0..=u64::try_from(latest.as_micros()).unwrap()));
+        let latest = u64::try_from(latest.as_micros()).unwrap();
+        let after = Duration::from_micros(if random.bool() { latest } else { random.u64(0..=latest) });
         arrived.push(u64::try_from((sent + after).as_micros()).unwrap());
         tokio::spawn(async move {
             tokio::time::sleep(answer).await;
             permits.complete(outcome);
         });
         if call % CALLS_OF_A_KEY == CALLS_OF_A_KEY - 1 {
-            rotate(&account).await;
+            for account in &accounts {
+                rotate(account).await;
+            }
         }
     }
     arrived.sort_unstable();
