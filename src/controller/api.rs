@@ -184,29 +184,58 @@ impl ApiStore {
         written
     }
 
-    /// Writes the status only if the object has not changed since it was read. If two operators write at the same time,
-    /// one of them fails.
+    /// Replaces the status only if the object has not changed since it was read. If two operators write at the same
+    /// time, one of them fails. The write is a JSON patch that tests the uid and the resourceVersion; in other types of
+    /// patches the apiserver accepts a wrong uid.
     ///
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
-    pub async fn update_status_if_unchanged(
+    pub async fn write_status(
         &self,
         key: &ObjectKey,
         object: &LiveMessageGroup,
         status: &LiveMessageGroupStatus,
     ) -> Result<LiveMessageGroup, ApiError> {
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": object.metadata.uid},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version},
-            {"op": "add", "path": "/status", "value": status},
-        ]);
         let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        let written =
-            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
-        self.resolve_unprocessable(key, object.metadata.uid.as_deref().unwrap_or_default(), written).await
+        self.patch_status(&api, key, &object.metadata, status).await
     }
 
-    /// Replaces the status of the LiveAccount with this uid; see [`ApiStore::write_status`].
+    /// Replaces the status of an object that this version cannot read; see [`ApiStore::write_status`].
+    ///
+    /// # Errors
+    /// See [`ApiStore::set_finalizer`].
+    pub async fn write_unreadable_status(
+        &self,
+        key: &ObjectKey,
+        metadata: &ObjectMeta,
+        status: &LiveMessageGroupStatus,
+    ) -> Result<(), ApiError> {
+        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
+        self.patch_status(&api, key, metadata, status).await.map(drop)
+    }
+
+    async fn patch_status<K>(
+        &self,
+        api: &Api<K>,
+        key: &ObjectKey,
+        metadata: &ObjectMeta,
+        status: &LiveMessageGroupStatus,
+    ) -> Result<K, ApiError>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let operations = json!([
+            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let written =
+            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
+    }
+
+    /// Replaces the status of the LiveAccount with this uid, even if the object changed, because only the operator
+    /// writes the status.
     ///
     /// # Errors
     /// [`ApiError::Gone`] if the object was deleted, or recreated under the same name.
@@ -240,28 +269,6 @@ impl ApiStore {
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         self.send(api.get_opt(name)).await
-    }
-
-    /// Replaces the status of the object with this uid, even if the object changed, because only the operator writes
-    /// the status. The write is a JSON patch that tests the uid; in other types of patches the apiserver accepts a
-    /// wrong uid.
-    ///
-    /// # Errors
-    /// [`ApiError::Gone`] if the object was deleted.
-    pub async fn write_status(
-        &self,
-        key: &ObjectKey,
-        uid: &str,
-        status: &LiveMessageGroupStatus,
-    ) -> Result<DeserializeGuard<LiveMessageGroup>, ApiError> {
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]);
-        let api: Api<DeserializeGuard<LiveMessageGroup>> = Api::namespaced(self.client.clone(), key.namespace());
-        let written =
-            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
-        self.resolve_unprocessable(key, uid, written).await
     }
 }
 

@@ -61,7 +61,7 @@ pub enum Fed {
     OwnerChanged,
     NoCredentials,
     BreakerOpen,
-    Answer { answer: Answer, id: u8, progress: Option<u32> },
+    Answer { answer: Answer, id: u8, progress: Option<Stored> },
     Written(Stored),
     WriteFailed { is_gone: bool },
 }
@@ -233,9 +233,9 @@ impl Explorer {
             }
             Fed::Answer { answer, id, progress } => Input::Answer {
                 result: answer.result(id).map(|value| Response { value, request_id: Some("request".to_owned()) }),
-                progress: progress.map(|status| Box::new(self.library.statuses.get(status).clone())),
+                progress: progress.as_ref().map(object),
             },
-            Fed::Written(stored) => Input::StatusWritten(Ok(Some(object(&stored)))),
+            Fed::Written(stored) => Input::StatusWritten(Ok(object(&stored))),
             Fed::WriteFailed { is_gone } => Input::StatusWritten(Err(failure(is_gone))),
         }
     }

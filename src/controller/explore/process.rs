@@ -207,25 +207,26 @@ impl Explorer {
         work.has_called = true;
         work.trail.creates += u8::from(matches!(call, Call::Create(..)));
         world.objects[i].called = true;
-        if let Some((slower, status)) = self.report_progress(&world, p, i, read) {
-            self.send_with(slower, p, i, Stored { status, ..read }, number, Some(status));
+        if let Some((slower, reported)) = self.report_progress(&world, p, i, read) {
+            self.send_with(slower, p, i, reported, number, Some(reported));
         }
         self.send_with(world, p, i, read, number, None);
     }
 
-    /// The world after a slow call is reported, and the number of the status; `None` unless the status has `Ready=True`
-    /// for an older generation.
-    fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, u32)> {
+    /// The world after a slow call is reported, and the object; `None` unless the status has `Ready=True` for an older
+    /// generation.
+    fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, Stored)> {
         let mut world = world.cheaper()?;
         let pass = self.library.passes.get(world.work(p, i).pass);
         let status = pass.progress_status(Reason::Applying, "the call takes long", moment(0))?;
         let status = self.library.statuses.number(*status);
-        let stored = world.objects[i].stored.filter(|stored| stored.uid == read.uid)?;
-        self.store(&mut world, p, i, Some(Stored { status, ..stored }), false);
-        Some((world, status))
+        let stored = world.objects[i].stored.filter(|stored| *stored == read)?;
+        let reported = Stored { status, ..stored };
+        self.store(&mut world, p, i, Some(reported), true);
+        Some((world, reported))
     }
 
-    fn send_with(&mut self, world: World, p: usize, i: usize, read: Stored, number: u32, progress: Option<u32>) {
+    fn send_with(&mut self, world: World, p: usize, i: usize, read: Stored, number: u32, progress: Option<Stored>) {
         let call = self.library.calls.get(number).clone();
         for (mut world, answer, label) in self.answers(world, &call, number, read.uid, world.processes[p].work[i].at) {
             let is_unheard = matches!(call, Call::Create(..)) && matches!(answer, Answer::Lost | Answer::ServerError);
@@ -240,11 +241,12 @@ impl Explorer {
     }
 
     fn write_status(&mut self, mut world: World, p: usize, i: usize, read: Stored, mut status: u32) {
+        let is_tested =
+            !matches!(self.mutation, Mutation::WritesToAnotherObject | Mutation::ReportsTheNewestGeneration);
         let stored = world.objects[i].stored;
-        let is_tied = !matches!(self.mutation, Mutation::WritesToAnotherObject);
-        let Some(stored) = stored.filter(|stored| stored.uid == read.uid || !is_tied) else {
-            let label = "finds another object in its place";
-            return self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: true }, label);
+        let Some(stored) = stored.filter(|stored| *stored == read || !is_tested) else {
+            let is_gone = stored.is_none_or(|stored| stored.uid != read.uid);
+            return self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone }, "finds another object or version");
         };
         if matches!(self.mutation, Mutation::ReportsTheNewestGeneration) {
             let mut newest = self.library.statuses.get(status).clone();

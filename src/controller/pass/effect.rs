@@ -28,7 +28,7 @@ pub enum Effect {
     PersistIntent(Box<LiveMessageGroupStatus>),
     /// Send this call with the granted permit: [`Input::Answer`].
     Send(Call),
-    /// Write this status if the uid is unchanged: [`Input::StatusWritten`].
+    /// Write this status, if the resourceVersion is unchanged: [`Input::StatusWritten`].
     WriteStatus(Box<LiveMessageGroupStatus>),
     /// End the step. The pass is kept unless it is complete.
     Finish(Finish),
@@ -72,11 +72,11 @@ pub enum Input {
     Answer {
         /// The answer, or why there is none.
         result: Result<Response<Reply>, CallError>,
-        /// The status that was written while the call was in flight; `None` if no status was written.
-        progress: Option<Box<LiveMessageGroupStatus>>,
+        /// The object after its status was written while the call was in flight; `None` if no status was written.
+        progress: Option<Box<LiveMessageGroup>>,
     },
-    /// The object with the new status; `None` if the answer of the apiserver cannot be read.
-    StatusWritten(Result<Option<Box<LiveMessageGroup>>, WriteFailure>),
+    /// The object with the new status.
+    StatusWritten(Result<Box<LiveMessageGroup>, WriteFailure>),
 }
 
 /// Why a write failed.

@@ -123,11 +123,11 @@ impl Pass {
     pub(super) fn status_written(
         &mut self,
         mut end: End,
-        result: Result<Option<Box<LiveMessageGroup>>, WriteFailure>,
+        result: Result<Box<LiveMessageGroup>, WriteFailure>,
         context: &StepContext,
     ) -> Effect {
         match result {
-            Ok(Some(written)) => {
+            Ok(written) => {
                 let is_wrong = finalizer_is_wrong(&written);
                 let before = self.object.replace(written.clone());
                 self.report_transitions(before.as_deref(), end.outcome.reason());
@@ -140,7 +140,6 @@ impl Pass {
                 }
                 self.end(end)
             }
-            Ok(None) => self.end(end),
             Err(WriteFailure::Gone) => self.gone(),
             Err(WriteFailure::Failed) => {
                 let delay = self.write_backoff(context);

@@ -141,8 +141,8 @@ impl Pass {
                 self.send(call, context)
             }
             (Stage::Sending(call), Input::Answer { result, progress }) => {
-                if let (Some(object), Some(status)) = (&mut self.object, progress) {
-                    object.status = Some(*status);
+                if let Some(object) = progress {
+                    self.object = Some(object);
                 }
                 self.answered(&call, &result, context)
             }
@@ -171,11 +171,6 @@ impl Pass {
     /// The object; `None` between steps.
     pub fn object(&self) -> Option<&LiveMessageGroup> {
         self.object.as_deref()
-    }
-
-    /// The uid of the object; empty before it is read.
-    pub fn uid(&self) -> &str {
-        &self.uid
     }
 
     /// The group that the pass has created or changed without recording it; `None` if every effect is recorded, or if the

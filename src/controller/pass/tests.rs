@@ -98,7 +98,7 @@ impl Scenario {
     fn store(&mut self, effect: &Effect) -> Effect {
         self.object = self.written(effect);
         let stored = Box::new(self.object.clone());
-        self.next(Input::StatusWritten(Ok(Some(stored))))
+        self.next(Input::StatusWritten(Ok(stored)))
     }
 }
 

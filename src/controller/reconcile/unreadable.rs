@@ -62,8 +62,7 @@ impl Reconcile {
         let generation = object.metadata.generation.unwrap_or_default();
         let status = unreadable_status(object.status.clone(), generation, message.clone(), jiff::Timestamp::now());
         let Some(status) = status else { return Ok(()) };
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        self.context.api.write_status(&self.key, uid, &status).await?;
+        self.context.api.write_unreadable_status(&self.key, &object.metadata, &status).await?;
         if !is_known {
             self.publish_warning(object, "Reconcile", reason, message);
         }

@@ -1,7 +1,5 @@
 //! Writes the object of a pass: its finalizer, its create intent and its status.
 
-use kube::core::DeserializeGuard;
-
 use super::Reconcile;
 use crate::controller::api::ApiError;
 use crate::controller::pass::{Input, WriteFailure};
@@ -16,44 +14,51 @@ impl Reconcile {
 
     pub(super) async fn persist_intent(&self, status: &LiveMessageGroupStatus) -> Input {
         let Some(object) = self.pass.object() else { return Input::Gone };
-        let result = self.context.api.update_status_if_unchanged(&self.key, object, status).await;
+        let result = self.context.api.write_status(&self.key, object, status).await;
         self.patched(result)
     }
 
     fn patched(&self, result: Result<LiveMessageGroup, ApiError>) -> Input {
         Input::Patched(match result {
             Ok(object) => {
-                self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, &object));
+                self.refresh(&object);
                 Ok(Box::new(object))
             }
             Err(error) => Err(write_failure(&error, "the object could not be written, the step is repeated")),
         })
     }
 
+    fn refresh(&self, object: &LiveMessageGroup) {
+        self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, object));
+    }
+
     pub(super) async fn write_status(&self, status: &LiveMessageGroupStatus) -> Input {
-        Input::StatusWritten(match self.context.api.write_status(&self.key, self.pass.uid(), status).await {
-            Ok(DeserializeGuard(Ok(written))) => {
-                self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, &written));
+        let Some(object) = self.pass.object() else { return Input::Gone };
+        Input::StatusWritten(match self.context.api.write_status(&self.key, object, status).await {
+            Ok(written) => {
+                self.refresh(&written);
                 let ready = written.condition(ConditionType::Ready);
                 let (reason, text) = ready.map(|ready| (&*ready.reason, &*ready.message)).unzip();
                 // The message does not name an object of another namespace.
                 let is_conflict = reason == Some(Reason::Conflict.as_str());
                 let owner = is_conflict.then(|| self.owner()).flatten();
                 tracing::info!(reason, text, owner, "status written");
-                Ok(Some(Box::new(written)))
+                Ok(Box::new(written))
             }
-            Ok(DeserializeGuard(Err(_))) => Ok(None),
             Err(error) => Err(write_failure(&error, "the status could not be written, the write is repeated")),
         })
     }
 
     /// Reports in the status that a change is not applied yet, if the status still has `Ready=True` for an older
-    /// generation. Returns the written status; `None` if nothing was written.
-    pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroupStatus>> {
+    /// generation. Returns the object with the new status; `None` if nothing was written.
+    pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroup>> {
+        let object = self.pass.object()?;
         let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
-        match self.context.api.write_status(&self.key, self.pass.uid(), &status).await {
-            // The returned object is ignored: it may have a newer generation, which needs another pass.
-            Ok(_) => Some(status),
+        match self.context.api.write_status(&self.key, object, &status).await {
+            Ok(written) => {
+                self.refresh(&written);
+                Some(Box::new(written))
+            }
             Err(error) => {
                 tracing::warn!(%error, "the progress could not be written");
                 None

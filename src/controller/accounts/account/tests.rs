@@ -10,7 +10,7 @@ use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::error::ApiError;
-use crate::live::loopback::{Loopback, Seen, answer};
+use crate::live::loopback::{Loopback, Seen, answer, install_tls};
 use crate::live::{ClientOptions, Endpoint, GroupRef};
 
 /// Issues `count` different keys (`key0`, `key1`, …), then repeats the last one. Fails if `count` is 0.
@@ -179,6 +179,7 @@ async fn accounts_of_one_key_share_a_budget() {
 
 /// An account of a LiveAccount without calls to a server; `keys` is as in [`Keys`].
 fn offline(registry: &Arc<BudgetRegistry>, number: Option<&str>, keys: usize) -> Account {
+    install_tls();
     let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
     let client = Client::new(Endpoint::parse("live.aliyuncs.com", false).unwrap(), ClientOptions::default()).unwrap();
     let shared = SharedBudget { registry: Arc::clone(registry), number: number.map(str::to_owned) };
