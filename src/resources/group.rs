@@ -205,6 +205,12 @@ impl LiveMessageGroup {
         self.spec.group_id.as_deref().or(self.metadata.name.as_deref())
     }
 
+    /// The resourceVersion as a number, which orders the versions of an object. It is a number in every apiserver that
+    /// stores its objects in etcd, and documented as comparable since Kubernetes 1.35. `None` if it is no number.
+    pub fn revision(&self) -> Option<u64> {
+        self.metadata.resource_version.as_deref()?.parse().ok()
+    }
+
     /// The recorded condition of this type.
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.status.as_ref()?.condition(kind)

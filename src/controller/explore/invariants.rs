@@ -36,7 +36,8 @@ invariants! {
     NoneForgotten: "no object is left with work to do",
     OneOwner: "if two objects manage one group, only one makes calls and only one owns it",
     Allowed: "no call that a policy or a pause forbids",
-    Counted: "a pass sends one create (two if a recovery found nothing), and two changes per generation",
+    Counted: "a pass sends one create (two if a recovery found nothing), none after its group was recorded as created, and two \
+         changes per generation",
     Recorded: "a create is recorded before it is sent, if a deletion may depend on it",
     TrueOrigin: "a recorded origin is correct, and is removed with the group",
     TrueStatus: "a status describes the generation that was applied, and never has both Reconciling and Stalled",
@@ -90,8 +91,10 @@ impl Explorer {
             "two objects have calls for one group in flight".to_owned()
         });
         let modified = if trail.modifies.0 == read.generation { trail.modifies.1 } else { 0 };
+        let stored = world.objects[i].stored.filter(|stored| (stored.uid, stored.id) == (read.uid, read.id));
+        let is_outdated = !brief.created && stored.is_some_and(|stored| self.brief(&stored).created);
         let is_counted = match call.operation() {
-            Operation::Create => trail.creates < creates,
+            Operation::Create => trail.creates < creates && !is_outdated,
             Operation::Modify => modified < 2,
             _ => true,
         };

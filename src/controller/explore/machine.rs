@@ -27,6 +27,8 @@ const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Load,
+    /// Reads the object without the copy.
+    Read,
     CheckNamespace,
     SetFinalizer(bool),
     ReleaseFinalizer,
@@ -52,7 +54,7 @@ pub enum Rest {
 pub enum Fed {
     Start,
     Gone,
-    Read { object: Stored, has_drifted: bool },
+    Read { object: Stored, has_drifted: bool, is_copy: bool },
     NamespaceTerminates,
     Patched(Stored),
     PatchFailed { is_gone: bool },
@@ -94,6 +96,8 @@ pub enum Access {
     Refresh(Stored),
     /// A worker read the object.
     Load(Stored),
+    /// A worker took the copy of the object.
+    TakeCopy,
     Remove,
     /// Asks for the other object that owns the group.
     Owner,
@@ -181,6 +185,7 @@ impl Explorer {
         let has_failed = pass.take_reports().iter().any(|report| matches!(report, Report::Failed(_)));
         let step = match effect {
             Effect::Load => Step::Load,
+            Effect::Read => Step::Read,
             Effect::CheckNamespace => Step::CheckNamespace,
             Effect::SetFinalizer(wanted) => Step::SetFinalizer(wanted),
             Effect::ReleaseFinalizer => Step::ReleaseFinalizer,
@@ -189,6 +194,7 @@ impl Explorer {
             Effect::Send(call) => Step::Send(self.library.calls.number(call)),
             Effect::WriteStatus(status) => Step::WriteStatus(self.library.statuses.number(*status)),
             Effect::Finish(finish) => {
+                drop(pass.take_object());
                 pass = pass.without_delays(*NOW);
                 Step::Finish(match finish.requeue {
                     Requeue::Done => Rest::Done,
@@ -207,11 +213,11 @@ impl Explorer {
         match fed {
             Fed::Start => Input::Start,
             Fed::Gone => Input::Gone,
-            Fed::Read { object: stored, has_drifted } => {
+            Fed::Read { object: stored, has_drifted, is_copy } => {
                 if matches!(self.mutation, Mutation::RepeatsWritesOfOlderGenerations) {
                     pass.set_pending_generation(i64::from(stored.generation));
                 }
-                Input::Read { object: object(&stored), has_drifted }
+                Input::Read { object: object(&stored), has_drifted, is_copy }
             }
             Fed::NamespaceTerminates => Input::Namespace { is_terminating: true },
             Fed::Patched(stored) => Input::Patched(Ok(object(&stored))),
@@ -276,6 +282,7 @@ impl Explorer {
                     returned = Returned::Loaded(has_drifted);
                 }
             }
+            Access::TakeCopy => returned = Returned::Loaded(scheduler.copy_taken(&key)),
             Access::Remove => drop(scheduler.remove(&key, now)),
             Access::Owner => {
                 if let Some(Holder { has_origin, .. }) = scheduler.other_claimant(&key) {

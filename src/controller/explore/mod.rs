@@ -20,7 +20,7 @@
 //!
 //! - crashes between any two requests, and a second process that runs at the same time;
 //!
-//! - writes that fail or whose answer is lost, and watches that are behind;
+//! - writes that fail or whose answer is lost, watches that are behind, and copies that are outdated;
 //!
 //! - two accounts, one at a hostile service that answers anything, and changes of an object's account and of the
 //!   endpoint of that account at any time;

@@ -29,6 +29,7 @@ pub enum Mutation {
     RepeatsWritesOfOlderGenerations,
     SkipsTheIntent,
     IgnoresTheAccount,
+    TakesOutdatedCopies,
 }
 
 impl Mutation {
@@ -224,6 +225,7 @@ fn mutants() -> Vec<Mutant> {
         decides("retains every group", lax, delete(2), Released),
         decides("retains a group if the answer to its create was lost", forgetful, only(delete(3), UNHEARD), Released),
         mutant("ignores the account that created a group", Mutation::IgnoresTheAccount, attacked(5), OnlyOwn),
+        mutant("takes copies that are older than its writes", Mutation::TakesOutdatedCopies, manage(3), Counted),
         mutant("skips the intent", Mutation::SkipsTheIntent, delete(0), Recorded),
     ]
 }

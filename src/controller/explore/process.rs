@@ -5,7 +5,7 @@ use super::invariants::Invariant;
 use super::machine::{Access, Fed, Rest, Returned, Step};
 use super::mutants::Mutation;
 use super::service::{Answer, note_answer, target};
-use super::world::{Process, Stored, Trail, World, moment};
+use super::world::{Process, Stored, Trail, Work, World, moment};
 use crate::controller::scheduler::explored::Place;
 use crate::live::Call;
 use crate::resources::Reason;
@@ -14,16 +14,28 @@ use crate::resources::Reason;
 const MAX_INPUTS: usize = 8;
 
 impl Explorer {
-    /// Gives the object to a worker, which reads it.
+    /// Gives the object to a worker, which takes a copy or reads the object. A copy may be outdated while the watch is
+    /// behind.
     pub fn begin(&mut self, mut world: World, p: usize, i: usize) {
         self.take(world.work(p, i));
         world.work(p, i).has_called = false;
-        let pass = self.library.passes.get(world.work(p, i).pass);
-        let (pending, has_effect) = (pass.pending_generation(), pass.facts().has_effect());
-        self.feed(&mut world, p, i, Fed::Start);
-        if let Some(stored) = world.objects[i].stored {
-            world.work(p, i).at = world.account_of(&stored);
+        let takes_copy = self.feed(&mut world, p, i, Fed::Start).step == Step::Load;
+        let Work { copy, is_behind, .. } = *world.work(p, i);
+        match (world.objects[i].stored.filter(|_| !is_behind), copy, world.cheaper()) {
+            (Some(stored), ..) if takes_copy => return self.take_copy(world, p, i, stored, "takes a copy"),
+            (None, Some(copy), Some(cheaper)) if takes_copy => self.take_copy(cheaper, p, i, copy, "takes an old copy"),
+            _ => {}
         }
+        self.read(world, p, i, "reads");
+    }
+
+    fn take_copy(&mut self, mut world: World, p: usize, i: usize, copy: Stored, label: &'static str) {
+        let has_drifted = self.access(&mut world, p, i, Access::TakeCopy) == Returned::Loaded(true);
+        self.loaded(world, p, i, Fed::Read { object: copy, has_drifted, is_copy: true }, label);
+    }
+
+    /// Reads the object.
+    fn read(&mut self, mut world: World, p: usize, i: usize, label: &'static str) {
         let Some(stored) = world.objects[i].stored else {
             self.access(&mut world, p, i, Access::Remove);
             return self.go_on(world, p, i, None, Fed::Gone, "finds nothing");
@@ -31,16 +43,26 @@ impl Explorer {
         let Returned::Loaded(has_drifted) = self.access(&mut world, p, i, Access::Load(stored)) else {
             return self.finish(world, p, i, None, Rest::Done, "reads an object that the watch has not shown");
         };
+        let work = world.work(p, i);
+        work.copy = work.is_behind.then_some(stored);
+        self.loaded(world, p, i, Fed::Read { object: stored, has_drifted, is_copy: false }, label);
+    }
+
+    fn loaded(&mut self, mut world: World, p: usize, i: usize, fed: Fed, label: &'static str) {
+        let Fed::Read { object, has_drifted, .. } = fed else { return };
+        world.work(p, i).at = world.account_of(&object);
+        let pass = self.library.passes.get(world.work(p, i).pass);
+        let (pending, has_effect) = (pass.pending_generation(), pass.facts().has_effect());
         let trail = &mut world.work(p, i).trail;
-        if (trail.uid, trail.id) != (stored.uid, stored.id) {
-            *trail = Trail { uid: stored.uid, id: stored.id, ..Trail::default() };
-        } else if !has_effect && pending.is_some_and(|generation| generation != i64::from(stored.generation)) {
+        if (trail.uid, trail.id) != (object.uid, object.id) {
+            *trail = Trail { uid: object.uid, id: object.id, ..Trail::default() };
+        } else if !has_effect && pending.is_some_and(|generation| generation != i64::from(object.generation)) {
             // Observations for an older generation are discarded.
             *trail = trail.of_next_pass();
         }
         (trail.is_stuck, trail.repeats_write) = (false, pending.is_some());
         trail.suspects |= has_drifted;
-        self.go_on(world, p, i, Some(stored), Fed::Read { object: stored, has_drifted }, "reads");
+        self.go_on(world, p, i, Some(object), fed, label);
     }
 
     /// Passes an input to a pass, and continues until its next request or its end.
@@ -130,6 +152,7 @@ impl Explorer {
     pub fn execute(&mut self, world: World, p: usize, i: usize) {
         let Some((step, read)) = world.processes[p].work[i].step else { return };
         match step {
+            Step::Read => self.read(world, p, i, "reads again"),
             Step::Preflight(call) => self.preflight(world, p, i, read, call, "may call"),
             Step::SetFinalizer(finalizer) => {
                 self.patch(world, world, p, i, read, Some(Stored { finalizer, ..read }), "changes the finalizer");
@@ -246,7 +269,14 @@ impl Explorer {
         let stored = world.objects[i].stored;
         let Some(stored) = stored.filter(|stored| *stored == read || !is_tested) else {
             let is_gone = stored.is_none_or(|stored| stored.uid != read.uid);
-            return self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone }, "finds another object or version");
+            return self.go_on(
+                world,
+                p,
+                i,
+                Some(read),
+                Fed::WriteFailed { is_gone },
+                "finds another object or version",
+            );
         };
         if matches!(self.mutation, Mutation::ReportsTheNewestGeneration) {
             let mut newest = self.library.statuses.get(status).clone();
@@ -304,6 +334,9 @@ impl Explorer {
         world.store(i, after);
         if let (Some(after), true) = (after, hears) {
             self.access(world, p, i, Access::Refresh(after));
+            if !matches!(self.mutation, Mutation::TakesOutdatedCopies) {
+                world.work(p, i).copy = Some(after);
+            }
         }
         if !was_behind {
             self.watch(world, p, i);
@@ -323,7 +356,7 @@ impl Explorer {
             self.access(world, p, i, Access::Observe(now, false));
         }
         let work = world.work(p, i);
-        (work.shown, work.is_behind) = (uid, false);
+        (work.shown, work.is_behind, work.copy) = (uid, false, None);
     }
 
     /// Starts a process, which lists the objects.

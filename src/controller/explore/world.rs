@@ -145,6 +145,8 @@ pub struct Work {
     pub shown: Option<u8>,
     /// Whether the object changed after the watch last showed it.
     pub is_behind: bool,
+    /// The newest version that the watch has shown or the process has read or written, while the watch is behind.
+    pub copy: Option<Stored>,
     /// The number of the state that its scheduler keeps.
     pub known: u32,
     pub pass: u32,
@@ -247,9 +249,11 @@ impl World {
 
     /// Replaces an object. All watches are behind afterwards.
     pub fn store(&mut self, i: usize, stored: Option<Stored>) {
-        self.objects[i].stored = stored;
+        let before = std::mem::replace(&mut self.objects[i].stored, stored);
         for process in self.processes.iter_mut().filter(|process| process.runs) {
-            process.work[i].is_behind = true;
+            let work = &mut process.work[i];
+            work.copy = if work.is_behind { work.copy } else { before };
+            work.is_behind = true;
         }
     }
 

@@ -14,8 +14,11 @@ use crate::resources::{AccountRecord, LastFailure, LiveMessageGroup, LiveMessage
 /// The next step of a pass. An [`Input`] answers each effect except the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Read the object: [`Input::Read`], [`Input::Gone`] or [`Input::ReadFailed`].
+    /// Take the copy of the object, or read the object if there is none: [`Input::Read`], [`Input::Gone`] or
+    /// [`Input::ReadFailed`].
     Load,
+    /// Read the object: same inputs as [`Effect::Load`].
+    Read,
     /// Check whether the namespace is terminating: [`Input::Namespace`].
     CheckNamespace,
     /// Add the finalizer, or remove it from an object that is not being deleted: [`Input::Patched`].
@@ -52,6 +55,8 @@ pub enum Input {
         object: Box<LiveMessageGroup>,
         /// Whether a drift check contradicts its status.
         has_drifted: bool,
+        /// Whether it is a copy. The apiserver may have a newer version.
+        is_copy: bool,
     },
     /// The object does not exist any more.
     Gone,

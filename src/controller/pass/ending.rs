@@ -129,7 +129,7 @@ impl Pass {
         match result {
             Ok(written) => {
                 let is_wrong = finalizer_is_wrong(&written);
-                let before = self.object.replace(written.clone());
+                let before = self.replace_object(written.clone());
                 self.report_transitions(before.as_deref(), end.outcome.reason());
                 if !self.belongs_to(&written) {
                     // The spec names another group now. The next pass does not know the group of this status.
@@ -142,7 +142,7 @@ impl Pass {
             }
             Err(WriteFailure::Gone) => self.gone(),
             Err(WriteFailure::Failed) => {
-                let delay = self.write_backoff(context);
+                let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
                 // The pause may end before the retry. Deciding again makes no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
@@ -159,8 +159,15 @@ impl Pass {
         }
         // If an earlier call had an effect, the object keeps its claim until the effect is recorded.
         self.claimed &= self.facts.has_effect();
-        let delay = self.write_backoff(context);
+        let delay = self.delay_after_failed_write(context);
         self.finish(Requeue::After(delay), false)
+    }
+
+    /// The delay before a failed write is repeated, with the object read again. A copy was probably outdated, so that
+    /// there is no delay.
+    fn delay_after_failed_write(&mut self, context: &StepContext) -> Duration {
+        self.must_read = true;
+        if self.is_copy { Duration::ZERO } else { self.write_backoff(context) }
     }
 
     /// Ends a deletion after the finalizer was removed.

@@ -48,6 +48,10 @@ pub struct Pass {
     group: Option<GroupKey>,
     /// The object as last read or written; `None` between steps.
     object: Option<Box<LiveMessageGroup>>,
+    /// Whether `object` is a copy. The apiserver may have a newer version.
+    is_copy: bool,
+    /// Whether the next step must read the object, because a write failed.
+    must_read: bool,
     stage: Stage,
     /// The facts about the group that the pass has collected.
     facts: Facts,
@@ -99,6 +103,8 @@ impl Pass {
             uid: String::new(),
             group: None,
             object: None,
+            is_copy: false,
+            must_read: false,
             stage: Stage::Idle,
             facts: Facts::default(),
             requested_at: None,
@@ -118,8 +124,14 @@ impl Pass {
     /// Advances the pass: takes the answer to the last effect, and returns the next effect.
     pub fn next(&mut self, input: Input, context: &StepContext) -> Effect {
         match (std::mem::take(&mut self.stage), input) {
-            (_, Input::Start) => self.enter(Stage::Loading, Effect::Load),
-            (Stage::Loading, Input::Read { object, has_drifted }) => self.loaded(object, has_drifted, context),
+            (_, Input::Start) => {
+                let effect = if self.must_read { Effect::Read } else { Effect::Load };
+                self.enter(Stage::Loading, effect)
+            }
+            (Stage::Loading, Input::Read { object, has_drifted, is_copy }) => {
+                (self.is_copy, self.must_read) = (is_copy, false);
+                self.loaded(object, has_drifted, context)
+            }
             (Stage::Loading, Input::ReadFailed { is_forbidden }) => self.read_failed(is_forbidden, context),
             (Stage::CheckingNamespace { has_drifted }, Input::Namespace { is_terminating }) => {
                 if is_terminating {
@@ -128,7 +140,7 @@ impl Pass {
                 self.begin(has_drifted, context)
             }
             (Stage::ChangingFinalizer, Input::Patched(Ok(object))) => {
-                self.object = Some(object);
+                self.replace_object(object);
                 self.decide(context)
             }
             (Stage::Releasing(outcome), Input::Patched(Ok(_) | Err(WriteFailure::Gone))) => {
@@ -136,13 +148,13 @@ impl Pass {
             }
             (Stage::Preflight(call), Input::Preflight(answer)) => self.preflight_answered(call, answer, context),
             (Stage::PersistingIntent(call), Input::Patched(Ok(object))) => {
-                let before = self.object.replace(object);
+                let before = self.replace_object(object);
                 self.report_transitions(before.as_deref(), Reason::Applying);
                 self.send(call, context)
             }
             (Stage::Sending(call), Input::Answer { result, progress }) => {
                 if let Some(object) = progress {
-                    self.object = Some(object);
+                    self.replace_object(object);
                 }
                 self.answered(&call, &result, context)
             }
@@ -166,6 +178,18 @@ impl Pass {
     /// Whether the pass has read its object.
     pub fn is_begun(&self) -> bool {
         !self.uid.is_empty()
+    }
+
+    /// Takes the object at the end of a step.
+    pub fn take_object(&mut self) -> Option<Box<LiveMessageGroup>> {
+        self.is_copy = false;
+        self.object.take()
+    }
+
+    /// Replaces the object by the apiserver's answer to a write. Returns the former one.
+    fn replace_object(&mut self, object: Box<LiveMessageGroup>) -> Option<Box<LiveMessageGroup>> {
+        self.is_copy = false;
+        self.object.replace(object)
     }
 
     /// The object; `None` between steps.
@@ -198,7 +222,6 @@ impl Pass {
     }
 
     fn finish(&mut self, requeue: Requeue, is_retry: bool) -> Effect {
-        self.object = None;
         Effect::Finish(Finish { requeue, is_retry })
     }
 
@@ -224,6 +247,7 @@ impl Pass {
             *self = Self {
                 uid: object.metadata.uid.clone().unwrap_or_default(),
                 group: GroupKey::of(&object),
+                is_copy: self.is_copy,
                 reports,
                 ..Self::new()
             };
@@ -278,6 +302,10 @@ impl Pass {
             Action::DropFinalizer => self.enter(Stage::ChangingFinalizer, Effect::SetFinalizer(false)),
             Action::FinishDeletion(outcome) => self.enter(Stage::Releasing(outcome), Effect::ReleaseFinalizer),
             Action::Fail(failure) => self.fail(failure, context),
+            // These calls depend on changes that the watch may not have delivered yet.
+            Action::Call(Call::Delete(_) | Call::Recover(_)) if self.is_copy => {
+                self.enter(Stage::Loading, Effect::Read)
+            }
             Action::Call(call) => self.enter(Stage::Preflight(call.clone()), Effect::Preflight(call)),
         }
     }

@@ -72,8 +72,13 @@ impl Scenario {
 
     /// Starts a step and reads the object.
     fn load(&mut self) -> Effect {
-        assert_eq!(self.next(Input::Start), Effect::Load);
-        self.next(Input::Read { object: Box::new(self.object.clone()), has_drifted: false })
+        let effect = self.next(Input::Start);
+        assert!(matches!(effect, Effect::Load | Effect::Read), "{effect:?}");
+        self.read(false)
+    }
+
+    fn read(&mut self, is_copy: bool) -> Effect {
+        self.next(Input::Read { object: Box::new(self.object.clone()), has_drifted: false, is_copy })
     }
 
     fn preflight(&mut self, has_permit: bool) -> Effect {
@@ -140,6 +145,19 @@ fn finalizer_and_intent_precede_a_create_with_delete_policy() {
     let failed = scenario.next(Input::Patched(Err(WriteFailure::Failed)));
     assert!(matches!(requeue(&failed), Requeue::After(_)), "nothing is sent before the intent is recorded");
     assert!(!scenario.pass.holds_claim());
+}
+
+#[test]
+fn failed_write_to_a_copy_is_repeated_at_once_after_a_read() {
+    let mut scenario = Scenario::new(json!({"spec": {"deletionPolicy": "Delete"}}));
+    assert_eq!(scenario.next(Input::Start), Effect::Load);
+    assert_eq!(scenario.read(true), Effect::SetFinalizer(true));
+    let failed = scenario.next(Input::Patched(Err(WriteFailure::Failed)));
+    assert_eq!(requeue(&failed), &Requeue::After(Duration::ZERO));
+    assert_eq!(scenario.next(Input::Start), Effect::Read);
+    assert_eq!(scenario.read(false), Effect::SetFinalizer(true));
+    let failed = scenario.next(Input::Patched(Err(WriteFailure::Failed)));
+    assert_eq!(requeue(&failed), &Requeue::After(Duration::from_secs(1)), "the object was not outdated");
 }
 
 #[test]

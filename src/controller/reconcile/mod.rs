@@ -117,10 +117,13 @@ impl Reconcile {
             let effect = self.pass.next(input, &self.step_context());
             self.report();
             input = match effect {
-                Effect::Load => match self.load().await {
-                    ControlFlow::Continue(input) => input,
-                    ControlFlow::Break(requeue) => return self.leave(requeue),
-                },
+                Effect::Load | Effect::Read => {
+                    let loaded = if effect == Effect::Load { self.load().await } else { self.read().await };
+                    match loaded {
+                        ControlFlow::Continue(input) => input,
+                        ControlFlow::Break(requeue) => return self.leave(requeue),
+                    }
+                }
                 Effect::CheckNamespace => self.check_namespace().await,
                 Effect::SetFinalizer(wanted) => self.set_finalizer(wanted).await,
                 Effect::ReleaseFinalizer => self.set_finalizer(false).await,
@@ -170,10 +173,17 @@ impl Reconcile {
 
     /// Returns the object and its pass to the scheduler.
     fn leave(self, requeue: Requeue) -> &'static str {
-        let Self { context, key, priority, pass, .. } = self;
+        let Self { context, key, priority, mut pass, .. } = self;
         let result = result_label(&requeue);
+        let object = pass.take_object();
         let kept = pass.is_begun().then_some(pass);
-        let orphan = context.scheduler.with(|scheduler, now| scheduler.finish(&key, priority, requeue, kept, now));
+        let orphan = context.scheduler.with(|scheduler, now| {
+            let orphan = scheduler.finish(&key, priority, requeue, kept, now);
+            if let Some(object) = object {
+                scheduler.keep_copy(&key, object);
+            }
+            orphan
+        });
         if let Some(pass) = orphan {
             report::orphaned(&context, &key, &pass);
         }

@@ -7,17 +7,32 @@ use super::Reconcile;
 use crate::controller::api::{GetResult, RBAC_HINT};
 use crate::controller::keys::{AccountKey, Requeue};
 use crate::controller::pass::Input;
+use crate::resources::LiveMessageGroup;
 
 impl Reconcile {
-    /// Reads the object. `Break` ends the step; the next watch event queues the object again.
+    /// Takes the copy of the object, or reads the object if there is none.
     pub(super) async fn load(&mut self) -> ControlFlow<Requeue, Input> {
+        let Some((object, has_drifted)) = self.context.scheduler.with(|scheduler, _| scheduler.take_copy(&self.key))
+        else {
+            return self.read().await;
+        };
+        self.find_account(&object);
+        ControlFlow::Continue(Input::Read { object, has_drifted, is_copy: true })
+    }
+
+    fn find_account(&mut self, object: &LiveMessageGroup) {
+        let account = self.context.accounts.find(&AccountKey::of(object), object.is_deleting());
+        self.record = account.ok().map(|account| Arc::clone(account.record()));
+    }
+
+    /// Reads the object. `Break` ends the step; the next watch event queues the object again.
+    pub(super) async fn read(&mut self) -> ControlFlow<Requeue, Input> {
         ControlFlow::Continue(match self.context.api.get(&self.key).await {
             Ok(GetResult::Object(object)) => {
-                let account = self.context.accounts.find(&AccountKey::of(&object), object.is_deleting());
-                self.record = account.ok().map(|account| Arc::clone(account.record()));
+                self.find_account(&object);
                 let shown = self.context.scheduler.with(|scheduler, _| scheduler.loaded(&self.key, &object));
                 let Some(has_drifted) = shown else { return ControlFlow::Break(Requeue::Done) };
-                Input::Read { object, has_drifted }
+                Input::Read { object, has_drifted, is_copy: false }
             }
             Ok(GetResult::Gone) => {
                 // The removed pass is dropped: the current pass reports its own unrecorded effect.

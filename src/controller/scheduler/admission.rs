@@ -282,6 +282,9 @@ impl Scheduler {
         };
         state.pass = pass;
         self.queue.finish(key, priority, &requeue, now);
+        if !self.queue.contains(key) {
+            self.copies.forget(key);
+        }
         None
     }
 

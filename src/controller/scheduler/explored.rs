@@ -32,8 +32,7 @@ impl Scheduler {
         scheduler.accounts = accounts.into_iter().collect();
         for (key, Known { record, drift, .. }) in objects {
             let Some(record) = record else { continue };
-            let (pass, probes, reservation, drift) = (None, Vec::new(), None, *drift);
-            let state = ObjectState { record: record.clone(), pass, probes, reservation, drift };
+            let state = ObjectState { drift: *drift, ..ObjectState::new(record.clone()) };
             scheduler.objects.insert(key.clone(), state);
             *scheduler.summaries.entry(record.summary).or_default() += 1;
             scheduler.drift_candidates += usize::from(drift.is_some());
@@ -63,6 +62,11 @@ impl Scheduler {
             place: self.queue.place(key),
             drift: state.and_then(|state| state.drift),
         }
+    }
+
+    /// Records that a worker took the copy of the object. Returns whether a drift check contradicts its status.
+    pub fn copy_taken(&mut self, key: &ObjectKey) -> bool {
+        self.take_drift(key)
     }
 
     /// Records that the answer to a call for the group of this object was lost.

@@ -14,6 +14,7 @@
 mod admission;
 mod apps;
 mod breakers;
+mod copies;
 #[cfg(test)]
 pub(super) mod explored;
 mod fair_queue;
@@ -42,6 +43,7 @@ use super::pass::Pass;
 use crate::live::Service;
 use apps::AppState;
 use breakers::Breakers;
+use copies::Copies;
 use fences::LateArrivals;
 use ownership::Group;
 use queue::Queue;
@@ -56,6 +58,7 @@ pub struct Scheduler {
     apps: HashMap<AppKey, AppState>,
     breakers: Breakers,
     queue: Queue,
+    copies: Copies,
     fences: LateArrivals,
     /// The number of objects with each summary.
     summaries: HashMap<ConditionSummary, usize>,
@@ -67,6 +70,9 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct ObjectState {
     record: Record,
+    /// The newest version that the operator has read or written, or that the watch has shown while the object was
+    /// queued. Older copies of the object are not used.
+    version: u64,
     /// The interrupted pass, which continues when the object is served again; `None` if there is none, or while a
     /// worker processes the object.
     pass: Option<Box<Pass>>,
@@ -77,6 +83,12 @@ struct ObjectState {
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
     /// read since.
     drift: Option<RecordedState>,
+}
+
+impl ObjectState {
+    fn new(record: Record) -> Self {
+        Self { record, version: 0, pass: None, probes: Vec::new(), reservation: None, drift: None }
+    }
 }
 
 /// The state of an account, as far as the ownership of groups depends on it.
@@ -107,6 +119,7 @@ impl Scheduler {
             apps: HashMap::new(),
             breakers: Breakers::default(),
             queue: Queue::default(),
+            copies: Copies::default(),
             fences: LateArrivals::new(now),
             summaries: HashMap::new(),
             drift_candidates: 0,

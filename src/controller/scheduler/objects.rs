@@ -58,6 +58,7 @@ impl Scheduler {
         let service = self.service_at(&account, key.namespace());
         let record = Record::unreadable(object, before, list, account, service);
         let is_known = before.is_some_and(|before| before.uid == record.uid && before.generation == record.generation);
+        self.copies.forget(key);
         self.replace(key, record);
         // The annotation does not change the generation.
         if !is_known || (object.is_finalizing() && object.is_abandoned()) {
@@ -75,7 +76,37 @@ impl Scheduler {
         }
         let record = Record::of(object, Some(before), 0, self.service_of(object));
         self.replace(key, record);
+        if let Some(state) = self.objects.get_mut(key) {
+            state.version = state.version.max(object.revision().unwrap_or_default());
+        }
         true
+    }
+
+    /// Keeps a copy of an object that has pending work, so that a worker need not read it.
+    pub fn keep_copy(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
+        let Some(state) = self.objects.get_mut(key) else { return };
+        let version = object.revision().filter(|version| *version >= state.version);
+        if let Some(version) = version
+            && object.metadata.uid.as_deref() == Some(&*state.record.uid)
+        {
+            state.version = version;
+            if self.queue.contains(key) {
+                self.copies.keep(key, object, version);
+            }
+        }
+    }
+
+    /// Takes the copy of an object, and whether a drift check contradicts its status; `None` if there is no copy, or if
+    /// the operator has read or written a newer version.
+    pub fn take_copy(&mut self, key: &ObjectKey) -> Option<(Box<LiveMessageGroup>, bool)> {
+        let (object, version) = self.copies.take(key)?;
+        let is_newest = self.objects.get(key).is_some_and(|state| state.version == version);
+        is_newest.then(|| (object, self.take_drift(key)))
+    }
+
+    /// Removes the copies of the objects in `namespace` (`None`: in all namespaces), because their watch failed.
+    pub fn forget_copies(&mut self, namespace: Option<&str>) {
+        self.copies.forget_all(namespace);
     }
 
     /// Removes a deleted object. Returns its interrupted pass, which may have an unrecorded effect.
@@ -145,8 +176,7 @@ impl Scheduler {
         let former = match self.objects.get_mut(key) {
             Some(state) => Some(std::mem::replace(&mut state.record, record.clone())),
             None => {
-                let (pass, probes, reservation, drift) = (None, Vec::new(), None, None);
-                let state = ObjectState { record: record.clone(), pass, probes, reservation, drift };
+                let state = ObjectState::new(record.clone());
                 self.objects.insert(key.clone(), state);
                 None
             }
@@ -173,6 +203,7 @@ impl Scheduler {
 
     /// Removes the object from every index.
     fn detach(&mut self, key: &ObjectKey) {
+        self.copies.forget(key);
         let Some(ObjectState { record, .. }) = self.objects.remove(key) else { return };
         self.forget_summary(&record);
         self.leave_app(key, &record, None);

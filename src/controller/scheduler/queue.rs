@@ -245,6 +245,11 @@ impl Queue {
         }
     }
 
+    /// Whether the object waits or is active.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Whether the object is blocked on `cause`.
     pub fn is_blocked(&self, key: &ObjectKey, cause: &Cause) -> bool {
         let state = self.entries.get(key).map(|entry| &entry.state);

@@ -125,7 +125,10 @@ impl<F: FnOnce()> Follower<'_, F> {
         let Some(key) = ObjectKey::of(object.meta()) else { return };
         let list = self.list;
         self.context.scheduler.with(|scheduler, now| match object {
-            StoredGroup::Readable(object) => scheduler.observe(&key, &object, Seen { list, is_initial }, now),
+            StoredGroup::Readable(object) => {
+                scheduler.observe(&key, &object, Seen { list, is_initial }, now);
+                scheduler.keep_copy(&key, object);
+            }
             StoredGroup::Unreadable(object) => scheduler.observe_unreadable(&key, &object, list),
         });
     }
@@ -150,9 +153,10 @@ impl<F: FnOnce()> Follower<'_, F> {
 
     fn handle_error(&mut self, error: &watcher::Error) {
         self.health.failed();
+        let namespace = self.scope.namespace.as_deref();
+        self.context.scheduler.with(|scheduler, _| scheduler.forget_copies(namespace));
         self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
         if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
-            let namespace = self.scope.namespace.as_deref();
             tracing::warn!(namespace, "starting without this namespace until the operator gets permission to list it");
             self.listed();
         }

@@ -96,3 +96,16 @@ fn deleted_group_is_not_reported_as_orphaned() {
     let reports = scenario.pass.take_reports();
     assert!(!reports.iter().any(|report| matches!(report, Report::Orphaned { .. })), "{reports:?}");
 }
+
+#[test]
+fn deletion_of_a_group_is_decided_from_a_read_object() {
+    let mut scenario = deletion();
+    assert_eq!(scenario.next(Input::Start), Effect::Load);
+    assert!(matches!(scenario.read(true), Effect::Preflight(Call::Describe(_))));
+    scenario.preflight(true);
+    let group = GroupSnapshot { create_time: "2026-01-01T00:00:00Z".parse().ok(), ..GroupSnapshot::default() };
+    let described = Ok(Response { value: Reply::Group(group), request_id: None });
+    assert_eq!(scenario.next(Input::Answer { result: described, progress: None }), Effect::Read);
+    scenario.object.spec.deletion_policy = None;
+    assert_eq!(scenario.read(false), Effect::ReleaseFinalizer, "the policy was edited after the copy was delivered");
+}

@@ -1,6 +1,7 @@
 //! Tests of the scheduler through its public methods, with a simulated clock.
 
 mod breakers;
+mod copies;
 mod ownership;
 mod property;
 mod quota;

@@ -1,0 +1,108 @@
+//! Copies of objects with pending work, as the watch or a response of the apiserver delivered them. A copy saves the
+//! read of the object.
+
+use std::collections::HashMap;
+
+use crate::controller::keys::ObjectKey;
+use crate::resources::LiveMessageGroup;
+
+/// The memory that the copies may take, in bytes. An object that does not fit is read from the apiserver instead.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// The memory of a small object without its strings of variable length, in bytes.
+const BASE_BYTES: usize = 4096;
+
+#[derive(Debug, Default)]
+pub struct Copies {
+    objects: HashMap<ObjectKey, ObjectCopy>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct ObjectCopy {
+    object: Box<LiveMessageGroup>,
+    version: u64,
+    bytes: usize,
+}
+
+impl Copies {
+    /// Keeps a copy of this version. If it does not fit, no copy is kept.
+    pub fn keep(&mut self, key: &ObjectKey, mut object: Box<LiveMessageGroup>, version: u64) {
+        self.forget(key);
+        object.metadata.managed_fields = None;
+        let bytes = bytes_of(&object);
+        if self.bytes + bytes <= MAX_BYTES {
+            self.bytes += bytes;
+            self.objects.insert(key.clone(), ObjectCopy { object, version, bytes });
+        }
+    }
+
+    /// Removes the copy of an object. Returns it with its version.
+    pub fn take(&mut self, key: &ObjectKey) -> Option<(Box<LiveMessageGroup>, u64)> {
+        let ObjectCopy { object, version, bytes } = self.objects.remove(key)?;
+        self.bytes -= bytes;
+        Some((object, version))
+    }
+
+    /// Removes the copy of an object.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        drop(self.take(key));
+    }
+
+    /// Removes the copies of all objects in `namespace` (`None`: in all namespaces).
+    pub fn forget_all(&mut self, namespace: Option<&str>) {
+        self.objects.retain(|key, copy| {
+            let stays = namespace.is_some_and(|name| key.namespace() != name);
+            self.bytes -= if stays { 0 } else { copy.bytes };
+            stays
+        });
+    }
+
+    /// Whether there is no copy.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.bytes == 0
+    }
+}
+
+/// The approximate memory of an object, in bytes.
+fn bytes_of(object: &LiveMessageGroup) -> usize {
+    let maps = [&object.metadata.annotations, &object.metadata.labels];
+    let pairs = maps.into_iter().flatten().flatten().map(|(name, value)| name.len() + value.len());
+    let conditions =
+        object.status.iter().flat_map(|status| &status.conditions).map(|condition| condition.message.len());
+    let info = object.spec.group_info.as_ref().map_or(0, String::len);
+    BASE_BYTES + info + pairs.chain(conditions).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(info: &str) -> Box<LiveMessageGroup> {
+        let object = serde_json::json!({
+            "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
+            "metadata": {"namespace": "ns", "name": "room", "uid": "u"},
+            "spec": {"appId": "demo", "groupInfo": info},
+        });
+        Box::new(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn memory_of_copies_is_bounded() {
+        let (mut copies, text) = (Copies::default(), "x".repeat(32_768));
+        let key =
+            |number: usize| ObjectKey::new(if number.is_multiple_of(2) { "even" } else { "odd" }, &number.to_string());
+        for number in 0..2000 {
+            copies.keep(&key(number), object(&text), 1);
+        }
+        let most = MAX_BYTES / (BASE_BYTES + text.len());
+        assert_eq!(copies.objects.len(), most);
+        copies.keep(&key(0), object(&"x".repeat(100_000)), 2);
+        assert!(copies.take(&key(0)).is_none(), "the former copy is outdated, and the new one does not fit");
+        copies.forget_all(Some("odd"));
+        assert_eq!(copies.objects.len(), (most - 1) / 2);
+        copies.forget_all(None);
+        assert!(copies.is_empty());
+    }
+}
