@@ -15,7 +15,7 @@ const POD_CA_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 /// The connection settings from the kubeconfig, or from the ServiceAccount of the pod.
 ///
 /// # Errors
-/// If neither exists. In a pod, the message is about the ServiceAccount, otherwise about the kubeconfig.
+/// Returns an error if neither exists. In a pod, the message describes the ServiceAccount, otherwise the kubeconfig.
 pub(super) async fn find() -> Result<Config, String> {
     let config = settings().await?;
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {

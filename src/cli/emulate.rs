@@ -202,8 +202,8 @@ pub struct Args {
     ///                                     deleted (true, false); DELETE removes the group completely
     ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=ID
     ///
-    /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients do
-    /// not have to follow a changed clock: requests and OIDC tokens with the time of the machine remain valid.
+    /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients can
+    /// keep the time of the machine: their requests and OIDC tokens remain valid.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }

@@ -24,7 +24,7 @@ const DEFAULT_HEALTH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::
 
 /// Arguments of `run`.
 ///
-/// The cluster is found by the usual rules: KUBECONFIG or ~/.kube/config, or the ServiceAccount of the pod.
+/// The operator connects to the cluster of KUBECONFIG or ~/.kube/config, or with the ServiceAccount of the pod.
 ///
 /// Credentials for the Live API are read from the same sources as in the official SDKs, in the same order:
 /// ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary credentials,
@@ -66,15 +66,14 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max_groups_per_app: u64,
 
-    /// In a namespace that is being deleted, time after which the operator removes the finalizer of an object and keeps
-    /// its group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or
-    /// 1h.
+    /// Time after which the operator removes the finalizer of an object in a terminating namespace and retains its
+    /// group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or 1h.
     #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m",
         value_parser = parse_interval)]
     finalizer_timeout: Duration,
 
-    /// Same as --finalizer-timeout, while the Live API or the endpoint of the LiveAccount cannot be reached. The time
-    /// starts again with the operator.
+    /// Same as --finalizer-timeout, while the Live API or the endpoint of the LiveAccount cannot be reached. A restart
+    /// of the operator restarts the time.
     #[arg(long, env = "LMO_UNREACHABLE_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "1h",
         value_parser = parse_interval)]
     unreachable_finalizer_timeout: Duration,
@@ -92,8 +91,8 @@ pub struct Args {
     #[arg(long, env = "LMO_FORM_BODY_THRESHOLD", value_name = "BYTES", default_value_t = 8192)]
     form_body_threshold: usize,
 
-    /// File of PEM certificates to trust for the Live API and STS, in addition to the system's. Use it for a proxy that
-    /// terminates TLS.
+    /// PEM file of CA certificates to trust for the Live API and STS, in addition to the CA certificates of the system.
+    /// Use it for a proxy that terminates TLS.
     #[arg(long, env = "LMO_CA_BUNDLE", value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 
@@ -219,7 +218,7 @@ pub async fn run(args: Args) -> CommandResult {
     let readiness = Arc::new(Readiness::default());
     serve_health(args.health_bind_address, &metrics, &readiness, &supervisor).await?;
     supervisor.spawn_to_the_end("wait for a signal", stop_on_signal(supervisor.stop.clone())?);
-    // Loaded before the first object needs them: the log reports missing credentials at startup.
+    // Loaded before the first object needs them, so that the log reports missing credentials at startup.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
@@ -281,7 +280,7 @@ async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpList
         Err(error) if requested.is_none() && error.kind() == ErrorKind::AddrInUse => {
             tracing::warn!(
                 %address,
-                "the address is in use, /healthz, /livez, /readyz and /metrics are not served: set --health-bind-address"
+                "the address is in use; the health endpoints and /metrics are not served: set --health-bind-address"
             );
             Ok(None)
         }

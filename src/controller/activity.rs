@@ -1,6 +1,6 @@
 //! Detects tasks that make no progress: tasks that were woken and are not polled, and tasks whose poll does not return.
 //!
-//! Imports nothing of the controller. A task that waits counts as alive, however long it waits.
+//! Imports no module of the controller. A waiting task counts as alive, regardless of how long it waits.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -83,7 +83,7 @@ pub struct ApiStore {
 }
 
 impl ApiStore {
-    /// Uses these connections.
+    /// Creates a store that uses these connections.
     pub fn new(connections: Connections) -> Self {
         Self { client: connections.requests.client.clone(), connections }
     }
@@ -106,7 +106,7 @@ impl ApiStore {
         })
     }
 
-    /// Sends a request when the apiserver accepts requests: it may have asked for a delay.
+    /// Sends a request after the delay that the apiserver has requested, if any.
     async fn send<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         match tokio::time::timeout(API_TIMEOUT, call).await {

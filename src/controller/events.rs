@@ -74,7 +74,7 @@ impl EventSender {
             ..Event::default()
         };
         if self.sender.try_send(event).is_err() {
-            tracing::debug!("an event was dropped, too many events are waiting");
+            tracing::debug!("an event was dropped because too many events are waiting");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - `namespaces`: patterns for the names of namespaces.
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
-//! - `scheduler`: decides which object is served next, and keeps all waiting state. It is pure; `shared` protects it
+//! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
 //!   with a lock.
 //! - `api`, `events`: read and write objects in the apiserver, and send events.
 //! - `accounts`: credentials, LiveAccounts, budgets.
@@ -117,7 +117,7 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
     state_metrics::preregister(&metrics);
     let client = connections.requests.client.clone();
     let (events, sending) = EventSender::new(client.clone());
-    // The last steps report events too.
+    // The last steps also send events.
     supervisor.spawn_to_the_end("sender of events", sending);
     let (service, permitted) = (account.service().clone(), Some(operator_namespaces.into()));
     let own = AccountState { service, is_usable: true, namespaces: permitted };
@@ -127,20 +127,20 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
     let context = Arc::new(context);
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     let mut listed = start_watches(&context, namespaces, &readiness, &supervisor);
-    // No object is decided before all are listed: the owner of a group depends on all of them.
+    // No object is reconciled before all objects are listed, because each of them can affect the owner of a group.
     tokio::select! {
         () = supervisor.stop.cancelled() => return supervisor.result(),
         _ = listed.wait_for(|listed| *listed) => {}
     }
     let objects = context.scheduler.with(|scheduler, _| scheduler.len());
-    tracing::info!(objects, "objects listed, starting to reconcile");
-    // Registered only now: alerts must not see an incomplete list.
+    tracing::info!(objects, "all objects are listed; starting to reconcile");
+    // Registered only now, so that alerts do not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval, &readiness);
     start_tasks(&context, account_events, drift_check_interval, &supervisor);
     supervisor.stop.cancelled().await;
     supervisor.tasks.close();
     if tokio::time::timeout(DRAIN, supervisor.tasks.wait()).await.is_err() {
-        tracing::warn!("stopping with steps in progress, they are repeated after the next start");
+        tracing::warn!("stopping with steps in progress; the next process repeats them");
     }
     supervisor.result()
 }

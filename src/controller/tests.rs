@@ -93,7 +93,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
 async fn task_that_panics_ends_the_controller_by_its_name() {
     for (what, name) in [("livemessagegroups", "LiveMessageGroups"), ("liveaccounts", "LiveAccounts")] {
         let client = apiserver(move |_, path, _| async move {
-            // Polled within the watch, like a defect deep in the call stack.
+            // The panic occurs inside the watch, as a defect deep in the call stack would.
             assert!(!path.ends_with(what), "injected");
             (200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
         });

@@ -34,7 +34,7 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
 }
 
 /// Whether the object can make no call that succeeds: its last call was refused, or its account has no usable
-/// credentials. Not if it `has_record`: then it keeps its group.
+/// credentials. An object that `has_record` keeps its group, so it does not count as refused.
 ///
 /// `before` is the previous result for this object and group. The reason `Conflict` keeps it, because a conflict is not
 /// an answer of the Live API. Otherwise a refused object would take the group back from its owner.

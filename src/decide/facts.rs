@@ -182,12 +182,12 @@ impl Facts {
         self.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Records that a call is sent at this time of the Live API's clock, `None` if its clock is not credible.
+    /// Records that a call is sent at this time of the Live API's clock; `None` if that clock is too far off.
     pub fn mark_sent(&mut self, at: Option<Timestamp>) {
         self.sent_at = at;
     }
 
-    /// Records that an answer arrived at this time of the Live API's clock, `None` if its clock is not credible.
+    /// Records that an answer arrived at this time of the Live API's clock; `None` if that clock is too far off.
     pub fn mark_answered(&mut self, at: Option<Timestamp>) {
         self.answered_at = at;
     }
@@ -258,7 +258,7 @@ impl Facts {
                 self.record_write(request_id);
                 Ok(())
             }
-            // The group exists, and its origin must not be lost: a replica of the service may be behind.
+            // The group exists, and its origin must not be lost. A replica of the service may return old data.
             (Call::Describe(_), Err(error)) if was_just_created && error.class() == ErrorClass::NotFound => {
                 Err(Failure::contradiction())
             }

@@ -130,8 +130,8 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
         }
         ErrorClass::ClockSkew => {
             format!(
-                "The clock of the operator differs from the clock of the Live API ({code}). The operator corrects for \
-                 it and retries; if this lasts, repair the time service of the node."
+                "The clock of the operator differs from the clock of the Live API ({code}). The operator compensates \
+                 for the difference and retries. If this persists, fix the time synchronization of the node."
             )
         }
         ErrorClass::Throttled => {

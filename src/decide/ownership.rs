@@ -140,8 +140,8 @@ pub(super) fn open_intent<'a>(object: &'a LiveMessageGroup, facts: &Facts) -> Op
 }
 
 /// The create intent to record before a create with these fields is sent; `None` if the group is never deleted or the
-/// body is already recorded. If the pass has seen that the recorded group is gone, it starts a new intent: the old one
-/// could wrongly prove the ownership of a group that another client has created since.
+/// body is already recorded. If the pass has seen that the recorded group no longer exists, it starts a new intent: the
+/// old one could wrongly prove the ownership of a group that another client has created since.
 fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,

@@ -14,9 +14,9 @@ pub enum UnreadableAction {
     Report(String),
     /// Remove the finalizer, and report this message as an event. The group is retained.
     Release {
-        /// The message.
+        /// The note of the event.
         message: String,
-        /// Whether the finalizer time-out has passed in a terminating namespace, rather than a user has abandoned the group.
+        /// Whether the finalizer timeout has passed in a terminating namespace. If not, a user has abandoned the group.
         has_timed_out: bool,
     },
 }
@@ -31,7 +31,7 @@ pub fn time_until_release(object: &UnreadableGroup, timeout: Duration, now: Time
     object.is_finalizing().then(|| timeout.saturating_sub(passed))
 }
 
-/// Decides the next step. `timed_out` is the finalizer time-out if it has passed and the namespace is terminating.
+/// Decides the next step. `timed_out` is the finalizer timeout if it has passed and the namespace is terminating.
 ///
 /// The group is never deleted: the policies of the object are not known.
 pub fn decide_unreadable(object: &UnreadableGroup, timed_out: Option<Duration>) -> UnreadableAction {

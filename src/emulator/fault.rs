@@ -29,7 +29,7 @@ pub enum FaultKind {
     ResetAfter,
     /// `reset-late=MS`: the connection is reset; the request takes effect up to MS milliseconds later.
     ResetLate(u64),
-    /// `slow=MS`: the request takes effect at once; its response is delayed by MS milliseconds.
+    /// `slow=MS`: the request takes effect immediately; its response is delayed by MS milliseconds.
     Slow(u64),
     /// `late=MS`: the effect and the response are delayed by MS milliseconds.
     Late(u64),
@@ -73,7 +73,7 @@ fn mixed_kinds(max_ms: u64) -> [FaultKind; 15] {
 }
 
 impl FaultKind {
-    /// Whether the fault keeps the request from taking effect.
+    /// Whether the fault prevents the effect of the request.
     pub fn prevents_effect(&self) -> bool {
         matches!(self, Self::Error(..) | Self::Throttle(_) | Self::ResetBefore | Self::Html(_))
     }

@@ -33,7 +33,7 @@ pub enum Value {
     Int(i64),
     /// `true` or `false`, lower case in both formats.
     Bool(bool),
-    /// A list. In XML its entries are elements inside of the list's: `<AdminList><Admins>…</Admins></AdminList>`.
+    /// A list. In XML the entries are child elements of the list: `<AdminList><Admins>…</Admins></AdminList>`.
     List(Vec<Value>),
     /// Nested fields in a fixed order.
     Object(Payload),

@@ -217,7 +217,7 @@ fn check_oidc_token(token: &str, now: Timestamp) -> Result<Payload, ApiError> {
     }
     let expires = claims["exp"].as_i64().and_then(|second| Timestamp::from_second(second).ok());
     let expires =
-        expires.ok_or_else(|| authentication_failure("OIDCToken.Invalid", "The OIDC token has no claim exp."))?;
+        expires.ok_or_else(|| authentication_failure("OIDCToken.Invalid", "The OIDC token has no exp claim."))?;
     if expires <= now {
         let message = format!("The OIDC token expired at {expires:.0}. Server time is {now:.0}.");
         return Err(authentication_failure("OIDCToken.Expired", &message));

@@ -271,7 +271,7 @@ impl<'a> Authorization<'a> {
             return Err(incomplete_signature(&format!("The header {name} is not signed.")));
         }
         if !self.signed_headers.is_sorted_by(|a, b| a < b) {
-            return Err(incomplete_signature("SignedHeaders is not sorted, or has a name twice."));
+            return Err(incomplete_signature("SignedHeaders is not sorted, or contains a name twice."));
         }
         Ok(())
     }

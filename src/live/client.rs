@@ -25,7 +25,7 @@ const MAX_URL_BYTES: usize = 65_534;
 /// Options of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Time-outs and trusted certificates.
+    /// Timeouts and trusted certificates.
     pub http: HttpOptions,
     /// The parameters are sent in a form body if their query is longer than this many bytes, unless the endpoint has
     /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
@@ -158,8 +158,8 @@ impl Client {
     }
 
     /// The current time on the service's clock, estimated from its last response; the local time before the first
-    /// response. `None` if the service's clock differs from the local clock by more than 15 minutes: such a `Date` is not
-    /// believed.
+    /// response. `None` if the service's clock differs from the local clock by more than 15 minutes: such a `Date` is
+    /// ignored.
     pub fn server_now(&self) -> Option<Timestamp> {
         self.clock.now()
     }

@@ -8,7 +8,7 @@ const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not respond l
                               in the operator's log";
 
 /// The message for the other errors of the Live API.
-const REFUSED: &str = "the endpoint refused the call: ask the administrator for its answer in the operator's log";
+const REFUSED: &str = "the endpoint refused the call: ask the administrator for the response in the operator's log";
 
 /// Removes the details of the response from an error. The class of the error remains if the response has an error code
 /// of the Live API. A transport failure, a service error and an unknown response all become the same error.

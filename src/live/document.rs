@@ -21,7 +21,8 @@ impl Document<'_> {
     /// object, exceeds the limits, or does not match `T`.
     pub(super) fn read<T: DeserializeOwned>(self) -> Option<T> {
         let AnyCase(value) = if self.is_xml {
-            // One at a time, because a tree of small elements takes a hundred times the memory of its text.
+            // Only one body is decoded at a time, because a tree of small elements takes a hundred times the memory of
+            // its text.
             static TREE: Mutex<()> = Mutex::new(());
             let _only = TREE.lock();
             serde_json::from_value(xml::to_json(self.bytes, self.values)?).ok()?

@@ -83,7 +83,7 @@ impl Target<'_> {
                 let copy = input[at..end].to_vec();
                 insert(input, at, &copy);
             }
-            // Sometimes many times, to test depth and length.
+            // Repeats a part of the input, sometimes thousands of times to test depth and length.
             8 => {
                 let times = if rng.u8(..16) == 0 { rng.usize(..5_000) } else { rng.usize(..8) };
                 let copy = if rng.bool() { input[at..end].to_vec() } else { self.word(rng).as_bytes().to_vec() };

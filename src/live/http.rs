@@ -80,7 +80,7 @@ pub enum HttpClientError {
         variable: &'static str,
         /// The file or the directory.
         path: PathBuf,
-        /// The error of the operating system, or that there is no certificate.
+        /// The cause: an error of the operating system, or a file without certificates.
         why: String,
     },
     /// Anything else, for example a machine without CA certificates.
@@ -92,7 +92,7 @@ pub enum HttpClientError {
 }
 
 impl HttpClientError {
-    /// The library reports neither the path nor the cause of a failed read, so that the paths are examined here.
+    /// The library reports neither the path nor the cause of a failed read, so the paths are examined here.
     fn of(error: &reqwest::Error, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         for name in CA_VARIABLES {
             let value = variable(name).unwrap_or_default();

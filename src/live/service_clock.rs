@@ -21,8 +21,8 @@ pub(super) struct ServiceClock {
 /// The value of `trial_ms` if there is no offset to try.
 const NO_OFFSET: i64 = i64::MIN;
 
-/// A `Date` that differs by more than this from the local clock is not believed: it must not date the creation of a group.
-/// The Live API rejects requests whose time differs by 15 minutes.
+/// A `Date` that differs by more than this from the local clock is ignored: it must not become the create time of a
+/// group. The Live API rejects requests whose time differs by 15 minutes.
 const MAX_AHEAD_MS: u64 = 15 * 60 * 1000;
 
 impl Default for ServiceClock {
@@ -74,7 +74,7 @@ impl ServiceClock {
         if before.abs_diff(offset) > 60_000 {
             tracing::warn!(
                 offset_seconds = offset / 1000,
-                "the local clock differs from the clock of the service, requests use the service's clock from now on"
+                "the local clock differs from the clock of the service; requests use the service's clock from now on"
             );
         }
     }

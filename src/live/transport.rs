@@ -35,7 +35,7 @@ pub(super) async fn exchange(
     let headers = response.headers().clone();
     let server_time = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(httpdate);
     let limits = if is_success(status) { Limits::of(operation) } else { Limits::ERROR };
-    // Until the body is decoded.
+    // Holds the memory of the body until the body is decoded.
     let mut held = Held::of(share, deadline);
     let body = read(response, limits.bytes, Some(&mut held)).await;
     let outcome =
@@ -60,12 +60,12 @@ pub(super) enum Body {
     Whole(Vec<u8>),
     TooLong,
     Broken,
-    /// There was no memory for it in time.
+    /// No memory for the body became available in time.
     NoMemory,
 }
 
-/// Reads a body of up to `limit` bytes, counted after decompression. Its memory is taken by `held`; `None` does
-/// not count it.
+/// Reads a body of up to `limit` bytes, counted after decompression. `held` accounts for its memory; with `None` it
+/// does not count.
 pub(super) async fn read(mut response: reqwest::Response, limit: usize, mut held: Option<&mut Held>) -> Body {
     let mut body = Vec::new();
     loop {
@@ -85,7 +85,7 @@ pub(super) async fn read(mut response: reqwest::Response, limit: usize, mut held
         {
             return Body::NoMemory;
         }
-        // Exact: the growth of a vector would take up to twice the memory that was granted.
+        // Reserve the exact size, because a growing vector would take up to twice the granted memory.
         body.reserve_exact(chunk.len());
         body.extend_from_slice(&chunk);
     }
@@ -109,7 +109,8 @@ fn interpret(
         Body::TooLong => {
             return Err(broken(status, &format!("the response exceeds {} bytes", limits.bytes), request_id));
         }
-        // There is a status, so the request arrived: the answer is not lost, and the status classifies it.
+        // The response has a status, so the request arrived and the answer is not lost. The status classifies the
+        // error.
         Body::Broken => return Err(broken(status, "the response is truncated", request_id)),
         Body::NoMemory => {
             return Err(broken(

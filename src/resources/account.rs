@@ -129,8 +129,8 @@ pub struct OidcCredentials {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveAccountStatus {
-    /// The generation of the spec (metadata.generation) that was last reconciled, with or without success.
-    /// -1 until the first reconcile.
+    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. -1 until the
+    /// first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 

@@ -19,7 +19,7 @@ pub enum ConditionType {
     Reconciling,
     /// Manual intervention is required. Absent unless true; never together with `Reconciling`.
     Stalled,
-    /// The group existed and is gone. Absent unless true.
+    /// The group existed and no longer exists. Absent unless true.
     Degraded,
     /// Whether the group matches every field of the spec. If false, its message names the fields that do not match.
     InSync,

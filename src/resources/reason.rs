@@ -41,7 +41,7 @@ pub enum NextActor {
 #[error("{0:?} is not a condition reason of this version")]
 pub struct UnknownReason(pub String);
 
-/// Generates the enum and its methods from one table, so that they cannot disagree.
+/// Generates the enum and its methods from one table, so that they stay consistent.
 macro_rules! reasons {
     ($($name:ident: $ready:expr, $progress:expr, $doc:literal;)+) => {
         /// The reason of a condition: a stable word in CamelCase that scripts and alerts can match.
@@ -90,7 +90,7 @@ macro_rules! reasons {
 
 reasons! {
     Pending: ReadyEffect::Unknown, NextActor::Operator,
-        "The operator has not reconciled the object yet. If this lasts, check that the operator runs and watches this namespace.";
+        "The operator has not reconciled the object yet. If this persists, check that the operator runs and watches this namespace.";
     Queued: ReadyEffect::Unchanged, NextActor::Operator,
         "The object waits for the rate limit of the Live API: 50 calls per second for each account and operation. No action is needed.";
     Applying: ReadyEffect::Unchanged, NextActor::Operator,
@@ -124,13 +124,13 @@ reasons! {
     CredentialsMissing: ReadyEffect::False, NextActor::UserAfter(CREDENTIALS_GRACE),
         "The operator has no credentials for the object. Create the LiveAccount, Secret or ServiceAccount that the message names. For the first 2 minutes the object is Reconciling, not Stalled.";
     ClockSkew: ReadyEffect::Unchanged, NextActor::Operator,
-        "The clock of the operator differs from the clock of the Live API. The operator corrects for it and retries. If this lasts, repair the time service of the node.";
+        "The clock of the operator differs from the clock of the Live API. The operator compensates for the difference and retries. If this persists, fix the time synchronization of the node.";
     Throttled: ReadyEffect::Unchanged, NextActor::Operator,
         "The Live API throttles the account. The operator slows down and retries automatically. Other clients of the same account share its limit.";
     ServiceError: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API failed, or its response cannot be read. The operator retries with increasing delays. If this lasts, check for a proxy that changes responses, or contact Alibaba Cloud.";
+        "The Live API failed, or its response cannot be read. The operator retries with increasing delays. If this persists, check for a proxy that changes responses, or contact Alibaba Cloud.";
     Unreachable: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API cannot be reached, or did not respond in time. The operator retries with increasing delays. If this lasts, check DNS, egress rules, proxy, TLS certificates and endpoint.";
+        "The Live API cannot be reached, or did not respond in time. The operator retries with increasing delays. If this persists, check DNS, egress rules, proxy, TLS certificates and endpoint.";
     Rejected: ReadyEffect::False, NextActor::User,
         "The Live API refused the call for a reason that the operator does not know. Correct the cause that the message names; the operator retries every few minutes.";
     Conflict: ReadyEffect::False, NextActor::User,
@@ -146,7 +146,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the reason also sets `Degraded=True`: the group existed and is gone.
+    /// Whether the reason also sets `Degraded=True`: the group existed and no longer exists.
     pub const fn degraded(self) -> bool {
         matches!(self, Reason::GroupDeleted)
     }

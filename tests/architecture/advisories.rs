@@ -1,9 +1,9 @@
-//! `make test` says whether it has checked the dependencies for known vulnerabilities.
+//! Tests that `make test` reports whether it has checked the dependencies for known vulnerabilities.
 
 use std::path::Path;
 use std::process::Command;
 
-/// What the summary prints for this result of the last check; `None` if there is none.
+/// The summary line for this result of the last check; `None` if there is none.
 fn summary(result: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("advisories");

@@ -1,4 +1,4 @@
-//! The base images of the Dockerfile are pinned by version.
+//! Tests that the base images of the Dockerfile are pinned by version.
 
 /// The default values of the arguments of the Dockerfile whose names end with `_IMAGE`.
 fn images() -> Vec<&'static str> {

@@ -10,7 +10,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Records Ctrl-C instead of exiting.
 pub fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Register the handler before this function returns. On the thread, registration would be delayed.
+    // Register the handler here and not on the thread, which may start after this function returns.
     let mut signals = {
         let _in_runtime = runtime.enter();
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?

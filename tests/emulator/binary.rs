@@ -119,7 +119,7 @@ fn in_flight_request_at_sigint_is_answered_and_logged() {
     let admin_address = line.strip_prefix("admin on http://").unwrap().trim_end().parse().unwrap();
     let mut connection = Connection::open(process.address);
     connection.send(&Client::new(process.address).request("CreateLiveMessageGroup", &GROUP));
-    // The request takes effect at once; only its response is delayed.
+    // The request takes effect immediately; only its response is delayed.
     while admin(admin_address, "GET", "/groups/demo/g1", "").0 != 200 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

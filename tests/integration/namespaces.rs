@@ -316,7 +316,7 @@ async fn deleted_role_affects_only_its_namespace() -> Result<()> {
         async || Ok(world.log().contains("with watchNamespaces, deleting a namespace deletes the operator's Role"));
     world.until("the log to name the remedy", PATIENCE, is_logged).await?;
 
-    // After a restart, the operator still serves the other namespace although it cannot read this one.
+    // After a restart, the operator still reconciles the other namespace although it cannot read this one.
     world.stop()?;
     world.options.args.push("--finalizer-timeout=5s".into());
     world.start()?;

@@ -100,8 +100,8 @@ async fn permanent_failures_after_an_intent_are_not_retried() -> Result<()> {
 }
 
 async fn permanent_failures(policy: &str) -> Result<()> {
-    // Each row has its own app, because a failure can block all objects of an app. Such failures are last, so that the
-    // test ends before the first probe, which is due after a minute.
+    // Each row has its own app, because a failure can block all objects of an app. Rows with such failures come last,
+    // so that the test ends before the first probe, which is due after a minute.
     let rows = [
         ("error=400/InputInvalid", "InvalidInput", "InputInvalid"),
         ("error=400/MissingParameter", "InvalidInput", "MissingParameter"),

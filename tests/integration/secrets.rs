@@ -18,7 +18,7 @@ const SECRET: &str = "right-hush/secret+2=";
 const TOKEN: &str = "hush/security+token==/of-some-length";
 const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
 
-/// The text of a secret, in plain and in the encodings in which it could leak.
+/// The text of a secret, unencoded and in each encoding in which it could leak.
 fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret);
     // An incomplete last group of base64 depends on the bytes after the secret, so it is omitted.

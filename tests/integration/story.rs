@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(1200);
 /// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
-/// The same while the golden file is updated, when no calls and writes are expected.
+/// The maximum wait while the golden file is updated, because no calls and writes are expected then.
 const LATE_IN_AN_UPDATE: Duration = Duration::from_secs(2);
 
 /// The arguments that disable drift checks, and that run one per second.
@@ -78,7 +78,7 @@ impl<'c> Story<'c> {
         self.world.start()?;
         self.world
             .until("the operator to start to reconcile", PATIENCE, async || {
-                Ok(self.world.log().contains("listed, starting to reconcile"))
+                Ok(self.world.log().contains("listed; starting to reconcile"))
             })
             .await
     }

@@ -71,7 +71,7 @@ fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
             let read = from.read(&mut buffer).unwrap_or(0);
             let is_silent = silent.load(Ordering::SeqCst);
             if read == 0 {
-                // A silent connection does not show that the other side is gone.
+                // Do not forward the end of a silent connection.
                 if !is_silent {
                     let _ = to.shutdown(Shutdown::Write);
                 }

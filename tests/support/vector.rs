@@ -63,7 +63,7 @@ pub struct Expected {
     pub signature: String,
 }
 
-/// The directory of the vectors of this repository.
+/// The directory of this repository that contains the vectors.
 pub fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }

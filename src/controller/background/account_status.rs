@@ -77,7 +77,7 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     let now = Instant::now();
     let looks = all.into_iter().map(|(key, observed, account)| {
         let number = groups.get(&key).copied().unwrap_or_default();
-        // If only the number changed, it is written at most once per interval. A missing number is written at once.
+        // If only the number changed, it is written at most once per interval. A missing number is written immediately.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let number = i64::try_from(number).ok().filter(|_| is_due);
         async move {

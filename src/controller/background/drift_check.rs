@@ -55,7 +55,7 @@ fn millis(moment: SystemTime) -> u128 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Checks every app once per interval, and serves requests for usage at once; never returns.
+/// Checks every app once per interval, and handles usage requests immediately; never returns.
 pub async fn run(context: Arc<Context>, interval: Duration) {
     let checks = DriftChecks { context, interval, in_progress: Arc::default() };
     tokio::join!(checks.serve_requests(), checks.run_schedule());
@@ -68,8 +68,7 @@ struct DriftChecks {
 }
 
 impl DriftChecks {
-    /// Starts the list for each usage request at once, so that objects do not wait for the scheduled check of their
-    /// app.
+    /// Lists the app of each usage request immediately, so that objects do not wait for the scheduled check.
     async fn serve_requests(&self) {
         loop {
             let notified = self.context.scheduler.usage.notified();
@@ -80,7 +79,7 @@ impl DriftChecks {
         }
     }
 
-    /// Starts the check of each app when it is due, even if several are due at once or this task is late.
+    /// Starts each check that is due, even if several are due at the same time or this task is late.
     async fn run_schedule(&self) {
         let longest = APPS_INTERVAL.min(self.interval);
         let mut looked = SystemTime::now();
@@ -112,7 +111,7 @@ impl DriftChecks {
     }
 }
 
-/// Starts a task, unless it is in progress.
+/// Runs `work` in the background, unless the same task is still in progress.
 fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
     if in_progress.lock().insert(task.clone()) {
         let guard = InProgressGuard { task, in_progress: Arc::clone(in_progress) };
@@ -123,7 +122,7 @@ fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<
     }
 }
 
-/// Removes a task when it ends or panics, so that the app can be checked again.
+/// Marks a task as finished when it ends or panics, so that the app can be checked again.
 struct InProgressGuard {
     task: Task,
     in_progress: Arc<Mutex<HashSet<Task>>>,
@@ -174,13 +173,13 @@ fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
 }
 
 impl Check {
-    /// Lists the app. Starts again if the account was replaced during the list.
+    /// Lists the app. Restarts if the account is replaced while the pages are read.
     async fn run(&self) {
         while !self.try_run().await {}
     }
 
-    /// Lists the app once. Returns `false` if the account was replaced during the list: the list may then be of another
-    /// app.
+    /// Lists the app once. Returns `false` if the account was replaced while the pages were read, because the pages may
+    /// then belong to different apps.
     async fn try_run(&self) -> bool {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         if self.query.is_none() && !scheduler.with(|scheduler, _| scheduler.is_worth_checking(app)) {
@@ -219,8 +218,8 @@ impl Check {
             Ok(Listed::Counted { total }) => {
                 scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
                 if self.query.is_none() {
-                    // The app has fewer objects than pages, so each group is described instead, even if it is recorded
-                    // as gone.
+                    // The app has fewer objects than pages, so each group is described instead, even if its status
+                    // records that the group does not exist.
                     for recorded in &recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
@@ -233,11 +232,11 @@ impl Check {
             }
             Err(ListError::TooLong { max_groups }) => {
                 let hint = "if Alibaba Cloud has raised the quota of the app, set --max-groups-per-app";
-                tracing::warn!(%app, max_groups, hint, "the app exceeds the limit, settled objects keep their status");
+                tracing::warn!(%app, max_groups, hint, "the app exceeds the limit; settled objects keep their status");
                 self.failed();
             }
             Err(ListError::Call(error)) => {
-                tracing::warn!(app = %app, %error, "the drift check failed, settled objects keep their status");
+                tracing::warn!(app = %app, %error, "the drift check failed; settled objects keep their status");
                 self.failed();
             }
         }
@@ -288,7 +287,7 @@ impl Check {
             if u64::from(number) >= pages || groups.is_empty() {
                 return Ok(Listed::Complete { total, ids });
             }
-            // A page can have megabytes: it is not kept during the pause.
+            // A page can have several megabytes, so it is dropped before the pause.
             drop(groups);
             if is_too_long(ids.len(), number, max_groups) {
                 return Err(ListError::TooLong { max_groups });
@@ -326,7 +325,7 @@ impl Check {
                             | ErrorClass::Unreachable
                             | ErrorClass::NonceUsed
                     );
-                    // If objects wait for the list, it fails at once: their own calls then report the failure.
+                    // If objects wait for the list, it fails immediately, and their own calls report the failure.
                     if self.query.is_some() || !is_passing || tries == TRIES {
                         return Err(ListError::Call(error));
                     }

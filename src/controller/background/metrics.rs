@@ -175,7 +175,7 @@ fn collect_accounts(context: &Context, state: &State) {
     }
 }
 
-/// Every account, with the reason of its condition, and the account itself if calls can be made with it.
+/// Every account key with the reason of its condition, and the account itself if it can make calls.
 fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
     let operator = context.accounts.current(&AccountKey::Operator);
     let is_rejected =

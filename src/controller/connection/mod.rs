@@ -1,6 +1,6 @@
 //! The connections to the apiserver, with a timeout for every request.
 //!
-//! The module owns the clients. It imports nothing of the controller. Its invariant: every request has a timeout for
+//! The module owns the clients. It imports no module of the controller. Its invariant: every request has a timeout for
 //! the head of its response, and no request is sent on a connection that received no data for longer than its timeout.
 
 mod throttle;

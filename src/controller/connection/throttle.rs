@@ -29,7 +29,7 @@ impl Throttle {
             let until = Instant::now() + delay;
             let previous = self.until();
             if previous.is_none() {
-                tracing::warn!(seconds = delay.as_secs(), "apiserver requested a delay, requests wait");
+                tracing::warn!(seconds = delay.as_secs(), "the apiserver requested a delay; requests wait");
             }
             *self.0.lock() = previous.max(Some(until));
         }

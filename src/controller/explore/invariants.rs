@@ -63,7 +63,7 @@ impl Invariant {
     ];
 }
 
-/// A value of the clock that no history of a few events reaches.
+/// A clock value that a short history of events cannot reach.
 const MAX_CLOCK: u8 = 40;
 
 impl Explorer {
@@ -77,8 +77,8 @@ impl Explorer {
         let has_begun = facts.create_outcome().is_some() || facts.has_effect() || *facts.remote() != Remote::Unknown;
         let has_work = brief.priority.is_some() || trail.suspects || has_begun;
         self.must(Invariant::QuietWhenSettled, has_work, || format!("a call in a settled state: {call:?}"));
-        // The rivals do not matter if the object is gone or names another group now: its call cannot be stopped any
-        // more.
+        // Other objects do not matter if this object was deleted or names another group, because its call can no longer
+        // be stopped.
         let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
         let is_claimed =
             own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group.group_id == id_text(read.id));
@@ -199,16 +199,16 @@ impl Explorer {
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Checks the decision to remove the finalizer. It does not detect that an heir is deleted before the patch.
+    /// Checks the decision to remove the finalizer. It does not detect that the next owner is deleted before the patch.
     pub fn check_release(&mut self, world: &World, p: usize, i: usize, read: &Stored) {
         let work = world.processes[p].work;
         let (trail, group) = (work[i].trail, world.groups[usize::from(read.id)]);
         let Some(outcome) = self.library.passes.get(work[i].pass).deletion_outcome().cloned() else { return };
         let is_known = trail.made && self.brief(read).is_proven || !trail.gone && self.intended(read, &group);
         let is_own = is_known && group.is_live() && group.maker == read.uid;
-        let heir = self.known(&work[1 - i]).record.as_ref().and_then(|heir| heir.group.as_deref());
+        let next_owner = self.known(&work[1 - i]).record.as_ref().and_then(|record| record.group.as_deref());
         let is_right = match &outcome {
-            DeletionOutcome::HandedOver(_) => heir.is_some_and(|group| group.group.group_id == id_text(read.id)),
+            DeletionOutcome::HandedOver(_) => next_owner.is_some_and(|group| group.group.group_id == id_text(read.id)),
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
             // Every namespace may use the operator's credentials.
             DeletionOutcome::NotPermitted => false,

@@ -65,7 +65,7 @@ impl Explorer {
         self.go_on(world, p, i, Some(object), fed, label);
     }
 
-    /// Passes an input to a pass, and continues until its next request or its end.
+    /// Gives an input to a pass, and advances the pass until its next request or its end.
     fn go_on(&mut self, mut world: World, p: usize, i: usize, read: Option<Stored>, mut fed: Fed, label: &'static str) {
         for _ in 0..MAX_INPUTS {
             let moved = self.feed(&mut world, p, i, fed);
@@ -78,7 +78,8 @@ impl Explorer {
             match step {
                 Step::Finish(rest) => return self.finish(world, p, i, read, rest, label),
                 Step::CheckNamespace => fed = Fed::NamespaceTerminates,
-                // Only another object can change the result of the preflight. Without one, the preflight runs at once.
+                // Only another object can change the result of the preflight. Without one, the preflight runs
+                // immediately.
                 Step::Preflight(call) if self.known(world.work(p, 1 - i)).record.is_none() => {
                     return self.preflight(world, p, i, object, call, label);
                 }
@@ -327,8 +328,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: false }, label);
     }
 
-    /// Stores the object that process `p` wrote. The watch of `p` shows it at once unless it is behind. The scheduler
-    /// of `p` records the response if `hears` is true.
+    /// Stores the object that process `p` wrote. The watch of `p` shows it immediately, unless the watch is behind. The
+    /// scheduler of `p` records the response if `hears` is true.
     fn store(&mut self, world: &mut World, p: usize, i: usize, after: Option<Stored>, hears: bool) {
         let was_behind = world.work(p, i).is_behind;
         world.store(i, after);

@@ -19,7 +19,7 @@ pub enum Answer {
     Quota,
     Invalid,
     Throttled,
-    /// The operator's clock is wrong: the call is repeated at once, and no status is written.
+    /// The operator's clock is wrong: the call is repeated immediately, and no status is written.
     Skewed,
     /// The service failed. The call may have had an effect.
     ServerError,

@@ -10,7 +10,7 @@ use crate::controller::keys::ObjectKey;
 use crate::live::GroupSnapshot;
 use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 
-/// The maker of a group that no object created.
+/// The `maker` of a group that no object created.
 pub const FOREIGN: u8 = 0;
 
 /// The value that other clients write.
@@ -180,11 +180,11 @@ pub struct Trail {
     pub shown: Shown,
     /// The last value of `shown` other than [`Shown::Nothing`].
     pub seen: Shown,
-    /// Whether the process received the answer that its create made the group, and no answer that contradicts it since.
+    /// Whether an answer showed that a create of this process created the group, and no later answer contradicts it.
     pub made: bool,
-    /// Whether the last answer was that its create made the group.
+    /// Whether the last answer showed that a create of this process created the group.
     pub just_made: bool,
-    /// Whether the process received an answer that the group is gone, and no answer that shows a new group since.
+    /// Whether an answer showed that the group does not exist, and no later answer shows a new group.
     pub gone: bool,
 }
 
@@ -201,7 +201,7 @@ impl Trail {
 pub enum Shown {
     #[default]
     Nothing,
-    /// A live group, with the uid of its maker.
+    /// A live group, with the uid of the object that created it.
     Live(u8),
     /// No group, or a deleted one.
     Gone,

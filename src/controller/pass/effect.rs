@@ -58,7 +58,7 @@ pub enum Input {
         /// Whether it is a copy. The apiserver may have a newer version.
         is_copy: bool,
     },
-    /// The object does not exist any more.
+    /// The object no longer exists.
     Gone,
     /// The object could not be read.
     ReadFailed {

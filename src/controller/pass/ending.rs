@@ -50,7 +50,7 @@ impl End {
 }
 
 impl Pass {
-    /// The end of a failed pass; `None` if the call is repeated at once and the status stays unchanged.
+    /// Returns how a failed pass ends; `None` if the call is repeated immediately and the status stays unchanged.
     pub(super) fn failed(&mut self, failure: &Failure, context: &StepContext) -> Option<End> {
         let Failure { reason, message, record, .. } = failure.clone();
         let explanation = Explanation { reason, message, failure: Some(record) };
@@ -144,7 +144,8 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // The pause may end before the retry. Deciding again makes no call.
+                // This outcome may no longer apply at the retry, because the pause may have ended. The retry decides
+                // again instead, which needs no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
@@ -202,7 +203,7 @@ impl Pass {
     }
 
     /// Ends a pass whose object may not use the operator's own credentials. Only an edit of the object or a restart of
-    /// the operator changes this, so that a deletion does not wait for it.
+    /// the operator changes this, so a deletion does not wait for it.
     pub(super) fn not_permitted(&mut self, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         if object.is_deleting() {

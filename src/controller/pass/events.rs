@@ -16,13 +16,14 @@ use crate::resources::{
 /// The metric label of a finalizer that was removed because the deletion timed out in a terminating namespace.
 pub const TIMED_OUT: &str = "TimedOut";
 
-/// The metric label of a group that stays although its object's deletionPolicy is Delete, and nothing manages it.
+/// The metric label of a group that is retained although the deletionPolicy of its object is Delete, and that no object
+/// manages.
 pub const NOT_DELETED: &str = "NotDeleted";
 
 /// The reason of the event for a finalizer that was removed although the group could not be deleted.
 pub const ABANDONED: &str = "Abandoned";
 
-/// The reason of the event for a group that stays after its object was deleted.
+/// The reason of the event for a group that is retained when its object is deleted.
 const RETAINED: &str = "Retained";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -267,7 +267,7 @@ impl Pass {
             if self.facts.has_effect() {
                 return self.record_former_account(context);
             }
-            // Another service, or another account, has other groups.
+            // The observed group belongs to the previous service and account.
             self.forget_recorded();
             self.facts.set_account(context.account.as_deref().cloned());
         }
@@ -310,7 +310,7 @@ impl Pass {
         }
     }
 
-    /// Records what was done with an account that the object does not use any more. Then the pass begins again.
+    /// Records the effects of calls with an account that the object no longer uses. Then the pass starts over.
     fn record_former_account(&mut self, context: &StepContext) -> Effect {
         let message = "The account of the object has changed. The operator continues with the new account.";
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &self.facts);
@@ -361,7 +361,7 @@ impl Pass {
         let end = self.failed(&failure, context);
         match end {
             Some(end) => self.conclude(end, context),
-            // The step is repeated at once, and no status is written.
+            // The step is repeated immediately, and no status is written.
             None => self.finish(Requeue::After(Duration::ZERO), false),
         }
     }

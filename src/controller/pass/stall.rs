@@ -28,19 +28,19 @@ fn is_free_to_check(reason: Reason) -> bool {
     )
 }
 
-/// A deletion that retries alone cannot complete, and since when this process has seen the cause.
+/// A deletion that retries alone cannot complete, and the time at which this process first saw the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
     pub since: Instant,
     pub cause: StallCause,
 }
 
-/// Each cause has its own time-out. The causes do not add up: the clock restarts if the cause changes.
+/// Each cause has its own timeout, which restarts if the cause changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StallCause {
     /// Manual intervention is required.
     User,
-    /// The Live API cannot be reached. It may be reachable again, so that this time-out is longer.
+    /// The Live API cannot be reached. It may become reachable again, so this timeout is longer.
     Unreachable,
 }
 
@@ -83,13 +83,13 @@ impl Pass {
         interval.into_iter().chain(Some(left).filter(|left| !left.is_zero())).min()
     }
 
-    /// Whether a deletion has been stalled for its time-out.
+    /// Whether a deletion has been stalled for its timeout.
     pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
         let (Some(object), Some(stall)) = (self.object.as_deref(), self.stall) else { return false };
         object.is_deleting() && stall.time_left(object, context).is_zero()
     }
 
-    /// The time-out that ended a stalled deletion.
+    /// The timeout that ended a stalled deletion.
     pub(super) fn stall_timeout(&self, context: &StepContext) -> Duration {
         self.stall.map_or(context.finalizer_timeout, |stall| stall.cause.timeout(context))
     }

@@ -45,7 +45,7 @@ impl Reconcile {
     ) -> Result<(), ApiError> {
         match self.context.api.release_unreadable(&self.key, &object.metadata).await {
             Ok(()) => {}
-            // The finalizer was removed before, but the answer was lost; or by another client.
+            // The finalizer was removed earlier and the answer was lost, or another client removed it.
             Err(ApiError::Gone) => return Ok(()),
             Err(error) => return Err(error),
         }

@@ -24,7 +24,7 @@ impl Reconcile {
                 self.refresh(&object);
                 Ok(Box::new(object))
             }
-            Err(error) => Err(write_failure(&error, "the object could not be written, the step is repeated")),
+            Err(error) => Err(write_failure(&error, "the object could not be written; the operator retries")),
         })
     }
 
@@ -45,7 +45,7 @@ impl Reconcile {
                 tracing::info!(reason, text, owner, "status written");
                 Ok(Box::new(written))
             }
-            Err(error) => Err(write_failure(&error, "the status could not be written, the write is repeated")),
+            Err(error) => Err(write_failure(&error, "the status could not be written; the operator retries")),
         })
     }
 

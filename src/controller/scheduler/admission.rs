@@ -20,7 +20,7 @@ pub struct CallRequest<'a> {
     pub call: &'a Call,
     /// The account that the call uses. Its credentials are available.
     pub account: &'a AccountKey,
-    /// Whether a permit was granted, so that the call is sent at once.
+    /// Whether a permit was granted, so that the call is sent immediately.
     pub has_permit: bool,
 }
 

@@ -10,13 +10,13 @@ use crate::controller::keys::ObjectKey;
 /// app (source: the limits of CreateLiveMessageGroup).
 pub const DEFAULT_MAX_GROUPS: u64 = 5_000;
 
-/// The usage data that objects need before they can create a group in an app. A list also answers a count, so it is
-/// ordered last.
+/// The usage data that objects need before they can create a group in an app. `List` includes the data of `Count`, so
+/// it is the larger value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageQuery {
-    /// The number of groups. The answer takes one call.
+    /// The number of groups, which takes one call.
     Count,
-    /// The IDs of the groups. The answer takes one call per 50 groups.
+    /// The IDs of the groups, which take one call per 50 groups.
     List,
 }
 
@@ -112,7 +112,7 @@ impl AppState {
     }
 
     /// Records the number of groups, and their IDs if the list was complete. Returns `true` if the usage or the list of
-    /// IDs was unknown before. Every blocked object must then be decided again.
+    /// IDs was unknown before. Every blocked object must then be processed again.
     pub fn on_usage(&mut self, used: u64, group_ids: Option<HashSet<Box<str>>>) -> bool {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.used = Some(used);

@@ -23,7 +23,7 @@ const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
 /// The interval between two probes after an answer that shows nothing about the cause.
 pub const QUICK_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The number of such answers in a row after which the interval is [`PROBE_INTERVAL`].
+/// The number of consecutive answers of this kind after which the interval becomes [`PROBE_INTERVAL`].
 const MAX_QUICK_PROBES: u32 = 3;
 
 /// A probe without a result ends after this time.
@@ -196,7 +196,7 @@ impl Breakers {
     }
 
     /// Opens a breaker that, according to a recorded status, was open when the last process ended. One object probes it
-    /// at once.
+    /// immediately.
     pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
         if breaker.failure.is_none() {
@@ -207,7 +207,7 @@ impl Breakers {
 
     /// Closes the breaker after a call that shows that the cause has ended. Returns whether all blocked objects can
     /// continue. A success proves only one free place in an app, so a quota breaker with blocked objects stays open,
-    /// and the next object probes it at once.
+    /// and the next object probes it immediately.
     pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
         if matches!(key, BreakerKey::Quota(..))
             && has_blocked
@@ -220,8 +220,8 @@ impl Breakers {
         self.breakers.remove(key).is_some()
     }
 
-    /// Schedules the next probe within seconds, because the answer (such as a time-out or throttling) shows nothing about
-    /// the cause, and another object's call may. After several such answers, the next probe is due in a minute.
+    /// Schedules the next probe within seconds, because the answer (such as a timeout or throttling) shows nothing
+    /// about the cause, and another object's call may. After several such answers, the next probe is due in a minute.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {

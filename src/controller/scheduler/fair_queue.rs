@@ -1,15 +1,16 @@
-//! The order in which objects are served: by priority, namespaces in turn, first in, first out.
+//! The order in which objects are processed: by priority, then round robin over the namespaces, then first in, first
+//! out.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::controller::keys::ObjectKey;
 use crate::decide::Priority;
 
-/// One in this many served objects comes from a lower priority: alternately the lowest and the middle one, so that no
+/// One in this many processed objects has a lower priority: alternately the lowest and the middle one, so that no
 /// priority starves.
 const LOWER_PRIORITY_SHARE: u64 = 10;
 
-/// A position in a [`FairQueue`]. An object keeps it while it is decided again.
+/// A position in a [`FairQueue`]. An object keeps it while a worker processes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The turn of its namespace when the object was removed. It applies only if no other object of the namespace

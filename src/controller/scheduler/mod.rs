@@ -1,5 +1,5 @@
-//! Decides which object is served next. Tracks every object, group, app and circuit breaker, and what each object waits
-//! for.
+//! Decides which object is processed next. Tracks every object, group, app and circuit breaker, and what each object
+//! waits for.
 //!
 //! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`. It
 //! is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that can proceed is
@@ -73,7 +73,7 @@ struct ObjectState {
     /// The newest version that the operator has read or written, or that the watch has shown while the object was
     /// queued. Older copies of the object are not used.
     version: u64,
-    /// The interrupted pass, which continues when the object is served again; `None` if there is none, or while a
+    /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.
     pass: Option<Box<Pass>>,
     /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.

@@ -33,14 +33,14 @@ impl Scheduler {
         if group.members.len() < 2 || record.observes {
             return None;
         }
-        let other = if record.is_deleting { self.heir(key, group)? } else { group.owner.as_ref()? };
+        let other = if record.is_deleting { self.next_owner(key, group)? } else { group.owner.as_ref()? };
         let has_origin = self.record(other).is_some_and(Record::has_origin);
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
     /// Whether another object owns this object's group and this object's status does not report it. If the service
     /// refused this object, it loses the group only after the owner has recorded an origin. Otherwise two refused
-    /// objects would replace each other without end.
+    /// objects would replace each other forever.
     pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
         let Some(record) = self.record(key) else { return false };
         if record.is_deleting || record.is_conflict || record.observes {
@@ -91,7 +91,7 @@ impl Scheduler {
         }
     }
 
-    /// Recomputes the owner of a group. If the owner changed, the objects that wait for the group are decided again.
+    /// Recomputes the owner of a group. If the owner changed, the objects that wait for the group are processed again.
     /// The same applies to objects whose status does not report yet that they lost the group.
     fn settle_owner(&mut self, group: Option<&Arc<GroupAtService>>) {
         let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
@@ -120,19 +120,20 @@ impl Scheduler {
 
     /// The object that would own the group without this one. It must be able to call the Live API: an object without
     /// credentials cannot prevent a deletion.
-    fn heir<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
-        let heirs: Vec<&ObjectKey> =
-            group.members.iter().filter(|member| *member != key && self.may_inherit(member, key)).collect();
-        let claims: Vec<Claim<'_>> = heirs.iter().filter_map(|heir| Some(self.record(heir)?.claim())).collect();
-        holder(&claims).and_then(|index| heirs.get(index)).copied()
+    fn next_owner<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
+        let candidates: Vec<&ObjectKey> =
+            group.members.iter().filter(|member| *member != key && self.may_take_over(member, key)).collect();
+        let claims: Vec<Claim<'_>> =
+            candidates.iter().filter_map(|candidate| Some(self.record(candidate)?.claim())).collect();
+        holder(&claims).and_then(|index| candidates.get(index)).copied()
     }
 
-    /// Whether `heir` can take over the group of `owner`, which is being deleted. In another namespace the credentials of
-    /// an heir must have been accepted by the service: otherwise any tenant could prevent the deletion.
-    fn may_inherit(&self, heir: &ObjectKey, owner: &ObjectKey) -> bool {
-        let (Some(record), Some(owned)) = (self.record(heir), self.record(owner)) else { return false };
+    /// Whether `candidate` can take over the group of `owner`, which is being deleted. If the candidate is in another
+    /// namespace, the service must have accepted its credentials: otherwise any tenant could prevent the deletion.
+    fn may_take_over(&self, candidate: &ObjectKey, owner: &ObjectKey) -> bool {
+        let (Some(record), Some(owned)) = (self.record(candidate), self.record(owner)) else { return false };
         let is_usable = self.accounts.get(&record.account).is_some_and(|account| account.is_usable);
-        let is_trusted = heir.namespace() == owner.namespace()
+        let is_trusted = candidate.namespace() == owner.namespace()
             || record.account == owned.account
             || self.breakers.is_proven(&record.account)
             || self.has_proven_object(&record.account);

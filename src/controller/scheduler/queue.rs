@@ -40,7 +40,7 @@ enum State {
     Delayed { until: Instant },
     /// Waits for a permit, or for a cause to end; a blocked object may have a deadline.
     Waiting { on: Wait, position: Position, deadline: Option<Instant> },
-    /// Processed by a worker. `dirty`: the object changed meanwhile and must be decided again, with this priority.
+    /// Processed by a worker. `dirty`: the object changed meanwhile and must be processed again, with this priority.
     Active { dirty: Option<Priority>, kept: Option<Kept> },
 }
 
@@ -96,7 +96,7 @@ pub struct Queue {
 impl Queue {
     /// Queues an object that has work. [`Priority::Change`] ends a delay or a block and marks an active object dirty. A
     /// lower priority does not, because the object's own retry is scheduled. An object that waits for a permit is
-    /// always decided again: it may not need the call any more.
+    /// always processed again, because it may no longer need the call.
     pub fn add(&mut self, key: &ObjectKey, priority: Priority) {
         let urgent = match self.entries.get(key).map(|entry| &entry.state) {
             Some(State::Waiting { on: Wait::Permit(_), .. } | State::Ready { .. }) | None => true,
@@ -107,8 +107,8 @@ impl Queue {
         }
     }
 
-    /// Ends any wait of the object. It is decided again as soon as a worker is free, or after the current step if it is
-    /// active.
+    /// Ends any wait of the object. It is processed again as soon as a worker is free, or after the current step if it
+    /// is active.
     pub fn wake(&mut self, key: &ObjectKey, priority: Priority) {
         self.wakeups.workers = true;
         let Some(entry) = self.entries.get_mut(key) else {
@@ -151,8 +151,8 @@ impl Queue {
         Some((key, entry.priority))
     }
 
-    /// Ends the work on an active object. If the object changed meanwhile, it is decided again at once and `requeue` is
-    /// dropped.
+    /// Ends the work on an active object. If the object changed meanwhile, it is processed again immediately and
+    /// `requeue` is dropped.
     pub fn finish(&mut self, key: &ObjectKey, priority: Priority, requeue: &Requeue, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Active { dirty, kept } = &mut entry.state else { return };
@@ -378,7 +378,7 @@ impl Queue {
         }
     }
 
-    /// The waiting objects in the order in which they would be served without the share of lower priorities.
+    /// The waiting objects in the order in which they would be processed without the share of lower priorities.
     fn in_order(&self, wait: &Wait) -> Vec<ObjectKey> {
         self.waiting.get(wait).map_or_else(Vec::new, FairQueue::in_order)
     }

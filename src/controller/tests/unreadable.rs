@@ -107,7 +107,7 @@ async fn unreadable_object_is_released_when_it_is_abandoned() {
 #[tokio::test(start_paused = true)]
 async fn unreadable_object_does_not_block_its_namespace_for_ever() {
     let store = Store::new();
-    // The time-out runs by the wall clock, which a test cannot advance.
+    // The timeout depends on the wall clock, which a test cannot advance.
     let since = (jiff::Timestamp::now() - Duration::from_secs(590)).to_string();
     let stalled = json!([{"type": "Stalled", "status": "True", "reason": "InvalidSpec", "message": "",
         "observedGeneration": 2, "lastTransitionTime": since}]);

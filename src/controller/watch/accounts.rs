@@ -57,7 +57,7 @@ async fn follow(
             }
         };
         let Some(event) = event else { return };
-        // The start of a list does not count: it may fail a moment later.
+        // The start of a list does not count as a success, because the list can still fail.
         if matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
             end_failure(context, namespace, &mut has_failed);
         }

@@ -31,7 +31,7 @@ const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 pub struct Scope {
     /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// Whether the operator also watches other namespaces. They do not wait forever for a forbidden one.
+    /// Whether the operator also watches other namespaces. Those do not wait forever for a forbidden namespace.
     pub is_one_of_several: bool,
 }
 
@@ -63,7 +63,7 @@ pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness
 async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return };
     if matches!(context.api.namespace(namespace).await, Ok(None)) {
-        tracing::warn!(namespace, "the namespace does not exist yet, check --watch-namespace");
+        tracing::warn!(namespace, "the namespace does not exist yet: check --watch-namespace");
     }
 }
 
@@ -169,7 +169,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     }
 }
 
-/// The current failure of one watch. Other watches may work.
+/// The current failure of one watch. Other watches may be healthy.
 #[derive(Default)]
 struct WatchFailure {
     text: Option<String>,

@@ -1,4 +1,4 @@
-//! Watches of LiveMessageGroups and LiveAccounts. They pass each event on and store no object.
+//! Watches of LiveMessageGroups and LiveAccounts. They forward each event and store no object.
 //!
 //! The module owns the watches and the readiness. It may import `context`, `scheduler`, `api` and the reports of
 //! `reconcile`. Its invariant: the next list finds every change that happened while no watch was running.
@@ -20,11 +20,11 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
-/// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Changes are then seen within
-/// 30 s of a failure of the network that resets no connection.
+/// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Even if a network failure does
+/// not reset the connection, changes are seen within 30 s.
 const WATCH_SECONDS: RangeInclusive<u32> = 20..=24;
 
-/// The time after which a watch ends at the latest.
+/// The maximum duration of a watch.
 pub fn longest_watch() -> Duration {
     stream::longest_watch(*WATCH_SECONDS.end())
 }

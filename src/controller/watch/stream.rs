@@ -25,7 +25,7 @@ use crate::controller::connection::{API_TIMEOUT, Connection};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The delay between the timeout of a watch and its end by the operator, if the apiserver does not end it.
+/// How long after the timeout of a watch the operator ends it, if the apiserver has not.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The maximum size of a line. An object has at most 1.5 MiB in etcd.

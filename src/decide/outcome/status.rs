@@ -167,7 +167,8 @@ impl<'a> Writer<'a> {
         let intent = self.status.create_intent.take().filter(|_| *origin == Origin::Created);
         let answered_at = answered_at.map(|at| at.to_string());
         self.status.create_intent = match (intent, sent_at, answered_at) {
-            // An open intent ends here, with or without its answer: it would prove a later group.
+            // An open intent is closed here, answered or not. Later it could wrongly prove the ownership of a new
+            // group.
             (Some(intent), _, answered_at) if intent.is_open() => {
                 answered_at.map(|at| CreateIntent { answered_at: Some(at), ..intent })
             }
@@ -230,7 +231,7 @@ impl<'a> Writer<'a> {
             ReadyEffect::True => Some(ConditionStatus::True),
             ReadyEffect::False => Some(ConditionStatus::False),
             ReadyEffect::Unknown => Some(ConditionStatus::Unknown),
-            // If the group is gone, the generation is no longer applied.
+            // If the group no longer exists, the generation is no longer applied.
             ReadyEffect::Unchanged => {
                 (!self.applied || outcome.learned.origin == OriginChange::Clear).then_some(ConditionStatus::Unknown)
             }

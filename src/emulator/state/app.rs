@@ -36,7 +36,7 @@ impl State {
         let message_life_cycle = check::number(params, "MsgLifeCycle", 0..=2, Some(0))?;
         let center = check::data_center(params)?.unwrap_or_default();
         if self.apps.values().filter(|app| app.is_visible_to(account)).count() >= MAX_APPS {
-            return Err(ApiError::input_invalid("AppName", format_args!("there are {MAX_APPS} apps already")));
+            return Err(ApiError::input_invalid("AppName", format_args!("the account already has {MAX_APPS} apps")));
         }
         let mut app = App::new(self.new_app_id(now), center, now);
         app.account = Some(account.to_owned());

@@ -22,7 +22,7 @@ pub(super) struct Lease {
     end: Option<Instant>,
 }
 
-/// The reaction to a caller that needs credentials.
+/// The next action when a caller needs credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Use the current credentials.
@@ -66,7 +66,7 @@ impl Lease {
     }
 }
 
-/// The reaction to a caller at `now`. `next_try` is set after a failed renewal.
+/// The next action when a caller needs credentials at `now`. `next_try` is set after a failed renewal.
 pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant>) -> Step {
     let may_try = next_try.is_none_or(|at| at <= now);
     match lease.filter(|lease| !lease.has_ended(now)) {

@@ -129,7 +129,8 @@ impl ProviderEnv {
         self.allow_http
     }
 
-    /// A client with the usual proxies, for one exchange. It is not kept, because exchanges are an hour apart.
+    /// A client that uses the configured proxies, for one exchange. It is not reused, because exchanges are an hour
+    /// apart.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.client())
     }

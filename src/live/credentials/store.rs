@@ -239,9 +239,9 @@ impl State {
             Some((_, lease)) if !lease.has_ended(now) => tracing::warn!(
                 %error,
                 valid_for_seconds = lease.remaining(now).map(|left| left.as_secs()),
-                "credentials could not be renewed, the current ones are used until they expire"
+                "the credentials could not be renewed; the current ones are used until they expire"
             ),
-            _ => tracing::warn!(%error, "no credentials are available, objects report CredentialsMissing"),
+            _ => tracing::warn!(%error, "no credentials are available; objects report CredentialsMissing"),
         }
         self.failure = Some(RenewalFailure { error, failures: failures.saturating_add(1), next_try: now + wait });
     }

@@ -11,8 +11,8 @@ use crate::resources::{ConditionType, get_condition, schema};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupStatus {
-    /// The generation of the spec (metadata.generation) that was last reconciled, with or without success.
-    /// -1 until the first reconcile.
+    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. -1 until the
+    /// first reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 

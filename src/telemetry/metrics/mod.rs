@@ -170,9 +170,9 @@ impl State {
             ),
             accounts: register.transient_gauge(
                 "live_message_operator_account_ready",
-                "1 if the credentials of the account can be used, otherwise 0; one series per account; `account` is \
-                 NAMESPACE/NAME of a LiveAccount, or `operator` for the operator's own credentials, which are absent if \
-                 they are neither configured nor needed",
+                "1 if the credentials of the account can be used, otherwise 0. `account` is NAMESPACE/NAME of \
+                 a LiveAccount, or `operator` for the operator's own credentials. The series `operator` is absent \
+                 while those are neither configured nor needed",
             ),
             rates: register.transient_gauge(
                 "live_message_operator_budget_calls_per_second",
@@ -205,8 +205,8 @@ impl State {
             ),
             oldest_drift_check: register.single_gauge(
                 "live_message_operator_drift_check_oldest_success_timestamp_seconds",
-                "Unix time of the latest successful drift check of the app that has waited longest; for an app without \
-                 one, the time when the operator first saw it; the current time if there is no app",
+                "Unix time of the last successful drift check of the app that was checked least recently. An app that \
+                 was never checked counts from the time when the operator first saw it. Without apps, the current time",
             ),
             drift_check_interval: register.single_gauge(
                 "live_message_operator_drift_check_interval_seconds",
@@ -218,14 +218,14 @@ impl State {
             ),
             app_groups: register.transient_gauge(
                 "live_message_operator_app_groups",
-                "Groups in an app at the last count, including pending creates; for the 100 fullest apps",
+                "Groups in an app at the last count, including pending creates; for the 100 apps with the most groups",
             ),
             app_limit: register
                 .single_gauge("live_message_operator_app_groups_limit", "Maximum number of groups in an app"),
             watch_silence: register.transient_gauge(
                 "live_message_operator_watch_silence_seconds",
                 "Seconds since the apiserver last sent something on a watch of the resource: an event, a bookmark, a list, \
-                 a refusal, or the end of the watch; below 30 while the apiserver answers",
+                 a refusal, or the end of the watch; below 30 while the apiserver responds",
             ),
         }
     }
@@ -276,10 +276,10 @@ impl Metrics {
             released: register.counter(
                 "live_message_operator_finalizers_released",
                 "Finalizers removed from deleted LiveMessageGroups, by the outcome for the group: Deleted, AlreadyGone, \
-                 Retained, HandedOver, Abandoned (kept, by annotation or because its namespace may not use the \
-                 operator's credentials), TimedOut (kept, in a namespace that is being deleted, after \
-                 --finalizer-timeout or --unreachable-finalizer-timeout), NotDeleted (kept although deletionPolicy is Delete; counted without a finalizer \
-                 too)",
+                 Retained, HandedOver, Abandoned (retained because of the annotation, or because the namespace may \
+                 not use the operator's credentials), TimedOut (retained in a terminating namespace after \
+                 --finalizer-timeout or --unreachable-finalizer-timeout), NotDeleted (retained although deletionPolicy \
+                 is Delete; also counted without a finalizer)",
             ),
             orphaned: register.single_counter(
                 "live_message_operator_groups_orphaned",

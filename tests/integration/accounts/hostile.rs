@@ -1,4 +1,5 @@
-//! Hostile endpoints beside honest objects. LMO_HOSTILE_SECONDS=600 and LMO_HONEST_OBJECTS=1000 make the test longer.
+//! Tests of hostile endpoints in an operator that also manages objects at the Live API. LMO_HOSTILE_SECONDS=600 and
+//! LMO_HONEST_OBJECTS=1000 make the test longer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -179,7 +179,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     Ok(scene.world.control_plane)
 }
 
-/// Situations without `--allow-http` and without permission to read Secrets.
+/// Situations of an operator without `--allow-http` and without permission to read Secrets.
 pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.allow_http = false;

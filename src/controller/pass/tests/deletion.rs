@@ -18,7 +18,8 @@ fn unreachable() -> Result<Response<Reply>, CallError> {
     Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer".to_owned() })
 }
 
-/// Retries a deletion with this answer until `minutes` have passed. Returns whether the namespace was checked then.
+/// Retries a deletion with this answer until `minutes` have passed. Returns whether the namespace was checked in that
+/// time.
 fn retries(scenario: &mut Scenario, minutes: u64, answer: &Result<Response<Reply>, CallError>) -> bool {
     for _ in 0..minutes {
         scenario.context.now += Duration::from_secs(60);
@@ -81,14 +82,14 @@ fn deleted_group_is_not_reported_as_orphaned() {
     };
     // The watch shows the deletion, and the scheduler removes the pass.
     assert_eq!(delete().pass.unrecorded_group(), None);
-    // The object is read before.
+    // The object is read before the watch shows the deletion.
     let mut scenario = delete();
     scenario.context.now += Duration::from_secs(60);
     scenario.next(Input::Start);
     scenario.next(Input::Gone);
     let reports = scenario.pass.take_reports();
     assert!(!reports.iter().any(|report| matches!(report, Report::Orphaned { .. })), "{reports:?}");
-    // The object was recreated under the same name before.
+    // The object is recreated under the same name before the watch shows the deletion.
     let mut scenario = delete();
     scenario.context.now += Duration::from_secs(60);
     scenario.object = object(json!({"metadata": {"uid": "again"}}));

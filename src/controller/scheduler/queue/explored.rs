@@ -14,7 +14,7 @@ pub enum Place {
     Ready,
     /// Processed by a worker.
     Active,
-    /// Processed by a worker. The object changed meanwhile and must be decided again.
+    /// Processed by a worker. The object changed meanwhile and must be processed again.
     Dirty,
     BlockedOnOwner,
 }

@@ -130,7 +130,7 @@ fn namespaces_take_turns_for_permits_and_causes() {
     }
 }
 
-/// Counts how often each priority is served in 1000 turns while the queue always has objects of the `present`
+/// Counts how often each priority is processed in 1000 turns while the queue always has objects of the `present`
 /// priorities.
 fn served_in_1000_turns(present: &[Priority], for_permits: bool) -> [usize; 3] {
     let mut queue = Queue::default();

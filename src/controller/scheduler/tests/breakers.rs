@@ -114,7 +114,7 @@ fn inconclusive_probes_repeat_soon_then_each_minute() {
         }
     }
     assert_eq!(probes, ["60 a", "65 b", "70 a", "75 b", "135 a", "195 b"]);
-    // An answer that shows that the cause persists starts again.
+    // After an answer that shows that the cause persists, the short intervals apply again.
     assert_eq!(world.later(MINUTE).served(), ["a"]);
     world.trip("a", &breaker, Reason::NotAuthorized);
     assert_eq!(world.later(MINUTE).served(), ["b"]);

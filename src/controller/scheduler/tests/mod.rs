@@ -111,7 +111,7 @@ pub fn explanation(reason: Reason) -> Explanation {
 
 impl World {
     pub fn new(max_groups: u64) -> Self {
-        // No call of an earlier process can arrive any more.
+        // Calls of an earlier process can no longer arrive.
         let started = Instant::now();
         Self::of(Scheduler::new(max_groups, started), started + LATE_ARRIVAL)
     }

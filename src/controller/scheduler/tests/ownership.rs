@@ -11,7 +11,7 @@ fn claims(world: &mut World, name: &str) -> bool {
     world.scheduler.claim(&key(name))
 }
 
-/// An older and a younger object that name the same group, with these statuses. Both were served once and are idle.
+/// An older and a younger object that name the same group, with these statuses. Both were processed once and are idle.
 fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     let mut world = World::new(10);
     let both = [object("old", 1, old), object("young", 2, young)];
@@ -20,7 +20,7 @@ fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     (world, both)
 }
 
-/// Serves every ready object until it is idle or blocked in conflict.
+/// Processes every ready object until it is idle or blocked in conflict.
 fn settle(world: &mut World) {
     while let Some(work) = world.scheduler.next() {
         let record = world.scheduler.record(&work.key).cloned();
@@ -303,7 +303,7 @@ fn objects_at_different_services_do_not_conflict() {
     world.observe(&with_account(&object("old", 1, recorded), "ns"));
     world.observe(&object("young", 2, json!({})));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, None));
-    // The record of another service is no claim at this one.
+    // A record of another service is not a claim at this service.
     assert!(claims(&mut world, "young"));
     world.scheduler.account_changed(&team("ns"), account("live.aliyuncs.com", true));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));

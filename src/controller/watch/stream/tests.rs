@@ -1,4 +1,4 @@
-//! Tests of the connection of a watch, with an apiserver without a socket.
+//! Tests of the connection of a watch, with an in-memory apiserver.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -121,7 +121,7 @@ async fn truncated_line_is_reported_and_all_are_listed_again() {
         for _ in 0..9 {
             seen.push(next(&mut events).await);
         }
-        // The events before the lost line may be part of the same part.
+        // The same part of the body may contain events before the truncated line.
         seen.retain(|event| event != "Apply(b)");
         let error = format!("410 a line of the watch cannot be decoded: {why}");
         assert_eq!(seen[..5], ["Init", "InitApply(a)", "InitDone", &error, "Init"], "{why}");
