@@ -134,8 +134,8 @@ pub struct Args {
     imds: Imds,
 
     /// Second address and port to listen on, for clients that expect the metadata service at a separate address. Both
-    /// addresses serve the same. Port 0 selects a free port, which the line `metadata on http://ADDR:PORT` on stdout
-    /// reports.
+    /// addresses serve the same requests. Port 0 selects a free port, which the line `metadata on http://ADDR:PORT` on
+    /// stdout reports.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_METADATA_LISTEN")]
     metadata_listen: Option<String>,
 

@@ -40,7 +40,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Supervises the tasks of a process that `stop` ends.
+    /// Creates a supervisor without tasks. `stop` ends the process.
     pub fn new(stop: CancellationToken) -> Self {
         Self { stop, tasks: TaskTracker::new(), activities: Activities::default(), failure: Arc::default() }
     }

@@ -79,7 +79,7 @@ pub struct Response {
     pub status: u16,
     /// The value of the header `Content-Type`.
     pub content_type: &'static str,
-    /// Headers besides `Date`, `Content-Type`, `Content-Length` and `Connection`.
+    /// Headers other than `Date`, `Content-Type`, `Content-Length` and `Connection`.
     pub headers: Vec<(&'static str, String)>,
     /// The complete body, sent with its length.
     pub body: Vec<u8>,

@@ -71,7 +71,7 @@ impl ErrorClass {
     }
 }
 
-/// The client's change after a refusal, with which a retry can succeed.
+/// A change that the client has made after a refusal, so that a retry can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryHint {
     /// The service did not find the parameters in the form body. They are now sent in the query.

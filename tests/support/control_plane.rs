@@ -18,7 +18,8 @@ use super::scratch::Scratch;
 use super::servers::{AUDIT_LOG, Audit, Ports, start_apiserver, start_controllers, start_etcd};
 use super::{pki, repository, tools};
 
-/// The timeout until a server is ready. This takes 3 s on an idle machine, and up to a minute while a compiler runs.
+/// The timeout for a server to become ready. This takes 3 s on an idle machine, and up to a minute while a compiler
+/// runs.
 const READY: Duration = Duration::from_secs(120);
 
 /// Returns the control plane of this test run. The first call starts it. Tests share it, and each uses its own

@@ -265,7 +265,7 @@ pub const HOSTILE: &str = "a hostile service answers";
 /// The label of a call that a hostile service does not answer.
 pub const SILENT: &str = "a hostile service does not answer";
 
-/// The labels of a change of the account of an object, and of the endpoint of that account.
+/// The labels of two events: an object changes its account, and an account changes its endpoint.
 pub const SWITCHES: [&str; 2] = ["a switch of accountRef", "a switch of the endpoint of the LiveAccount"];
 
 /// The label of a second process that starts while the first runs.

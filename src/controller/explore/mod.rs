@@ -161,7 +161,7 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        // A service that never answers is called again and again.
+        // A service that never answers causes an endless sequence of calls.
         let is_free = |after: &World, label| after.left == world.left && label != SILENT;
         next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
     }

@@ -116,7 +116,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), fed, label);
     }
 
-    /// Resets the number of calls after a failure. The facts of the pass are kept until they are recorded.
+    /// Resets the counts of creates and changes after a failed step. A call that was refused because of a wrong clock
+    /// only loses its own count.
     fn note_failure(&mut self, world: &mut World, p: usize, i: usize, fed: Fed, step: Step) {
         let trail = &mut world.work(p, i).trail;
         if matches!(step, Step::Finish(_)) && matches!(fed, Fed::Answer { answer: Answer::Skewed, .. }) {

@@ -230,7 +230,7 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         Answer::NotFound if was_just_made && matches!(call, Call::Describe(_)) => trail.knows = false,
         Answer::Group(_) | Answer::Blocked | Answer::NotFound => {
             (trail.made, trail.gone, trail.shown) = (false, is_named, Shown::Gone);
-            // The answer may be wrong.
+            // The answer may be false. Compare it with the group at the service.
             trail.knows = answer != Answer::NotFound || group.state == State::Absent;
             object.drifted |= !trail.knows;
         }

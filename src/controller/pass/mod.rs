@@ -240,7 +240,7 @@ impl Pass {
     /// Takes the object that was read. Starts a new pass if it is another object or names another group.
     fn loaded(&mut self, object: Box<LiveMessageGroup>, has_drifted: bool, context: &StepContext) -> Effect {
         if !self.belongs_to(&object) {
-            // A recreated object must not report events about the former one.
+            // A recreated object must not report events about the deleted one.
             let is_same_object = object.metadata.uid.as_deref() == Some(&self.uid);
             self.report_orphan(Some(&*object).filter(|_| is_same_object));
             let reports = self.take_reports();

@@ -249,7 +249,7 @@ fn hash_of_set(list: &[String]) -> u64 {
     hash_of(&list)
 }
 
-/// The conditions that are counted besides `Ready`, each with the status that is counted.
+/// The conditions that are counted in addition to `Ready`, each with the status that is counted.
 pub const COUNTED: [(ConditionType, ConditionStatus); 5] = [
     (ConditionType::Reconciling, ConditionStatus::True),
     (ConditionType::Stalled, ConditionStatus::True),

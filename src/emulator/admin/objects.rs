@@ -73,7 +73,7 @@ pub(super) fn put_key(core: &mut Core, id: &str, change: KeyChange) -> Result<()
         (None, None) => return Err(AdminError::bad_request("a new access key needs a secret".to_owned())),
     };
     if change.secret.as_deref() == Some("") || change.token.as_deref() == Some("") {
-        return Err(AdminError::bad_request("a secret and a token must not be empty"));
+        return Err(AdminError::bad_request("secret and token must not be empty"));
     }
     if id.is_empty() || !change.account.as_deref().is_none_or(is_account) {
         return Err(AdminError::bad_request("an access key needs an ID, and its account ID must consist of digits"));

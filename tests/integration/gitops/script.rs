@@ -48,7 +48,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![created(), edit(), Pass(vec![unchanged(), done(), unchanged(), done(), unchanged()])],
         ),
         ("the Live API refuses a value", vec![Pass(refused(400, "InputInvalid"))]),
-        ("the Live API refuses for an unknown reason", vec![Pass(refused(400, "SomethingNew"))]),
+        ("the Live API refuses a call for an unknown reason", vec![Pass(refused(400, "SomethingNew"))]),
         ("the stored object cannot be read", vec![Unreadable]),
         ("edited, the stored object cannot be read", vec![created(), edit(), Unreadable]),
         ("new, queued behind other objects", vec![Reports(Reason::Queued, 0)]),

@@ -28,12 +28,12 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// The situation of a LiveMessageGroup. The name of the object is derived from the title.
+    /// Creates a situation of a LiveMessageGroup. The name of the object is derived from the title.
     pub fn new(title: &str, namespace: &str) -> Self {
         Self::of(GROUP, title, namespace)
     }
 
-    /// The situation of an object of this kind.
+    /// Creates a situation of an object of the given kind.
     pub fn of(kind: Kind, title: &str, namespace: &str) -> Self {
         let words: Vec<&str> =
             title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
