@@ -378,7 +378,7 @@ impl Explorer {
         world.processes[p] = Process::default();
         for object in &mut world.objects {
             object.timed_out = false;
-            // The answers to creates under an open intent are lost.
+            // If a create intent is open, the answers to its creates are lost.
             object.unheard |= object.sent;
         }
     }

@@ -200,8 +200,9 @@ impl State {
                 .transient_gauge("controller_runtime_active_workers", "LiveMessageGroups that are being reconciled"),
             breakers: register.transient_gauge(
                 "live_message_operator_breakers_open",
-                "Open circuit breakers. Each is a cause that blocks many LiveMessageGroups, such as rejected credentials, a \
-                 missing permission, or an app that does not exist or is full. One LiveMessageGroup probes the cause",
+                "Open circuit breakers. Each is a cause that blocks many LiveMessageGroups, such as rejected \
+                 credentials, a missing permission, or an app that does not exist or is full. One LiveMessageGroup \
+                 probes the cause",
             ),
             oldest_drift_check: register.single_gauge(
                 "live_message_operator_drift_check_oldest_success_timestamp_seconds",
