@@ -185,8 +185,8 @@ impl ApiStore {
     }
 
     /// Replaces the status only if the object has not changed since it was read. If two operators write at the same
-    /// time, one of them fails. The write is a JSON patch that tests the uid and the resourceVersion; in other types of
-    /// patches the apiserver accepts a wrong uid.
+    /// time, one of them fails. The write is a JSON patch, which can test the uid and the resourceVersion: other types
+    /// of patches succeed with a wrong uid.
     ///
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
@@ -234,8 +234,8 @@ impl ApiStore {
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
-    /// Replaces the status of the LiveAccount with this uid, even if the object changed, because only the operator
-    /// writes the status.
+    /// Replaces the status of the LiveAccount with this uid. A change of the object does not prevent the write, because
+    /// only the operator writes the status.
     ///
     /// # Errors
     /// [`ApiError::Gone`] if the object was deleted, or recreated under the same name.

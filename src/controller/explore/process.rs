@@ -238,7 +238,7 @@ impl Explorer {
         self.send_with(world, p, i, read, number, None);
     }
 
-    /// The world after a slow call is reported, and the object; `None` unless the status has `Ready=True` for an older
+    /// The world and the object after the report of a slow call; `None` unless the status has `Ready=True` for an older
     /// generation.
     fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, Stored)> {
         let mut world = world.cheaper()?;
