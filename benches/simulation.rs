@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use live_message_operator::budget::{AcquireResult, PermitOutcome, Settings, Window};
+use live_message_operator::budget::{AcquireResult, PermitOutcome, START_DELAY, Settings, Window};
 
 const SECOND: u64 = 1_000_000;
 /// The simulated one-way delays, in microseconds.
@@ -75,7 +75,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let start = Instant::now();
     let at = |us: u64| start + Duration::from_micros(us);
-    let mut window = Window::with(50, settings, start);
+    let mut window = Window::with(50, settings, start + START_DELAY);
     let mut service = Service { accepted: VecDeque::new(), rejected_count: scene.rejected_count };
     let mut others = other_client(scene, &mut random);
     let mut events: BinaryHeap<Reverse<(u64, Event)>> = BinaryHeap::new();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 pub use adaptive::{Adaptive, Settings};
 #[cfg(test)]
 pub use property::busiest_second;
-pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, Window};
+pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, TAKEOVER_DELAY, Window};
 
 /// The budget of one account and operation. Clones share it.
 #[derive(Debug, Clone)]
@@ -40,7 +40,12 @@ impl Shared {
 impl Budget {
     /// A budget of `calls` per second, at least 1. It grants the first permit after [`START_DELAY`].
     pub fn per_second(calls: u32) -> Self {
-        let window = Window::new(calls, Instant::now().into_std());
+        Self::starting_at(calls, Instant::now() + START_DELAY)
+    }
+
+    /// A budget of `calls` per second, at least 1. It grants the first permit at `first_permit_at`.
+    pub fn starting_at(calls: u32, first_permit_at: Instant) -> Self {
+        let window = Window::new(calls, first_permit_at.into_std());
         let turn_lock = tokio::sync::Mutex::new(());
         Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), turn_lock })) }
     }

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, Window};
+use super::window::{
+    AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, TAKEOVER_DELAY, Window,
+};
 
 const CALLS: usize = 200_000;
 const TIMEOUT_US: u64 = 10_000_000;
@@ -199,7 +201,7 @@ const CONDITIONS: [Conditions; 8] = [
 
 /// The window of a process that starts at `now`.
 fn window(now: Instant) -> Box<dyn Limiter> {
-    Box::new(Window::new(DOCUMENTED_LIMIT, now))
+    Box::new(Window::new(DOCUMENTED_LIMIT, now + START_DELAY))
 }
 
 #[test]
@@ -227,9 +229,8 @@ fn pace_without_window_exceeds_the_limit() {
 }
 
 #[test]
-fn successor_that_waits_one_second_exceeds_the_limit() {
-    // The permits of a window that was created five seconds earlier return after one second.
-    let process = |now: Instant| -> Box<dyn Limiter> { Box::new(Window::new(DOCUMENTED_LIMIT, now - LATE_ARRIVAL)) };
+fn successor_without_a_lease_that_waits_1_s_exceeds_the_limit() {
+    let process = |now: Instant| -> Box<dyn Limiter> { Box::new(Window::new(DOCUMENTED_LIMIT, now + TAKEOVER_DELAY)) };
     let most = busiest_second(&arrivals(&process, CONDITIONS[6], 20_000, 1));
     assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second");
 }
@@ -237,7 +238,8 @@ fn successor_that_waits_one_second_exceeds_the_limit() {
 #[test]
 fn limiter_that_trusts_failed_calls_exceeds_the_limit() {
     let conditions = Conditions { delay_us: 5_000, failed: 50, ..CALM };
-    let process = |now: Instant| -> Box<dyn Limiter> { Box::new(Trusting(Window::new(DOCUMENTED_LIMIT, now))) };
+    let process =
+        |now: Instant| -> Box<dyn Limiter> { Box::new(Trusting(Window::new(DOCUMENTED_LIMIT, now + START_DELAY))) };
     let most = busiest_second(&arrivals(&process, conditions, 20_000, 1));
     assert!(most > DOCUMENTED_LIMIT as usize, "only {most} in one second");
 }

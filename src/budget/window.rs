@@ -20,9 +20,13 @@ pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a permit remains in use after its call was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long a new window grants nothing: until a call that a killed process sent just before cannot arrive in the same
-/// second as the first one of this window.
+/// How long the first permit of a window is delayed: until a call that a killed process sent just before cannot arrive
+/// in the same second as the first one of this window.
 pub const START_DELAY: Duration = LATE_ARRIVAL.saturating_add(SECOND);
+
+/// The same delay after the acquisition of a Lease. All calls of the previous leader have arrived when its Lease can
+/// expire, so only the second in which the last of them arrived must pass.
+pub const TAKEOVER_DELAY: Duration = SECOND;
 
 /// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
 /// small delays would add up to half a second. A longer gap means that no permit was requested, so the pace restarts.
@@ -63,17 +67,18 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits become available after
-    /// [`START_DELAY`], because a previous process may have used them just before.
-    pub fn new(permits: u32, now: Instant) -> Self {
-        Self::with(permits, Settings::default(), now)
+    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits are in use until
+    /// `first_permit_at`, because a previous process may have used them just before: see [`START_DELAY`] and
+    /// [`TAKEOVER_DELAY`].
+    pub fn new(permits: u32, first_permit_at: Instant) -> Self {
+        Self::with(permits, Settings::default(), first_permit_at)
     }
 
     /// Same as [`Window::new`], with the given settings of the adaptive rate.
-    pub fn with(permits: u32, settings: Settings, now: Instant) -> Self {
+    pub fn with(permits: u32, settings: Settings, first_permit_at: Instant) -> Self {
         let permits = permits.max(1);
-        let returns = (0..permits).map(|_| Reverse(now + START_DELAY)).collect();
-        Self { rate: Adaptive::new(permits, settings), next: now, free: 0, returns }
+        let returns = (0..permits).map(|_| Reverse(first_permit_at)).collect();
+        Self { rate: Adaptive::new(permits, settings), next: first_permit_at, free: 0, returns }
     }
 
     /// Takes a permit if one is available at `now`.
@@ -132,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn new_window_waits_for_late_calls_then_grants_every_20_ms() {
+    fn new_window_waits_then_grants_every_20_ms() {
         let start = Instant::now();
-        let mut window = Window::new(50, start);
+        let mut window = Window::new(50, start + START_DELAY);
         assert_eq!(window.try_acquire(start), AcquireResult::NotBefore(start + at(6000)));
         assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::Now);
         assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::NotBefore(start + at(6020)));
@@ -144,7 +149,7 @@ mod tests {
     #[test]
     fn late_grants_catch_up_and_idle_time_is_not_saved() {
         let start = Instant::now();
-        let mut window = Window::new(50, start);
+        let mut window = Window::new(50, start + START_DELAY);
         assert_eq!(window.try_acquire(start + at(6000)), AcquireResult::Now);
         assert_eq!(window.try_acquire(start + at(6023)), AcquireResult::Now, "3 ms late");
         assert_eq!(window.try_acquire(start + at(6040)), AcquireResult::Now);
@@ -158,7 +163,7 @@ mod tests {
         for (outcome, back) in
             [(PermitOutcome::NotSent, 0), (PermitOutcome::Answered, 1000), (PermitOutcome::Lost, 6000)]
         {
-            let mut window = Window::new(1, start);
+            let mut window = Window::new(1, start + START_DELAY);
             let granted = start + START_DELAY;
             assert_eq!(window.try_acquire(granted), AcquireResult::Now);
             assert_eq!(window.try_acquire(granted + at(5000)), AcquireResult::AfterReturn);
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn requested_delay_blocks_further_grants() {
         let start = Instant::now();
-        let mut window = Window::new(50, start);
+        let mut window = Window::new(50, start + START_DELAY);
         let granted = start + START_DELAY;
         assert_eq!(window.try_acquire(granted), AcquireResult::Now);
         window.return_permit(PermitOutcome::Throttled(Some(at(2000))), granted);
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn reduced_rate_does_not_catch_up() {
         let start = Instant::now();
-        let mut window = Window::new(50, start);
+        let mut window = Window::new(50, start + START_DELAY);
         let mut now = start + START_DELAY;
         for outcome in (0..50).map(|_| PermitOutcome::Answered).chain([PermitOutcome::Throttled(None)]) {
             assert_eq!(window.try_acquire(now), AcquireResult::Now);
@@ -202,6 +207,6 @@ mod tests {
     #[test]
     fn window_of_zero_permits_grants_one() {
         let start = Instant::now();
-        assert_eq!(Window::new(0, start).try_acquire(start + START_DELAY), AcquireResult::Now);
+        assert_eq!(Window::new(0, start).try_acquire(start), AcquireResult::Now);
     }
 }
