@@ -18,7 +18,7 @@ const TOP_LEVEL: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SE
 
 /// Prefixes of the metrics that the operator exports.
 const METRIC_PREFIXES: &[&str] =
-    &["live_message_operator_", "controller_runtime_", "workqueue_", "rest_client_", "process_"];
+    &["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -121,6 +121,11 @@ labels! {
         /// Host and port of the apiserver.
         host: String,
     }
+    /// Labels of the leader election.
+    LeaderLabels {
+        /// Name of the Lease.
+        name: String,
+    }
     /// Labels of watches.
     ResourceLabels {
         /// Plural name of the resource.

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub watch_errors: Counters<ResourceLabels>,
     /// Watches that work again after a failure.
     pub watch_recoveries: Counters<ResourceLabels>,
+    /// 1 while this process is the leader, 0 while it is a standby; no series without leader election.
+    pub leader: Gauges<LeaderLabels>,
     state: State,
     fill: OnceLock<Fill>,
     scraping: Mutex<()>,
@@ -306,6 +308,10 @@ impl Metrics {
             watch_recoveries: register.counter(
                 "live_message_operator_watch_recoveries",
                 "Watches that work again after one or more failures",
+            ),
+            leader: register.gauge(
+                "leader_election_master_status",
+                "1 if the process holds the Lease `name`, 0 if it is a standby; absent without leader election",
             ),
             register,
             ready,
