@@ -9,6 +9,7 @@
 //! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
 //!   with a lock.
 //! - `api`, `events`: read and write objects in the apiserver, and send events.
+//! - `leader`: the leader election.
 //! - `accounts`: credentials, LiveAccounts, budgets.
 //! - `context`: the state that the tasks share.
 //! - `reconcile`: the driver of passes.
@@ -25,6 +26,7 @@ mod events;
 #[cfg(test)]
 mod explore;
 mod keys;
+mod leader;
 mod namespaces;
 mod pass;
 mod reconcile;
@@ -45,6 +47,9 @@ use tokio::sync::watch as signal;
 pub use accounts::{Account, AccountDefaults, Accounts, Rate};
 pub use connection::Connections;
 pub use context::Limits;
+pub use leader::{
+    ElectionSettings, Elector, InvalidElectionSettings, Leadership, LeaseLost, LeaseName, Term, identity,
+};
 pub use namespaces::NamespacePattern;
 pub use scheduler::DEFAULT_MAX_GROUPS;
 pub use supervisor::{Supervisor, TaskFailure};

@@ -27,7 +27,7 @@ use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
 
 /// Creates a client. `answer` returns the status code and the document for each request.
-fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
+pub(super) fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
 {

@@ -203,6 +203,7 @@ fn imports_have_no_cycles() {
         &["controller"],
         &["controller", "accounts"],
         &["controller", "background"],
+        &["controller", "leader"],
         &["controller", "pass"],
         &["controller", "reconcile"],
         &["controller", "scheduler"],
@@ -217,13 +218,14 @@ fn imports_have_no_cycles() {
     }
 }
 
-/// Tests that the scheduler and the reconcile pass use no I/O and no clock.
+/// Tests that the scheduler, the reconcile pass and the rules of the leader election use no I/O and no clock.
 #[test]
-fn scheduler_and_pass_are_pure() {
+fn scheduler_pass_and_election_are_pure() {
     let mut checked = 0;
     for (file, module, source) in sources() {
         let is_pure = module[0] == "controller"
-            && module.get(1).is_some_and(|name| ["keys", "pass", "scheduler"].contains(&name.as_str()))
+            && (module.get(1).is_some_and(|name| ["keys", "pass", "scheduler"].contains(&name.as_str()))
+                || module[1..] == ["leader", "election"])
             && !module.iter().any(|part| part == "tests");
         if !is_pure {
             continue;

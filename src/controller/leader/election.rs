@@ -1,0 +1,228 @@
+//! The rules of the leader election, after client-go's package `leaderelection`.
+//!
+//! The rules are pure: `lease` sends the requests and passes the times. Their invariants:
+//!
+//! - A process leads until the renew deadline, counted from the moment at which its last successful write was *sent*.
+//!   The apiserver stored the write later, if at all, so no other process has seen it earlier.
+//! - A process takes over when the Lease has not changed for its duration, counted on its own monotonic clock from the
+//!   moment at which it saw the last change. Times in the Lease are never compared, because clocks differ.
+//! - Every write tests the resourceVersion, so of two processes that see the same Lease one fails.
+//!
+//! The leader therefore stops at least `lease duration - renew deadline` before any other process can take over.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+
+use super::settings::{ElectionSettings, LONGEST_LEASE};
+
+/// The name of the Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseName {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of the Lease in its namespace.
+    pub name: String,
+}
+
+impl std::fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The role of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The process waits for the Lease.
+    Standby,
+    /// The process holds the Lease.
+    Leader {
+        /// When the process learned that it had acquired the Lease.
+        acquired: Instant,
+        /// The renew deadline. From then on the process is [`Role::Deposed`], unless it renews the Lease before.
+        until: Instant,
+    },
+    /// The process has lost the Lease. It never leads again.
+    Deposed,
+}
+
+/// A write that acquires or renews the Lease.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The Lease to write. If it is not new, its resourceVersion must be the stored one.
+    pub lease: Lease,
+    /// Whether to create the Lease instead of replacing it.
+    pub is_new: bool,
+}
+
+/// The Lease as it was last seen.
+#[derive(Debug)]
+struct Observed {
+    lease: Lease,
+    /// Whether the Lease still existed when it was last read.
+    exists: bool,
+    /// When this process first saw this version of the Lease.
+    since: Instant,
+}
+
+/// The election from the view of one process.
+#[derive(Debug)]
+pub struct Election {
+    identity: String,
+    name: LeaseName,
+    settings: ElectionSettings,
+    role: Role,
+    /// `None` until the first read.
+    observed: Option<Observed>,
+}
+
+impl Election {
+    /// The election for a process with this identity, which must differ between processes, also before and after a
+    /// restart.
+    pub fn new(identity: String, name: LeaseName, settings: ElectionSettings) -> Self {
+        Self { identity, name, settings, role: Role::Standby, observed: None }
+    }
+
+    /// The role at `now`.
+    pub fn role(&mut self, now: Instant) -> Role {
+        if matches!(self.role, Role::Leader { until, .. } if until <= now) {
+            self.role = Role::Deposed;
+        }
+        self.role
+    }
+
+    /// The holder in the last observed Lease; `None` if it had no holder.
+    pub fn holder(&self) -> Option<&str> {
+        spec(self.observed.as_ref()?)?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+    }
+
+    /// The longest time to wait for the answer to a request that is sent at `now`. A leader does not wait beyond its
+    /// deadline. Half of the deadline leaves time for a second request on a new connection, as in client-go.
+    pub fn request_timeout(&self, now: Instant) -> Duration {
+        let longest = self.settings.renew_deadline / 2;
+        match self.role {
+            Role::Leader { until, .. } => longest.min(until.saturating_duration_since(now)),
+            Role::Standby | Role::Deposed => longest,
+        }
+    }
+
+    /// Records the result of a read at `now`, after its answer; `None` if the Lease does not exist.
+    pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
+        match (lease, &mut self.observed) {
+            // Deletion does not end the lease: its holder does not know of it until the next renewal.
+            (None, Some(known)) => known.exists = false,
+            (None, none) => *none = Some(Observed { lease: Lease::default(), exists: false, since: now }),
+            // All fields are compared, because the resourceVersion may repeat after a restore of etcd.
+            (Some(lease), Some(known)) if known.exists && known.lease == lease => {}
+            (Some(lease), observed) => *observed = Some(Observed { lease, exists: true, since: now }),
+        }
+        let is_led = matches!(self.role(now), Role::Leader { .. });
+        if is_led && self.holder().is_some_and(|holder| holder != self.identity) {
+            self.role = Role::Deposed;
+        }
+    }
+
+    /// The write that acquires or renews the Lease at `now`, on the basis of the last observed Lease. `None` if it is
+    /// unknown or held by another process. `wall` is the time that the Lease shows to readers.
+    pub fn claim(&mut self, now: Instant, wall: Timestamp) -> Option<Write> {
+        let may_claim = match self.role(now) {
+            Role::Leader { .. } => true,
+            Role::Standby => self.is_free(now),
+            Role::Deposed => false,
+        };
+        let observed = self.observed.as_ref().filter(|_| may_claim)?;
+        let previous = spec(observed).cloned().unwrap_or_default();
+        let is_own = self.holder() == Some(&*self.identity);
+        let transitions = match previous.lease_transitions {
+            None if !observed.exists => 0,
+            count if is_own => count.unwrap_or_default(),
+            count => count.unwrap_or_default().saturating_add(1),
+        };
+        let mut lease = self.with_spec(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(self.settings.lease_seconds()),
+            acquire_time: previous.acquire_time.filter(|_| is_own).or(Some(MicroTime(wall))),
+            renew_time: Some(MicroTime(wall)),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        })?;
+        if !observed.exists {
+            let (namespace, name) = (Some(self.name.namespace.clone()), Some(self.name.name.clone()));
+            lease.metadata = ObjectMeta { namespace, name, ..ObjectMeta::default() };
+        }
+        Some(Write { lease, is_new: !observed.exists })
+    }
+
+    /// Records a successful write. `lease` is its answer, `sent` a moment before the request was sent, and `now` a
+    /// moment after the answer.
+    pub fn written(&mut self, lease: Lease, sent: Instant, now: Instant) {
+        self.observe(Some(lease), now);
+        let until = sent + self.settings.renew_deadline;
+        // A standby that was frozen during the request may learn too late that it acquired the Lease.
+        if self.holder() != Some(&*self.identity) || until <= now {
+            return;
+        }
+        self.role = match self.role {
+            Role::Standby => Role::Leader { acquired: now, until },
+            Role::Leader { acquired, .. } => Role::Leader { acquired, until },
+            Role::Deposed => Role::Deposed,
+        };
+    }
+
+    /// The Lease without a holder, for an orderly shutdown. `None` if this process does not hold it. A deposed process
+    /// never releases the Lease: its last calls may still arrive, and the Lease must not end before.
+    pub fn release(&mut self, now: Instant, wall: Timestamp) -> Option<Lease> {
+        let is_own = self.observed.as_ref().is_some_and(|known| known.exists) && self.holder() == Some(&*self.identity);
+        if !is_own || self.role(now) == Role::Deposed {
+            return None;
+        }
+        self.with_spec(LeaseSpec {
+            // The same values as in client-go. The apiserver requires a positive duration.
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            acquire_time: Some(MicroTime(wall)),
+            renew_time: Some(MicroTime(wall)),
+            lease_transitions: self.observed.as_ref().and_then(spec).and_then(|spec| spec.lease_transitions),
+            ..LeaseSpec::default()
+        })
+    }
+
+    /// When to start the next attempt, after one that started at `started`. `random` is from 0 to 1.
+    pub fn next_attempt(&self, started: Instant, now: Instant, random: f64) -> Instant {
+        let period = self.settings.retry_period;
+        if matches!(self.role, Role::Leader { .. }) {
+            return (started + period).max(now);
+        }
+        let retry = now + period.mul_f64(1.0 + (ElectionSettings::JITTER - 1.0) * random);
+        // The standby does not wait longer than the lease of a leader that has failed.
+        self.expires().filter(|expires| *expires > now).map_or(retry, |expires| expires.min(retry))
+    }
+
+    /// Whether the last observed Lease has no holder, has expired, or is the result of an own write whose answer was
+    /// lost.
+    fn is_free(&self, now: Instant) -> bool {
+        self.holder().is_none_or(|holder| holder == self.identity) || self.expires().is_some_and(|at| at <= now)
+    }
+
+    /// When the last observed Lease expires, if it does not change before.
+    fn expires(&self) -> Option<Instant> {
+        let observed = self.observed.as_ref()?;
+        let seconds = spec(observed).and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
+        let duration = seconds.map(Duration::from_secs).filter(|time| !time.is_zero() && *time <= LONGEST_LEASE);
+        // A foreign value neither blocks the takeover for hours nor allows it at once.
+        Some(observed.since + duration.unwrap_or(self.settings.lease_duration))
+    }
+
+    /// The last observed Lease with another spec. Its labels and annotations remain.
+    fn with_spec(&self, spec: LeaseSpec) -> Option<Lease> {
+        let observed = self.observed.as_ref()?;
+        Some(Lease { spec: Some(spec), ..observed.lease.clone() })
+    }
+}
+
+fn spec(observed: &Observed) -> Option<&LeaseSpec> {
+    observed.lease.spec.as_ref()
+}

@@ -1,0 +1,158 @@
+//! Leader election: of several replicas of the operator, one makes calls.
+//!
+//! `election` has the rules, `lease` the requests. The rest of the operator uses [`Leadership`]. The module imports `api`
+//! only. Its invariant: [`Leadership::may_send`] is true in at most one process at a time, and no longer than until the
+//! renew deadline. The clock is monotonic, and on Linux it stands still while the machine is suspended, so nodes must not
+//! be suspended.
+
+mod election;
+mod lease;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+pub use election::LeaseName;
+use election::Role;
+pub use lease::{Elector, LeaseLost, identity};
+pub use settings::{ElectionSettings, InvalidElectionSettings};
+
+use crate::budget::{START_DELAY, TAKEOVER_DELAY};
+
+/// The time as leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// When the process learned that it leads.
+    pub acquired: Instant,
+    /// Before this time, calls of a previous process may arrive in the same second as the first call of this one.
+    pub first_permit_at: Instant,
+    /// The renew deadline; `None` without leader election.
+    until: Option<Instant>,
+}
+
+impl Term {
+    fn includes(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Standby,
+    Leader(Term),
+    Deposed,
+    /// The process gives up its leadership, because it stops.
+    Released,
+}
+
+/// Whether this process leads. Clones share the state.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    state: Arc<watch::Sender<State>>,
+}
+
+impl Leadership {
+    /// The leadership of a process without leader election: it leads from now on, and is never deposed.
+    pub fn always() -> Self {
+        let acquired = Instant::now();
+        Self::with(State::Leader(Term { acquired, first_permit_at: acquired + START_DELAY, until: None }))
+    }
+
+    /// The leadership of a process that waits for the Lease.
+    fn standby() -> Self {
+        Self::with(State::Standby)
+    }
+
+    fn with(state: State) -> Self {
+        Self { state: Arc::new(watch::Sender::new(state)) }
+    }
+
+    /// Whether the process may send a call to the Live API or a write to the apiserver at `now`. Ask immediately before
+    /// sending, after every wait.
+    pub fn may_send(&self, now: Instant) -> bool {
+        matches!(&*self.state.borrow(), State::Leader(term) if term.includes(now))
+    }
+
+    /// Waits until the process leads. Waits forever if it was deposed, or gave up its leadership, before.
+    pub async fn acquired(&self) -> Term {
+        let mut states = self.state.subscribe();
+        loop {
+            if let State::Leader(term) = *states.borrow_and_update() {
+                return term;
+            }
+            if states.changed().await.is_err() {
+                // Not reached: the sender lives as long as `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until the process has lost its leadership: at the renew deadline, or before if another process holds the
+    /// Lease. Waits forever if it gives up its leadership itself.
+    pub async fn deposed(&self) {
+        let mut states = self.state.subscribe();
+        loop {
+            let deadline = match *states.borrow_and_update() {
+                State::Deposed => return,
+                State::Leader(term) => term.until,
+                State::Standby | State::Released => None,
+            };
+            tokio::select! {
+                _ = states.changed() => {}
+                () = reached(deadline) => self.end_if_due(),
+            }
+        }
+    }
+
+    /// Records the role in the election. The end of a term is final, even if a renewal arrives later.
+    fn update(&self, role: Role) {
+        self.state.send_if_modified(|state| {
+            let next = match (*state, role) {
+                (State::Standby | State::Leader(_), Role::Deposed) => State::Deposed,
+                (State::Leader(term), _) if !term.includes(Instant::now()) => State::Deposed,
+                (State::Leader(term), Role::Leader { until, .. }) => {
+                    State::Leader(Term { until: Some(Instant::from_std(until)), ..term })
+                }
+                (State::Standby, Role::Leader { acquired, until }) => {
+                    let (acquired, until) = (Instant::from_std(acquired), Some(Instant::from_std(until)));
+                    State::Leader(Term { acquired, first_permit_at: acquired + TAKEOVER_DELAY, until })
+                }
+                (unchanged, _) => unchanged,
+            };
+            std::mem::replace(state, next) != next
+        });
+    }
+
+    fn end_if_due(&self) {
+        self.state.send_if_modified(|state| {
+            let is_due = matches!(state, State::Leader(term) if !term.includes(Instant::now()));
+            if is_due {
+                *state = State::Deposed;
+            }
+            is_due
+        });
+    }
+
+    /// Gives up the leadership for good, without being deposed.
+    fn give_up(&self) {
+        self.end_if_due();
+        self.state.send_if_modified(|state| {
+            let is_given_up = *state != State::Deposed;
+            if is_given_up {
+                *state = State::Released;
+            }
+            is_given_up
+        });
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
