@@ -24,6 +24,11 @@ pub enum Rate {
 /// minutes) and [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
 const CARRY_OVER: Duration = Duration::from_secs(310);
 
+/// The most former budgets of an account: each takes 7 KiB, and a user can change the number of a LiveAccount many times
+/// per second. Beyond this, the account no longer takes permits of the oldest ones. It still takes permits of its own
+/// budgets, which limit it alone.
+const MAX_FORMER: usize = 4;
+
 /// One budget per operation.
 #[derive(Debug)]
 pub struct Budgets {
@@ -83,6 +88,9 @@ impl SharedBudgets {
         }
         self.former.retain(|former| former.until > now && !Arc::ptr_eq(&former.budgets, &budgets));
         let budgets = std::mem::replace(&mut self.current, budgets);
+        if self.former.len() == MAX_FORMER {
+            self.former.remove(0);
+        }
         self.former.push(Former { budgets, until: now + CARRY_OVER });
     }
 
@@ -209,5 +217,16 @@ mod tests {
         assert!(Arc::ptr_eq(shared.current(), &one));
         let needed = shared.needed(Instant::now() + CARRY_OVER);
         assert!(needed.len() == 1 && Arc::ptr_eq(&needed[0], &one));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn only_the_latest_former_budgets_are_kept() {
+        let all: Vec<_> = (0..100).map(|_| Budgets::new(Rate::PerSecond(50))).collect();
+        let mut shared = SharedBudgets::new(Arc::clone(&all[0]));
+        for budgets in &all {
+            shared.switch_to(Arc::clone(budgets), Instant::now());
+        }
+        let needed = shared.needed(Instant::now());
+        assert_eq!(needed.len(), MAX_FORMER + 1);
+        assert!(all[99 - MAX_FORMER..].iter().all(|budgets| needed.iter().any(|needed| Arc::ptr_eq(needed, budgets))));
     }
 }
