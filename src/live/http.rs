@@ -33,6 +33,15 @@ impl HttpOptions {
         built(self.builder())
     }
 
+    /// Same as [`HttpOptions::client`], but without idle connections. Exchanges with STS are an hour apart, and a
+    /// server closes an idle connection earlier.
+    ///
+    /// # Errors
+    /// See [`HttpOptions::client`].
+    pub(super) fn exchange_client(&self) -> Result<reqwest::Client, HttpClientError> {
+        built(self.builder().pool_max_idle_per_host(0))
+    }
+
     /// A client without proxies, for addresses of this machine.
     ///
     /// # Errors

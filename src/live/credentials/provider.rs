@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::super::endpoint::Endpoint;
 use super::super::http::{HttpClientError, HttpOptions};
@@ -84,6 +85,8 @@ pub struct ProviderEnv {
     home: Option<PathBuf>,
     allow_http: bool,
     http: HttpOptions,
+    /// Created at the first exchange.
+    exchanges: Arc<Mutex<Option<reqwest::Client>>>,
     metadata_origin: String,
     metadata_timeout: Duration,
 }
@@ -101,7 +104,8 @@ impl ProviderEnv {
         allow_http: bool,
     ) -> Self {
         let (metadata_origin, metadata_timeout) = (METADATA.to_owned(), METADATA_TIMEOUT);
-        Self { lookup: Arc::new(lookup), home, allow_http, http, metadata_origin, metadata_timeout }
+        let exchanges = Arc::default();
+        Self { lookup: Arc::new(lookup), home, allow_http, http, exchanges, metadata_origin, metadata_timeout }
     }
 
     /// Replaces the metadata service and its short timeout, for tests.
@@ -129,10 +133,14 @@ impl ProviderEnv {
         self.allow_http
     }
 
-    /// A client that uses the configured proxies, for one exchange. It is not reused, because exchanges are an hour
-    /// apart.
+    /// A client with the usual proxies, for exchanges. All exchanges share it, because its trusted certificates take
+    /// 100 KiB and the LiveAccounts exchange their tokens at the same time when the process starts.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
-        built(self.http.client())
+        let mut client = self.exchanges.lock();
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        Ok(client.insert(built(self.http.exchange_client())?).clone())
     }
 
     /// A client without proxies, for addresses of this machine.

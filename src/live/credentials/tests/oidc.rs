@@ -51,6 +51,19 @@ async fn token_file_is_read_at_every_exchange() {
 }
 
 #[tokio::test]
+async fn exchanges_share_a_client_and_no_connection() {
+    let sts = Loopback::script(vec![sts_response(3600)]).await;
+    let env = rrsa(&sts.origin).env();
+    let first = env.http_client().unwrap();
+    let second = allocation_counter::measure(|| drop(env.clone().http_client().unwrap()));
+    assert!(second.bytes_max < 1024, "a second client takes {} bytes", second.bytes_max);
+    for _ in 0..2 {
+        first.get(&sts.origin).send().await.unwrap().bytes().await.unwrap();
+    }
+    assert_eq!(sts.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[tokio::test]
 async fn lifetime_is_measured_on_the_clock_of_sts() {
     let body = r#"{"Credentials":{"AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2001-09-06T09:49:37Z"}}"#;
     let sts = Loopback::script(vec![answer_with(200, "date: Thu, 06 Sep 2001 08:49:37 GMT\r\n", body)]).await;
