@@ -203,7 +203,6 @@ pub async fn run(args: Args) -> CommandResult {
     let options = ClientOptions { http, form_body_threshold: args.form_body_threshold, ..ClientOptions::default() };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let defaults = AccountDefaults {
-        options: options.clone(),
         endpoints: args.tenants.endpoint_policy(endpoint.clone()),
         number: args.account_id.clone().or_else(|| account_of_arn(&lookup(ROLE_ARN)?).map(str::to_owned)),
         provider_env,

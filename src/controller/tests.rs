@@ -21,7 +21,7 @@ use super::scheduler::{RecordedState, Seen};
 use super::*;
 use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, ProviderEnv, ProviderError};
 use crate::live::loopback::install_tls;
-use crate::live::{ClientOptions, Credentials, Endpoint, EndpointPolicy, Operation};
+use crate::live::{ClientOptions, Credentials, Endpoint, EndpointPolicy, HttpOptions, Operation};
 use crate::resources::LiveMessageGroup;
 use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
@@ -56,10 +56,8 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
     let live = crate::live::Client::new(endpoint.clone(), ClientOptions::default()).unwrap();
     let account = Account::new(live, credentials, Rate::Unlimited);
-    let options = ClientOptions::default();
     let defaults = AccountDefaults {
-        provider_env: ProviderEnv::new(|_| None, None, options.http.clone(), true),
-        options,
+        provider_env: ProviderEnv::new(|_| None, None, HttpOptions::default(), true),
         endpoints: EndpointPolicy { own: endpoint, hosts: Vec::new(), allow_http: true },
         rate: Rate::Unlimited,
         number: None,

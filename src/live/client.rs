@@ -71,6 +71,22 @@ impl Client {
         })
     }
 
+    /// Creates a client for another endpoint, with the options of this one. They share the HTTP client, because its
+    /// trusted certificates take 100 KiB. A connection is used only for requests to its own scheme, host and port, and
+    /// has no state of a user: each request is signed, and cookies are disabled.
+    #[must_use]
+    pub fn for_endpoint(&self, endpoint: Endpoint) -> Self {
+        Self {
+            http: self.http.clone(),
+            endpoint,
+            form_body_threshold: self.form_body_threshold,
+            query_only: AtomicBool::new(false),
+            clock: ServiceClock::default(),
+            share: self.share.of_another_client(),
+            timeout: self.timeout,
+        }
+    }
+
     /// The endpoint of this client.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

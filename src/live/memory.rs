@@ -151,6 +151,11 @@ impl Share {
         let id = memory.ledger.lock().new_id();
         Arc::new(Self { memory, id, large: Arc::new(Semaphore::new(1)) })
     }
+
+    /// A new share of the same memory.
+    pub(super) fn of_another_client(&self) -> Arc<Self> {
+        Self::new(Arc::clone(&self.memory))
+    }
 }
 
 /// The bytes that one response holds until it is dropped.

@@ -12,7 +12,9 @@ use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
 use crate::live::error::RetryHint;
-use crate::live::{Call, CallError, Client, Credentials, ErrorClass, Operation, Reply, Response, Service, conceal};
+use crate::live::{
+    Call, CallError, Client, Credentials, Endpoint, ErrorClass, Operation, Reply, Response, Service, conceal,
+};
 use crate::resources::AccountRecord;
 use crate::telemetry::metrics::Calls;
 
@@ -180,6 +182,11 @@ impl Account {
     /// The service that the account calls.
     pub fn service(&self) -> &Service {
         self.client.endpoint().service()
+    }
+
+    /// A client for another endpoint with the options of this account's client.
+    pub fn client_for(&self, endpoint: Endpoint) -> Client {
+        self.client.for_endpoint(endpoint)
     }
 
     /// The source of the account's credentials.

@@ -23,8 +23,8 @@ pub use budgets::{BudgetRegistry, OperatorAccount, Rate};
 pub use permit::GrantedPermit;
 
 use super::keys::{AccountKey, ObjectKey};
+use crate::live::EndpointPolicy;
 use crate::live::credentials::{AssumedRole, Chain, CredentialSource, Provider, ProviderEnv};
-use crate::live::{ClientOptions, EndpointPolicy};
 use crate::resources::{ConditionStatus, ConditionType, LiveAccount, LiveAccountSpec, LiveAccountStatus};
 use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
@@ -36,8 +36,6 @@ const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 /// The settings that all LiveAccounts share.
 #[derive(Debug)]
 pub struct AccountDefaults {
-    /// The options of Live API clients.
-    pub options: ClientOptions,
     /// The endpoints that LiveAccounts may use.
     pub endpoints: EndpointPolicy,
     /// The environment for token exchanges with STS.
@@ -278,8 +276,7 @@ impl Accounts {
         };
         let source = CredentialSource::with_longest_wait(Chain::of(vec![provider]), SECRET_RETRY_MAX);
         let shared = SharedBudget { registry: Arc::clone(&self.budgets), number: spec.number().map(str::to_owned) };
-        let client = crate::live::Client::new(endpoint, defaults.options.clone());
-        let client = client.map_err(|error| format!("cannot create the HTTP client: {error}"))?;
+        let client = self.operator.client_for(endpoint);
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
         let account = account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls);

@@ -117,6 +117,31 @@ async fn calls_share_a_connection() {
 }
 
 #[tokio::test]
+async fn clients_for_one_endpoint_share_connections() {
+    let server = Loopback::script(vec![answer(200, CREATED)]).await;
+    let other = Loopback::script(vec![answer(200, CREATED)]).await;
+    let first = client(&server);
+    let memory = allocation_counter::measure(|| drop(first.for_endpoint(server.endpoint()))).bytes_max;
+    assert!(memory < 1024, "a further client takes {memory} bytes");
+    for client in [&first, &first.for_endpoint(server.endpoint()), &first.for_endpoint(other.endpoint())] {
+        client.send(&create(1), &credentials()).await.unwrap();
+    }
+    assert_eq!(server.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0; 2]);
+    assert_eq!(other.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn clients_for_one_endpoint_share_no_state() {
+    let refuses = |seen: &Seen| if seen.target() == "/" { answer(400, MISSING) } else { answer(200, CREATED) };
+    let server = Loopback::start(refuses).await;
+    let first = client_with(&server, |options| options.form_body_threshold = 100);
+    let second = first.for_endpoint(server.endpoint());
+    first.send(&create(100), &credentials()).await.unwrap_err();
+    first.send(&create(100), &credentials()).await.unwrap();
+    assert_eq!(second.send(&create(100), &credentials()).await.unwrap_err().class(), ErrorClass::Resent);
+}
+
+#[tokio::test]
 async fn timed_out_call_may_have_arrived_and_drops_its_connection() {
     let server = Loopback::script(vec![answer(200, CREATED), Act::Silence, answer(200, CREATED)]).await;
     let client = client(&server);
