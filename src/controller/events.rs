@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::api::FIELD_MANAGER;
 use super::keys::ObjectKey;
 use super::pass::{EventDraft, EventType};
-use crate::resources::{LiveAccount, LiveMessageGroup, LiveMessageGroupSpec};
+use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec};
 
 /// The maximum number of queued events. Further events are dropped.
 const BUFFER: usize = 1024;
@@ -85,10 +85,6 @@ pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
     object.metadata.namespace = Some(key.namespace().to_owned());
     object.metadata.uid = Some(uid.to_owned());
     object.object_ref(&())
-}
-
-pub fn account_reference(account: &LiveAccount) -> ObjectReference {
-    account.object_ref(&())
 }
 
 /// Sends an event. Returns `true` if the apiserver refused it because the namespace is terminating or does not exist.

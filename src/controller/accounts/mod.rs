@@ -12,7 +12,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Client, Resource as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -73,7 +74,8 @@ pub struct ObservedAccount {
     /// When the watch first showed this generation.
     pub since: Instant,
     pub status: LiveAccountStatus,
-    pub object: Arc<LiveAccount>,
+    /// For events. The object itself is not kept: its annotations can take 256 KiB.
+    pub reference: ObjectReference,
 }
 
 #[derive(Debug, Default)]
@@ -187,8 +189,8 @@ impl Accounts {
             }
             Err(why) => entry.invalid = Some(why),
         }
-        entry.observed =
-            Some(ObservedAccount { uid, generation, since: Instant::now(), status, object: Arc::new(object) });
+        let reference = object.object_ref(&());
+        entry.observed = Some(ObservedAccount { uid, generation, since: Instant::now(), status, reference });
         if entry.account.is_some() && !std::mem::replace(&mut entry.is_started, true) {
             let started = AccountStarted { key: AccountKey::LiveAccount(key.clone()), ended: entry.ended.clone() };
             let _ = self.started.send(started);

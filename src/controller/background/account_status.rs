@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use crate::controller::accounts::{Account, ObservedAccount, Unavailable};
 use crate::controller::api::ApiError;
 use crate::controller::context::Context;
-use crate::controller::events::account_reference;
 use crate::controller::keys::{AccountKey, Cause, ObjectKey};
 use crate::controller::pass::{EventDraft, EventType, MISSING_GRACE};
 use crate::decide::{AccountCondition, account_status};
@@ -163,7 +162,7 @@ async fn write(
         let event_type = if is_ready { EventType::Normal } else { EventType::Warning };
         let (reason, note) = (condition.reason.as_str(), condition.message.clone());
         tracing::info!(account = %key, reason, text = note, "the condition of a LiveAccount changed");
-        let regarding = account_reference(&observed.object);
+        let regarding = observed.reference.clone();
         context.events.publish(EventDraft { regarding, action: "Reconcile", event_type, reason, note });
     }
     context.accounts.status_written(key, &observed.uid, status);
