@@ -1,5 +1,6 @@
 //! Tests of the controller with an in-memory apiserver. Each test defines the responses.
 
+mod memory;
 mod unreadable;
 
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,117 @@
+//! The memory of LiveAccounts, in allocated bytes. Everything runs on the thread of the test, so that other tests do not
+//! count.
+
+use super::*;
+
+const ACCOUNTS: usize = 100;
+
+/// The limit for one LiveAccount with its dispatchers, budgets and credentials.
+const BYTES_PER_ACCOUNT: i64 = 32 * 1024;
+
+/// The limit for the budgets that a LiveAccount keeps after changes of its account ID.
+const BYTES_OF_FORMER_BUDGETS: i64 = 32 * 1024;
+
+/// The limit for what further edits add to a LiveAccount, and for what remains of a deleted one.
+const REST: i64 = 256;
+
+/// The time until all LiveAccounts are listed and checked.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The LiveAccounts in the apiserver.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stored {
+    accounts: usize,
+    generation: i64,
+}
+
+impl Stored {
+    /// Half of the accounts have an endpoint of their own.
+    fn list(self) -> Value {
+        let accounts = (0..self.accounts).map(|number| {
+            let (name, generation) = (format!("team{number}"), self.generation);
+            let mut account = json!({
+                "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveAccount",
+                "metadata": {"namespace": "ns", "name": name, "uid": name, "generation": generation},
+                "spec": {"credentials": {"secretRef": {"name": format!("key{generation}")}},
+                    "accountId": format!("{generation}{number}"), "requestsPerSecond": 10},
+            });
+            if number % 2 == 0 {
+                account["spec"]["endpoint"] = json!(format!("https://{name}.example.com"));
+            }
+            // Not later, because they make this test slow. They may take 256 KiB.
+            if generation == 1 {
+                account["metadata"]["annotations"] = json!({"note": "x".repeat(40_000)});
+            }
+            account
+        });
+        json!({"metadata": {"resourceVersion": "1"}, "items": accounts.collect::<Vec<_>>()})
+    }
+}
+
+/// An apiserver that ends every watch, so that the objects are listed again, and that has all Secrets.
+fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
+    let stored = Arc::clone(stored);
+    apiserver(move |method, path, body| {
+        let document = match path.rsplit('/').next().unwrap_or_default() {
+            "liveaccounts" => stored.lock().unwrap().list(),
+            "livemessagegroups" => Stored::default().list(),
+            name if name.starts_with("key") => {
+                let data = json!({"accessKeyId": "SUQ=", "accessKeySecret": "c2VjcmV0"});
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+            }
+            _ if method == Method::POST => body,
+            _ => json!({"apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveAccount", "metadata": {}}),
+        };
+        std::future::ready((200, document))
+    })
+}
+
+/// A controller with a limit of calls, whose LiveAccounts may use endpoints of their own.
+fn config(stored: &Arc<Mutex<Stored>>) -> Config {
+    let (account, mut defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
+    defaults.rate = Rate::PerSecond(50);
+    defaults.endpoints.hosts = vec!["*.example.com".parse().unwrap()];
+    Config {
+        connections: listing(stored).into(),
+        account,
+        defaults,
+        operator_namespaces: Vec::new(),
+        namespaces: Vec::new(),
+        drift_check_interval: Duration::from_secs(600),
+        limits: limits(),
+        metrics: Arc::default(),
+        readiness: Arc::default(),
+        supervisor: Supervisor::new(CancellationToken::new()),
+    }
+}
+
+#[test]
+fn memory_of_accounts_is_bounded_and_returned() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let stored: Arc<Mutex<Stored>> = Arc::default();
+    let entered = runtime.enter();
+    let running = runtime.spawn(run(config(&stored)));
+    drop(entered);
+    // The bytes that are allocated in addition after the LiveAccounts of the apiserver have changed.
+    let grown = |accounts, generation| {
+        *stored.lock().unwrap() = Stored { accounts, generation };
+        let settled = || runtime.block_on(async { tokio::time::sleep(SETTLED).await });
+        allocation_counter::measure(settled).bytes_current / i64::try_from(ACCOUNTS).unwrap()
+    };
+    grown(0, 0);
+    let created = grown(ACCOUNTS, 1);
+    assert!(created <= BYTES_PER_ACCOUNT, "a LiveAccount takes {created} bytes");
+    // Each change of the account ID keeps the former budgets for some minutes.
+    let first_edits: i64 = (2..8).map(|generation| grown(ACCOUNTS, generation)).sum();
+    assert!(first_edits <= BYTES_OF_FORMER_BUDGETS, "the first edits take {first_edits} bytes");
+    let edits: i64 = (8..12).map(|generation| grown(ACCOUNTS, generation)).sum();
+    assert!(edits <= REST, "further edits take {edits} bytes");
+    let deleted = grown(0, 0);
+    let rest = created + first_edits + edits + deleted;
+    // The capacity of the tables stays.
+    assert!(rest <= 32 * REST, "{rest} bytes of a deleted LiveAccount remain");
+    let again = grown(ACCOUNTS, 1) + grown(0, 0);
+    println!("bytes: {created} created, {first_edits} and {edits} edited, {rest} and {again} deleted");
+    assert!(again <= REST, "{again} bytes remain of a LiveAccount that was created and deleted again");
+    assert!(!running.is_finished());
+}
