@@ -111,6 +111,7 @@ pub enum Access {
     },
     Finish {
         rest: Rest,
+        is_kept: bool,
         holds_claim: bool,
     },
     /// The endpoint of the LiveAccount changes.
@@ -303,7 +304,7 @@ impl Explorer {
                     other => panic!("the exploration has no account and no quota that block: {other:?}"),
                 };
             }
-            Access::Finish { rest, holds_claim } => {
+            Access::Finish { rest, is_kept, holds_claim } => {
                 let requeue = match rest {
                     Rest::Done => Requeue::Done,
                     Rest::Later => Requeue::After(Duration::from_secs(1)),
@@ -311,7 +312,7 @@ impl Explorer {
                         scheduler.group_of(&key).map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(group)))
                     }
                 };
-                let pass = holds_claim.then(|| Box::new(Pass::with_claim()));
+                let pass = is_kept.then(|| Box::new(if holds_claim { Pass::with_claim() } else { Pass::new() }));
                 drop(scheduler.finish(&key, Priority::Retry, requeue, pass, now));
             }
             // `is_rerouted` is the state after the change.
@@ -327,7 +328,7 @@ impl Explorer {
 
     /// Gives an object to a worker.
     pub fn take(&mut self, work: &mut Work) {
-        let known = Known { place: Place::Active, ..self.known(work).clone() };
+        let known = Known { place: Place::Active, has_pass: false, ..self.known(work).clone() };
         work.known = self.library.known.number(known);
     }
 

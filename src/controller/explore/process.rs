@@ -137,7 +137,7 @@ impl Explorer {
         let is_kept = rest != Rest::Done && pass.is_begun();
         let holds_claim = is_kept && pass.holds_claim();
         let is_recorded = !is_kept || (pass.facts().is_empty() && pass.pending_generation().is_none());
-        self.access(&mut world, p, i, Access::Finish { rest, holds_claim });
+        self.access(&mut world, p, i, Access::Finish { rest, is_kept, holds_claim });
         let is_gone = self.known(world.work(p, i)).record.is_none();
         let work = world.work(p, i);
         (work.step, work.has_called) = (None, false);

@@ -282,9 +282,7 @@ impl Scheduler {
         };
         state.pass = pass;
         self.queue.finish(key, priority, &requeue, now);
-        if !self.queue.contains(key) {
-            self.copies.forget(key);
-        }
+        self.forget_copy_if_idle(key);
         None
     }
 

@@ -13,6 +13,8 @@ pub struct Known {
     /// The record; `None` if the watch has not shown the object, or has shown its deletion.
     pub record: Option<Record>,
     pub place: Place,
+    /// Whether a pass was interrupted.
+    pub has_pass: bool,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction.
     pub drift: Option<RecordedState>,
 }
@@ -30,9 +32,10 @@ impl Scheduler {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
         let mut scheduler = Self::new(10, started);
         scheduler.accounts = accounts.into_iter().collect();
-        for (key, Known { record, drift, .. }) in objects {
+        for (key, Known { record, drift, has_pass, .. }) in objects {
             let Some(record) = record else { continue };
-            let state = ObjectState { drift: *drift, ..ObjectState::new(record.clone()) };
+            let pass = has_pass.then(Box::default);
+            let state = ObjectState { drift: *drift, pass, ..ObjectState::new(record.clone()) };
             scheduler.objects.insert(key.clone(), state);
             *scheduler.summaries.entry(record.summary).or_default() += 1;
             scheduler.drift_candidates += usize::from(drift.is_some());
@@ -60,6 +63,7 @@ impl Scheduler {
         Known {
             record: state.map(|state| state.record.clone()),
             place: self.queue.place(key),
+            has_pass: state.is_some_and(|state| state.pass.is_some()),
             drift: state.and_then(|state| state.drift),
         }
     }

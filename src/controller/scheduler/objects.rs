@@ -36,7 +36,7 @@ impl Scheduler {
         let record = Record::of(object, before, seen.list, self.service_of(object));
         self.replace(key, record);
         let lost = || self.has_lost_group(key).then_some(Priority::Retry);
-        let Some(priority) = triage(object).or_else(lost) else { return };
+        let Some(priority) = triage(object).or_else(lost) else { return self.dequeue_settled(key) };
         if priority == Priority::Change {
             self.request_usage_for(key, object);
         } else if is_new
@@ -48,6 +48,22 @@ impl Scheduler {
             return self.queue.block(key, priority, Cause::Breaker(breaker));
         }
         self.queue.add(key, priority);
+    }
+
+    /// Removes an object without work from the queue, unless a pass or a drift check must continue. A standby observes
+    /// the work of the leader.
+    fn dequeue_settled(&mut self, key: &ObjectKey) {
+        if self.objects.get(key).is_some_and(|state| state.pass.is_none() && state.drift.is_none()) {
+            self.queue.forget(key);
+            self.forget_copy_if_idle(key);
+        }
+    }
+
+    /// Drops the copy of an object without pending work.
+    pub(super) fn forget_copy_if_idle(&mut self, key: &ObjectKey) {
+        if !self.queue.contains(key) {
+            self.copies.forget(key);
+        }
     }
 
     /// Records an object from the watch that this version cannot read.
