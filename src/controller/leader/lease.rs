@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Leadership;
 use super::election::{Election, LeaseName, Role, Write};
 use super::settings::ElectionSettings;
-use crate::controller::api::FIELD_MANAGER;
+use crate::resources::FIELD_MANAGER;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LeaderLabels;
 

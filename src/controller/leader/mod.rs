@@ -1,12 +1,14 @@
 //! Leader election: of several replicas of the operator, one makes calls.
 //!
-//! `election` has the rules, `lease` the requests. The rest of the operator uses [`Leadership`]. The module imports `api`
-//! only. Its invariant: [`Leadership::may_send`] is true in at most one process at a time, and no longer than until the
+//! `election` has the rules, `lease` the requests. The rest of the operator uses [`Leadership`]. The module imports no
+//! other module of the controller. Its invariant: [`Leadership::may_send`] is true in at most one process at a time, and no longer than until the
 //! renew deadline. The clock is monotonic, and on Linux it stands still while the machine is suspended, so nodes must not
 //! be suspended.
 
 mod election;
 mod lease;
+#[cfg(test)]
+mod property;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -65,6 +67,13 @@ impl Leadership {
     /// The leadership of a process that waits for the Lease.
     fn standby() -> Self {
         Self::with(State::Standby)
+    }
+
+    /// The leadership of a process that leads until this time, and may make calls at once.
+    #[cfg(test)]
+    pub fn leading_until(until: Option<Instant>) -> Self {
+        let acquired = Instant::now();
+        Self::with(State::Leader(Term { acquired, first_permit_at: acquired, until }))
     }
 
     fn with(state: State) -> Self {

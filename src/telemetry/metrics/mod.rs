@@ -240,6 +240,8 @@ impl Default for Metrics {
     }
 }
 
+const LEADER_HELP: &str = "1 if the process holds the Lease `name`, 0 if not; absent without leader election";
+
 const WATCH_ERRORS_HELP: &str = "Lists and watches that failed, including watches that timed out without data and \
                                  watches that returned undecodable data";
 
@@ -309,10 +311,7 @@ impl Metrics {
                 "live_message_operator_watch_recoveries",
                 "Watches that work again after one or more failures",
             ),
-            leader: register.gauge(
-                "leader_election_master_status",
-                "1 if the process holds the Lease `name`, 0 if it is a standby; absent without leader election",
-            ),
+            leader: register.gauge("leader_election_master_status", LEADER_HELP),
             register,
             ready,
             calls,

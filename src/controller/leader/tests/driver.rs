@@ -1,154 +1,16 @@
 //! Tests of the elector with an in-memory apiserver and a paused clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use kube::Client;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use super::{ElectionSettings, Elector, Leadership, LeaseLost, Term, identity, name};
+use super::fake::{Mode, Shared, at_once, client, start};
+use super::{Leadership, identity};
 use crate::budget::{START_DELAY, TAKEOVER_DELAY};
-use crate::controller::tests::apiserver;
-use crate::telemetry::Metrics;
-
-/// How the apiserver treats a request.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-enum Mode {
-    #[default]
-    Answers,
-    /// Requests have no effect and get no answer.
-    Silent,
-    /// Writes take effect, and get no answer.
-    LosesAnswers,
-    /// Every request fails with this status.
-    Fails(u16),
-    /// The namespace does not exist.
-    NoNamespace,
-}
-
-#[derive(Debug, Default)]
-struct Server {
-    mode: Mode,
-    /// The stored Lease.
-    lease: Option<Value>,
-    version: u64,
-    /// Methods of the requests.
-    log: Vec<Method>,
-}
-
-type Shared = Arc<Mutex<Server>>;
-
-fn status(code: u16, reason: &str) -> (u16, Value) {
-    let message = format!("the request failed: {reason}");
-    (
-        code,
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-        "message": message}),
-    )
-}
-
-impl Server {
-    fn apply(&mut self, method: &Method, mut body: Value) -> (u16, Value) {
-        let stored = self.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
-        match (method.as_str(), stored) {
-            ("POST", _) if self.mode == Mode::NoNamespace => return status(404, "NotFound"),
-            ("GET", _) => return self.lease.clone().map_or_else(|| status(404, "NotFound"), |lease| (200, lease)),
-            ("POST", Some(_)) => return status(409, "AlreadyExists"),
-            ("PUT", None) => return status(404, "NotFound"),
-            ("PUT", Some(version)) if body["metadata"]["resourceVersion"] != version => return status(409, "Conflict"),
-            ("POST", None) => assert!(body["metadata"]["resourceVersion"].is_null()),
-            ("PUT", Some(_)) => {}
-            _ => unreachable!("{method}"),
-        }
-        self.version += 1;
-        body["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.lease = Some(body.clone());
-        (200, body)
-    }
-
-    fn holder(&self) -> &str {
-        self.lease.as_ref().map_or("", |lease| lease["spec"]["holderIdentity"].as_str().unwrap())
-    }
-}
-
-/// A client of `server`. `delays` returns the milliseconds before and after a request takes effect.
-fn client(server: &Shared, delays: impl Fn() -> (u64, u64) + Clone + Send + 'static) -> Client {
-    let server = Arc::clone(server);
-    apiserver(move |method, path, body| {
-        let (server, (there, back)) = (Arc::clone(&server), delays());
-        async move {
-            assert!(path.starts_with("/apis/coordination.k8s.io/v1/namespaces/lmo/leases"), "{path}");
-            sleep(Duration::from_millis(there)).await;
-            let mode = {
-                let mut server = server.lock();
-                server.log.push(method.clone());
-                server.mode
-            };
-            let answer = match mode {
-                Mode::Silent => std::future::pending().await,
-                Mode::Fails(code) => status(code, "Forbidden"),
-                Mode::Answers | Mode::LosesAnswers | Mode::NoNamespace => server.lock().apply(&method, body),
-            };
-            if mode == Mode::LosesAnswers && method != Method::GET {
-                return std::future::pending().await;
-            }
-            sleep(Duration::from_millis(back)).await;
-            answer
-        }
-    })
-}
-
-/// A running elector.
-struct Process {
-    leadership: Leadership,
-    may_release: CancellationToken,
-    task: JoinHandle<Result<(), LeaseLost>>,
-    metrics: Arc<Metrics>,
-}
-
-fn start(client: Client, id: &str) -> Process {
-    let (metrics, may_release) = (Arc::<Metrics>::default(), CancellationToken::new());
-    let (elector, leadership) =
-        Elector::new(client, name(), id.to_owned(), ElectionSettings::default(), Arc::clone(&metrics));
-    Process { leadership, may_release: may_release.clone(), task: tokio::spawn(elector.run(may_release)), metrics }
-}
-
-fn at_once() -> (u64, u64) {
-    (0, 0)
-}
-
-impl Process {
-    fn may_send(&self) -> bool {
-        self.leadership.may_send(Instant::now())
-    }
-
-    fn is_reported_as_leader(&self) -> bool {
-        let text = self.metrics.render(true).unwrap();
-        let value =
-            text.lines().find_map(|line| line.strip_prefix("leader_election_master_status{name=\"operator\"} "));
-        value.unwrap() == "1.0"
-    }
-
-    /// Waits until the process leads; at most an hour.
-    async fn leads(&self) -> Term {
-        timeout(Duration::from_secs(3600), self.leadership.acquired()).await.expect("the process becomes leader")
-    }
-
-    /// Waits until the process is deposed; at most an hour.
-    async fn is_deposed(self) {
-        timeout(Duration::from_secs(3600), self.leadership.deposed()).await.expect("the process is deposed");
-        assert!(!self.may_send());
-        let error = self.task.await.unwrap().unwrap_err();
-        assert_eq!((&*error.namespace, &*error.name), ("lmo", "operator"));
-        let text = self.metrics.render(true).unwrap();
-        assert!(text.contains("leader_election_master_status{name=\"operator\"} 0.0"), "{text}");
-    }
-}
+use crate::controller::tests::Log;
+use crate::telemetry::{LogFormat, subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn first_process_leads_and_renews_without_reading() {
@@ -198,8 +60,22 @@ async fn silent_apiserver_deposes_at_the_deadline() {
     let deadline = term.acquired + Duration::from_secs(12);
     sleep(Duration::from_millis(8_999)).await;
     assert!(process.may_send());
-    process.is_deposed().await;
+    process.ends_deposed().await;
     assert_eq!(Instant::now(), deadline);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_counts_from_the_sending_of_a_slow_write() {
+    let server = Shared::default();
+    let started = Instant::now();
+    let process = start(client(&server, || (0, 3_000)), "one");
+    // The read takes 3 s, and the write that is sent then takes 3 s.
+    assert_eq!(process.leads().await.acquired, started + Duration::from_secs(6));
+    sleep(Duration::from_secs(1)).await;
+    server.lock().mode = Mode::Silent;
+    process.ends_deposed().await;
+    // The last successful renewal was sent after 6 s and answered after 9 s.
+    assert_eq!(Instant::now(), started + Duration::from_secs(16));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +130,7 @@ async fn conflict_with_another_holder_deposes_at_once() {
         assert_eq!(server.apply(&Method::PUT, lease).0, 200);
     }
     let changed = Instant::now();
-    process.is_deposed().await;
+    process.ends_deposed().await;
     assert_eq!(changed.elapsed(), Duration::from_secs(1), "at the next renewal");
     assert_eq!(server.lock().holder(), "intruder");
 }
@@ -362,50 +238,48 @@ async fn process_without_election_leads_from_the_start() {
     assert!(timeout(Duration::from_secs(86_400), leadership.deposed()).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn each_change_is_logged_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    // With one subscriber in the process, tracing would disable log lines that a test in another thread reaches first.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let filter = tracing_subscriber::EnvFilter::try_new("live_message_operator=info").unwrap();
+    let subscriber = subscriber(LogFormat::Json, filter, false, move || writer.clone());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let server = Shared::default();
+    let one = start(client(&server, at_once), "one");
+    one.leads().await;
+    let two = start(client(&server, at_once), "two");
+    sleep(Duration::from_secs(60)).await;
+    one.may_release.cancel();
+    two.leads().await;
+    server.lock().mode = Mode::Fails(403);
+    two.ends_deposed().await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let messages: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| {
+            let field = |name: &str| line[name].as_str().map(|value| format!(" {value}")).unwrap_or_default();
+            format!("{}{}{}", line["message"].as_str().unwrap(), field("identity"), field("holder"))
+        })
+        .collect();
+    let expected = [
+        "acquired the lease one",
+        "waiting for the lease one",
+        "released the lease",
+        "acquired the lease two",
+        "cannot read or write the lease, retrying",
+        "lost the lease two",
+    ];
+    assert_eq!(messages, expected, "{text}");
+    assert!(text.contains("install the Role of the chart"), "{text}");
+}
+
 #[test]
 fn identities_of_one_pod_differ() {
     let [one, two] = [(); 2].map(|()| identity("operator-0"));
     assert!(one.starts_with("operator-0_") && one.len() == "operator-0_".len() + 16, "{one}");
     assert_ne!(one, two);
-}
-
-/// Processes that start, stop, crash and lose their apiserver at random never lead at the same time.
-#[tokio::test(start_paused = true)]
-async fn random_schedules_have_at_most_one_leader() {
-    for seed in 0..20 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let server = Shared::default();
-        let network = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed + 1000)));
-        let delays = move || {
-            let mut random = network.lock();
-            // One request in ten is so slow that its sender gives up.
-            let longest = if random.u8(0..10) == 0 { 9_000 } else { 400 };
-            (random.u64(0..longest), random.u64(0..longest))
-        };
-        let (mut processes, mut terms) = (Vec::new(), 0);
-        let mut led = false;
-        for step in 0..2_000 {
-            while processes.len() < 2 {
-                processes.push(start(client(&server, delays.clone()), &format!("{step}-{}", processes.len())));
-            }
-            sleep(Duration::from_millis(random.u64(1..400))).await;
-            let leaders = processes.iter().filter(|process| process.may_send()).count();
-            assert!(leaders <= 1, "seed {seed}, step {step}");
-            terms += usize::from(leaders == 1 && !led);
-            led = leaders == 1;
-            match random.u8(0..100) {
-                0 => {
-                    let process = processes.swap_remove(random.usize(0..2));
-                    process.task.abort();
-                    // A killed process has no handle that could lead.
-                }
-                1 => processes[random.usize(0..2)].may_release.cancel(),
-                2 => server.lock().mode = [Mode::Silent, Mode::LosesAnswers, Mode::Fails(500)][random.usize(0..3)],
-                3..8 => server.lock().mode = Mode::Answers,
-                _ => {}
-            }
-            processes.retain(|process| !process.task.is_finished());
-        }
-        assert!(terms >= 3, "seed {seed}: {terms} terms");
-    }
 }

@@ -1,7 +1,9 @@
 //! Tests of the leader election.
 
 mod driver;
+mod fake;
 mod rules;
+mod schedules;
 
 use super::*;
 

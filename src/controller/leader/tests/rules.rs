@@ -241,10 +241,10 @@ fn standby_tries_when_the_observed_lease_expires() {
     let (mut election, start) = (election(), Instant::now());
     election.observe(Some(held_by("other", 1)), start);
     let next = |now: f64, random| election.next_attempt(start, start + seconds(now), random) - start;
-    assert_eq!(next(1.0, 0.0), seconds(3.0));
-    assert_eq!(next(1.0, 1.0), seconds(3.4));
+    assert_eq!(next(1.0, 0.0), seconds(2.0));
+    assert_eq!(next(1.0, 1.0), seconds(2.2));
     assert_eq!(next(14.9, 0.5), seconds(15.0));
-    assert_eq!(next(15.0, 0.5), seconds(17.2), "the attempt at the end of the lease failed");
+    assert_eq!(next(15.0, 0.5), seconds(16.1), "the attempt at the end of the lease failed");
 }
 
 #[test]

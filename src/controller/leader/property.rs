@@ -1,0 +1,84 @@
+//! Tests the call rate across takeovers: the processes of [`simulation`] crash, freeze, lose the apiserver and restart.
+
+mod events;
+mod simulation;
+
+use std::time::Duration;
+
+use super::settings::ElectionSettings;
+use crate::budget::{DOCUMENTED_LIMIT, TAKEOVER_DELAY, busiest_second};
+use simulation::{Outcome, Rules, simulate};
+
+const LIMIT: usize = DOCUMENTED_LIMIT as usize;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The rules of the operator.
+fn rules() -> Rules {
+    let settings = ElectionSettings::default();
+    Rules { settings, takeover_delay: TAKEOVER_DELAY, counts_from_answer: false, checks_before_sending: true }
+}
+
+/// The largest number of arrivals in any second of several simulations, and the calls by processes without the Lease.
+fn worst(rules: Rules) -> (usize, usize) {
+    let outcomes: Vec<Outcome> = (0..4).map(|seed| simulate(rules, HOUR / 2, seed)).collect();
+    let busiest = outcomes.iter().map(|outcome| busiest_second(&outcome.arrived)).max().unwrap();
+    (busiest, outcomes.iter().map(|outcome| outcome.sent_without_lease).sum())
+}
+
+#[test]
+fn takeovers_never_exceed_the_limit() {
+    let (mut calls, mut takeovers) = (0, 0);
+    for seed in 0..5 {
+        let outcome = simulate(rules(), HOUR, seed);
+        let busiest = busiest_second(&outcome.arrived);
+        assert!(busiest <= LIMIT, "seed {seed}: {busiest} in one second");
+        assert_eq!(outcome.sent_without_lease, 0, "seed {seed}");
+        calls += outcome.arrived.len();
+        takeovers += outcome.takeovers;
+    }
+    println!("simulated {calls} calls and {takeovers} takeovers in five hours");
+    assert!(calls > 400_000 && takeovers > 300, "{calls} calls, {takeovers} takeovers");
+}
+
+/// Settings without any reserve: the last calls of a leader arrive when its lease expires.
+fn shortest() -> ElectionSettings {
+    let [lease_duration, renew_deadline, retry_period] = [8, 3, 1].map(Duration::from_secs);
+    ElectionSettings { lease_duration, renew_deadline, retry_period }.check().unwrap()
+}
+
+#[test]
+fn shortest_valid_lease_never_exceeds_the_limit() {
+    let (busiest, without_lease) = worst(Rules { settings: shortest(), ..rules() });
+    assert!(busiest <= LIMIT && without_lease == 0, "{busiest} in one second, {without_lease} without the Lease");
+}
+
+#[test]
+fn lease_shorter_than_late_calls_exceeds_the_limit() {
+    let lease_duration = Duration::from_secs(14);
+    let settings = ElectionSettings { lease_duration, ..ElectionSettings::default() };
+    assert!(settings.check().is_err());
+    let (busiest, _) = worst(Rules { settings, ..rules() });
+    println!("{busiest} in one second");
+    assert!(busiest > LIMIT, "only {busiest} in one second");
+}
+
+#[test]
+fn deadline_that_counts_from_the_answer_exceeds_the_limit() {
+    let (busiest, _) = worst(Rules { counts_from_answer: true, ..rules() });
+    println!("{busiest} in one second");
+    assert!(busiest > LIMIT, "only {busiest} in one second");
+}
+
+#[test]
+fn successor_that_does_not_wait_exceeds_the_limit() {
+    let (busiest, _) = worst(Rules { settings: shortest(), takeover_delay: Duration::ZERO, ..rules() });
+    println!("{busiest} in one second");
+    assert!(busiest > LIMIT, "only {busiest} in one second");
+}
+
+#[test]
+fn process_that_does_not_check_sends_without_the_lease() {
+    let (_, without_lease) = worst(Rules { checks_before_sending: false, ..rules() });
+    assert!(without_lease > 0);
+}

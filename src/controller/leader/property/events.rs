@@ -1,0 +1,68 @@
+//! The events of the simulation, in the order of their times.
+
+use k8s_openapi::api::coordination::v1::Lease;
+
+use crate::budget::PermitOutcome;
+use crate::controller::leader::election::Write;
+
+#[derive(Debug)]
+pub enum Request {
+    Read,
+    Write(Box<Write>),
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Read(Option<Box<Lease>>),
+    Written(Box<Lease>),
+    Conflict,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    /// A process starts an attempt to acquire or renew the Lease.
+    Attempt,
+    /// A request of an attempt arrives at the apiserver.
+    Arrives { id: u64, request: Request },
+    /// `None` if no answer came in time.
+    Answered { id: u64, answer: Option<Answer> },
+    /// The renew deadline of a process may have passed.
+    Deadline,
+    /// A process asks for a permit.
+    Permit,
+    /// A process sends a call, some time after it got the permit.
+    Send,
+    /// A call ends, and its permit returns.
+    Ended { call: Option<usize>, outcome: PermitOutcome },
+    /// A process releases the Lease, after its last calls have arrived.
+    Release,
+    /// Something happens to a process.
+    Failure,
+}
+
+/// An event of an incarnation of a process.
+#[derive(Debug)]
+pub struct Entry {
+    pub at: u64,
+    pub order: u64,
+    pub process: usize,
+    pub incarnation: u64,
+    pub event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
