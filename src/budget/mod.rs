@@ -38,14 +38,10 @@ impl Shared {
 }
 
 impl Budget {
-    /// A budget of `calls` per second, at least 1. It grants the first permit after [`START_DELAY`].
+    /// A budget of `calls` per second, at least 1. All permits are free: the caller asks for the first one when calls of
+    /// an earlier process cannot arrive any longer.
     pub fn per_second(calls: u32) -> Self {
-        Self::starting_at(calls, Instant::now() + START_DELAY)
-    }
-
-    /// A budget of `calls` per second, at least 1. It grants the first permit at `first_permit_at`.
-    pub fn starting_at(calls: u32, first_permit_at: Instant) -> Self {
-        let window = Window::new(calls, first_permit_at.into_std());
+        let window = Window::new(calls, Instant::now().into_std());
         let turn_lock = tokio::sync::Mutex::new(());
         Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), turn_lock })) }
     }
@@ -53,6 +49,17 @@ impl Budget {
     /// A budget without a limit, for benchmarks against the emulator.
     pub fn unlimited() -> Self {
         Self { shared: None }
+    }
+
+    /// Whether every permit is free: no call that took one can still arrive.
+    pub fn is_idle(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.window().is_idle(Instant::now().into_std()))
+    }
+
+    /// The latest time at which a call that took a permit can arrive; `None` if none can, or if there is no limit.
+    pub fn last_arrival(&self) -> Option<Instant> {
+        let last = self.shared.as_ref()?.window().last_arrival()?;
+        Some(Instant::from_std(last))
     }
 
     /// The current rate in calls per second; `None` if there is no limit.
@@ -136,7 +143,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_of_a_shared_budget_take_turns() {
         let budget = Budget::per_second(50);
-        let end = Instant::now() + START_DELAY + Duration::from_secs(10);
+        // The first permit is granted without a wait.
+        budget.acquire().await.complete(PermitOutcome::Answered);
+        let end = Instant::now() + Duration::from_secs(10);
         let caller = async || {
             let mut calls = 0_usize;
             while Instant::now() < end {

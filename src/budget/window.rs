@@ -62,6 +62,7 @@ pub enum AcquireResult {
 pub struct Window {
     rate: Adaptive,
     next: Instant,
+    permits: u32,
     free: u32,
     returns: BinaryHeap<Reverse<Instant>>,
 }
@@ -78,15 +79,12 @@ impl Window {
     pub fn with(permits: u32, settings: Settings, first_permit_at: Instant) -> Self {
         let permits = permits.max(1);
         let returns = (0..permits).map(|_| Reverse(first_permit_at)).collect();
-        Self { rate: Adaptive::new(permits, settings), next: first_permit_at, free: 0, returns }
+        Self { rate: Adaptive::new(permits, settings), next: first_permit_at, permits, free: 0, returns }
     }
 
     /// Takes a permit if one is available at `now`.
     pub fn try_acquire(&mut self, now: Instant) -> AcquireResult {
-        while self.returns.peek().is_some_and(|Reverse(at)| *at <= now) {
-            self.returns.pop();
-            self.free += 1;
-        }
+        self.collect_returns(now);
         if self.free == 0 {
             return self
                 .returns
@@ -102,6 +100,25 @@ impl Window {
         let in_time = !self.rate.is_reduced() && now.saturating_duration_since(self.next) <= CATCH_UP;
         self.next = if in_time { self.next } else { now } + SECOND.div_f64(rate);
         AcquireResult::Now
+    }
+
+    /// Whether every permit is free at `now`.
+    pub fn is_idle(&mut self, now: Instant) -> bool {
+        self.collect_returns(now);
+        self.free == self.permits
+    }
+
+    /// The latest time at which a call with a returned permit can arrive: a permit returns one second later.
+    pub fn last_arrival(&self) -> Option<Instant> {
+        let last = self.returns.iter().map(|Reverse(at)| *at).max()?;
+        last.checked_sub(SECOND)
+    }
+
+    fn collect_returns(&mut self, now: Instant) {
+        while self.returns.peek().is_some_and(|Reverse(at)| *at <= now) {
+            self.returns.pop();
+            self.free += 1;
+        }
     }
 
     /// Returns a permit that [`Window::try_acquire`] granted.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crd;
+mod election;
 mod emulate;
 mod run;
 mod tenants;
@@ -69,5 +70,9 @@ pub type CommandResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 struct UsageError(String);
 
 fn in_runtime(command: impl Future<Output = CommandResult>) -> CommandResult {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    // A name lookup that hangs must not delay the exit: a process that has lost its leadership must send nothing more.
+    runtime.shutdown_background();
+    result
 }

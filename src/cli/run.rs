@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::election::ElectionArgs;
 use super::tenants::TenantArgs;
 use super::{CommandResult, UsageError, cluster};
 use crate::controller::{self, Account, AccountDefaults, Config, Connections, Limits, Rate, Readiness, Supervisor};
@@ -43,6 +44,9 @@ pub struct Args {
 
     #[command(flatten)]
     tenants: TenantArgs,
+
+    #[command(flatten)]
+    election: ElectionArgs,
 
     /// Maximum calls per second to each operation, from 1 to 50 (the documented limit of an account). `unlimited` is
     /// accepted only for an emulator.
@@ -159,7 +163,7 @@ fn parse_account_id(text: &str) -> Result<String, String> {
 }
 
 /// Parses `90s`, `10m`, `1h` or a number of seconds, from 1 s to 168 h.
-fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     parse_duration(text, Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600))
         .ok_or_else(|| "use a duration such as 90s, 10m or 1h, at most 168h".to_owned())
 }
@@ -171,7 +175,7 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses the name of a namespace. An empty name is invalid, because it would select all namespaces.
-fn parse_namespace(text: &str) -> Result<String, String> {
+pub(super) fn parse_namespace(text: &str) -> Result<String, String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = (1..=63).contains(&text.len())
         && text.starts_with(inner)
@@ -196,6 +200,7 @@ fn parse_duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Durati
 pub async fn run(args: Args) -> CommandResult {
     start_logs(args.log_format);
     let endpoint = args.checked_endpoint()?;
+    let election = args.election.settings()?;
     let http = args.http_options()?;
     let lookup = |name: &str| std::env::var(name).ok();
     let provider_env = ProviderEnv::new(lookup, std::env::home_dir(), http.clone(), args.allow_http);
@@ -220,7 +225,10 @@ pub async fn run(args: Args) -> CommandResult {
     // Loaded before the first object needs them, so that the log reports missing credentials at startup.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
-    let account = Account::new(live, credentials, args.requests_per_second).counted_by(&metrics.calls);
+    let (elector, leadership) =
+        args.election.elector(election, connections.requests.client.clone(), &cluster.default_namespace, &metrics);
+    let account = Account::new(live, credentials, args.requests_per_second);
+    let account = account.counted_by(&metrics.calls).led_by(&leadership);
     controller::run(Config {
         connections,
         account,
@@ -235,6 +243,7 @@ pub async fn run(args: Args) -> CommandResult {
         },
         metrics,
         readiness,
+        elector,
         supervisor,
     })
     .await?;

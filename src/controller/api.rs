@@ -1,6 +1,6 @@
 //! Requests to the apiserver that read or write objects. Each request has a timeout, because the client has none.
 //!
-//! The module may import `keys` and `resources`. Every write tests the uid, so that it never changes an object that was
+//! The module may import `keys`, `leader` and `resources`. Every write tests the uid, so that it never changes an object that was
 //! recreated under the same name.
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -8,17 +8,17 @@ use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use serde_json::json;
+use tokio::time::Instant;
 use tower::timeout::error::Elapsed;
 
 pub use super::connection::API_TIMEOUT;
 use super::connection::{Connection, Connections};
 use super::keys::ObjectKey;
+use super::leader::Leadership;
 use crate::resources::{
-    FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus, StoredGroup, UnreadableGroup,
+    FIELD_MANAGER, FINALIZER, LiveAccount, LiveAccountStatus, LiveMessageGroup, LiveMessageGroupStatus, StoredGroup,
+    UnreadableGroup,
 };
-
-/// The field manager of the operator's writes.
-pub const FIELD_MANAGER: &str = "live-message-operator";
 
 /// The hint for an operator that lacks a permission in one namespace only.
 pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects \
@@ -42,6 +42,9 @@ pub enum ApiError {
     /// No object has this uid: it was deleted, or recreated under the same name.
     #[error("the object was deleted or recreated")]
     Gone,
+    /// This process does not lead, and sent nothing.
+    #[error("this process is not the leader")]
+    NotLeader,
     /// The apiserver did not respond within [`API_TIMEOUT`].
     #[error("the apiserver did not respond within {} s", API_TIMEOUT.as_secs())]
     Timeout,
@@ -80,12 +83,18 @@ impl From<kube::Error> for ApiError {
 pub struct ApiStore {
     client: Client,
     connections: Connections,
+    leadership: Leadership,
 }
 
 impl ApiStore {
-    /// Creates a store that uses these connections.
-    pub fn new(connections: Connections) -> Self {
-        Self { client: connections.requests.client.clone(), connections }
+    /// Creates a store that uses these connections, and that writes only while this process leads.
+    pub fn new(connections: Connections, leadership: Leadership) -> Self {
+        Self { client: connections.requests.client.clone(), connections, leadership }
+    }
+
+    /// Whether this process leads.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
     }
 
     /// The connection for watches.
@@ -113,6 +122,15 @@ impl ApiStore {
             Ok(result) => Ok(result?),
             Err(_) => Err(ApiError::Timeout),
         }
+    }
+
+    /// Sends a write, if this process still leads when the apiserver accepts requests.
+    async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+        self.connections.requests.throttle.wait().await;
+        if !self.leadership.may_send(Instant::now()) {
+            return Err(ApiError::NotLeader);
+        }
+        self.send(call).await
     }
 
     /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change of
@@ -160,7 +178,7 @@ impl ApiStore {
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]);
-        let written = self.send(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        let written = self.write(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -230,7 +248,7 @@ impl ApiStore {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let written =
-            self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+            self.write(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -250,7 +268,7 @@ impl ApiStore {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let api: Api<DeserializeGuard<LiveAccount>> = Api::namespaced(self.client.clone(), key.namespace());
-        self.send(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await.map(drop)
+        self.write(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await.map(drop)
     }
 
     /// Whether a namespace is terminating or does not exist.

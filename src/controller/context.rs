@@ -7,6 +7,7 @@ use super::accounts::Accounts;
 use super::activity::Activities;
 use super::api::ApiStore;
 use super::events::EventSender;
+use super::leader::Leadership;
 use super::scheduler::Scheduler;
 use super::shared::SharedScheduler;
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ pub struct Context {
     pub accounts: Accounts,
     pub events: EventSender,
     pub metrics: Arc<Metrics>,
+    /// Whether this process leads.
+    pub leadership: Leadership,
     /// See [`Limits::finalizer_timeout`].
     pub finalizer_timeout: Duration,
     /// See [`Limits::unreachable_finalizer_timeout`].
@@ -44,12 +47,14 @@ impl Context {
     pub fn new(api: ApiStore, accounts: Accounts, events: EventSender, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let now: Instant = tokio::time::Instant::now().into_std();
         let scheduler = Scheduler::new(limits.max_groups_per_app, now);
+        let leadership = api.leadership().clone();
         Self {
             scheduler: SharedScheduler::new(scheduler),
             api,
             accounts,
             events,
             metrics,
+            leadership,
             finalizer_timeout: limits.finalizer_timeout,
             unreachable_finalizer_timeout: limits.unreachable_finalizer_timeout,
             activities: Activities::default(),

@@ -9,10 +9,9 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
 
-use super::api::FIELD_MANAGER;
 use super::keys::ObjectKey;
 use super::pass::{EventDraft, EventType};
-use crate::resources::{LiveMessageGroup, LiveMessageGroupSpec};
+use crate::resources::{FIELD_MANAGER, LiveMessageGroup, LiveMessageGroupSpec};
 
 /// The maximum number of queued events. Further events are dropped.
 const BUFFER: usize = 1024;

@@ -5,6 +5,7 @@
 //!
 //! - `namespaces`: patterns for the names of namespaces.
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
+//! - `leader`: leader election. Only the leader makes calls and writes objects.
 //! - `pass`: one reconcile pass, a pure state machine.
 //! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
 //!   with a lock.
@@ -43,6 +44,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch as signal;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub use accounts::{Account, AccountDefaults, Accounts, Rate};
 pub use connection::Connections;
@@ -74,9 +77,9 @@ const WORKERS: usize = 16;
 const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
-/// The maximum time that a shutdown waits for steps in progress: long enough for the timeout of a call and the write of
-/// its result.
-const DRAIN: Duration = Duration::from_secs(20);
+/// The maximum time that a shutdown waits for steps in progress: longer than the timeouts of a call and of the write of
+/// its result, which are 10 s each by default.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// The dependencies and settings of a controller.
 pub struct Config {
@@ -98,15 +101,64 @@ pub struct Config {
     pub metrics: Arc<Metrics>,
     /// The state of the watches, for probes.
     pub readiness: Arc<Readiness>,
+    /// Acquires the Lease; `None` without leader election.
+    pub elector: Option<Elector>,
     /// Supervises the tasks, and ends when the process must stop.
     pub supervisor: Supervisor,
 }
 
-/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 20 s.
+/// Why the controller ended, apart from a requested shutdown.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A task ended early.
+    #[error(transparent)]
+    Task(#[from] TaskFailure),
+    /// Another process leads, or may lead.
+    #[error(transparent)]
+    Lease(#[from] LeaseLost),
+}
+
+/// The task of the leader election.
+struct Election {
+    /// Cancelled when every outcome is written and no call can arrive any longer.
+    may_release: CancellationToken,
+    task: JoinHandle<Result<(), LeaseLost>>,
+}
+
+impl Election {
+    fn start(elector: Option<Elector>) -> Self {
+        let may_release = CancellationToken::new();
+        let ended = may_release.clone();
+        let task = tokio::spawn(async move {
+            match elector {
+                Some(elector) => elector.run(ended).await,
+                None => {
+                    ended.cancelled().await;
+                    Ok(())
+                }
+            }
+        });
+        Self { may_release, task }
+    }
+
+    /// Releases the Lease, and returns how the process ended; `result` is that of the tasks.
+    async fn end(self, result: Result<(), TaskFailure>) -> Result<(), RunError> {
+        self.may_release.cancel();
+        let election = self.task.await;
+        result?;
+        match election {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(TaskFailure { name: "leader election".into(), has_panicked: true }.into()),
+        }
+    }
+}
+
+/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 25 s, and releases
+/// the Lease.
 ///
 /// # Errors
-/// Returns the first task that ended early.
-pub async fn run(config: Config) -> Result<(), TaskFailure> {
+/// Returns the first task that ended early, or that the Lease was lost. The process must exit.
+pub async fn run(config: Config) -> Result<(), RunError> {
     let Config {
         connections,
         account,
@@ -117,37 +169,53 @@ pub async fn run(config: Config) -> Result<(), TaskFailure> {
         limits,
         metrics,
         readiness,
+        elector,
         supervisor,
     } = config;
     state_metrics::preregister(&metrics);
     let client = connections.requests.client.clone();
     let (events, sending) = EventSender::new(client.clone());
-    // The last steps also send events.
+    // The last steps report events too.
     supervisor.spawn_to_the_end("sender of events", sending);
     let (service, permitted) = (account.service().clone(), Some(operator_namespaces.into()));
     let own = AccountState { service, is_usable: true, namespaces: permitted };
+    let api = ApiStore::new(connections, account.leadership().clone());
     let (accounts, account_events) = Accounts::new(account, defaults, client);
-    let mut context = Context::new(ApiStore::new(connections), accounts, events, metrics, limits);
+    let mut context = Context::new(api, accounts, events, metrics, limits);
     context.activities = supervisor.activities.clone();
     let context = Arc::new(context);
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     let mut listed = start_watches(&context, namespaces, &readiness, &supervisor);
-    // No object is reconciled before all objects are listed, because each of them can affect the owner of a group.
+    // No object is decided before all are listed: the owner of a group depends on all of them.
     tokio::select! {
-        () = supervisor.stop.cancelled() => return supervisor.result(),
+        () = supervisor.stop.cancelled() => return Ok(supervisor.result()?),
         _ = listed.wait_for(|listed| *listed) => {}
     }
-    let objects = context.scheduler.with(|scheduler, _| scheduler.len());
-    tracing::info!(objects, "all objects are listed; starting to reconcile");
-    // Registered only now, so that alerts do not see an incomplete list.
+    // Registered only now: alerts must not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval, &readiness);
+    let election = Election::start(elector);
+    tokio::select! {
+        () = supervisor.stop.cancelled() => return election.end(supervisor.result()).await,
+        _ = context.leadership.acquired() => {}
+    }
+    let objects = context.scheduler.with(|scheduler, _| {
+        scheduler.start_leading();
+        scheduler.len()
+    });
+    tracing::info!(objects, "all objects are listed; starting to reconcile");
     start_tasks(&context, account_events, drift_check_interval, &supervisor);
-    supervisor.stop.cancelled().await;
+    tokio::select! {
+        () = supervisor.stop.cancelled() => {}
+        () = context.leadership.deposed() => return election.end(Ok(())).await,
+    }
     supervisor.tasks.close();
     if tokio::time::timeout(DRAIN, supervisor.tasks.wait()).await.is_err() {
         tracing::warn!("stopping with steps in progress; the next process repeats them");
+        // The Lease is not released: calls in progress may still arrive.
+        return Ok(supervisor.result()?);
     }
-    supervisor.result()
+    context.accounts.calls_arrived().await;
+    election.end(supervisor.result()).await
 }
 
 /// Starts everything that needs a complete list.

@@ -20,10 +20,11 @@ use super::accounts::GrantedPermit;
 use super::keys::{AppKey, ObjectKey};
 use super::scheduler::{RecordedState, Seen};
 use super::*;
+use crate::budget::START_DELAY;
 use crate::live::credentials::{Chain, CredentialSource, Issued, Provider, ProviderEnv, ProviderError};
 use crate::live::loopback::install_tls;
 use crate::live::{ClientOptions, Credentials, Endpoint, EndpointPolicy, HttpOptions, Operation};
-use crate::resources::LiveMessageGroup;
+use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
 
@@ -81,7 +82,13 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let limits = limits();
     let (events, sending) = EventSender::new(client.clone());
     tokio::spawn(sending);
-    let context = Arc::new(Context::new(ApiStore::new(client.into()), accounts, events, Arc::default(), limits));
+    let context = Arc::new(Context::new(
+        ApiStore::new(client.into(), Leadership::always()),
+        accounts,
+        events,
+        Arc::default(),
+        limits,
+    ));
     let own = AccountState { service: "live.aliyuncs.com".into(), is_usable: true, namespaces: None };
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     tokio::spawn(account_status::watch_loads(Arc::clone(&context), events_of_accounts.loads));
@@ -107,10 +114,12 @@ async fn task_that_panics_ends_the_controller_by_its_name() {
             limits: limits(),
             metrics: Arc::default(),
             readiness: Arc::default(),
+            elector: None,
             supervisor: Supervisor::new(CancellationToken::new()),
         };
         let error = tokio::time::timeout(Duration::from_secs(60), run(config)).await.unwrap().unwrap_err();
-        assert_eq!(error, TaskFailure { name: format!("watch of {name} in team").into(), has_panicked: true });
+        let failure = TaskFailure { name: format!("watch of {name} in team").into(), has_panicked: true };
+        assert!(matches!(&error, RunError::Task(task) if *task == failure), "{error:?}");
     }
 }
 
@@ -123,7 +132,7 @@ fn observe(context: &Context, object: &LiveMessageGroup) -> ObjectKey {
 }
 
 /// Starts one worker and the timer.
-fn start(context: &Arc<Context>) -> [tokio::task::JoinHandle<()>; 2] {
+fn start(context: &Arc<Context>) -> [JoinHandle<()>; 2] {
     let timed = Arc::clone(context);
     let worker = tokio::spawn(reconcile::work(Arc::clone(context), TaskTracker::new()));
     [worker, tokio::spawn(async move { timed.scheduler.run_timer().await })]
@@ -254,7 +263,7 @@ async fn restart_keeps_the_waiting_time_of_a_deletion() {
     }
 }
 
-/// Issues a key that is valid for five seconds, then fails once, then issues keys again.
+/// Issues a key that is valid for ten seconds, then fails once, then issues keys again.
 #[derive(Debug, Default)]
 struct IntermittentKeys(AtomicUsize);
 
@@ -265,7 +274,7 @@ impl Provider for IntermittentKeys {
 
     fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>> {
         let issued = Issued {
-            lifetime: Some(Duration::from_secs(5)),
+            lifetime: Some(Duration::from_secs(10)),
             ..Issued::non_expiring(Credentials::new("id", "secret", None))
         };
         let none = self.0.fetch_add(1, Ordering::Relaxed) == 1;
@@ -307,7 +316,7 @@ async fn object_without_credentials_continues_when_they_exist() {
     let permits = account.permit(budget.operation).await;
     let permit = GrantedPermit { account: Arc::clone(&account), operation: budget.operation, permits };
     reconcile::run(Arc::clone(&context), work, Some(permit)).await;
-    assert_eq!(started.elapsed(), Duration::from_secs(8));
+    assert_eq!(started.elapsed(), START_DELAY + Duration::from_secs(8));
     assert_eq!(
         metric_value(&context, "live_message_operator_reconcile_failures_total{reason=\"CredentialsMissing\"}"),
         Some(1.0)
@@ -316,7 +325,7 @@ async fn object_without_credentials_continues_when_they_exist() {
     start(&context);
     context.scheduler.wait_for(&budget, |scheduler, _| scheduler.can_grant(&budget).then_some(())).await;
     assert!(
-        started.elapsed() < Duration::from_secs(11),
+        started.elapsed() < START_DELAY + Duration::from_secs(11),
         "{key} waits for a permit again after {:?}",
         started.elapsed()
     );
@@ -343,7 +352,7 @@ async fn forbidden_object_is_read_rarely() {
 
 /// A writer that keeps what is logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -378,4 +387,21 @@ async fn undecodable_secret_never_reaches_the_log() {
             assert_eq!(text.contains("the log works"), !requested.starts_with("kube_client::"), "{requested}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn process_that_does_not_lead_writes_nothing() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let client = apiserver(move |_, _, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::ready((200, object("room")))
+    });
+    let api = ApiStore::new(client.into(), Leadership::leading_until(Some(Instant::now())));
+    let of: LiveMessageGroup = serde_json::from_value(object("room")).unwrap();
+    let key = ObjectKey::of(&of.metadata).unwrap();
+    let finalizer = api.set_finalizer(&key, &of, true).await;
+    let status = api.write_status(&key, &of, &LiveMessageGroupStatus::default()).await;
+    assert!(matches!((&finalizer, &status), (Err(api::ApiError::NotLeader), Err(api::ApiError::NotLeader))));
+    assert_eq!(requests.load(Ordering::Relaxed), 0);
 }

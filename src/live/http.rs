@@ -23,6 +23,11 @@ impl Default for HttpOptions {
     }
 }
 
+/// The kernel closes a connection whose data is not acknowledged for this time, even if the process is frozen: a call is
+/// not retransmitted, and cannot arrive, any longer.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
 impl HttpOptions {
     /// A client that reuses connections. It takes its proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
     /// `NO_PROXY`. Redirects and hidden retries are disabled.
@@ -61,7 +66,10 @@ impl HttpOptions {
 
     fn builder(&self) -> reqwest::ClientBuilder {
         let certificates = self.ca_bundle.iter().flat_map(|bundle| bundle.certificates.iter().cloned());
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        #[cfg(target_os = "linux")]
+        let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+        builder
             .user_agent(concat!("live-message-operator/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)

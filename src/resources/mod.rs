@@ -36,6 +36,9 @@ pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 /// once.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
+/// The field manager of the operator's writes.
+pub const FIELD_MANAGER: &str = "live-message-operator";
+
 /// The finalizer of objects whose deletion may delete their group.
 pub const FINALIZER: &str = "live.alibabacloud.com/group";
 

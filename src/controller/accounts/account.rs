@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::budgets::{BudgetRegistry, Budgets, Permits, Rate, SharedBudgets};
 use crate::budget::PermitOutcome;
 use crate::controller::keys::AccountKey;
+use crate::controller::leader::Leadership;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
-use crate::live::error::RetryHint;
+use crate::live::error::{Delivery, RetryHint};
 use crate::live::{
     Call, CallError, Client, Credentials, Endpoint, ErrorClass, Operation, Reply, Response, Service, conceal,
 };
@@ -37,6 +38,7 @@ pub struct Account {
     /// The budgets that the account shares with others of the same number.
     budgets: Mutex<SharedBudgets>,
     calls: Calls,
+    leadership: Leadership,
     /// Whether errors of the endpoint are only logged in detail, see [`conceal`].
     conceals_errors: bool,
     /// Whether a task waits for the credentials that are being loaded.
@@ -117,6 +119,7 @@ impl Account {
             shared,
             budgets: Mutex::new(SharedBudgets::new(budgets)),
             calls: Calls::default(),
+            leadership: Leadership::always(),
             conceals_errors: false,
             load_is_watched: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::default(),
@@ -155,6 +158,17 @@ impl Account {
     pub fn with_uid(mut self, uid: &str) -> Self {
         uid.clone_into(&mut Arc::make_mut(&mut self.record).uid);
         self
+    }
+
+    /// Makes calls only while this process leads.
+    #[must_use]
+    pub fn led_by(self, leadership: &Leadership) -> Self {
+        Self { leadership: leadership.clone(), ..self }
+    }
+
+    /// Whether this process leads.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
     }
 
     /// Counts the calls of this account in `calls`.
@@ -273,8 +287,9 @@ impl Account {
     }
 
     /// Waits for the permits of a call of `operation`, first from the account's own budget and then from the shared
-    /// ones.
+    /// ones. The first permits are granted when no call of an earlier process can arrive in the same second.
     pub async fn permit(&self, operation: Operation) -> Permits {
+        sleep_until(self.leadership.acquired().await.first_permit_at).await;
         let own = self.own.of(operation).acquire().await;
         let needed = self.shared_budgets().needed(Instant::now());
         let mut shared = Vec::with_capacity(needed.len());
@@ -297,9 +312,16 @@ impl Account {
             }
         };
         let started = Instant::now();
+        if !self.leadership.may_send(started) {
+            return Sent { result: Err(no_leader(Delivery::NeverSent)), credentials: Some(credentials) };
+        }
         permit.mark_sent();
         tracing::debug!(account = %self.key, %operation, "call sent");
-        let result = self.client.send(call, &credentials).await;
+        let result = tokio::select! {
+            biased;
+            () = self.leadership.deposed() => Err(no_leader(Delivery::Unknown)),
+            result = self.client.send(call, &credentials) => result,
+        };
         let elapsed = started.elapsed();
         let code = result.as_ref().map_or_else(|error| error.class().as_str(), |_| OK);
         self.calls.ended(operation.as_str(), code, elapsed);
@@ -347,6 +369,11 @@ impl Account {
             (result, _) => result,
         }
     }
+}
+
+/// The error of a call of a process that does not lead.
+fn no_leader(delivery: Delivery) -> CallError {
+    CallError::Transport { delivery, message: "this process is no longer the leader".to_owned() }
 }
 
 /// Converts the result of a call to the outcome for its permit.

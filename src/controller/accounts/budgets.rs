@@ -1,7 +1,7 @@
 //! Budgets per operation, the accounts that share them, and permits.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -48,6 +48,16 @@ impl Budgets {
 
     pub fn of(&self, operation: Operation) -> &Budget {
         &self.budgets[operation as usize]
+    }
+
+    /// Whether every permit is free.
+    fn are_idle(&self) -> bool {
+        self.budgets.iter().all(Budget::is_idle)
+    }
+
+    /// The latest time at which a call can arrive; `None` if none can.
+    fn last_arrival(&self) -> Option<Instant> {
+        self.budgets.iter().filter_map(Budget::last_arrival).max()
     }
 
     /// The limit of each budget.
@@ -132,7 +142,7 @@ impl OperatorAccount {
 pub struct BudgetRegistry {
     rate: Rate,
     operator: Option<OperatorAccount>,
-    known: Mutex<HashMap<NumberAtService, Weak<Budgets>>>,
+    known: Mutex<HashMap<NumberAtService, Arc<Budgets>>>,
 }
 
 impl BudgetRegistry {
@@ -142,26 +152,30 @@ impl BudgetRegistry {
         Self { rate, operator, known: Mutex::default() }
     }
 
+    /// The latest time at which a call of any account can arrive; `None` if none can.
+    pub fn last_arrival(&self) -> Option<Instant> {
+        let known = self.known.lock();
+        let operator = self.operator.iter().map(|operator| &operator.budgets);
+        known.values().chain(operator).filter_map(|budgets| budgets.last_arrival()).max()
+    }
+
     /// New budgets that no other account shares, with the rate limit of an account number.
     pub fn unshared(&self) -> Arc<Budgets> {
         Budgets::new(self.rate)
     }
 
-    /// The budgets of an account number at a service. They are dropped with the last account that uses them. New
-    /// budgets start without free permits.
+    /// Removes the budgets that no account uses, if no call that took a permit can arrive any longer.
+    pub fn remove_unused(&self) {
+        self.known.lock().retain(|_, budgets| Arc::strong_count(budgets) > 1 || !budgets.are_idle());
+    }
+
+    /// The budgets of an account number at a service. They are kept until [`BudgetRegistry::remove_unused`].
     pub fn get(&self, number: &str, service: &Service) -> Arc<Budgets> {
         if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, service)) {
             return Arc::clone(&operator.budgets);
         }
-        let mut known = self.known.lock();
         let name = (number.to_owned(), service.clone());
-        if let Some(budgets) = known.get(&name).and_then(Weak::upgrade) {
-            return budgets;
-        }
-        known.retain(|_, budgets| budgets.strong_count() > 0);
-        let budgets = Budgets::new(self.rate);
-        known.insert(name, Arc::downgrade(&budgets));
-        budgets
+        Arc::clone(self.known.lock().entry(name).or_insert_with(|| Budgets::new(self.rate)))
     }
 }
 

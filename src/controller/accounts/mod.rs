@@ -1,6 +1,6 @@
 //! The accounts: the operator's own, and one for every LiveAccount.
 //!
-//! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `api`, `live` and `budget`. Its
+//! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `leader`, `api`, `live` and `budget`. Its
 //! invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
 
 mod account;
@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Client, Resource as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use account::{Account, OK, Unavailable};
@@ -247,6 +247,13 @@ impl Accounts {
         }
     }
 
+    /// Waits until no call can arrive any longer, if none is in flight.
+    pub async fn calls_arrived(&self) {
+        if let Some(last) = self.budgets.last_arrival() {
+            sleep_until(last).await;
+        }
+    }
+
     /// Removes the accounts of deleted LiveAccounts that no object names, and returns their keys.
     pub fn forget_unused(&self, is_used: impl Fn(&ObjectKey) -> bool) -> Vec<AccountKey> {
         let mut entries = self.entries.lock();
@@ -255,7 +262,9 @@ impl Accounts {
             entry.ended.cancel();
             AccountKey::LiveAccount(key)
         });
-        forgotten.collect()
+        let forgotten = forgotten.collect();
+        self.budgets.remove_unused();
+        forgotten
     }
 
     fn build(&self, key: &ObjectKey, uid: &str, spec: &LiveAccountSpec) -> Result<Account, String> {
@@ -282,6 +291,7 @@ impl Accounts {
         let cap = spec.requests_per_second.and_then(|calls| u32::try_from(calls).ok()).filter(|calls| *calls < 50);
         let account = Account::of_live_account(AccountKey::LiveAccount(key.clone()), client, source, shared);
         let account = account.with_uid(uid).with_cap(cap).counted_by(&defaults.calls);
+        let account = account.led_by(self.operator.leadership());
         Ok(if shows_errors { account } else { account.concealing_errors() })
     }
 }

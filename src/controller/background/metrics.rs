@@ -5,6 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::controller::accounts::{Account, OK};
 use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, AppKey};
@@ -86,19 +88,23 @@ pub fn preregister(metrics: &Metrics) {
     }
 }
 
-/// Registers the collection of the state's metrics.
+/// Registers the collection of the state's metrics. Only the leader has those of objects, accounts and apps, so that
+/// each of them is counted once.
 pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration, readiness: &Arc<Readiness>) {
     let collected: Weak<Context> = Arc::downgrade(context);
     let readiness = Arc::clone(readiness);
     context.metrics.on_scrape(move |state| {
         if let Some(context) = collected.upgrade() {
+            for resource in [GROUPS, ACCOUNTS] {
+                state.watch_silence.set(&resource, readiness.silence(&resource).as_secs_f64());
+            }
+            if !context.leadership.may_send(Instant::now()) {
+                return;
+            }
             collect_objects(&context, state);
             collect_queue(&context, state);
             collect_accounts(&context, state);
             collect_apps(&context, state);
-            for resource in [GROUPS, ACCOUNTS] {
-                state.watch_silence.set(&resource, readiness.silence(&resource).as_secs_f64());
-            }
             state.drift_check_interval.set(drift_check_interval.as_secs_f64());
         }
     });

@@ -31,6 +31,15 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
+    /// Drops the requests of a standby for objects that the former leader has processed.
+    pub fn start_leading(&mut self) {
+        for app in self.apps.values_mut() {
+            if !app.objects.iter().any(|object| self.queue.contains(object)) {
+                app.requested = None;
+            }
+        }
+    }
+
     /// The apps whose usage is requested, each with the data that is needed.
     pub fn usage_requests(&self) -> Vec<(AppKey, UsageQuery)> {
         self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()

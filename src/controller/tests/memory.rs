@@ -33,7 +33,7 @@ impl Stored {
                 "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveAccount",
                 "metadata": {"namespace": "ns", "name": name, "uid": name, "generation": generation},
                 "spec": {"credentials": {"secretRef": {"name": format!("key{generation}")}},
-                    "accountId": format!("{generation}{number}"), "requestsPerSecond": 10},
+                    "accountId": format!("{generation}{number:04}"), "requestsPerSecond": 10},
             });
             if number % 2 == 0 {
                 account["spec"]["endpoint"] = json!(format!("https://{name}.example.com"));
@@ -81,6 +81,7 @@ fn config(stored: &Arc<Mutex<Stored>>) -> Config {
         limits: limits(),
         metrics: Arc::default(),
         readiness: Arc::default(),
+        elector: None,
         supervisor: Supervisor::new(CancellationToken::new()),
     }
 }

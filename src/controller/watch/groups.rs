@@ -136,6 +136,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     fn handle_delete(&self, object: StoredGroup) {
         let Some(key) = ObjectKey::of(object.meta()) else { return };
         if let StoredGroup::Readable(object) = &object
+            && self.context.leadership.may_send(Instant::now())
             && let Some(event) = retained_event(object)
         {
             self.context.metrics.released.get_or_create(&OutcomeLabels { outcome: NOT_DELETED }).inc();

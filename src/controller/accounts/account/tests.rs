@@ -10,7 +10,7 @@ use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
 use crate::live::error::ApiError;
-use crate::live::loopback::{Loopback, Seen, answer, install_tls};
+use crate::live::loopback::{Act, Loopback, Seen, answer, install_tls};
 use crate::live::{ClientOptions, Endpoint, GroupRef};
 
 /// Issues `count` different keys (`key0`, `key1`, …), then repeats the last one. Fails if `count` is 0.
@@ -50,7 +50,7 @@ fn account(server: &Loopback, keys: usize) -> Account {
     let keys = Keys { count: keys, given: AtomicUsize::new(0) };
     let source = CredentialSource::new(Chain::of(vec![Box::new(keys)]));
     let client = Client::new(server.endpoint(), ClientOptions::default()).unwrap();
-    Account::new(client, source, Rate::Unlimited)
+    Account::new(client, source, Rate::Unlimited).led_by(&Leadership::leading_until(None))
 }
 
 async fn call(account: &Account) -> Result<Response<Reply>, CallError> {
@@ -66,6 +66,30 @@ async fn rejected_credentials_are_reloaded_before_the_next_call() {
     assert!(matches!(error, CallError::Resent(RetryHint::NewCredentials, _)), "{error:?}");
     assert_eq!(server.seen().len(), 1, "one permit, one request");
     call(&account).await.unwrap();
+}
+
+#[tokio::test]
+async fn process_that_does_not_lead_sends_nothing() {
+    let server = service("key0").await;
+    let account = account(&server, 1);
+    let permits = account.permit(Operation::Recover).await;
+    // The deadline passes while the call waits for its permit.
+    let account = account.led_by(&Leadership::leading_until(Some(Instant::now())));
+    let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
+    let error = account.reload_if_rejected(account.send(&recover, permits).await).await.unwrap_err();
+    assert!(!error.may_have_arrived(), "{error:?}");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn call_in_flight_is_dropped_at_the_renew_deadline() {
+    let server = Loopback::start(|_: &Seen| Act::Silence).await;
+    let term = Duration::from_millis(500);
+    let account = account(&server, 1).led_by(&Leadership::leading_until(Some(Instant::now() + term)));
+    let (started, error) = (Instant::now(), call(&account).await.unwrap_err());
+    assert!(error.is_undecided() && error.to_string().contains("no longer the leader"), "{error:?}");
+    assert_eq!(server.seen().len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(5), "the timeout of the call did not end it");
 }
 
 #[tokio::test]
@@ -262,7 +286,7 @@ async fn new_key_waits_for_calls_of_the_old_key() {
     assert!(Arc::ptr_eq(&account.budgets(), &user_of_new_key.budgets()), "the new key has free permits");
     let returned = Instant::now() + Duration::from_secs(9);
     let (next, ()) = tokio::join!(account.permit(Operation::Create), async {
-        tokio::time::sleep_until(returned).await;
+        sleep_until(returned).await;
         out.clear();
     });
     drop(next);
