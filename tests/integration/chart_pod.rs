@@ -48,6 +48,9 @@ fn chart_defaults_match_the_defaults_of_run() -> Result<()> {
         "--drift-check-interval",
         "--unreachable-finalizer-timeout",
         "--requests-per-second",
+        "--leader-elect-lease-duration",
+        "--leader-elect-renew-deadline",
+        "--leader-elect-retry-period",
     ] {
         let given = args.iter().find_map(|arg| arg.as_str()?.strip_prefix(option)?.strip_prefix('='));
         let described = help.split(&format!("{option} <")).nth(1).context(option)?;
@@ -90,7 +93,7 @@ fn role_with_webhook_sets_no_credential_variables() -> Result<()> {
     let pod = pod(&flags)?;
     assert_eq!(pod["metadata"]["labels"]["pod-identity.alibabacloud.com/injection"], "on");
     let names: Vec<&str> = environment(&pod).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["RUST_LOG"], "variables of the Pod take precedence over those of the webhook");
+    assert_eq!(names, ["POD_NAME", "RUST_LOG"], "variables of the Pod take precedence over those of the webhook");
     let deployment = of_kind(&objects, "Deployment")[0];
     let selector = deployment["spec"]["selector"]["matchLabels"].as_object().context("a selector")?;
     assert!(!selector.contains_key("pod-identity.alibabacloud.com/injection"), "a selector is immutable");
@@ -101,7 +104,7 @@ fn role_with_webhook_sets_no_credential_variables() -> Result<()> {
 fn credentials_file_is_mounted_and_no_key_is_in_the_environment() -> Result<()> {
     let pod = pod(&["--values", &format!("{CHART}/ci/credentials-file-values.yaml")])?;
     let names: Vec<&str> = environment(&pod).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["RUST_LOG", "ALIBABA_CLOUD_CREDENTIALS_FILE"]);
+    assert_eq!(names, ["POD_NAME", "RUST_LOG", "ALIBABA_CLOUD_CREDENTIALS_FILE"]);
     let mount = &pod["spec"]["containers"][0]["volumeMounts"][0];
     let file = environment(&pod).into_iter().find(|(name, _)| *name == "ALIBABA_CLOUD_CREDENTIALS_FILE");
     let folder = mount["mountPath"].as_str().context("a mount")?;

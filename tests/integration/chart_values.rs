@@ -48,7 +48,7 @@ fn compare(path: &str, schema: &Value, values: &Value) {
 }
 
 /// Invalid values, and the field that the refusal names.
-const REFUSED: [(&[&str], &str); 34] = [
+const REFUSED: [(&[&str], &str); 37] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
     (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
@@ -67,7 +67,10 @@ const REFUSED: [(&[&str], &str); 34] = [
     ),
     (&["--set-json", "alibabaCloud.namespaces=[]"], "namespaces"),
     (&["--set", "liveAccounts.endpoints={https://a.example}"], "endpoints"),
-    (&["--set", "replicaCount=2"], "replicaCount"),
+    (&["--set", "replicaCount=0"], "replicaCount"),
+    (&["--set", "replicaCount=6"], "replicaCount"),
+    (&["--set", "leaderElection.leaseDuration=often"], "leaseDuration"),
+    (&["--set", "updateStrategy.type=OnDelete"], "type"),
     (&["--set", "alibabaCloud.exsitingSecret=x"], "exsitingSecret"),
     (&["--set", "image.digest=sha256:abc"], "digest"),
     (&["--set", "image.repository="], "repository"),

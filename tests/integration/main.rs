@@ -14,6 +14,7 @@ mod by_hand;
 mod calls;
 mod chart;
 mod chart_pod;
+mod chart_replicas;
 mod chart_values;
 mod conflicts;
 mod control_plane;
