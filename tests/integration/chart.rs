@@ -148,7 +148,7 @@ fn service_monitor_selects_the_service_and_its_port() -> Result<()> {
 }
 
 /// Asserts that a selector is not empty and matches these labels.
-fn assert_selects(selector: &Value, labels: &Value) {
+pub fn assert_selects(selector: &Value, labels: &Value) {
     let required = selector.as_object().into_iter().flatten();
     assert!(required.clone().count() > 0, "the selector is empty");
     for (name, value) in required {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::chart::{matrix, of_kind, render};
+use crate::chart::{assert_selects, matrix, of_kind, render};
 use crate::support::{Context as _, Result, may, repository, shared_control_plane, wait_for};
 
 fn deployment(flags: &[&str]) -> Result<Value> {
@@ -81,6 +81,31 @@ fn operator_may_only_use_its_own_lease() -> Result<()> {
         let file: &[&str] = if input.is_empty() { &[] } else { &["-f", "-"] };
         let refusal = operator.refused(&[&args[..], file].concat(), input)?;
         assert!(refusal.contains("Forbidden") || refusal.contains("forbidden"), "{args:?}: {refusal}");
+    }
+    Ok(())
+}
+
+#[test]
+fn disruption_budget_never_blocks_a_drain() -> Result<()> {
+    for (flags, count) in [
+        (&[][..], 1),
+        (&["--set", "replicaCount=5"], 1),
+        (&["--set", "replicaCount=1"], 0),
+        (&["--set", "podDisruptionBudget.enabled=false"], 0),
+    ] {
+        let objects = render("chart", "default", flags)?;
+        let budgets = of_kind(&objects, "PodDisruptionBudget");
+        assert_eq!(budgets.len(), count, "{flags:?}");
+        for budget in budgets {
+            // A pod that is not ready must not block a drain either.
+            let spec = &budget["spec"];
+            assert_eq!(
+                (&spec["maxUnavailable"], &spec["unhealthyPodEvictionPolicy"]),
+                (&json!(1), &json!("AlwaysAllow"))
+            );
+            let labels = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+            assert_selects(&spec["selector"]["matchLabels"], labels);
+        }
     }
     Ok(())
 }
