@@ -111,6 +111,21 @@ fn disruption_budget_never_blocks_a_drain() -> Result<()> {
 }
 
 #[test]
+fn pods_spread_over_nodes_and_zones_if_possible() -> Result<()> {
+    let deployment = deployment(&[])?;
+    let pod = &deployment["template"];
+    let constraints = pod["spec"]["topologySpreadConstraints"].as_array().context("constraints")?;
+    let keys: Vec<&Value> = constraints.iter().map(|constraint| &constraint["topologyKey"]).collect();
+    assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    for constraint in constraints {
+        assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+        assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]), "an update does not count old pods");
+        assert_selects(&constraint["labelSelector"]["matchLabels"], &pod["metadata"]["labels"]);
+    }
+    Ok(())
+}
+
+#[test]
 fn grace_period_exceeds_the_drain_of_the_operator() -> Result<()> {
     let source = fs::read_to_string(repository().join("src/controller/mod.rs"))?;
     let drain = source.split("const DRAIN: Duration = Duration::from_secs(").nth(1).context("the constant DRAIN")?;

@@ -48,7 +48,7 @@ fn compare(path: &str, schema: &Value, values: &Value) {
 }
 
 /// Invalid values, and the field that the refusal names.
-const REFUSED: [(&[&str], &str); 39] = [
+const REFUSED: [(&[&str], &str); 40] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.secrets=namespaced"], "secrets"),
     (&["--set", "rbac.secrets=cluster", "--set", "watchNamespaces={a}"], "secrets"),
@@ -73,6 +73,7 @@ const REFUSED: [(&[&str], &str); 39] = [
     (&["--set", "updateStrategy.type=OnDelete"], "type"),
     (&["--set", "podDisruptionBudget.maxUnavailable=0"], "maxUnavailable"),
     (&["--set", "podDisruptionBudget.minAvailable=1"], "minAvailable"),
+    (&["--set-json", "topologySpreadConstraints=[{}]"], "topologyKey"),
     (&["--set", "alibabaCloud.exsitingSecret=x"], "exsitingSecret"),
     (&["--set", "image.digest=sha256:abc"], "digest"),
     (&["--set", "image.repository="], "repository"),
