@@ -126,6 +126,17 @@ fn pods_spread_over_nodes_and_zones_if_possible() -> Result<()> {
 }
 
 #[test]
+fn no_probe_restarts_a_pod_that_is_not_ready() -> Result<()> {
+    let deployment = deployment(&[])?;
+    let container = &deployment["template"]["spec"]["containers"][0];
+    let path = |probe: &str| container[probe]["httpGet"]["path"].clone();
+    assert_eq!(["startupProbe", "livenessProbe", "readinessProbe"].map(path), ["/healthz", "/livez", "/readyz"]);
+    assert_eq!(container["startupProbe"]["periodSeconds"], 1, "a longer period delays readiness");
+    assert_eq!(container["terminationMessagePolicy"], "FallbackToLogsOnError");
+    Ok(())
+}
+
+#[test]
 fn grace_period_exceeds_the_drain_of_the_operator() -> Result<()> {
     let source = fs::read_to_string(repository().join("src/controller/mod.rs"))?;
     let drain = source.split("const DRAIN: Duration = Duration::from_secs(").nth(1).context("the constant DRAIN")?;
