@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use live_message_operator::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::chart::{assert_selects, matrix, of_kind, render};
-use crate::support::{Context as _, Result, may, repository, shared_control_plane, wait_for};
+use crate::support::{CHART, Context as _, Result, may, repository, shared_control_plane, wait_for};
 
 fn deployment(flags: &[&str]) -> Result<Value> {
     let objects = render("chart", "default", flags)?;
@@ -143,5 +144,34 @@ fn grace_period_exceeds_the_drain_of_the_operator() -> Result<()> {
     let drain: u64 = drain.split(')').next().context("its value")?.parse()?;
     let grace = &deployment(&[])?["template"]["spec"]["terminationGracePeriodSeconds"];
     assert!(grace.as_u64() >= Some(drain + 5), "{grace} s for a drain of {drain} s and the end of the process");
+    Ok(())
+}
+
+/// Another pod exports the gauges after a takeover, and for a short time Prometheus has the values of both pods.
+#[test]
+fn alerts_on_gauges_aggregate_over_the_pods() -> Result<()> {
+    let rules = fs::read_to_string(repository().join(CHART).join("files/rules/alerts.yaml"))?;
+    let rules: Value = serde_yaml::from_str(&rules)?;
+    let metrics = Metrics::default();
+    let mut found = 0;
+    for rule in rules["groups"][0]["rules"].as_array().context("rules")? {
+        let expression = rule["expr"].as_str().context("an expression")?;
+        for gauge in metrics.described().iter().filter(|metric| metric.kind == "gauge") {
+            for (start, name) in expression.match_indices(&*gauge.name) {
+                let (before, after) = (&expression[..start], &expression[start + name.len()..]);
+                let is_longer_name = after.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+                if is_longer_name || before.ends_with("and on (job, instance) ") {
+                    continue;
+                }
+                let function = before.strip_suffix('(').map(str::trim_end).unwrap_or_default();
+                let by_release = function.strip_suffix(')').and_then(|function| function.rsplit_once("max by ("));
+                let by_release = by_release.is_some_and(|(_, labels)| labels.starts_with("cluster, namespace, job"));
+                let is_aggregated = by_release || function.ends_with("max") || function.ends_with("absent");
+                assert!(is_aggregated, "{}: {name} has a series for each pod in {expression}", rule["alert"]);
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 8, "the search finds too few gauges: {found}");
     Ok(())
 }
