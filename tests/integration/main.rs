@@ -25,6 +25,7 @@ mod drift_check;
 mod edits;
 mod events;
 mod gitops;
+mod leaders;
 mod lifecycle;
 mod metrics;
 mod namespaces;
