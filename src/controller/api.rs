@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::DeserializeGuard;
+use serde::de::Error as _;
 use serde_json::json;
 use tokio::time::Instant;
 use tower::timeout::error::Elapsed;
@@ -144,9 +145,8 @@ impl ApiStore {
         key: &ObjectKey,
         object: &LiveMessageGroup,
         wanted: bool,
-    ) -> Result<LiveMessageGroup, ApiError> {
-        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        self.patch_finalizer(&api, key, &object.metadata, wanted).await
+    ) -> Result<Box<LiveMessageGroup>, ApiError> {
+        readable(self.patch_finalizer(key, &object.metadata, wanted).await?)
     }
 
     /// Removes the operator's finalizer from an object that this version cannot read.
@@ -154,20 +154,16 @@ impl ApiStore {
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
     pub async fn release_unreadable(&self, key: &ObjectKey, metadata: &ObjectMeta) -> Result<(), ApiError> {
-        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        self.patch_finalizer(&api, key, metadata, false).await.map(drop)
+        self.patch_finalizer(key, metadata, false).await.map(drop)
     }
 
-    async fn patch_finalizer<K>(
+    async fn patch_finalizer(
         &self,
-        api: &Api<K>,
         key: &ObjectKey,
         metadata: &ObjectMeta,
         wanted: bool,
-    ) -> Result<K, ApiError>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
+    ) -> Result<StoredGroup, ApiError> {
+        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
         let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != FINALIZER);
         if wanted {
@@ -213,9 +209,8 @@ impl ApiStore {
         key: &ObjectKey,
         object: &LiveMessageGroup,
         status: &LiveMessageGroupStatus,
-    ) -> Result<LiveMessageGroup, ApiError> {
-        let api: Api<LiveMessageGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        self.patch_status(&api, key, &object.metadata, status).await
+    ) -> Result<Box<LiveMessageGroup>, ApiError> {
+        readable(self.patch_status(key, &object.metadata, status).await?)
     }
 
     /// Replaces the status of an object that this version cannot read; see [`ApiStore::write_status`].
@@ -228,20 +223,16 @@ impl ApiStore {
         metadata: &ObjectMeta,
         status: &LiveMessageGroupStatus,
     ) -> Result<(), ApiError> {
-        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        self.patch_status(&api, key, metadata, status).await.map(drop)
+        self.patch_status(key, metadata, status).await.map(drop)
     }
 
-    async fn patch_status<K>(
+    async fn patch_status(
         &self,
-        api: &Api<K>,
         key: &ObjectKey,
         metadata: &ObjectMeta,
         status: &LiveMessageGroupStatus,
-    ) -> Result<K, ApiError>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
+    ) -> Result<StoredGroup, ApiError> {
+        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
         let operations = json!([
             {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
@@ -287,6 +278,14 @@ impl ApiStore {
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         self.send(api.get_opt(name)).await
+    }
+}
+
+/// The object that the apiserver returned to a write.
+fn readable(stored: StoredGroup) -> Result<Box<LiveMessageGroup>, ApiError> {
+    match stored {
+        StoredGroup::Readable(object) => Ok(object),
+        StoredGroup::Unreadable(object) => Err(kube::Error::SerdeError(serde_json::Error::custom(object.error)).into()),
     }
 }
 

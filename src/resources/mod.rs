@@ -24,7 +24,7 @@ pub use group::{
 };
 pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
-pub use stored::{StoredGroup, UnreadableGroup};
+pub use stored::{StoredGroup, UnreadableGroup, UsedMetadata};
 
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";

@@ -1,15 +1,21 @@
 //! A stored LiveMessageGroup, which this version may be unable to read.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{LiveMessageGroup, LiveMessageGroupStatus, group};
+use super::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, group};
+
+/// The prefix of the operator's annotations.
+const ANNOTATION_PREFIX: &str = "live.alibabacloud.com/";
 
 /// A LiveMessageGroup as the apiserver stores it. Its deserialization fails only without readable metadata: one
 /// unreadable object must not hide the other objects of a list.
@@ -44,16 +50,104 @@ impl UnreadableGroup {
     }
 }
 
+/// The parts of an object that the operator uses. The others are skipped while they are decoded: managedFields and the
+/// annotations of other programs are most of an object.
+#[derive(Deserialize)]
+struct UsedParts {
+    metadata: UsedMetadata,
+    spec: LiveMessageGroupSpec,
+    #[serde(default)]
+    status: Option<LiveMessageGroupStatus>,
+}
+
+/// The metadata that the operator uses.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedMetadata {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    uid: Option<String>,
+    #[serde(default)]
+    resource_version: Option<String>,
+    #[serde(default)]
+    generation: Option<i64>,
+    #[serde(default)]
+    creation_timestamp: Option<Time>,
+    #[serde(default)]
+    deletion_timestamp: Option<Time>,
+    #[serde(default)]
+    finalizers: Option<Vec<String>>,
+    #[serde(default)]
+    annotations: Option<OwnAnnotations>,
+}
+
+impl From<UsedMetadata> for ObjectMeta {
+    fn from(used: UsedMetadata) -> Self {
+        Self {
+            name: used.name,
+            namespace: used.namespace,
+            uid: used.uid,
+            resource_version: used.resource_version,
+            generation: used.generation,
+            creation_timestamp: used.creation_timestamp,
+            deletion_timestamp: used.deletion_timestamp,
+            finalizers: used.finalizers,
+            annotations: used.annotations.map(|annotations| annotations.0),
+            ..Self::default()
+        }
+    }
+}
+
+/// The annotations of the operator.
+struct OwnAnnotations(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for OwnAnnotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OwnAnnotationsVisitor)
+    }
+}
+
+struct OwnAnnotationsVisitor;
+
+impl<'de> Visitor<'de> for OwnAnnotationsVisitor {
+    type Value = OwnAnnotations;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("annotations")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OwnAnnotations, A::Error> {
+        let mut own = BTreeMap::new();
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            if name.starts_with(ANNOTATION_PREFIX) {
+                own.insert(name.into_owned(), map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(OwnAnnotations(own))
+    }
+}
+
 impl<'de> Deserialize<'de> for StoredGroup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Value::deserialize(deserializer)?;
-        let error = match LiveMessageGroup::deserialize(&object) {
-            Ok(object) => return Ok(Self::Readable(Box::new(object))),
+        let object = Box::<RawValue>::deserialize(deserializer)?;
+        let error = match serde_json::from_str(object.get()) {
+            Ok(UsedParts { metadata, spec, status }) => {
+                return Ok(Self::Readable(Box::new(LiveMessageGroup { metadata: metadata.into(), spec, status })));
+            }
             Err(error) => error.to_string(),
         };
-        let metadata = ObjectMeta::deserialize(&object["metadata"]).map_err(D::Error::custom)?;
+        let object: Value = serde_json::from_str(object.get()).map_err(D::Error::custom)?;
+        let metadata = UsedMetadata::deserialize(&object["metadata"]).map_err(D::Error::custom)?;
+        if metadata.name.is_none() {
+            return Err(D::Error::missing_field("metadata.name"));
+        }
         let status = readable_part(&object["status"]);
-        Ok(Self::Unreadable(Box::new(UnreadableGroup { metadata, status, error })))
+        Ok(Self::Unreadable(Box::new(UnreadableGroup { metadata: metadata.into(), status, error })))
     }
 }
 
@@ -125,6 +219,20 @@ mod tests {
         assert_eq!((status.app_id.as_deref(), &status.origin), (Some("demo"), &Some(Origin::Created)));
         assert_eq!(status.account.as_ref().map(|account| &*account.service), Some("live.aliyuncs.com"));
         assert!(status.conditions.is_empty() && object.error.contains("invalid type"), "{}", object.error);
+    }
+
+    #[test]
+    fn unused_metadata_is_skipped() {
+        let (paused, applied) =
+            (crate::resources::PAUSED_ANNOTATION, "kubectl.kubernetes.io/last-applied-configuration");
+        let stored = json!({"metadata": {"name": "room", "finalizers": ["other", FINALIZER], "labels": {"a": "b"},
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}],
+            "annotations": {paused: "true", applied: "{}"}}, "spec": {"appId": "demo"}});
+        let Ok(StoredGroup::Readable(object)) = serde_json::from_value(stored) else { panic!("it is unreadable") };
+        let metadata = &object.metadata;
+        assert!(object.is_paused() && metadata.managed_fields.is_none() && metadata.labels.is_none());
+        assert_eq!(metadata.annotations.as_ref().map(BTreeMap::len), Some(1));
+        assert_eq!(metadata.finalizers.as_deref(), Some(&["other".to_owned(), FINALIZER.to_owned()][..]));
     }
 
     #[test]

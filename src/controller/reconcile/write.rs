@@ -18,11 +18,11 @@ impl Reconcile {
         self.patched(result)
     }
 
-    fn patched(&self, result: Result<LiveMessageGroup, ApiError>) -> Input {
+    fn patched(&self, result: Result<Box<LiveMessageGroup>, ApiError>) -> Input {
         Input::Patched(match result {
             Ok(object) => {
                 self.refresh(&object);
-                Ok(Box::new(object))
+                Ok(object)
             }
             Err(error) => Err(write_failure(&error, "the object could not be written; the operator retries")),
         })
@@ -43,7 +43,7 @@ impl Reconcile {
                 let is_conflict = reason == Some(Reason::Conflict.as_str());
                 let owner = is_conflict.then(|| self.owner()).flatten();
                 tracing::info!(reason, text, owner, "status written");
-                Ok(Box::new(written))
+                Ok(written)
             }
             Err(error) => Err(write_failure(&error, "the status could not be written; the operator retries")),
         })
@@ -57,7 +57,7 @@ impl Reconcile {
         match self.context.api.write_status(&self.key, object, &status).await {
             Ok(written) => {
                 self.refresh(&written);
-                Some(Box::new(written))
+                Some(written)
             }
             Err(error) => {
                 tracing::warn!(%error, "the progress could not be written");

@@ -12,16 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::client::Body;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::health::WatchHealth;
 use crate::controller::connection::{API_TIMEOUT, Connection};
+use crate::resources::UsedMetadata;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -178,7 +179,7 @@ enum LineType {
 #[expect(dead_code, reason = "only decoded")]
 struct Object {
     #[serde(default)]
-    metadata: ObjectMeta,
+    metadata: UsedMetadata,
 }
 
 impl Lines {
@@ -194,13 +195,37 @@ impl Lines {
         let mut lines = std::mem::replace(&mut self.0, rest.to_vec());
         lines.extend_from_slice(complete);
         lines.split(|byte| *byte == b'\n').try_for_each(check)?;
-        Ok(Some(lines.into()))
+        Ok(Some(if lines.split(|byte| *byte == b'\n').all(has_type_first) { lines } else { reordered(&lines)? }.into()))
     }
 
     /// Checks the last line, which may lack its newline.
     fn finish(&self) -> Result<(), &'static str> {
         check(&self.0)
     }
+}
+
+/// Whether the type of an event comes before its object. The library decodes only such an event without a copy of all
+/// values, which the objects here require.
+fn has_type_first(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty() || line.starts_with(b"{\"type\":")
+}
+
+/// The same events, with their types first.
+fn reordered(lines: &[u8]) -> Result<Vec<u8>, &'static str> {
+    #[derive(Deserialize, Serialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        r#type: &'a RawValue,
+        #[serde(borrow)]
+        object: &'a RawValue,
+    }
+    let mut all = Vec::with_capacity(lines.len());
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let event: Event<'_> = serde_json::from_slice(line).map_err(|_| "it is not an event")?;
+        serde_json::to_writer(&mut all, &event).map_err(|_| "it is not an event")?;
+        all.push(b'\n');
+    }
+    Ok(all)
 }
 
 /// Checks that a line is an event. The error does not quote the line.

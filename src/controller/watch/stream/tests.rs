@@ -6,12 +6,12 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use http::Response;
 use kube::Api;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, WatchEvent};
 use kube::runtime::watcher::{self, Event, watcher};
 
 use super::*;
 use crate::controller::connection::Connections;
-use crate::resources::LiveMessageGroup;
+use crate::resources::{LiveMessageGroup, StoredGroup};
 
 /// The parts of a response body, each after a delay. The body then ends, or stays silent.
 #[derive(Clone)]
@@ -179,4 +179,22 @@ async fn next_watch_waits_as_long_as_the_apiserver_asks() {
     let started = Instant::now();
     assert_eq!(next(&mut events).await, "Apply(a)");
     assert_eq!(started.elapsed().as_secs(), 7);
+}
+
+#[test]
+fn order_of_the_fields_of_an_event_does_not_matter() {
+    let object = r#"{"metadata": {"name": "room", "uid": "u"}, "spec": {"appId": "demo"}}"#;
+    for line in [
+        format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n"),
+        format!("{{ \"object\":{object}, \"type\" : \"ADDED\"}}\n"),
+    ] {
+        let complete = Lines::default().add(format!("{line}\n{line}").as_bytes()).unwrap().unwrap();
+        let events: Vec<WatchEvent<StoredGroup>> = complete
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        assert_eq!(events.len(), 2);
+        assert!(events.iter().all(|event| matches!(event, WatchEvent::Added(StoredGroup::Readable(_)))), "{line}");
+    }
 }
