@@ -74,12 +74,11 @@ impl Replica {
     }
 }
 
-/// Options of an operator that runs with others.
-fn elected(world: &World<'_>) -> OperatorOptions {
+/// The options of an operator with leader election.
+pub fn elected(world: &World<'_>) -> OperatorOptions {
     let mut options = world.options.clone();
     let flags = ["--leader-elect".to_owned(), format!("--leader-elect-resource-name=lmo-{}", world.namespace)];
     options.args.extend(flags);
-    options.args.push("--drift-check-interval=168h".to_owned());
     options
 }
 
@@ -94,7 +93,8 @@ async fn create_ready(world: &World<'_>, name: &str) -> Result<Duration> {
 #[tokio::test(flavor = "multi_thread")]
 async fn standby_takes_over_after_every_end_of_a_leader() -> Result<()> {
     let world = World::new(&[]).await?;
-    let (scratch, options) = (Scratch::new("leaders")?, elected(&world));
+    let (scratch, mut options) = (Scratch::new("leaders")?, elected(&world));
+    options.args.push("--drift-check-interval=168h".to_owned());
     let mut leader = Replica::start(&options, &scratch, "replica0")?;
     assert!(leader.leads());
     create_ready(&world, "before").await?;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::accounts;
 use crate::by_hand::{ByHand, group};
+use crate::leaders::elected;
 use crate::support::{ACCESS_KEY, Context as _, Request, Result};
 use crate::world::{APP, PATIENCE, World};
 use exposition::Scrape;
@@ -41,6 +42,8 @@ fn now() -> f64 {
 #[tokio::test]
 async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
+    // As in the chart: without leader election, its metric is absent.
+    world.options = elected(&world);
     world.start()?;
     for (name, spec) in [("one", json!({})), ("two", json!({})), ("lobby", json!({})), ("lost", json!({"appId": "no"}))]
     {

@@ -257,7 +257,8 @@ impl Scheduler {
         let may_create = !record.is_proven()
             && !record.is_deleting
             && !object.is_paused()
-            && object.management_policy() != ManagementPolicy::Observe;
+            && object.management_policy() != ManagementPolicy::Observe
+            && self.other_claimant(key).is_none();
         if may_create
             && let Some(app) = app_of(record)
             && self.apps.get(&app).is_some_and(super::AppState::needs_count)
