@@ -43,7 +43,7 @@ pub enum ApiError {
     /// No object has this uid: it was deleted, or recreated under the same name.
     #[error("the object was deleted or recreated")]
     Gone,
-    /// This process does not lead, and sent nothing.
+    /// This process does not lead. If the write was sent before, it may still arrive.
     #[error("this process is not the leader")]
     NotLeader,
     /// The apiserver did not respond within [`API_TIMEOUT`].
@@ -119,19 +119,21 @@ impl ApiStore {
     /// Sends a request after the delay that the apiserver has requested, if any.
     async fn send<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
-        match tokio::time::timeout(API_TIMEOUT, call).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(ApiError::Timeout),
-        }
+        in_time(call).await
     }
 
-    /// Sends a write, if this process still leads when the apiserver accepts requests.
+    /// Sends a write if this process still leads when the apiserver accepts requests, and drops it when the process does
+    /// not lead any longer.
     async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         if !self.leadership.may_send(Instant::now()) {
             return Err(ApiError::NotLeader);
         }
-        self.send(call).await
+        tokio::select! {
+            biased;
+            () = self.leadership.deposed() => Err(ApiError::NotLeader),
+            result = in_time(call) => result,
+        }
     }
 
     /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change of
@@ -278,6 +280,13 @@ impl ApiStore {
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         self.send(api.get_opt(name)).await
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(API_TIMEOUT, call).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ApiError::Timeout),
     }
 }
 

@@ -8,8 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::keys::ObjectKey;
+use super::leader::Leadership;
 use super::pass::{EventDraft, EventType};
 use crate::resources::{FIELD_MANAGER, LiveMessageGroup, LiveMessageGroupSpec};
 
@@ -36,10 +38,13 @@ pub struct EventSender {
 
 impl EventSender {
     /// Creates the queue, and the task that sends its events.
-    pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(client: Client, leadership: Leadership) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut events) = mpsc::channel::<Event>(BUFFER);
         let sending = async move {
             while let Some(event) = events.recv().await {
+                if !leadership.may_send(Instant::now()) {
+                    continue;
+                }
                 if send(&client, &event).await
                     && let Some(event) = namespace_event(event)
                 {

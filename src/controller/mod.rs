@@ -5,12 +5,11 @@
 //!
 //! - `namespaces`: patterns for the names of namespaces.
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
-//! - `leader`: leader election. Only the leader makes calls and writes objects.
 //! - `pass`: one reconcile pass, a pure state machine.
 //! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
 //!   with a lock.
+//! - `leader`: leader election. Only the leader makes calls and writes objects.
 //! - `api`, `events`: read and write objects in the apiserver, and send events.
-//! - `leader`: the leader election.
 //! - `accounts`: credentials, LiveAccounts, budgets.
 //! - `context`: the state that the tasks share.
 //! - `reconcile`: the driver of passes.
@@ -81,6 +80,12 @@ const OPERATIONS: [Operation; 5] =
 /// its result, which are 10 s each by default.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// The maximum time for the release of the Lease.
+const RELEASE: Duration = Duration::from_secs(3);
+
+/// How often a standby removes what it does not need any longer.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(30);
+
 /// The dependencies and settings of a controller.
 pub struct Config {
     /// The connections to the apiserver.
@@ -141,15 +146,23 @@ impl Election {
         Self { may_release, task }
     }
 
-    /// Releases the Lease, and returns how the process ended; `result` is that of the tasks.
-    async fn end(self, result: Result<(), TaskFailure>) -> Result<(), RunError> {
-        self.may_release.cancel();
-        let election = self.task.await;
-        result?;
-        match election {
+    /// Waits until the election ends early: the process must stop.
+    async fn ended(&mut self) -> Result<(), RunError> {
+        match (&mut self.task).await {
             Ok(result) => Ok(result?),
             Err(_) => Err(TaskFailure { name: "leader election".into(), has_panicked: true }.into()),
         }
+    }
+
+    /// Releases the Lease, and returns how the process ended; `result` is that of the tasks.
+    async fn end(mut self, result: Result<(), TaskFailure>) -> Result<(), RunError> {
+        self.may_release.cancel();
+        let election = tokio::time::timeout(RELEASE, self.ended()).await.unwrap_or_else(|_| {
+            tracing::warn!("the Lease could not be released in time; the standby waits until it expires");
+            Ok(())
+        });
+        result?;
+        election
     }
 }
 
@@ -174,13 +187,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     } = config;
     state_metrics::preregister(&metrics);
     let client = connections.requests.client.clone();
-    let (events, sending) = EventSender::new(client.clone());
+    let (events, sending) = EventSender::new(client.clone(), account.leadership().clone());
     // The last steps report events too.
     supervisor.spawn_to_the_end("sender of events", sending);
     let (service, permitted) = (account.service().clone(), Some(operator_namespaces.into()));
     let own = AccountState { service, is_usable: true, namespaces: permitted };
     let api = ApiStore::new(connections, account.leadership().clone());
-    let (accounts, account_events) = Accounts::new(account, defaults, client);
+    let (accounts, mut account_events) = Accounts::new(account, defaults, client);
     let mut context = Context::new(api, accounts, events, metrics, limits);
     context.activities = supervisor.activities.clone();
     let context = Arc::new(context);
@@ -193,34 +206,69 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     // Registered only now: alerts must not see an incomplete list.
     state_metrics::register_collector(&context, drift_check_interval, &readiness);
-    let election = Election::start(elector);
-    tokio::select! {
+    let mut election = Election::start(elector);
+    let standby = wait_for_leadership(&context, &mut account_events.started);
+    let accounts_started = tokio::select! {
         () = supervisor.stop.cancelled() => return election.end(supervisor.result()).await,
-        _ = context.leadership.acquired() => {}
-    }
+        result = election.ended() => return result,
+        started = standby => started,
+    };
     let objects = context.scheduler.with(|scheduler, _| {
         scheduler.start_leading();
         scheduler.len()
     });
     tracing::info!(objects, "all objects are listed; starting to reconcile");
-    start_tasks(&context, account_events, drift_check_interval, &supervisor);
+    start_tasks(&context, accounts_started, account_events, drift_check_interval, &supervisor);
+    lead(&context, &supervisor, election).await
+}
+
+/// Lets the tasks work until the process must stop, and then ends them.
+async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election) -> Result<(), RunError> {
     tokio::select! {
         () = supervisor.stop.cancelled() => {}
-        () = context.leadership.deposed() => return election.end(Ok(())).await,
+        result = election.ended() => return result,
     }
     supervisor.tasks.close();
-    if tokio::time::timeout(DRAIN, supervisor.tasks.wait()).await.is_err() {
-        tracing::warn!("stopping with steps in progress; the next process repeats them");
-        // The Lease is not released: calls in progress may still arrive.
-        return Ok(supervisor.result()?);
+    let drained = async {
+        supervisor.tasks.wait().await;
+        context.accounts.calls_arrived().await;
+    };
+    tokio::select! {
+        result = election.ended() => return result,
+        () = drained => {}
+        () = tokio::time::sleep(DRAIN) => {
+            // The Lease is not released: calls in progress may still arrive.
+            tracing::warn!("stopping with steps in progress; the next process repeats them");
+            return Ok(supervisor.result()?);
+        }
     }
-    context.accounts.calls_arrived().await;
     election.end(supervisor.result()).await
+}
+
+/// Waits until this process leads, and meanwhile removes what it does not need any longer. Returns the accounts that
+/// need dispatchers.
+async fn wait_for_leadership(
+    context: &Context,
+    started: &mut UnboundedReceiver<AccountStarted>,
+) -> Vec<AccountStarted> {
+    let mut accounts = Vec::new();
+    loop {
+        tokio::select! {
+            _ = context.leadership.acquired() => return accounts,
+            () = tokio::time::sleep(CLEANUP_INTERVAL) => {
+                account_status::forget_unused(context);
+                context.scheduler.with(|scheduler, _| scheduler.remove_unused_apps());
+                accounts.extend(std::iter::from_fn(|| started.try_recv().ok()));
+                accounts.retain(|account: &AccountStarted| !account.ended.is_cancelled());
+            }
+        }
+    }
 }
 
 /// Starts everything that needs a complete list.
 fn start_tasks(
     context: &Arc<Context>,
+    accounts: Vec<AccountStarted>,
     account_events: AccountEvents,
     drift_check_interval: Duration,
     supervisor: &Supervisor,
@@ -229,13 +277,13 @@ fn start_tasks(
     for _ in 0..WORKERS {
         supervisor.spawn("worker", reconcile::work(Arc::clone(context), supervisor.tasks.clone()));
     }
-    let dispatchers = start_dispatchers(Arc::clone(context), started, supervisor.clone());
+    let dispatchers = start_dispatchers(Arc::clone(context), accounts, started, supervisor.clone());
     supervisor.spawn("start of dispatchers", dispatchers);
     supervisor.spawn("status of LiveAccounts", account_status::run(Arc::clone(context)));
     supervisor.spawn("loads of credentials", account_status::watch_loads(Arc::clone(context), loads));
     let timed = Arc::clone(context);
     supervisor.spawn("timer", async move { timed.scheduler.run_timer().await });
-    supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval));
+    supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval, supervisor.clone()));
 }
 
 /// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects are listed. An
@@ -280,10 +328,15 @@ fn task_name(what: &'static str, namespace: Option<&str>) -> TaskName {
 /// Starts a dispatcher for every operation of every account. The dispatchers end when the account is removed.
 async fn start_dispatchers(
     context: Arc<Context>,
+    accounts: Vec<AccountStarted>,
     mut started: UnboundedReceiver<AccountStarted>,
     supervisor: Supervisor,
 ) {
-    while let Some(AccountStarted { key, ended }) = started.recv().await {
+    let mut accounts = accounts.into_iter();
+    while let Some(AccountStarted { key, ended }) = match accounts.next() {
+        Some(account) => Some(account),
+        None => started.recv().await,
+    } {
         for operation in OPERATIONS {
             let budget = BudgetKey { account: key.clone(), operation };
             let name = format!("dispatcher of {operation} for {}", key.label());

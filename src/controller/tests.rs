@@ -80,7 +80,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     let (account, defaults) = account_with(credentials);
     let (accounts, events_of_accounts) = Accounts::new(account, defaults, client.clone());
     let limits = limits();
-    let (events, sending) = EventSender::new(client.clone());
+    let (events, sending) = EventSender::new(client.clone(), Leadership::always());
     tokio::spawn(sending);
     let context = Arc::new(Context::new(
         ApiStore::new(client.into(), Leadership::always()),

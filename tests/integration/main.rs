@@ -32,6 +32,7 @@ mod namespaces;
 mod orphans;
 mod outages;
 mod policies;
+mod queued;
 mod refusals;
 mod replaced;
 mod secrets;

@@ -61,13 +61,19 @@ pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc
     }
 }
 
-/// Checks every account; returns the delay until the next check.
-async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> Duration {
+/// Removes the accounts that do not exist and that no object names. Returns the number of objects of the others.
+pub fn forget_unused(context: &Context) -> HashMap<ObjectKey, usize> {
     let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
     for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {
         context.scheduler.with(|scheduler, _| scheduler.account_removed(&account));
         context.scheduler.forget_budgets(&account);
     }
+    groups
+}
+
+/// Checks every account; returns the delay until the next check.
+async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> Duration {
+    let groups = forget_unused(context);
     if context.accounts.usable(&AccountKey::Operator, false).is_ok() {
         context.scheduler.with(|scheduler, _| scheduler.unblock(&Cause::Account(AccountKey::Operator)));
     }

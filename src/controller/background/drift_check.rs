@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::controller::accounts::Account;
 use crate::controller::context::Context;
 use crate::controller::keys::{AppKey, BudgetKey};
 use crate::controller::pass::Explanation;
 use crate::controller::scheduler::{RecordedState, UsageQuery};
+use crate::controller::supervisor::Supervisor;
 use crate::decide::Failure;
 use crate::live::operation::ListRequest;
 use crate::live::response::GroupPage;
@@ -55,15 +57,17 @@ fn millis(moment: SystemTime) -> u128 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Checks every app once per interval, and handles usage requests immediately; never returns.
-pub async fn run(context: Arc<Context>, interval: Duration) {
-    let checks = DriftChecks { context, interval, in_progress: Arc::default() };
+/// Checks every app once per interval, and handles usage requests immediately; never returns. A shutdown ends the checks
+/// in progress.
+pub async fn run(context: Arc<Context>, interval: Duration, supervisor: Supervisor) {
+    let checks = DriftChecks { context, interval, supervisor, in_progress: Arc::default() };
     tokio::join!(checks.serve_requests(), checks.run_schedule());
 }
 
 struct DriftChecks {
     context: Arc<Context>,
     interval: Duration,
+    supervisor: Supervisor,
     in_progress: Arc<Mutex<HashSet<Task>>>,
 }
 
@@ -102,20 +106,28 @@ impl DriftChecks {
 
     fn start(&self, app: AppKey, query: Option<UsageQuery>) {
         let check = Check { context: Arc::clone(&self.context), app: app.clone(), query, interval: self.interval };
-        let context = Arc::clone(&self.context);
-        start(&self.in_progress, (app, query), async move {
-            check.run().await;
+        let (context, stop) = (Arc::clone(&self.context), self.supervisor.stop.clone());
+        start(&self.supervisor.tasks, &self.in_progress, (app, query), async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = check.run() => {}
+            }
             // A new request may have arrived after the list ended.
             context.scheduler.usage.notify_one();
         });
     }
 }
 
-/// Runs `work` in the background, unless the same task is still in progress.
-fn start(in_progress: &Arc<Mutex<HashSet<Task>>>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
+/// Runs `work` in the background, unless the same task is still in progress. A shutdown waits for `tasks`.
+fn start(
+    tasks: &TaskTracker,
+    in_progress: &Arc<Mutex<HashSet<Task>>>,
+    task: Task,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
     if in_progress.lock().insert(task.clone()) {
         let guard = InProgressGuard { task, in_progress: Arc::clone(in_progress) };
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             let _guard = guard;
             work.await;
         });

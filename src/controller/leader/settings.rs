@@ -60,7 +60,7 @@ pub enum InvalidElectionSettings {
 }
 
 impl ElectionSettings {
-    /// A standby waits for a random time between half of the retry period and this multiple of it.
+    /// A standby waits for half of the retry period, times a random number between 1 and this.
     pub const JITTER: f64 = 1.2;
 
     /// Checks that a leader has stopped, and that its last calls have arrived, before its lease can expire.

@@ -1,7 +1,7 @@
 //! Copies of objects with pending work, as the watch or a response of the apiserver delivered them. A copy saves the
 //! read of the object.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::controller::keys::ObjectKey;
 use crate::resources::LiveMessageGroup;
@@ -16,6 +16,8 @@ const BASE_BYTES: usize = 4096;
 pub struct Copies {
     objects: HashMap<ObjectKey, ObjectCopy>,
     bytes: usize,
+    /// The namespaces whose watch has failed; `None` is the watch of all namespaces. No copy of their objects is kept.
+    failed: HashSet<Option<Box<str>>>,
 }
 
 #[derive(Debug)]
@@ -27,11 +29,11 @@ struct ObjectCopy {
 
 impl Copies {
     /// Keeps a copy of this version. If it does not fit, no copy is kept.
-    pub fn keep(&mut self, key: &ObjectKey, mut object: Box<LiveMessageGroup>, version: u64) {
+    pub fn keep(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>, version: u64) {
         self.forget(key);
-        object.metadata.managed_fields = None;
         let bytes = bytes_of(&object);
-        if self.bytes + bytes <= MAX_BYTES {
+        let has_failed = self.failed.iter().any(|scope| covers(scope.as_deref(), key));
+        if !has_failed && self.bytes + bytes <= MAX_BYTES {
             self.bytes += bytes;
             self.objects.insert(key.clone(), ObjectCopy { object, version, bytes });
         }
@@ -49,10 +51,21 @@ impl Copies {
         drop(self.take(key));
     }
 
+    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. Without it, copies become outdated.
+    pub fn watch_changed(&mut self, namespace: Option<&str>, works: bool) {
+        let scope = namespace.map(Box::from);
+        if works {
+            self.failed.remove(&scope);
+        } else {
+            self.failed.insert(scope);
+            self.forget_all(namespace);
+        }
+    }
+
     /// Removes the copies of all objects in `namespace` (`None`: in all namespaces).
     pub fn forget_all(&mut self, namespace: Option<&str>) {
         self.objects.retain(|key, copy| {
-            let stays = namespace.is_some_and(|name| key.namespace() != name);
+            let stays = !covers(namespace, key);
             self.bytes -= if stays { 0 } else { copy.bytes };
             stays
         });
@@ -65,10 +78,15 @@ impl Copies {
     }
 }
 
+/// Whether a watch of `namespace` (`None`: of all namespaces) covers the object.
+fn covers(namespace: Option<&str>, key: &ObjectKey) -> bool {
+    namespace.is_none_or(|name| key.namespace() == name)
+}
+
 /// The approximate memory of an object, in bytes.
 fn bytes_of(object: &LiveMessageGroup) -> usize {
-    let maps = [&object.metadata.annotations, &object.metadata.labels];
-    let pairs = maps.into_iter().flatten().flatten().map(|(name, value)| name.len() + value.len());
+    let annotations = object.metadata.annotations.iter().flatten();
+    let pairs = annotations.map(|(name, value)| name.len() + value.len());
     let conditions =
         object.status.iter().flat_map(|status| &status.conditions).map(|condition| condition.message.len());
     let info = object.spec.group_info.as_ref().map_or(0, String::len);

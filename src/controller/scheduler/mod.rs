@@ -70,8 +70,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct ObjectState {
     record: Record,
-    /// The newest version that the operator has read or written, or that the watch has shown while the object was
-    /// queued. Older copies of the object are not used.
+    /// The newest version that the operator has read or written, or that was kept as a copy. Older copies of the object are
+    /// not used.
     version: u64,
     /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.

@@ -90,6 +90,11 @@ impl Scheduler {
         if object.metadata.uid.as_deref() != Some(&*before.uid) {
             return false;
         }
+        let known = self.objects.get(key).map_or(0, |state| state.version);
+        if object.revision().is_some_and(|revision| revision < known) {
+            // The watch has shown a newer version meanwhile.
+            return true;
+        }
         let record = Record::of(object, Some(before), 0, self.service_of(object));
         self.replace(key, record);
         if let Some(state) = self.objects.get_mut(key) {
@@ -120,9 +125,9 @@ impl Scheduler {
         is_newest.then(|| (object, self.take_drift(key)))
     }
 
-    /// Removes the copies of the objects in `namespace` (`None`: in all namespaces), because their watch failed.
-    pub fn forget_copies(&mut self, namespace: Option<&str>) {
-        self.copies.forget_all(namespace);
+    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. While it does not, objects are read.
+    pub fn watch_changed(&mut self, namespace: Option<&str>, works: bool) {
+        self.copies.watch_changed(namespace, works);
     }
 
     /// Removes a deleted object. Returns its interrupted pass, which may have an unrecorded effect.

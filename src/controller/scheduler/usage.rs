@@ -31,8 +31,10 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// Drops the requests of a standby for objects that the former leader has processed.
+    /// Drops what a standby knows and the former leader may have changed just before: the copies of objects, and the
+    /// requests for objects that it has processed.
     pub fn start_leading(&mut self) {
+        self.copies.forget_all(None);
         for app in self.apps.values_mut() {
             if !app.objects.iter().any(|object| self.queue.contains(object)) {
                 app.requested = None;
@@ -202,9 +204,14 @@ impl Scheduler {
         self.max_groups
     }
 
+    /// Removes the apps that no object names.
+    pub fn remove_unused_apps(&mut self) {
+        self.apps.retain(|_, state| !state.objects.is_empty());
+    }
+
     /// Removes the apps that no object names. For a new app, sets the time of the last check to `now`.
     pub fn retain_apps(&mut self, now: SystemTime) {
-        self.apps.retain(|_, state| !state.objects.is_empty());
+        self.remove_unused_apps();
         for state in self.apps.values_mut() {
             state.last_check.get_or_insert(now);
         }

@@ -148,6 +148,8 @@ impl<F: FnOnce()> Follower<'_, F> {
 
     fn end_failure(&mut self) {
         if self.failure.end(self.scope.namespace.as_deref(), self.readiness) {
+            let namespace = self.scope.namespace.as_deref();
+            self.context.scheduler.with(|scheduler, _| scheduler.watch_changed(namespace, true));
             self.context.metrics.watch_recoveries.get_or_create(&GROUPS).inc();
         }
     }
@@ -155,7 +157,7 @@ impl<F: FnOnce()> Follower<'_, F> {
     fn handle_error(&mut self, error: &watcher::Error) {
         self.health.failed();
         let namespace = self.scope.namespace.as_deref();
-        self.context.scheduler.with(|scheduler, _| scheduler.forget_copies(namespace));
+        self.context.scheduler.with(|scheduler, _| scheduler.watch_changed(namespace, false));
         self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
         if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
             tracing::warn!(namespace, "starting without this namespace until the operator gets permission to list it");

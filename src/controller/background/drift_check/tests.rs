@@ -65,18 +65,18 @@ async fn until_in_progress(in_progress: &Mutex<HashSet<Task>>, count: usize) {
 async fn check_in_progress_is_not_started_twice() {
     let (in_progress, begun) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
     let task: Task = (app("demo"), None);
-    start(&in_progress, task.clone(), async { panic!("a defect in a check") });
+    start(&TaskTracker::new(), &in_progress, task.clone(), async { panic!("a defect in a check") });
     until_in_progress(&in_progress, 0).await;
 
     let (end, ending) = tokio::sync::watch::channel(());
     for _ in 0..2 {
         let (begun, mut ending) = (Arc::clone(&begun), ending.clone());
-        start(&in_progress, task.clone(), async move {
+        start(&TaskTracker::new(), &in_progress, task.clone(), async move {
             begun.fetch_add(1, Ordering::Relaxed);
             drop(ending.changed().await);
         });
     }
-    start(&in_progress, (task.0.clone(), Some(UsageQuery::Count)), async {});
+    start(&TaskTracker::new(), &in_progress, (task.0.clone(), Some(UsageQuery::Count)), async {});
     assert_eq!(in_progress.lock().len(), 2);
     until_in_progress(&in_progress, 1).await;
     assert_eq!(begun.load(Ordering::Relaxed), 1);

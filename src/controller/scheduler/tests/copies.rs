@@ -51,9 +51,14 @@ fn copy_older_than_a_write_or_a_read_is_not_taken() {
 fn failed_watch_outdates_the_copies_of_its_namespace() {
     let mut world = World::new(10);
     deliver(&mut world, "7");
-    world.scheduler.forget_copies(Some("other"));
-    world.scheduler.forget_copies(Some("ns"));
+    world.scheduler.watch_changed(Some("other"), false);
+    world.scheduler.keep_copy(&key("room"), at("8"));
+    world.scheduler.watch_changed(Some("ns"), false);
+    world.scheduler.keep_copy(&key("room"), at("9"));
     assert_eq!(copied(&mut world), None);
+    world.scheduler.watch_changed(Some("ns"), true);
+    deliver(&mut world, "10");
+    assert_eq!(copied(&mut world).as_deref(), Some("10"));
 }
 
 #[test]
