@@ -44,7 +44,7 @@ pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
 pub use sts::{IssuedKey, Sts};
-pub use tools::control_plane as control_plane_tools;
+pub use tools::{control_plane as control_plane_tools, yardstick};
 
 use std::path::PathBuf;
 

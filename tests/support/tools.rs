@@ -38,6 +38,12 @@ pub fn lua() -> Result<PathBuf> {
     once(&FOLDER, "lua")
 }
 
+/// The directory with `yardstick`, the program that the benchmark compares the operator with.
+pub fn yardstick() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "yardstick")
+}
+
 // Finds a family of tools once. A failure is cached too, so that each test does not start a build again.
 fn once(folder: &OnceLock<Result<PathBuf, String>>, family: &str) -> Result<PathBuf> {
     let found = folder.get_or_init(|| build(family).map_err(|error| error.to_string()));
