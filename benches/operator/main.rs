@@ -1,31 +1,72 @@
-//! Measures throughput, memory and startup time of the operator process with a real apiserver and the emulator.
+//! Measures the operator beside a plain controller-runtime operator (`benches/yardstick`), with the same apiserver and
+//! the same emulator, in alternating runs.
 //!
-//! `make bench` takes about five minutes on two cores, mostly for compiling and creating objects. It requires the same
-//! tools as the integration tests, and Linux, because it reads memory usage from `/proc`.
+//! `make bench` takes about 20 minutes on two cores. It requires the same tools as the integration tests, and Linux,
+//! because it reads memory and CPU time from `/proc`. With `BENCH_SMOKE=1` it only checks that the table can be
+//! produced, with few objects. `make bench-large` measures 100,000 objects.
 
+mod apiserver;
 mod measure;
 mod objects;
+mod runs;
+mod subject;
+mod table;
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests; each uses a part of it")]
 mod support;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use measure::{Memory, median, memory, ready, scrape};
-use support::{ControlPlane, Emulator, EmulatorOptions, Operator, OperatorOptions, Result};
+use measure::{median, percentile};
+use runs::Stage;
+use subject::{Place, Subject};
+use support::Result;
+use table::Row;
 
-/// The number of objects in each run without a rate limit, and the number of runs.
-const UNLIMITED: (usize, usize) = (2_000, 3);
-/// The number of objects in the run at the rate limit of the account.
-const LIMITED: usize = 500;
-/// The number of settled objects, which need no calls.
-const SETTLED: usize = 10_000;
-/// The number of starts with settled objects, and of starts without.
-const STARTS: usize = 3;
-/// The delay before memory is read, in which the process releases memory that it needs only at startup.
-const REST: Duration = Duration::from_secs(5);
+/// The latency of the Live API in the runs with single objects.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// The limit of an account, in calls per second.
+const LIMIT: u32 = 50;
+
+/// The numbers of objects and runs.
+struct Sizes {
+    runs: usize,
+    /// New objects without a limit, and at the limit of the account.
+    unlimited: usize,
+    limited: usize,
+    /// Objects that are created one after another.
+    single: usize,
+    /// Settled objects, which need no calls.
+    settled: usize,
+    /// The time in which an idle operator is measured.
+    idle: Duration,
+    /// The delay before the CPU time is read.
+    rest: Duration,
+}
+
+const FULL: Sizes = Sizes {
+    runs: 3,
+    unlimited: 2_000,
+    limited: 1_000,
+    single: 100,
+    settled: 10_000,
+    idle: Duration::from_secs(30),
+    rest: Duration::from_secs(5),
+};
+const SMOKE: Sizes = Sizes {
+    runs: 1,
+    unlimited: 50,
+    limited: 60,
+    single: 5,
+    settled: 50,
+    idle: Duration::from_secs(1),
+    rest: Duration::from_secs(1),
+};
+/// Only settled objects.
+const LARGE: Sizes = Sizes { settled: 100_000, ..FULL };
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -39,125 +80,142 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let stage = Stage::start()?;
-    let mut table = Vec::new();
+    let large = std::env::args().any(|arg| arg == "large");
+    let smoke = std::env::var_os("BENCH_SMOKE").is_some_and(|value| value == "1");
+    let sizes = if large {
+        LARGE
+    } else if smoke {
+        SMOKE
+    } else {
+        FULL
+    };
+    let stage = Stage::start(sizes.rest)?;
+    let mut rows = Vec::new();
+    if !large {
+        rows.extend(unlimited(&stage, &sizes).await?);
+        rows.extend(limited(&stage, &sizes).await?);
+        rows.extend(single(&stage, &sizes).await?);
+    }
+    rows.extend(settled(&stage, &sizes).await?);
     let cores = std::thread::available_parallelism()?;
-    println!("{cores} cores, shared by etcd, kube-apiserver, the emulator, the operator and the benchmark\n");
-
-    let (count, runs) = UNLIMITED;
-    let mut rates = Vec::new();
-    for run in 1..=runs {
-        eprintln!("{count} new objects without rate limit, run {run} of {runs}");
-        rates.push(rate(&stage, count, "unlimited").await?);
-    }
-    table.push((
-        format!("objects per second, without rate limit ({count} new objects)"),
-        format!("{:.0}", median(&mut rates)),
-    ));
-
-    eprintln!("{LIMITED} new objects at 50 calls per second");
-    let limited = rate(&stage, LIMITED, "50").await?;
-    table
-        .push((format!("objects per second, at 50 calls per second ({LIMITED} new objects)"), format!("{limited:.1}")));
-
-    let empty = starts(&stage, &stage.control_plane.namespace()?, 0).await?;
-    let namespace = stage.control_plane.namespace()?;
-    eprintln!("creating {SETTLED} settled objects");
-    objects::create_settled(&stage.control_plane.client().await?, &namespace, SETTLED).await?;
-    let full = starts(&stage, &namespace, SETTLED).await?;
-    table.push(("startup time, no objects".to_owned(), format!("{:.2} s", empty.ready)));
-    table.push((format!("startup time, {SETTLED} objects"), format!("{:.2} s", full.ready)));
-    table.push(("memory, no objects".to_owned(), format!("{:.1} MiB", empty.memory.resident)));
-    table.push((format!("memory, {SETTLED} objects"), format!("{:.1} MiB", full.memory.resident)));
-    table.push((format!("peak memory, {SETTLED} objects"), format!("{:.1} MiB", full.memory.peak)));
-    table.push((format!("duration of a scrape, {SETTLED} objects"), format!("{:.1} ms", full.scrape * 1000.0)));
-    let per_object = (full.memory.resident - empty.memory.resident) * 1024.0 / SETTLED as f64;
-    table.push(("memory per object".to_owned(), format!("{per_object:.2} KiB")));
-    table.push((format!("calls to the Live API in {STARTS} starts with {SETTLED} objects"), full.calls.to_string()));
-
-    let width = table.iter().map(|(what, _)| what.len()).max().unwrap_or_default();
-    for (what, value) in table {
-        println!("{what:width$}  {value:>10}");
-    }
-    println!("\nMedians of {runs} runs and {STARTS} starts. Each settled object has 2 KiB of groupInfo.");
+    println!("{cores} cores, shared by etcd, kube-apiserver, the emulator, the operator and the benchmark.");
+    println!("Medians of {} runs of each operator, alternating.\n", sizes.runs);
+    print!("{}", table::markdown(&rows));
+    println!("\n{NOTES}");
     Ok(())
 }
 
-/// The control plane of all runs. Each run has its own namespace, operator and emulator.
-struct Stage {
-    control_plane: ControlPlane,
+const NOTES: &str = "\
+limit: what no operator can improve on; for the CPU of the apiserver, the creation of the objects without an operator.
+ratio: operator / yardstick. Both run with leader election and write one event for each new object.
+CPU is measured from the first creation until 5 s after the last object is ready.
+Each settled object has 2 KiB of groupInfo. Memory is read after the idle period.
+The yardstick calls the Live API for each settled object after a start; it is measured when these calls are done.
+It adopts nothing, compares no drift and deletes nothing, and serves no metrics.";
+
+/// Runs `work` for both operators in turn.
+async fn alternating<T>(
+    what: &str,
+    runs: usize,
+    work: impl AsyncFn(Subject) -> Result<T>,
+) -> Result<Vec<(Subject, T)>> {
+    let mut results = Vec::new();
+    for run in 1..=runs {
+        for subject in [Subject::Yardstick, Subject::Operator] {
+            eprintln!("{what}: {}, run {run} of {runs}", subject.name());
+            results.push((subject, work(subject).await?));
+        }
+    }
+    Ok(results)
 }
 
-impl Stage {
-    fn start() -> Result<Self> {
-        let control_plane = ControlPlane::start()?;
-        control_plane.apply_crds()?;
-        Ok(Self { control_plane })
+async fn unlimited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
+    let count = sizes.unlimited;
+    let objects = count as f64;
+    let mut alone = Vec::new();
+    for _ in 0..sizes.runs {
+        alone.push(runs::creation_alone(stage, count).await? * 1000.0 / objects);
     }
-
-    fn emulator(&self, limit: &str) -> Result<Emulator> {
-        Emulator::start(&EmulatorOptions {
-            apps: objects::APPS.map(str::to_owned).to_vec(),
-            args: vec!["--requests-per-second".to_owned(), limit.to_owned()],
-            ..EmulatorOptions::default()
-        })
-    }
-
-    fn operator(&self, namespace: &str, emulator: &Emulator, rate: &str) -> Result<OperatorOptions> {
-        // No drift check must run, because the groups of settled objects do not exist.
-        let args = ["--watch-namespace", namespace, "--requests-per-second", rate, "--drift-check-interval", "168h"];
-        Ok(OperatorOptions {
-            kubeconfig: self.control_plane.operator_kubeconfig(namespace, &[namespace])?,
-            endpoint: emulator.url().to_owned(),
-            args: args.map(str::to_owned).to_vec(),
-            env: vec![("RUST_LOG".to_owned(), "warn,live_message_operator::cli=info".to_owned())],
-            ..OperatorOptions::default()
-        })
-    }
+    let what = format!("{count} new objects without a limit");
+    let results = alternating(&what, sizes.runs, async |subject| runs::new_objects(stage, subject, count, None).await);
+    let results = results.await?;
+    Ok(vec![
+        Row::new(format!("new objects per CPU second, no rate limit ({count} objects)"), 0)
+            .of(&results, |run| objects / run.cpu),
+        Row::new("new objects per second, no rate limit", 0).of(&results, |run| objects / run.seconds),
+        Row::new("GET of objects per new object", 2).limit(0.0).of(&results, |run| run.requests.gets / objects),
+        Row::new("PATCH of objects per new object", 2).limit(1.0).of(&results, |run| run.requests.patches / objects),
+        Row::new("POST of events per new object", 2).of(&results, |run| run.requests.events / objects),
+        Row::new("CPU of the apiserver per new object, ms", 2)
+            .limit(median(&mut alone))
+            .of(&results, |run| run.apiserver * 1000.0 / objects),
+    ])
 }
 
-/// Measures the created objects per second, from the start of the operator until the last object is ready.
-async fn rate(stage: &Stage, count: usize, rate: &str) -> Result<f64> {
-    let namespace = stage.control_plane.namespace()?;
+async fn limited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
+    let count = sizes.limited;
+    let what = format!("{count} new objects at {LIMIT} calls per second");
+    let work = async |subject| runs::new_objects(stage, subject, count, Some(LIMIT)).await;
+    let results = alternating(&what, sizes.runs, work).await?;
+    // The first calls need not wait.
+    let floor = (count as f64 - f64::from(LIMIT)) / f64::from(LIMIT);
+    Ok(vec![
+        Row::new(format!("{count} new objects at {LIMIT} calls per second, s"), 1)
+            .limit(floor)
+            .of(&results, |run| run.seconds),
+        Row::new("... calls in the busiest second", 0).limit(LIMIT.into()).of(&results, |run| run.busiest as f64),
+        Row::new("... throttled calls", 0).limit(0.0).of(&results, |run| run.throttled as f64),
+        Row::new("... CPU of the operator, s", 2).of(&results, |run| run.cpu),
+    ])
+}
+
+async fn single(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
+    let count = sizes.single;
+    let what = format!("{count} objects one after another");
+    let work = async |subject| runs::single_objects(stage, subject, count, LATENCY).await;
+    let results = alternating(&what, sizes.runs, work).await?;
+    let row = |name: &str, share: f64| {
+        Row::new(format!("apply to Ready of one object, idle operator, {name}, ms"), 1)
+            .limit(LATENCY.as_millis() as f64)
+            .of(&results, |times| percentile(times, share) * 1000.0)
+    };
+    Ok(vec![row("p50", 0.5), row("p99", 0.99)])
+}
+
+async fn settled(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
+    let places = (Place::new(&stage.control_plane)?, Place::new(&stage.control_plane)?);
+    let of = |subject| if subject == Subject::Yardstick { &places.0 } else { &places.1 };
+    let work = async |subject| runs::start(stage, subject, of(subject), Duration::ZERO).await;
+    let empty = alternating("start without objects", sizes.runs, work).await?;
+
+    let count = sizes.settled;
     let client = stage.control_plane.client().await?;
-    objects::create_new(&client, &namespace, count).await?;
-    let emulator = stage.emulator(if rate == "unlimited" { "0" } else { rate })?;
-    let options = stage.operator(&namespace, &emulator, rate)?;
-    let watching = objects::watch(&client, &namespace);
-    let start = Instant::now();
-    let operator = Operator::start(&options)?;
-    objects::all_ready(watching, count)
-        .await
-        .map_err(|error| support::Error::new(format!("{error}\n{}", operator.process.log_tail())))?;
-    Ok(count as f64 / start.elapsed().as_secs_f64())
-}
-
-struct Start {
-    /// The time until the operator is ready, in seconds.
-    ready: f64,
-    /// The duration of a scrape, in seconds.
-    scrape: f64,
-    memory: Memory,
-    calls: usize,
-}
-
-async fn starts(stage: &Stage, namespace: &str, count: usize) -> Result<Start> {
-    let emulator = stage.emulator("50")?;
-    let options = stage.operator(namespace, &emulator, "50")?;
-    let (mut seconds, mut scrapes, mut resident, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for start in 1..=STARTS {
-        eprintln!("startup with {count} objects, run {start} of {STARTS}");
-        let begin = Instant::now();
-        let mut operator = Operator::start(&options)?;
-        seconds.push(ready(&operator.probes()?, begin)?.as_secs_f64());
-        tokio::time::sleep(REST).await;
-        scrapes.push(scrape(&operator.probes()?)?);
-        let memory = memory(operator.process.pid())?;
-        resident.push(memory.resident);
-        peak.push(memory.peak);
-        operator.process.sigterm()?;
-        operator.process.wait(Duration::from_secs(30))?;
+    for subject in [Subject::Yardstick, Subject::Operator] {
+        eprintln!("creating {count} settled objects for the {}", subject.name());
+        objects::create_settled(&client, &of(subject).namespace, count).await?;
     }
-    let memory = Memory { resident: median(&mut resident), peak: median(&mut peak) };
-    Ok(Start { ready: median(&mut seconds), scrape: median(&mut scrapes), memory, calls: emulator.requests()?.len() })
+    let work = async |subject| runs::start(stage, subject, of(subject), sizes.idle).await;
+    let full = alternating(&format!("start with {count} objects"), sizes.runs, work).await?;
+    let resident = |subject| {
+        let mut values: Vec<f64> =
+            empty.iter().filter(|run| run.0 == subject).map(|run| run.1.memory.resident).collect();
+        median(&mut values)
+    };
+    let growth =
+        |run: &(Subject, runs::Start)| (run.0, (run.1.memory.resident - resident(run.0)) * 1024.0 / count as f64);
+    let growth: Vec<_> = full.iter().map(growth).collect();
+    let ours: Vec<_> = full.iter().filter(|run| run.0 == Subject::Operator).map(|run| (run.0, run.1.scrape)).collect();
+    let with = format!("with {count} settled objects");
+    Ok(vec![
+        Row::new("start to ready, no objects, s", 3).of(&empty, |run| run.ready),
+        Row::new(format!("start to ready, {with}, s"), 2).of(&full, |run| run.ready),
+        Row::new(format!("calls to the Live API in a start {with}"), 0).limit(0.0).of(&full, |run| run.calls as f64),
+        Row::new(format!("writes of objects in a start {with}"), 0).limit(0.0).of(&full, |run| run.writes),
+        Row::new("memory (RSS), no objects, MiB", 1).of(&empty, |run| run.memory.resident),
+        Row::new(format!("memory {with}, MiB"), 1).of(&full, |run| run.memory.resident),
+        Row::new(format!("peak memory {with}, MiB"), 1).of(&full, |run| run.memory.peak),
+        Row::new("memory growth per settled object, KiB", 2).of(&growth, |value| *value),
+        Row::new(format!("idle CPU {with}, % of a core"), 3).of(&full, |run| run.idle * 100.0),
+        Row::new(format!("duration of a scrape {with}, ms"), 1).of(&ours, |value| value * 1000.0),
+    ])
 }

@@ -1,4 +1,4 @@
-//! Measures memory, startup time and scrape time of a running operator.
+//! Measures memory, CPU time, startup time and scrape time of a running process.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -24,6 +24,48 @@ pub fn memory(pid: u32) -> Result<Memory> {
         Ok::<_, Error>(kibibytes / 1024.0)
     };
     Ok(Memory { resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
+}
+
+/// Reads the CPU time of a process from `/proc/PID/stat`, in seconds, in steps of 10 ms.
+pub fn cpu(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).context(&path)?;
+    // The name of the program can contain spaces. It ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')').context(format_args!("{path}: {stat}"))?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<f64> { Ok(fields.get(index).context(&path)?.parse::<f64>()?) };
+    // The unit is USER_HZ, which is 100 on Linux.
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// Reads the CPU time of the threads of a process from `/proc/PID/task/*/schedstat`, in seconds, in nanoseconds steps.
+/// The time of threads that have exited is missing.
+pub fn precise_cpu(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/task");
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(&path).context(&path)? {
+        let path = thread?.path().join("schedstat");
+        // A thread can exit in between.
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let time = text.split_whitespace().next().context(path.display())?;
+        nanoseconds += time.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e9)
+}
+
+/// Waits until a process has used less than a hundredth of a core for two seconds.
+pub async fn quiet(pid: u32, timeout: Duration) -> Result<()> {
+    let end = Instant::now() + timeout;
+    let mut before = cpu(pid)?;
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = cpu(pid)?;
+        if now - before < 0.025 {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err(Error::new(format!("the operator is still busy after {} s", timeout.as_secs())))
 }
 
 /// Polls `/readyz` every 5 ms and returns the time from `begin` to the first 200.
@@ -57,6 +99,22 @@ fn get(probes: &str, path: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// The largest number of calls that arrived in any second. The times are in seconds, in any order.
+pub fn busiest_second(times: &[f64]) -> usize {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    let within = |(index, time): (usize, &f64)| times[index..].iter().take_while(|later| **later < time + 1.0).count();
+    times.iter().enumerate().map(within).max().unwrap_or_default()
+}
+
+/// The value that the given share of the values does not exceed, or 0 if there are none.
+pub fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 /// The median of the values, or 0 if there are none.

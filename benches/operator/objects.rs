@@ -1,7 +1,7 @@
 //! Creates thousands of LiveMessageGroups and watches them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::Client;
@@ -17,6 +17,9 @@ pub const APPS: [&str; 3] = ["demo1", "demo2", "demo3"];
 
 /// The maximum number of concurrent requests to the apiserver.
 const CONCURRENCY: usize = 16;
+
+/// The pause between two objects that are created one after another.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Creates objects without a status.
 pub async fn create_new(client: &Client, namespace: &str, count: usize) -> Result<()> {
@@ -48,6 +51,31 @@ pub async fn create_settled(client: &Client, namespace: &str, count: usize) -> R
         Ok(())
     })
     .await
+}
+
+/// Creates objects one after another, and returns the time from each creation until the object is ready, in seconds.
+pub async fn one_by_one(client: &Client, namespace: &str, count: usize) -> Result<Vec<f64>> {
+    let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
+    let mut watching = std::pin::pin!(watch(client, namespace));
+    let mut times = Vec::new();
+    // The first object is not counted, because the watch and the connections start with it.
+    for number in 0..=count {
+        let begin = Instant::now();
+        create(&api, number, json!({"groupName": format!("Room {number}")})).await?;
+        let ready = async {
+            while let Some(ready) = watching.try_next().await? {
+                if ready == name(number) {
+                    return Ok(());
+                }
+            }
+            Err(Error::new("the watch ended"))
+        };
+        let ready = tokio::time::timeout(Duration::from_secs(30), ready).await;
+        ready.map_err(|_| Error::new(format!("object {number} is not ready after 30 s")))??;
+        times.push(begin.elapsed().as_secs_f64());
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(times.split_off(1))
 }
 
 async fn each(count: usize, work: impl AsyncFn(usize) -> Result<()>) -> Result<()> {

@@ -1,0 +1,165 @@
+//! The runs of the benchmark. Each has its own namespace, emulator and process.
+
+use std::time::{Duration, Instant};
+
+use crate::apiserver::Requests;
+use crate::measure::{self, Memory};
+use crate::objects;
+use crate::subject::{Place, Running, Subject};
+use crate::support::{Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Result};
+
+/// The time in which an operator settles after a start.
+const SETTLES: Duration = Duration::from_secs(900);
+
+/// The control plane of all runs.
+pub struct Stage {
+    pub control_plane: ControlPlane,
+    /// The delay after the last object is ready, in which the operators send the rest of their events, and after a
+    /// start.
+    rest: Duration,
+}
+
+impl Stage {
+    pub fn start(rest: Duration) -> Result<Self> {
+        let control_plane = ControlPlane::start()?;
+        control_plane.apply_crds()?;
+        Ok(Self { control_plane, rest })
+    }
+
+    /// Starts an emulator. Without a `limit`, it never throttles.
+    fn emulator(limit: Option<u32>, latency: Duration) -> Result<Emulator> {
+        let limit = limit.unwrap_or_default().to_string();
+        let latency = latency.as_millis().to_string();
+        let args = ["--requests-per-second", &limit, "--latency-ms", &latency, "--groups-per-app", "100000"];
+        Emulator::start(&EmulatorOptions {
+            apps: objects::APPS.map(str::to_owned).to_vec(),
+            args: args.map(str::to_owned).to_vec(),
+            ..EmulatorOptions::default()
+        })
+    }
+
+    /// The CPU time of the apiserver, in seconds.
+    fn apiserver_cpu(&self) -> Result<f64> {
+        let [_, apiserver] = self.control_plane.pids();
+        measure::cpu(apiserver)
+    }
+}
+
+/// The result of a run with new objects.
+pub struct New {
+    /// The time from the first creation until the last object is ready, in seconds.
+    pub seconds: f64,
+    /// The CPU time of the operator, in seconds.
+    pub cpu: f64,
+    /// The CPU time of the apiserver, in seconds.
+    pub apiserver: f64,
+    pub requests: Requests,
+    /// The largest number of calls that the Live API received in any second.
+    pub busiest: usize,
+    /// The number of throttled calls.
+    pub throttled: usize,
+}
+
+/// Creates objects while an operator runs, and waits until they are ready.
+pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: Option<u32>) -> Result<New> {
+    let place = Place::new(&stage.control_plane)?;
+    let client = stage.control_plane.client().await?;
+    let emulator = Stage::emulator(limit, Duration::ZERO)?;
+    let mut running = Running::start_warm(subject, &place, &emulator, limit)?;
+    let requests = Requests::read(&stage.control_plane)?;
+    let (cpu, apiserver, begin) = (measure::cpu(running.pid())?, stage.apiserver_cpu()?, Instant::now());
+    let ready = objects::all_ready(objects::watch(&client, &place.namespace), count);
+    let done = tokio::try_join!(objects::create_new(&client, &place.namespace, count), ready);
+    done.map_err(|error| running.explain(&error))?;
+    let seconds = begin.elapsed().as_secs_f64();
+    tokio::time::sleep(stage.rest).await;
+    let result = New {
+        seconds,
+        cpu: measure::cpu(running.pid())? - cpu,
+        apiserver: stage.apiserver_cpu()? - apiserver,
+        requests: Requests::read(&stage.control_plane)? - requests,
+        busiest: measure::busiest_second(&arrivals(&emulator)?),
+        throttled: emulator.requests()?.iter().filter(|call| call.code.as_deref() == Some(THROTTLED)).count(),
+    };
+    let created = emulator.calls(CREATE)? - result.throttled;
+    running.stop()?;
+    // A difference would mean that the operators do not do the same work.
+    if created != count {
+        return Err(Error::new(format!("{}: {created} creates for {count} objects", subject.name())));
+    }
+    Ok(result)
+}
+
+const CREATE: &str = "CreateLiveMessageGroup";
+const THROTTLED: &str = "Throttling.User";
+
+/// When the creates arrived at the Live API, in seconds.
+fn arrivals(emulator: &Emulator) -> Result<Vec<f64>> {
+    let requests = emulator.requests()?;
+    let creates = requests.iter().filter(|call| call.operation == CREATE);
+    let seconds = |time: &str| -> Result<f64> {
+        let time: jiff::Timestamp = time.parse().context(time)?;
+        Ok(time.as_microsecond() as f64 / 1e6)
+    };
+    creates.map(|call| seconds(&call.time)).collect()
+}
+
+/// The CPU time of the apiserver for creating objects that no operator watches, in seconds.
+pub async fn creation_alone(stage: &Stage, count: usize) -> Result<f64> {
+    let namespace = stage.control_plane.namespace()?;
+    let client = stage.control_plane.client().await?;
+    let apiserver = stage.apiserver_cpu()?;
+    objects::create_new(&client, &namespace, count).await?;
+    tokio::time::sleep(stage.rest).await;
+    Ok(stage.apiserver_cpu()? - apiserver)
+}
+
+/// Measures the time from the creation of an object until it is ready, for each of `count` objects, with an API that
+/// answers after `latency`.
+pub async fn single_objects(stage: &Stage, subject: Subject, count: usize, latency: Duration) -> Result<Vec<f64>> {
+    let place = Place::new(&stage.control_plane)?;
+    let client = stage.control_plane.client().await?;
+    let emulator = Stage::emulator(Some(50), latency)?;
+    let mut running = Running::start_warm(subject, &place, &emulator, Some(50))?;
+    let times = objects::one_by_one(&client, &place.namespace, count).await;
+    let times = times.map_err(|error| running.explain(&error))?;
+    running.stop()?;
+    Ok(times)
+}
+
+/// The result of a start.
+pub struct Start {
+    /// The time until the operator is ready, in seconds.
+    pub ready: f64,
+    /// The memory after the operator has settled and idled.
+    pub memory: Memory,
+    /// The duration of a scrape, in seconds. Only the operator serves metrics.
+    pub scrape: f64,
+    /// The number of calls to the Live API.
+    pub calls: usize,
+    /// The number of writes of objects.
+    pub writes: f64,
+    /// The used share of a core while nothing changes.
+    pub idle: f64,
+}
+
+/// Starts an operator with the objects of a namespace, waits until it has settled, and measures it while it is idle.
+pub async fn start(stage: &Stage, subject: Subject, place: &Place, idle: Duration) -> Result<Start> {
+    // Without a limit, the calls of the yardstick for settled objects end soon.
+    let emulator = Stage::emulator(None, Duration::ZERO)?;
+    let requests = Requests::read(&stage.control_plane)?;
+    let begin = Instant::now();
+    let running = Running::start(subject, place, &emulator, None)?;
+    let ready = measure::ready(&running.probes()?, begin)?.as_secs_f64();
+    tokio::time::sleep(stage.rest).await;
+    measure::quiet(running.pid(), SETTLES).await?;
+    let (cpu, begin) = (measure::precise_cpu(running.pid())?, Instant::now());
+    tokio::time::sleep(idle).await;
+    let cpu = measure::precise_cpu(running.pid())? - cpu;
+    let idle = cpu / begin.elapsed().as_secs_f64();
+    let memory = measure::memory(running.pid())?;
+    let scrape = if subject == Subject::Operator { measure::scrape(&running.probes()?)? } else { 0.0 };
+    running.stop()?;
+    let writes = (Requests::read(&stage.control_plane)? - requests).patches;
+    Ok(Start { ready, memory, scrape, calls: emulator.requests()?.len(), writes, idle })
+}
