@@ -8,6 +8,7 @@
 mod apiserver;
 mod measure;
 mod objects;
+mod plot;
 mod runs;
 mod subject;
 mod table;
@@ -19,7 +20,8 @@ mod support;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use measure::{median, percentile};
+use measure::{busiest_second, median, percentile};
+use plot::Line;
 use runs::Stage;
 use subject::{Place, Subject};
 use support::Result;
@@ -107,10 +109,12 @@ async fn run() -> Result<()> {
 
 const NOTES: &str = "\
 limit: what no operator can improve on; for the CPU of the apiserver, the creation of the objects without an operator.
-ratio: operator / yardstick. Both run with leader election and write one event for each new object.
+ratio: operator / yardstick. Both run with leader election.
+Both record one event for each new object, but the operator drops events while 1,024 wait to be sent.
 CPU is measured from the first creation until 5 s after the last object is ready.
 Each settled object has 2 KiB of groupInfo. Memory is read after the idle period.
 The yardstick calls the Live API for each settled object after a start; it is measured when these calls are done.
+Its first start also writes the status of each settled object.
 It adopts nothing, compares no drift and deletes nothing, and serves no metrics.";
 
 /// Runs `work` for both operators in turn.
@@ -157,16 +161,40 @@ async fn limited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
     let what = format!("{count} new objects at {LIMIT} calls per second");
     let work = async |subject| runs::new_objects(stage, subject, count, Some(LIMIT)).await;
     let results = alternating(&what, sizes.runs, work).await?;
+    write_plots(&results, count)?;
     // The first calls need not wait.
     let floor = (count as f64 - f64::from(LIMIT)) / f64::from(LIMIT);
     Ok(vec![
         Row::new(format!("{count} new objects at {LIMIT} calls per second, s"), 1)
             .limit(floor)
             .of(&results, |run| run.seconds),
-        Row::new("... calls in the busiest second", 0).limit(LIMIT.into()).of(&results, |run| run.busiest as f64),
+        Row::new("... calls in the busiest second", 0)
+            .limit(LIMIT.into())
+            .of(&results, |run| busiest_second(&run.arrivals) as f64),
         Row::new("... throttled calls", 0).limit(0.0).of(&results, |run| run.throttled as f64),
         Row::new("... CPU of the operator, s", 2).of(&results, |run| run.cpu),
     ])
+}
+
+/// Draws the last run of each operator into files of `target/bench`.
+fn write_plots(results: &[(Subject, runs::New)], count: usize) -> Result<()> {
+    let folder = support::repository().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let draw = |file: &str, title: &str, points: fn(&runs::New) -> Vec<(f64, f64)>| -> Result<()> {
+        let line = |subject: Subject, color| {
+            let run = results.iter().rev().find(|(of, _)| *of == subject);
+            let points = run.map(|(_, run)| points(run)).unwrap_or_default();
+            Line { name: subject.name(), color, points }
+        };
+        let lines = [line(Subject::Yardstick, "#c60"), line(Subject::Operator, "#06c")];
+        let path = folder.join(file);
+        let title = format!("{count} new objects at {LIMIT} calls per second: {title}");
+        std::fs::write(&path, plot::svg(&title, "seconds after the first creation", &lines))?;
+        eprintln!("plot: {}", path.display());
+        Ok(())
+    };
+    draw("arrivals.svg", "calls in each second", |run| plot::per_second(&run.arrivals))?;
+    draw("ready.svg", "objects that are ready", |run| plot::cumulative(&run.ready))
 }
 
 async fn single(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {

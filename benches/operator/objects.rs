@@ -109,19 +109,22 @@ pub fn watch(client: &Client, namespace: &str) -> impl Stream<Item = Result<Stri
     })
 }
 
-/// Waits until `count` objects are ready.
-pub async fn all_ready(watching: impl Stream<Item = Result<String>>, count: usize) -> Result<()> {
+/// Waits until `count` objects are ready, and returns the time until each is ready, in seconds.
+pub async fn all_ready(watching: impl Stream<Item = Result<String>>, count: usize) -> Result<Vec<f64>> {
+    let begin = Instant::now();
     let mut watching = std::pin::pin!(watching);
     let mut names = HashSet::new();
+    let mut times = Vec::new();
     let all = async {
         while names.len() < count {
-            match watching.next().await {
-                Some(name) => names.insert(name?),
-                None => return Err(Error::new("the watch ended")),
-            };
+            let name = watching.next().await.unwrap_or_else(|| Err(Error::new("the watch ended")))?;
+            if names.insert(name) {
+                times.push(begin.elapsed().as_secs_f64());
+            }
         }
-        Ok(())
+        Ok::<(), Error>(())
     };
     let done = tokio::time::timeout(Duration::from_secs(300), all).await;
-    done.map_err(|_| Error::new(format!("{} of {count} objects are ready after 300 s", names.len())))?
+    done.map_err(|_| Error::new(format!("{} of {count} objects are ready after 300 s", names.len())))??;
+    Ok(times)
 }

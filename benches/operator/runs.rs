@@ -54,8 +54,9 @@ pub struct New {
     /// The CPU time of the apiserver, in seconds.
     pub apiserver: f64,
     pub requests: Requests,
-    /// The largest number of calls that the Live API received in any second.
-    pub busiest: usize,
+    /// When each create arrived at the Live API, and when each object was ready, in seconds after the first creation.
+    pub arrivals: Vec<f64>,
+    pub ready: Vec<f64>,
     /// The number of throttled calls.
     pub throttled: usize,
 }
@@ -68,9 +69,10 @@ pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: O
     let mut running = Running::start_warm(subject, &place, &emulator, limit)?;
     let requests = Requests::read(&stage.control_plane)?;
     let (cpu, apiserver, begin) = (measure::cpu(running.pid())?, stage.apiserver_cpu()?, Instant::now());
+    let clock = jiff::Timestamp::now();
     let ready = objects::all_ready(objects::watch(&client, &place.namespace), count);
     let done = tokio::try_join!(objects::create_new(&client, &place.namespace, count), ready);
-    done.map_err(|error| running.explain(&error))?;
+    let ((), ready) = done.map_err(|error| running.explain(&error))?;
     let seconds = begin.elapsed().as_secs_f64();
     tokio::time::sleep(stage.rest).await;
     let result = New {
@@ -78,7 +80,8 @@ pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: O
         cpu: measure::cpu(running.pid())? - cpu,
         apiserver: stage.apiserver_cpu()? - apiserver,
         requests: Requests::read(&stage.control_plane)? - requests,
-        busiest: measure::busiest_second(&arrivals(&emulator)?),
+        arrivals: arrivals(&emulator, clock)?,
+        ready,
         throttled: emulator.requests()?.iter().filter(|call| call.code.as_deref() == Some(THROTTLED)).count(),
     };
     let created = emulator.calls(CREATE)? - result.throttled;
@@ -93,13 +96,13 @@ pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: O
 const CREATE: &str = "CreateLiveMessageGroup";
 const THROTTLED: &str = "Throttling.User";
 
-/// When the creates arrived at the Live API, in seconds.
-fn arrivals(emulator: &Emulator) -> Result<Vec<f64>> {
+/// When the creates arrived at the Live API, in seconds after `begin`.
+fn arrivals(emulator: &Emulator, begin: jiff::Timestamp) -> Result<Vec<f64>> {
     let requests = emulator.requests()?;
     let creates = requests.iter().filter(|call| call.operation == CREATE);
     let seconds = |time: &str| -> Result<f64> {
         let time: jiff::Timestamp = time.parse().context(time)?;
-        Ok(time.as_microsecond() as f64 / 1e6)
+        Ok(time.duration_since(begin).as_secs_f64())
     };
     creates.map(|call| seconds(&call.time)).collect()
 }
