@@ -32,7 +32,6 @@ mod namespaces;
 mod orphans;
 mod outages;
 mod policies;
-mod queued;
 mod refusals;
 mod replaced;
 mod secrets;

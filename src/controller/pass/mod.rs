@@ -187,7 +187,7 @@ impl Pass {
     }
 
     /// Replaces the object by the apiserver's answer to a write. Returns the former one.
-    pub fn replace_object(&mut self, object: Box<LiveMessageGroup>) -> Option<Box<LiveMessageGroup>> {
+    fn replace_object(&mut self, object: Box<LiveMessageGroup>) -> Option<Box<LiveMessageGroup>> {
         self.is_copy = false;
         self.object.replace(object)
     }

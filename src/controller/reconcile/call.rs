@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Reconcile;
 use crate::controller::accounts::Unavailable;
-use crate::controller::keys::{AccountKey, BudgetKey};
+use crate::controller::keys::AccountKey;
 use crate::controller::pass::{Input, NoCredentials, Preflight};
 use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
@@ -17,8 +17,8 @@ use crate::resources::Reason;
 /// a pending change.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
 
-/// An object that is expected to wait longer than this for the rate limit reports it.
-const REPORT_WAIT: Duration = Duration::from_secs(30);
+/// If more than this many objects wait for the same budget, an object reports that it waits for the rate limit.
+const REPORT_BEHIND: usize = 100;
 
 impl Reconcile {
     pub(super) async fn preflight(&mut self, call: &Call) -> Input {
@@ -49,23 +49,15 @@ impl Reconcile {
         self.account = Some(account);
         if let Preflight::Cleared { budget, has_permit: false } = &answer {
             self.permit = None;
-            self.report_queued(budget).await;
+            if self.context.scheduler.with(|scheduler, _| scheduler.awaiting_permit(budget)) > REPORT_BEHIND {
+                self.write_progress(
+                    Reason::Queued,
+                    "The change waits for the rate limit of the Live API. No action is needed.",
+                )
+                .await;
+            }
         }
         Input::Preflight(answer)
-    }
-
-    /// Reports once how long the object is expected to wait for a permit.
-    async fn report_queued(&mut self, budget: &BudgetKey) {
-        let ahead = self.context.scheduler.with(|scheduler, _| scheduler.awaiting_permit(budget, self.priority));
-        let rate = self.account.as_ref().and_then(|account| account.rate(budget.operation));
-        let Some(expected) = rate.and_then(|rate| expected_at(ahead, rate, jiff::Timestamp::now())) else { return };
-        let text = format!(
-            "The change waits for the rate limit of the Live API, expected at about {}. No action is needed.",
-            expected.strftime("%H:%M:%SZ")
-        );
-        if let Some(object) = self.write_progress(Reason::Queued, &text).await {
-            self.pass.replace_object(object);
-        }
     }
 
     /// Sends the call. If there is no answer after 2 s, the status reports it.
@@ -91,25 +83,5 @@ impl Reconcile {
             .scheduler
             .with(|scheduler, now| scheduler.record_answer(&self.key, call, account.key(), &result, now));
         Input::Answer { result, progress }
-    }
-}
-
-/// When an object gets its permit that waits behind `ahead` others; `None` if that is within [`REPORT_WAIT`]. `rate` is
-/// in calls per second.
-fn expected_at(ahead: usize, rate: f64, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-    let wait = Duration::try_from_secs_f64(ahead as f64 / rate).ok().filter(|wait| *wait > REPORT_WAIT)?;
-    now.checked_add(wait).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expected_time_follows_from_the_queue_and_the_rate() {
-        let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
-        assert_eq!(expected_at(1_500, 50.0, now), None);
-        assert_eq!(expected_at(5_000, 50.0, now), Some(now + Duration::from_secs(100)));
-        assert_eq!(expected_at(5_000, 0.0, now), None, "no rate, no time");
     }
 }

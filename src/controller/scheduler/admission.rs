@@ -37,12 +37,12 @@ impl Scheduler {
 
     /// Whether [`Scheduler::grant`] has an object for a permit of `budget`.
     pub fn can_grant(&self, budget: &BudgetKey) -> bool {
-        self.queue.awaiting_permit(budget, Priority::Resync) > 0 && self.breakers.may_grant(&budget.account)
+        self.queue.awaiting_permit(budget) > 0 && self.breakers.may_grant(&budget.account)
     }
 
-    /// The number of objects of at least this priority that wait for a permit of `budget`.
-    pub fn awaiting_permit(&self, budget: &BudgetKey, priority: Priority) -> usize {
-        self.queue.awaiting_permit(budget, priority)
+    /// The number of objects that wait for a permit of `budget`.
+    pub fn awaiting_permit(&self, budget: &BudgetKey) -> usize {
+        self.queue.awaiting_permit(budget)
     }
 
     /// Updates the record of an object that a worker has read. Returns whether a drift check contradicts its status;

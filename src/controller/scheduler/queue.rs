@@ -270,10 +270,9 @@ impl Queue {
         self.waiting.get(&Wait::Cause(cause.clone())).map_or(0, FairQueue::len)
     }
 
-    /// The number of objects of at least this priority that wait for a permit of `budget`.
-    pub fn awaiting_permit(&self, budget: &BudgetKey, priority: Priority) -> usize {
-        let objects = self.waiting.get(&Wait::Permit(budget.clone())).map(FairQueue::by_priority);
-        objects.map_or(0, |counts| counts[priority as usize..].iter().sum())
+    /// The number of objects that wait for a permit of `budget`.
+    pub fn awaiting_permit(&self, budget: &BudgetKey) -> usize {
+        self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
     /// The number of objects that wait for a delay to end.

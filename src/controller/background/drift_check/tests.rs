@@ -83,3 +83,14 @@ async fn check_in_progress_is_not_started_twice() {
     drop(end);
     until_in_progress(&in_progress, 0).await;
 }
+
+#[tokio::test]
+async fn shutdown_waits_for_checks_in_progress() {
+    let (tasks, in_progress) = (TaskTracker::new(), Arc::default());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    start(&tasks, &in_progress, (app("demo"), None), async move { drop(ended.await) });
+    tasks.close();
+    assert!(tokio::time::timeout(Duration::from_millis(50), tasks.wait()).await.is_err());
+    drop(end);
+    tasks.wait().await;
+}

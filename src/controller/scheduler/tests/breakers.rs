@@ -169,7 +169,7 @@ fn breaker_rechecks_only_objects_of_its_account() {
     let mut served = world.served();
     served.sort();
     assert_eq!(served, ["failing", "mine"]);
-    assert_eq!(world.scheduler.awaiting_permit(&others.1, Priority::Resync), 1, "it is not read again");
+    assert_eq!(world.scheduler.awaiting_permit(&others.1), 1, "it is not read again");
 }
 
 #[test]

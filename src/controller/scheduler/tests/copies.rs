@@ -68,3 +68,24 @@ fn unreadable_version_outdates_the_copy() {
     world.scheduler.observe_unreadable(&key("room"), &unreadable("room", json!({})), 0);
     assert_eq!(copied(&mut world), None);
 }
+
+#[test]
+fn new_leader_reads_pending_objects() {
+    let mut world = World::new(10);
+    deliver(&mut world, "7");
+    world.scheduler.start_leading();
+    assert_eq!(copied(&mut world), None, "the former leader may have written the object since");
+    assert_eq!(world.served(), ["room"]);
+}
+
+#[test]
+fn late_response_does_not_replace_a_newer_record() {
+    let mut world = World::new(10);
+    deliver(&mut world, "7");
+    let edited = edited(&at("11"), json!({"metadata": {"generation": 2}}));
+    world.observe(&edited);
+    world.scheduler.keep_copy(&key("room"), Box::new(edited));
+    assert!(world.scheduler.refresh(&key("room"), &at("10")));
+    assert_eq!(world.scheduler.record(&key("room")).map(|record| record.generation), Some(2));
+    assert_eq!(copied(&mut world).as_deref(), Some("11"));
+}
