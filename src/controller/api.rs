@@ -9,7 +9,6 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use serde::de::Error as _;
 use serde_json::json;
-use tokio::time::Instant;
 use tower::timeout::error::Elapsed;
 
 pub use super::connection::API_TIMEOUT;
@@ -126,14 +125,7 @@ impl ApiStore {
     /// not lead any longer.
     async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
-        if !self.leadership.may_send(Instant::now()) {
-            return Err(ApiError::NotLeader);
-        }
-        tokio::select! {
-            biased;
-            () = self.leadership.deposed() => Err(ApiError::NotLeader),
-            result = in_time(call) => result,
-        }
+        self.leadership.while_leading(in_time(call)).await.unwrap_or(Err(ApiError::NotLeader))
     }
 
     /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change of

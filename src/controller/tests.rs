@@ -95,6 +95,24 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     context
 }
 
+/// A controller without leader election, for all namespaces.
+fn config(client: Client) -> Config {
+    let (account, defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
+    Config {
+        connections: client.into(),
+        account,
+        defaults,
+        operator_namespaces: vec!["*".parse().unwrap()],
+        namespaces: Vec::new(),
+        drift_check_interval: Duration::from_secs(600),
+        limits: limits(),
+        metrics: Arc::default(),
+        readiness: Arc::default(),
+        elector: None,
+        supervisor: Supervisor::new(CancellationToken::new()),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn task_that_panics_ends_the_controller_by_its_name() {
     for (what, name) in [("livemessagegroups", "LiveMessageGroups"), ("liveaccounts", "LiveAccounts")] {
@@ -103,20 +121,7 @@ async fn task_that_panics_ends_the_controller_by_its_name() {
             assert!(!path.ends_with(what), "injected");
             (200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
         });
-        let (account, defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
-        let config = Config {
-            connections: client.into(),
-            account,
-            defaults,
-            operator_namespaces: vec!["*".parse().unwrap()],
-            namespaces: vec!["team".to_owned()],
-            drift_check_interval: Duration::from_secs(600),
-            limits: limits(),
-            metrics: Arc::default(),
-            readiness: Arc::default(),
-            elector: None,
-            supervisor: Supervisor::new(CancellationToken::new()),
-        };
+        let config = Config { namespaces: vec!["team".to_owned()], ..config(client) };
         let error = tokio::time::timeout(Duration::from_secs(60), run(config)).await.unwrap().unwrap_err();
         let failure = TaskFailure { name: format!("watch of {name} in team").into(), has_panicked: true };
         assert!(matches!(&error, RunError::Task(task) if *task == failure), "{error:?}");

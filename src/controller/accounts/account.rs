@@ -1,9 +1,7 @@
 //! One account: its credentials, its client and its budgets.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -319,7 +317,8 @@ impl Account {
         }
         permit.mark_sent();
         tracing::debug!(account = %self.key, %operation, "call sent");
-        let result = self.send_while_leading(call, &credentials).await;
+        let sending = self.leadership.while_leading(self.client.send(call, &credentials)).await;
+        let result = sending.unwrap_or_else(|| Err(no_leader(Delivery::Unknown)));
         let elapsed = started.elapsed();
         let code = result.as_ref().map_or_else(|error| error.class().as_str(), |_| OK);
         self.calls.ended(operation.as_str(), code, elapsed);
@@ -336,20 +335,6 @@ impl Account {
             }
         }
         Sent { result, credentials: Some(credentials) }
-    }
-
-    /// Sends a call, and drops it when this process does not lead any longer.
-    async fn send_while_leading(&self, call: &Call, credentials: &Credentials) -> Result<Response<Reply>, CallError> {
-        let mut sending = std::pin::pin!(self.client.send(call, credentials));
-        // After a freeze, the connection can be ready before the timer of the deadline has fired.
-        let while_leading = poll_fn(|context| {
-            if self.leadership.may_send(Instant::now()) { sending.as_mut().poll(context) } else { Poll::Pending }
-        });
-        tokio::select! {
-            biased;
-            () = self.leadership.deposed() => Err(no_leader(Delivery::Unknown)),
-            result = while_leading => result,
-        }
     }
 
     /// Loads the credentials again if the service rejected them. If they are different now, the error is

@@ -13,7 +13,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -84,6 +87,20 @@ impl Leadership {
     /// sending, after every wait.
     pub fn may_send(&self, now: Instant) -> bool {
         matches!(&*self.state.borrow(), State::Leader(term) if term.includes(now))
+    }
+
+    /// Runs `work`, and drops it when the process does not lead any longer: then returns `None`.
+    pub async fn while_leading<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        // After a freeze, the work can continue before the timer of the deadline has fired.
+        let guarded = poll_fn(|context| {
+            if self.may_send(Instant::now()) { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+        });
+        tokio::select! {
+            biased;
+            () = self.deposed() => None,
+            result = guarded => result,
+        }
     }
 
     /// Waits until the process leads. Waits forever if it was deposed, or gave up its leadership, before.

@@ -67,23 +67,11 @@ fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
 }
 
 /// A controller with a limit of calls, whose LiveAccounts may use endpoints of their own.
-fn config(stored: &Arc<Mutex<Stored>>) -> Config {
-    let (account, mut defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
-    defaults.rate = Rate::PerSecond(50);
-    defaults.endpoints.hosts = vec!["*.example.com".parse().unwrap()];
-    Config {
-        connections: listing(stored).into(),
-        account,
-        defaults,
-        operator_namespaces: Vec::new(),
-        namespaces: Vec::new(),
-        drift_check_interval: Duration::from_secs(600),
-        limits: limits(),
-        metrics: Arc::default(),
-        readiness: Arc::default(),
-        elector: None,
-        supervisor: Supervisor::new(CancellationToken::new()),
-    }
+fn limited(stored: &Arc<Mutex<Stored>>) -> Config {
+    let mut config = Config { operator_namespaces: Vec::new(), ..config(listing(stored)) };
+    config.defaults.rate = Rate::PerSecond(50);
+    config.defaults.endpoints.hosts = vec!["*.example.com".parse().unwrap()];
+    config
 }
 
 #[test]
@@ -91,7 +79,7 @@ fn memory_of_accounts_is_bounded_and_returned() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let stored: Arc<Mutex<Stored>> = Arc::default();
     let entered = runtime.enter();
-    let running = runtime.spawn(run(config(&stored)));
+    let running = runtime.spawn(run(limited(&stored)));
     drop(entered);
     // The bytes that are allocated in addition after the LiveAccounts of the apiserver have changed.
     let grown = |accounts, generation| {

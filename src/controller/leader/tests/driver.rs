@@ -117,18 +117,21 @@ async fn lost_answer_to_the_first_write_is_found_by_reading() {
     assert_eq!(server.lock().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 0);
 }
 
+/// Edits the Lease as another client does.
+fn edit(server: &Shared, change: impl FnOnce(&mut Value)) {
+    let mut server = server.lock();
+    let mut lease = server.lease.clone().unwrap();
+    change(&mut lease);
+    assert_eq!(server.apply(&Method::PUT, lease).0, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn conflict_with_another_holder_deposes_at_once() {
     let server = Shared::default();
     let process = start(client(&server, at_once), "one");
     process.leads().await;
     sleep(Duration::from_secs(1)).await;
-    {
-        let mut server = server.lock();
-        let mut lease = server.lease.clone().unwrap();
-        lease["spec"]["holderIdentity"] = json!("intruder");
-        assert_eq!(server.apply(&Method::PUT, lease).0, 200);
-    }
+    edit(&server, |lease| lease["spec"]["holderIdentity"] = json!("intruder"));
     let changed = Instant::now();
     process.ends_deposed().await;
     assert_eq!(changed.elapsed(), Duration::from_secs(1), "at the next renewal");
@@ -141,13 +144,8 @@ async fn conflict_with_an_edit_of_metadata_is_read_again() {
     let process = start(client(&server, at_once), "one");
     process.leads().await;
     sleep(Duration::from_secs(1)).await;
-    {
-        let mut server = server.lock();
-        let mut lease = server.lease.clone().unwrap();
-        lease["metadata"]["labels"] = json!({"team": "live"});
-        assert_eq!(server.apply(&Method::PUT, lease).0, 200);
-        server.log.clear();
-    }
+    edit(&server, |lease| lease["metadata"]["labels"] = json!({"team": "live"}));
+    server.lock().log.clear();
     sleep(Duration::from_millis(1_500)).await;
     assert!(process.may_send());
     let server = server.lock();
