@@ -18,20 +18,24 @@ fn environment(pod: &Value) -> Vec<(&str, &Value)> {
 }
 
 #[test]
-fn run_accepts_the_arguments_of_every_rendering() -> Result<()> {
+fn program_accepts_the_arguments_of_every_rendering() -> Result<()> {
     let help = |args: &[&str]| -> Result<(bool, String)> {
         // Arguments are parsed in order, so an invalid argument before --help causes an error.
         let output = Command::new(env!("CARGO_BIN_EXE_live-message-operator")).args(args).arg("--help").output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
     for (name, values) in matrix()? {
-        let pod = pod(&["--values", &values])?;
-        let args = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
-        let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
-        let (accepted, stderr) = help(&args)?;
-        assert!(accepted, "{name}: {args:?}: {stderr}");
-        let (accepted, _) = help(&[&args[..], &["--drift-check-interval=never"]].concat())?;
-        assert!(!accepted, "an invalid argument is refused");
+        let objects = render("chart", "default", &["--values", &values])?;
+        for deployment in of_kind(&objects, "Deployment") {
+            let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().cloned();
+            let args = args.unwrap_or_default();
+            let args: Vec<&str> = args.iter().filter_map(Value::as_str).collect();
+            let (accepted, stderr) = help(&args)?;
+            assert!(accepted, "{name}: {args:?}: {stderr}");
+            let invalid = if args[0] == "run" { "--drift-check-interval=never" } else { "--fault=never" };
+            let (accepted, _) = help(&[&args[..], &[invalid]].concat())?;
+            assert!(!accepted, "an invalid argument is refused");
+        }
     }
     Ok(())
 }

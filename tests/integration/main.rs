@@ -13,6 +13,7 @@ mod by_hand;
 #[allow(dead_code, reason = "shared with the throughput tests")]
 mod calls;
 mod chart;
+mod chart_emulator;
 mod chart_pod;
 mod chart_replicas;
 mod chart_values;
