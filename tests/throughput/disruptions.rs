@@ -14,7 +14,7 @@ use crate::{CREATE, MEASURING};
 async fn create_1000_objects_despite_30_percent_faults() -> Result<()> {
     const OBJECTS: usize = 1_000;
     const SHARE: f64 = 0.3;
-    let _guard = MEASURING.lock().await;
+    let _guard = MEASURING.acquire().await?;
     let args = ["--fault", "*:mixed,share=30%", "--seed", "7", "--requests-per-second", "0"].map(str::to_owned);
     let mut world = World::with(EmulatorOptions { args: args.to_vec(), ..app() }).await?;
     // The rate is unlimited, because random throttling would slow the operator down for minutes.
@@ -61,7 +61,7 @@ fn unexpected_stall(object: &LiveMessageGroup) -> Option<String> {
 #[tokio::test]
 async fn rate_adapts_to_a_client_with_half_of_the_limit() -> Result<()> {
     const DURATION: Duration = Duration::from_secs(20);
-    let _guard = MEASURING.lock().await;
+    let _guard = MEASURING.acquire().await?;
     let mut world = World::with(app()).await?;
     world.create_many("g", 1_400).await?;
     world.start()?;

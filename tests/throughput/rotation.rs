@@ -9,7 +9,7 @@ use crate::{CREATE, MEASURING};
 
 #[tokio::test]
 async fn key_rotation_stalls_no_object() -> Result<()> {
-    let _guard = MEASURING.lock().await;
+    let _guard = MEASURING.acquire().await?;
     let dir = Scratch::new("ini")?;
     let file = dir.join("credentials.ini");
     let write = |id: &str, secret: &str| {
