@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm bench bench-large explore fuzz
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm image e2e bench bench-large explore fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ test: ## Run all checks that a merge requires
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
+	@tests/e2e/run --if-possible
 	@tests/tools/deny summary
 
 # Prints the number of test cases on credentials and on faults.
@@ -75,6 +76,14 @@ crds: ## Generate crds/ and the copy in the chart from the types in src/resource
 	@rm -f crds/*.yaml $(CHART)/files/crds/*.yaml
 	@cp target/crds/*.yaml crds/
 	@cp target/crds/*.yaml $(CHART)/files/crds/
+
+image: ## Build the image as an OCI archive, and its SBOM (Linux; no container engine). VERIFY=1: build it twice and compare
+	@tests/tools/preflight
+	@tools/image $(if $(VERIFY),--verify)
+
+e2e: ## Run the image and the chart as pods on a real node (Debian 12 on x86-64, root)
+	@tests/tools/preflight
+	@tests/e2e/run
 
 assets: ## Build etcd, kube-apiserver and kubectl if needed, and print their directory (make -s assets)
 	@tests/tools/build control-plane

@@ -12,6 +12,11 @@ impl Error {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    /// Adds lines after the text.
+    pub fn with_note(self, note: &str) -> Self {
+        Self(format!("{}\n{note}", self.0))
+    }
 }
 
 impl fmt::Display for Error {

@@ -1,0 +1,93 @@
+//! Checks the log of the emulator, which has every call that arrived.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::support::{Context as _, Error, Request, Result};
+
+/// The limit of the Live API for each operation.
+const LIMIT: usize = 50;
+const CREATE: &str = "CreateLiveMessageGroup";
+
+/// Checks the rate of calls and that no create was repeated. Returns a summary.
+pub fn check(cluster: &Cluster) -> Result<String> {
+    let log = cluster.call_log()?;
+    let lines = log.lines().filter(|line| line.starts_with('{'));
+    let parse = |line| serde_json::from_str(line).context(format_args!("line of the emulator: {line}"));
+    let requests: Vec<Request> = lines.map(parse).collect::<Result<_>>()?;
+    let mut arrivals: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
+    for request in &requests {
+        arrivals.entry(&request.operation).or_default().push(request.time.parse()?);
+    }
+    let mut lines = vec![format!("{:<32} {:>7} {:>18}", "operation", "calls", "most in a second")];
+    for (operation, times) in &mut arrivals {
+        times.sort();
+        let peak = peak(times);
+        lines.push(format!("{operation:<32} {:>7} {peak:>18}", times.len()));
+        if peak > LIMIT {
+            return Err(Error::new(format!("{peak} calls of {operation} in one second")));
+        }
+    }
+    let repeated = repeated_creates(cluster, &requests)?;
+    lines.push(format!("creates repeated before their status was written: {repeated}"));
+    let throttled =
+        requests.iter().filter(|request| request.code.as_deref().is_some_and(|code| code.starts_with("Throttling")));
+    lines.push(format!("throttled calls: {}", throttled.count()));
+    Ok(lines.join("\n"))
+}
+
+/// The most arrivals in any interval of one second. `times` is sorted.
+fn peak(times: &[Timestamp]) -> usize {
+    let second = SignedDuration::from_secs(1);
+    let mut first = 0;
+    let windows = times.iter().enumerate().map(|(last, time)| {
+        while time.duration_since(times[first]) >= second {
+            first += 1;
+        }
+        last - first + 1
+    });
+    windows.max().unwrap_or(0)
+}
+
+/// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the
+/// status. After the status was written, a repeated create is an error.
+fn repeated_creates(cluster: &Cluster, requests: &[Request]) -> Result<usize> {
+    let ready = ready_times(cluster)?;
+    let mut created = BTreeMap::new();
+    let mut repeated = 0;
+    for request in requests.iter().filter(|request| request.operation == CREATE) {
+        let group = request.param("GroupId").context("a create without a group ID")?;
+        let time: Timestamp = request.time.parse()?;
+        let Some(first) = created.get(group) else {
+            if request.status == 200 {
+                created.insert(group, time);
+            }
+            continue;
+        };
+        repeated += 1;
+        // The condition has a precision of one second.
+        if ready.get(group).is_some_and(|ready| time > *ready + SignedDuration::from_secs(1)) {
+            return Err(Error::new(format!(
+                "{group} was created at {first}, was Ready, and was created again at {time}"
+            )));
+        }
+    }
+    Ok(repeated)
+}
+
+/// The time at which each object that exists became ready.
+fn ready_times(cluster: &Cluster) -> Result<BTreeMap<String, Timestamp>> {
+    let listed: Value = serde_json::from_str(&cluster.groups(&["get", "lmg", "-o", "json"])?)?;
+    let mut times = BTreeMap::new();
+    for object in listed["items"].as_array().into_iter().flatten() {
+        let name = object["metadata"]["name"].as_str().context("an object without a name")?;
+        let conditions = object["status"]["conditions"].as_array();
+        let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+        let time = ready.and_then(|ready| ready["lastTransitionTime"].as_str()).context(name)?;
+        times.insert(name.to_owned(), time.parse()?);
+    }
+    Ok(times)
+}

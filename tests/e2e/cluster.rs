@@ -1,0 +1,240 @@
+//! The installation under test: kubectl, helm, the groups that were created, and the calls that the emulator logged.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{CHART, Context as _, Error, Helm, Kubectl, Result, control_plane_tools, repository, wait_for};
+
+/// The name of the release, and the namespace of the trial.
+pub const NAME: &str = "live-message-operator";
+/// The namespace of the release. That of the trial has a Lease, which the deleted operator could not release.
+pub const NAMESPACE: &str = "production";
+/// The namespace of the groups.
+pub const GROUPS: &str = "rooms";
+/// The namespace of the emulator.
+const LIVE_API: &str = "live-api";
+/// The number of groups that are created during each disturbance: three seconds of calls.
+pub const BURST: usize = 150;
+/// The timeout for a burst. It contains the 15 s until a Lease expires.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// The images of the operator, as NAME:TAG. Both contain the same version.
+pub struct Images {
+    pub first: String,
+    pub second: String,
+}
+
+/// The cluster with the installation.
+pub struct Cluster {
+    pub kubectl: Kubectl,
+    kubeconfig: PathBuf,
+    helm: Helm,
+    pub images: Images,
+}
+
+impl Cluster {
+    pub fn new(kubeconfig: PathBuf, images: Images) -> Result<Self> {
+        let kubectl = Kubectl::new(control_plane_tools()?.join("kubectl"), kubeconfig.clone());
+        Ok(Self { kubectl, kubeconfig, helm: Helm::new()?, images })
+    }
+
+    /// Runs kubectl in the namespace of the release.
+    pub fn operator(&self, args: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["--namespace", NAMESPACE], args].concat())
+    }
+
+    /// Runs kubectl in the namespace of the groups.
+    pub fn groups(&self, args: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["--namespace", GROUPS], args].concat())
+    }
+
+    /// Runs helm in the namespace of the release.
+    pub fn helm(&self, args: &[&str]) -> Result<()> {
+        self.helm_in(NAMESPACE, args)
+    }
+
+    fn helm_in(&self, namespace: &str, args: &[&str]) -> Result<()> {
+        let kubeconfig = self.kubeconfig.to_string_lossy();
+        self.helm.run(&[args, &["--namespace", namespace, "--kubeconfig", &*kubeconfig]].concat()).map(drop)
+    }
+
+    pub fn create_namespaces(&self) -> Result<()> {
+        for namespace in [NAME, NAMESPACE, GROUPS, LIVE_API] {
+            self.kubectl.run(&["create", "namespace", namespace])?;
+            let standard = "pod-security.kubernetes.io/enforce=restricted";
+            self.kubectl.run(&["label", "namespace", namespace, standard])?;
+        }
+        Ok(())
+    }
+
+    /// The trial of the README: an operator with an emulator, then one group. Leaves nothing behind but the CRDs.
+    pub fn trial(&self) -> Result<()> {
+        let image = image_values(&self.images.first)?;
+        let install = ["install", NAME, CHART, "--wait", "--set", "emulator.enabled=true", "--set", &*image];
+        self.helm_in(NAME, &install)?;
+        let file = repository().join("examples/new-group.yaml");
+        self.groups(&["apply", "-f", &file.to_string_lossy()])?;
+        self.groups(&["wait", "--for=condition=Ready", "lmg/classroom", "--timeout=60s"])?;
+        self.groups(&["delete", "-f", &file.to_string_lossy()])?;
+        self.helm_in(NAME, &["uninstall", NAME, "--wait"])
+    }
+
+    /// Deploys an emulator that is not part of the release, so that its groups outlive an upgrade of the release.
+    pub fn deploy_live_api(&self) -> Result<()> {
+        let image = image_values(&self.images.first)?;
+        let values = format!("{image},emulator.enabled=true,fullnameOverride=live-api");
+        let log = "emulator.extraArgs={--request-log=/dev/stdout}";
+        let flags = ["--set", &values, "--set", log, "--show-only", "templates/emulator.yaml"];
+        let manifests = self.helm.template("live-api", LIVE_API, &flags)?;
+        self.kubectl.run_with_input(&["apply", "-f", "-"], &manifests)?;
+        let deployment =
+            ["--namespace", LIVE_API, "rollout", "status", "deployment/live-api-emulator", "--timeout=60s"];
+        self.kubectl.run(&deployment)?;
+        let secret =
+            ["--from-literal=accessKeyId=testAccessKeyId", "--from-literal=accessKeySecret=testAccessKeySecret"];
+        self.operator(&[&["create", "secret", "generic", "alibaba-cloud-credentials"], &secret[..]].concat())?;
+        Ok(())
+    }
+
+    /// `helm install` or `helm upgrade` with an image, until all pods are ready. The operator uses the emulator of
+    /// [`deploy_live_api`](Self::deploy_live_api).
+    pub fn deploy_operator(&self, command: &str, image: &str, flags: &[&str]) -> Result<()> {
+        let endpoint =
+            format!("alibabaCloud.endpoint=http://live-api-emulator.{LIVE_API}.svc:8787,alibabaCloud.allowHttp=true");
+        let image = image_values(image)?;
+        let fixed = [command, NAME, CHART, "--wait", "--timeout", "90s", "--set", &*image, "--set", &*endpoint];
+        self.helm(&[&fixed[..], flags].concat())
+    }
+
+    /// The log of the emulator: one line for each call.
+    pub fn call_log(&self) -> Result<String> {
+        self.kubectl.run(&["--namespace", LIVE_API, "logs", "deployment/live-api-emulator", "--tail=-1"])
+    }
+
+    /// The Pod Security Standard has an effect, so the pods of the release meet it.
+    pub fn rejects_unrestricted_pods(&self) -> Result<()> {
+        let plain = ["--namespace", NAMESPACE, "run", "plain", "--image", "localhost/sandbox:1", "--restart", "Never"];
+        let refusal = self.kubectl.refused(&plain, "")?;
+        if refusal.contains("violates PodSecurity") { Ok(()) } else { Err(Error::new(refusal)) }
+    }
+
+    /// Creates a burst of groups and waits until they are ready.
+    pub fn create_groups(&self, burst: &str) -> Result<()> {
+        self.apply_groups(burst, "")?;
+        self.wait_until_ready(burst)
+    }
+
+    /// Creates the objects of a burst. The operator deletes the group with the object if the burst is `calm`.
+    pub fn apply_groups(&self, burst: &str, info: &str) -> Result<()> {
+        let policy = if burst == "calm" { "Delete" } else { "Retain" };
+        let mut manifests = String::new();
+        for number in 0..BURST {
+            writeln!(
+                manifests,
+                "---\napiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\n\
+                 metadata: {{name: {burst}{number}, labels: {{burst: {burst}}}}}\n\
+                 spec: {{appId: demo, groupName: e2e, creatorId: teacher1, deletionPolicy: {policy}, groupInfo: \"{info}\"}}"
+            )?;
+        }
+        self.kubectl.run_with_input(&["--namespace", GROUPS, "create", "-f", "-"], &manifests)?;
+        Ok(())
+    }
+
+    pub fn wait_until_ready(&self, burst: &str) -> Result<()> {
+        let selector = format!("burst={burst}");
+        let mut ready = 0;
+        let outcome = wait_for("all groups to be ready", SETTLE, || {
+            let listed: Value = serde_json::from_str(&self.groups(&["get", "lmg", "-o", "json", "-l", &selector])?)?;
+            ready = listed["items"].as_array().into_iter().flatten().filter(|object| is_ready(object)).count();
+            Ok((ready == BURST).then_some(()))
+        });
+        outcome.context(format_args!("burst {burst}: {ready} of {BURST} ready"))
+    }
+
+    /// Deletes the objects of a burst, and waits until the operator has removed their finalizers.
+    pub fn delete_groups(&self, burst: &str) -> Result<()> {
+        let selector = format!("burst={burst}");
+        // Without --wait=false, kubectl waits for one object after the other.
+        self.groups(&["delete", "lmg", "-l", &selector, "--wait=false"])?;
+        wait_for("all objects to be deleted", SETTLE, || {
+            Ok(self.groups(&["get", "lmg", "-l", &selector, "-o", "name"])?.is_empty().then_some(()))
+        })
+    }
+
+    /// The pod that holds the Lease.
+    pub fn leader(&self) -> Result<Pod> {
+        wait_for("a leader", Duration::from_secs(60), || {
+            let holder = self.operator(&["get", "lease", NAME, "-o", "jsonpath={.spec.holderIdentity}"])?;
+            let pods = self.pods()?;
+            Ok(pods.into_iter().find(|pod| holder.starts_with(pod.name.as_str())))
+        })
+    }
+
+    /// The pods of the operator.
+    pub fn pods(&self) -> Result<Vec<Pod>> {
+        let selector = format!("app.kubernetes.io/name={NAME}");
+        let listed: Value = serde_json::from_str(&self.operator(&["get", "pods", "-o", "json", "-l", &selector])?)?;
+        listed["items"].as_array().into_iter().flatten().map(Pod::parse).collect()
+    }
+
+    /// Waits until two pods of the operator are ready and no other pod remains.
+    pub fn wait_until_complete(&self) -> Result<()> {
+        wait_for("two ready replicas", Duration::from_secs(90), || {
+            let pods = self.pods()?;
+            Ok((pods.len() == 2 && pods.iter().all(|pod| pod.is_ready)).then_some(()))
+        })
+    }
+
+    /// The state of the installation, for the report of a failure.
+    pub fn diagnosis(&self) -> String {
+        let mut text = String::new();
+        for args in [
+            &["get", "pods,leases,deployments", "-o", "wide"][..],
+            &["events", "--types=Warning"],
+            &["logs", "--tail=40", "--prefix", "-l", "app.kubernetes.io/name=live-message-operator"],
+        ] {
+            let output = self.operator(args).unwrap_or_else(|error| error.to_string());
+            let _ = writeln!(text, "\n$ kubectl {}\n{output}", args.join(" "));
+        }
+        text
+    }
+}
+
+/// The chart values of an image.
+fn image_values(image: &str) -> Result<String> {
+    let (repository, tag) = image.rsplit_once(':').context("an image with a tag")?;
+    Ok(format!("image.repository={repository},image.tag={tag}"))
+}
+
+fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// A pod of the operator.
+pub struct Pod {
+    pub name: String,
+    pub uid: String,
+    /// Ready and not terminating.
+    pub is_ready: bool,
+    pub is_pending: bool,
+    /// Why its container ended the last time, such as `OOMKilled`.
+    pub last_end: Option<String>,
+}
+
+impl Pod {
+    fn parse(pod: &Value) -> Result<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let end = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"];
+        Ok(Self {
+            name: text(&pod["metadata"]["name"]).context("a pod without a name")?,
+            uid: text(&pod["metadata"]["uid"]).context("a pod without a UID")?,
+            is_ready: is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null(),
+            is_pending: pod["status"]["phase"] == "Pending",
+            last_end: text(end),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The container of a pod, as the kernel sees it: its process and its cgroup.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cluster::Pod;
+use crate::support::{Context as _, Error, Result};
+
+/// The names of the files with the use and the limit of memory, in version 1 and 2 of cgroups.
+const MEMORY: [(&str, &str); 2] =
+    [("memory.usage_in_bytes", "memory.limit_in_bytes"), ("memory.current", "memory.max")];
+/// The memory that remains until the limit.
+const MARGIN: u64 = 512 * 1024;
+
+/// The container of the operator in a pod.
+pub struct Container {
+    cgroup: PathBuf,
+    process: u32,
+}
+
+impl Container {
+    /// Finds the cgroup by the UID of the pod, which is in its name, and the process by its program: the pod has another
+    /// container, which holds its network.
+    pub fn of(pod: &Pod) -> Result<Self> {
+        let roots = [Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup")];
+        let root = roots.into_iter().find(|root| root.exists()).context("no cgroups")?;
+        let directory = find(root, &format!("pod{}", pod.uid), 5).context(format_args!("no cgroup of {}", pod.name))?;
+        for cgroup in fs::read_dir(&directory)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            for process in fs::read_to_string(cgroup.join("cgroup.procs"))?.lines() {
+                let program = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+                if program.ends_with("live-message-operator") {
+                    return Ok(Self { cgroup, process: process.parse()? });
+                }
+            }
+        }
+        Err(Error::new(format!("no process of {} in {}", pod.name, directory.display())))
+    }
+
+    pub fn kill(&self) -> Result<()> {
+        let status = Command::new("kill").args(["-KILL", &self.process.to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(Error::new(format!("kill {}: {status}", self.process))) }
+    }
+
+    /// Lowers the limit to slightly more than the container uses now.
+    pub fn limit_memory(&self) -> Result<()> {
+        let (used, limit) =
+            MEMORY.into_iter().find(|(used, _)| self.cgroup.join(used).exists()).context("no memory cgroup")?;
+        let used: u64 = fs::read_to_string(self.cgroup.join(used))?.trim().parse()?;
+        let path = self.cgroup.join(limit);
+        fs::write(&path, (used + MARGIN).to_string()).context(path.display())
+    }
+}
+
+/// Finds a directory by its name, at most `depth` levels below `directory`.
+fn find(directory: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    let children = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let children: Vec<PathBuf> = children.collect();
+    let found = children.iter().find(|path| path.file_name().is_some_and(|file| file == name)).cloned();
+    found.or_else(|| (depth > 0).then(|| children.iter().find_map(|child| find(child, name, depth - 1)))?)
+}
