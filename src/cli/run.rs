@@ -257,7 +257,7 @@ fn log_start(args: &Args, cluster: &kube::Config, live: &Client) {
         version = env!("CARGO_PKG_VERSION"),
         apiserver = %cluster.cluster_url,
         endpoint = %live.endpoint(),
-        rate = ?args.requests_per_second,
+        requests_per_second = %args.requests_per_second,
         namespaces = if namespaces.is_empty() { "all".to_owned() } else { namespaces.join(",") },
         "starting"
     );

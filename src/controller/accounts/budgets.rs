@@ -1,6 +1,7 @@
 //! Budgets per operation, the accounts that share them, and permits.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ pub enum Rate {
     PerSecond(u32),
     /// No limit, for benchmarks against the emulator only.
     Unlimited,
+}
+
+/// As in the value of `--requests-per-second`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PerSecond(calls) => calls.fmt(f),
+            Self::Unlimited => f.write_str("unlimited"),
+        }
+    }
 }
 
 /// How long an account takes permits of budgets that it used before: longer than the longest `--request-timeout` (5
