@@ -1,5 +1,5 @@
-//! Computes the health of objects like GitOps tools: with the kstatus library of Flux and Helm 4, and with an Argo CD
-//! health check in the Lua interpreter of Argo CD.
+//! Computes the health of objects like GitOps tools: with the kstatus library of Flux and Helm 4, with health expressions in
+//! Flux's CEL library, and with an Argo CD health check in the Lua interpreter of Argo CD.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -27,6 +27,13 @@ pub fn kstatus(objects: &[Value]) -> Result<Vec<Health>> {
     let output = run(Command::new(tools::kstatus()?.join("kstatus")), list.to_string().as_bytes())?;
     let named = output.lines().map(|line| line.split_once(' ').context(format_args!("not a health: {line}")));
     parse(objects, named.map(|line| Ok(line?.1)).collect::<Result<_>>()?)
+}
+
+/// Computes the health of each object with the `healthCheckExprs` of a Kustomization of Flux, which have no message.
+pub fn flux_health(expressions: &Value, objects: &[Value]) -> Result<Vec<Health>> {
+    let input = json!({ "healthCheckExprs": expressions, "objects": objects });
+    let output = run(Command::new(tools::flux()?.join("flux-health")), input.to_string().as_bytes())?;
+    parse(objects, output.lines().collect())
 }
 
 /// Computes the health of each object with a health check of Argo CD.

@@ -6,7 +6,7 @@
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
-//! - [`kstatus`], [`argo_cd`]: compute the health of an object like GitOps tools.
+//! - [`kstatus`], [`flux_health`], [`argo_cd`]: compute the health of an object like GitOps tools.
 //!
 //! The functions block and need no async runtime, so that tests with separate runtimes can share a control plane.
 //! [`ControlPlane::client`] creates a client for the current runtime.
@@ -33,7 +33,7 @@ mod tools;
 pub use admin::request as admin_request;
 pub use control_plane::{ControlPlane, apply_crds, shared_control_plane};
 pub use error::{Context, Error, Result};
-pub use health::{Health, argo_cd, kstatus};
+pub use health::{Health, argo_cd, flux_health, kstatus};
 pub use helm::{CHART, Helm, documents};
 pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;
@@ -44,7 +44,7 @@ pub use rbac::{Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
 pub use sts::{IssuedKey, Sts};
-pub use tools::{control_plane as control_plane_tools, yardstick};
+pub use tools::{control_plane as control_plane_tools, flux as flux_tools, gitops_crds, yardstick};
 
 use std::path::PathBuf;
 

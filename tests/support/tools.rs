@@ -1,5 +1,5 @@
-//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm and the health checkers. `tests/tools/build`
-//! builds them once per machine.
+//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm, the health checkers and the parts of Flux.
+//! `tests/tools/build` builds them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -36,6 +36,18 @@ pub fn kstatus() -> Result<PathBuf> {
 pub fn lua() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "lua")
+}
+
+/// The directory with `kustomize-controller`, `flux-health`, `sops` and `age-keygen`.
+pub fn flux() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "flux")
+}
+
+/// The directory with `flux.yaml`, `argo-cd.yaml` and `external-secrets.yaml`, the CRDs of these projects.
+pub fn gitops_crds() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "gitops-crds")
 }
 
 /// The directory with `yardstick`, the program that the benchmark compares the operator with.
