@@ -1,29 +1,47 @@
 //! Tests the status contract for GitOps tools. Objects in every situation are read from the apiserver and evaluated
-//! with kstatus, with Argo CD's health check in its Lua interpreter, and with `kubectl wait`.
+//! with kstatus, with the health expressions for Flux, with Argo CD's health check in its Lua interpreter, and with
+//! `kubectl wait`.
 //!
 //! The resulting tables are in `tests/golden/` and in `docs/status.md`. The situations are defined in three modules:
 //! `live` if the operator reaches them with the emulator, `script` if they require a fault or a long time, and
 //! `account` for LiveAccounts.
+//!
+//! The other modules test the examples for GitOps tools: `schemas` validates the manifests.
 
 mod account;
 mod examples;
 mod helm_wait;
+mod kustomize;
 mod live;
+mod objects;
+mod schemas;
 mod script;
 mod table;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use live_message_operator::resources::Reason;
 
-use crate::support::{Error, Result, repository};
+use crate::support::{Context as _, Error, Result, documents, repository};
+use serde_json::Value;
 use table::{Row, Situation};
 
 /// The names of the tables, of their golden files and of their markers in `docs/status.md`.
 const GROUPS: &str = "status-contract";
 const ACCOUNTS: &str = "account-status";
 const PAGE: &str = "docs/status.md";
+
+/// The path of a file in `examples/gitops`.
+fn example(path: &str) -> PathBuf {
+    repository().join("examples/gitops").join(path)
+}
+
+/// The objects in a file in `examples/gitops`.
+fn manifests(path: &str) -> Result<Vec<Value>> {
+    documents(&std::fs::read_to_string(example(path)).context(path)?)
+}
 
 #[tokio::test]
 async fn golden_table_of_groups() -> Result<()> {

@@ -1,21 +1,12 @@
 //! Tests of the manifests and the health check script in `examples/gitops/`.
 
-use std::path::PathBuf;
-
 use live_message_operator::resources::{API_GROUP, crds};
 use serde_json::{Value, json};
 
-use crate::support::{Context as _, Result, Scratch, argo_cd, documents, repository, shared_control_plane};
+use super::{example, manifests};
+use crate::support::{Result, Scratch, argo_cd, shared_control_plane};
 
 const WAITING: &str = "Waiting for the operator";
-
-fn example(path: &str) -> PathBuf {
-    repository().join("examples/gitops").join(path)
-}
-
-fn manifests(path: &str) -> Result<Vec<Value>> {
-    documents(&std::fs::read_to_string(example(path)).context(path)?)
-}
 
 /// The kinds of all CRDs, which all have the conditions of the status contract.
 fn kinds() -> Vec<String> {
@@ -39,9 +30,15 @@ fn argocd_cm_has_the_health_check_for_every_kind() -> Result<()> {
     let stored = control_plane.kubectl(&["get", "configmap", "argocd-cm", "--namespace=argocd", "--output=json"])?;
     let stored: Value = serde_json::from_str(&stored)?;
     let health = std::fs::read_to_string(example("argocd/health.lua"))?;
+    let mut expected = json!({"resource.customizations.health.argoproj.io_Application":
+        std::fs::read_to_string(example("argocd/application-health.lua"))?});
     for kind in kinds() {
-        let key = format!("resource.customizations.health.{API_GROUP}_{kind}");
-        assert_eq!(stored["data"][&key], health, "{key} of argocd-cm.yaml differs from health.lua");
+        expected[format!("resource.customizations.health.{API_GROUP}_{kind}")] = json!(health);
+    }
+    let values = manifests("argocd/values.yaml")?;
+    assert_eq!(values[0]["configs"]["cm"], expected, "values.yaml differs from the scripts");
+    for (key, script) in expected.as_object().into_iter().flatten() {
+        assert_eq!(&stored["data"][key], script, "{key} of argocd-cm.yaml differs from its script");
     }
     assert_eq!(stored["data"]["url"], "https://cd", "other settings are kept");
     Ok(())
@@ -101,25 +98,16 @@ fn lua_sandbox_has_no_libraries() -> Result<()> {
 }
 
 #[test]
-fn flux_and_argo_cd_manifests_name_existing_objects() -> Result<()> {
-    let flux = manifests("flux/kustomizations.yaml")?;
-    let groups =
-        flux.iter().find(|object| object["spec"]["dependsOn"].is_array()).context("no Kustomization has dependsOn")?;
-    let first = &groups["spec"]["dependsOn"][0]["name"];
-    assert!(flux.iter().any(|object| &object["metadata"]["name"] == first && object["spec"]["wait"] == true));
-    let checks: Vec<&Value> = groups["spec"]["healthCheckExprs"].as_array().into_iter().flatten().collect();
-    for crd in crds() {
-        let version = format!("{API_GROUP}/{}", crd.spec.versions[0].name);
-        let kind = json!(crd.spec.names.kind);
-        assert!(
-            checks.iter().any(|e| e["apiVersion"] == version && e["kind"] == kind),
-            "{kind} has no healthCheckExprs"
-        );
-    }
-    let operator = manifests("flux/operator.yaml")?;
-    assert_eq!(operator[1]["spec"]["chartRef"]["name"], operator[0]["metadata"]["name"]);
-    let applications = manifests("argocd/application.yaml")?;
-    let chart = applications[0]["spec"]["source"]["path"].as_str().context("the Application has no path")?;
-    assert!(repository().join(chart).join("Chart.yaml").is_file(), "{chart}");
+fn application_health_is_that_of_the_application() -> Result<()> {
+    let script = example("argocd/application-health.lua");
+    let application = |status: Value| json!({"metadata": {"name": "a"}, "status": status});
+    let objects = [
+        application(Value::Null),
+        application(json!({"health": {"status": "Degraded", "message": "one group"}})),
+        application(json!({"health": {"status": "Healthy"}})),
+    ];
+    let results = argo_cd(&script, &objects)?;
+    let results: Vec<_> = results.iter().map(|health| (health.status.as_str(), health.message.as_str())).collect();
+    assert_eq!(results, [("Progressing", ""), ("Degraded", "one group"), ("Healthy", "")]);
     Ok(())
 }

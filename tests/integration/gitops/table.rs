@@ -9,7 +9,8 @@ use live_message_operator::resources::{ConditionType, LiveMessageGroup, get_cond
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, kstatus, repository};
+use super::{example, manifests};
+use crate::support::{Context as _, ControlPlane, Health, Result, argo_cd, flux_health, kstatus};
 use crate::world::APP;
 
 /// A kind of object: its short name, and its full name in kubectl output.
@@ -65,6 +66,8 @@ impl Situation {
 pub struct Row {
     pub situation: String,
     pub kstatus: Health,
+    /// The result of the health expressions of the example for Flux.
+    flux: Health,
     pub argo: Health,
     /// Whether `kubectl wait --for=condition=Ready` succeeds.
     pub met: bool,
@@ -105,15 +108,23 @@ pub fn evaluate(control_plane: &ControlPlane, situations: &[Situation]) -> Resul
     }
     let object = |s: &Situation| stored.get(&(s.kind, s.namespace.as_str(), s.name.clone())).cloned().context(&s.title);
     let objects = situations.iter().map(object).collect::<Result<Vec<Value>>>()?;
-    let health = repository().join("examples/gitops/argocd/health.lua");
-    let results = kstatus(&objects)?.into_iter().zip(argo_cd(&health, &objects)?).zip(objects);
-    let row = |(situation, ((kstatus, argo), object)): (&Situation, ((Health, Health), Value))| {
+    let kustomizations = manifests("flux/kustomizations.yaml")?;
+    let expressions = kustomizations.iter().map(|object| &object["spec"]["healthCheckExprs"]);
+    let expressions = expressions.into_iter().find(|list| list.is_array()).context("no healthCheckExprs")?;
+    let flux = flux_health(expressions, &objects)?;
+    let (kstatus, argo) = (kstatus(&objects)?, argo_cd(&example("argocd/health.lua"), &objects)?);
+    let row = |(index, situation): (usize, &Situation)| {
         let line = format!("{}/{} condition met", situation.kind.1, situation.name);
-        let met = met.lines().any(|printed| printed == line);
-        let object = serde_json::from_value(object).context(&situation.title)?;
-        Ok(Row { situation: situation.title.clone(), kstatus, argo, met, object })
+        Ok(Row {
+            situation: situation.title.clone(),
+            kstatus: kstatus[index].clone(),
+            flux: flux[index].clone(),
+            argo: argo[index].clone(),
+            met: met.lines().any(|printed| printed == line),
+            object: serde_json::from_value(objects[index].clone()).context(&situation.title)?,
+        })
     };
-    situations.iter().zip(results).map(row).collect()
+    situations.iter().enumerate().map(row).collect()
 }
 
 impl Row {
@@ -168,6 +179,10 @@ impl Row {
             ("messages contain no request ID", !self.conditions().iter().any(|c| c.message.contains(request))),
             ("ready for kstatus is ready for kubectl wait", self.kstatus.status != "Current" || self.met),
             ("ready for Argo CD is ready for kubectl wait", self.argo.status != "Healthy" || self.met),
+            (
+                "the health expressions for Flux agree with kstatus, except during a deletion",
+                self.kstatus.status == "Terminating" || self.flux.status == self.kstatus.status,
+            ),
             (
                 "kstatus and Argo CD fail for the same objects",
                 holds(Paused) || (self.kstatus.status == "Failed") == (self.argo.status == "Degraded"),
