@@ -6,16 +6,20 @@
 //! `live` if the operator reaches them with the emulator, `script` if they require a fault or a long time, and
 //! `account` for LiveAccounts.
 //!
-//! The other modules test the examples for GitOps tools: `schemas` validates the manifests.
+//! The other modules test the examples for GitOps tools: `schemas` validates the manifests, and `flux_runs` applies them with
+//! the real kustomize-controller.
 
 mod account;
 mod examples;
+mod flux;
+mod flux_runs;
 mod helm_wait;
 mod kustomize;
 mod live;
 mod objects;
 mod schemas;
 mod script;
+mod sops;
 mod table;
 
 use std::collections::BTreeSet;

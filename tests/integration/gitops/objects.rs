@@ -97,6 +97,12 @@ impl Objects {
         api.patch_status(name, &PatchParams::default(), &patch).await.map(drop).context(object)
     }
 
+    /// Changes fields of an existing object with a merge patch.
+    pub async fn patch(&self, object: &Value, patch: Value) -> Result<()> {
+        let (api, name) = self.api(object)?;
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop).context(object)
+    }
+
     /// Reads an object, if it exists. `object` needs only its kind, name and namespace.
     pub async fn get(&self, object: &Value) -> Result<Option<Value>> {
         let (api, name) = self.api(object)?;

@@ -1,0 +1,58 @@
+//! Encrypts the example Secret with the real SOPS and a new age key.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::example;
+use crate::support::{Context as _, Error, Result, Scratch, flux_tools};
+
+/// The placeholder in the rules of SOPS.
+const RECIPIENT: &str = "age1REPLACE_WITH_YOUR_PUBLIC_KEY";
+
+/// The Secret of the examples, encrypted, and the key that decrypts it.
+pub struct EncryptedSecret {
+    /// The encrypted Secret as YAML.
+    pub yaml: String,
+    age_key: String,
+}
+
+impl EncryptedSecret {
+    /// Encrypts the example with its rules, for this namespace and with this access key in place of the placeholders.
+    pub fn create(namespace: &str, (id, secret): (&str, &str)) -> Result<Self> {
+        let work_tree = Scratch::new("sops")?;
+        run(&work_tree, "age-keygen", &["-o", "age.agekey"])?;
+        let age_key = std::fs::read_to_string(work_tree.join("age.agekey"))?;
+        let recipient = age_key.lines().find_map(|line| line.strip_prefix("# public key: "));
+        let recipient = recipient.context("age-keygen printed no public key")?;
+        let rules = std::fs::read_to_string(example("credentials/.sops.yaml"))?;
+        assert!(rules.contains(RECIPIENT), "{rules}");
+        work_tree.write(".sops.yaml", rules.replace(RECIPIENT, recipient))?;
+        let plain = std::fs::read_to_string(example("credentials/secret.yaml"))?;
+        let plain = plain.replace("YOUR_ID", id).replace("YOUR_SECRET", secret);
+        // Before the encryption, because the checksum of SOPS covers the namespace.
+        let plain = plain.replace("namespace: live-message-operator", &format!("namespace: {namespace}"));
+        work_tree.write("secret.yaml", plain)?;
+        // The command in the comment of the example.
+        let yaml = run(&work_tree, "sops", &["encrypt", "secret.yaml"])?;
+        assert!(!yaml.contains(secret), "the Secret is not encrypted:\n{yaml}");
+        Ok(Self { yaml, age_key })
+    }
+
+    /// The Secret with the key, to which the example refers.
+    pub fn key(&self, namespace: &str) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sops-age", "namespace": namespace},
+            "stringData": {"age.agekey": self.age_key},
+        })
+    }
+}
+
+fn run(dir: &Scratch, program: &str, args: &[&str]) -> Result<String> {
+    let path = flux_tools()?.join(program);
+    let output = Command::new(&path).args(args).current_dir(dir.path()).env_clear().output().context(program)?;
+    if !output.status.success() {
+        return Err(Error::new(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
