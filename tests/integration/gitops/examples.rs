@@ -4,7 +4,7 @@ use live_message_operator::resources::{API_GROUP, crds};
 use serde_json::{Value, json};
 
 use super::{example, manifests};
-use crate::support::{Result, Scratch, argo_cd, shared_control_plane};
+use crate::support::{Result, Scratch, argo_cd, repository, shared_control_plane};
 
 const WAITING: &str = "Waiting for the operator";
 
@@ -109,5 +109,18 @@ fn application_health_is_that_of_the_application() -> Result<()> {
     let results = argo_cd(&script, &objects)?;
     let results: Vec<_> = results.iter().map(|health| (health.status.as_str(), health.message.as_str())).collect();
     assert_eq!(results, [("Progressing", ""), ("Degraded", "one group"), ("Healthy", "")]);
+    Ok(())
+}
+
+#[test]
+fn yaml_of_the_gitops_page_is_that_of_an_example() -> Result<()> {
+    let page = std::fs::read_to_string(repository().join("docs/gitops.md"))?;
+    let snippets: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!snippets.is_empty(), "the page has no YAML");
+    let files = ["groups/groups.yaml", "flux/kustomizations.yaml"];
+    let files = files.iter().map(|path| std::fs::read_to_string(example(path))).collect::<Result<Vec<_>, _>>()?;
+    for snippet in snippets {
+        assert!(files.iter().any(|file| file.contains(snippet)), "no example contains\n{snippet}");
+    }
     Ok(())
 }
