@@ -9,20 +9,17 @@ CHART := charts/live-message-operator
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# With DEMO_CONTEXT, the demo uses an existing cluster, so no control plane is built.
 demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONTEXT=...: in that cluster
 	@tests/tools/preflight
-	@$(if $(DEMO_CONTEXT),true,tests/tools/build control-plane >/dev/null)
-	@tests/tools/build helm >/dev/null
-	$(CARGO) build --locked --bin live-message-operator --example demo
-	@KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
+	@assets=$$(CARGO='$(CARGO)' DEMO_CONTEXT='$(DEMO_CONTEXT)' tests/tools/demo) && KUBEBUILDER_ASSETS="$$assets" \
+		KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
 # Quick checks run first. The tests run last, so that their summaries are at the end of the output.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager kstatus lua flux gitops-crds; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
@@ -53,7 +50,7 @@ sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with np
 
 integration: ## Run the tests on a real apiserver. FILTER=name selects tests
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm kstatus lua flux gitops-crds; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## Build the documentation of the library; a broken link is an error

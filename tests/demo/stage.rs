@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::{
-    Cluster, Context as _, ControlPlane, Error, Helm, Installation, Kubectl, Result, Scratch, apply_crds,
+    Cluster, Context as _, ControlPlane, DEMO_IN_A_NAMESPACE, Error, Kubectl, Result, Scratch, apply_crds,
     control_plane_tools, repository,
 };
 
-/// The name of the namespace, the release and the ServiceAccount in an existing cluster.
-const NAME: &str = "live-message-operator-demo";
+/// The namespace in an existing cluster.
+const NAME: &str = DEMO_IN_A_NAMESPACE.installation.namespace;
 
 /// A cluster with the CRDs and the permissions of the operator.
 pub struct Stage {
@@ -43,13 +43,12 @@ impl Stage {
         Ok(Self {
             kubectl: control_plane.kubectl_program().clone(),
             namespace: "default".to_owned(),
-            operator_kubeconfig: control_plane.operator_kubeconfig("default", &[])?,
+            operator_kubeconfig: control_plane.demo_kubeconfig()?,
             place: Place::Own(Box::new(control_plane)),
         })
     }
 
-    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace, so that it
-    /// does not process other objects of the cluster.
+    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace.
     pub fn of_context(context: &str) -> Result<Self> {
         let kubectl = Kubectl::for_context(find_kubectl()?, context);
         let cluster = cluster_of(&kubectl)?;
@@ -59,10 +58,10 @@ impl Stage {
         foreign.apply_crds()?;
         let namespace = serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME } });
         foreign.create(namespace.to_string()).context("another demo may be running in the cluster")?;
-        let installation = Installation { release: NAME, namespace: NAME, watch: &[NAME], flags: &[] };
-        let helm = Helm::new()?;
-        foreign.applied.insert(0, installation.rbac(&helm)?);
-        let operator_kubeconfig = installation.kubeconfig(&helm, &kubectl, &cluster, foreign._dir.path())?;
+        let rbac = DEMO_IN_A_NAMESPACE.rbac()?;
+        foreign.applied.insert(0, rbac.clone());
+        let installation = DEMO_IN_A_NAMESPACE.installation;
+        let operator_kubeconfig = installation.kubeconfig(&rbac, &kubectl, &cluster, foreign._dir.path())?;
         Ok(Self { kubectl, namespace: NAME.to_owned(), operator_kubeconfig, place: Place::Foreign(foreign) })
     }
 

@@ -22,6 +22,7 @@ mod control_plane;
 mod crashes;
 mod credentials;
 mod definition;
+mod demo;
 mod drift_check;
 mod edits;
 mod events;

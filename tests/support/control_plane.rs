@@ -13,7 +13,7 @@ use super::helm::Helm;
 use super::kubeconfig::{Access, Cluster};
 use super::kubectl::Kubectl;
 use super::process::{Process, wait_for};
-use super::rbac::Installation;
+use super::rbac::{DEMO, Installation};
 use super::scratch::Scratch;
 use super::servers::{AUDIT_LOG, Audit, Ports, start_apiserver, start_controllers, start_etcd};
 use super::{pki, repository, tools};
@@ -181,7 +181,13 @@ impl ControlPlane {
         // The names of ClusterRoles contain the name of the release. One release per namespace keeps tests independent.
         let release = format!("lmo-{namespace}");
         let installation = Installation { release: &release, namespace, watch, flags };
-        installation.kubeconfig(&Helm::new()?, &self.kubectl, &self.cluster, self.dir.path())
+        let rbac = installation.rbac(&Helm::new()?)?;
+        installation.kubeconfig(&rbac, &self.kubectl, &self.cluster, self.dir.path())
+    }
+
+    /// A kubeconfig for the operator of the demo.
+    pub fn demo_kubeconfig(&self) -> Result<PathBuf> {
+        DEMO.installation.kubeconfig(&DEMO.rbac()?, &self.kubectl, &self.cluster, self.dir.path())
     }
 
     /// Kills the apiserver: connections are refused until [`start_apiserver`](Self::start_apiserver).

@@ -40,11 +40,11 @@ pub use kubectl::Kubectl;
 pub use process::{Process, wait_for};
 pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOptions};
 pub use proxy::Proxy;
-pub use rbac::{Installation, may};
+pub use rbac::{DEMO, DEMO_IN_A_NAMESPACE, Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
 pub use sts::{IssuedKey, Sts};
-pub use tools::{control_plane as control_plane_tools, flux as flux_tools, gitops_crds, yardstick};
+pub use tools::{control_plane as control_plane_tools, envtest, flux as flux_tools, gitops_crds, helm as helm_tools, yardstick};
 
 use std::path::PathBuf;
 

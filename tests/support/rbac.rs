@@ -10,6 +10,37 @@ use super::helm::{Helm, documents};
 use super::kubeconfig::{Access, Cluster};
 use super::kubectl::Kubectl;
 use super::process::wait_for;
+use super::repository;
+
+/// The demo in a control plane of its own. The operator watches all namespaces.
+pub const DEMO: Recorded = Recorded {
+    installation: Installation { release: "live-message-operator", namespace: "default", watch: &[], flags: &[] },
+    file: "tests/demo/rbac-cluster.yaml",
+};
+
+/// The demo in a namespace of an existing cluster. The operator watches only that namespace, so that it does not process
+/// other objects of the cluster.
+pub const DEMO_IN_A_NAMESPACE: Recorded = Recorded {
+    installation: Installation { release: DEMO_NAME, namespace: DEMO_NAME, watch: &[DEMO_NAME], flags: &[] },
+    file: "tests/demo/rbac-namespace.yaml",
+};
+
+const DEMO_NAME: &str = "live-message-operator-demo";
+
+/// A release whose permissions are in a file, so that the demo does not need Helm. A test compares the file with the chart.
+pub struct Recorded {
+    /// The release.
+    pub installation: Installation<'static>,
+    /// The path of the file, relative to the root of the repository.
+    pub file: &'static str,
+}
+
+impl Recorded {
+    /// Reads the permissions.
+    pub fn rbac(&self) -> Result<String> {
+        std::fs::read_to_string(repository().join(self.file)).context(self.file)
+    }
+}
 
 /// The kinds that grant permissions.
 const RBAC_KINDS: [&str; 5] = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
@@ -45,11 +76,11 @@ impl Installation<'_> {
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": objects.collect::<Vec<_>>() }).to_string())
     }
 
-    /// Applies [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to `folder`, and waits
-    /// until the permissions have an effect.
-    pub fn kubeconfig(&self, helm: &Helm, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
+    /// Applies `rbac`, the output of [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to
+    /// `folder`, and waits until the permissions have an effect.
+    pub fn kubeconfig(&self, rbac: &str, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
         // Validation would download the OpenAPI schema, which is slow on a busy machine.
-        admin.run_with_input(&["apply", "--validate=false", "-f", "-"], &self.rbac(helm)?)?;
+        admin.run_with_input(&["apply", "--validate=false", "-f", "-"], rbac)?;
         let token = admin.run(&["create", "token", self.release, "--namespace", self.namespace, "--duration=24h"])?;
         let path = folder.join(format!("{}.kubeconfig", self.release));
         let config = cluster.kubeconfig(Access::Token(token.trim()), self.namespace)?;

@@ -50,6 +50,12 @@ pub fn gitops_crds() -> Result<PathBuf> {
     once(&FOLDER, "gitops-crds")
 }
 
+/// The directory with `setup-envtest`, with which the demo downloads a control plane.
+pub fn envtest() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "envtest")
+}
+
 /// The directory with `yardstick`, the program that the benchmark compares the operator with.
 pub fn yardstick() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# Functions for scripts that run for minutes. Source this file.
+
+# The number of seconds between two lines.
+progress_every=15
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The process that with_progress waits for. A script stops it when it is interrupted.
+running=''
+
+# Runs a command and prints regularly how long it has been running. A command of less than two seconds prints nothing.
+# If the command fails, prints the end of its output.
+#
+#   with_progress WHAT EXPECTED_TIME LOG COMMAND...
+with_progress() {
+    local what=$1 expected=$2 log=$3 started=$SECONDS shown=-1 elapsed
+    shift 3
+    # File descriptor 9 is the lock of tests/tools/build. A compiler that outlives a killed run must not hold it.
+    "$@" >"$log" 2>&1 9>&- </dev/null &
+    running=$!
+    while kill -0 "$running" 2>/dev/null; do
+        sleep 0.2
+        elapsed=$((SECONDS - started))
+        if [ "$elapsed" -ge 2 ] && { [ "$shown" -lt 0 ] || [ $((elapsed - shown)) -ge "$progress_every" ]; }; then
+            shown=$elapsed
+            say "$what: $elapsed s ($expected)"
+        fi
+    done
+    if ! wait "$running"; then
+        running=''
+        say "$(tail -n 30 "$log")"
+        return 1
+    fi
+    running=''
+}
