@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm image e2e bench bench-large explore fuzz
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm image e2e bench bench-large explore fuzz release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ explore: ## Explore the operator's decisions and steps in larger worlds (about t
 
 fuzz: ## Run a million mutated inputs through each parser of foreign bytes (two minutes and a build). FUZZ_RUNS=number
 	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --profile fuzz --lib fuzz::
+
+release: ## Build the files of a release and print the commands that publish it. VERSION=0.1.0
+	@VERSION='$(VERSION)' tools/release
 
 bench: ## Measure the operator beside a plain Go operator (about 20 minutes). BENCH_SMOKE=1: only check that it works
 	@for family in control-plane helm yardstick; do tests/tools/build $$family >/dev/null || exit 1; done

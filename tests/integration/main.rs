@@ -35,6 +35,7 @@ mod orphans;
 mod outages;
 mod policies;
 mod refusals;
+mod release;
 mod replaced;
 mod secrets;
 mod silence;
