@@ -43,7 +43,7 @@ lint: ## Run clippy; a warning is an error
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
 unit: ## Run the tests that need no Go: unit tests, and the emulator over sockets
-	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture --test docs
+	$(CARGO) test --locked --lib --bins --test emulator --test vectors --test architecture --test docs --test project
 
 sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with npm, Java 17 with Maven, Go). FILTER=name selects tests
 	$(CARGO) test --locked --test sdk -- $(FILTER)
