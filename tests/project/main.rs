@@ -1,7 +1,14 @@
-//! Tests of the files around the code.
+//! Tests of the files around the code: the API reference, the diagrams, the commands in the documents, the translation
+//! of the README, and the workflows.
+//!
+//! `UPDATE_DOCS=1 cargo test --test project` updates docs/api.md.
 
 #![allow(clippy::unwrap_used)]
 
+mod api;
+mod commands;
+mod diagrams;
+mod markdown;
 mod workflows;
 
 use std::path::{Path, PathBuf};
