@@ -15,7 +15,7 @@ use live_message_operator::telemetry::Metrics;
 
 /// The documents outside `docs/`.
 const TOP_LEVEL: &[&str] =
-    &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md"];
+    &["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "examples/README.md"];
 
 /// Prefixes of the metrics that the operator exports.
 const METRIC_PREFIXES: &[&str] =

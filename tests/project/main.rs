@@ -9,6 +9,7 @@ mod api;
 mod commands;
 mod diagrams;
 mod markdown;
+mod translation;
 mod workflows;
 
 use std::path::{Path, PathBuf};
