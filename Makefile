@@ -4,7 +4,7 @@ CARGO ?= cargo
 CHART := charts/live-message-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs deny chart-lint counts crds assets helm image e2e bench bench-large explore fuzz release
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart chart-lint counts crds assets helm image e2e bench bench-large explore fuzz release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm3 helm-docs kubeconform kubernetes-schemas kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
@@ -50,7 +50,7 @@ sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with np
 
 integration: ## Run the tests on a real apiserver. FILTER=name selects tests
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## Build the documentation of the library; a broken link is an error
@@ -81,6 +81,10 @@ image: ## Build the image as an OCI archive, and its SBOM (Linux; no container e
 e2e: ## Run the image and the chart as pods on a real node (Debian 12 on x86-64, root)
 	@tests/tools/preflight
 	@tests/e2e/run
+
+chart: ## Generate the chart's README.md and its copy of values.yaml
+	@cp $(CHART)/values.yaml $(CHART)/files/values.yaml
+	@$$(tests/tools/build helm-docs)/helm-docs --chart-search-root $(CHART) --sort-values-order file --log-level warning
 
 assets: ## Build etcd, kube-apiserver and kubectl if needed, and print their directory (make -s assets)
 	@tests/tools/build control-plane

@@ -318,6 +318,9 @@ fn chart_contains_the_crds_and_renders_them_unchanged() -> Result<()> {
 
     let not_kept = render("chart", "default", &["--set", "crds.keep=false"])?;
     assert!(of_kind(&not_kept, "CustomResourceDefinition")[0]["metadata"].get("annotations").is_none());
+    let annotated = render("chart", "default", &["--set", "crds.annotations.reviewed=yes"])?;
+    let annotations = &of_kind(&annotated, "CustomResourceDefinition")[0]["metadata"]["annotations"];
+    assert_eq!(annotations, &json!({"helm.sh/resource-policy": "keep", "reviewed": "yes"}));
     let without = render("chart", "default", &["--set", "crds.enabled=false"])?;
     assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
     Ok(())

@@ -155,3 +155,49 @@ fn ca_bundle_is_mounted_where_the_argument_names_it() -> Result<()> {
     assert_eq!(volume["configMap"], json!({"name": "proxy-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}));
     Ok(())
 }
+
+#[test]
+fn extra_variables_replace_those_of_the_chart() -> Result<()> {
+    let extra = r#"extraEnv=[{"name":"RUST_LOG","value":"debug"},{"name":"ALIBABA_CLOUD_ACCESS_KEY_ID","value":"id"}]"#;
+    let pod = pod(&["--set-json", extra])?;
+    let mut names: Vec<&str> = environment(&pod).into_iter().map(|(name, _)| name).collect();
+    assert!(environment(&pod).contains(&("RUST_LOG", &json!("debug"))));
+    assert!(environment(&pod).contains(&("ALIBABA_CLOUD_ACCESS_KEY_ID", &json!("id"))));
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "server-side apply refuses a name that appears twice");
+    Ok(())
+}
+
+#[test]
+fn probes_can_be_changed_without_their_address() -> Result<()> {
+    let pod = pod(&["--set", "livenessProbe.failureThreshold=9,readinessProbe.periodSeconds=7"])?;
+    let container = &pod["spec"]["containers"][0];
+    let (liveness, readiness) = (&container["livenessProbe"], &container["readinessProbe"]);
+    assert_eq!((&liveness["failureThreshold"], &liveness["timeoutSeconds"]), (&json!(9), &json!(5)));
+    assert_eq!(liveness["httpGet"], json!({"path": "/livez", "port": "http"}));
+    assert_eq!((&readiness["periodSeconds"], &readiness["httpGet"]["path"]), (&json!(7), &json!("/readyz")));
+    Ok(())
+}
+
+#[test]
+fn service_account_token_is_mounted_unless_disabled() -> Result<()> {
+    for (flags, mounted) in [(&[][..], true), (&["--set", "serviceAccount.automount=false"], false)] {
+        let objects = render("chart", "default", flags)?;
+        assert_eq!(pod(flags)?["spec"]["automountServiceAccountToken"], mounted);
+        assert_eq!(of_kind(&objects, "ServiceAccount")[0]["automountServiceAccountToken"], mounted);
+    }
+    Ok(())
+}
+
+#[test]
+fn extra_objects_are_templates() -> Result<()> {
+    let objects = render("chart", "home", &["--values", &format!("{CHART}/ci/full-values.yaml")])?;
+    let maps = of_kind(&objects, "ConfigMap").into_iter().map(|map| &map["metadata"]);
+    let maps: Vec<_> = maps.map(|metadata| (&metadata["name"], &metadata["namespace"])).collect();
+    for name in ["proxy", "live-groups-extra"] {
+        assert!(maps.contains(&(&json!(name), &json!("home"))), "{maps:?}");
+    }
+    Ok(())
+}

@@ -24,6 +24,11 @@ impl Helm {
         Ok(Self { program: tools::helm()?.join("helm"), home: Scratch::new("helm")? })
     }
 
+    /// Helm 4 and Helm 3.
+    pub fn versions() -> Result<[Self; 2]> {
+        Ok([Self::new()?, Self { program: tools::helm3()?.join("helm"), home: Scratch::new("helm3")? }])
+    }
+
     /// Runs helm and returns its stdout. The error contains stdout and stderr.
     pub fn run(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.program)
@@ -46,9 +51,10 @@ impl Helm {
         Err(Error::new(format!("helm {}: {}\n{stdout}{stderr}", args.join(" "), output.status)))
     }
 
-    /// Runs `helm template` on the chart.
+    /// Runs `helm template` on the chart, with an image.
     pub fn template(&self, release: &str, namespace: &str, flags: &[&str]) -> Result<String> {
-        let mut args = vec!["template", release, CHART, "--namespace", namespace];
+        let image = format!("{CHART}/ci/default-values.yaml");
+        let mut args = vec!["template", release, CHART, "--namespace", namespace, "--values", &image];
         args.extend(flags);
         self.run(&args)
     }

@@ -26,6 +26,30 @@ pub fn helm() -> Result<PathBuf> {
     once(&FOLDER, "helm")
 }
 
+/// The directory with `helm` in version 3.
+pub fn helm3() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "helm3")
+}
+
+/// The directory with `helm-docs`.
+pub fn helm_docs() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "helm-docs")
+}
+
+/// The directory with `kubeconform`.
+pub fn kubeconform() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "kubeconform")
+}
+
+/// The directory with `kubernetes-json-schema`, the schemas of several Kubernetes versions.
+pub fn kubernetes_schemas() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "kubernetes-schemas")
+}
+
 /// The directory with `kstatus`, a program that uses the library of Flux and Helm 4.
 pub fn kstatus() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();

@@ -1,26 +1,82 @@
-{{/* The name of the resources. Quote it where it is used: "123" is a valid name. */}}
-{{- define "live-message-operator.fullname" -}}
-{{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" -}}
+{{/* Every template starts with this. */}}
+{{- define "live-message-operator.init" -}}
+{{- $defaults := .Files.Get "files/values.yaml" | fromYaml -}}
+{{- include "live-message-operator.restoreDefaults" (dict "values" .Values "defaults" $defaults) -}}
+{{- include "live-message-operator.checkValues" . -}}
 {{- end -}}
+
+{{/*
+A key that is empty in the values of a user is null, and Helm removes it. This restores the default of each key that
+values.yaml lists. Inside of the maps that Kubernetes defines, null removes a key: resources.limits: null.
+*/}}
+{{- define "live-message-operator.restoreDefaults" -}}
+{{- $kubernetes := list "podSecurityContext" "securityContext" "resources" "nodeSelector" "rollingUpdate" -}}
+{{- $kubernetes = concat $kubernetes (list "startupProbe" "livenessProbe" "readinessProbe") -}}
+{{- range $key, $default := .defaults -}}
+{{- $value := index $.values $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := set $.values $key $default -}}
+{{- else if and (kindIs "map" $default) (not (has $key $kubernetes)) -}}
+{{- include "live-message-operator.restoreDefaults" (dict "values" $value "defaults" $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "live-message-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/*
+The name of the resources. It is also the name of Services, so it contains no dot and starts with a letter, although the
+name of a release need not.
+*/}}
+{{- define "live-message-operator.fullname" -}}
+{{- $name := include "live-message-operator.name" . -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $full := ternary $release (printf "%s-%s" $release $name) (contains $name $release) -}}
+{{- if regexMatch "^[0-9]" $full -}}
+{{- $full = printf "%s-%s" $name $release -}}
+{{- end -}}
+{{- regexReplaceAll "-+$" (default $full .Values.fullnameOverride | trunc 53) "" -}}
+{{- end -}}
+
+{{- define "live-message-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end -}}
 
 {{/* Labels of the immutable selector of the Deployment. */}}
 {{- define "live-message-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" | quote }}
+app.kubernetes.io/name: {{ include "live-message-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Labels of every object, but not of the pods, which a change of the chart's version must not restart. */}}
 {{- define "live-message-operator.labels" -}}
-{{ include "live-message-operator.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $labels := include "live-message-operator.selectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $_ := set $labels "helm.sh/chart" $chart -}}
+{{- merge $labels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/*
+The metadata of an object. Arguments: root, name; namespace ("-" for an object without one); labels and annotations, which
+take precedence over those of every object.
+*/}}
+{{- define "live-message-operator.metadata" -}}
+{{- $labels := include "live-message-operator.labels" .root | fromYaml -}}
+{{- $namespace := default (include "live-message-operator.namespace" .root) .namespace -}}
+name: {{ .name | quote }}
+{{- if ne $namespace "-" }}
+namespace: {{ $namespace | quote }}
+{{- end }}
+labels:
+  {{- merge (deepCopy (default dict .labels)) $labels | toYaml | nindent 2 }}
+{{- with merge (deepCopy (default dict .annotations)) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "live-message-operator.serviceAccountName" -}}
@@ -32,50 +88,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{- define "live-message-operator.image" -}}
+{{- with .Values.image.registry -}}{{- trimSuffix "/" . -}}/{{- end -}}
+{{- .Values.image.repository -}}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+@{{- .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+:{{- default .Chart.AppVersion .Values.image.tag -}}
 {{- end -}}
-{{- end -}}
-
-{{/* Permissions for LiveMessageGroups, including their deletion. */}}
-{{- define "live-message-operator.groupRules" -}}
-- apiGroups: [live.alibabacloud.com]
-  resources: [livemessagegroups]
-  # patch changes only the finalizer, never spec, labels or annotations.
-  verbs: [get, list, watch, patch]
-- apiGroups: [live.alibabacloud.com]
-  resources: [livemessagegroups/status]
-  verbs: [patch]
-# Whether a namespace is being deleted, for --finalizer-timeout.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
-{{- end -}}
-
-{{/* All permissions of the operator. A request fails without each of them. */}}
-{{- define "live-message-operator.rules" -}}
-{{ include "live-message-operator.groupRules" . }}
-- apiGroups: [live.alibabacloud.com]
-  resources: [liveaccounts]
-  verbs: [get, list, watch]
-- apiGroups: [live.alibabacloud.com]
-  resources: [liveaccounts/status]
-  verbs: [patch]
-{{- if ne .Values.rbac.secrets "none" }}
-# The Secrets that LiveAccounts reference, by name.
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [get]
-{{- end }}
-{{- if ne .Values.rbac.serviceAccountTokens "none" }}
-# Tokens of the ServiceAccounts that LiveAccounts reference.
-- apiGroups: [""]
-  resources: [serviceaccounts/token]
-  verbs: [create]
-{{- end }}
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create]
 {{- end -}}
