@@ -16,6 +16,7 @@ mod chart;
 mod chart_emulator;
 mod chart_names;
 mod chart_network;
+mod chart_package;
 mod chart_pod;
 mod chart_replicas;
 mod chart_values;
