@@ -19,7 +19,7 @@ fn every_release_name_gives_valid_names() -> Result<()> {
         ("1live-message-operator", "live-message-operator-1live-message-operator"),
         ("live-message-operator", "live-message-operator"),
         (&*longest, &*longest),
-        (&dashes, &format!("{}-live-message-operator", &dashes)[..53].trim_end_matches('-').to_owned()),
+        (&dashes, format!("{dashes}-live-message-operator")[..53].trim_end_matches('-')),
     ] {
         let objects = render(release, "default", &SERVICES)?;
         assert_eq!(of_kind(&objects, "Deployment")[0]["metadata"]["name"], name, "{release}");
