@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::chart::{assert_selects, of_kind, render};
-use crate::support::{Context as _, Helm, Result, documents, repository};
+use crate::support::{Context as _, EmulatorOptions, Helm, Result, documents, repository};
+use crate::world::World;
 
 const ENABLED: [&str; 2] = ["--set", "emulator.enabled=true"];
 
@@ -112,39 +113,62 @@ fn emulator_pod_has_no_access_to_the_cluster() -> Result<()> {
 }
 
 #[test]
-fn emulator_serves_the_apps_groups_and_keys_of_the_examples() -> Result<()> {
-    let objects = render("chart", "trial", &ENABLED)?;
-    let [_, emulator] = deployments(&objects)?;
-    let args = args(emulator);
-    let mut secrets = 0;
-    for entry in fs::read_dir(repository().join("examples"))? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        for object in documents(&fs::read_to_string(&path)?)? {
-            if object["kind"] == "LiveMessageGroup" {
-                let app = format!("--app={}", object["spec"]["appId"].as_str().context("appId")?);
-                assert!(args.contains(&app.as_str()), "{}: {app}", path.display());
-            }
-            if object["kind"] == "Secret" {
-                let key = |name: &str| object["stringData"][name].as_str().context("a key");
-                let key = format!("--access-key={}:{}@", key("accessKeyId")?, key("accessKeySecret")?);
-                assert!(args.iter().any(|arg| arg.starts_with(&key)), "{}: {key}", path.display());
-                secrets += 1;
-            }
-        }
-    }
-    assert_eq!(secrets, 1);
-    for group in ["--group=demo/lobby", "--group=demo/oldroom:deleted"] {
-        assert!(args.contains(&group), "{group}");
-    }
-    Ok(())
-}
-
-#[test]
 fn trial_needs_no_secret_of_the_user() -> Result<()> {
     let rendered = Helm::new()?.template("chart", "trial", &ENABLED)?;
     assert!(!rendered.contains("alibaba-cloud-credentials"));
+    Ok(())
+}
+
+/// The values of an argument that the emulator of the chart gets several times.
+fn values_of(args: &[&str], option: &str) -> Vec<String> {
+    args.iter().filter_map(|arg| arg.strip_prefix(option)?.strip_prefix('=')).map(str::to_owned).collect()
+}
+
+/// The file, the column READY and the column REASON of each example, from examples/README.md.
+fn documented_states() -> Result<Vec<[String; 3]>> {
+    let readme = fs::read_to_string(repository().join("examples/README.md"))?;
+    let rows = readme.lines().filter(|line| line.starts_with("| [") && line.matches('|').count() == 5);
+    let cell = |row: &str, index: usize| row.split('|').nth(index).unwrap_or_default().trim().to_owned();
+    let file = |row: &str| cell(row, 1).trim_start_matches('[').split(']').next().unwrap_or_default().to_owned();
+    Ok(rows.map(|row| [file(row), cell(row, 3), cell(row, 4)]).collect())
+}
+
+#[tokio::test]
+async fn every_example_gets_its_state_in_a_trial() -> Result<()> {
+    let objects = render("chart", "trial", &ENABLED)?;
+    let [_, emulator] = deployments(&objects)?;
+    let keys = &of_kind(&objects, "Secret")[0]["stringData"];
+    let key = |name: &str| keys[name].as_str().unwrap_or_default().to_owned();
+    let own = (key("accessKeyId"), key("accessKeySecret"));
+    let args = args(emulator);
+    let access_keys = values_of(&args, "--access-key").into_iter().map(|pair| {
+        let pair = pair.replace("$(ACCESS_KEY_ID)", &own.0).replace("$(ACCESS_KEY_SECRET)", &own.1);
+        pair.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned())).context("a pair")
+    });
+    let emulator = EmulatorOptions {
+        access_keys: access_keys.collect::<Result<_>>()?,
+        apps: values_of(&args, "--app"),
+        groups: values_of(&args, "--group"),
+        ..EmulatorOptions::default()
+    };
+    let mut world = World::with(emulator).await?;
+    world.options.access_key = own;
+    let namespace = world.namespace.clone();
+    let secrets = ["--set", "rbac.secrets=namespaced"];
+    world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(&namespace, &[&namespace], &secrets)?;
+    world.start()?;
+
+    let folder = repository().join("examples").display().to_string();
+    world.control_plane.kubectl(&["apply", "--namespace", &namespace, "-f", &folder])?;
+    let mut states = documented_states()?;
+    assert_eq!(states.len(), 4, "{states:?}");
+    states.push(["account.yaml", "True", "Created"].map(str::to_owned));
+    for [file, ready, reason] in states {
+        let manifests = documents(&fs::read_to_string(repository().join("examples").join(&file))?)?;
+        let group = of_kind(&manifests, "LiveMessageGroup").first().context(&file)?["metadata"]["name"].clone();
+        world.ready(group.as_str().context("a name")?, &ready, &reason).await?;
+    }
+    let wait = ["wait", "--for=condition=Ready", "--timeout=90s", "--namespace", &namespace, "liveaccount/team"];
+    world.control_plane.kubectl(&wait)?;
     Ok(())
 }
