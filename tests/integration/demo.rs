@@ -111,7 +111,7 @@ fn demo_compiles_if_the_download_is_not_possible() -> Result<()> {
         let output = machine.build(unreachable, variables)?;
         let log = String::from_utf8(output.stderr)?;
         assert_eq!(log.contains("cannot download the control plane"), tried, "{variables:?}: {log}");
-        assert!(log.contains("compiling kube-apiserver 1.36.3 failed") && !output.status.success(), "{log}");
+        assert!(log.contains("building kube-apiserver 1.36.3 failed") && !output.status.success(), "{log}");
     }
     Ok(())
 }
