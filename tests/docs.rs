@@ -258,7 +258,10 @@ fn make_targets(document: &str) -> BTreeSet<String> {
     let text = read(document);
     let inline = text.split("`make ").skip(1);
     let lines = text.lines().filter_map(|line| line.trim_start().trim_start_matches("$ ").strip_prefix("make "));
-    inline.chain(lines).map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').collect()).collect()
+    inline
+        .chain(lines)
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').collect())
+        .collect()
 }
 
 #[test]

@@ -50,7 +50,9 @@ fn story(cluster: &Cluster, timeline: &mut Timeline) -> Result<()> {
     timeline.step("trial: helm install, kubectl apply, Ready, helm uninstall", || cluster.trial())?;
     timeline.step("emulator of the Live API deployed", || cluster.deploy_live_api())?;
     let first = &cluster.images.first;
-    timeline.step("helm install --wait with two replicas", || cluster.deploy_operator("install", first, &[]))?;
+    // The CRDs of the trial remain, and belong to its release.
+    let install = || cluster.deploy_operator("install", first, &["--take-ownership"]);
+    timeline.step("helm install --wait with two replicas", install)?;
     timeline.step("150 groups without a disturbance", || cluster.create_groups("calm"))?;
     timeline.step("leader pod deleted", || disturbances::delete_leader(cluster))?;
     timeline.step("leader process killed", || disturbances::kill_leader(cluster))?;

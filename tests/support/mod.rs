@@ -44,7 +44,10 @@ pub use rbac::{DEMO, DEMO_IN_A_NAMESPACE, Installation, may};
 pub use request_log::Request;
 pub use scratch::Scratch;
 pub use sts::{IssuedKey, Sts};
-pub use tools::{control_plane as control_plane_tools, envtest, flux as flux_tools, gitops_crds, helm as helm_tools, helm_docs, kubeconform, kubernetes_schemas, yardstick};
+pub use tools::{
+    control_plane as control_plane_tools, envtest, flux as flux_tools, gitops_crds, helm as helm_tools, helm_docs,
+    kubeconform, kubernetes_schemas, yardstick,
+};
 
 use std::path::PathBuf;
 
