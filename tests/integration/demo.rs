@@ -42,7 +42,7 @@ impl Machine {
         let (compiled, copy) = (envtest()?, dir.join("cache/tools/envtest"));
         fs::create_dir(&copy)?;
         std::os::unix::fs::symlink(&compiled, copy.join(compiled.file_name().unwrap()))?;
-        let go = dir.write("bin/go", "#!/bin/sh\n[ \"$1\" = env ] && echo go1.26.8\n".to_owned())?;
+        let go = dir.write("bin/go", "#!/bin/sh\n[ \"$1\" = env ] && echo go1.26.8\n")?;
         fs::set_permissions(go, fs::Permissions::from_mode(0o755))?;
         Ok(Self { dir })
     }

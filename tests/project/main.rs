@@ -3,13 +3,14 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test project` updates docs/api.md.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 
 mod api;
 mod commands;
 mod diagrams;
 mod markdown;
 mod translation;
+mod versions;
 mod workflows;
 
 use std::path::{Path, PathBuf};
