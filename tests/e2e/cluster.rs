@@ -1,16 +1,19 @@
 //! The installation under test: kubectl, helm, the groups that were created, and the calls that the emulator logged.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{CHART, Context as _, Error, Helm, Kubectl, Result, control_plane_tools, repository, wait_for};
+use crate::support::{
+    CHART, Context as _, Error, Helm, Kubectl, Result, Scratch, control_plane_tools, helm_tools, wait_for,
+};
 
-/// The name of the release, and the namespace of the trial.
+/// The name of the release.
 pub const NAME: &str = "live-message-operator";
-/// The namespace of the release. That of the trial has a Lease, which the deleted operator could not release.
+/// The namespace of the release.
 pub const NAMESPACE: &str = "production";
 /// The namespace of the groups.
 pub const GROUPS: &str = "rooms";
@@ -32,13 +35,14 @@ pub struct Cluster {
     pub kubectl: Kubectl,
     kubeconfig: PathBuf,
     helm: Helm,
+    home: Scratch,
     pub images: Images,
 }
 
 impl Cluster {
     pub fn new(kubeconfig: PathBuf, images: Images) -> Result<Self> {
         let kubectl = Kubectl::new(control_plane_tools()?.join("kubectl"), kubeconfig.clone());
-        Ok(Self { kubectl, kubeconfig, helm: Helm::new()?, images })
+        Ok(Self { kubectl, kubeconfig, helm: Helm::new()?, home: Scratch::new("e2e")?, images })
     }
 
     /// Runs kubectl in the namespace of the release.
@@ -53,16 +57,12 @@ impl Cluster {
 
     /// Runs helm in the namespace of the release.
     pub fn helm(&self, args: &[&str]) -> Result<()> {
-        self.helm_in(NAMESPACE, args)
-    }
-
-    fn helm_in(&self, namespace: &str, args: &[&str]) -> Result<()> {
         let kubeconfig = self.kubeconfig.to_string_lossy();
-        self.helm.run(&[args, &["--namespace", namespace, "--kubeconfig", &*kubeconfig]].concat()).map(drop)
+        self.helm.run(&[args, &["--namespace", NAMESPACE, "--kubeconfig", &*kubeconfig]].concat()).map(drop)
     }
 
     pub fn create_namespaces(&self) -> Result<()> {
-        for namespace in [NAME, NAMESPACE, GROUPS, LIVE_API] {
+        for namespace in [NAMESPACE, GROUPS, LIVE_API] {
             self.kubectl.run(&["create", "namespace", namespace])?;
             let standard = "pod-security.kubernetes.io/enforce=restricted";
             self.kubectl.run(&["label", "namespace", namespace, standard])?;
@@ -70,16 +70,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// The trial of the README: an operator with an emulator, then one group. Leaves nothing behind but the CRDs.
-    pub fn trial(&self) -> Result<()> {
-        let image = image_values(&self.images.first)?;
-        let install = ["install", NAME, CHART, "--wait", "--set", "emulator.enabled=true", "--set", &*image];
-        self.helm_in(NAME, &install)?;
-        let file = repository().join("examples/new-group.yaml");
-        self.groups(&["apply", "-f", &file.to_string_lossy()])?;
-        self.groups(&["wait", "--for=condition=Ready", "lmg/classroom", "--timeout=60s"])?;
-        self.groups(&["delete", "-f", &file.to_string_lossy()])?;
-        self.helm_in(NAME, &["uninstall", NAME, "--wait"])
+    /// The settings with which a user's kubectl and helm reach the cluster.
+    pub fn user_environment(&self) -> Result<[(&'static str, OsString); 3]> {
+        let programs = [control_plane_tools()?, helm_tools()?].map(|folder| folder.into_os_string());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = programs.into_iter().chain([path]).collect::<Vec<_>>().join(OsStr::new(":"));
+        Ok([("PATH", path), ("KUBECONFIG", self.kubeconfig.clone().into()), ("HOME", self.home.path().into())])
     }
 
     /// Deploys an emulator that is not part of the release, so that its groups outlive an upgrade of the release.

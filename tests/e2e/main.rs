@@ -1,9 +1,9 @@
 //! `make e2e`: runs the image and the chart as pods on a real node.
 //!
-//! `tests/e2e/run` starts the cluster and runs this program in its network. The program installs the chart with two
-//! replicas, creates groups while it disturbs the operator, and checks after each disturbance that all
-//! groups are ready. At the end it reads the log of the emulator, which has every call, and checks the rate of calls and
-//! that no create was repeated. It prints a timeline.
+//! `tests/e2e/run` starts the cluster and runs this program in its network. The program runs the commands of
+//! docs/getting-started.md, and installs the chart with two replicas. It creates groups while it disturbs the operator, and
+//! checks after each disturbance that all groups are ready. At the end it reads the log of the emulator, which has every
+//! call, and checks the rate of calls and that no create was repeated. It prints a timeline.
 
 mod calls;
 mod cluster;
@@ -11,6 +11,7 @@ mod container;
 mod disturbances;
 mod observations;
 mod timeline;
+mod walkthrough;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests; each uses a part of it")]
@@ -45,13 +46,13 @@ fn run(timeline: &mut Timeline) -> Result<()> {
 }
 
 fn story(cluster: &Cluster, timeline: &mut Timeline) -> Result<()> {
+    for heading in ["Install", "Create a group", "Look around", "Clean up"] {
+        timeline.step(&format!("docs/getting-started.md: {heading}"), || walkthrough::section(cluster, heading))?;
+    }
     timeline.step("namespaces with the Pod Security Standard restricted", || cluster.create_namespaces())?;
     timeline.step("a pod that is not restricted is rejected", || cluster.rejects_unrestricted_pods())?;
-    timeline.step("trial: helm install, kubectl apply, Ready, helm uninstall", || cluster.trial())?;
     timeline.step("emulator of the Live API deployed", || cluster.deploy_live_api())?;
-    let first = &cluster.images.first;
-    // The CRDs of the trial remain, and belong to its release.
-    let install = || cluster.deploy_operator("install", first, &["--take-ownership"]);
+    let install = || cluster.deploy_operator("install", &cluster.images.first, &[]);
     timeline.step("helm install --wait with two replicas", install)?;
     timeline.step("150 groups without a disturbance", || cluster.create_groups("calm"))?;
     timeline.step("leader pod deleted", || disturbances::delete_leader(cluster))?;
