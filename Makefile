@@ -19,7 +19,7 @@ test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm3 helm-docs kubeconform kubernetes-schemas kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
@@ -50,7 +50,7 @@ sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with np
 
 integration: ## Run the tests on a real apiserver. FILTER=name selects tests
 	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## Build the documentation of the library; a broken link is an error

@@ -6,6 +6,7 @@
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
+//! - [`promtool`]: checks and evaluates the rules and queries of Prometheus.
 //! - [`kstatus`], [`flux_health`], [`argo_cd`]: compute the health of an object like GitOps tools.
 //!
 //! The functions block and need no async runtime, so that tests with separate runtimes can share a control plane.
@@ -22,6 +23,7 @@ mod kubectl;
 mod pki;
 mod process;
 mod programs;
+mod promtool;
 mod proxy;
 mod rbac;
 mod request_log;
@@ -39,6 +41,7 @@ pub use kubeconfig::{Access, Cluster};
 pub use kubectl::Kubectl;
 pub use process::{Process, wait_for};
 pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOptions};
+pub use promtool::promtool;
 pub use proxy::Proxy;
 pub use rbac::{DEMO, DEMO_IN_A_NAMESPACE, Installation, may};
 pub use request_log::Request;

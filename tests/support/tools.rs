@@ -1,5 +1,5 @@
-//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm, the health checkers and the parts of Flux.
-//! `tests/tools/build` builds them once per machine.
+//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm, promtool, the health checkers and the parts of
+//! Flux. `tests/tools/build` builds them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -78,6 +78,12 @@ pub fn gitops_crds() -> Result<PathBuf> {
 pub fn envtest() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "envtest")
+}
+
+/// The directory with `promtool`.
+pub fn promtool() -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&FOLDER, "promtool")
 }
 
 /// The directory with `yardstick`, the program that the benchmark compares the operator with.
