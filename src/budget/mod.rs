@@ -62,6 +62,11 @@ impl Budget {
         Some(Instant::from_std(last))
     }
 
+    /// The permits in use; `None` if there is no limit.
+    pub fn permits_in_use(&self) -> Option<u32> {
+        self.shared.as_ref().map(|shared| shared.window().in_use(Instant::now().into_std()))
+    }
+
     /// The current rate in calls per second; `None` if there is no limit.
     pub fn rate(&self) -> Option<f64> {
         self.shared.as_ref().map(|shared| shared.window().rate(Instant::now().into_std()))

@@ -108,6 +108,12 @@ impl Window {
         self.free == self.permits
     }
 
+    /// The permits that cannot be granted at `now`.
+    pub fn in_use(&mut self, now: Instant) -> u32 {
+        self.collect_returns(now);
+        self.permits - self.free
+    }
+
     /// The latest time at which a call with a returned permit can arrive: a permit returns one second later.
     pub fn last_arrival(&self) -> Option<Instant> {
         let last = self.returns.iter().map(|Reverse(at)| *at).max()?;
@@ -191,6 +197,18 @@ mod tests {
             }
             assert_eq!(window.try_acquire(due), AcquireResult::Now, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn permit_is_in_use_until_a_second_after_the_answer() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start + START_DELAY);
+        assert_eq!(window.in_use(start), 50, "an earlier process may have used all of them");
+        let granted = start + START_DELAY;
+        assert_eq!((window.in_use(granted), window.try_acquire(granted)), (0, AcquireResult::Now));
+        assert_eq!(window.in_use(granted + at(200)), 1);
+        window.return_permit(PermitOutcome::Answered, granted + at(200));
+        assert_eq!((window.in_use(granted + at(1199)), window.in_use(granted + at(1200))), (1, 0));
     }
 
     #[test]

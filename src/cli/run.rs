@@ -110,6 +110,12 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
+    /// Number of namespaces whose objects the metric live_message_operator_namespace_groups counts separately, from 0 to
+    /// 1000; 0 disables the metric. The objects of all other namespaces are counted together.
+    #[arg(long, env = "LMO_METRIC_NAMESPACES", value_name = "N", default_value_t = 0,
+        value_parser = parse_namespace_count)]
+    metric_namespaces: usize,
+
     /// Address that serves /healthz, /livez, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
     /// that port is in use, the operator runs without the endpoints.
     #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
@@ -240,6 +246,7 @@ pub async fn run(args: Args) -> CommandResult {
             max_groups_per_app: args.max_groups_per_app,
             finalizer_timeout: args.finalizer_timeout,
             unreachable_finalizer_timeout: args.unreachable_finalizer_timeout,
+            metric_namespaces: args.metric_namespaces,
         },
         metrics,
         readiness,
@@ -310,6 +317,10 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
         tracing::info!("stopping after the calls in flight are complete");
         stop.cancel();
     })
+}
+
+fn parse_namespace_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count <= 1000).ok_or_else(|| "a number from 0 to 1000 is required".to_owned())
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub struct Limits {
     pub finalizer_timeout: Duration,
     /// Same as `finalizer_timeout`, while the Live API cannot be reached.
     pub unreachable_finalizer_timeout: Duration,
+    /// The number of namespaces whose objects are counted separately in metrics.
+    pub metric_namespaces: usize,
 }
 
 /// The state that the tasks of the controller share.

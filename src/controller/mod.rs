@@ -62,7 +62,8 @@ use crate::telemetry::Metrics;
 use accounts::{AccountEvents, AccountStarted};
 use activity::TaskName;
 use api::ApiStore;
-use background::{account_status, drift_check, metrics as state_metrics};
+use background::metrics::{self as state_metrics, Collected};
+use background::{account_status, drift_check};
 use context::Context;
 use events::EventSender;
 use keys::{AccountKey, BudgetKey};
@@ -205,7 +206,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         _ = listed.wait_for(|listed| *listed) => {}
     }
     // Registered only now: alerts must not see an incomplete list.
-    state_metrics::register_collector(&context, drift_check_interval, &readiness);
+    let collected = Collected { drift_check_interval, metric_namespaces: limits.metric_namespaces };
+    state_metrics::register_collector(&context, collected, &readiness);
     let mut election = Election::start(elector);
     let standby = wait_for_leadership(&context, &mut account_events.started);
     let accounts_started = tokio::select! {

@@ -41,7 +41,9 @@ impl SharedScheduler {
     /// Locks the scheduler, runs `access`, and notifies the tasks that have new work. `access` must not block.
     pub fn with<T>(&self, access: impl FnOnce(&mut Scheduler, Instant) -> T) -> T {
         let mut state = self.state.lock();
-        let result = access(&mut state.scheduler, tokio::time::Instant::now().into_std());
+        let now = tokio::time::Instant::now().into_std();
+        state.scheduler.set_time(now);
+        let result = access(&mut state.scheduler, now);
         let Wakeups { workers, budgets, timer, accounts, usage } = state.scheduler.take_wakeups();
         for budget in budgets {
             if let Some(notify) = state.budgets.get(&budget) {

@@ -70,6 +70,7 @@ fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
 
 fn limits() -> Limits {
     Limits {
+        metric_namespaces: 0,
         max_groups_per_app: DEFAULT_MAX_GROUPS,
         finalizer_timeout: Duration::from_secs(600),
         unreachable_finalizer_timeout: Duration::from_secs(3600),

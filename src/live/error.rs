@@ -182,6 +182,14 @@ impl CallError {
         }
     }
 
+    /// The HTTP status; `None` if there was no response.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api(error) | Self::Resent(_, error) => Some(error.status),
+            Self::Transport { .. } | Self::Unsendable(_) | Self::NoCredentials(_) => None,
+        }
+    }
+
     /// Whether a request was sent and may have arrived. `false` means that the call had no effect.
     pub fn may_have_arrived(&self) -> bool {
         match self {

@@ -75,6 +75,8 @@ pub struct Response<T> {
     pub value: T,
     /// The request ID, for support tickets.
     pub request_id: Option<String>,
+    /// The HTTP status.
+    pub status: u16,
 }
 
 /// The members of a response to a create.

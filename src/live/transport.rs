@@ -134,7 +134,9 @@ fn interpret(
     }
     match response::decode(operation, document) {
         None => Err(unknown(request_id)),
-        Some(Decoded { reply: Ok(value), request_id: id }) => Ok(Response { value, request_id: id.or(request_id) }),
+        Some(Decoded { reply: Ok(value), request_id: id }) => {
+            Ok(Response { value, request_id: id.or(request_id), status })
+        }
         Some(Decoded { reply: Err(what), request_id: id }) => Err(unreadable(status, &what, id.or(request_id))),
     }
 }

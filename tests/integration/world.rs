@@ -59,7 +59,7 @@ impl<'c> World<'c> {
             kubeconfig: control_plane.operator_kubeconfig(&namespace, &watched)?,
             endpoint: emulator.url().to_owned(),
             args: watched.iter().map(|name| format!("--watch-namespace={name}")).collect(),
-            env: vec![("RUST_LOG".into(), "info,live_message_operator=debug".into())],
+            env: vec![("RUST_LOG".into(), "info,live_message_operator=trace".into())],
             ..OperatorOptions::default()
         };
         let api = Api::namespaced(control_plane.client().await?, &namespace);

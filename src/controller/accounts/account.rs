@@ -237,6 +237,11 @@ impl Account {
         own.into_iter().chain(shared).reduce(f64::min)
     }
 
+    /// The permits of the account's own budget that are in use; `None` if it has no limit.
+    pub fn permits_in_use(&self, operation: Operation) -> Option<u32> {
+        self.own.of(operation).permits_in_use()
+    }
+
     /// Why no call can be made now; `None` if credentials are available. A deletion may use credentials whose source
     /// was removed.
     pub fn unavailable(&self, for_deletion: bool) -> Option<Unavailable> {
@@ -316,24 +321,14 @@ impl Account {
             return Sent { result: Err(no_leader(Delivery::NeverSent)), credentials: Some(credentials) };
         }
         permit.mark_sent();
-        tracing::debug!(account = %self.key, %operation, "call sent");
+        tracing::trace!(account = %self.key, %operation, "call sent");
         let sending = self.leadership.while_leading(self.client.send(call, &credentials)).await;
         let result = sending.unwrap_or_else(|| Err(no_leader(Delivery::Unknown)));
         let elapsed = started.elapsed();
         let code = result.as_ref().map_or_else(|error| error.class().as_str(), |_| OK);
         self.calls.ended(operation.as_str(), code, elapsed);
-        let took = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         permit.complete(permit_outcome(&result));
-        match &result {
-            Ok(answer) => {
-                let request_id = answer.request_id.as_deref().unwrap_or_default();
-                tracing::debug!(%operation, took_ms = took, request_id, "call answered");
-            }
-            Err(error) => {
-                let request_id = error.request_id().unwrap_or_default();
-                tracing::debug!(%operation, took_ms = took, code = error.code(), request_id, "call failed");
-            }
-        }
+        log_call(&self.key, call, &result, elapsed);
         Sent { result, credentials: Some(credentials) }
     }
 
@@ -364,6 +359,23 @@ impl Account {
                 Err(CallError::Api(answer))
             }
             (result, _) => result,
+        }
+    }
+}
+
+/// Logs a call in one line.
+fn log_call(account: &AccountKey, call: &Call, result: &Result<Response<Reply>, CallError>, took: Duration) {
+    let operation = call.operation();
+    let (app, group) = call.group().map(|group| (&*group.app_id, &*group.group_id)).unzip();
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match result {
+        Ok(Response { status, request_id, .. }) => {
+            let request_id = request_id.as_deref();
+            tracing::debug!(%account, %operation, app, group, code = OK, status, took_ms, request_id, "call answered");
+        }
+        Err(error) => {
+            let (code, status, request_id) = (error.code(), error.status(), error.request_id());
+            tracing::debug!(%account, %operation, app, group, code, status, took_ms, request_id, "call failed");
         }
     }
 }

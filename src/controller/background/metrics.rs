@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::namespaces;
 use crate::controller::accounts::{Account, OK};
 use crate::controller::context::Context;
 use crate::controller::keys::{AccountKey, AppKey};
@@ -20,7 +21,7 @@ use crate::resources::{ConditionStatus, ConditionType, ReadyEffect, Reason};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{
     AccountLabels, AppLabels, BudgetLabels, CONTROLLER, ChangeLabels, ConditionLabels, ControllerLabels,
-    DriftCheckLabels, GroupLabels, OutcomeLabels, QueueLabels, ReasonLabels, State,
+    DriftCheckLabels, GroupLabels, OutcomeLabels, PriorityLabels, QueueLabels, ReasonLabels, State,
 };
 
 /// The maximum number of apps with a metric series; the apps with the most groups come first. The limit exists because
@@ -69,6 +70,7 @@ pub fn preregister(metrics: &Metrics) {
         metrics.calls.preregister(operation.as_str(), std::iter::once(OK).chain(codes.map(|class| class.as_str())));
     }
     metrics.reconciles.preregister();
+    PRIORITIES.iter().for_each(|priority| metrics.preregister_applied(priority.as_str()));
     for reason in FAILURES {
         drop(metrics.failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
     }
@@ -88,9 +90,18 @@ pub fn preregister(metrics: &Metrics) {
     }
 }
 
+/// The settings of the collection.
+#[derive(Debug, Clone, Copy)]
+pub struct Collected {
+    /// The time between two drift checks of an app.
+    pub drift_check_interval: Duration,
+    /// The number of namespaces whose objects are counted separately.
+    pub metric_namespaces: usize,
+}
+
 /// Registers the collection of the state's metrics. Only the leader has those of objects, accounts and apps, so that
 /// each of them is counted once.
-pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration, readiness: &Arc<Readiness>) {
+pub fn register_collector(context: &Arc<Context>, settings: Collected, readiness: &Arc<Readiness>) {
     let collected: Weak<Context> = Arc::downgrade(context);
     let readiness = Arc::clone(readiness);
     context.metrics.on_scrape(move |state| {
@@ -102,10 +113,11 @@ pub fn register_collector(context: &Arc<Context>, drift_check_interval: Duration
                 return;
             }
             collect_objects(&context, state);
+            namespaces::collect(&context, state, settings.metric_namespaces);
             collect_queue(&context, state);
             collect_accounts(&context, state);
             collect_apps(&context, state);
-            state.drift_check_interval.set(drift_check_interval.as_secs_f64());
+            state.drift_check_interval.set(settings.drift_check_interval.as_secs_f64());
         }
     });
 }
@@ -136,11 +148,14 @@ fn collect_objects(context: &Context, state: &State) {
 }
 
 fn collect_queue(context: &Context, state: &State) {
-    let (depths, candidates) =
-        context.scheduler.with(|scheduler, _| (scheduler.depths(), scheduler.drift_candidates()));
+    let (depths, ages, candidates) = context
+        .scheduler
+        .with(|scheduler, _| (scheduler.depths(), scheduler.oldest_ages(), scheduler.drift_candidates()));
     for priority in PRIORITIES {
         let labels = QueueLabels { name: CONTROLLER, priority: priority.as_str() };
         state.queue_depth.set(&labels, depths.ready[priority as usize] as f64);
+        let labels = PriorityLabels { priority: priority.as_str() };
+        state.oldest_age.set(&labels, ages[priority as usize].as_secs_f64());
     }
     state.delayed.set(depths.delayed as f64);
     state.blocked.set(depths.blocked as f64);
@@ -169,8 +184,13 @@ fn collect_accounts(context: &Context, state: &State) {
         let is_ready = if reason.ready() == ReadyEffect::True { 1.0 } else { 0.0 };
         state.accounts.set(&AccountLabels { account: key.label(), reason: reason.as_str() }, is_ready);
         for operation in Operation::ALL {
-            if let Some(rate) = account.as_ref().and_then(|account| account.rate(operation)) {
-                state.rates.set(&BudgetLabels { account: key.label(), operation: operation.as_str() }, rate);
+            let Some(account) = &account else { continue };
+            let labels = BudgetLabels { account: key.label(), operation: operation.as_str() };
+            if let Some(rate) = account.rate(operation) {
+                state.rates.set(&labels, rate);
+            }
+            if let Some(permits) = account.permits_in_use(operation) {
+                state.permits_in_use.set(&labels, permits.into());
             }
         }
     }

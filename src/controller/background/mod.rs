@@ -6,3 +6,4 @@
 pub mod account_status;
 pub mod drift_check;
 pub mod metrics;
+mod namespaces;

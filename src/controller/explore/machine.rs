@@ -239,7 +239,11 @@ impl Explorer {
                 }))
             }
             Fed::Answer { answer, id, progress } => Input::Answer {
-                result: answer.result(id).map(|value| Response { value, request_id: Some("request".to_owned()) }),
+                result: answer.result(id).map(|value| Response {
+                    value,
+                    request_id: Some("request".to_owned()),
+                    status: 200,
+                }),
                 progress: progress.as_ref().map(object),
             },
             Fed::Written(stored) => Input::StatusWritten(Ok(object(&stored))),

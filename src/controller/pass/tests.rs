@@ -41,7 +41,7 @@ fn refused(code: &str) -> Result<Response<Reply>, CallError> {
 }
 
 fn created() -> Result<Response<Reply>, CallError> {
-    Ok(Response { value: Reply::Created(CreateOutcome::Created), request_id: Some("r1".to_owned()) })
+    Ok(Response { value: Reply::Created(CreateOutcome::Created), request_id: Some("r1".to_owned()), status: 200 })
 }
 
 fn budget() -> BudgetKey {

@@ -15,6 +15,9 @@ impl Reconcile {
     pub(super) async fn persist_intent(&self, status: &LiveMessageGroupStatus) -> Input {
         let Some(object) = self.pass.object() else { return Input::Gone };
         let result = self.context.api.write_status(&self.key, object, status).await;
+        if let Ok(written) = &result {
+            self.log_transition(object, written);
+        }
         self.patched(result)
     }
 
@@ -36,17 +39,33 @@ impl Reconcile {
         let Some(object) = self.pass.object() else { return Input::Gone };
         Input::StatusWritten(match self.context.api.write_status(&self.key, object, status).await {
             Ok(written) => {
-                self.refresh(&written);
-                let ready = written.condition(ConditionType::Ready);
-                let (reason, text) = ready.map(|ready| (&*ready.reason, &*ready.message)).unzip();
-                // The message does not name an object of another namespace.
-                let is_conflict = reason == Some(Reason::Conflict.as_str());
-                let owner = is_conflict.then(|| self.owner()).flatten();
-                tracing::info!(reason, text, owner, "status written");
+                let applied = self.context.scheduler.with(|scheduler, _| {
+                    scheduler.refresh(&self.key, &written);
+                    scheduler.take_edit(&self.key, &written)
+                });
+                if let Some(took) = applied {
+                    self.context.metrics.applied(self.priority.as_str(), took);
+                }
+                self.log_transition(object, &written);
                 Ok(written)
             }
             Err(error) => Err(write_failure(&error, "the status could not be written; the operator retries")),
         })
+    }
+
+    /// Logs a change of the status or the reason of `Ready`.
+    fn log_transition(&self, before: &LiveMessageGroup, after: &LiveMessageGroup) {
+        let Some(ready) = after.condition(ConditionType::Ready) else { return };
+        let former = before.condition(ConditionType::Ready);
+        if former.is_some_and(|former| (&former.status, &former.reason) == (&ready.status, &ready.reason)) {
+            return;
+        }
+        let (former, status, reason, text) =
+            (former.map(|former| &*former.status), &*ready.status, &*ready.reason, &*ready.message);
+        // The message does not name an object of another namespace.
+        let is_conflict = reason == Reason::Conflict.as_str();
+        let owner = is_conflict.then(|| self.owner()).flatten();
+        tracing::info!(former, status, reason, text, owner, "Ready changed");
     }
 
     /// Reports in the status that a change is not applied yet, if the status still has `Ready=True` for an older
@@ -57,6 +76,7 @@ impl Reconcile {
         match self.context.api.write_status(&self.key, object, &status).await {
             Ok(written) => {
                 self.refresh(&written);
+                self.log_transition(object, &written);
                 Some(written)
             }
             Err(error) => {

@@ -29,7 +29,7 @@ mod usage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use admission::CallRequest;
 pub use apps::{DEFAULT_MAX_GROUPS, UsageQuery};
@@ -46,7 +46,7 @@ use breakers::Breakers;
 use copies::Copies;
 use fences::LateArrivals;
 use ownership::Group;
-use queue::Queue;
+use queue::{Moment, Queue};
 use record::Record;
 
 /// The waiting state of all objects.
@@ -64,6 +64,7 @@ pub struct Scheduler {
     summaries: HashMap<ConditionSummary, usize>,
     drift_candidates: usize,
     max_groups: u64,
+    started: Instant,
 }
 
 /// The state of one object: its record, its interrupted pass, and everything that must be released with it.
@@ -83,11 +84,13 @@ struct ObjectState {
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
     /// read since.
     drift: Option<RecordedState>,
+    /// When the watch delivered the current generation; `None` if it is applied.
+    edited: Option<Moment>,
 }
 
 impl ObjectState {
     fn new(record: Record) -> Self {
-        Self { record, version: 0, pass: None, probes: Vec::new(), reservation: None, drift: None }
+        Self { record, version: 0, pass: None, probes: Vec::new(), reservation: None, drift: None, edited: None }
     }
 }
 
@@ -124,7 +127,13 @@ impl Scheduler {
             summaries: HashMap::new(),
             drift_candidates: 0,
             max_groups,
+            started: now,
         }
+    }
+
+    /// Sets the time of the following calls, from which ages are computed.
+    pub fn set_time(&mut self, now: Instant) {
+        self.queue.now = Moment::after(now.saturating_duration_since(self.started));
     }
 
     /// The tasks to notify about changes since the last call.
@@ -139,6 +148,16 @@ impl Scheduler {
     /// The number of objects in each state of the queue.
     pub fn depths(&self) -> Depths {
         self.queue.depths()
+    }
+
+    /// See [`Queue::oldest_ages`].
+    pub fn oldest_ages(&self) -> [Duration; 3] {
+        self.queue.oldest_ages()
+    }
+
+    /// The namespace and the conditions of every object.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, ConditionSummary)> {
+        self.objects.iter().map(|(key, state)| (key.namespace(), state.record.summary))
     }
 
     /// The number of objects that wait for a delay to end.

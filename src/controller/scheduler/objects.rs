@@ -1,12 +1,12 @@
 //! Records objects from watch events, lists and responses to the operator's own writes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::record::Record;
 use super::{ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
 use crate::controller::pass::{Explanation, Pass};
-use crate::decide::{FailureDomain, GroupKey, Priority, triage};
+use crate::decide::{FailureDomain, GroupKey, Priority, has_condition, is_observed, triage};
 use crate::live::Service;
 use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy, UnreadableGroup};
 
@@ -34,7 +34,10 @@ impl Scheduler {
         let before = self.objects.get(key).map(|state| &state.record);
         let is_new = before.is_none();
         let record = Record::of(object, before, seen.list, self.service_of(object));
+        let is_edited =
+            before.is_none_or(|before| (&before.uid, before.generation) != (&record.uid, record.generation));
         self.replace(key, record);
+        self.note_edit(key, object, is_edited);
         let lost = || self.has_lost_group(key).then_some(Priority::Retry);
         let Some(priority) = triage(object).or_else(lost) else { return self.dequeue_settled(key) };
         if priority == Priority::Change {
@@ -48,6 +51,25 @@ impl Scheduler {
             return self.queue.block(key, priority, Cause::Breaker(breaker));
         }
         self.queue.add(key, priority);
+    }
+
+    /// Remembers when a generation was delivered, until it is applied. While a worker processes the object, its write ends
+    /// this instead of the event that the write causes.
+    fn note_edit(&mut self, key: &ObjectKey, object: &LiveMessageGroup, is_edited: bool) {
+        let (now, is_active) = (self.queue.now, self.queue.is_active(key));
+        let Some(state) = self.objects.get_mut(key) else { return };
+        match is_applied(object) {
+            true if !is_active => state.edited = None,
+            false if is_edited => state.edited = Some(now),
+            _ => {}
+        }
+    }
+
+    /// Takes the time since the watch delivered the generation that the written status reports as applied; `None` if it
+    /// reports none, or if this was reported before.
+    pub fn take_edit(&mut self, key: &ObjectKey, written: &LiveMessageGroup) -> Option<Duration> {
+        let state = self.objects.get_mut(key).filter(|_| is_applied(written))?;
+        state.edited.take().map(|edited| edited.until(self.queue.now))
     }
 
     /// Removes an object without work from the queue, unless a pass or a drift check must continue. A standby observes
@@ -286,6 +308,11 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
         Some(breaker)
     }
+}
+
+/// Whether the status reports the current generation as applied.
+fn is_applied(object: &LiveMessageGroup) -> bool {
+    is_observed(object) && has_condition(object, ConditionType::Ready)
 }
 
 /// The app that the object's spec names; `None` if the object cannot be read or names no group.

@@ -4,6 +4,7 @@
 //! processes it. If several objects wait for the same thing, [`FairQueue`] defines their order. Pure: the caller passes
 //! the time.
 
+mod depths;
 #[cfg(test)]
 pub mod explored;
 #[cfg(test)]
@@ -11,6 +12,8 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
+
+pub use depths::{Depths, Moment};
 
 use super::fair_queue::{FairQueue, Position};
 use crate::controller::keys::{BudgetKey, Cause, ObjectKey, Requeue};
@@ -47,6 +50,8 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     priority: Priority,
+    /// Since when only a missing worker or permit keeps the object from being processed.
+    since: Moment,
     state: State,
 }
 
@@ -65,21 +70,6 @@ pub struct Wakeups {
     pub usage: bool,
 }
 
-/// The number of objects in each state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Depths {
-    /// Objects that wait for a worker, by priority, lowest first.
-    pub ready: [usize; 3],
-    /// Objects that wait for a delay to end.
-    pub delayed: usize,
-    /// Objects that are blocked on a cause.
-    pub blocked: usize,
-    /// Objects that wait for a permit, by budget.
-    pub permits: Vec<(BudgetKey, usize)>,
-    /// Objects that a worker processes.
-    pub active: usize,
-}
-
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: HashMap<ObjectKey, Entry>,
@@ -89,6 +79,8 @@ pub struct Queue {
     deadlines: BTreeSet<(Instant, ObjectKey)>,
     delayed: usize,
     sequence: u64,
+    /// The current time.
+    pub now: Moment,
     /// The tasks to notify.
     pub wakeups: Wakeups,
 }
@@ -158,6 +150,9 @@ impl Queue {
         let State::Active { dirty, kept } = &mut entry.state else { return };
         let (dirty, kept) = (dirty.take(), kept.take());
         if let Some(dirty) = dirty {
+            if *requeue == Requeue::Done {
+                entry.since = self.now;
+            }
             // An unfinished pass keeps its priority if a less urgent event marked the object dirty.
             let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
             let kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
@@ -167,7 +162,8 @@ impl Queue {
             Requeue::Done => drop(self.entries.remove(key)),
             Requeue::After(delay) => {
                 let until = now + *delay;
-                self.entries.insert(key.clone(), Entry { priority, state: State::Delayed { until } });
+                let entry = Entry { priority, since: self.now, state: State::Delayed { until } };
+                self.entries.insert(key.clone(), entry);
                 self.delayed += 1;
                 self.set_deadline(key, until);
             }
@@ -285,20 +281,6 @@ impl Queue {
         !self.ready.is_empty()
     }
 
-    /// The number of objects in each state.
-    pub fn depths(&self) -> Depths {
-        let (mut permits, mut blocked) = (Vec::new(), 0);
-        for (wait, objects) in &self.waiting {
-            match wait {
-                Wait::Permit(budget) => permits.push((budget.clone(), objects.len())),
-                Wait::Cause(_) => blocked += objects.len(),
-            }
-        }
-        let waiting = permits.iter().map(|(_, count)| count).sum::<usize>() + blocked;
-        let active = self.entries.len().saturating_sub(self.ready.len() + self.delayed + waiting);
-        Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active }
-    }
-
     fn priority_of(&self, key: &ObjectKey) -> Priority {
         self.entries.get(key).map_or(Priority::Retry, |entry| entry.priority)
     }
@@ -314,10 +296,10 @@ impl Queue {
     }
 
     fn make_ready(&mut self, key: ObjectKey, priority: Priority, kept: Option<Kept>) {
-        let position = Position::last(self.next_sequence());
+        let (position, since) = (Position::last(self.next_sequence()), self.runnable_since(&key));
         self.wakeups.workers = true;
         self.ready.insert(key.clone(), priority, position);
-        self.entries.insert(key, Entry { priority, state: State::Ready { position, kept } });
+        self.entries.insert(key, Entry { priority, since, state: State::Ready { position, kept } });
     }
 
     fn wait(&mut self, key: &ObjectKey, priority: Priority, on: Wait, deadline: Option<Instant>, kept: Option<Kept>) {
@@ -335,7 +317,8 @@ impl Queue {
         if let Some(deadline) = deadline {
             self.set_deadline(key, deadline);
         }
-        self.entries.insert(key.clone(), Entry { priority, state: State::Waiting { on, position, deadline } });
+        let since = self.runnable_since(key);
+        self.entries.insert(key.clone(), Entry { priority, since, state: State::Waiting { on, position, deadline } });
     }
 
     fn pop_waiting(&mut self, wait: &Wait) -> Option<ObjectKey> {
@@ -351,7 +334,7 @@ impl Queue {
     /// Removes an object from the structure that it waits in, and leaves its entry to the caller. Returns its position
     /// if it waited for a permit or a cause.
     fn detach(&mut self, key: &ObjectKey) -> Option<Kept> {
-        let Entry { priority, state } = self.entries.get_mut(key)?;
+        let Entry { priority, state, .. } = self.entries.get_mut(key)?;
         let priority = *priority;
         match state {
             State::Ready { position, kept } => {

@@ -90,6 +90,20 @@ labels! {
         /// Reason of the condition.
         reason: &'static str,
     }
+    /// Labels of the objects of a namespace by their `Ready` condition.
+    NamespaceLabels {
+        /// Namespace of the objects. Prometheus sets the label `namespace` to that of the operator.
+        object_namespace: String,
+        /// Status of the condition.
+        ready: &'static str,
+        /// Reason of the condition.
+        reason: &'static str,
+    }
+    /// Labels of metrics that are broken down by priority.
+    PriorityLabels {
+        /// `resync`, `retry` or `change`.
+        priority: &'static str,
+    }
     /// Labels of objects by another condition.
     ConditionLabels {
         /// Type of the condition.

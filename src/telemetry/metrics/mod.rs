@@ -9,6 +9,7 @@ mod labels;
 mod process;
 mod reconciles;
 mod register;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use reconciles::{CONTROLLER, Reconciles};
 pub use register::FloatGauge;
 use register::Register;
 pub use register::{Counters, Described, Gauges, Histograms};
+pub use state::State;
 
 /// Media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +41,7 @@ pub struct Metrics {
     pub calls: Calls,
     /// Finished reconciles.
     pub reconciles: Reconciles,
+    applied: Histograms<PriorityLabels>,
     /// Failed reconcile passes, by reason.
     pub failures: Counters<ReasonLabels>,
     /// Changes to groups.
@@ -71,43 +74,6 @@ type Fill = Box<dyn Fn(&State) + Send + Sync>;
 pub struct Calls {
     requests: Counters<CallLabels>,
     duration: Histograms<OperationLabels>,
-}
-
-/// Gauges that are set on each scrape.
-#[derive(Debug)]
-pub struct State {
-    /// Objects by their `Ready` condition.
-    pub groups: Gauges<GroupLabels>,
-    /// Objects by another condition.
-    pub conditions: Gauges<ConditionLabels>,
-    /// 1 for an account with usable credentials, otherwise 0.
-    pub accounts: Gauges<AccountLabels>,
-    /// Calls per second that the budget grants.
-    pub rates: Gauges<BudgetLabels>,
-    /// Objects that wait for a permit.
-    pub awaiting_permit: Gauges<BudgetLabels>,
-    /// Objects that wait for a worker.
-    pub queue_depth: Gauges<QueueLabels>,
-    /// Objects that wait for a delay to end, for example before a retry.
-    pub delayed: FloatGauge,
-    /// Objects that are blocked on a cause.
-    pub blocked: FloatGauge,
-    /// Running reconciles.
-    pub active_workers: Gauges<ControllerLabels>,
-    /// Open circuit breakers.
-    pub breakers: Gauges<ReasonLabels>,
-    /// Unix time of the last successful drift check, for the app with the oldest one.
-    pub oldest_drift_check: FloatGauge,
-    /// Seconds between two drift checks of an app.
-    pub drift_check_interval: FloatGauge,
-    /// Objects with drift that are not reconciled yet.
-    pub drift_candidates: FloatGauge,
-    /// Groups in each app.
-    pub app_groups: Gauges<AppLabels>,
-    /// Maximum number of groups in an app.
-    pub app_limit: FloatGauge,
-    /// Seconds since the apiserver last sent anything on a watch.
-    pub watch_silence: Gauges<ResourceLabels>,
 }
 
 impl fmt::Debug for Metrics {
@@ -157,87 +123,18 @@ fn call_buckets() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
-impl State {
-    #[expect(clippy::too_many_lines, reason = "a flat list of metrics")]
-    fn register(register: &mut Register) -> Self {
-        Self {
-            groups: register.transient_gauge(
-                "live_message_operator_groups",
-                "LiveMessageGroups by status and reason of the condition Ready",
-            ),
-            conditions: register.transient_gauge(
-                "live_message_operator_groups_condition",
-                "LiveMessageGroups with this condition: Reconciling, Stalled, Degraded or Paused with status True, InSync \
-                 with status False",
-            ),
-            accounts: register.transient_gauge(
-                "live_message_operator_account_ready",
-                "1 if the credentials of the account can be used, otherwise 0. `account` is NAMESPACE/NAME of \
-                 a LiveAccount, or `operator` for the operator's own credentials. The series `operator` is absent \
-                 while those are neither configured nor needed",
-            ),
-            rates: register.transient_gauge(
-                "live_message_operator_budget_calls_per_second",
-                "Calls per second that the budget grants; reduced while the Live API throttles",
-            ),
-            awaiting_permit: register.transient_gauge(
-                "live_message_operator_budget_waiting",
-                "LiveMessageGroups that wait for a permit for their next call",
-            ),
-            queue_depth: register.transient_gauge(
-                "workqueue_depth",
-                "LiveMessageGroups that wait for a worker; `priority` is `change` for changes by users, `retry` for \
-                 failures and continued work, `resync` for drift checks",
-            ),
-            delayed: register.single_gauge(
-                "live_message_operator_queue_delayed",
-                "LiveMessageGroups that wait for a time, for example for a retry",
-            ),
-            blocked: register.single_gauge(
-                "live_message_operator_queue_blocked",
-                "LiveMessageGroups that are blocked on a cause: an account, the owner of their group, a circuit breaker, or \
-                 the quota of their app",
-            ),
-            active_workers: register
-                .transient_gauge("controller_runtime_active_workers", "LiveMessageGroups that are being reconciled"),
-            breakers: register.transient_gauge(
-                "live_message_operator_breakers_open",
-                "Open circuit breakers. Each is a cause that blocks many LiveMessageGroups, such as rejected \
-                 credentials, a missing permission, or an app that does not exist or is full. One LiveMessageGroup \
-                 probes the cause",
-            ),
-            oldest_drift_check: register.single_gauge(
-                "live_message_operator_drift_check_oldest_success_timestamp_seconds",
-                "Unix time of the last successful drift check of the app that was checked least recently. An app that \
-                 was never checked counts from the time when the operator first saw it. Without apps, the current time",
-            ),
-            drift_check_interval: register.single_gauge(
-                "live_message_operator_drift_check_interval_seconds",
-                "Interval between drift checks of an app",
-            ),
-            drift_candidates: register.single_gauge(
-                "live_message_operator_drift_candidates",
-                "LiveMessageGroups that a drift check found to differ and that are not reconciled yet",
-            ),
-            app_groups: register.transient_gauge(
-                "live_message_operator_app_groups",
-                "Groups in an app at the last count, including pending creates; for the 100 apps with the most groups",
-            ),
-            app_limit: register
-                .single_gauge("live_message_operator_app_groups_limit", "Maximum number of groups in an app"),
-            watch_silence: register.transient_gauge(
-                "live_message_operator_watch_silence_seconds",
-                "Seconds since the apiserver last sent something on a watch of the resource: an event, a bookmark, a list, \
-                 a refusal, or the end of the watch; below 30 while the apiserver responds",
-            ),
-        }
-    }
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new("")
     }
+}
+
+const APPLIED_HELP: &str = "Time from the delivery of a new object or change by the watch to the status that reports it as \
+                            applied (Ready is True); `priority` is `change` if the first pass succeeded, `retry` otherwise";
+
+/// Buckets in seconds. Applying one change takes milliseconds; a change that waits for the rate limit takes minutes.
+fn apply_buckets() -> Histogram {
+    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0])
 }
 
 const LEADER_HELP: &str = "1 if the process holds the Lease `name`, 0 if not; absent without leader election";
@@ -265,10 +162,10 @@ impl Metrics {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let ready = register_process(&mut register, version, started);
         let state = State::register(&mut register);
-        state.oldest_drift_check.set(started);
         let calls = Calls::register(&mut register);
         Self {
             reconciles: Reconciles::register(&mut register),
+            applied: register.histogram("live_message_operator_apply_duration_seconds", APPLIED_HELP, apply_buckets),
             failures: register.counter(
                 "live_message_operator_reconcile_failures",
                 "Failed reconcile passes, by the reason in the status",
@@ -351,6 +248,16 @@ impl Metrics {
     /// Counts a group that was created or changed, and that no object manages.
     pub fn orphaned(&self) {
         self.orphaned.inc();
+    }
+
+    /// Creates the histogram of [`Metrics::applied`] for a priority.
+    pub fn preregister_applied(&self, priority: &'static str) {
+        drop(self.applied.get_or_create(&PriorityLabels { priority }));
+    }
+
+    /// Records that a new object or a change was applied, this long after the watch delivered it.
+    pub fn applied(&self, priority: &'static str, took: Duration) {
+        self.applied.get_or_create(&PriorityLabels { priority }).observe(took.as_secs_f64());
     }
 
     /// Counts an object that a drift check found to differ.

@@ -1,13 +1,16 @@
 //! Registers metrics together with their descriptions.
 
 use std::fmt;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
@@ -42,6 +45,39 @@ impl<S: Clone + Eq + std::hash::Hash> Gauges<S> {
     /// Sets the gauge of this label set.
     pub fn set(&self, labels: &S, value: f64) {
         self.0.get_or_create(labels).set(value);
+    }
+}
+
+/// A gauge without labels that is absent until it is set.
+#[derive(Debug, Clone, Default)]
+pub struct TransientGauge(Arc<Mutex<Option<f64>>>);
+
+impl TransientGauge {
+    /// Sets the gauge.
+    pub fn set(&self, value: f64) {
+        *self.0.lock() = Some(value);
+    }
+
+    fn get(&self) -> Option<f64> {
+        *self.0.lock()
+    }
+}
+
+impl TypedMetric for TransientGauge {
+    const TYPE: MetricType = MetricType::Gauge;
+}
+
+impl EncodeMetric for TransientGauge {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.get().map_or(Ok(()), |value| encoder.encode_gauge(&value))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+
+    fn is_empty(&self) -> bool {
+        self.get().is_none()
     }
 }
 
@@ -110,6 +146,16 @@ impl Register {
         let Gauges(family) = gauges.clone();
         self.clear.push(Box::new(move || family.clear()));
         gauges
+    }
+
+    /// Registers a gauge without labels that is cleared before each scrape.
+    pub fn transient_single_gauge(&mut self, name: &str, help: &'static str) -> TransientGauge {
+        let gauge = TransientGauge::default();
+        self.registry.register(name, help, gauge.clone());
+        self.describe(name.to_owned(), "gauge", &[], help);
+        let cleared = gauge.clone();
+        self.clear.push(Box::new(move || *cleared.0.lock() = None));
+        gauge
     }
 
     /// Registers histograms.

@@ -70,11 +70,11 @@ fn deleted_group_is_not_reported_as_orphaned() {
         scenario.load();
         scenario.preflight(true);
         let group = GroupSnapshot { create_time: "2026-01-01T00:00:00Z".parse().ok(), ..GroupSnapshot::default() };
-        let described = Ok(Response { value: Reply::Group(group), request_id: None });
+        let described = Ok(Response { value: Reply::Group(group), request_id: None, status: 200 });
         let effect = scenario.next(Input::Answer { result: described, progress: None });
         assert!(matches!(effect, Effect::Preflight(Call::Delete(_))), "{effect:?}");
         scenario.preflight(true);
-        let deleted = Ok(Response { value: Reply::Done, request_id: Some("r2".to_owned()) });
+        let deleted = Ok(Response { value: Reply::Done, request_id: Some("r2".to_owned()), status: 200 });
         assert_eq!(scenario.next(Input::Answer { result: deleted, progress: None }), Effect::ReleaseFinalizer);
         // The finalizer is removed, but the answer is lost.
         scenario.next(Input::Patched(Err(WriteFailure::Failed)));
@@ -105,7 +105,7 @@ fn deletion_of_a_group_is_decided_from_a_read_object() {
     assert!(matches!(scenario.read(true), Effect::Preflight(Call::Describe(_))));
     scenario.preflight(true);
     let group = GroupSnapshot { create_time: "2026-01-01T00:00:00Z".parse().ok(), ..GroupSnapshot::default() };
-    let described = Ok(Response { value: Reply::Group(group), request_id: None });
+    let described = Ok(Response { value: Reply::Group(group), request_id: None, status: 200 });
     assert_eq!(scenario.next(Input::Answer { result: described, progress: None }), Effect::Read);
     scenario.object.spec.deletion_policy = None;
     assert_eq!(scenario.read(false), Effect::ReleaseFinalizer, "the policy was edited after the copy was delivered");

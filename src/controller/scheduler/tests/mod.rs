@@ -82,7 +82,7 @@ pub fn modify(object: &LiveMessageGroup) -> Call {
 }
 
 pub fn answer(reply: Reply) -> Result<Response<Reply>, CallError> {
-    Ok(Response { value: reply, request_id: None })
+    Ok(Response { value: reply, request_id: None, status: 200 })
 }
 
 pub fn created() -> Result<Response<Reply>, CallError> {
