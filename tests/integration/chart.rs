@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::chart_metrics::prometheus_crds;
 use crate::support::{CHART, Context as _, Helm, Result, documents, may, repository, shared_control_plane, wait_for};
 
 /// The name and path of each values file in `ci/` of the chart.
@@ -42,7 +43,7 @@ fn lint_passes_with_every_values_file() -> Result<()> {
 fn apiserver_accepts_every_rendering() -> Result<()> {
     let control_plane = shared_control_plane()?;
     // A dry run of a RoleBinding fails if its namespace does not exist.
-    for namespace in ["team-a", "team-b"] {
+    for namespace in ["team-a", "team-b", "monitoring"] {
         control_plane.kubectl(&["create", "namespace", namespace])?;
     }
     for crd in prometheus_crds() {
@@ -59,89 +60,6 @@ fn apiserver_accepts_every_rendering() -> Result<()> {
             let accepted = control_plane.kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered);
             let accepted = accepted.context(format_args!("{name} as release {release}"))?;
             assert!(accepted.contains("deployment.apps/"), "{name}: {accepted}");
-        }
-    }
-    Ok(())
-}
-
-/// The CRDs of the Prometheus Operator, reduced to the fields that the chart may use: kubectl refuses other fields.
-fn prometheus_crds() -> [Value; 2] {
-    let text = json!({"type": "string"});
-    let texts = json!({"type": "object", "additionalProperties": text});
-    let relabelings = json!({"type": "array", "items": {"type": "object", "properties": {
-        "action": text, "regex": text, "replacement": text, "targetLabel": text,
-        "sourceLabels": {"type": "array", "items": text},
-    }}});
-    let duration = json!({
-        "type": "string",
-        "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$",
-    });
-    let endpoint = json!({"type": "object", "properties": {
-        "port": text, "path": text, "interval": duration,
-        "relabelings": relabelings, "metricRelabelings": relabelings,
-    }});
-    let monitor = json!({"type": "object", "required": ["endpoints", "selector"], "properties": {
-        "selector": {"type": "object", "properties": {"matchLabels": texts}},
-        "endpoints": {"type": "array", "items": endpoint},
-    }});
-    let rule = json!({"type": "object", "required": ["expr"], "properties": {
-        "alert": text, "expr": text, "for": duration, "labels": texts, "annotations": texts,
-    }});
-    let groups = json!({"type": "array", "items": {"type": "object", "required": ["name"], "properties": {
-        "name": text, "rules": {"type": "array", "items": rule},
-    }}});
-    [("ServiceMonitor", monitor), ("PrometheusRule", json!({"type": "object", "properties": {"groups": groups}}))].map(
-        |(kind, spec)| {
-            let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
-            let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": spec}});
-            json!({
-                "apiVersion": "apiextensions.k8s.io/v1",
-                "kind": "CustomResourceDefinition",
-                "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
-                "spec": {
-                    "group": "monitoring.coreos.com",
-                    "names": {"kind": kind, "plural": plural, "singular": singular},
-                    "scope": "Namespaced",
-                    "versions": [{
-                        "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
-                    }],
-                },
-            })
-        },
-    )
-}
-
-#[test]
-fn prometheus_rules_are_rendered_unchanged() -> Result<()> {
-    assert!(of_kind(&render("chart", "default", &[])?, "PrometheusRule").is_empty());
-    let objects = render("chart", "default", &["--set", "metrics.prometheusRule.enabled=true"])?;
-    let file = fs::read_to_string(repository().join(CHART).join("files/rules/alerts.yaml"))?;
-    assert_eq!(of_kind(&objects, "PrometheusRule")[0]["spec"], documents(&file)?[0]);
-    Ok(())
-}
-
-#[test]
-fn service_monitor_selects_the_service_and_its_port() -> Result<()> {
-    for (flags, kinds) in [
-        (&[][..], [0, 0]),
-        (&["--set", "metrics.service.enabled=true"], [1, 0]),
-        (&["--set", "metrics.serviceMonitor.enabled=true"], [1, 1]),
-    ] {
-        let objects = render("chart", "default", flags)?;
-        let found = ["Service", "ServiceMonitor"].map(|kind| of_kind(&objects, kind).len());
-        assert_eq!(found, kinds, "{flags:?}");
-        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"];
-        let container = &pod["spec"]["containers"][0];
-        for service in of_kind(&objects, "Service") {
-            let port = &service["spec"]["ports"][0];
-            assert_eq!(port["targetPort"], container["ports"][0]["name"]);
-            let listen = format!("--health-bind-address=0.0.0.0:{}", container["ports"][0]["containerPort"]);
-            assert!(container["args"].as_array().is_some_and(|args| args.contains(&json!(listen))), "{listen}");
-            assert_selects(&service["spec"]["selector"], &pod["metadata"]["labels"]);
-            for monitor in of_kind(&objects, "ServiceMonitor") {
-                assert_selects(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]);
-                assert_eq!(monitor["spec"]["endpoints"][0]["port"], port["name"]);
-            }
         }
     }
     Ok(())

@@ -13,6 +13,9 @@
 {{- $problems = append $problems (printf "rbac.%s: cluster requires an empty watchNamespaces. Use none or namespaced." $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- $problems = append $problems "metrics.serviceMonitor and metrics.podMonitor are both enabled, and would scrape each pod twice. Disable one." -}}
+{{- end -}}
 {{- $names := list -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $names -}}

@@ -49,6 +49,9 @@
 - --leader-elect-retry-period={{ .Values.leaderElection.retryPeriod }}
 - --log-format={{ .Values.logging.format }}
 - --health-bind-address=0.0.0.0:8081
+{{- with .Values.metrics.maxNamespaces }}
+- --metric-namespaces={{ . | int }}
+{{- end }}
 {{- end -}}
 
 {{/* The folder of the RRSA token. */}}
