@@ -32,15 +32,17 @@ fn transient_gauge_is_cleared_before_each_scrape() {
     metrics.on_scrape(move |state| {
         if round.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
             state.groups.set(&GroupLabels { ready: "True", reason: "Created" }, 3.0);
+            state.blocked.set(2.0);
         }
     });
     let first = metrics.render(false).unwrap();
     assert!(first.contains("live_message_operator_groups{ready=\"True\",reason=\"Created\"} 3.0\n"), "{first}");
+    assert!(first.contains("live_message_operator_queue_blocked 2.0\n"), "{first}");
     assert!(first.contains("live_message_operator_ready 0.0\n"), "{first}");
     assert!(first.contains("live_message_operator_build_info{version=\"1.2.3\"} 1.0\n"), "{first}");
     assert!(first.ends_with("# EOF\n"));
     let second = metrics.render(true).unwrap();
-    assert!(!second.contains("operator_groups{"), "{second}");
+    assert!(!second.contains("operator_groups{") && !second.contains("queue_blocked"), "{second}");
     assert!(second.contains("live_message_operator_ready 1.0\n"), "{second}");
 }
 
