@@ -137,3 +137,21 @@ fn empty_sections_of_metrics_disable_them() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn invalid_values_of_metrics_are_refused() -> Result<()> {
+    for (flags, named) in [
+        ("metrics.maxNamespaces=1001", "maxNamespaces"),
+        ("metrics.podMonitor.interval=often", "interval"),
+        ("metrics.prometheusRule.selector=live", "selector"),
+        ("metrics.prometheusRule.runbookBaseUrl=docs/", "runbookBaseUrl"),
+        ("metrics.prometheusRule.overrides.LiveApiFailing.for=soon", "for"),
+        ("metrics.prometheusRule.overrides.LiveApiFailing.expr=up", "expr"),
+        ("metrics.dashboard.namespace=Grafana", "namespace"),
+    ] {
+        let refusal = render("chart", "default", &["--set", flags]).err().context(flags)?.to_string();
+        let reason = refusal.split_once('\n').map_or("", |(_, reason)| reason);
+        assert!(reason.contains("the schema(s)") && reason.contains(named), "{flags}: {refusal}");
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 mod exposition;
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use kube::api::DeleteParams;
@@ -11,9 +12,11 @@ use live_message_operator::telemetry::Metrics;
 use serde_json::json;
 
 use crate::accounts;
+use crate::alerts::RULES;
 use crate::by_hand::{ByHand, group};
+use crate::dashboard::DASHBOARD;
 use crate::leaders::elected;
-use crate::support::{ACCESS_KEY, Context as _, Request, Result};
+use crate::support::{ACCESS_KEY, Context as _, Operator, Request, Result, promtool, repository};
 use crate::world::{APP, PATIENCE, World};
 use exposition::Scrape;
 
@@ -23,7 +26,10 @@ const CONTROLLER: &[(&str, &str)] = &[("controller", "livemessagegroup")];
 
 /// Scrapes the operator and parses the metrics.
 pub async fn scrape(world: &World<'_>) -> Result<Scrape> {
-    let operator = world.operator.as_ref().context("an operator runs")?;
+    scrape_of(world.operator.as_ref().context("an operator runs")?).await
+}
+
+pub async fn scrape_of(operator: &Operator) -> Result<Scrape> {
     let answer = reqwest::get(format!("{}/metrics", operator.probes()?)).await?.error_for_status()?;
     let kind = answer.headers()["content-type"].to_str()?.to_owned();
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -44,6 +50,7 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
     // As in the chart: without leader election, its metric is absent.
     world.options = elected(&world);
+    world.options.args.push("--metric-namespaces=1".to_owned());
     world.start()?;
     for (name, spec) in [("one", json!({})), ("two", json!({})), ("lobby", json!({})), ("lost", json!({"appId": "no"}))]
     {
@@ -67,6 +74,15 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     expect_state(&shown);
     expect_calls(&shown, &world.emulator.requests()?);
     expect_descriptions(&shown);
+    expect_named(&shown)?;
+    promtool(&["check", "metrics"], &shown.older_text())?;
+    let own = |ready, reason| [("object_namespace", world.namespace.as_str()), ("ready", ready), ("reason", reason)];
+    assert_eq!(shown.value("live_message_operator_namespace_groups", &own("True", "Created")), 3.0);
+    assert_eq!(shown.value("live_message_operator_namespace_groups", &own("False", "AppNotFound")), 1.0);
+    // The object of the missing app is not applied.
+    let applied =
+        |priority| shown.value("live_message_operator_apply_duration_seconds_count", &[("priority", priority)]);
+    assert_eq!(["change", "retry", "resync"].map(applied), [4.0, 0.0, 0.0]);
 
     for name in ["one", "lost", "away"] {
         world.delete(name).await?;
@@ -150,6 +166,31 @@ fn expect_descriptions(shown: &Scrape) {
     }
 }
 
+/// Expects that the operator exports every metric that the alerts and the dashboard name.
+fn expect_named(shown: &Scrape) -> Result<()> {
+    let exported = shown.metrics();
+    for (file, least) in [(RULES, 15), (DASHBOARD, 35)] {
+        let text = std::fs::read_to_string(repository().join(file))?;
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let prefixes = [
+            "live_message_operator_",
+            "controller_runtime_",
+            "leader_election_",
+            "workqueue_",
+            "rest_client_",
+            "process_",
+        ];
+        let named: BTreeSet<&str> =
+            words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix))).collect();
+        assert!(named.len() >= least, "the search finds too few metrics in {file}: {named:?}");
+        for name in named {
+            let family = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(exported.contains_key(family), "{file}: the operator does not export {name}");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn throttling_is_reported_in_calls_budget_and_failures() -> Result<()> {
     let mut world = World::new(&[]).await?;
@@ -166,6 +207,8 @@ async fn throttling_is_reported_in_calls_budget_and_failures() -> Result<()> {
         shown.value(CALLS, &throttled) >= 3.0
             && shown.value(rate, &create) < 50.0
             && shown.value_or("live_message_operator_budget_waiting", &create, 0.0) > 10.0
+            && shown.value("live_message_operator_budget_permits_in_use", &create) >= 3.0
+            && shown.sum("live_message_operator_queue_oldest_age_seconds") > 0.5
             && shown.value("live_message_operator_reconcile_failures_total", &[("reason", "Throttled")]) >= 1.0
     })
     .await?;
@@ -176,6 +219,11 @@ async fn throttling_is_reported_in_calls_budget_and_failures() -> Result<()> {
             && shown.value("controller_runtime_active_workers", CONTROLLER) == 0.0
     })
     .await?;
+    assert_eq!(shown.sum("live_message_operator_queue_oldest_age_seconds"), 0.0);
+    let applied =
+        |priority| shown.value("live_message_operator_apply_duration_seconds_count", &[("priority", priority)]);
+    assert_eq!(applied("change") + applied("retry"), 101.0);
+    assert!(applied("retry") >= 1.0, "a throttled create was retried");
     let calls = world.emulator.requests()?;
     let refused = calls.iter().filter(|call| call.code.as_deref().is_some_and(|code| code.contains("Throttling")));
     assert_eq!(shown.value(CALLS, &throttled), refused.count() as f64);

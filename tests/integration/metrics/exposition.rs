@@ -84,6 +84,24 @@ impl Scrape {
         }
     }
 
+    /// Every series.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Labels, f64)> {
+        let all = self.series.iter();
+        all.flat_map(|(name, series)| series.iter().map(move |(labels, value)| (name.as_str(), labels, *value)))
+    }
+
+    /// The text in the older format of Prometheus, in which the descriptions of a counter have its suffix too.
+    pub fn older_text(&self) -> String {
+        let lines = self.text.lines().filter(|line| *line != "# EOF").map(|line| {
+            let mut words: Vec<String> = line.splitn(4, ' ').map(str::to_owned).collect();
+            if words[0] == "#" && self.kinds.get(&words[2]).is_some_and(|kind| kind == "counter") {
+                words[2] += "_total";
+            }
+            words.join(" ") + "\n"
+        });
+        lines.collect()
+    }
+
     /// Every series of this name.
     pub fn series(&self, name: &str) -> Vec<(&Labels, f64)> {
         self.series.get(name).into_iter().flatten().map(|(labels, value)| (labels, *value)).collect()
