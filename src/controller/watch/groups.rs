@@ -26,6 +26,10 @@ use crate::telemetry::metrics::OutcomeLabels;
 /// How long an operator with several namespaces waits for a forbidden namespace before it starts without it.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
+/// The number of objects in a page of a list. Each page is processed before the next one is requested, so that a list
+/// takes little memory: an object can have more than 64 KB.
+const PAGE_SIZE: u32 = 100;
+
 /// The namespaces that one watch covers.
 #[derive(Debug, Clone)]
 pub struct Scope {
@@ -44,7 +48,7 @@ pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let config = watcher::Config::default().timeout(health.seconds);
+    let config = watcher::Config::default().timeout(health.seconds).page_size(PAGE_SIZE);
     let events = watcher(api, config).backoff(WatchBackoff::default());
     let mut follower = Follower {
         context: &context,
