@@ -1,6 +1,6 @@
 //! The owner of a group that several objects name.
 
-use super::{GroupKey, recorded_group};
+use super::records_group_of_spec;
 use crate::resources::{LiveMessageGroup, Reason};
 
 /// The properties of an object that determine whether it owns the group that it names.
@@ -39,8 +39,7 @@ pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
 /// `before` is the previous result for this object and group. The reason `Conflict` keeps it, because a conflict is not
 /// an answer of the Live API. Otherwise a refused object would take the group back from its owner.
 pub fn is_refused(object: &LiveMessageGroup, has_record: bool, before: bool) -> bool {
-    let identity = GroupKey::of(object);
-    if identity.is_none() || recorded_group(object) != identity || has_record {
+    if !records_group_of_spec(object) || has_record {
         return false;
     }
     match object.ready_reason() {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::ownership::{may_delete, owns};
-use super::{Action, DeletionOutcome, Desired, Facts, Holder, Remote, recorded_group};
+use super::{Action, DeletionOutcome, Desired, Facts, Holder, Remote, recorded_group, records_group_of_spec};
 use crate::live::{Call, GroupRef};
 use crate::resources::{
     ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, Origin, Reason,
@@ -99,11 +99,11 @@ fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
 /// The group that the status describes. The spec may already name another one.
 fn group_ref(object: &LiveMessageGroup) -> Option<GroupRef> {
     let identity = recorded_group(object)?;
-    let spec = Desired::of(object).ok().filter(|desired| desired.group_key() == identity);
+    let spec = Desired::of(object).ok().filter(|_| records_group_of_spec(object));
     let recorded = object.status.as_ref().and_then(|status| status.data_center.clone());
     Some(GroupRef {
-        app_id: identity.app_id,
-        group_id: identity.group_id,
+        app_id: identity.app_id.to_string(),
+        group_id: identity.group_id.into_string(),
         data_center: spec.map_or(recorded, |desired| desired.group.data_center),
     })
 }

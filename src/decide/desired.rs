@@ -1,5 +1,7 @@
 //! The desired group of an object, in the form that the Live API expects.
 
+use std::sync::Arc;
+
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 
@@ -7,10 +9,10 @@ use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 /// because an app has only one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
-    /// The ID of the app.
-    pub app_id: String,
+    /// The ID of the app. Objects of an app can share the text.
+    pub app_id: Arc<str>,
     /// The ID of the group in its app.
-    pub group_id: String,
+    pub group_id: Box<str>,
 }
 
 /// The desired group of an object: its identity and its managed fields.
@@ -27,13 +29,13 @@ impl GroupKey {
     /// fields, because it runs for every observed object.
     pub fn of(object: &LiveMessageGroup) -> Option<Self> {
         let group_id = object.group_id().filter(|id| is_id(id))?;
-        Some(Self { app_id: object.spec.app_id.clone(), group_id: group_id.to_owned() })
+        Some(Self { app_id: object.spec.app_id.as_str().into(), group_id: group_id.into() })
     }
 }
 
 impl From<&GroupRef> for GroupKey {
     fn from(group: &GroupRef) -> Self {
-        Self { app_id: group.app_id.clone(), group_id: group.group_id.clone() }
+        Self { app_id: group.app_id.as_str().into(), group_id: group.group_id.as_str().into() }
     }
 }
 
@@ -67,11 +69,6 @@ impl Desired {
         })
     }
 
-    /// The identity of the group.
-    pub fn group_key(&self) -> GroupKey {
-        GroupKey { app_id: self.group.app_id.clone(), group_id: self.group.group_id.clone() }
-    }
-
     /// The desired values of the mutable fields in which the group differs. Administrators are compared as a set.
     pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
         let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
@@ -95,7 +92,14 @@ pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
 
 /// The group that a status describes; `None` if it names no group.
 pub fn group_in(status: &LiveMessageGroupStatus) -> Option<GroupKey> {
-    Some(GroupKey { app_id: status.app_id.clone()?, group_id: status.group_id.clone()? })
+    Some(GroupKey { app_id: status.app_id.as_deref()?.into(), group_id: status.group_id.as_deref()?.into() })
+}
+
+/// Whether the status describes the group that the spec names.
+pub fn records_group_of_spec(object: &LiveMessageGroup) -> bool {
+    let Some(status) = &object.status else { return false };
+    let named = object.group_id().filter(|id| is_id(id));
+    named.is_some() && status.group_id.as_deref() == named && status.app_id.as_ref() == Some(&object.spec.app_id)
 }
 
 fn is_id(text: &str) -> bool {
@@ -122,7 +126,7 @@ mod tests {
             let mut object = LiveMessageGroup::new("room", crate::resources::LiveMessageGroupSpec::default());
             object.spec.group_id = Some(id.to_owned());
             assert_eq!(GroupKey::of(&object).is_some(), Desired::of(&object).is_ok(), "{id}");
-            GroupKey::of(&object).map(|identity| identity.group_id)
+            GroupKey::of(&object).map(|identity| identity.group_id.to_string())
         };
         for id in ["a", "Z9", &"a".repeat(64)] {
             assert_eq!(named(id).as_deref(), Some(id));

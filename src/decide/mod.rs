@@ -23,7 +23,7 @@ mod tests;
 pub use account::{AccountCondition, account_status};
 pub use conflict::{Claim, has_record, holder, is_refused};
 pub use deletion::{retained_at_once, without_credentials_since};
-pub use desired::{Desired, GroupKey, group_in, recorded_group};
+pub use desired::{Desired, GroupKey, group_in, recorded_group, records_group_of_spec};
 pub use facts::{Facts, Remote};
 pub use failure::{Failure, FailureDomain, Retry};
 pub use outcome::{PassOutcome, SyncState, unreadable_status};
@@ -214,7 +214,7 @@ fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Live(group) => {
             // The pass may have created or changed the group before managementPolicy became Observe. Its origin is
             // still recorded.
-            let origin = if facts.has_effect() { origin(object, desired, facts, Some(group)) } else { None };
+            let origin = if facts.has_effect() { origin(object, facts, Some(group)) } else { None };
             Action::Write(PassOutcome::observed(desired, origin, facts, group))
         }
         Remote::Absent => Action::Write(PassOutcome::not_found(desired, facts)),
@@ -226,7 +226,7 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
     match facts.remote() {
         Remote::Deleted => deleted(object, desired, facts),
         Remote::Absent => create(object, desired, facts),
-        Remote::Unknown => match origin(object, desired, facts, None) {
+        Remote::Unknown => match origin(object, facts, None) {
             None => create(object, desired, facts),
             // The create sent every field of the spec, so there is nothing to compare. A deletion needs the exact create time.
             Some(origin) if facts.created_as(&desired.fields) && !may_delete(object) => {
@@ -256,7 +256,7 @@ fn deleted(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
 }
 
 fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &GroupSnapshot) -> Action {
-    let origin = origin(object, desired, facts, Some(group)).unwrap_or(Origin::Adopted);
+    let origin = origin(object, facts, Some(group)).unwrap_or(Origin::Adopted);
     let live = |sync| Action::Write(PassOutcome::live(desired, origin.clone(), facts, group.create_time, sync));
     if object.management_policy() == ManagementPolicy::CreateOnly {
         return live(None);
@@ -294,16 +294,11 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
 
 /// The origin of the group, according to this pass or else to the status. If the create finds an existing group, the
 /// recorded create intent can prove that this object created it.
-fn origin(
-    object: &LiveMessageGroup,
-    desired: &Desired,
-    facts: &Facts,
-    group: Option<&GroupSnapshot>,
-) -> Option<Origin> {
+fn origin(object: &LiveMessageGroup, facts: &Facts, group: Option<&GroupSnapshot>) -> Option<Origin> {
     if facts.recovered() == Some(true) {
         return Some(Origin::Recovered);
     }
-    let recorded = recorded_group(object).as_ref() == Some(&desired.group_key());
+    let recorded = records_group_of_spec(object);
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
         // The record does not apply to a group that another client has recreated. Nor does the record of another account,
         // whose service may have answered anything.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::outcome::{intent_status, ownership_status};
-use super::{Desired, Facts, GroupKey, Remote, recorded_group};
+use super::{Facts, GroupKey, Remote, recorded_group};
 use crate::live::{Call, GroupFields, GroupSnapshot};
 use crate::resources::{
     CreateIntent, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin,
@@ -122,9 +122,8 @@ pub fn record_before(
             Some((intent_status(object, facts, intent, now), Some(digest_of_fields(fields))))
         }
         Call::Modify(..) => {
-            let desired = Desired::of(object).ok()?;
             let (Remote::Live(group), Some(_)) = (facts.remote(), open_intent(object, facts)) else { return None };
-            let origin = super::origin(object, &desired, facts, Some(group)).unwrap_or(Origin::Adopted);
+            let origin = super::origin(object, facts, Some(group)).unwrap_or(Origin::Adopted);
             Some((ownership_status(object, &origin, group, facts, now), None))
         }
         _ => None,

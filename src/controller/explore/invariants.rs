@@ -81,10 +81,10 @@ impl Explorer {
         // be stopped.
         let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
         let is_claimed =
-            own.and_then(|own| own.group.as_ref()).is_some_and(|group| group.group.group_id == id_text(read.id));
+            own.and_then(|own| own.group.as_ref()).is_some_and(|group| *group.group.group_id == *id_text(read.id));
         let other = self.known(&work[1 - i]).record.as_ref();
         let is_rival = other.is_some_and(|record| {
-            let names = record.group.as_ref().is_some_and(|group| group.group.group_id == id_text(read.id));
+            let names = record.group.as_ref().is_some_and(|group| *group.group.group_id == *id_text(read.id));
             record.in_flight && names
         });
         self.must(Invariant::OneOwner, !is_rival || read.observes() || !is_claimed, || {
@@ -208,7 +208,9 @@ impl Explorer {
         let is_own = is_known && group.is_live() && group.maker == read.uid;
         let next_owner = self.known(&work[1 - i]).record.as_ref().and_then(|record| record.group.as_deref());
         let is_right = match &outcome {
-            DeletionOutcome::HandedOver(_) => next_owner.is_some_and(|group| group.group.group_id == id_text(read.id)),
+            DeletionOutcome::HandedOver(_) => {
+                next_owner.is_some_and(|group| *group.group.group_id == *id_text(read.id))
+            }
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
             // Every namespace may use the operator's credentials.
             DeletionOutcome::NotPermitted => false,

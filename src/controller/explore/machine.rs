@@ -170,7 +170,7 @@ impl Explorer {
             account: Some(Arc::new(if self.mutation.ignores_the_account() { At::Own } else { context.at }.record())),
             group: Some(Arc::new(GroupAtService {
                 service: None,
-                group: GroupKey { app_id: APP.to_owned(), group_id: id_text(0) },
+                group: GroupKey { app_id: APP.into(), group_id: id_text(0).into() },
             })),
             owner: context
                 .owner

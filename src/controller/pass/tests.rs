@@ -30,7 +30,7 @@ fn object(change: Value) -> LiveMessageGroup {
 }
 
 fn group() -> GroupAtService {
-    let group = GroupKey { app_id: "demo".to_owned(), group_id: "room".to_owned() };
+    let group = GroupKey { app_id: "demo".into(), group_id: "room".into() };
     GroupAtService { service: Some("live.aliyuncs.com".into()), group }
 }
 

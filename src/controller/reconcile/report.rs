@@ -63,7 +63,7 @@ pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
 }
 
 fn report_orphan(context: &Context, group: &GroupKey) {
-    let (app, group) = (&group.app_id, &group.group_id);
+    let (app, group) = (&*group.app_id, &*group.group_id);
     context.metrics.orphaned();
     tracing::warn!(
         app,

@@ -111,7 +111,8 @@ impl Scheduler {
 
     /// The breakers of permissions that the object is blocked on or probes.
     fn permissions_ahead(&self, key: &ObjectKey) -> Vec<BreakerKey> {
-        let probes = self.objects.get(key).into_iter().flat_map(|state| &state.probes);
+        let probes =
+            self.objects.get(key).and_then(|state| state.held.as_ref()).into_iter().flat_map(|held| &held.probes);
         let blocked = match self.queue.blocked_before(key) {
             Some(Cause::Breaker(breaker)) => Some(breaker),
             _ => None,
@@ -131,7 +132,7 @@ impl Scheduler {
         let (query, explanation) = match state.try_reserve(key, &group.group_id, self.max_groups) {
             Fit::Fits => {
                 if let Some(object) = self.objects.get_mut(key) {
-                    object.reservation = Some(app);
+                    object.held_mut().reservation = Some(app);
                 }
                 return None;
             }
@@ -205,7 +206,7 @@ impl Scheduler {
                 let is_new = matches!(result, Ok(answer) if answer.value == Reply::Created(CreateOutcome::Created));
                 state.on_create(key, &group.group_id, is_new);
                 if let Some(object) = self.objects.get_mut(key) {
-                    object.reservation = None;
+                    object.take_reservation();
                 }
                 // The place of a failed create is free again.
                 self.fill_free_places(&app);
@@ -301,7 +302,7 @@ impl Scheduler {
     /// Releases the object's probes and its reservation, which a blocked or finished object must not keep.
     pub(super) fn release_waits(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |_, _| true);
-        let reservation = self.objects.get_mut(key).and_then(|state| state.reservation.take());
+        let reservation = self.objects.get_mut(key).and_then(|state| state.take_reservation());
         if let Some(app) = reservation
             && let Some(state) = self.apps.get_mut(&app)
         {
@@ -317,8 +318,10 @@ impl Scheduler {
 
     fn release_probes(&mut self, key: &ObjectKey, now: Instant, is_released: impl Fn(&Breakers, &BreakerKey) -> bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
+        let Some(held) = &mut state.held else { return };
         let released: Vec<BreakerKey> =
-            state.probes.extract_if(.., |probe| is_released(&self.breakers, probe)).collect();
+            held.probes.extract_if(.., |probe| is_released(&self.breakers, probe)).collect();
+        state.drop_if_nothing_held();
         for probe in released {
             self.breakers.release_probe(&probe, &Prober::Object(key.clone()), now);
             if let BreakerKey::Credentials(account) = &probe {
@@ -329,10 +332,10 @@ impl Scheduler {
     }
 
     fn add_probe(&mut self, key: &ObjectKey, probe: BreakerKey) {
-        if let Some(state) = self.objects.get_mut(key)
-            && !state.probes.contains(&probe)
-        {
-            state.probes.push(probe);
+        let Some(state) = self.objects.get_mut(key) else { return };
+        let probes = &mut state.held_mut().probes;
+        if !probes.contains(&probe) {
+            probes.push(probe);
         }
     }
 

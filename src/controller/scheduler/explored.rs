@@ -35,12 +35,14 @@ impl Scheduler {
         for (key, Known { record, drift, has_pass, .. }) in objects {
             let Some(record) = record else { continue };
             let pass = has_pass.then(Box::default);
-            let state = ObjectState { drift: *drift, pass, ..ObjectState::new(record.clone()) };
-            scheduler.objects.insert(key.clone(), state);
+            let mut record = record.clone();
+            scheduler.enter_app(key, &mut record);
+            let group = record.group.clone();
             *scheduler.summaries.entry(record.summary).or_default() += 1;
             scheduler.drift_candidates += usize::from(drift.is_some());
-            scheduler.enter_app(key, record);
-            scheduler.enter_group(key, record.group.as_ref());
+            let state = ObjectState { drift: *drift, pass, ..ObjectState::new(record) };
+            scheduler.objects.insert(key.clone(), Box::new(state));
+            scheduler.enter_group(key, group.as_ref());
         }
         scheduler.queue = super::Queue::default();
         let is_held = |place| matches!(place, Place::Active | Place::Dirty);

@@ -52,7 +52,8 @@ use record::Record;
 /// The waiting state of all objects.
 #[derive(Debug)]
 pub struct Scheduler {
-    objects: HashMap<ObjectKey, ObjectState>,
+    /// Boxed, because a table has more places than entries.
+    objects: HashMap<ObjectKey, Box<ObjectState>>,
     groups: HashMap<Arc<GroupAtService>, Group>,
     accounts: HashMap<AccountKey, AccountState>,
     apps: HashMap<AppKey, AppState>,
@@ -77,10 +78,8 @@ struct ObjectState {
     /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.
     pass: Option<Box<Pass>>,
-    /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.
-    probes: Vec<BreakerKey>,
-    /// The app that has a place reserved for the object; `None` without a reservation.
-    reservation: Option<AppKey>,
+    /// What other objects wait for; `None` for most objects.
+    held: Option<Box<Held>>,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
     /// read since.
     drift: Option<RecordedState>,
@@ -88,9 +87,34 @@ struct ObjectState {
     edited: Option<Moment>,
 }
 
+/// What an object holds until its call is answered, while other objects wait for it.
+#[derive(Debug, Default)]
+struct Held {
+    /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.
+    probes: Vec<BreakerKey>,
+    /// The app that has a place reserved for the object; `None` without a reservation.
+    reservation: Option<AppKey>,
+}
+
 impl ObjectState {
     fn new(record: Record) -> Self {
-        Self { record, version: 0, pass: None, probes: Vec::new(), reservation: None, drift: None, edited: None }
+        Self { record, version: 0, pass: None, held: None, drift: None, edited: None }
+    }
+
+    fn held_mut(&mut self) -> &mut Held {
+        self.held.get_or_insert_default()
+    }
+
+    fn take_reservation(&mut self) -> Option<AppKey> {
+        let reservation = self.held.as_mut()?.reservation.take();
+        self.drop_if_nothing_held();
+        reservation
+    }
+
+    fn drop_if_nothing_held(&mut self) {
+        if self.held.as_ref().is_some_and(|held| held.probes.is_empty() && held.reservation.is_none()) {
+            self.held = None;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records objects from watch events, lists and responses to the operator's own writes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::record::Record;
@@ -170,10 +171,11 @@ impl Scheduler {
         list: u64,
         now: Instant,
     ) -> Vec<(ObjectKey, Option<Box<Pass>>)> {
-        let is_unseen = |(key, state): &(&ObjectKey, &ObjectState)| {
+        let is_unseen = |key: &ObjectKey, state: &ObjectState| {
             state.record.seen_in < list && namespace.is_none_or(|name| key.namespace() == name)
         };
-        let gone: Vec<ObjectKey> = self.objects.iter().filter(is_unseen).map(|(key, _)| key.clone()).collect();
+        let gone = self.objects.iter().filter(|(key, state)| is_unseen(key, state)).map(|(key, _)| key.clone());
+        let gone: Vec<ObjectKey> = gone.collect();
         gone.into_iter().map(|key| (key.clone(), self.remove(&key, now))).collect()
     }
 
@@ -213,25 +215,25 @@ impl Scheduler {
     }
 
     /// Replaces the object's record, and updates the summaries, apps and groups that refer to it.
-    fn replace(&mut self, key: &ObjectKey, record: Record) {
+    fn replace(&mut self, key: &ObjectKey, mut record: Record) {
         *self.summaries.entry(record.summary).or_default() += 1;
-        self.enter_app(key, &record);
+        let app = self.enter_app(key, &mut record);
+        let group = record.group.clone();
         let former = match self.objects.get_mut(key) {
-            Some(state) => Some(std::mem::replace(&mut state.record, record.clone())),
+            Some(state) => Some(std::mem::replace(&mut state.record, record)),
             None => {
-                let state = ObjectState::new(record.clone());
-                self.objects.insert(key.clone(), state);
+                self.objects.insert(key.clone(), Box::new(ObjectState::new(record)));
                 None
             }
         };
         if let Some(former) = &former {
             self.forget_summary(former);
-            self.leave_app(key, former, Some(&record));
-            if former.group != record.group {
+            self.leave_app(key, former, app.as_ref());
+            if former.group != group {
                 self.leave_group(key, former.group.as_ref());
             }
         }
-        self.enter_group(key, record.group.as_ref());
+        self.enter_group(key, group.as_ref());
     }
 
     /// The service that the object may call; `None` if it cannot call any.
@@ -247,10 +249,10 @@ impl Scheduler {
     /// Removes the object from every index.
     fn detach(&mut self, key: &ObjectKey) {
         self.copies.forget(key);
-        let Some(ObjectState { record, .. }) = self.objects.remove(key) else { return };
-        self.forget_summary(&record);
-        self.leave_app(key, &record, None);
-        self.leave_group(key, record.group.as_ref());
+        let Some(state) = self.objects.remove(key) else { return };
+        self.forget_summary(&state.record);
+        self.leave_app(key, &state.record, None);
+        self.leave_group(key, state.record.group.as_ref());
     }
 
     fn forget_summary(&mut self, record: &Record) {
@@ -262,15 +264,19 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn enter_app(&mut self, key: &ObjectKey, record: &Record) {
-        if let Some(app) = app_of(record) {
-            self.apps.entry(app).or_default().objects.insert(key.clone());
-        }
+    /// Adds the object to the app that its spec names, and returns the app. The record then shares the text of the
+    /// app's key.
+    pub(super) fn enter_app(&mut self, key: &ObjectKey, record: &mut Record) -> Option<AppKey> {
+        let entry = self.apps.entry(app_of(record)?);
+        let app = entry.key().clone();
+        record.share(&app);
+        entry.or_default().objects.insert(key.clone());
+        Some(app)
     }
 
-    fn leave_app(&mut self, key: &ObjectKey, record: &Record, next: Option<&Record>) {
+    fn leave_app(&mut self, key: &ObjectKey, record: &Record, next: Option<&AppKey>) {
         let Some(app) = app_of(record) else { return };
-        if next.and_then(app_of).as_ref() != Some(&app)
+        if next != Some(&app)
             && let Some(state) = self.apps.get_mut(&app)
         {
             state.objects.remove(key);
@@ -317,5 +323,6 @@ fn is_applied(object: &LiveMessageGroup) -> bool {
 
 /// The app that the object's spec names; `None` if the object cannot be read or names no group.
 pub(super) fn app_of(record: &Record) -> Option<AppKey> {
-    Some(AppKey::new(&record.account, &record.group.as_ref()?.group.app_id))
+    let app_id = Arc::clone(&record.group.as_ref()?.group.app_id);
+    Some(AppKey { account: record.account.clone(), app_id })
 }

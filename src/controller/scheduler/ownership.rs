@@ -75,6 +75,8 @@ impl Scheduler {
         let Some(group) = group.filter(|group| group.service.is_some()) else { return };
         let members = &mut self.groups.entry(Arc::clone(group)).or_default().members;
         if !members.contains(key) {
+            // Most groups have one member.
+            members.reserve_exact(1);
             members.push(key.clone());
         }
         self.settle_owner(Some(group));
@@ -166,6 +168,6 @@ impl Scheduler {
     }
 
     pub(super) fn record(&self, key: &ObjectKey) -> Option<&Record> {
-        self.objects.get(key).map(|ObjectState { record, .. }| record)
+        self.objects.get(key).map(|state| &state.record)
     }
 }

@@ -1,12 +1,15 @@
 //! Records: the part of each object that the scheduler keeps. It does not include the spec.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::num::NonZero;
 use std::sync::Arc;
 
-use crate::controller::keys::{AccountKey, GroupAtService};
-use crate::decide::{Claim, GroupKey, MUTABLE, group_in, is_refused, recorded_group};
+use crate::controller::keys::{AccountKey, AppKey, GroupAtService};
+use crate::decide::{Claim, GroupKey, MUTABLE, group_in, is_refused, records_group_of_spec};
 use crate::live::{GroupSnapshot, Service};
-use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, ManagementPolicy, Reason, UnreadableGroup};
+use crate::resources::{
+    ConditionStatus, ConditionType, DataCenter, LiveMessageGroup, ManagementPolicy, Reason, UnreadableGroup,
+};
 
 /// The data that the scheduler keeps for an object.
 #[derive(Debug, Clone)]
@@ -48,7 +51,7 @@ impl Record {
     pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64, service: Option<&Service>) -> Self {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
-        let is_same = group.is_some() && recorded_group(object) == group;
+        let is_same = records_group_of_spec(object);
         // The operator has removed its finalizer, even if another finalizer still exists.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
@@ -155,6 +158,15 @@ impl Record {
         !self.is_refused && (!self.is_paused || self.is_proven())
     }
 
+    /// Shares the text of `app`, which equals that of the record.
+    pub fn share(&mut self, app: &AppKey) {
+        self.account = app.account.clone();
+        // The group of a former record shares it already.
+        if let Some(group) = self.group.as_mut().and_then(Arc::get_mut) {
+            group.group.app_id = Arc::clone(&app.app_id);
+        }
+    }
+
     /// Sets the service of the account.
     pub fn set_service(&mut self, service: &Service) {
         if let Some(group) = &mut self.group {
@@ -192,9 +204,9 @@ pub struct Fingerprint {
     /// The state of the group according to the object's status.
     pub state: RecordedState,
     /// `spec.dataCenter`; `None` for the app's own data center.
-    pub data_center: Option<&'static str>,
-    info: Option<u64>,
-    administrators: Option<u64>,
+    pub data_center: Option<DataCenter>,
+    info: Option<NonZero<u64>>,
+    administrators: Option<NonZero<u64>>,
     /// Whether the Live API ignored the last change of each mutable field, so that the group differs from the spec.
     ignored_fields: [bool; 2],
 }
@@ -214,7 +226,7 @@ impl Fingerprint {
         let administrators = object.spec.administrators.as_ref().filter(|_| is_managed);
         Self {
             state,
-            data_center: object.spec.data_center.map(|center| center.as_str()),
+            data_center: object.spec.data_center,
             info: info.map(|info| hash_of(&[info.as_str()])),
             administrators: administrators.map(|list| hash_of_set(list)),
             ignored_fields: MUTABLE.map(|field| is_managed && object.is_ignored(field)),
@@ -236,13 +248,13 @@ impl Fingerprint {
     }
 }
 
-fn hash_of(parts: &[&str]) -> u64 {
+fn hash_of(parts: &[&str]) -> NonZero<u64> {
     let mut hasher = DefaultHasher::new();
     parts.hash(&mut hasher);
-    hasher.finish()
+    NonZero::new(hasher.finish()).unwrap_or(NonZero::<u64>::MIN)
 }
 
-fn hash_of_set(list: &[String]) -> u64 {
+fn hash_of_set(list: &[String]) -> NonZero<u64> {
     let mut list: Vec<&str> = list.iter().map(String::as_str).collect();
     list.sort_unstable();
     list.dedup();

@@ -10,13 +10,13 @@ use super::{AccountState, AppState, RecordedState, Scheduler, UsageQuery};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey};
 use crate::controller::pass::Explanation;
 use crate::live::{ErrorClass, GroupSnapshot, Operation};
-use crate::resources::Reason;
+use crate::resources::{DataCenter, Reason};
 
 /// An object whose status records the state of a group of an app.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     pub object: ObjectKey,
-    pub group_id: String,
+    pub group_id: Box<str>,
     /// The state of the group according to the status.
     pub state: RecordedState,
 }
@@ -89,7 +89,7 @@ impl Scheduler {
     fn reserve(&mut self, app: &AppKey, key: &ObjectKey) {
         if let (Some(app_state), Some(object)) = (self.apps.get_mut(app), self.objects.get_mut(key)) {
             app_state.reserve(key);
-            object.reservation = Some(app.clone());
+            object.held_mut().reservation = Some(app.clone());
         }
     }
 
@@ -262,13 +262,14 @@ impl Scheduler {
         let objects = self.apps.get(app)?.objects.iter();
         let fingerprints = objects.filter_map(|key| Some(self.record(key)?.fingerprint));
         let is_live = |state| state == RecordedState::Live;
-        fingerprints.max_by_key(|fingerprint| (is_live(fingerprint.state), fingerprint.data_center))?.data_center
+        let data_centers = fingerprints.map(|fingerprint| (is_live(fingerprint.state), fingerprint.data_center));
+        data_centers.map(|(is_live, center)| (is_live, center.map(DataCenter::as_str))).max()?.1
     }
 
     /// The objects of this app that a listed group contradicts, each with its recorded state.
     pub fn contradicted_by(&self, app: &AppKey, group: &GroupSnapshot) -> Vec<(ObjectKey, RecordedState)> {
         let service = self.accounts.get(&app.account).map(|account| account.service.clone());
-        let named = GroupKey { app_id: app.app_id.to_string(), group_id: group.group_id.clone() };
+        let named = GroupKey { app_id: Arc::clone(&app.app_id), group_id: group.group_id.as_str().into() };
         let members =
             self.groups.get(&GroupAtService { service, group: named }).into_iter().flat_map(|group| group.members());
         let contradicted = members.filter_map(|key| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::super::{Facts, GroupKey, recorded_group};
+use super::super::{Facts, records_group_of_spec};
 use super::{Live, NotLive, OriginChange, RecordUpdate, SyncState};
 use crate::live::{GroupSnapshot, Operation};
 use crate::resources::{
@@ -32,8 +32,7 @@ impl<'a> Writer<'a> {
         now: Timestamp,
     ) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
-        let identity = GroupKey::of(object);
-        let same = identity.is_some() && recorded_group(object) == identity;
+        let same = records_group_of_spec(object);
         if !same {
             // The status describes another group than the spec, so its recorded values do not apply.
             status.origin = None;

@@ -214,8 +214,7 @@ impl History {
                     Cause::Quota(app) => scheduler.waits_for_quota(app),
                 };
                 prop_assert!(holds, "{} is blocked on {:?}, which is gone", key, cause);
-                prop_assert!(state.probes.is_empty(), "{} is blocked and probes {:?}", key, state.probes);
-                prop_assert!(state.reservation.is_none(), "{} is blocked and has a reservation", key);
+                prop_assert!(state.held.is_none(), "{} is blocked and holds {:?}", key, state.held);
             }
         }
         let depths = scheduler.depths();
