@@ -25,7 +25,10 @@ impl Explorer {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             if world.processes[p].work[i].is_behind {
                 let mut after = world;
-                self.watch(&mut after, p, i);
+                // The process has read or written this version.
+                let work = &world.processes[p].work[i];
+                let is_own = work.copy.is_some() && work.copy == world.objects[i].stored;
+                self.watch(&mut after, p, i, is_own);
                 self.emit(after, "the watch shows an object");
             }
         }

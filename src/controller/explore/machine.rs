@@ -21,6 +21,9 @@ use crate::resources::Reason;
 
 static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(86_400));
 
+/// The resourceVersion of the operator's last write.
+const OWN_WRITE: u64 = 7;
+
 const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The next effect of a pass, in compact form.
@@ -92,6 +95,8 @@ pub struct Moved {
 pub enum Access {
     /// The watch showed the object; `true` for an item of its first list.
     Observe(Stored, bool),
+    /// The watch showed the version that the operator wrote last.
+    ObserveOwnWrite(Stored),
     /// The operator wrote the object.
     Refresh(Stored),
     /// A worker read the object.
@@ -281,7 +286,13 @@ impl Explorer {
                 let seen = Seen { list: 0, is_initial };
                 scheduler.observe(&key, &self.library.object(&stored), seen, now);
             }
-            Access::Refresh(stored) => drop(scheduler.refresh(&key, &self.library.object(&stored))),
+            Access::ObserveOwnWrite(stored) => {
+                let mut object = self.library.object(&stored);
+                object.metadata.resource_version = Some(OWN_WRITE.to_string());
+                scheduler.set_written(&key, OWN_WRITE);
+                scheduler.observe(&key, &object, Seen { list: 0, is_initial: false }, now);
+            }
+            Access::Refresh(stored) => drop(scheduler.written(&key, &self.library.object(&stored))),
             Access::Load(stored) => {
                 if let Some(has_drifted) = scheduler.loaded(&key, &self.library.object(&stored)) {
                     returned = Returned::Loaded(has_drifted);

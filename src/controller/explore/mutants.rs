@@ -30,6 +30,7 @@ pub enum Mutation {
     SkipsTheIntent,
     IgnoresTheAccount,
     TakesOutdatedCopies,
+    MistakesChangesForOwnWrites,
 }
 
 impl Mutation {
@@ -226,6 +227,7 @@ fn mutants() -> Vec<Mutant> {
         decides("retains a group if the answer to its create was lost", forgetful, only(delete(3), UNHEARD), Released),
         mutant("ignores the account that created a group", Mutation::IgnoresTheAccount, attacked(5), OnlyOwn),
         mutant("takes copies that are older than its writes", Mutation::TakesOutdatedCopies, manage(3), Counted),
+        mutant("mistakes changes for its own writes", Mutation::MistakesChangesForOwnWrites, manage(1), NoneForgotten),
         mutant("skips the intent", Mutation::SkipsTheIntent, delete(0), Recorded),
     ]
 }

@@ -330,7 +330,7 @@ impl Explorer {
     }
 
     /// Stores the object that process `p` wrote. The watch of `p` shows it immediately, unless the watch is behind. The
-    /// scheduler of `p` records the response if `hears` is true.
+    /// scheduler of `p` records the response if `hears` is true, and then recognizes its own write in the watch.
     fn store(&mut self, world: &mut World, p: usize, i: usize, after: Option<Stored>, hears: bool) {
         let was_behind = world.work(p, i).is_behind;
         world.store(i, after);
@@ -341,12 +341,12 @@ impl Explorer {
             }
         }
         if !was_behind {
-            self.watch(world, p, i);
+            self.watch(world, p, i, hears);
         }
     }
 
-    /// Delivers the current object to the watch of a process.
-    pub fn watch(&mut self, world: &mut World, p: usize, i: usize) {
+    /// Delivers the current object to the watch of a process. `is_own` is true if the process has written this version.
+    pub fn watch(&mut self, world: &mut World, p: usize, i: usize, is_own: bool) {
         let (before, now) = (world.work(p, i).shown, world.objects[i].stored);
         let uid = now.map(|now| now.uid);
         if before.is_some() && before != uid {
@@ -355,7 +355,9 @@ impl Explorer {
             work.pass = if work.step.is_some() { work.pass } else { 0 };
         }
         if let Some(now) = now {
-            self.access(world, p, i, Access::Observe(now, false));
+            let is_own = is_own || matches!(self.mutation, Mutation::MistakesChangesForOwnWrites);
+            let access = if is_own { Access::ObserveOwnWrite(now) } else { Access::Observe(now, false) };
+            self.access(world, p, i, access);
         }
         let work = world.work(p, i);
         (work.shown, work.is_behind, work.copy) = (uid, false, None);

@@ -24,15 +24,15 @@ impl Reconcile {
     fn patched(&self, result: Result<Box<LiveMessageGroup>, ApiError>) -> Input {
         Input::Patched(match result {
             Ok(object) => {
-                self.refresh(&object);
+                self.written(&object);
                 Ok(object)
             }
             Err(error) => Err(write_failure(&error, "the object could not be written; the operator retries")),
         })
     }
 
-    fn refresh(&self, object: &LiveMessageGroup) {
-        self.context.scheduler.with(|scheduler, _| scheduler.refresh(&self.key, object));
+    fn written(&self, object: &LiveMessageGroup) {
+        self.context.scheduler.with(|scheduler, _| scheduler.written(&self.key, object));
     }
 
     pub(super) async fn write_status(&self, status: &LiveMessageGroupStatus) -> Input {
@@ -40,7 +40,7 @@ impl Reconcile {
         Input::StatusWritten(match self.context.api.write_status(&self.key, object, status).await {
             Ok(written) => {
                 let applied = self.context.scheduler.with(|scheduler, _| {
-                    scheduler.refresh(&self.key, &written);
+                    scheduler.written(&self.key, &written);
                     scheduler.take_edit(&self.key, &written)
                 });
                 if let Some(took) = applied {
@@ -75,7 +75,7 @@ impl Reconcile {
         let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
         match self.context.api.write_status(&self.key, object, &status).await {
             Ok(written) => {
-                self.refresh(&written);
+                self.written(&written);
                 self.log_transition(object, &written);
                 Some(written)
             }

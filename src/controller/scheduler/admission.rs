@@ -282,6 +282,15 @@ impl Scheduler {
             return pass;
         };
         state.pass = pass;
+        let left = state.left.take();
+        let is_due = |left: &Priority| match requeue {
+            Requeue::Done => true,
+            Requeue::After(_) | Requeue::Blocked { .. } => *left == Priority::Change,
+            Requeue::Permit(_) => false,
+        };
+        if let Some(left) = left.filter(is_due) {
+            self.queue.wake(key, left);
+        }
         self.queue.finish(key, priority, &requeue, now);
         self.forget_copy_if_idle(key);
         None

@@ -6,6 +6,7 @@ pub use super::queue::explored::Place;
 use super::record::Record;
 use super::{AccountState, ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, ObjectKey};
+use crate::decide::Priority;
 
 /// The state that a scheduler keeps for one object.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Known {
     pub has_pass: bool,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction.
     pub drift: Option<RecordedState>,
+    /// The priority of the work that the last write left.
+    pub left: Option<Priority>,
 }
 
 impl Scheduler {
@@ -32,7 +35,7 @@ impl Scheduler {
         let started = if has_just_started { now } else { now - Duration::from_secs(3600) };
         let mut scheduler = Self::new(10, started);
         scheduler.accounts = accounts.into_iter().collect();
-        for (key, Known { record, drift, has_pass, .. }) in objects {
+        for (key, Known { record, drift, has_pass, left, .. }) in objects {
             let Some(record) = record else { continue };
             let pass = has_pass.then(Box::default);
             let mut record = record.clone();
@@ -40,7 +43,7 @@ impl Scheduler {
             let group = record.group.clone();
             *scheduler.summaries.entry(record.summary).or_default() += 1;
             scheduler.drift_candidates += usize::from(drift.is_some());
-            let state = ObjectState { drift: *drift, pass, ..ObjectState::new(record) };
+            let state = ObjectState { drift: *drift, left: *left, pass, ..ObjectState::new(record) };
             scheduler.objects.insert(key.clone(), Box::new(state));
             scheduler.enter_group(key, group.as_ref());
         }
@@ -67,6 +70,14 @@ impl Scheduler {
             place: self.queue.place(key),
             has_pass: state.is_some_and(|state| state.pass.is_some()),
             drift: state.and_then(|state| state.drift),
+            left: state.and_then(|state| state.left),
+        }
+    }
+
+    /// Records that the operator has written this version of the object.
+    pub fn set_written(&mut self, key: &ObjectKey, version: u64) {
+        if let Some(state) = self.objects.get_mut(key) {
+            (state.version, state.is_written) = (version, true);
         }
     }
 

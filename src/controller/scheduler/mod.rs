@@ -40,6 +40,7 @@ pub use record::{COUNTED, ConditionSummary, RecordedState};
 use super::keys::{AccountKey, AppKey, BreakerKey, Cause, GroupAtService, ObjectKey};
 use super::namespaces::NamespacePattern;
 use super::pass::Pass;
+use crate::decide::Priority;
 use crate::live::Service;
 use apps::AppState;
 use breakers::Breakers;
@@ -75,6 +76,11 @@ struct ObjectState {
     /// The newest version that the operator has read or written, or that was kept as a copy. Older copies of the object are
     /// not used.
     version: u64,
+    /// Whether `version` is the result of the operator's own write.
+    is_written: bool,
+    /// The priority of the work that the operator's last write left; `None` if it left none. The end of the step queues
+    /// it, because the watch event of the write does not.
+    left: Option<Priority>,
     /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.
     pass: Option<Box<Pass>>,
@@ -98,7 +104,13 @@ struct Held {
 
 impl ObjectState {
     fn new(record: Record) -> Self {
-        Self { record, version: 0, pass: None, held: None, drift: None, edited: None }
+        Self { record, version: 0, is_written: false, left: None, pass: None, held: None, drift: None, edited: None }
+    }
+
+    /// Records a version that is not older than the known one.
+    fn set_version(&mut self, version: u64) {
+        self.is_written &= version <= self.version;
+        self.version = self.version.max(version);
     }
 
     fn held_mut(&mut self) -> &mut Held {

@@ -32,6 +32,9 @@ pub struct Work {
 impl Scheduler {
     /// Records an object from the watch, and queues it if it has work.
     pub fn observe(&mut self, key: &ObjectKey, object: &LiveMessageGroup, seen: Seen, now: Instant) {
+        if !seen.is_initial && self.is_own_write(key, object) {
+            return;
+        }
         let before = self.objects.get(key).map(|state| &state.record);
         let is_new = before.is_none();
         let record = Record::of(object, before, seen.list, self.service_of(object));
@@ -39,8 +42,7 @@ impl Scheduler {
             before.is_none_or(|before| (&before.uid, before.generation) != (&record.uid, record.generation));
         self.replace(key, record);
         self.note_edit(key, object, is_edited);
-        let lost = || self.has_lost_group(key).then_some(Priority::Retry);
-        let Some(priority) = triage(object).or_else(lost) else { return self.dequeue_settled(key) };
+        let Some(priority) = self.pending_work(key, object) else { return self.dequeue_settled(key) };
         if priority == Priority::Change {
             self.request_usage_for(key, object);
         } else if is_new
@@ -71,6 +73,17 @@ impl Scheduler {
     pub fn take_edit(&mut self, key: &ObjectKey, written: &LiveMessageGroup) -> Option<Duration> {
         let state = self.objects.get_mut(key).filter(|_| is_applied(written))?;
         state.edited.take().map(|edited| edited.until(self.queue.now))
+    }
+
+    /// The priority of the pending work of an object; `None` if it has none.
+    fn pending_work(&self, key: &ObjectKey, object: &LiveMessageGroup) -> Option<Priority> {
+        triage(object).or_else(|| self.has_lost_group(key).then_some(Priority::Retry))
+    }
+
+    /// Whether this is the version that the operator wrote last. The end of the step queues the work that it left.
+    fn is_own_write(&self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
+        let Some(state) = self.objects.get(key).filter(|state| state.is_written) else { return false };
+        object.revision() == Some(state.version) && object.metadata.uid.as_deref() == Some(&*state.record.uid)
     }
 
     /// Removes an object without work from the queue, unless a pass or a drift check must continue. A standby observes
@@ -105,10 +118,22 @@ impl Scheduler {
         }
     }
 
+    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`].
+    pub fn written(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
+        let is_known = self.refresh(key, object);
+        let left = self.pending_work(key, object);
+        if let Some(state) = self.objects.get_mut(key).filter(|_| is_known)
+            && object.revision().is_none_or(|revision| revision == state.version)
+        {
+            (state.is_written, state.left) = (true, left);
+        }
+        is_known
+    }
+
     /// Updates the record of an object that the operator read or wrote. Returns `false` and changes nothing if the
     /// watch has not shown an object with this uid. A late response must not restore a deleted object, which would own
     /// its group forever.
-    pub fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
+    pub(super) fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
         if object.metadata.uid.as_deref() != Some(&*before.uid) {
             return false;
@@ -121,7 +146,7 @@ impl Scheduler {
         let record = Record::of(object, Some(before), 0, self.service_of(object));
         self.replace(key, record);
         if let Some(state) = self.objects.get_mut(key) {
-            state.version = state.version.max(object.revision().unwrap_or_default());
+            state.set_version(object.revision().unwrap_or_default());
         }
         true
     }
@@ -133,7 +158,7 @@ impl Scheduler {
         if let Some(version) = version
             && object.metadata.uid.as_deref() == Some(&*state.record.uid)
         {
-            state.version = version;
+            state.set_version(version);
             if self.queue.contains(key) {
                 self.copies.keep(key, object, version);
             }

@@ -7,6 +7,15 @@ fn at(version: &str) -> Box<LiveMessageGroup> {
     Box::new(edited(&single("room"), json!({"metadata": {"resourceVersion": version}})))
 }
 
+/// The object at this resourceVersion, without work.
+fn settled(version: &str) -> LiveMessageGroup {
+    let time = "2026-01-01T00:00:00Z";
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Created", "message": "", "lastTransitionTime": time});
+    let status = json!({"observedGeneration": 1, "appId": "demo", "groupId": "room", "origin": "Created",
+        "conditions": [ready]});
+    edited(&at(version), json!({"status": status}))
+}
+
 /// The version of the copy that a worker would take; `None` if it must read the object.
 fn copied(world: &mut World) -> Option<String> {
     world.scheduler.take_copy(&key("room")).and_then(|(object, _)| object.metadata.resource_version)
@@ -76,6 +85,69 @@ fn new_leader_reads_pending_objects() {
     world.scheduler.start_leading();
     assert_eq!(copied(&mut world), None, "the former leader may have written the object since");
     assert_eq!(world.served(), ["room"]);
+}
+
+#[test]
+fn own_write_is_not_processed_again() {
+    let mut world = World::new(10);
+    deliver(&mut world, "7");
+    assert_eq!(world.served(), ["room"]);
+    world.scheduler.written(&key("room"), &at("9"));
+    deliver(&mut world, "9");
+    world.scheduler.written(&key("room"), &settled("11"));
+    world.finish("room", Requeue::Done);
+    deliver(&mut world, "11");
+    assert!(world.served().is_empty(), "the watch shows the operator's own writes");
+    world.scheduler.written(&key("room"), &at("13"));
+    world.observe_in(&at("13"), Seen { list: 1, is_initial: true });
+    assert_eq!(world.served(), ["room"], "a list shows it");
+}
+
+#[test]
+fn work_that_a_write_left_is_queued_at_the_end_of_the_step() {
+    let budget = || BudgetKey { account: AccountKey::Operator, operation: Operation::Create };
+    for (requeue, is_queued) in [
+        (Requeue::Done, true),
+        (Requeue::After(MINUTE), true),
+        (Requeue::blocked(Cause::Account(AccountKey::Operator)), true),
+        (Requeue::Permit(budget()), false),
+    ] {
+        let mut world = World::new(10);
+        deliver(&mut world, "7");
+        world.served();
+        world.scheduler.written(&key("room"), &at("9"));
+        world.finish("room", requeue.clone());
+        assert_eq!(!world.served().is_empty(), is_queued, "{requeue:?}");
+    }
+}
+
+#[test]
+fn every_other_version_is_processed() {
+    for (is_written, shown) in [(true, "8"), (true, "10"), (true, "not a number"), (false, "9")] {
+        let mut world = World::new(10);
+        deliver(&mut world, "7");
+        world.served();
+        if is_written {
+            world.scheduler.written(&key("room"), &at("9"));
+        } else {
+            world.scheduler.loaded(&key("room"), &at("9"));
+        }
+        world.finish("room", Requeue::Done);
+        world.served();
+        world.finish("room", Requeue::Done);
+        deliver(&mut world, shown);
+        assert_eq!(world.served(), ["room"], "{shown}");
+    }
+    let mut world = World::new(10);
+    deliver(&mut world, "7");
+    world.served();
+    world.scheduler.written(&key("room"), &at("9"));
+    world.scheduler.loaded(&key("room"), &at("10"));
+    world.finish("room", Requeue::Done);
+    world.served();
+    world.finish("room", Requeue::Done);
+    deliver(&mut world, "10");
+    assert_eq!(world.served(), ["room"], "the operator has read the version, but not written it");
 }
 
 #[test]
