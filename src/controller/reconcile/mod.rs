@@ -11,10 +11,13 @@ mod write;
 
 pub use report::CHANGES;
 
+use std::any::Any;
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -94,12 +97,11 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
         permit,
     };
     let step = context.activities.monitor(format!("reconcile of {key}"), reconcile.step().instrument(span.clone()));
-    let step = tokio::spawn(step);
-    let result = match step.await {
+    let result = match AssertUnwindSafe(step).catch_unwind().await {
         Ok(result) => result,
-        Err(error) => {
+        Err(panic) => {
             let _entered = span.entered();
-            tracing::error!(%error, "reconcile pass panicked: report this bug");
+            tracing::error!(error = message_of(&*panic), "reconcile pass panicked: report this bug");
             metrics.reconciles.panicked();
             let requeue = Requeue::After(AFTER_PANIC);
             context.scheduler.with(|scheduler, now| scheduler.finish(&key, Priority::Retry, requeue, None, now));
@@ -107,6 +109,12 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
         }
     };
     metrics.reconciles.observe_reconcile(result, started.elapsed());
+}
+
+/// The message of a panic.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown")
 }
 
 impl Reconcile {
