@@ -3,12 +3,14 @@
 //! The module may import `keys`, `leader` and `resources`. Every write tests the uid, so that it never changes an object that was
 //! recreated under the same name.
 
+use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Client;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
-use serde::de::Error as _;
-use serde_json::json;
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use tower::timeout::error::Elapsed;
 
 pub use super::connection::API_TIMEOUT;
@@ -157,18 +159,14 @@ impl ApiStore {
         metadata: &ObjectMeta,
         wanted: bool,
     ) -> Result<StoredGroup, ApiError> {
-        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
         let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
         finalizers.retain(|name| name != FINALIZER);
         if wanted {
             finalizers.push(FINALIZER.to_owned());
         }
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
-            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
-        ]);
-        let written = self.write(api.patch(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        let change = Operation::add("/metadata/finalizers", finalizers);
+        let operations = (Operation::is_uid(&metadata.uid), Operation::is_version(metadata), change);
+        let written = self.patch::<LiveMessageGroup, _>(key, "", &operations).await;
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -226,14 +224,9 @@ impl ApiStore {
         metadata: &ObjectMeta,
         status: &LiveMessageGroupStatus,
     ) -> Result<StoredGroup, ApiError> {
-        let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.resource_version},
-            {"op": "add", "path": "/status", "value": status},
-        ]);
-        let written =
-            self.write(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await;
+        let change = Operation::add("/status", status);
+        let operations = (Operation::is_uid(&metadata.uid), Operation::is_version(metadata), change);
+        let written = self.patch::<LiveMessageGroup, _>(key, "/status", &operations).await;
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
@@ -248,12 +241,26 @@ impl ApiStore {
         uid: &str,
         status: &LiveAccountStatus,
     ) -> Result<(), ApiError> {
-        let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]);
-        let api: Api<DeserializeGuard<LiveAccount>> = Api::namespaced(self.client.clone(), key.namespace());
-        self.write(api.patch_status(key.name(), &params(), &Patch::Json::<()>(json_patch(operations)?))).await.map(drop)
+        let operations = (Operation::is_uid(uid), Operation::add("/status", status));
+        self.patch::<LiveAccount, IgnoredAny>(key, "/status", &operations).await.map(drop)
+    }
+
+    /// Sends a JSON patch of an object or a subresource. It is serialized directly, because the library would build a
+    /// document of all values first.
+    async fn patch<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
+        &self,
+        key: &ObjectKey,
+        subresource: &str,
+        operations: &impl Serialize,
+    ) -> Result<T, ApiError> {
+        let (objects, name) = (K::url_path(&(), Some(key.namespace())), key.name());
+        let body = serde_json::to_vec(operations).map_err(kube::Error::SerdeError)?;
+        let request = Request::patch(format!("{objects}/{name}{subresource}?fieldManager={FIELD_MANAGER}"))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json-patch+json")
+            .body(body)
+            .map_err(kube::Error::HttpError)?;
+        self.write(self.client.request(request)).await
     }
 
     /// Whether a namespace is terminating or does not exist.
@@ -290,10 +297,28 @@ fn readable(stored: StoredGroup) -> Result<Box<LiveMessageGroup>, ApiError> {
     }
 }
 
-fn params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+/// An operation of a JSON patch.
+#[derive(Serialize)]
+struct Operation<T> {
+    op: &'static str,
+    path: &'static str,
+    value: T,
 }
 
-fn json_patch(operations: serde_json::Value) -> Result<json_patch::Patch, ApiError> {
-    serde_json::from_value(operations).map_err(|error| ApiError::from(kube::Error::SerdeError(error)))
+impl<T> Operation<T> {
+    fn add(path: &'static str, value: T) -> Self {
+        Self { op: "add", path, value }
+    }
+
+    /// Tests the uid of the object.
+    fn is_uid(value: T) -> Self {
+        Self { op: "test", path: "/metadata/uid", value }
+    }
+}
+
+impl<'a> Operation<&'a Option<String>> {
+    /// Tests that the object has not changed since it was read.
+    fn is_version(read: &'a ObjectMeta) -> Self {
+        Self { op: "test", path: "/metadata/resourceVersion", value: &read.resource_version }
+    }
 }
