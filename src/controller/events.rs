@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, PostParams};
+use kube::core::Request;
 use kube::{Client, Resource as _};
+use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -17,6 +21,9 @@ use crate::resources::{FIELD_MANAGER, LiveMessageGroup, LiveMessageGroupSpec};
 
 /// The maximum number of queued events. Further events are dropped.
 const BUFFER: usize = 1024;
+
+/// The maximum number of events that are sent at the same time.
+const IN_FLIGHT: usize = 4;
 
 /// The maximum length of a note in bytes. The apiserver accepts 1 KiB.
 const NOTE_BYTES: usize = 1000;
@@ -41,16 +48,17 @@ impl EventSender {
     pub fn new(client: Client, leadership: Leadership) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut events) = mpsc::channel::<Event>(BUFFER);
         let sending = async move {
-            while let Some(event) = events.recv().await {
-                if !leadership.may_send(Instant::now()) {
-                    continue;
-                }
-                if send(&client, &event).await
+            let events = stream::poll_fn(|context| events.poll_recv(context));
+            let (client, leadership) = (&client, &leadership);
+            let send_or_replace = async |event: Event| {
+                if leadership.may_send(Instant::now())
+                    && send(client, &event).await
                     && let Some(event) = namespace_event(event)
                 {
-                    send(&client, &event).await;
+                    send(client, &event).await;
                 }
-            }
+            };
+            events.for_each_concurrent(IN_FLIGHT, send_or_replace).await;
         };
         let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         (Self { sender, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }, sending)
@@ -94,8 +102,13 @@ pub fn reference(key: &ObjectKey, uid: &str) -> ObjectReference {
 /// Sends an event. Returns `true` if the apiserver refused it because the namespace is terminating or does not exist.
 async fn send(client: &Client, event: &Event) -> bool {
     let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    match tokio::time::timeout(Duration::from_secs(5), api.create(&PostParams::default(), event)).await {
+    let create = async {
+        let body = serde_json::to_vec(event).map_err(kube::Error::SerdeError)?;
+        let request = Request::new(Event::url_path(&(), Some(namespace))).create(&PostParams::default(), body);
+        // The answer repeats the event.
+        client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await
+    };
+    match tokio::time::timeout(Duration::from_secs(5), create).await {
         Ok(Ok(_)) => false,
         Ok(Err(error)) => {
             tracing::debug!(%error, "the apiserver refused an event");
