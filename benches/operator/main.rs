@@ -3,7 +3,8 @@
 //!
 //! `make bench` takes about 20 minutes on two cores. It requires the same tools as the integration tests, and Linux,
 //! because it reads memory and CPU time from `/proc`. With `BENCH_SMOKE=1` it only checks that the table can be
-//! produced, with few objects. `make bench-large` measures 100,000 objects.
+//! produced, with few objects. `make bench-large` measures 100,000 objects. Arguments select parts, for example
+//! `cargo bench --bench operator -- unlimited`; see [`PARTS`].
 
 mod apiserver;
 mod measure;
@@ -81,6 +82,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// The parts of the benchmark. Without an argument, all of them run.
+const PARTS: [&str; 4] = ["unlimited", "limited", "single", "settled"];
+
 async fn run() -> Result<()> {
     let large = std::env::args().any(|arg| arg == "large");
     let smoke = std::env::var_os("BENCH_SMOKE").is_some_and(|value| value == "1");
@@ -91,14 +95,24 @@ async fn run() -> Result<()> {
     } else {
         FULL
     };
+    let selected: Vec<String> = std::env::args().filter(|arg| PARTS.contains(&arg.as_str())).collect();
+    let runs = |part: &str| {
+        if selected.is_empty() { !large || part == "settled" } else { selected.iter().any(|arg| arg == part) }
+    };
     let stage = Stage::start(sizes.rest)?;
     let mut rows = Vec::new();
-    if !large {
+    if runs("unlimited") {
         rows.extend(unlimited(&stage, &sizes).await?);
+    }
+    if runs("limited") {
         rows.extend(limited(&stage, &sizes).await?);
+    }
+    if runs("single") {
         rows.extend(single(&stage, &sizes).await?);
     }
-    rows.extend(settled(&stage, &sizes).await?);
+    if runs("settled") {
+        rows.extend(settled(&stage, &sizes).await?);
+    }
     let cores = std::thread::available_parallelism()?;
     println!("{cores} cores, shared by etcd, kube-apiserver, the emulator, the operator and the benchmark.");
     println!("Medians of {} runs of each operator, alternating.\n", sizes.runs);
