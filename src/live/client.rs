@@ -146,7 +146,7 @@ impl Client {
     }
 
     fn too_long_as_query(&self, query: &str) -> Option<String> {
-        let length = self.endpoint.url(query).len();
+        let length = self.endpoint.url(query).as_str().len();
         (length >= MAX_URL_BYTES).then(|| {
             format!(
                 "the endpoint ignores parameters in the request body, and the URL has {length} bytes: \

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use reqwest::Url;
+
 /// The public endpoint. One host serves both data centers; the parameter `DataCenter` selects one.
 pub const DEFAULT_ENDPOINT: &str = "https://live.aliyuncs.com";
 
@@ -12,6 +14,8 @@ pub const DEFAULT_HOST: &str = "live.aliyuncs.com";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     origin: String,
+    /// Parsed once, because each request needs it.
+    url: Url,
     host: String,
     service: Service,
 }
@@ -82,7 +86,7 @@ impl Endpoint {
     pub fn parse(text: &str, allow_http: bool) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(text.to_owned());
         let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let url = reqwest::Url::parse(&full).map_err(|_| malformed())?;
+        let url = Url::parse(&full).map_err(|_| malformed())?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() {
             return Err(malformed());
@@ -102,7 +106,7 @@ impl Endpoint {
             Some(port) => format!("{}:{port}", canonical(name)),
             None => canonical(name),
         };
-        Ok(Self { origin: format!("{}://{host}", url.scheme()), host, service: Service(service.into()) })
+        Ok(Self { origin: format!("{}://{host}", url.scheme()), url, host, service: Service(service.into()) })
     }
 
     /// The service behind the endpoint.
@@ -115,9 +119,11 @@ impl Endpoint {
         &self.host
     }
 
-    /// The URL of a request with this query.
-    pub fn url(&self, query: &str) -> String {
-        if query.is_empty() { format!("{}/", self.origin) } else { format!("{}/?{query}", self.origin) }
+    /// The URL of a request with this encoded query.
+    pub fn url(&self, query: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        url
     }
 }
 
@@ -135,7 +141,10 @@ mod tests {
     fn https_is_the_default_and_its_port_is_omitted() {
         assert_eq!(Endpoint::parse("live.aliyuncs.com", false).unwrap().host(), "live.aliyuncs.com");
         assert_eq!(Endpoint::parse("https://a.example:443/", false).unwrap().host(), "a.example");
-        assert_eq!(Endpoint::parse("https://a.example:8443", false).unwrap().url("a=b"), "https://a.example:8443/?a=b");
+        assert_eq!(
+            Endpoint::parse("https://a.example:8443", false).unwrap().url("a=b").as_str(),
+            "https://a.example:8443/?a=b"
+        );
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl EndpointPolicy {
         if !self.permits(hostname(&endpoint)) {
             return Err(EndpointRefusal::Host { endpoint, hosts: self.shown_hosts() });
         }
-        if endpoint.url("").starts_with("http://") && !self.allow_http {
+        if endpoint.url("").scheme() == "http" && !self.allow_http {
             return Err(EndpointRefusal::PlainHttp(endpoint));
         }
         Ok(endpoint)
