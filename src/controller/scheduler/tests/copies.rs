@@ -10,7 +10,8 @@ fn at(version: &str) -> Box<LiveMessageGroup> {
 /// The object at this resourceVersion, without work.
 fn settled(version: &str) -> LiveMessageGroup {
     let time = "2026-01-01T00:00:00Z";
-    let ready = json!({"type": "Ready", "status": "True", "reason": "Created", "message": "", "lastTransitionTime": time});
+    let ready =
+        json!({"type": "Ready", "status": "True", "reason": "Created", "message": "", "lastTransitionTime": time});
     let status = json!({"observedGeneration": 1, "appId": "demo", "groupId": "room", "origin": "Created",
         "conditions": [ready]});
     edited(&at(version), json!({"status": status}))
