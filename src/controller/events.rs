@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Request;
 use kube::{Client, Resource as _};
-use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::resources::{FIELD_MANAGER, LiveMessageGroup, LiveMessageGroupSpec};
 const BUFFER: usize = 1024;
 
 /// The maximum number of events that are sent at the same time.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 
 /// The maximum length of a note in bytes. The apiserver accepts 1 KiB.
 const NOTE_BYTES: usize = 1000;
@@ -105,8 +104,8 @@ async fn send(client: &Client, event: &Event) -> bool {
     let create = async {
         let body = serde_json::to_vec(event).map_err(kube::Error::SerdeError)?;
         let request = Request::new(Event::url_path(&(), Some(namespace))).create(&PostParams::default(), body);
-        // The answer repeats the event.
-        client.request::<IgnoredAny>(request.map_err(kube::Error::BuildRequest)?).await
+        // The answer, which repeats the event, is not decoded.
+        client.request_text(request.map_err(kube::Error::BuildRequest)?).await
     };
     match tokio::time::timeout(Duration::from_secs(5), create).await {
         Ok(Ok(_)) => false,
