@@ -15,7 +15,7 @@ pub const DEFAULT_HOST: &str = "live.aliyuncs.com";
 pub struct Endpoint {
     origin: String,
     /// Parsed once, because each request needs it.
-    url: Url,
+    url: Arc<Url>,
     host: String,
     service: Service,
 }
@@ -106,7 +106,12 @@ impl Endpoint {
             Some(port) => format!("{}:{port}", canonical(name)),
             None => canonical(name),
         };
-        Ok(Self { origin: format!("{}://{host}", url.scheme()), url, host, service: Service(service.into()) })
+        Ok(Self {
+            origin: format!("{}://{host}", url.scheme()),
+            url: Arc::new(url),
+            host,
+            service: Service(service.into()),
+        })
     }
 
     /// The service behind the endpoint.
@@ -121,7 +126,7 @@ impl Endpoint {
 
     /// The URL of a request with this encoded query.
     pub fn url(&self, query: &str) -> Url {
-        let mut url = self.url.clone();
+        let mut url = Url::clone(&self.url);
         url.set_query(Some(query).filter(|query| !query.is_empty()));
         url
     }

@@ -8,7 +8,9 @@ use super::accounts::{At, accounts, team};
 use super::mutants::Mutation;
 use super::service::Answer;
 use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
-use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, Requeue};
+use crate::controller::keys::{
+    AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey, Requeue,
+};
 use crate::controller::pass::explored::DECIDE;
 use crate::controller::pass::{
     Blocked, Effect, Explanation, Input, NoCredentials, Pass, Preflight, Report, StepContext, WriteFailure,
@@ -17,7 +19,7 @@ use crate::controller::scheduler::explored::{Known, Place};
 use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
 use crate::decide::{Holder, Priority};
 use crate::live::{Operation, Response};
-use crate::resources::Reason;
+use crate::resources::{LiveMessageGroup, Reason};
 
 static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(86_400));
 
@@ -287,10 +289,7 @@ impl Explorer {
                 scheduler.observe(&key, &self.library.object(&stored), seen, now);
             }
             Access::ObserveOwnWrite(stored) => {
-                let mut object = self.library.object(&stored);
-                object.metadata.resource_version = Some(OWN_WRITE.to_string());
-                scheduler.set_written(&key, OWN_WRITE);
-                scheduler.observe(&key, &object, Seen { list: 0, is_initial: false }, now);
+                observe_own_write(&mut scheduler, &key, self.library.object(&stored));
             }
             Access::Refresh(stored) => drop(scheduler.written(&key, &self.library.object(&stored))),
             Access::Load(stored) => {
@@ -356,6 +355,12 @@ impl Explorer {
     pub fn known(&self, work: &Work) -> &Known {
         self.library.known.get(work.known)
     }
+}
+
+fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, mut object: LiveMessageGroup) {
+    object.metadata.resource_version = Some(OWN_WRITE.to_string());
+    scheduler.set_written(key, OWN_WRITE);
+    scheduler.observe(key, &object, Seen { list: 0, is_initial: false }, *NOW);
 }
 
 /// Compares the record of an object with its group, as a drift check does.
