@@ -1,13 +1,18 @@
 //! RFC 3986 percent-encoding, as both signature versions require it.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 /// Everything except `A-Z a-z 0-9 - _ . ~` is encoded: a space is `%20`, `*` is `%2A`. Hex digits are upper case.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes one name or value.
 pub fn percent_encode(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string()
+    percent_encoded(text).collect()
+}
+
+/// The parts of an encoded name or value.
+fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, UNRESERVED)
 }
 
 /// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. An empty
@@ -20,9 +25,9 @@ pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<I
         if !out.is_empty() {
             out.push('&');
         }
-        out.push_str(&percent_encode(name.as_ref()));
+        out.extend(percent_encoded(name.as_ref()));
         out.push('=');
-        out.push_str(&percent_encode(value.as_ref()));
+        out.extend(percent_encoded(value.as_ref()));
     }
     out
 }
