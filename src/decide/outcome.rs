@@ -266,14 +266,17 @@ impl PassOutcome {
         requested_at: Option<&str>,
         now: Timestamp,
     ) -> Option<LiveMessageGroupStatus> {
-        let before = object.status.clone().unwrap_or_default();
-        let writer = Writer::of(object, before.clone(), requested_at, now);
+        let writer = Writer::of(object, object.status.clone().unwrap_or_default(), requested_at, now);
         let after = match self {
             Self::Live(live) => writer.live(live),
             Self::NotLive(outcome) => writer.not_live(outcome),
             Self::Paused(learned) => writer.paused(learned),
             Self::Resumed => writer.resumed(),
         };
-        (after != before).then_some(after)
+        let is_recorded = match &object.status {
+            Some(before) => *before == after,
+            None => after == LiveMessageGroupStatus::default(),
+        };
+        (!is_recorded).then_some(after)
     }
 }

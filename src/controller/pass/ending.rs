@@ -129,11 +129,14 @@ impl Pass {
         match result {
             Ok(written) => {
                 let is_wrong = finalizer_is_wrong(&written);
-                let before = self.replace_object(written.clone());
+                let is_same_group = self.belongs_to(&written);
+                let before = self.replace_object(written);
                 self.report_transitions(before.as_deref(), end.outcome.reason());
-                if !self.belongs_to(&written) {
+                if !is_same_group {
                     // The spec names another group now. The next pass does not know the group of this status.
-                    self.report_orphan(Some(&written));
+                    let object = self.object.take();
+                    self.report_orphan(object.as_deref());
+                    self.object = object;
                 }
                 if end.requeue == Requeue::Done && is_wrong {
                     end.requeue = Requeue::After(Duration::ZERO);
