@@ -291,7 +291,11 @@ impl Explorer {
             Access::ObserveOwnWrite(stored) => {
                 observe_own_write(&mut scheduler, &key, self.library.object(&stored));
             }
-            Access::Refresh(stored) => drop(scheduler.written(&key, &self.library.object(&stored))),
+            Access::Refresh(stored) => {
+                let mut object = self.library.object(&stored);
+                object.metadata.resource_version = Some(OWN_WRITE.to_string());
+                scheduler.written(&key, &object);
+            }
             Access::Load(stored) => {
                 if let Some(has_drifted) = scheduler.loaded(&key, &self.library.object(&stored)) {
                     returned = Returned::Loaded(has_drifted);

@@ -123,6 +123,17 @@ fn work_that_a_write_left_is_queued_at_the_end_of_the_step() {
 }
 
 #[test]
+fn write_that_changes_nothing_leaves_no_work() {
+    let mut world = World::new(10);
+    deliver(&mut world, "7");
+    world.served();
+    // The apiserver dropped the change, for example because its CRD is older than the operator.
+    world.scheduler.written(&key("room"), &at("7"));
+    world.finish("room", Requeue::Done);
+    assert!(world.served().is_empty(), "the write would be repeated without end");
+}
+
+#[test]
 fn every_other_version_is_processed() {
     for (is_written, shown) in [(true, "8"), (true, "10"), (true, "not a number"), (false, "9")] {
         let mut world = World::new(10);
