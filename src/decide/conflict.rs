@@ -1,15 +1,15 @@
 //! The owner of a group that several objects name.
 
 use super::records_group_of_spec;
-use crate::resources::{LiveMessageGroup, Reason};
+use crate::resources::{LiveMessageGroup, Reason, Uid};
 
 /// The properties of an object that determine whether it owns the group that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim<'a> {
+pub struct Claim {
     /// `metadata.creationTimestamp`, in seconds.
     pub created: i64,
     /// `metadata.uid`.
-    pub uid: &'a str,
+    pub uid: Uid,
     /// Whether a call of the object is in flight, or its effect is not recorded yet.
     pub in_flight: bool,
     /// Whether its status records an origin or a create intent.
@@ -24,9 +24,9 @@ pub struct Claim<'a> {
 /// An object with a call in flight comes first: otherwise a second object could mistake the effect of that call for its
 /// own. Next come objects with a record, then all objects that can call. Among several candidates the oldest
 /// one is the owner; if they are equally old, the one with the smallest uid.
-pub fn holder(claims: &[Claim<'_>]) -> Option<usize> {
-    let oldest = |of: &dyn Fn(&Claim<'_>) -> bool| {
-        (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, claims[*i].uid))
+pub fn holder(claims: &[Claim]) -> Option<usize> {
+    let oldest = |of: &dyn Fn(&Claim) -> bool| {
+        (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, &claims[*i].uid))
     };
     oldest(&|claim| claim.in_flight)
         .or_else(|| oldest(&|claim| claim.proven))
@@ -74,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn claim(created: i64, uid: &str, proven: bool, cannot_call: bool) -> Claim<'_> {
-        Claim { created, uid, in_flight: false, proven, may_call: !cannot_call }
+    fn claim(created: i64, uid: &str, proven: bool, cannot_call: bool) -> Claim {
+        Claim { created, uid: uid.into(), in_flight: false, proven, may_call: !cannot_call }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod reason;
 mod rules;
 mod schema;
 mod stored;
+mod uid;
 
 pub use account::{
     AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials, account_of_arn,
@@ -25,6 +26,7 @@ pub use group::{
 pub use policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 pub use reason::{NextActor, ReadyEffect, Reason, UnknownReason};
 pub use stored::{StoredGroup, UnreadableGroup, UsedMetadata};
+pub use uid::Uid;
 
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";

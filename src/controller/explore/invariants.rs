@@ -8,7 +8,7 @@ use super::service::target;
 use super::world::{FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};
 use crate::decide::{DeletionOutcome, Facts, Remote, digest_of_group};
 use crate::live::{Call, CreateOutcome, Operation};
-use crate::resources::{ConditionStatus, ManagementPolicy, Reason};
+use crate::resources::{ConditionStatus, ManagementPolicy, Reason, Uid};
 
 /// Declares the invariants, each with a name in the code and a text for the report.
 macro_rules! invariants {
@@ -79,7 +79,7 @@ impl Explorer {
         self.must(Invariant::QuietWhenSettled, has_work, || format!("a call in a settled state: {call:?}"));
         // Other objects do not matter if this object was deleted or names another group, because its call can no longer
         // be stopped.
-        let own = self.known(&work[i]).record.as_ref().filter(|own| *own.uid == *read.uid.to_string());
+        let own = self.known(&work[i]).record.as_ref().filter(|own| own.uid == Uid::from(&*read.uid.to_string()));
         let is_claimed =
             own.and_then(|own| own.group.as_ref()).is_some_and(|group| *group.group.group_id == *id_text(read.id));
         let other = self.known(&work[1 - i]).record.as_ref();

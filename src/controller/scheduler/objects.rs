@@ -83,7 +83,7 @@ impl Scheduler {
     /// Whether this is the version that the operator wrote last. The end of the step queues the work that it left.
     fn is_own_write(&self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(state) = self.objects.get(key).filter(|state| state.is_written) else { return false };
-        object.revision() == Some(state.version) && object.metadata.uid.as_deref() == Some(&*state.record.uid)
+        object.revision() == Some(state.version) && state.record.is_of(object)
     }
 
     /// Removes an object without work from the queue, unless a pass or a drift check must continue. A standby observes
@@ -139,7 +139,7 @@ impl Scheduler {
     /// its group forever.
     pub(super) fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
-        if object.metadata.uid.as_deref() != Some(&*before.uid) {
+        if !before.is_of(object) {
             return false;
         }
         let known = self.objects.get(key).map_or(0, |state| state.version);
@@ -160,7 +160,7 @@ impl Scheduler {
         let Some(state) = self.objects.get_mut(key) else { return };
         let version = object.revision().filter(|version| *version >= state.version);
         if let Some(version) = version
-            && object.metadata.uid.as_deref() == Some(&*state.record.uid)
+            && state.record.is_of(&object)
         {
             state.set_version(version);
             if self.queue.contains(key) {

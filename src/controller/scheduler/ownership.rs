@@ -100,7 +100,7 @@ impl Scheduler {
         let key = Arc::clone(key);
         let rivals: Vec<&ObjectKey> =
             state.members.iter().filter(|member| self.record(member).is_some_and(Record::is_rival)).collect();
-        let claims: Vec<Claim<'_>> = rivals.iter().filter_map(|rival| Some(self.record(rival)?.claim())).collect();
+        let claims: Vec<Claim> = rivals.iter().filter_map(|rival| Some(self.record(rival)?.claim())).collect();
         let owner = holder(&claims).map(|index| rivals[index].clone());
         let is_recorded = owner.as_ref().and_then(|owner| self.record(owner)).is_some_and(Record::has_origin);
         let (is_other, is_news) = (owner != state.owner, is_recorded != state.is_recorded);
@@ -125,7 +125,7 @@ impl Scheduler {
     fn next_owner<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
         let candidates: Vec<&ObjectKey> =
             group.members.iter().filter(|member| *member != key && self.may_take_over(member, key)).collect();
-        let claims: Vec<Claim<'_>> =
+        let claims: Vec<Claim> =
             candidates.iter().filter_map(|candidate| Some(self.record(candidate)?.claim())).collect();
         holder(&claims).and_then(|index| candidates.get(index)).copied()
     }

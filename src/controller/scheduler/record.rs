@@ -8,13 +8,13 @@ use crate::controller::keys::{AccountKey, AppKey, GroupAtService};
 use crate::decide::{Claim, GroupKey, MUTABLE, group_in, is_refused, records_group_of_spec};
 use crate::live::{GroupSnapshot, Service};
 use crate::resources::{
-    ConditionStatus, ConditionType, DataCenter, LiveMessageGroup, ManagementPolicy, Reason, UnreadableGroup,
+    ConditionStatus, ConditionType, DataCenter, LiveMessageGroup, ManagementPolicy, Reason, Uid, UnreadableGroup,
 };
 
 /// The data that the scheduler keeps for an object.
 #[derive(Debug, Clone)]
 pub struct Record {
-    pub uid: Arc<str>,
+    pub uid: Uid,
     /// `metadata.creationTimestamp` in seconds since 1970.
     pub created: i64,
     pub generation: i64,
@@ -61,7 +61,7 @@ impl Record {
         let service = service.or(recorded_at.as_ref());
         let is_proven = recorded_at.is_some() && recorded_at.as_ref() == service;
         let group = group.map(|group| GroupAtService { service: service.cloned(), group });
-        let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let uid = Uid::from(metadata.uid.as_deref().unwrap_or_default());
         let seen_in = list.max(before.map_or(0, |before| before.seen_in));
         // The record of another object with this name, or for another group, is not used.
         let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
@@ -102,7 +102,7 @@ impl Record {
         let recorded = recorded_at.as_ref().and_then(|_| group_in(status));
         let service = service.or(recorded_at.as_ref());
         let group = recorded.map(|group| GroupAtService { service: service.cloned(), group });
-        let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
+        let uid = Uid::from(metadata.uid.as_deref().unwrap_or_default());
         let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
         Self {
             uid,
@@ -124,17 +124,21 @@ impl Record {
         }
     }
 
+    /// Whether this is the record of the object, and not of another one with the same name.
+    pub fn is_of(&self, object: &LiveMessageGroup) -> bool {
+        object.metadata.uid.as_deref().map(Uid::from).as_ref() == Some(&self.uid)
+    }
+
     /// Whether the object was edited or replaced since it was read.
     pub fn is_newer_than(&self, read: &LiveMessageGroup) -> bool {
-        let is_same = read.metadata.uid.as_deref() == Some(&*self.uid);
-        !is_same || self.generation > read.metadata.generation.unwrap_or_default()
+        !self.is_of(read) || self.generation > read.metadata.generation.unwrap_or_default()
     }
 
     /// The object's claim to its group.
-    pub fn claim(&self) -> Claim<'_> {
+    pub fn claim(&self) -> Claim {
         Claim {
             created: self.created,
-            uid: &self.uid,
+            uid: self.uid.clone(),
             in_flight: self.in_flight,
             proven: self.is_proven(),
             may_call: self.may_call() && !self.is_deleting,

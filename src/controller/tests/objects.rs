@@ -7,7 +7,7 @@ use super::*;
 const OBJECTS: usize = 1_250;
 
 /// The limit for one settled object.
-const BYTES_PER_OBJECT: i64 = 560;
+const BYTES_PER_OBJECT: i64 = 512;
 
 /// The limit for what a list needs in addition while it is processed. All objects together take 4.5 MB as text.
 const BYTES_OF_LIST: u64 = 1536 * 1024;

@@ -1,0 +1,65 @@
+//! The uid of an object.
+
+/// `metadata.uid`. The apiserver uses UUIDs, which take 16 bytes here instead of a text of 36.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Uid(Form);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    Uuid([u8; 16]),
+    Other(Box<str>),
+}
+
+impl From<&str> for Uid {
+    fn from(text: &str) -> Self {
+        Self(uuid(text).map_or_else(|| Form::Other(text.into()), Form::Uuid))
+    }
+}
+
+/// The bytes of a UUID in its usual form; `None` for another text. Two texts never have the same bytes.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let is_usual = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    if text.len() != 36 || !text.bytes().enumerate().all(is_usual) {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    hex::decode_to_slice(text.replace('-', ""), &mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uids_are_equal_and_ordered_like_their_texts() {
+        let texts = [
+            "",
+            "0f2a9c3e-0b1d-4c58-9e7f-00000000000a",
+            "6f2a9c3e-0b1d-4c58-9e7f-000000000001",
+            "6f2a9c3e-0b1d-4c58-9e7f-000000000002",
+            "a",
+        ];
+        for (one, left) in texts.iter().enumerate() {
+            for (other, right) in texts.iter().enumerate() {
+                assert_eq!(Uid::from(*left) == Uid::from(*right), one == other, "{left} {right}");
+                if left.len() == right.len() {
+                    assert_eq!(Uid::from(*left).cmp(&Uid::from(*right)), left.cmp(right), "{left} {right}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_usual_form_of_a_uuid_is_shortened() {
+        let usual = "6f2a9c3e-0b1d-4c58-9e7f-00000000000a";
+        assert!(uuid(usual).is_some());
+        for other in [&usual.to_uppercase(), &usual.replace('-', "0"), &usual[1..], "6f2a9c3e0b1d4c589e7f00000000000a"]
+        {
+            assert_eq!(uuid(other), None, "{other}");
+        }
+    }
+}
