@@ -96,8 +96,7 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
         record: None,
         permit,
     };
-    let step = std::pin::pin!(reconcile.step().instrument(span.clone()));
-    let step = context.activities.monitor(format!("reconcile of {key}"), step);
+    let step = context.activities.monitor(format!("reconcile of {key}"), reconcile.step().instrument(span.clone()));
     let result = match AssertUnwindSafe(step).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => {
