@@ -291,11 +291,7 @@ impl Explorer {
             Access::ObserveOwnWrite(stored) => {
                 observe_own_write(&mut scheduler, &key, self.library.object(&stored));
             }
-            Access::Refresh(stored) => {
-                let mut object = self.library.object(&stored);
-                object.metadata.resource_version = Some(OWN_WRITE.to_string());
-                scheduler.written(&key, &object);
-            }
+            Access::Refresh(stored) => drop(scheduler.written(&key, &own_write(self.library.object(&stored)))),
             Access::Load(stored) => {
                 if let Some(has_drifted) = scheduler.loaded(&key, &self.library.object(&stored)) {
                     returned = Returned::Loaded(has_drifted);
@@ -361,10 +357,15 @@ impl Explorer {
     }
 }
 
-fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, mut object: LiveMessageGroup) {
-    object.metadata.resource_version = Some(OWN_WRITE.to_string());
+fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, object: LiveMessageGroup) {
     scheduler.set_written(key, OWN_WRITE);
-    scheduler.observe(key, &object, Seen { list: 0, is_initial: false }, *NOW);
+    scheduler.observe(key, &own_write(object), Seen { list: 0, is_initial: false }, *NOW);
+}
+
+/// The object in the version that the operator wrote.
+fn own_write(mut object: LiveMessageGroup) -> LiveMessageGroup {
+    object.metadata.resource_version = Some(OWN_WRITE.to_string());
+    object
 }
 
 /// Compares the record of an object with its group, as a drift check does.
