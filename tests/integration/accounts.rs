@@ -207,8 +207,8 @@ async fn account_created_after_its_object_is_not_reported_missing() -> Result<()
     world.create("room", of("team")).await?;
     // Give the operator time to process the object without its account.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     world.ready("room", "True", "Created").await?;
     account_is(&world, "team", "Available", 1).await?;
     let log = world.log();

@@ -163,6 +163,7 @@ fn alerts_on_gauges_aggregate_over_the_pods() -> Result<()> {
                 if is_longer_name || before.ends_with("and on (job, instance) ") {
                     continue;
                 }
+                let before = before.strip_suffix("max_over_time(").unwrap_or(before);
                 let function = before.strip_suffix('(').map(str::trim_end).unwrap_or_default();
                 let by_release = function.strip_suffix(')').and_then(|function| function.rsplit_once("max by ("));
                 let by_release = by_release.is_some_and(|(_, labels)| labels.starts_with("cluster, namespace, job"));
