@@ -160,11 +160,11 @@ fn alerts_on_gauges_aggregate_over_the_pods() -> Result<()> {
             for (start, name) in expression.match_indices(&*gauge.name) {
                 let (before, after) = (&expression[..start], &expression[start + name.len()..]);
                 let is_longer_name = after.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-                if is_longer_name || before.ends_with("and on (job, instance) ") {
+                if is_longer_name || before.ends_with("and on (cluster, namespace, job, instance) ") {
                     continue;
                 }
                 let before = before.strip_suffix("max_over_time(").unwrap_or(before);
-                let function = before.strip_suffix('(').map(str::trim_end).unwrap_or_default();
+                let function = before.trim_end().strip_suffix('(').map(str::trim_end).unwrap_or_default();
                 let by_release = function.strip_suffix(')').and_then(|function| function.rsplit_once("max by ("));
                 let by_release = by_release.is_some_and(|(_, labels)| labels.starts_with("cluster, namespace, job"));
                 let is_aggregated = by_release || function.ends_with("max") || function.ends_with("absent");

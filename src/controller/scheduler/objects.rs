@@ -118,15 +118,15 @@ impl Scheduler {
         }
     }
 
-    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`].
+    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`]. A write that changed nothing
+    /// leaves no work: it would be repeated forever. If the watch was faster than the response, its event has queued the
+    /// object.
     pub fn written(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let before = self.objects.get(key).map_or(0, |state| state.version);
         let is_known = self.refresh(key, object);
-        // A write that changes nothing has no event, and would otherwise be repeated without end. If the watch was faster
-        // than the response, its event has queued the object.
-        let is_news = object.revision().is_some_and(|revision| revision > before);
-        let left = self.pending_work(key, object).filter(|_| is_news);
+        let left = self.pending_work(key, object);
         if let Some(state) = self.objects.get_mut(key).filter(|_| is_known)
+            && state.version > before
             && object.revision() == Some(state.version)
         {
             (state.is_written, state.left) = (true, left);
