@@ -209,7 +209,10 @@ impl Check {
             scheduler.with(|scheduler, _| scheduler.usage_postponed(app));
             return true;
         };
-        let recorded = scheduler.with(|scheduler, _| scheduler.recorded_in(app));
+        let recorded = scheduler.with(|scheduler, _| {
+            scheduler.usage_query_begins(app);
+            scheduler.recorded_in(app)
+        });
         let listed = self.list(&account, recorded.len()).await;
         if self.context.accounts.find(&app.account, false).is_ok_and(|now| !Arc::ptr_eq(&now, &account)) {
             return false;

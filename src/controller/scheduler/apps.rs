@@ -46,6 +46,8 @@ pub struct AppState {
     /// listed.
     group_ids: Option<HashSet<Box<str>>>,
     reservations: HashSet<ObjectKey>,
+    /// The groups that objects created since a query began, whose answer may lack them; `None` without a query.
+    created: Option<HashSet<Box<str>>>,
     /// The query that the next list call answers; `None` if no query is open.
     pub requested: Option<UsageQuery>,
     /// When the last drift check completed, or when the app was first seen.
@@ -96,8 +98,10 @@ impl AppState {
     pub fn on_create(&mut self, object: &ObjectKey, group_id: &str, is_new: bool) {
         self.reservations.remove(object);
         if is_new {
-            self.used = self.used.map(|used| used + 1);
-            if let Some(ids) = &mut self.group_ids {
+            // A list may have shown the group before the answer arrived.
+            let is_counted = self.group_ids.as_ref().is_some_and(|ids| ids.contains(group_id));
+            self.used = self.used.map(|used| used + u64::from(!is_counted));
+            for ids in [&mut self.group_ids, &mut self.created].into_iter().flatten() {
                 ids.insert(group_id.into());
             }
         }
@@ -105,27 +109,43 @@ impl AppState {
 
     /// Records the deletion of a group of the app.
     pub fn on_delete(&mut self, group_id: &str) {
-        if let Some(ids) = &mut self.group_ids {
+        for ids in [&mut self.group_ids, &mut self.created].into_iter().flatten() {
             ids.remove(group_id);
         }
         self.used = self.used.map(|used| used.saturating_sub(1));
+    }
+
+    /// Begins a query. Its pages are read one after the other, so its answer can lack groups that are created meanwhile.
+    pub fn begin_query(&mut self) {
+        self.created.get_or_insert_default();
+    }
+
+    /// Ends a query without an answer.
+    pub fn end_query(&mut self) {
+        self.created = None;
     }
 
     /// Records the number of groups, and their IDs if the list was complete. Returns `true` if the usage or the list of
     /// IDs was unknown before. Every blocked object must then be processed again.
     pub fn on_usage(&mut self, used: u64, group_ids: Option<HashSet<Box<str>>>) -> bool {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
-        self.used = Some(used);
+        let created = self.created.take().unwrap_or_default();
         self.is_counted = true;
-        if group_ids.is_some() {
-            self.group_ids = group_ids;
-        }
+        self.used = Some(match group_ids {
+            Some(mut ids) => {
+                ids.extend(created);
+                used.max(self.group_ids.insert(ids).len() as u64)
+            }
+            // The count may include the created groups. Counted twice, they cause a list, which is exact.
+            None => used + created.len() as u64,
+        });
         is_news
     }
 
     /// Records that the groups cannot be counted, for example because the permission to list them is missing. Creates
     /// are then sent without a check, and the service refuses those that do not fit.
     pub fn on_usage_unavailable(&mut self) {
+        self.end_query();
         self.used.get_or_insert(0);
         self.group_ids.get_or_insert_default();
     }

@@ -47,6 +47,13 @@ impl Scheduler {
         self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()
     }
 
+    /// Begins a list of an app that answers a usage request or a drift check.
+    pub fn usage_query_begins(&mut self, app: &AppKey) {
+        if let Some(state) = self.apps.get_mut(app) {
+            state.begin_query();
+        }
+    }
+
     /// Records the number of groups of an app, and their IDs if the list was complete.
     pub fn usage_known(&mut self, app: &AppKey, used: u64, group_ids: Option<HashSet<Box<str>>>) {
         let answered = if group_ids.is_some() { UsageQuery::List } else { UsageQuery::Count };
@@ -73,6 +80,7 @@ impl Scheduler {
     pub fn usage_postponed(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.requested = None;
+            state.end_query();
         }
         self.unblock(&Cause::Quota(app.clone()));
     }

@@ -75,6 +75,26 @@ fn reservations_count_and_excess_objects_wait() {
     assert_eq!(reserve(&mut world, &objects[1]), Ok(()));
 }
 
+/// The pages of a list are read one after the other, while objects create groups.
+#[test]
+fn group_created_during_a_list_is_counted_once() {
+    for (listed, is_answered_first) in [(&[][..], true), (&["a"], true), (&["a"], false)] {
+        let (mut world, objects) = world_of(2, &["a", "b", "c"]);
+        world.scheduler.usage_known(&app(), 0, ids(&[]));
+        assert_eq!(reserve(&mut world, &objects[0]), Ok(()));
+        world.scheduler.usage_query_begins(&app());
+        if is_answered_first {
+            world.answered(&objects[0], &create(&objects[0]), &created());
+        }
+        world.scheduler.usage_known(&app(), listed.len() as u64, ids(listed));
+        if !is_answered_first {
+            world.answered(&objects[0], &create(&objects[0]), &created());
+        }
+        assert_eq!(reserve(&mut world, &objects[1]), Ok(()), "{listed:?}");
+        assert_eq!(reserve(&mut world, &objects[2]), FULL, "{listed:?}");
+    }
+}
+
 #[test]
 fn place_of_a_deleted_group_goes_to_the_longest_waiting() {
     let (mut world, objects) = world_of(2, &["a", "b", "c", "d"]);
