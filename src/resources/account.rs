@@ -77,7 +77,7 @@ pub struct LiveAccountSpec {
     pub account_id: Option<String>,
 
     /// The address of the Live API: https:// and a host, with a port if needed. Defaults to the operator's own endpoint, which is
-    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address requires the operator's flag --allow-http.
+    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address requires the operator's flag --account-allow-http.
     /// Example: `https://live.ap-southeast-1.aliyuncs.com`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262))]

@@ -40,14 +40,19 @@ pub enum Fit {
 pub struct AppState {
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
+    /// The creates since then, which `used` may lack. Kept apart, because only a number from the service shows that an
+    /// app has a higher quota.
+    added: u64,
     /// Whether `used` is a count that the service returned, rather than an assumption.
     is_counted: bool,
     /// The IDs of the groups in the last complete list; `None` before the first one, empty if the groups cannot be
     /// listed.
     group_ids: Option<HashSet<Box<str>>>,
     reservations: HashSet<ObjectKey>,
-    /// The groups that objects created since a query began, whose answer may lack them; `None` without a query.
-    created: Option<HashSet<Box<str>>>,
+    /// The queries without an answer: a requested one and a drift check can overlap.
+    queries: u32,
+    /// The groups that objects created since the first of these queries began. The answers may lack them.
+    created: HashSet<Box<str>>,
     /// The query that the next list call answers; `None` if no query is open.
     pub requested: Option<UsageQuery>,
     /// When the last drift check completed, or when the app was first seen.
@@ -57,7 +62,7 @@ pub struct AppState {
 impl AppState {
     /// The number of groups and reservations.
     fn taken(&self) -> Option<u64> {
-        Some(self.used? + self.reservations.len() as u64)
+        Some(self.used? + self.added + self.reservations.len() as u64)
     }
 
     /// The number of free places; `None` if the usage is unknown. An app with more groups than `limit` must have a
@@ -100,45 +105,52 @@ impl AppState {
         if is_new {
             // A list may have shown the group before the answer arrived.
             let is_counted = self.group_ids.as_ref().is_some_and(|ids| ids.contains(group_id));
-            self.used = self.used.map(|used| used + u64::from(!is_counted));
-            for ids in [&mut self.group_ids, &mut self.created].into_iter().flatten() {
+            self.added += u64::from(!is_counted);
+            if let Some(ids) = &mut self.group_ids {
                 ids.insert(group_id.into());
+            }
+            if self.queries > 0 {
+                self.created.insert(group_id.into());
             }
         }
     }
 
     /// Records the deletion of a group of the app.
     pub fn on_delete(&mut self, group_id: &str) {
-        for ids in [&mut self.group_ids, &mut self.created].into_iter().flatten() {
+        if let Some(ids) = &mut self.group_ids {
             ids.remove(group_id);
         }
+        self.created.remove(group_id);
         self.used = self.used.map(|used| used.saturating_sub(1));
     }
 
     /// Begins a query. Its pages are read one after the other, so its answer can lack groups that are created meanwhile.
     pub fn begin_query(&mut self) {
-        self.created.get_or_insert_default();
+        self.queries += 1;
     }
 
-    /// Ends a query without an answer.
+    /// Ends a query, with or without an answer.
     pub fn end_query(&mut self) {
-        self.created = None;
+        self.queries = self.queries.saturating_sub(1);
+        if self.queries == 0 {
+            self.created = HashSet::default();
+        }
     }
 
     /// Records the number of groups, and their IDs if the list was complete. Returns `true` if the usage or the list of
     /// IDs was unknown before. Every blocked object must then be processed again.
     pub fn on_usage(&mut self, used: u64, group_ids: Option<HashSet<Box<str>>>) -> bool {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
-        let created = self.created.take().unwrap_or_default();
         self.is_counted = true;
-        self.used = Some(match group_ids {
-            Some(mut ids) => {
-                ids.extend(created);
-                used.max(self.group_ids.insert(ids).len() as u64)
-            }
-            // The count may include the created groups. Counted twice, they cause a list, which is exact.
-            None => used + created.len() as u64,
-        });
+        self.used = Some(used);
+        // Without the IDs, the number may include the created groups. Counted twice, they cause a list, which is exact.
+        self.added = self.created.len() as u64;
+        if let Some(mut ids) = group_ids {
+            ids.extend(self.created.iter().cloned());
+            self.added = (ids.len() as u64).saturating_sub(used);
+            self.group_ids = Some(ids);
+        }
+        self.end_query();
         is_news
     }
 

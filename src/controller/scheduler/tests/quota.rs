@@ -96,6 +96,32 @@ fn group_created_during_a_list_is_counted_once() {
 }
 
 #[test]
+fn counted_create_in_flight_does_not_raise_the_quota() {
+    let (mut world, objects) = world_of(2, &["a", "b", "c"]);
+    world.scheduler.usage_known(&app(), 0, None);
+    assert_eq!(reserve(&mut world, &objects[0]), Ok(()));
+    assert_eq!(reserve(&mut world, &objects[1]), Ok(()));
+    world.scheduler.usage_known(&app(), 2, None);
+    for object in &objects[..2] {
+        world.answered(object, &create(object), &created());
+    }
+    assert_eq!(reserve(&mut world, &objects[2]), UNKNOWN, "it waits for a list");
+}
+
+#[test]
+fn answers_of_overlapping_lists_do_not_hide_a_create() {
+    let (mut world, objects) = world_of(1, &["a", "b"]);
+    world.scheduler.usage_known(&app(), 0, ids(&[]));
+    assert_eq!(reserve(&mut world, &objects[0]), Ok(()));
+    world.scheduler.usage_query_begins(&app());
+    world.scheduler.usage_query_begins(&app());
+    world.scheduler.usage_known(&app(), 0, None);
+    world.answered(&objects[0], &create(&objects[0]), &created());
+    world.scheduler.usage_known(&app(), 0, None);
+    assert_eq!(reserve(&mut world, &objects[1]), FULL);
+}
+
+#[test]
 fn place_of_a_deleted_group_goes_to_the_longest_waiting() {
     let (mut world, objects) = world_of(2, &["a", "b", "c", "d"]);
     world.scheduler.usage_known(&app(), 2, ids(&["a", "b"]));
