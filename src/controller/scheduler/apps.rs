@@ -121,7 +121,10 @@ impl AppState {
             ids.remove(group_id);
         }
         self.created.remove(group_id);
-        self.used = self.used.map(|used| used.saturating_sub(1));
+        match self.added.checked_sub(1) {
+            Some(added) => self.added = added,
+            None => self.used = self.used.map(|used| used.saturating_sub(1)),
+        }
     }
 
     /// Begins a query. Its pages are read one after the other, so its answer can lack groups that are created meanwhile.

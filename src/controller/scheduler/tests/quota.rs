@@ -96,6 +96,18 @@ fn group_created_during_a_list_is_counted_once() {
 }
 
 #[test]
+fn place_of_a_created_and_deleted_group_is_free() {
+    let (mut world, objects) = world_of(1, &["a", "b"]);
+    world.scheduler.usage_known(&app(), 0, ids(&[]));
+    assert_eq!(reserve(&mut world, &objects[0]), Ok(()));
+    world.answered(&objects[0], &create(&objects[0]), &created());
+    assert_eq!(reserve(&mut world, &objects[1]), FULL);
+    world.answered(&objects[0], &Call::Delete(group_of(&objects[0])), &answer(Reply::Done));
+    assert_eq!(world.served(), ["b"]);
+    assert_eq!(reserve(&mut world, &objects[1]), Ok(()));
+}
+
+#[test]
 fn counted_create_in_flight_does_not_raise_the_quota() {
     let (mut world, objects) = world_of(2, &["a", "b", "c"]);
     world.scheduler.usage_known(&app(), 0, None);
