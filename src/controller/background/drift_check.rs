@@ -15,7 +15,7 @@ use crate::controller::accounts::Account;
 use crate::controller::context::Context;
 use crate::controller::keys::{AppKey, BudgetKey};
 use crate::controller::pass::Explanation;
-use crate::controller::scheduler::{RecordedState, UsageQuery};
+use crate::controller::scheduler::{Recorded, RecordedState, UsageQuery};
 use crate::controller::supervisor::Supervisor;
 use crate::decide::Failure;
 use crate::live::operation::ListRequest;
@@ -214,9 +214,17 @@ impl Check {
             scheduler.recorded_in(app)
         });
         let listed = self.list(&account, recorded.len()).await;
-        if self.context.accounts.find(&app.account, false).is_ok_and(|now| !Arc::ptr_eq(&now, &account)) {
-            return false;
+        let is_replaced = self.context.accounts.find(&app.account, false).is_ok_and(|now| !Arc::ptr_eq(&now, &account));
+        if !is_replaced {
+            self.record(&recorded, listed);
         }
+        scheduler.with(|scheduler, _| scheduler.usage_query_ends(app));
+        !is_replaced
+    }
+
+    /// Records the result of a list.
+    fn record(&self, recorded: &[Recorded], listed: Result<Listed, ListError>) {
+        let (scheduler, app) = (&self.context.scheduler, &self.app);
         match listed {
             Ok(Listed::Complete { total, ids }) => {
                 // A missing group is drift only if its status records it as live.
@@ -235,7 +243,7 @@ impl Check {
                 if self.query.is_none() {
                     // The app has fewer objects than pages, so each group is described instead, even if its status
                     // records that the group does not exist.
-                    for recorded in &recorded {
+                    for recorded in recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
                     self.completed();
@@ -255,7 +263,6 @@ impl Check {
                 self.failed();
             }
         }
-        true
     }
 
     fn completed(&self) {

@@ -132,7 +132,7 @@ impl AppState {
         self.queries += 1;
     }
 
-    /// Ends a query, with or without an answer.
+    /// Ends a query, after its answer was recorded if it has one.
     pub fn end_query(&mut self) {
         self.queries = self.queries.saturating_sub(1);
         if self.queries == 0 {
@@ -153,14 +153,12 @@ impl AppState {
             self.added = (ids.len() as u64).saturating_sub(used);
             self.group_ids = Some(ids);
         }
-        self.end_query();
         is_news
     }
 
     /// Records that the groups cannot be counted, for example because the permission to list them is missing. Creates
     /// are then sent without a check, and the service refuses those that do not fit.
     pub fn on_usage_unavailable(&mut self) {
-        self.end_query();
         self.used.get_or_insert(0);
         self.group_ids.get_or_insert_default();
     }
@@ -175,10 +173,10 @@ impl AppState {
         self.taken().filter(|_| self.is_counted)
     }
 
-    /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects and the time of the
-    /// last drift check.
+    /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects, the time of the last
+    /// drift check, and the number of queries, which end later.
     pub fn reset(&mut self) {
         let objects = std::mem::take(&mut self.objects);
-        *self = Self { objects, last_check: self.last_check, ..Self::default() };
+        *self = Self { objects, last_check: self.last_check, queries: self.queries, ..Self::default() };
     }
 }

@@ -36,6 +36,7 @@ pub use apps::{DEFAULT_MAX_GROUPS, UsageQuery};
 pub use objects::{Seen, Work};
 pub use queue::{Depths, Wakeups};
 pub use record::{COUNTED, ConditionSummary, RecordedState};
+pub use usage::Recorded;
 
 use super::keys::{AccountKey, AppKey, BreakerKey, Cause, GroupAtService, ObjectKey};
 use super::namespaces::NamespacePattern;

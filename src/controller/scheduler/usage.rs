@@ -54,6 +54,13 @@ impl Scheduler {
         }
     }
 
+    /// Ends a list that [`Scheduler::usage_query_begins`] began, after its answer was recorded.
+    pub fn usage_query_ends(&mut self, app: &AppKey) {
+        if let Some(state) = self.apps.get_mut(app) {
+            state.end_query();
+        }
+    }
+
     /// Records the number of groups of an app, and their IDs if the list was complete.
     pub fn usage_known(&mut self, app: &AppKey, used: u64, group_ids: Option<HashSet<Box<str>>>) {
         let answered = if group_ids.is_some() { UsageQuery::List } else { UsageQuery::Count };
@@ -80,7 +87,6 @@ impl Scheduler {
     pub fn usage_postponed(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.requested = None;
-            state.end_query();
         }
         self.unblock(&Cause::Quota(app.clone()));
     }

@@ -128,8 +128,10 @@ fn answers_of_overlapping_lists_do_not_hide_a_create() {
     world.scheduler.usage_query_begins(&app());
     world.scheduler.usage_query_begins(&app());
     world.scheduler.usage_known(&app(), 0, None);
+    world.scheduler.usage_query_ends(&app());
     world.answered(&objects[0], &create(&objects[0]), &created());
     world.scheduler.usage_known(&app(), 0, None);
+    world.scheduler.usage_query_ends(&app());
     assert_eq!(reserve(&mut world, &objects[1]), FULL);
 }
 
