@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::support::{Context as _, Error, Request, Result};
+use crate::support::{Context as _, Error, Request, Result, busiest_second, parse_request_log};
 
 /// The limit of the Live API for each operation.
 const LIMIT: usize = 50;
@@ -15,9 +15,7 @@ const CREATE: &str = "CreateLiveMessageGroup";
 /// Checks the rate of calls and that no create was repeated. Returns a summary.
 pub fn check(cluster: &Cluster) -> Result<String> {
     let log = cluster.call_log()?;
-    let lines = log.lines().filter(|line| line.starts_with('{'));
-    let parse = |line| serde_json::from_str(line).context(format_args!("line of the emulator: {line}"));
-    let requests: Vec<Request> = lines.map(parse).collect::<Result<_>>()?;
+    let requests = parse_request_log(log.lines().filter(|line| line.starts_with('{')))?;
     let mut arrivals: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for request in &requests {
         arrivals.entry(&request.operation).or_default().push(request.time.parse()?);
@@ -25,7 +23,7 @@ pub fn check(cluster: &Cluster) -> Result<String> {
     let mut lines = vec![format!("{:<32} {:>7} {:>18}", "operation", "calls", "most in a second")];
     for (operation, times) in &mut arrivals {
         times.sort();
-        let peak = peak(times);
+        let peak = busiest_second(times);
         lines.push(format!("{operation:<32} {:>7} {peak:>18}", times.len()));
         if peak > LIMIT {
             return Err(Error::new(format!("{peak} calls of {operation} in one second")));
@@ -37,19 +35,6 @@ pub fn check(cluster: &Cluster) -> Result<String> {
         requests.iter().filter(|request| request.code.as_deref().is_some_and(|code| code.starts_with("Throttling")));
     lines.push(format!("throttled calls: {}", throttled.count()));
     Ok(lines.join("\n"))
-}
-
-/// The most arrivals in any interval of one second. `times` is sorted.
-fn peak(times: &[Timestamp]) -> usize {
-    let second = SignedDuration::from_secs(1);
-    let mut first = 0;
-    let windows = times.iter().enumerate().map(|(last, time)| {
-        while time.duration_since(times[first]) >= second {
-            first += 1;
-        }
-        last - first + 1
-    });
-    windows.max().unwrap_or(0)
 }
 
 /// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the

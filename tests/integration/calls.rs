@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::support::{Context as _, Emulator, Request, Result};
+use crate::support::{Context as _, Emulator, Request, Result, busiest_second};
 
 /// The calls of an operation in order of arrival.
 pub struct Calls {
@@ -29,10 +29,7 @@ impl Calls {
 
     /// The largest number of calls in any interval of one second.
     pub fn busiest_second(&self) -> usize {
-        let within = |from: Timestamp| {
-            self.times.iter().filter(|time| **time >= from && seconds_from(from, **time) < 1.0).count()
-        };
-        self.times.iter().map(|from| within(*from)).max().unwrap_or_default()
+        busiest_second(&self.times)
     }
 
     /// The time from the first to the last call, or zero if there are no calls.

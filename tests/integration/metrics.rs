@@ -172,16 +172,8 @@ fn expect_named(shown: &Scrape) -> Result<()> {
     for (file, least) in [(RULES, 15), (DASHBOARD, 35)] {
         let text = std::fs::read_to_string(repository().join(file))?;
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let prefixes = [
-            "live_message_operator_",
-            "controller_runtime_",
-            "leader_election_",
-            "workqueue_",
-            "rest_client_",
-            "process_",
-        ];
         let named: BTreeSet<&str> =
-            words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix))).collect();
+            words.filter(|word| Metrics::PREFIXES.iter().any(|prefix| word.starts_with(prefix))).collect();
         assert!(named.len() >= least, "the search finds too few metrics in {file}: {named:?}");
         for name in named {
             let family = name.strip_suffix("_bucket").unwrap_or(name);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
 use super::error::{Context as _, Result};
@@ -51,6 +52,18 @@ pub fn read(path: &Path) -> Result<Vec<Request>> {
     };
     // Skip the last line if it is incomplete.
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parse = |line| serde_json::from_str(line).context(format_args!("request log line {line}"));
-    complete.lines().filter(|line| !line.is_empty()).map(parse).collect()
+    parse(complete.lines().filter(|line| !line.is_empty()))
+}
+
+/// Parses the lines of a request log.
+pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Request>> {
+    lines.map(|line| serde_json::from_str(line).context(format_args!("request log line {line}"))).collect()
+}
+
+/// The largest number of calls in any interval of one second. `times` is sorted.
+pub fn busiest_second(times: &[Timestamp]) -> usize {
+    let within = |from: Timestamp| {
+        times.iter().filter(|time| **time >= from && time.duration_since(from) < SignedDuration::from_secs(1)).count()
+    };
+    times.iter().map(|from| within(*from)).max().unwrap_or_default()
 }

@@ -156,6 +156,11 @@ fn register_process(register: &mut Register, version: &'static str, started: f64
 }
 
 impl Metrics {
+    /// The beginnings of all names. Only the first one is of this project; the others are those of controller-runtime,
+    /// client-go and the Prometheus client libraries.
+    pub const PREFIXES: [&'static str; 6] =
+        ["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
+
     /// Registers the metrics of a process that starts now.
     pub fn new(version: &'static str) -> Self {
         let mut register = Register::default();

@@ -4,15 +4,7 @@ use super::*;
 fn names_follow_the_conventions() {
     let metrics = Metrics::default();
     for Described { name, kind, labels, help } in metrics.described() {
-        let prefixes = [
-            "live_message_operator_",
-            "controller_runtime_",
-            "leader_election_",
-            "workqueue_",
-            "rest_client_",
-            "process_",
-        ];
-        assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+        assert!(Metrics::PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
         assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
         assert!(["_milliseconds", "_ms", "_minutes", "_kb", "_percent"].iter().all(|unit| !name.ends_with(unit)));
