@@ -26,7 +26,13 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     let mut bytes = [0; 16];
-    hex::decode_to_slice(text.replace('-', ""), &mut bytes).ok()?;
+    let mut rest = &mut bytes[..];
+    // In parts, because a text without the hyphens would be allocated for each event.
+    for part in text.split('-') {
+        let (decoded, remaining) = rest.split_at_mut(part.len() / 2);
+        hex::decode_to_slice(part, decoded).ok()?;
+        rest = remaining;
+    }
     Some(bytes)
 }
 

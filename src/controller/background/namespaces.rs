@@ -9,7 +9,7 @@ use crate::controller::scheduler::ConditionSummary;
 use crate::resources::{ConditionStatus, Reason};
 use crate::telemetry::metrics::{NamespaceLabels, State};
 
-/// The label of the objects in all other namespaces. It is no valid name of a namespace.
+/// The label of the objects in all other namespaces. No namespace can have this name.
 const OTHER: &str = "(other)";
 
 /// The number of objects by status and reason of `Ready`.
