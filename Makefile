@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 CHART := charts/live-message-operator
+# The families of tools that the integration tests use.
+TEST_TOOLS := control-plane controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fmt lint unit sdk integration docs deny chart chart-lint counts crds assets helm image e2e bench bench-large explore fuzz release
@@ -18,8 +20,7 @@ demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONT
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
-	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
 	$(CARGO) test --locked
@@ -49,8 +50,7 @@ sdk: ## Run the official SDKs against the emulator (Python 3.11, Node 20 with np
 	$(CARGO) test --locked --test sdk -- $(FILTER)
 
 integration: ## Run the tests on a real apiserver. FILTER=name selects tests
-	@tests/tools/build control-plane >/dev/null
-	@for family in controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest; do tests/tools/build $$family >/dev/null || exit 1; done
+	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) test --locked --test integration --test throughput -- $(FILTER)
 
 docs: ## Build the documentation of the library; a broken link is an error

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::support::{Context as _, Error, Result, Scratch, documents, helm_tools, repository};
 
 /// The files that the script reads.
-const FILES: &[&str] = &["Cargo.toml", "CHANGELOG.md", "charts", "tools/release", ".gitignore"];
+const FILES: &[&str] =
+    &["Cargo.toml", "CHANGELOG.md", "charts", "tools/release", "tests/tools/common.sh", ".gitignore"];
 
 /// Writes an OCI archive with only an index, and an SBOM, as `make image` does.
 const MAKE: &str = r#"#!/bin/sh
@@ -30,6 +31,7 @@ impl Copy {
     fn new() -> Result<Self> {
         let copy = Self { dir: Scratch::new("release")? };
         fs::create_dir_all(copy.dir.join("tools"))?;
+        fs::create_dir_all(copy.dir.join("tests/tools"))?;
         fs::create_dir_all(copy.dir.join("bin"))?;
         for file in FILES {
             let status = Command::new("cp").arg("-R").arg(repository().join(file)).arg(copy.dir.join(file)).status()?;

@@ -1,10 +1,23 @@
 # shellcheck shell=bash
-# Functions for scripts that run for minutes. Source this file.
+# Functions and settings that several scripts share. Source this file.
 
-# The number of seconds between two lines.
-progress_every=15
+# The directory of all that is built or downloaded once per machine. It is outside of the work tree.
+# shellcheck disable=SC2034 # not every script uses it
+cache=${LMO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/live-message-operator}
 
 say() { printf '%s\n' "$*" >&2; }
+
+# fail MESSAGE [HINT...]
+fail() {
+    say "error: $1"
+    shift
+    local line
+    for line in "$@"; do say "       $line"; done
+    exit 1
+}
+
+# The number of seconds between two lines of progress.
+progress_every=15
 
 # The process that with_progress waits for. A script stops it when it is interrupted.
 running=''
