@@ -22,7 +22,7 @@ use crate::telemetry::metrics::ResourceLabels;
 
 /// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Even if a network failure does
 /// not reset the connection, changes are seen within 30 s.
-const WATCH_SECONDS: RangeInclusive<u32> = 20..=24;
+const WATCH_SECONDS: RangeInclusive<u32> = 20..=22;
 
 /// The maximum duration of a watch.
 pub fn longest_watch() -> Duration {
