@@ -1,6 +1,7 @@
 //! Call budgets: the pace and the window of permits of each account and operation.
 
 mod adaptive;
+mod pace;
 #[cfg(test)]
 mod property;
 mod window;
@@ -11,8 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 pub use adaptive::{Adaptive, Settings};
+pub use pace::Pace;
 #[cfg(test)]
-pub use property::busiest_second;
+pub use property::{busiest_second, simulated_hours};
 pub use window::{AcquireResult, DOCUMENTED_LIMIT, LATE_ARRIVAL, PermitOutcome, START_DELAY, TAKEOVER_DELAY, Window};
 
 /// The budget of one account and operation. Clones share it.
@@ -72,16 +74,21 @@ impl Budget {
         self.shared.as_ref().map(|shared| shared.window().rate(Instant::now().into_std()))
     }
 
+    /// How fast waiting calls can be sent.
+    pub fn pace(&self) -> Pace {
+        self.shared.as_ref().map_or(Pace::default(), |shared| shared.window().pace(Instant::now().into_std()))
+    }
+
     /// Waits for a permit. Callers are served in order of arrival. A dropped future takes no permit.
     pub async fn acquire(&self) -> Permit {
-        let Some(shared) = &self.shared else { return Permit { shared: None, outcome: PermitOutcome::NotSent } };
+        let Some(shared) = &self.shared else { return Permit::new(None) };
         let _turn = shared.turn_lock.lock().await;
         loop {
             let returned = shared.returned.notified();
             let grant = shared.window().try_acquire(Instant::now().into_std());
             match grant {
                 AcquireResult::Now => {
-                    return Permit { shared: Some(Arc::clone(shared)), outcome: PermitOutcome::NotSent };
+                    return Permit::new(Some(Arc::clone(shared)));
                 }
                 AcquireResult::NotBefore(at) => {
                     tokio::select! {
@@ -101,10 +108,15 @@ impl Budget {
 #[must_use]
 pub struct Permit {
     shared: Option<Arc<Shared>>,
+    granted: Instant,
     outcome: PermitOutcome,
 }
 
 impl Permit {
+    fn new(shared: Option<Arc<Shared>>) -> Self {
+        Self { shared, granted: Instant::now(), outcome: PermitOutcome::NotSent }
+    }
+
     /// Marks the request as sent. Call this before sending: if the permit is dropped afterwards, the answer counts as
     /// lost.
     pub fn mark_sent(&mut self) {
@@ -120,7 +132,12 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.window().return_permit(self.outcome, Instant::now().into_std());
+            let mut window = shared.window();
+            window.return_permit(self.outcome, Instant::now().into_std());
+            if self.outcome == PermitOutcome::Answered {
+                window.answered_after(self.granted.elapsed());
+            }
+            drop(window);
             shared.returned.notify_one();
         }
     }

@@ -186,6 +186,12 @@ pub fn busiest_second(arrived: &[u64]) -> usize {
     most
 }
 
+/// The virtual time of a simulation: `LMO_SIMULATED_HOURS`, or `default`.
+pub fn simulated_hours(default: u32) -> Duration {
+    let hours = std::env::var("LMO_SIMULATED_HOURS").ok().map(|hours| hours.parse().expect("a number of hours"));
+    Duration::from_secs(3600) * hours.unwrap_or(default)
+}
+
 const CALM: Conditions = Conditions { delay_us: 2_000, lost: 0, never_sent: 0, failed: 0, stalls: 0, kills: 0 };
 
 const CONDITIONS: [Conditions; 8] = [

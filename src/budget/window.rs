@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use super::Pace;
 use super::adaptive::{Adaptive, Settings};
 
 /// The documented limit of every message group operation, in calls per second and account.
@@ -31,6 +32,9 @@ pub const TAKEOVER_DELAY: Duration = SECOND;
 /// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
 /// small delays would add up to half a second. A longer gap means that no permit was requested, so the pace restarts.
 const CATCH_UP: Duration = Duration::from_millis(100);
+
+/// The weight of one answer in the average round trip is `1 / ROUND_TRIPS`.
+const ROUND_TRIPS: f64 = 16.0;
 
 /// How a permit was used, which determines when it can be granted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Window {
     permits: u32,
     free: u32,
     returns: BinaryHeap<Reverse<Instant>>,
+    /// The average time from the grant of a permit to the answer to its call, in seconds.
+    round_trip: f64,
 }
 
 impl Window {
@@ -79,7 +85,14 @@ impl Window {
     pub fn with(permits: u32, settings: Settings, first_permit_at: Instant) -> Self {
         let permits = permits.max(1);
         let returns = (0..permits).map(|_| Reverse(first_permit_at)).collect();
-        Self { rate: Adaptive::new(permits, settings), next: first_permit_at, permits, free: 0, returns }
+        Self {
+            rate: Adaptive::new(permits, settings),
+            next: first_permit_at,
+            permits,
+            free: 0,
+            returns,
+            round_trip: 0.0,
+        }
     }
 
     /// Takes a permit if one is available at `now`.
@@ -145,6 +158,18 @@ impl Window {
         self.returns.push(Reverse(now + after));
     }
 
+    /// Includes an answer that came this long after the grant of its permit in the average.
+    pub fn answered_after(&mut self, round_trip: Duration) {
+        self.round_trip += (round_trip.as_secs_f64() - self.round_trip) / ROUND_TRIPS;
+    }
+
+    /// How fast waiting calls can be sent: at the current rate, unless long round trips keep the permits in use.
+    pub fn pace(&mut self, now: Instant) -> Pace {
+        let by_permits = f64::from(self.permits) / (SECOND.as_secs_f64() + self.round_trip);
+        let delay = self.next.saturating_duration_since(now);
+        Pace { delay, per_second: Some(self.rate(now).min(by_permits)) }
+    }
+
     /// The rate at `now`, in calls per second.
     pub fn rate(&mut self, now: Instant) -> f64 {
         self.rate.rate(now)
@@ -157,6 +182,22 @@ mod tests {
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn pace_follows_from_the_round_trip_and_the_requested_delay() {
+        let start = Instant::now();
+        let mut window = Window::new(50, start + at(6_000));
+        assert_eq!(window.pace(start), Pace { delay: at(6_000), per_second: Some(50.0) });
+        let start = start + at(6_000);
+        for _ in 0..200 {
+            window.answered_after(at(250));
+        }
+        let slower = window.pace(start).per_second.unwrap();
+        assert!((slower - 40.0).abs() < 0.1, "{slower}");
+        window.return_permit(PermitOutcome::Throttled(Some(at(3_000))), start);
+        let throttled = window.pace(start);
+        assert!(throttled.delay == at(3_000) && throttled.per_second.unwrap() <= slower, "{throttled:?}");
     }
 
     #[test]

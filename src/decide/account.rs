@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::resources::{
-    ConditionStatus, ConditionType, LiveAccountStatus, NextActor, ReadyEffect, Reason, get_condition, remove_condition,
-    set_condition,
+    AccountQueue, ConditionStatus, ConditionType, LiveAccountStatus, NextActor, ReadyEffect, Reason, get_condition,
+    remove_condition, set_condition,
 };
 
 /// The state of an account, as the conditions of its LiveAccount report it.
@@ -16,12 +16,28 @@ pub struct AccountCondition {
     pub message: String,
 }
 
-/// Computes the new status; `None` if it equals the recorded one. `groups: None` keeps the recorded number of groups.
+/// The numbers in the status of a LiveAccount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountNumbers {
+    /// The number of LiveMessageGroups that reference the account.
+    pub groups: i64,
+    /// Those that wait for its rate limit; `None` if the wait is short.
+    pub queue: Option<AccountQueue>,
+}
+
+impl AccountNumbers {
+    /// Whether the status has these numbers.
+    pub fn are_recorded(&self, status: &LiveAccountStatus) -> bool {
+        (status.groups, &status.queue) == (Some(self.groups), &self.queue)
+    }
+}
+
+/// Computes the new status; `None` if it equals the recorded one. `numbers: None` keeps the recorded numbers.
 pub fn account_status(
     before: &LiveAccountStatus,
     generation: i64,
     finding: &AccountCondition,
-    groups: Option<i64>,
+    numbers: Option<&AccountNumbers>,
     now: Timestamp,
 ) -> Option<LiveAccountStatus> {
     let mut after = before.clone();
@@ -48,7 +64,9 @@ pub fn account_status(
             remove_condition(conditions, kind);
         }
     }
-    after.groups = groups.or(before.groups);
+    if let Some(AccountNumbers { groups, queue }) = numbers {
+        (after.groups, after.queue) = (Some(*groups), queue.clone());
+    }
     (after != *before).then_some(after)
 }
 
@@ -73,17 +91,34 @@ mod tests {
     fn missing_credentials_stall_after_two_minutes() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: "no Secret".into() };
-        let first = account_status(&LiveAccountStatus::default(), 1, &missing, Some(2), at(0)).unwrap();
+        let two = AccountNumbers { groups: 2, queue: None };
+        let first = account_status(&LiveAccountStatus::default(), 1, &missing, Some(&two), at(0)).unwrap();
         assert_eq!(conditions(&first), ["Ready=False CredentialsMissing", "Reconciling=True CredentialsMissing"]);
         assert_eq!((first.groups, first.observed_generation), (Some(2), Some(1)));
         assert_eq!(account_status(&first, 1, &missing, None, at(100)), None, "an unchanged status is not written");
         assert_eq!(account_status(&first, 1, &missing, None, at(119)), None);
-        let late = account_status(&first, 1, &missing, Some(2), at(120)).unwrap();
+        let late = account_status(&first, 1, &missing, Some(&two), at(120)).unwrap();
         assert_eq!(conditions(&late), ["Ready=False CredentialsMissing", "Stalled=True CredentialsMissing"]);
         assert_eq!(account_status(&late, 1, &missing, None, at(121)), None, "Stalled remains");
         let available = AccountCondition { reason: Reason::Available, message: "there".into() };
         let after = account_status(&late, 1, &available, None, at(122)).unwrap();
         assert_eq!((conditions(&after), after.groups), (vec!["Ready=True Available".to_owned()], Some(2)));
+    }
+
+    #[test]
+    fn queue_is_recorded_and_removed() {
+        let available = AccountCondition { reason: Reason::Available, message: "there".into() };
+        let status_after = |before: &LiveAccountStatus, numbers: Option<&AccountNumbers>| {
+            account_status(before, 1, &available, numbers, Timestamp::UNIX_EPOCH)
+        };
+        let queue = AccountQueue { waiting: 3500, expected_end: "2026-07-01T14:03:20Z".to_owned() };
+        let busy = AccountNumbers { groups: 5000, queue: Some(queue.clone()) };
+        let during = status_after(&LiveAccountStatus::default(), Some(&busy)).unwrap();
+        assert!(during.queue == Some(queue) && busy.are_recorded(&during));
+        assert_eq!(status_after(&during, None), None);
+        let idle = AccountNumbers { groups: 5000, queue: None };
+        assert!(!idle.are_recorded(&during));
+        assert_eq!(status_after(&during, Some(&idle)).unwrap().queue, None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod unreadable;
 #[cfg(test)]
 mod tests;
 
-pub use account::{AccountCondition, account_status};
+pub use account::{AccountCondition, AccountNumbers, account_status};
 pub use conflict::{Claim, has_record, holder, is_refused};
 pub use deletion::{retained_at_once, without_credentials_since};
 pub use desired::{Desired, GroupKey, group_in, recorded_group, records_group_of_spec};

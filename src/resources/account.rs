@@ -142,6 +142,23 @@ pub struct LiveAccountStatus {
     /// The number of LiveMessageGroups in this namespace that reference the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<i64>,
+
+    /// The LiveMessageGroups that wait for the rate limit of the account. Present if the last of them is expected to wait
+    /// for at least 30 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<AccountQueue>,
+}
+
+/// The LiveMessageGroups that wait for the rate limit of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountQueue {
+    /// The number of LiveMessageGroups that wait. Updated at most every 30 s. Example: 3500
+    pub waiting: i64,
+
+    /// The time when the last of them is expected to be processed. Example: 2026-07-01T14:03:20Z
+    #[schemars(schema_with = "schema::date_time")]
+    pub expected_end: String,
 }
 
 impl LiveAccountSpec {

@@ -15,7 +15,8 @@ mod stored;
 mod uid;
 
 pub use account::{
-    AccountCredentials, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials, account_of_arn,
+    AccountCredentials, AccountQueue, LiveAccount, LiveAccountSpec, LiveAccountStatus, NameRef, OidcCredentials,
+    account_of_arn,
 };
 pub use condition::{ConditionStatus, ConditionType, get_condition, remove_condition, set_condition};
 pub use crd::{crd_files, crds, crds_yaml};

@@ -4,6 +4,7 @@ mod budgets;
 mod endpoints;
 mod hostile;
 mod oidc;
+mod queued;
 
 use std::time::{Duration, Instant};
 

@@ -49,6 +49,12 @@ impl Calls {
         groups
     }
 
+    /// The time of the first call for this group ID.
+    pub fn first_of(&self, group: &str) -> Option<Timestamp> {
+        let call = self.requests.iter().position(|request| request.param("GroupId") == Some(group))?;
+        Some(self.times[call])
+    }
+
     /// Keeps only the calls that arrived after `moment`.
     pub fn after(self, moment: Timestamp) -> Self {
         let (requests, times) = self.requests.into_iter().zip(self.times).filter(|(_, time)| *time > moment).unzip();

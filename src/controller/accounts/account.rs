@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until};
 
 use super::budgets::{BudgetRegistry, Budgets, Permits, Rate, SharedBudgets};
-use crate::budget::PermitOutcome;
+use crate::budget::{Pace, PermitOutcome};
 use crate::controller::keys::AccountKey;
 use crate::controller::leader::Leadership;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
@@ -235,6 +235,12 @@ impl Account {
     pub fn rate(&self, operation: Operation) -> Option<f64> {
         let (own, shared) = (self.own.of(operation).rate(), self.budgets().of(operation).rate());
         own.into_iter().chain(shared).reduce(f64::min)
+    }
+
+    /// How fast waiting calls can be sent.
+    pub fn pace(&self, operation: Operation) -> Pace {
+        let first = Pace { delay: self.leadership.until_first_permit(Instant::now()), per_second: None };
+        first.and(self.own.of(operation).pace()).and(self.budgets().of(operation).pace())
     }
 
     /// The permits of the account's own budget that are in use; `None` if it has no limit.

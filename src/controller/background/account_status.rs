@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep};
 use crate::controller::accounts::{Account, ObservedAccount, Unavailable};
 use crate::controller::api::ApiError;
 use crate::controller::context::Context;
-use crate::controller::keys::{AccountKey, Cause, ObjectKey};
+use crate::controller::keys::{AccountKey, BudgetKey, Cause, ObjectKey};
 use crate::controller::pass::{EventDraft, EventType, MISSING_GRACE};
-use crate::decide::{AccountCondition, account_status};
-use crate::resources::{ConditionType, LiveAccountStatus, ReadyEffect, Reason};
+use crate::decide::{AccountCondition, AccountNumbers, account_status};
+use crate::resources::{AccountQueue, ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
 /// The interval at which every LiveAccount is checked without a notification, and the minimum interval between two
-/// writes of a changed number of groups.
+/// writes of changed numbers. A wait for the rate limit that ends earlier is not reported.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Notifications within this time are handled together.
@@ -80,19 +80,22 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     let all = context.accounts.observed();
     counted.retain(|key, _| all.iter().any(|(known, ..)| known == key));
     let now = Instant::now();
+    let permits = context.scheduler.with(|scheduler, _| scheduler.depths().permits);
     let looks = all.into_iter().map(|(key, observed, account)| {
-        let number = groups.get(&key).copied().unwrap_or_default();
-        // If only the number changed, it is written at most once per interval. A missing number is written immediately.
+        // If only the numbers changed, they are written at most once per interval. Missing ones are written immediately.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
-        let number = i64::try_from(number).ok().filter(|_| is_due);
+        let numbers = is_due.then(|| AccountNumbers {
+            groups: groups.get(&key).map_or(0, |number| *number as i64),
+            queue: account.as_ref().ok().and_then(|account| queue_of(account, &permits)),
+        });
         async move {
             let Finding { condition, next_look } = examine(context, &key, &observed, account);
             let Some(condition) = condition else { return (None, next_look) };
             let is_usable = condition.reason == Reason::Available;
             let account_key = AccountKey::LiveAccount(key.clone());
             context.scheduler.with(|scheduler, _| scheduler.set_account_usable(&account_key, is_usable));
-            let is_counted = number.is_some_and(|number| observed.status.groups != Some(number));
-            write(context, &key, &observed, &condition, number).await;
+            let is_counted = numbers.as_ref().is_some_and(|numbers| !numbers.are_recorded(&observed.status));
+            write(context, &key, &observed, &condition, numbers.as_ref()).await;
             (is_counted.then_some(key), next_look)
         }
     });
@@ -100,6 +103,19 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
         futures::stream::iter(looks).buffer_unordered(CONCURRENT_WRITES).collect().await;
     counted.extend(looked.iter().filter_map(|(key, _)| Some((key.clone()?, now))));
     looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
+}
+
+/// The objects that wait for permits of the account; `None` if the last one is expected to wait less than [`INTERVAL`].
+fn queue_of(account: &Account, permits: &[(BudgetKey, usize)]) -> Option<AccountQueue> {
+    let of_account = permits.iter().filter(|(budget, _)| budget.account == *account.key());
+    let waits = of_account.map(|(budget, count)| (*count, account.pace(budget.operation).time_for(*count)));
+    let (waiting, longest) =
+        waits.fold((0, Duration::ZERO), |(all, longest), (count, wait)| (all + count, longest.max(wait)));
+    let expected_end = jiff::Timestamp::now().checked_add(longest).ok().filter(|_| longest >= INTERVAL)?;
+    Some(AccountQueue {
+        waiting: waiting as i64,
+        expected_end: expected_end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    })
 }
 
 /// Determines the condition of an account, and unblocks the objects that wait for its credentials if they are
@@ -148,10 +164,10 @@ async fn write(
     key: &ObjectKey,
     observed: &ObservedAccount,
     condition: &AccountCondition,
-    groups: Option<i64>,
+    numbers: Option<&AccountNumbers>,
 ) {
     let now = jiff::Timestamp::now();
-    let Some(status) = account_status(&observed.status, observed.generation, condition, groups, now) else { return };
+    let Some(status) = account_status(&observed.status, observed.generation, condition, numbers, now) else { return };
     match context.api.write_account_status(key, &observed.uid, &status).await {
         Ok(()) => {}
         // The watch reports the deletion.

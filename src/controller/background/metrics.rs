@@ -162,11 +162,16 @@ fn collect_queue(context: &Context, state: &State) {
     state.active_workers.set(&ControllerLabels { controller: CONTROLLER }, depths.active as f64);
     for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::ListByPage) {
         let account = AccountKey::OPERATOR_LABEL.to_owned();
-        state.awaiting_permit.set(&BudgetLabels { account, operation: operation.as_str() }, 0.0);
+        let labels = BudgetLabels { account, operation: operation.as_str() };
+        state.awaiting_permit.set(&labels, 0.0);
+        state.permit_waits.set(&labels, 0.0);
     }
     for (budget, count) in depths.permits {
         let labels = BudgetLabels { account: budget.account.label(), operation: budget.operation.as_str() };
         state.awaiting_permit.set(&labels, count as f64);
+        if let Some(account) = context.accounts.current(&budget.account) {
+            state.permit_waits.set(&labels, account.pace(budget.operation).time_for(count).as_secs_f64());
+        }
     }
     state.drift_candidates.set(candidates as f64);
 }

@@ -8,6 +8,7 @@ use super::accounts::{At, accounts, team};
 use super::mutants::Mutation;
 use super::service::Answer;
 use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
+use crate::budget::Pace;
 use crate::controller::keys::{
     AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey, Requeue,
 };
@@ -18,7 +19,7 @@ use crate::controller::pass::{
 use crate::controller::scheduler::explored::{Known, Place};
 use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
 use crate::decide::{Holder, Priority};
-use crate::live::{Operation, Response};
+use crate::live::{Call, Operation, Response};
 use crate::resources::{LiveMessageGroup, Reason};
 
 static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(86_400));
@@ -63,7 +64,8 @@ pub enum Fed {
     NamespaceTerminates,
     Patched(Stored),
     PatchFailed { is_gone: bool },
-    Cleared { has_permit: bool },
+    Cleared,
+    NeedsPermit { is_long: bool },
     Delayed,
     OwnerChanged,
     NoCredentials,
@@ -148,9 +150,9 @@ impl Explorer {
         let owner = self.access(world, p, i, Access::Owner);
         let owner_has_origin = owner == Returned::OwnedByOther { has_origin: true };
         let owner = matches!(owner, Returned::OwnedByOther { .. }).then_some(1 - i);
-        let is_timed = matches!(fed, Fed::Cleared { .. } | Fed::Patched(_) | Fed::Answer { .. });
+        let is_timed = matches!(fed, Fed::Cleared | Fed::Patched(_) | Fed::Answer { .. });
         // Each new intent gets its own timestamp.
-        let clock = if is_timed { world.clock + u8::from(matches!(fed, Fed::Cleared { .. })) } else { 0 };
+        let clock = if is_timed { world.clock + u8::from(matches!(fed, Fed::Cleared)) } else { 0 };
         let context =
             Context { owner, owner_has_origin, clock, timed_out: world.objects[i].timed_out, at: world.work(p, i).at };
         let key = (world.work(p, i).pass, fed, context);
@@ -230,7 +232,11 @@ impl Explorer {
             Fed::NamespaceTerminates => Input::Namespace { is_terminating: true },
             Fed::Patched(stored) => Input::Patched(Ok(object(&stored))),
             Fed::PatchFailed { is_gone } => Input::Patched(Err(failure(is_gone))),
-            Fed::Cleared { has_permit } => Input::Preflight(Preflight::Cleared { budget: budget(), has_permit }),
+            Fed::Cleared => Input::Preflight(Preflight::Cleared),
+            Fed::NeedsPermit { is_long } => {
+                let wait = Duration::from_secs(if is_long { 60 } else { 0 });
+                Input::Preflight(Preflight::NeedsPermit { budget: budget(), wait })
+            }
             Fed::Delayed => Input::Preflight(Preflight::Delayed(Duration::from_secs(1))),
             Fed::OwnerChanged => Input::Preflight(Preflight::OwnerChanged),
             Fed::NoCredentials => Input::Preflight(Preflight::NoCredentials(NoCredentials {
@@ -309,14 +315,7 @@ impl Explorer {
                     scheduler.answer_lost(&key, now);
                 }
                 let (object, call) = (self.library.object(&read), self.library.calls.get(call));
-                let account = AccountKey::of(&object);
-                let request = CallRequest { object: &object, call, account: &account, has_permit };
-                returned = match scheduler.preflight(&key, request, now) {
-                    Preflight::Cleared { .. } => Returned::Cleared,
-                    Preflight::Delayed(_) => Returned::Delayed,
-                    Preflight::OwnerChanged => Returned::OwnerChanged,
-                    other => panic!("the exploration has no account and no quota that block: {other:?}"),
-                };
+                returned = preflight(&mut scheduler, &key, &object, call, has_permit);
             }
             Access::Finish { rest, is_kept, holds_claim } => {
                 let requeue = match rest {
@@ -354,6 +353,23 @@ impl Explorer {
     /// The state that the scheduler of a process keeps for an object.
     pub fn known(&self, work: &Work) -> &Known {
         self.library.known.get(work.known)
+    }
+}
+
+fn preflight(
+    scheduler: &mut Scheduler,
+    key: &ObjectKey,
+    object: &LiveMessageGroup,
+    call: &Call,
+    has_permit: bool,
+) -> Returned {
+    let account = AccountKey::of(object);
+    let request = CallRequest { object, call, account: &account, has_permit, pace: Pace::default() };
+    match scheduler.preflight(key, request, *NOW) {
+        Preflight::Cleared | Preflight::NeedsPermit { .. } => Returned::Cleared,
+        Preflight::Delayed(_) => Returned::Delayed,
+        Preflight::OwnerChanged => Returned::OwnerChanged,
+        other => panic!("the exploration has no account and no quota that block: {other:?}"),
     }
 }
 

@@ -8,7 +8,6 @@ use super::service::{Answer, note_answer, target};
 use super::world::{Process, Stored, Trail, Work, World, moment};
 use crate::controller::scheduler::explored::Place;
 use crate::live::Call;
-use crate::resources::Reason;
 
 /// More inputs than a pass ever needs between two requests.
 const MAX_INPUTS: usize = 8;
@@ -100,6 +99,7 @@ impl Explorer {
         if let Some(cheaper) = world.cheaper() {
             self.go_on(cheaper, p, i, Some(read), Fed::NoCredentials, "has no credentials");
             self.go_on(cheaper, p, i, Some(read), Fed::BreakerOpen, "finds the circuit breaker open");
+            self.go_on(cheaper, p, i, Some(read), Fed::NeedsPermit { is_long: true }, "waits long for a permit");
         }
         world.work(p, i).at = world.account_of(&read);
         let process = world.processes[p];
@@ -111,7 +111,8 @@ impl Explorer {
         let fed = match self.access(&mut world, p, i, access) {
             Returned::Delayed => Fed::Delayed,
             Returned::OwnerChanged if !matches!(self.mutation, Mutation::CallsAfterALostClaim) => Fed::OwnerChanged,
-            _ => Fed::Cleared { has_permit },
+            _ if has_permit => Fed::Cleared,
+            _ => Fed::NeedsPermit { is_long: false },
         };
         self.go_on(world, p, i, Some(read), fed, label);
     }
@@ -243,7 +244,7 @@ impl Explorer {
     fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, Stored)> {
         let mut world = world.cheaper()?;
         let pass = self.library.passes.get(world.work(p, i).pass);
-        let status = pass.progress_status(Reason::Applying, "the call takes long", moment(0))?;
+        let status = pass.progress_status("the call takes long", moment(0))?;
         let status = self.library.statuses.number(*status);
         let stored = world.objects[i].stored.filter(|stored| *stored == read)?;
         let reported = Stored { status, ..stored };

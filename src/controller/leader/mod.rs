@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -87,6 +88,14 @@ impl Leadership {
     /// sending, after every wait.
     pub fn may_send(&self, now: Instant) -> bool {
         matches!(&*self.state.borrow(), State::Leader(term) if term.includes(now))
+    }
+
+    /// The time until the first permit is granted; zero if the process does not lead.
+    pub fn until_first_permit(&self, now: Instant) -> Duration {
+        match &*self.state.borrow() {
+            State::Leader(term) => term.first_permit_at.saturating_duration_since(now),
+            State::Standby | State::Deposed | State::Released => Duration::ZERO,
+        }
     }
 
     /// Runs `work`, and drops it when the process does not lead any longer: then returns `None`.

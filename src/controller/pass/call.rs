@@ -3,23 +3,30 @@
 use std::time::Duration;
 
 use super::ending::End;
-use super::{Blocked, Effect, Explanation, Pass, Preflight, Stage, StepContext};
+use super::{Blocked, Effect, Explanation, Pass, Preflight, Stage, StepContext, is_stale};
 use crate::controller::keys::{AccountKey, Requeue};
 use crate::decide::{PassOutcome, record_before};
 use crate::live::{Call, CallError, Reply, Response};
+use crate::resources::{ConditionType, LiveMessageGroup, Reason};
+
+/// The shortest expected wait for a permit that an object reports.
+const REPORT_FROM: Duration = Duration::from_secs(30);
+
+/// Same as [`REPORT_FROM`], while the status has `Ready=True` of an older generation, which must not hide the change.
+const REPORT_STALE_FROM: Duration = Duration::from_secs(2);
 
 impl Pass {
     pub(super) fn preflight_answered(&mut self, call: Call, answer: Preflight, context: &StepContext) -> Effect {
         match answer {
-            Preflight::Cleared { budget, has_permit: false } => {
+            Preflight::NeedsPermit { budget, wait } => {
                 self.without_credentials_since = None;
-                self.finish(Requeue::Permit(budget), false)
+                self.await_permit(Requeue::Permit(budget), wait, context)
             }
             // The call was decided for another account.
-            Preflight::Cleared { has_permit: true, .. } if self.facts.account() != context.account.as_deref() => {
+            Preflight::Cleared if self.facts.account() != context.account.as_deref() => {
                 self.finish(Requeue::After(Duration::ZERO), false)
             }
-            Preflight::Cleared { has_permit: true, .. } => {
+            Preflight::Cleared => {
                 self.without_credentials_since = None;
                 self.claimed = true;
                 self.persist_intent(call, context)
@@ -35,6 +42,24 @@ impl Pass {
                     self.wait(End { outcome, requeue: Requeue::blocked(on) }, context)
                 }
             },
+        }
+    }
+
+    /// Waits for a permit. An object reports a long wait once for each generation, before the first call of a pass.
+    fn await_permit(&mut self, requeue: Requeue, wait: Duration, context: &StepContext) -> Effect {
+        let Some(object) = self.object.as_deref() else { return self.gone() };
+        let report_from = if is_stale(object) { REPORT_STALE_FROM } else { REPORT_FROM };
+        let expected = context.wall.checked_add(wait).ok().filter(|_| wait >= report_from);
+        match expected {
+            Some(expected) if self.facts.is_empty() && !reports_wait(object) => {
+                let message = format!(
+                    "The next call waits for the rate limit of the Live API, expected at about {}. No action is needed.",
+                    expected.strftime("%H:%M:%SZ")
+                );
+                let outcome = PassOutcome::waiting(Reason::Queued, message, &self.facts);
+                self.wait(End { outcome, requeue }, context)
+            }
+            _ => self.finish(requeue, false),
         }
     }
 
@@ -78,4 +103,11 @@ impl Pass {
             Err(failure) => self.fail(failure, context),
         }
     }
+}
+
+/// Whether the object already reports for this generation that it waits for a permit.
+fn reports_wait(object: &LiveMessageGroup) -> bool {
+    object.condition(ConditionType::Reconciling).is_some_and(|reconciling| {
+        reconciling.reason == Reason::Queued.as_str() && reconciling.observed_generation == object.metadata.generation
+    })
 }

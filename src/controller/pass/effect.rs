@@ -96,8 +96,10 @@ pub enum WriteFailure {
 /// The result of a preflight: whether a call may be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preflight {
-    /// The call may be sent, or needs only a permit. With a permit, the object's claim to its group is recorded.
-    Cleared { budget: BudgetKey, has_permit: bool },
+    /// The call may be sent. The object's claim to its group is recorded.
+    Cleared,
+    /// The call needs only a permit of this budget, which is expected after `wait`.
+    NeedsPermit { budget: BudgetKey, wait: Duration },
     /// The call must wait for this delay: an earlier call for the group may still arrive, or the object changed.
     Delayed(Duration),
     /// Another object owns the group now.

@@ -115,9 +115,9 @@ impl Pass {
     /// Ends a pass whose status is recorded.
     fn end(&mut self, end: End) -> Effect {
         self.claimed = false;
-        let is_done = end.requeue == Requeue::Done;
+        let is_retry = matches!(end.requeue, Requeue::After(_) | Requeue::Blocked { .. });
         self.forget_recorded();
-        self.finish(end.requeue, !is_done)
+        self.finish(end.requeue, is_retry)
     }
 
     pub(super) fn status_written(
@@ -147,9 +147,10 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // This outcome may no longer apply at the retry, because the pause may have ended. The retry decides
-                // again instead, which needs no call.
-                let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
+                // This outcome may no longer apply at the retry: the pause or the wait for a permit may have ended. The
+                // retry decides again instead, which needs no call.
+                let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed)
+                    && !matches!(end.requeue, Requeue::Permit(_));
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
             }

@@ -203,16 +203,10 @@ impl Pass {
         self.group.as_ref().filter(|_| self.facts.has_effect() && !self.facts.has_deleted())
     }
 
-    /// A status that reports a wait or a long call; `None` unless the status still has `Ready=True` of an older
-    /// generation.
-    pub fn progress_status(
-        &self,
-        reason: Reason,
-        message: &str,
-        wall: jiff::Timestamp,
-    ) -> Option<Box<LiveMessageGroupStatus>> {
+    /// A status that reports a long call; `None` unless the status still has `Ready=True` of an older generation.
+    pub fn progress_status(&self, message: &str, wall: jiff::Timestamp) -> Option<Box<LiveMessageGroupStatus>> {
         let object = self.object.as_deref().filter(|object| is_stale(object))?;
-        let outcome = PassOutcome::waiting(reason, message.to_owned(), &Facts::default());
+        let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &Facts::default());
         outcome.status(object, None, wall).map(Box::new)
     }
 

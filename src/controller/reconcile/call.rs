@@ -11,14 +11,10 @@ use crate::controller::keys::AccountKey;
 use crate::controller::pass::{Input, NoCredentials, Preflight};
 use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
-use crate::resources::Reason;
 
 /// The time after which the status reports a call without an answer. `Ready=True` of an older generation must not hide
 /// a pending change.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
-
-/// If more than this many objects wait for the same budget, an object reports that it waits for the rate limit.
-const REPORT_BEHIND: usize = 100;
 
 impl Reconcile {
     pub(super) async fn preflight(&mut self, call: &Call) -> Input {
@@ -43,19 +39,13 @@ impl Reconcile {
         // A permit for another call, or of an account that was replaced, is returned unused.
         self.permit = self.permit.take().filter(|permit| permit.fits(call, &account));
         let has_permit = self.permit.is_some();
-        let request = CallRequest { object, call, account: &account_key, has_permit };
+        let pace = account.pace(call.operation());
+        let request = CallRequest { object, call, account: &account_key, has_permit, pace };
         let answer = self.context.scheduler.with(|scheduler, now| scheduler.preflight(&self.key, request, now));
         self.record = Some(Arc::clone(account.record()));
         self.account = Some(account);
-        if let Preflight::Cleared { budget, has_permit: false } = &answer {
+        if let Preflight::NeedsPermit { .. } = answer {
             self.permit = None;
-            if self.context.scheduler.with(|scheduler, _| scheduler.awaiting_permit(budget)) > REPORT_BEHIND {
-                self.write_progress(
-                    Reason::Queued,
-                    "The change waits for the rate limit of the Live API. No action is needed.",
-                )
-                .await;
-            }
         }
         Input::Preflight(answer)
     }
@@ -70,7 +60,7 @@ impl Reconcile {
             Ok(sent) => (sent, None),
             Err(_) => {
                 let text = format!("The Live API has not responded to {} yet. No action is needed.", call.operation());
-                tokio::join!(sending, self.write_progress(Reason::Applying, &text))
+                tokio::join!(sending, self.write_progress(&text))
             }
         };
         if sent.is_rejected() {

@@ -70,9 +70,9 @@ impl Reconcile {
 
     /// Reports in the status that a change is not applied yet, if the status still has `Ready=True` for an older
     /// generation. Returns the object with the new status; `None` if nothing was written.
-    pub(super) async fn write_progress(&self, reason: Reason, text: &str) -> Option<Box<LiveMessageGroup>> {
+    pub(super) async fn write_progress(&self, text: &str) -> Option<Box<LiveMessageGroup>> {
         let object = self.pass.object()?;
-        let status = self.pass.progress_status(reason, text, jiff::Timestamp::now())?;
+        let status = self.pass.progress_status(text, jiff::Timestamp::now())?;
         match self.context.api.write_status(&self.key, object, &status).await {
             Ok(written) => {
                 self.written(&written);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::apps::Fit;
 use super::breakers::{BreakerEffect, Breakers, Prober, breakers_for, effect_of};
 use super::{Scheduler, UsageQuery, Work};
+use crate::budget::Pace;
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, ObjectKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Pass, Preflight};
 use crate::decide::{Priority, is_observed};
@@ -22,6 +23,8 @@ pub struct CallRequest<'a> {
     pub account: &'a AccountKey,
     /// Whether a permit was granted, so that the call is sent immediately.
     pub has_permit: bool,
+    /// How fast the account can send waiting calls of this operation.
+    pub pace: Pace,
 }
 
 impl Scheduler {
@@ -38,11 +41,6 @@ impl Scheduler {
     /// Whether [`Scheduler::grant`] has an object for a permit of `budget`.
     pub fn can_grant(&self, budget: &BudgetKey) -> bool {
         self.queue.awaiting_permit(budget) > 0 && self.breakers.may_grant(&budget.account)
-    }
-
-    /// The number of objects that wait for a permit of `budget`.
-    pub fn awaiting_permit(&self, budget: &BudgetKey) -> usize {
-        self.queue.awaiting_permit(budget)
     }
 
     /// Updates the record of an object that a worker has read. Returns whether a drift check contradicts its status;
@@ -70,8 +68,11 @@ impl Scheduler {
             return Preflight::OwnerChanged;
         }
         // A permit cannot be used while another call proves the credentials.
-        let has_permit = request.has_permit && self.prove_credentials(key, request.account, now);
-        Preflight::Cleared { budget, has_permit }
+        if request.has_permit && self.prove_credentials(key, request.account, now) {
+            return Preflight::Cleared;
+        }
+        let wait = request.pace.time_for(self.queue.ahead(key, &budget));
+        Preflight::NeedsPermit { budget, wait }
     }
 
     fn prove_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) -> bool {

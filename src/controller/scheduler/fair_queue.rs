@@ -92,6 +92,16 @@ impl FairQueue {
         namespaces.flat_map(|namespace| namespace.keys.values().cloned()).collect()
     }
 
+    /// The number of objects that are processed before an object of `namespace` that is added now, if none is added
+    /// later. For lower priorities it is an upper bound: it leaves out their share while higher ones wait.
+    pub fn ahead(&self, namespace: &str, priority: Priority) -> usize {
+        let counts = self.by_priority();
+        let (lower, higher) = (&counts[..priority as usize], &counts[priority as usize + 1..]);
+        let ahead = higher.iter().sum::<usize>() + self.levels[priority as usize].ahead(namespace);
+        let shared = ahead / (LOWER_PRIORITY_SHARE - 1) as usize;
+        ahead + shared.min(lower.iter().sum())
+    }
+
     /// The number of objects of each priority, lowest first.
     pub fn by_priority(&self) -> [usize; 3] {
         self.levels.each_ref().map(|level| level.namespaces.values().map(|namespace| namespace.keys.len()).sum())
@@ -120,6 +130,17 @@ impl Level {
             self.namespaces.remove(key.namespace());
         }
         Some(turn)
+    }
+
+    /// The number of objects that are removed before an object of `namespace` that is added now.
+    fn ahead(&self, namespace: &str) -> usize {
+        // A namespace without objects gets the last turn of the current round.
+        let own = self.namespaces.get(namespace);
+        let (waiting, turn) = own.map_or((0, u64::MAX), |own| (own.keys.len(), own.turn));
+        // Every other namespace has one turn before each turn of this one. Some have had theirs in the current round.
+        let others = self.namespaces.values().filter(|other| other.turn != turn);
+        let turns = others.map(|other| other.keys.len().min(waiting + usize::from(other.turn < turn)));
+        waiting + turns.sum::<usize>()
     }
 
     fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {

@@ -1,10 +1,10 @@
 //! Decides which object is processed next. Tracks every object, group, app and circuit breaker, and what each object
 //! waits for.
 //!
-//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources` and plain types of `live`. It
-//! is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that can proceed is
-//! never left waiting. A method that makes an object ready also moves its queue entry, so that callers do not wake
-//! objects.
+//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources`, and plain types of `live` and
+//! `budget`. It is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that can
+//! proceed is never left waiting. A method that makes an object ready also moves its queue entry, so that callers do not
+//! wake objects.
 //!
 //! To add a [`Cause`], use `Cause::Quota` as the model. Add a variant, return it from `Scheduler::preflight`, and call
 //! `unblock` where the cause ends. The compiler then requires match arms in `Queue::wait` and in

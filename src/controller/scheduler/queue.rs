@@ -271,6 +271,14 @@ impl Queue {
         self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
+    /// The number of objects that get a permit of `budget` before this active object, if it starts to wait now. Includes
+    /// the other active objects, because most of them are about to wait too while many objects do.
+    pub fn ahead(&self, key: &ObjectKey, budget: &BudgetKey) -> usize {
+        let waiting = self.waiting.get(&Wait::Permit(budget.clone()));
+        let ahead = waiting.map_or(0, |waiting| waiting.ahead(key.namespace(), self.priority_of(key)));
+        ahead + self.active().saturating_sub(1)
+    }
+
     /// The number of objects that wait for a delay to end.
     pub fn delayed(&self) -> usize {
         self.delayed

@@ -23,6 +23,8 @@ pub struct State {
     pub permits_in_use: Gauges<BudgetLabels>,
     /// Objects that wait for a permit.
     pub awaiting_permit: Gauges<BudgetLabels>,
+    /// The expected time until the last waiting object gets its permit, in seconds.
+    pub permit_waits: Gauges<BudgetLabels>,
     /// Objects that wait for a worker.
     pub queue_depth: Gauges<QueueLabels>,
     /// Age of the object that has waited longest for a worker or a permit.
@@ -85,6 +87,10 @@ impl State {
             awaiting_permit: register.transient_gauge(
                 "live_message_operator_budget_waiting",
                 "LiveMessageGroups that wait for a permit for their next call",
+            ),
+            permit_waits: register.transient_gauge(
+                "live_message_operator_budget_expected_wait_seconds",
+                "Expected time until the last waiting LiveMessageGroup gets its permit",
             ),
             queue_depth: register.transient_gauge(
                 "workqueue_depth",

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use live_message_operator::decide::{AccountCondition, account_status};
+use live_message_operator::decide::{AccountCondition, AccountNumbers, account_status};
 use live_message_operator::resources::{ConditionType, LiveAccount, Reason};
 use serde_json::{Value, json};
 
@@ -72,13 +72,14 @@ impl<'a> Scene<'a> {
     async fn late(&mut self, title: &str, spec: Value, message: &str) -> Result<()> {
         let name = self.add(title, spec, json!({})).await?;
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: message.to_owned() };
+        let none = AccountNumbers { groups: 0, queue: None };
         let start = Timestamp::now();
         for second in [0, 60, 120] {
             let account = self.api.get(&name).await?;
             let generation = account.metadata.generation.context("a generation")?;
             let now = start + SignedDuration::from_secs(second);
             let before = account.status.unwrap_or_default();
-            let Some(status) = account_status(&before, generation, &missing, Some(0), now) else { continue };
+            let Some(status) = account_status(&before, generation, &missing, Some(&none), now) else { continue };
             let operations = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]))?;
             self.api.patch_status(&name, &PatchParams::default(), &Patch::Json::<()>(operations)).await?;
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::budget::{LATE_ARRIVAL, START_DELAY, busiest_second};
+use crate::budget::{LATE_ARRIVAL, START_DELAY, busiest_second, simulated_hours};
 use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
@@ -314,7 +314,6 @@ async fn edited_account_continues_with_its_budgets() {
 
 #[tokio::test(start_paused = true)]
 async fn rotations_never_exceed_the_limit_at_the_receiver() {
-    const CALLS: usize = 40_000;
     // The credentials are reloaded at most every 30 s.
     const CALLS_OF_A_KEY: usize = 2_000;
     let registry = limited();
@@ -323,8 +322,8 @@ async fn rotations_never_exceed_the_limit_at_the_receiver() {
         account.credentials().current().await.unwrap();
     }
     let (start, mut random) = (Instant::now(), fastrand::Rng::with_seed(11));
-    let mut arrived: Vec<u64> = Vec::with_capacity(CALLS);
-    for call in 0..CALLS {
+    let (length, mut arrived) = (simulated_hours(1), Vec::<u64>::new());
+    while start.elapsed() < length {
         let mut permits = accounts[random.usize(0..2)].permit(Operation::Create).await;
         permits.mark_sent();
         let sent = start.elapsed();
@@ -341,7 +340,7 @@ async fn rotations_never_exceed_the_limit_at_the_receiver() {
             tokio::time::sleep(answer).await;
             permits.complete(outcome);
         });
-        if call % CALLS_OF_A_KEY == CALLS_OF_A_KEY - 1 {
+        if arrived.len().is_multiple_of(CALLS_OF_A_KEY) {
             for account in &accounts {
                 rotate(account).await;
             }
@@ -349,6 +348,7 @@ async fn rotations_never_exceed_the_limit_at_the_receiver() {
     }
     arrived.sort_unstable();
     let most = busiest_second(&arrived);
-    println!("{CALLS} calls with {} rotations, busiest second {most}", CALLS / CALLS_OF_A_KEY);
-    assert!(most <= 50, "{most} in one second");
+    let (calls, rotations) = (arrived.len(), arrived.len() / CALLS_OF_A_KEY);
+    println!("{calls} calls with {rotations} rotations in {length:?}, busiest second {most}");
+    assert!(most <= 50 && rotations > 10, "{most} in one second, {rotations} rotations");
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::budget::LATE_ARRIVAL;
+use crate::budget::{LATE_ARRIVAL, Pace};
 use crate::controller::keys::{AccountKey, BudgetKey, Requeue};
 use crate::controller::pass::{Blocked, Explanation, Preflight};
 use crate::decide::{FailureDomain, Priority};
@@ -160,12 +160,12 @@ impl World {
     pub fn preflight(&mut self, object: &LiveMessageGroup, call: &Call, has_permit: bool) -> Preflight {
         let key = ObjectKey::of(&object.metadata).unwrap();
         let account = AccountKey::of(object);
-        let request = CallRequest { object, call, account: &account, has_permit };
+        let request = CallRequest { object, call, account: &account, has_permit, pace: Pace::default() };
         self.scheduler.preflight(&key, request, self.now)
     }
 
     pub fn is_cleared(&mut self, object: &LiveMessageGroup, call: &Call) -> bool {
-        matches!(self.preflight(object, call, false), Preflight::Cleared { .. })
+        matches!(self.preflight(object, call, false), Preflight::NeedsPermit { .. })
     }
 
     pub fn answered(&mut self, object: &LiveMessageGroup, call: &Call, result: &Result<Response<Reply>, CallError>) {

@@ -132,10 +132,10 @@ impl History {
     fn preflight(&mut self, number: usize, has_permit: bool) -> Requeue {
         let object = self.objects[number].clone();
         match self.world.preflight(&object, &create(&object), has_permit) {
-            Preflight::Cleared { budget, .. } => Requeue::Permit(budget),
+            Preflight::NeedsPermit { budget, .. } => Requeue::Permit(budget),
             Preflight::Delayed(delay) => Requeue::After(delay),
             Preflight::Blocked(Blocked { on, .. }) => Requeue::blocked(on),
-            Preflight::OwnerChanged | Preflight::NoCredentials(_) | Preflight::NotPermitted => {
+            Preflight::Cleared | Preflight::OwnerChanged | Preflight::NoCredentials(_) | Preflight::NotPermitted => {
                 Requeue::After(Duration::ZERO)
             }
         }
@@ -246,7 +246,7 @@ impl History {
                 let object = self.objects[number.unwrap()].clone();
                 let requeue = if self.world.scheduler.other_claimant(&work.key).is_some() {
                     Requeue::Done
-                } else if let Preflight::Cleared { .. } = self.world.preflight(&object, &create(&object), true) {
+                } else if Preflight::Cleared == self.world.preflight(&object, &create(&object), true) {
                     self.world.answered(&object, &create(&object), &created());
                     self.world.scheduler.refresh(&work.key, &statuses(&object)[1]);
                     Requeue::Done
