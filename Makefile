@@ -6,7 +6,7 @@ CHART := charts/live-message-operator
 TEST_TOOLS := control-plane controller-manager helm helm3 helm-docs kubeconform kubernetes-schemas kstatus lua promtool flux gitops-crds envtest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint unit sdk integration docs deny chart chart-lint counts crds assets helm image e2e bench bench-large explore fuzz release
+.PHONY: help demo test fmt lint unit sdk integration docs deny chart chart-lint counts crds assets helm image e2e bench bench-large explore simulate chaos fuzz release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,14 @@ helm: ## Build helm if needed, and print its directory (make -s helm)
 
 explore: ## Explore the operator's decisions and steps in larger worlds (about three minutes)
 	$(CARGO) test --locked --profile bench --lib explore:: -- --include-ignored
+
+simulate: ## Simulate a day of calls with crashes, timeouts, takeovers and rotations, in virtual time. HOURS=number
+	LMO_SIMULATED_HOURS=$(or $(HOURS),24) $(CARGO) test --locked --profile bench --lib never_exceed -- --nocapture
+
+chaos: ## End, freeze and cut off operators at random moments (about half an hour). ROUNDS=number
+	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
+	LMO_CHAOS_ROUNDS=$(or $(ROUNDS),100) LMO_TAKEOVERS=$(or $(TAKEOVERS),30) \
+		$(CARGO) test --locked --test integration -- leaders --nocapture
 
 fuzz: ## Run a million mutated inputs through each parser of foreign bytes (two minutes and a build). FUZZ_RUNS=number
 	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --profile fuzz --lib fuzz::

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::support::{Context as _, Error, Request, Result, busiest_second, parse_request_log};
+use crate::support::{Context as _, Error, Result, busiest_second, parse_request_log, repeated_creates};
 
 /// The limit of the Live API for each operation.
 const LIMIT: usize = 50;
-const CREATE: &str = "CreateLiveMessageGroup";
 
 /// Checks the rate of calls and that no create was repeated. Returns a summary.
 pub fn check(cluster: &Cluster) -> Result<String> {
@@ -29,38 +28,12 @@ pub fn check(cluster: &Cluster) -> Result<String> {
             return Err(Error::new(format!("{peak} calls of {operation} in one second")));
         }
     }
-    let repeated = repeated_creates(cluster, &requests)?;
+    let repeated = repeated_creates(&requests, &ready_times(cluster)?)?;
     lines.push(format!("creates repeated before their status was written: {repeated}"));
     let throttled =
         requests.iter().filter(|request| request.code.as_deref().is_some_and(|code| code.starts_with("Throttling")));
     lines.push(format!("throttled calls: {}", throttled.count()));
     Ok(lines.join("\n"))
-}
-
-/// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the
-/// status. After the status was written, a repeated create is an error.
-fn repeated_creates(cluster: &Cluster, requests: &[Request]) -> Result<usize> {
-    let ready = ready_times(cluster)?;
-    let mut created = BTreeMap::new();
-    let mut repeated = 0;
-    for request in requests.iter().filter(|request| request.operation == CREATE) {
-        let group = request.param("GroupId").context("a create without a group ID")?;
-        let time: Timestamp = request.time.parse()?;
-        let Some(first) = created.get(group) else {
-            if request.status == 200 {
-                created.insert(group, time);
-            }
-            continue;
-        };
-        repeated += 1;
-        // The condition has a precision of one second.
-        if ready.get(group).is_some_and(|ready| time > *ready + SignedDuration::from_secs(1)) {
-            return Err(Error::new(format!(
-                "{group} was created at {first}, was Ready, and was created again at {time}"
-            )));
-        }
-    }
-    Ok(repeated)
 }
 
 /// The time at which each object that exists became ready.

@@ -1,5 +1,9 @@
-//! Two operators with leader election: takeovers after every kind of failure of the leader.
+//! Two operators with leader election: takeovers after every kind of failure of the leader. `LMO_TAKEOVERS=30` repeats each
+//! of them 30 times.
 
+mod chaos;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,12 +21,16 @@ const TAKEOVER: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(7);
 
 /// How a leader ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Stopped,
     Killed,
     Frozen,
     CutOff,
+}
+
+impl End {
+    const ALL: [Self; 4] = [Self::Stopped, Self::Killed, Self::Frozen, Self::CutOff];
 }
 
 /// An operator with its own connection to the apiserver.
@@ -74,6 +82,11 @@ impl Replica {
     }
 }
 
+/// The value of an environment variable, or `default`.
+fn setting(name: &str, default: usize) -> Result<usize> {
+    std::env::var(name).map_or(Ok(default), |value| Ok(value.parse()?))
+}
+
 /// The options of an operator with leader election.
 pub fn elected(world: &World<'_>) -> OperatorOptions {
     let mut options = world.options.clone();
@@ -98,13 +111,15 @@ async fn standby_takes_over_after_every_end_of_a_leader() -> Result<()> {
     let mut leader = Replica::start(&options, &scratch, "replica0")?;
     assert!(leader.leads());
     create_ready(&world, "before").await?;
-    for (number, end) in [End::Stopped, End::Killed, End::Frozen, End::CutOff].into_iter().enumerate() {
+    let mut times: BTreeMap<End, Vec<Duration>> = BTreeMap::new();
+    let ends = std::iter::repeat_n(End::ALL, setting("LMO_TAKEOVERS", 1)?).flatten();
+    for (number, end) in ends.enumerate() {
         let standby = Replica::start(&options, &scratch, &format!("replica{}", number + 1))?;
         assert!(!standby.leads());
         create_ready(&world, &format!("settled{number}")).await?;
         leader.end(end)?;
         let took = create_ready(&world, &format!("next{number}")).await?;
-        println!("{end:?}: the next object was ready after {took:?}");
+        times.entry(end).or_default().push(took);
         let expected = if end == End::Stopped { TAKEOVER } else { LEASE_DURATION + TAKEOVER };
         assert!(took < expected + SLACK, "{end:?}: {took:?}");
         assert!(standby.leads());
@@ -116,6 +131,11 @@ async fn standby_takes_over_after_every_end_of_a_leader() -> Result<()> {
             End::Frozen | End::CutOff => assert!(code == Some(1) && log.contains("lost the lease"), "{code:?}: {log}"),
         }
         leader = standby;
+    }
+    for (end, mut times) in times {
+        times.sort();
+        let [least, median, most] = [0, times.len() / 2, times.len() - 1].map(|index| times[index].as_secs_f64());
+        println!("{end:?}, {} times: next object ready after {least:.1} / {median:.1} / {most:.1} s", times.len());
     }
     for operation in ["CreateLiveMessageGroup", "DescribeLiveMessageGroup"] {
         let calls = world.called(operation)?;

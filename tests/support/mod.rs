@@ -44,7 +44,7 @@ pub use programs::{ACCESS_KEY, Emulator, EmulatorOptions, Operator, OperatorOpti
 pub use promtool::promtool;
 pub use proxy::Proxy;
 pub use rbac::{DEMO, DEMO_IN_A_NAMESPACE, Installation, may};
-pub use request_log::{Request, busiest_second, parse as parse_request_log};
+pub use request_log::{Request, busiest_second, parse as parse_request_log, repeated_creates};
 pub use scratch::Scratch;
 pub use sts::{IssuedKey, Sts};
 pub use tools::{

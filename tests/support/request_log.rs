@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
-use super::error::{Context as _, Result};
+use super::error::{Context as _, Error, Result};
 
 /// A call that the emulator received.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,4 +66,30 @@ pub fn busiest_second(times: &[Timestamp]) -> usize {
         times.iter().filter(|time| **time >= from && time.duration_since(from) < SignedDuration::from_secs(1)).count()
     };
     times.iter().map(|from| within(*from)).max().unwrap_or_default()
+}
+
+/// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the
+/// status. After the status was written, a repeated create is an error. `ready` has the time at which the object of each
+/// group became ready.
+pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp>) -> Result<usize> {
+    let mut created = BTreeMap::new();
+    let mut repeated = 0;
+    for request in requests.iter().filter(|request| request.operation == "CreateLiveMessageGroup") {
+        let group = request.param("GroupId").context("a create without a group ID")?;
+        let time: Timestamp = request.time.parse()?;
+        let Some(first) = created.get(group) else {
+            if request.status == 200 {
+                created.insert(group, time);
+            }
+            continue;
+        };
+        repeated += 1;
+        // The condition has a precision of one second.
+        if ready.get(group).is_some_and(|ready| time > *ready + SignedDuration::from_secs(1)) {
+            return Err(Error::new(format!(
+                "{group} was created at {first}, was Ready, and was created again at {time}"
+            )));
+        }
+    }
+    Ok(repeated)
 }

@@ -1,0 +1,139 @@
+//! Operators that end, freeze and lose the apiserver at random moments, while objects are created and deleted.
+//!
+//! `LMO_CHAOS_ROUNDS=100` runs longer, and `LMO_CHAOS_SEED` repeats the choices of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::DeleteParams;
+use live_message_operator::resources::ConditionType;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{End, Replica, elected, setting};
+use crate::support::{EmulatorOptions, OperatorOptions, Result, Scratch, repeated_creates};
+use crate::world::{World, app, condition};
+
+/// The rounds of `make test`.
+const ROUNDS: usize = 3;
+
+/// The objects that each round creates. The next round deletes a third of them.
+const OBJECTS: usize = 60;
+
+const OPERATIONS: [&str; 3] = ["CreateLiveMessageGroup", "DescribeLiveMessageGroup", "DeleteLiveMessageGroup"];
+
+/// The time until all objects are processed after the last round.
+const LONGEST: u64 = 180;
+
+/// Two operators, and what happened to them.
+struct Pair<'a> {
+    options: &'a OperatorOptions,
+    scratch: &'a Scratch,
+    replicas: [Replica; 2],
+    started: usize,
+}
+
+impl<'a> Pair<'a> {
+    fn start(options: &'a OperatorOptions, scratch: &'a Scratch) -> Result<Self> {
+        let replicas = [Replica::start(options, scratch, "pod0")?, Replica::start(options, scratch, "pod1")?];
+        Ok(Self { options, scratch, replicas, started: 2 })
+    }
+
+    /// Disturbs one of the operators, for `pause` if it is frozen or cut off.
+    async fn disturb(&mut self, replica: usize, end: End, pause: Duration) -> Result<()> {
+        self.replicas[replica].end(end)?;
+        match end {
+            End::Stopped => drop(self.replicas[replica].operator.process.wait(Duration::from_secs(30))?),
+            End::Killed => {}
+            End::Frozen => {
+                sleep(pause).await;
+                self.replicas[replica].operator.process.sigcont()?;
+            }
+            End::CutOff => {
+                sleep(pause).await;
+                self.replicas[replica].proxy.recover();
+            }
+        }
+        Ok(())
+    }
+
+    /// Restarts the operators that have exited, as a kubelet does.
+    fn restart_exited(&mut self) -> Result<()> {
+        for replica in &mut self.replicas {
+            if replica.operator.process.exited()?.is_some() {
+                *replica = Replica::start(self.options, self.scratch, &format!("pod{}", self.started))?;
+                self.started += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The groups in the emulator that are not deleted.
+fn existing_groups(world: &World<'_>) -> Result<BTreeSet<String>> {
+    let state = world.emulator.get("/state")?;
+    let groups = state["apps"][0]["groups"].as_array().into_iter().flatten();
+    let existing = groups.filter(|group| group["deleted"].is_null());
+    Ok(existing.filter_map(|group| group["id"].as_str()).map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_failures_lose_nothing_and_repeat_nothing() -> Result<()> {
+    let rounds = setting("LMO_CHAOS_ROUNDS", ROUNDS)?;
+    let seed = setting("LMO_CHAOS_SEED", usize::try_from(fastrand::u32(..))?)?;
+    println!("LMO_CHAOS_SEED={seed} LMO_CHAOS_ROUNDS={rounds}");
+    let mut random = fastrand::Rng::with_seed(seed as u64);
+    let args = vec!["--latency-ms=40".to_owned()];
+    let world = World::with(EmulatorOptions { args, ..app() }).await?;
+    let (scratch, mut options) = (Scratch::new("chaos")?, elected(&world));
+    options.args.push("--drift-check-interval=168h".to_owned());
+    let mut pair = Pair::start(&options, &scratch)?;
+    for round in 0..rounds {
+        let create = async {
+            for number in 0..OBJECTS {
+                world.create(&format!("r{round}n{number}"), json!({"deletionPolicy": "Delete"})).await?;
+                if round > 0 && number % 3 == 0 {
+                    world.api.delete(&format!("r{}n{number}", round - 1), &DeleteParams::default()).await?;
+                }
+            }
+            Ok::<_, crate::support::Error>(())
+        };
+        let (replica, end) = (random.usize(0..2), random.choice(End::ALL).unwrap_or(End::Killed));
+        let [before, pause] = [1_500, 22_000].map(|most| Duration::from_millis(random.u64(0..most)));
+        let disturb = async {
+            sleep(before).await;
+            pair.disturb(replica, end, pause).await
+        };
+        println!("round {round}: operator {replica} {end:?} after {before:?}, for {pause:?}");
+        let (created, disturbed) = tokio::join!(create, disturb);
+        created.and(disturbed)?;
+        pair.restart_exited()?;
+    }
+    // A process that has lost the Lease may still be about to exit.
+    let pair = tokio::sync::Mutex::new(pair);
+    let expected = OBJECTS * rounds - (OBJECTS / 3) * (rounds - 1);
+    let objects = world
+        .find("every object to be ready or gone", LONGEST, async || {
+            pair.lock().await.restart_exited()?;
+            let objects = world.list().await?;
+            let ready = objects.iter().filter(|object| condition(object, ConditionType::Ready)[0] == "True").count();
+            Ok((objects.len() == expected && ready == expected).then_some(objects))
+        })
+        .await?;
+
+    let names: BTreeSet<String> = objects.iter().map(|object| object.name_any()).collect();
+    assert_eq!(existing_groups(&world)?, names, "no group is lost, and none is left behind");
+    for operation in OPERATIONS {
+        let busiest = world.called(operation)?.busiest_second();
+        assert!(busiest <= 50, "{busiest} calls of {operation} in one second");
+    }
+    let ready_times: BTreeMap<String, Timestamp> = objects
+        .iter()
+        .filter_map(|object| Some((object.name_any(), object.condition(ConditionType::Ready)?.last_transition_time.0)))
+        .collect();
+    let repeated = repeated_creates(&world.emulator.requests()?, &ready_times)?;
+    println!("creates repeated before their status was written: {repeated}");
+    Ok(())
+}
