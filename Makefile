@@ -16,13 +16,15 @@ demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONT
 	@assets=$$(CARGO='$(CARGO)' DEMO_CONTEXT='$(DEMO_CONTEXT)' tests/tools/demo) && KUBEBUILDER_ASSETS="$$assets" \
 		KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
-# Quick checks run first. The tests run last, so that their summaries are at the end of the output.
+# Quick checks run first. The tests run last, so that their summaries are at the end of the output. The image is compiled
+# beside the tests, which mostly wait. If that fails, the end-to-end test compiles it again and shows the error.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
 	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
+	@mkdir -p target && $(CARGO) test --quiet --locked --no-run && { tests/e2e/run --prepare >target/image.log 2>&1 & }
 	$(CARGO) test --locked
 	@tests/e2e/run --if-possible
 	@tests/tools/deny summary
@@ -33,7 +35,7 @@ counts:
 	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \
 		echo "credential cases: $$(( $$(list --lib live::credentials) + $$(list --test emulator chain) ))"; \
 		echo "fault cases: $$(( $$(list --lib live::client) + $$(list --lib emulator::fault) + $$(list --test emulator fault) \
-			+ $$(list --test integration refusals) + $$(list --test throughput disruptions) ))"
+			+ $$(list --test integration refusals) + $$(list --test integration faults) ))"
 
 fmt: ## Check the format of the code (cargo fmt corrects it)
 	@tests/tools/preflight rustfmt

@@ -1,8 +1,7 @@
 //! Tests that a thousand settled objects cause no calls and no writes while other objects change. The tests count calls
 //! in the request log of the emulator and writes in the audit log of the apiserver.
-//!
-//! These tests mostly wait, for minutes. The module's name is early in the alphabet, so that the tests start first and
-//! run in parallel with others.
+
+mod faults;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

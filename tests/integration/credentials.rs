@@ -1,4 +1,6 @@
-//! Tests with a wrong access key secret of the operator.
+//! The credentials of the operator: a wrong access key secret, and secrets that must not leak.
+
+mod secrets;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ mod world;
 #[allow(dead_code, unused_imports, reason = "shared; this binary does not use all of it")]
 mod support;
 
-mod disruptions;
+mod neighbor;
 mod rotation;
 
 use std::collections::HashSet;
