@@ -24,8 +24,7 @@ test: ## Run all checks that a merge requires
 	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	@$(MAKE) --no-print-directory chart-lint
 	@$(MAKE) --no-print-directory counts
-	@mkdir -p target && $(CARGO) test --quiet --locked --no-run && { tests/e2e/run --prepare >target/image.log 2>&1 & }
-	$(CARGO) test --locked
+	@tests/e2e/run --beside $(CARGO) test --locked
 	@tests/e2e/run --if-possible
 	@tests/tools/deny summary
 

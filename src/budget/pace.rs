@@ -5,7 +5,7 @@ use std::time::Duration;
 /// When waiting calls can be sent, as far as it is known. The next answers can change it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pace {
-    /// The time until the first of them can be sent.
+    /// The time until the first waiting call can be sent.
     pub delay: Duration,
     /// Calls per second; `None` if there is no limit.
     pub per_second: Option<f64>,
