@@ -21,7 +21,7 @@ pub struct AccountCondition {
 pub struct AccountNumbers {
     /// The number of LiveMessageGroups that reference the account.
     pub groups: i64,
-    /// Those that wait for its rate limit; `None` if the wait is short.
+    /// The LiveMessageGroups that wait for its rate limit; `None` if the wait is short.
     pub queue: Option<AccountQueue>,
 }
 

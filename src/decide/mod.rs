@@ -146,7 +146,8 @@ pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Pr
     if paused {
         return finalizer_is_wrong(object).then_some(Priority::Change);
     }
-    if !is_observed(object) || forced {
+    // An object that reports its wait for the first call has the same priority as one that waits for a shorter time.
+    if !is_observed(object) || forced || object.ready_reason() == Some(Reason::Queued) {
         return Some(Priority::Change);
     }
     let has_pending_work = !is_settled(object) || object.reconcile_is_requested() || finalizer_is_wrong(object);

@@ -1,6 +1,6 @@
 //! Writes the status of every LiveAccount, and unblocks the objects that wait for its credentials.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep};
 use crate::controller::accounts::{Account, ObservedAccount, Unavailable};
 use crate::controller::api::ApiError;
 use crate::controller::context::Context;
-use crate::controller::keys::{AccountKey, BudgetKey, Cause, ObjectKey};
+use crate::controller::keys::{AccountKey, Cause, ObjectKey};
 use crate::controller::pass::{EventDraft, EventType, MISSING_GRACE};
 use crate::decide::{AccountCondition, AccountNumbers, account_status};
+use crate::live::Operation;
 use crate::resources::{AccountQueue, ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
 /// The interval at which every LiveAccount is checked without a notification, and the minimum interval between two
@@ -78,15 +79,19 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
         context.scheduler.with(|scheduler, _| scheduler.unblock(&Cause::Account(AccountKey::Operator)));
     }
     let all = context.accounts.observed();
-    counted.retain(|key, _| all.iter().any(|(known, ..)| known == key));
+    let known: HashSet<&ObjectKey> = all.iter().map(|(key, ..)| key).collect();
+    counted.retain(|key, _| known.contains(key));
     let now = Instant::now();
-    let permits = context.scheduler.with(|scheduler, _| scheduler.depths().permits);
+    let mut waiting: HashMap<AccountKey, Vec<(Operation, usize)>> = HashMap::new();
+    for (budget, count) in context.scheduler.with(|scheduler, _| scheduler.depths().permits) {
+        waiting.entry(budget.account).or_default().push((budget.operation, count));
+    }
     let looks = all.into_iter().map(|(key, observed, account)| {
         // If only the numbers changed, they are written at most once per interval. Missing ones are written immediately.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let numbers = is_due.then(|| AccountNumbers {
             groups: groups.get(&key).map_or(0, |number| *number as i64),
-            queue: account.as_ref().ok().and_then(|account| queue_of(account, &permits)),
+            queue: account.as_ref().ok().and_then(|account| queue_of(account, waiting.get(account.key())?)),
         });
         async move {
             let Finding { condition, next_look } = examine(context, &key, &observed, account);
@@ -105,10 +110,10 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
 }
 
-/// The objects that wait for permits of the account; `None` if the last one is expected to wait less than [`INTERVAL`].
-fn queue_of(account: &Account, permits: &[(BudgetKey, usize)]) -> Option<AccountQueue> {
-    let of_account = permits.iter().filter(|(budget, _)| budget.account == *account.key());
-    let waits = of_account.map(|(budget, count)| (*count, account.pace(budget.operation).time_for(*count)));
+/// The queue of an account with this many waiting objects for each operation; `None` if the last one is expected to wait
+/// less than [`INTERVAL`].
+fn queue_of(account: &Account, waiting: &[(Operation, usize)]) -> Option<AccountQueue> {
+    let waits = waiting.iter().map(|(operation, count)| (*count, account.pace(*operation).time_for(*count)));
     let (waiting, longest) =
         waits.fold((0, Duration::ZERO), |(all, longest), (count, wait)| (all + count, longest.max(wait)));
     let expected_end = jiff::Timestamp::now().checked_add(longest).ok().filter(|_| longest >= INTERVAL)?;

@@ -5,15 +5,18 @@ use std::time::Duration;
 use super::ending::End;
 use super::{Blocked, Effect, Explanation, Pass, Preflight, Stage, StepContext, is_stale};
 use crate::controller::keys::{AccountKey, Requeue};
-use crate::decide::{PassOutcome, record_before};
+use crate::decide::{PassOutcome, is_observed, record_before};
 use crate::live::{Call, CallError, Reply, Response};
-use crate::resources::{ConditionType, LiveMessageGroup, Reason};
+use crate::resources::Reason;
 
 /// The shortest expected wait for a permit that an object reports.
 const REPORT_FROM: Duration = Duration::from_secs(30);
 
 /// Same as [`REPORT_FROM`], while the status has `Ready=True` of an older generation, which must not hide the change.
 const REPORT_STALE_FROM: Duration = Duration::from_secs(2);
+
+/// The shortest wait whose end is reported with the date.
+const HALF_A_DAY: Duration = Duration::from_secs(12 * 3600);
 
 impl Pass {
     pub(super) fn preflight_answered(&mut self, call: Call, answer: Preflight, context: &StepContext) -> Effect {
@@ -45,21 +48,23 @@ impl Pass {
         }
     }
 
-    /// Waits for a permit. An object reports a long wait once for each generation, before the first call of a pass.
+    /// Waits for a permit. An object reports a long wait before the first call for a generation. Later it has more
+    /// important things to report, such as a failure.
     fn await_permit(&mut self, requeue: Requeue, wait: Duration, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         let report_from = if is_stale(object) { REPORT_STALE_FROM } else { REPORT_FROM };
-        let expected = context.wall.checked_add(wait).ok().filter(|_| wait >= report_from);
-        match expected {
-            Some(expected) if self.facts.is_empty() && !reports_wait(object) => {
+        let is_reported = is_observed(object) || !self.facts.is_empty();
+        match context.wall.checked_add(wait).ok().filter(|_| wait >= report_from && !is_reported) {
+            Some(expected) => {
+                let format = if wait < HALF_A_DAY { "%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
                 let message = format!(
-                    "The next call waits for the rate limit of the Live API, expected at about {}. No action is needed.",
-                    expected.strftime("%H:%M:%SZ")
+                    "The next call waits for the rate limit of the Live API. It is expected at about {}. No action is needed.",
+                    expected.strftime(format)
                 );
                 let outcome = PassOutcome::waiting(Reason::Queued, message, &self.facts);
                 self.wait(End { outcome, requeue }, context)
             }
-            _ => self.finish(requeue, false),
+            None => self.finish(requeue, false),
         }
     }
 
@@ -103,11 +108,4 @@ impl Pass {
             Err(failure) => self.fail(failure, context),
         }
     }
-}
-
-/// Whether the object already reports for this generation that it waits for a permit.
-fn reports_wait(object: &LiveMessageGroup) -> bool {
-    object.condition(ConditionType::Reconciling).is_some_and(|reconciling| {
-        reconciling.reason == Reason::Queued.as_str() && reconciling.observed_generation == object.metadata.generation
-    })
 }

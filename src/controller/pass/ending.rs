@@ -101,7 +101,7 @@ impl Pass {
     /// Writes the final status of the pass if it differs from the recorded one, and ends the pass.
     pub(super) fn conclude(&mut self, mut end: End, context: &StepContext) -> Effect {
         let Some(object) = self.object.take() else { return self.gone() };
-        if object.is_deleting() {
+        if object.is_deleting() && !matches!(end.requeue, Requeue::Permit(_)) {
             end.requeue = self.schedule_recheck(&object, end.outcome.reason(), end.requeue, context);
         }
         let status = end.outcome.status(&object, self.requested_at.as_deref(), context.wall);
@@ -144,13 +144,17 @@ impl Pass {
                 self.end(end)
             }
             Err(WriteFailure::Gone) => self.gone(),
+            // The report of a wait is optional.
+            Err(WriteFailure::Failed) if matches!(end.requeue, Requeue::Permit(_)) => {
+                self.must_read = true;
+                self.finish(end.requeue, false)
+            }
             Err(WriteFailure::Failed) => {
                 let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // This outcome may no longer apply at the retry: the pause or the wait for a permit may have ended. The
-                // retry decides again instead, which needs no call.
-                let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed)
-                    && !matches!(end.requeue, Requeue::Permit(_));
+                // This outcome may no longer apply at the retry, because the pause may have ended. The retry decides
+                // again instead, which needs no call.
+                let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
             }

@@ -32,7 +32,6 @@ impl Position {
 pub struct FairQueue {
     levels: [Level; 3],
     served: u64,
-    len: usize,
 }
 
 /// The objects of one priority.
@@ -40,6 +39,7 @@ pub struct FairQueue {
 struct Level {
     namespaces: HashMap<Box<str>, Namespace>,
     turns: BTreeMap<u64, Box<str>>,
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -52,13 +52,11 @@ impl FairQueue {
     /// Adds an object that is not in the queue yet.
     pub fn insert(&mut self, key: ObjectKey, priority: Priority, position: Position) {
         self.levels[priority as usize].insert(key, position);
-        self.len += 1;
     }
 
     /// Removes an object; returns the position at which it can be inserted again.
     pub fn remove(&mut self, key: &ObjectKey, priority: Priority, position: Position) -> Position {
         let turn = self.levels[priority as usize].remove(key, position.sequence);
-        self.len -= usize::from(turn.is_some());
         Position { turn: turn.unwrap_or(position.turn), sequence: position.sequence }
     }
 
@@ -72,17 +70,15 @@ impl FairQueue {
             (true, false) => [0, 1, 2],
             (true, true) => [1, 0, 2],
         };
-        let key = order.into_iter().find_map(|level| self.levels[level].pop(next_turn))?;
-        self.len -= 1;
-        Some(key)
+        order.into_iter().find_map(|level| self.levels[level].pop(next_turn))
     }
 
     pub fn len(&self) -> usize {
-        self.len
+        self.levels.iter().map(|level| level.len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// All objects: higher priorities first, and within each namespace the longest waiting first.
@@ -104,12 +100,13 @@ impl FairQueue {
 
     /// The number of objects of each priority, lowest first.
     pub fn by_priority(&self) -> [usize; 3] {
-        self.levels.each_ref().map(|level| level.namespaces.values().map(|namespace| namespace.keys.len()).sum())
+        self.levels.each_ref().map(|level| level.len)
     }
 }
 
 impl Level {
     fn insert(&mut self, key: ObjectKey, position: Position) {
+        self.len += 1;
         if let Some(namespace) = self.namespaces.get_mut(key.namespace()) {
             namespace.keys.insert(position.sequence, key);
             return;
@@ -124,6 +121,7 @@ impl Level {
     fn remove(&mut self, key: &ObjectKey, sequence: u64) -> Option<u64> {
         let namespace = self.namespaces.get_mut(key.namespace())?;
         namespace.keys.remove(&sequence)?;
+        self.len -= 1;
         let turn = namespace.turn;
         if namespace.keys.is_empty() {
             self.turns.remove(&turn);
@@ -147,6 +145,7 @@ impl Level {
         let (_, name) = self.turns.pop_first()?;
         let namespace = self.namespaces.get_mut(&name)?;
         let (_, key) = namespace.keys.pop_first()?;
+        self.len -= 1;
         if namespace.keys.is_empty() {
             self.namespaces.remove(&name);
         } else {

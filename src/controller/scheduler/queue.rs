@@ -78,6 +78,7 @@ pub struct Queue {
     /// The ends of delays, and the deadlines of blocked objects.
     deadlines: BTreeSet<(Instant, ObjectKey)>,
     delayed: usize,
+    active: usize,
     sequence: u64,
     /// The current time.
     pub now: Moment,
@@ -132,6 +133,7 @@ impl Queue {
         let entry = self.entries.get_mut(&key)?;
         let kept = if let State::Ready { kept, .. } = &mut entry.state { kept.take() } else { None };
         entry.state = State::Active { dirty: None, kept };
+        self.active += 1;
         Some((key, entry.priority))
     }
 
@@ -140,6 +142,7 @@ impl Queue {
         let key = self.pop_waiting(&Wait::Permit(budget.clone()))?;
         let entry = self.entries.get_mut(&key)?;
         entry.state = State::Active { dirty: None, kept: None };
+        self.active += 1;
         Some((key, entry.priority))
     }
 
@@ -149,6 +152,7 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Active { dirty, kept } = &mut entry.state else { return };
         let (dirty, kept) = (dirty.take(), kept.take());
+        self.active -= 1;
         if let Some(dirty) = dirty {
             if *requeue == Requeue::Done {
                 entry.since = self.now;
@@ -236,8 +240,9 @@ impl Queue {
 
     /// Removes an active object that was deleted while a worker processed it.
     pub fn finish_forgotten(&mut self, key: &ObjectKey) {
-        if self.entries.get(key).is_some_and(|entry| matches!(entry.state, State::Active { .. })) {
+        if self.is_active(key) {
             self.entries.remove(key);
+            self.active -= 1;
         }
     }
 
@@ -271,12 +276,11 @@ impl Queue {
         self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
-    /// The number of objects that get a permit of `budget` before this active object, if it starts to wait now. Includes
-    /// the other active objects, because most of them are about to wait too while many objects do.
+    /// The number of objects that get a permit of `budget` before this active object, if it starts to wait now. While
+    /// objects wait, it includes the other active objects, because most of them are about to wait too.
     pub fn ahead(&self, key: &ObjectKey, budget: &BudgetKey) -> usize {
-        let waiting = self.waiting.get(&Wait::Permit(budget.clone()));
-        let ahead = waiting.map_or(0, |waiting| waiting.ahead(key.namespace(), self.priority_of(key)));
-        ahead + self.active().saturating_sub(1)
+        let Some(waiting) = self.waiting.get(&Wait::Permit(budget.clone())) else { return 0 };
+        waiting.ahead(key.namespace(), self.priority_of(key)) + self.active.saturating_sub(1)
     }
 
     /// The number of objects that wait for a delay to end.

@@ -38,7 +38,7 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
     let queued = world
         .find("the last objects to be queued", LONGEST, async || {
             let queued: Vec<_> = world.list().await?.into_iter().filter(|object| is(object, "Queued")).collect();
-            Ok((queued.len() >= OBJECTS - 30 * RATE - 10).then_some(queued))
+            Ok((queued.len() >= OBJECTS / 4).then_some(queued))
         })
         .await?;
     assert!(queued.len() < OBJECTS - 20 * RATE, "an object that waits for less than 30 s reports nothing");
@@ -48,7 +48,9 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
         })
         .await?;
     let waiting = world.list().await?.iter().filter(|object| !is(object, "Created")).count();
-    assert!(waiting.abs_diff(usize::try_from(queue.waiting)?) <= 10 * RATE, "{queue:?}, {waiting} wait");
+    // The number is written every 30 s.
+    let reported = usize::try_from(queue.waiting)?;
+    assert!((waiting..waiting + 40 * RATE).contains(&(reported + RATE)), "{queue:?}, {waiting} wait");
 
     world.count_of("Created", OBJECTS, LONGEST).await?;
     let creates = world.called("CreateLiveMessageGroup")?;
@@ -67,7 +69,7 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
     }
     println!("the largest error of an expected time: {:.0} %", largest_error * 100.0);
     world
-        .until("the LiveAccount to have no queue", 60, async || {
+        .until("the LiveAccount to have no queue", 90, async || {
             Ok(get_account(&world, "team").await?.status.is_some_and(|status| status.queue.is_none()))
         })
         .await

@@ -4,7 +4,7 @@ use super::*;
 use crate::live::GroupSnapshot;
 
 /// The deletion of an object and of the group that it created.
-fn deletion() -> Scenario {
+pub fn deletion() -> Scenario {
     Scenario::new(json!({
         "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
             "finalizers": [crate::resources::FINALIZER]},
@@ -14,7 +14,7 @@ fn deletion() -> Scenario {
     }))
 }
 
-fn unreachable() -> Result<Response<Reply>, CallError> {
+pub fn unreachable() -> Result<Response<Reply>, CallError> {
     Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer".to_owned() })
 }
 

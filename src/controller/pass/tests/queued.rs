@@ -1,6 +1,7 @@
 //! Reports of long waits for a permit.
 
 use super::*;
+use crate::decide::triage;
 
 impl Scenario {
     /// The effect of an expected wait for a permit.
@@ -25,9 +26,14 @@ fn long_wait_is_reported_once_with_its_expected_end() {
     let written = scenario.written(&report);
     assert_eq!(ready_reason(&written), Some(Reason::Queued));
     // The scenario begins at 08:00:00.
-    assert!(reconciling(&written).contains("expected at about 08:01:40Z"), "{}", reconciling(&written));
+    assert!(
+        reconciling(&written).contains("expected at about 08:01:40Z. No action is needed."),
+        "{}",
+        reconciling(&written)
+    );
     let end = scenario.store(&report);
     assert_eq!(end, Effect::Finish(Finish { requeue: Requeue::Permit(budget()), is_retry: false }));
+    assert_eq!(triage(&scenario.object), Some(Priority::Change), "after a restart it precedes retries, as before");
     scenario.load();
     assert_eq!(requeue(&scenario.expect_wait(70)), &Requeue::Permit(budget()), "the report is not repeated");
     let created = scenario.answered(created());
@@ -69,11 +75,48 @@ fn long_wait_between_two_calls_is_not_reported() {
 }
 
 #[test]
-fn failed_report_is_decided_again() {
+fn failed_report_changes_nothing() {
     let mut scenario = Scenario::new(json!({}));
     scenario.load();
     scenario.expect_wait(100);
-    let retry = scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
-    assert!(matches!(requeue(&retry), Requeue::After(_)));
-    assert!(matches!(scenario.load(), Effect::Preflight(Call::Create(..))), "the expected time is outdated");
+    let waits = scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
+    assert_eq!(requeue(&waits), &Requeue::Permit(budget()));
+    assert_eq!(scenario.next(Input::Start), Effect::Read, "the copy may be outdated");
+}
+
+#[test]
+fn failure_is_not_replaced_by_a_report() {
+    let mut scenario = Scenario::new(json!({}));
+    let failed = scenario.answered(refused("InternalError"));
+    scenario.store(&failed);
+    let Some(until) = scenario.pass.not_before else { panic!("a retry is scheduled") };
+    scenario.context.now = until;
+    assert!(matches!(scenario.load(), Effect::Preflight(Call::Create(..))));
+    assert_eq!(requeue(&scenario.expect_wait(100)), &Requeue::Permit(budget()));
+}
+
+#[test]
+fn wait_does_not_restart_the_timeout_of_a_deletion() {
+    let mut scenario = deletion::deletion();
+    scenario.load();
+    scenario.preflight(true);
+    let failed = scenario.next(Input::Answer { result: deletion::unreachable(), progress: None });
+    scenario.store(&failed);
+    let stall = scenario.pass.stall;
+    assert!(stall.is_some());
+    // An edit of a deleted object also starts a new generation.
+    scenario.object.metadata.generation = Some(3);
+    scenario.context.now += Duration::from_secs(60);
+    scenario.load();
+    let report = scenario.expect_wait(100);
+    scenario.store(&report);
+    assert_eq!(scenario.pass.stall, stall);
+}
+
+#[test]
+fn wait_of_a_day_is_reported_with_the_date() {
+    let mut scenario = Scenario::new(json!({}));
+    scenario.load();
+    let report = scenario.expect_wait(100_000);
+    assert!(reconciling(&scenario.written(&report)).contains("at about 2027-01-16T11:46:40Z. No"));
 }

@@ -6,7 +6,7 @@ mod tests;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Entry, FairQueue, Queue, State, Wait};
+use super::{Entry, Queue, State, Wait};
 use crate::controller::keys::{BudgetKey, ObjectKey};
 
 /// The number of objects in each state.
@@ -57,7 +57,7 @@ impl Queue {
                 Wait::Cause(_) => blocked += objects.len(),
             }
         }
-        Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active: self.active() }
+        Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active: self.active }
     }
 
     /// The age of the object that has waited longest for a worker or a permit, by priority, lowest first.
@@ -79,12 +79,6 @@ impl Queue {
             Some(Entry { state: State::Delayed { .. } | State::Waiting { on: Wait::Cause(_), .. }, .. }) => self.now,
             Some(Entry { since, .. }) => *since,
         }
-    }
-
-    /// The number of objects that a worker processes.
-    pub(super) fn active(&self) -> usize {
-        let waiting = self.waiting.values().map(FairQueue::len).sum::<usize>();
-        self.entries.len().saturating_sub(self.ready.len() + self.delayed + waiting)
     }
 
     /// Whether a worker processes the object.

@@ -143,7 +143,9 @@ proptest! {
             add(&mut queue, number, *namespace, *priority);
         }
         for _ in 0..granted {
-            queue.grant(&budget(0));
+            if let Some((key, priority)) = queue.grant(&budget(0)) {
+                queue.finish(&key, priority, &Requeue::Done, Instant::now());
+            }
         }
         let (key, ahead) = add(&mut queue, waiting.len(), namespace, 2);
         let before = std::iter::from_fn(|| queue.grant(&budget(0))).take_while(|(granted, _)| *granted != key).count();
