@@ -16,6 +16,8 @@ const PROCESSES: usize = 3;
 const SECOND: u64 = 1_000_000;
 const LATE_ARRIVAL_US: u64 = LATE_ARRIVAL.as_micros() as u64;
 const CALL_TIMEOUT: u64 = 10 * SECOND;
+/// The longest one-way delay of a call that is not lost.
+const LONGEST_DELAY: u64 = SECOND / 50;
 
 /// The rules of a simulated operator. The tests break them one by one.
 #[derive(Debug, Clone, Copy)]
@@ -164,7 +166,10 @@ impl Simulation {
             Event::Ended { call, outcome } => {
                 let now = self.at(self.now);
                 let process = &mut self.processes[slot];
+                let is_open = call.is_none_or(|call| process.out.contains(&call));
                 process.out.retain(|out| Some(*out) != call);
+                // An abandoned call can arrive after its answer would have.
+                let outcome = if is_open { outcome } else { PermitOutcome::Lost };
                 process.window.as_mut().unwrap().return_permit(outcome, now);
                 if std::mem::take(&mut process.waits_for_return) {
                     self.push(slot, self.now, Event::Permit);
@@ -327,7 +332,7 @@ impl Simulation {
             let arrival = if self.random.bool() { self.late(end) } else { self.random.u64(self.now..=end) };
             (end, arrival, PermitOutcome::Lost)
         } else {
-            let [there, back] = [(); 2].map(|()| self.random.u64(0..20_000));
+            let [there, back] = [(); 2].map(|()| self.random.u64(0..LONGEST_DELAY));
             (self.now + there + back, self.now + there, PermitOutcome::Answered)
         };
         self.outcome.arrived.push(arrival);
@@ -368,8 +373,13 @@ impl Simulation {
         match self.random.u8(0..4) {
             0 => return self.exit(slot),
             1 => {
-                // The kernel sends what the frozen process has written.
+                // The kernel sends what the frozen process has written, and receives the answers to calls that arrive
+                // soon. It gives up the others.
+                let (arrived, soon) = (&self.outcome.arrived, self.now + LONGEST_DELAY);
+                let is_answered = |call: &mut usize| self.random.bool() && arrived[*call] < soon;
+                let answered = self.processes[slot].out.extract_if(.., is_answered).collect();
                 self.abandon_calls(slot);
+                self.processes[slot].out = answered;
                 self.processes[slot].frozen_until = until;
             }
             2 => self.processes[slot].cut_until = until,
