@@ -25,6 +25,8 @@ mod context;
 mod events;
 #[cfg(test)]
 mod explore;
+#[cfg(test)]
+mod interleavings;
 mod keys;
 mod leader;
 mod namespaces;
@@ -33,6 +35,7 @@ mod reconcile;
 mod scheduler;
 mod shared;
 mod supervisor;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -6,12 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::sleep_until;
-
 use super::keys::{AccountKey, BudgetKey};
 use super::scheduler::{Scheduler, Wakeups, Work};
+use super::sync::{Mutex, Notify, sleep_until};
 
 /// A scheduler behind a lock, with the notifications for its tasks.
 #[derive(Debug)]
