@@ -4,6 +4,7 @@ mod accounts;
 mod annotations;
 mod contract;
 mod create_time;
+mod deleted_group;
 mod deletion;
 mod finalizer;
 mod group;

@@ -2,6 +2,7 @@
 
 mod breakers;
 mod copies;
+mod credentials;
 mod edits;
 mod ownership;
 mod property;
