@@ -7,8 +7,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until};
 
-use super::budgets::{BudgetRegistry, Budgets, Permits, Rate, SharedBudgets};
-use crate::budget::{Pace, PermitOutcome};
+use super::budgets::{BudgetRegistry, Budgets, Permits, Rate, SharedBudgets, permit_outcome};
+use crate::budget::Pace;
 use crate::controller::keys::AccountKey;
 use crate::controller::leader::Leadership;
 use crate::live::credentials::{CredentialSource, CredentialState, CredentialsError, ProviderError};
@@ -389,17 +389,6 @@ fn log_call(account: &AccountKey, call: &Call, result: &Result<Response<Reply>, 
 /// The error of a call of a process that does not lead.
 fn no_leader(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: "this process is no longer the leader".to_owned() }
-}
-
-/// Converts the result of a call to the outcome for its permit.
-fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
-    match result {
-        Ok(_) => PermitOutcome::Answered,
-        Err(error) if error.is_undecided() => PermitOutcome::Lost,
-        Err(CallError::Api(api)) if api.class() == ErrorClass::Throttled => PermitOutcome::Throttled(api.retry_after),
-        Err(error) if error.may_have_arrived() => PermitOutcome::Answered,
-        Err(_) => PermitOutcome::NotSent,
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::budget::{Budget, Permit, PermitOutcome};
 use crate::live::credentials::CredentialSource;
-use crate::live::{Operation, Service};
+use crate::live::{CallError, ErrorClass, Operation, Reply, Response, Service};
 
 /// The rate limit per operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +211,17 @@ impl Permits {
         self.own.complete(outcome);
         let shared = if matches!(outcome, PermitOutcome::Throttled(_)) { PermitOutcome::Answered } else { outcome };
         self.shared.into_iter().for_each(|permit| permit.complete(shared));
+    }
+}
+
+/// Converts the result of a call to the outcome for its permit.
+pub fn permit_outcome(result: &Result<Response<Reply>, CallError>) -> PermitOutcome {
+    match result {
+        Ok(_) => PermitOutcome::Answered,
+        Err(error) if error.is_undecided() => PermitOutcome::Lost,
+        Err(CallError::Api(api)) if api.class() == ErrorClass::Throttled => PermitOutcome::Throttled(api.retry_after),
+        Err(error) if error.may_have_arrived() => PermitOutcome::Answered,
+        Err(_) => PermitOutcome::NotSent,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The invariants, which are checked in every world, at every call and at every write.
 
 use super::Explorer;
+use super::access::Returned;
 use super::accounts::At;
-use super::machine::{Access, Returned};
+use super::machine::Access;
 use super::mutants::Mutation;
 use super::service::target;
 use super::world::{FOREIGN, Group, Shown, State, Stored, Trail, World, id_text};

@@ -1,31 +1,24 @@
 //! Runs the production pass and the production scheduler, and caches their results.
 
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Explorer;
+use super::access::{NOW, Returned, drift_check, observe_own_write, own_write, preflight};
 use super::accounts::{At, accounts, team};
 use super::mutants::Mutation;
 use super::service::Answer;
-use super::world::{APP, Group, State, Stored, Work, World, id_text, key_of, moment};
-use crate::budget::Pace;
-use crate::controller::keys::{
-    AccountKey, AppKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, ObjectKey, Requeue,
-};
+use super::world::{APP, Group, Stored, Work, World, id_text, key_of, moment};
+use crate::controller::keys::{AccountKey, BreakerKey, BudgetKey, Cause, GroupAtService, GroupKey, Requeue};
 use crate::controller::pass::explored::DECIDE;
 use crate::controller::pass::{
     Blocked, Effect, Explanation, Input, NoCredentials, Pass, Preflight, Report, StepContext, WriteFailure,
 };
 use crate::controller::scheduler::explored::{Known, Place};
-use crate::controller::scheduler::{CallRequest, RecordedState, Scheduler, Seen};
+use crate::controller::scheduler::{Scheduler, Seen};
 use crate::decide::{Holder, Priority};
-use crate::live::{Call, Operation, Response};
-use crate::resources::{LiveMessageGroup, Reason};
-
-static NOW: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(86_400));
-
-/// The resourceVersion of the operator's last write.
-const OWN_WRITE: u64 = 7;
+use crate::live::{Operation, Response};
+use crate::resources::Reason;
 
 const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -127,21 +120,6 @@ pub enum Access {
     Rerouted,
     /// A drift check listed the group.
     DriftCheck(Group),
-}
-
-/// The result of an access.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Returned {
-    Nothing,
-    /// The object was loaded; `true` if it has drifted.
-    Loaded(bool),
-    /// Another object owns the group, or would take it over.
-    OwnedByOther {
-        has_origin: bool,
-    },
-    Cleared,
-    Delayed,
-    OwnerChanged,
 }
 
 impl Explorer {
@@ -353,51 +331,5 @@ impl Explorer {
     /// The state that the scheduler of a process keeps for an object.
     pub fn known(&self, work: &Work) -> &Known {
         self.library.known.get(work.known)
-    }
-}
-
-fn preflight(
-    scheduler: &mut Scheduler,
-    key: &ObjectKey,
-    object: &LiveMessageGroup,
-    call: &Call,
-    has_permit: bool,
-) -> Returned {
-    let account = AccountKey::of(object);
-    let request = CallRequest { object, call, account: &account, has_permit, pace: Pace::default() };
-    match scheduler.preflight(key, request, *NOW) {
-        Preflight::Cleared | Preflight::NeedsPermit { .. } => Returned::Cleared,
-        Preflight::Delayed(_) => Returned::Delayed,
-        Preflight::OwnerChanged => Returned::OwnerChanged,
-        other => panic!("the exploration has no account and no quota that block: {other:?}"),
-    }
-}
-
-fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, object: LiveMessageGroup) {
-    scheduler.set_written(key, OWN_WRITE);
-    scheduler.observe(key, &own_write(object), Seen { list: 0, is_initial: false }, *NOW);
-}
-
-/// The object in the version that the operator wrote.
-fn own_write(mut object: LiveMessageGroup) -> LiveMessageGroup {
-    object.metadata.resource_version = Some(OWN_WRITE.to_string());
-    object
-}
-
-/// Compares the record of an object with its group, as a drift check does.
-fn drift_check(scheduler: &mut Scheduler, i: usize, group: &Group) {
-    let key = key_of(i);
-    let Some(record) = scheduler.known(&key).record else { return };
-    let app = AppKey::new(&AccountKey::Operator, APP);
-    let id = record.group.as_ref().map_or(0, |group| super::world::number_in(&group.group.group_id));
-    let contradicted = if group.state == State::Absent {
-        let state = record.fingerprint.state;
-        (state == RecordedState::Live).then_some(state)
-    } else {
-        let mut found = scheduler.contradicted_by(&app, &group.snapshot(id)).into_iter();
-        found.find(|(found, _)| *found == key).map(|(_, state)| state)
-    };
-    if let Some(state) = contradicted {
-        scheduler.mark_drift(&key, state);
     }
 }

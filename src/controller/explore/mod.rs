@@ -33,6 +33,7 @@
 //! only the newest state of an object. It does not cover data centers. Of quotas and circuit breakers, it
 //! covers only the status that they cause.
 
+mod access;
 mod accounts;
 mod brief;
 mod events;
@@ -48,11 +49,12 @@ mod worlds;
 use std::collections::HashMap;
 
 use crate::controller::scheduler::explored::Place;
+use access::Returned;
 use brief::Brief;
 use events::{HOSTILE, SILENT, SUCCESSOR, SWITCHES};
 use invariants::Invariant;
 use library::{Fast, Library};
-use machine::{Access, Context, Fed, Moved, Returned};
+use machine::{Access, Context, Fed, Moved};
 use mutants::Mutation;
 use world::{Fields, Group, Object, Packed, Parts, Policies, Process, Stored, World};
 

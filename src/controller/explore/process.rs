@@ -1,8 +1,9 @@
 //! The driver of the exploration. It executes each step of a pass with every possible result.
 
 use super::Explorer;
+use super::access::Returned;
 use super::invariants::Invariant;
-use super::machine::{Access, Fed, Rest, Returned, Step};
+use super::machine::{Access, Fed, Rest, Step};
 use super::mutants::Mutation;
 use super::service::{Answer, note_answer, target};
 use super::world::{Process, Stored, Trail, Work, World, moment};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::budget::{LATE_ARRIVAL, START_DELAY, busiest_second, simulated_hours};
+use crate::budget::{LATE_ARRIVAL, PermitOutcome, START_DELAY, busiest_second, simulated_hours};
 use crate::controller::accounts::OperatorAccount;
 use crate::controller::keys::ObjectKey;
 use crate::live::credentials::{Chain, Issued, Provider, ProviderError};
