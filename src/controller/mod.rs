@@ -25,8 +25,6 @@ mod context;
 mod events;
 #[cfg(test)]
 mod explore;
-#[cfg(test)]
-mod interleavings;
 mod keys;
 mod leader;
 mod namespaces;
@@ -35,7 +33,6 @@ mod reconcile;
 mod scheduler;
 mod shared;
 mod supervisor;
-mod sync;
 #[cfg(test)]
 mod tests;
 mod watch;

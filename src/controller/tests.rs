@@ -1,6 +1,7 @@
 //! Tests of the controller with an in-memory apiserver. Each test defines the responses.
 
 mod credentials;
+mod interleavings;
 mod memory;
 mod objects;
 mod unreadable;

@@ -1,12 +1,12 @@
 //! Explores random orders of the tasks around the lock of the scheduler, with Shuttle: no notification is lost.
 //!
-//! `shared.rs` is compiled here a second time, with the lock and the notifications of Shuttle.
+//! `shared/lock.rs` is compiled here a second time, with the lock and the notifications of Shuttle.
 
-#[path = "shared.rs"]
+#[path = "../shared/lock.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "compiled with other locks; the tests use a part of it")]
-mod shared;
+mod lock;
 
-/// The replacements for [`super::sync`].
+/// The replacements for `crate::controller::shared::sync`.
 mod sync {
     use std::sync::PoisonError;
 
@@ -36,9 +36,9 @@ use serde_json::json;
 use shuttle::future::{JoinHandle, block_on, spawn};
 use shuttle_tokio::sync::Notify;
 
-use self::shared::SharedScheduler;
-use super::keys::{self, AccountKey, BudgetKey, Cause, ObjectKey, Requeue};
-use super::scheduler::{self, AccountState, Scheduler, Seen};
+use self::lock::SharedScheduler;
+use crate::controller::keys::{AccountKey, BudgetKey, Cause, ObjectKey, Requeue};
+use crate::controller::scheduler::{AccountState, Scheduler, Seen};
 use crate::decide::Priority;
 use crate::live::Operation;
 use crate::resources::LiveMessageGroup;

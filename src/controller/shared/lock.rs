@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::keys::{AccountKey, BudgetKey};
-use super::scheduler::{Scheduler, Wakeups, Work};
 use super::sync::{Mutex, Notify, sleep_until};
+use crate::controller::keys::{AccountKey, BudgetKey};
+use crate::controller::scheduler::{Scheduler, Wakeups, Work};
 
 /// A scheduler behind a lock, with the notifications for its tasks.
 #[derive(Debug)]
