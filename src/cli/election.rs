@@ -11,8 +11,7 @@ use crate::telemetry::Metrics;
 /// Arguments of the leader election.
 #[derive(Debug, clap::Args)]
 pub struct ElectionArgs {
-    /// Run leader election with a Lease, so that of several replicas only one makes calls. The others are ready to take
-    /// over. Without leader election, the operator makes its first call 6 seconds after its start, and only one process
+    /// Enable leader election with a Lease, so that only one replica makes calls and the others stand by. Without leader election, the operator makes its first call 6 seconds after its start, and only one process
     /// may run.
     #[arg(long, env = "LMO_LEADER_ELECT")]
     leader_elect: bool,
@@ -33,7 +32,7 @@ pub struct ElectionArgs {
         value_parser = parse_interval)]
     leader_elect_retry_period: Duration,
 
-    /// Name of the Lease. Every replica of an operator needs the same name.
+    /// Name of the Lease. Must be the same for all replicas of an operator.
     #[arg(long, env = "LMO_LEADER_ELECT_RESOURCE_NAME", value_name = "NAME", default_value = "live-message-operator")]
     leader_elect_resource_name: String,
 

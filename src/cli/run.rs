@@ -25,7 +25,8 @@ const DEFAULT_HEALTH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::
 
 /// Arguments of `run`.
 ///
-/// The operator connects to the cluster of KUBECONFIG or ~/.kube/config, or with the ServiceAccount of the pod.
+/// The operator connects to the cluster in the kubeconfig (KUBECONFIG or ~/.kube/config). In a pod, it uses the
+/// ServiceAccount of the pod.
 ///
 /// Credentials for the Live API are read from the same sources as in the official SDKs, in the same order:
 /// ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary credentials,

@@ -144,7 +144,7 @@ impl Builder {
         self
     }
 
-    /// Adds a deleted group, whose time of deletion is the start of the emulator.
+    /// Adds a deleted group. Its deletion time is the time when the emulator starts.
     pub fn deleted_group(mut self, app: &str, id: &str) -> Self {
         self.config.groups.push(GroupSpec { app: app.to_owned(), id: id.to_owned(), deleted: true });
         self

@@ -42,7 +42,7 @@ pub struct GroupSpec {
     pub app: String,
     /// The ID of the group, `GroupId`.
     pub id: String,
-    /// Whether the group is deleted. Its time of deletion is the start of the emulator.
+    /// Whether the group is deleted. Its deletion time is the time when the emulator starts.
     pub deleted: bool,
 }
 

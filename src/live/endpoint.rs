@@ -20,9 +20,8 @@ pub struct Endpoint {
     service: Service,
 }
 
-/// The service behind an endpoint. All hosts of the Live API are one service; any other host and port is a separate
-/// service.
-/// Groups, and the rate limit of an account, belong to a service.
+/// The service behind an endpoint. All hosts of the Live API count as the same service; any other host and port is a
+/// separate service. Groups, and the rate limit of an account, belong to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Service(Arc<str>);
 

@@ -187,7 +187,7 @@ fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
     }
 }
 
-/// Converts a transport error. The message contains no addresses and ports.
+/// Converts a transport error. The message contains no addresses or ports.
 pub(super) fn transport(error: &reqwest::Error) -> CallError {
     let delivery = if error.is_connect() { Delivery::NeverSent } else { Delivery::Unknown };
     let message = if error.is_timeout() && error.is_connect() {

@@ -1,4 +1,4 @@
-//! Leader election: of several replicas of the operator, one makes calls.
+//! Leader election: only one replica of the operator makes calls.
 //!
 //! `election` has the rules, `lease` the requests. The rest of the operator uses [`Leadership`]. The module imports no
 //! other module of the controller. Its invariant: [`Leadership::may_send`] is true in at most one process at a time, and no longer than until the

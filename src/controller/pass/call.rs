@@ -48,8 +48,8 @@ impl Pass {
         }
     }
 
-    /// Waits for a permit. An object reports a long wait before the first call for a generation. Later it has more
-    /// important things to report, such as a failure.
+    /// Waits for a permit. An object reports a long wait only before the first call for a generation, because
+    /// later reports, such as a failure, are more important.
     fn await_permit(&mut self, requeue: Requeue, wait: Duration, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         let report_from = if is_stale(object) { REPORT_STALE_FROM } else { REPORT_FROM };

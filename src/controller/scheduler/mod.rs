@@ -9,7 +9,7 @@
 //! To add a [`Cause`], use `Cause::Quota` as the model. Add a variant, return it from `Scheduler::preflight`, and call
 //! `unblock` where the cause ends. The compiler then requires match arms in `Queue::wait` and in
 //! `Scheduler::still_holds` (in admission.rs), which checks whether the cause ended before the object was queued.
-//! Extend `causes_of` in tests/property.rs by hand. See docs/development.md.
+//! See docs/development.md.
 
 mod admission;
 mod apps;

@@ -26,7 +26,7 @@ use crate::resources::UsedMetadata;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long after the timeout of a watch the operator ends it, if the apiserver has not.
+/// How long the operator waits after the timeout of a watch before it ends the watch itself.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The maximum size of a line. An object has at most 1.5 MiB in etcd.

@@ -90,7 +90,7 @@ fn group_recreated_by_another_client_is_adopted() {
     let mut facts = Facts::default();
     take(&mut facts, &object, 101, &Answer::Created);
     object.status = Some(without_description(&object, &facts));
-    // At first the interval of the create identifies the group, then its create time.
+    // The first pass identifies the group by the time range of the create, the later ones by its create time.
     for second in [100, 100, 300] {
         let requested = with(object.clone(), forced());
         let mut facts = Facts::default();

@@ -80,7 +80,7 @@ pub struct LiveMessageGroupStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRecord {
-    /// The service, for example live.aliyuncs.com. All hosts of the Live API are one service.
+    /// The API service that was used, for example live.aliyuncs.com. All hosts of the Live API count as the same service.
     #[schemars(length(max = 300))]
     pub service: String,
 

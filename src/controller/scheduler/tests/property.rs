@@ -206,8 +206,8 @@ impl History {
     fn check(&mut self) -> Result<(), TestCaseError> {
         let scheduler = &self.world.scheduler;
         for (key, state) in &scheduler.objects {
-            for cause in causes_of(scheduler, key) {
-                let holds = match &cause {
+            if let Some(cause) = scheduler.queue.blocked_on(key) {
+                let holds = match cause {
                     Cause::Account(_) => true,
                     Cause::Owner(_) => scheduler.other_claimant(key).is_some(),
                     Cause::Breaker(breaker) => scheduler.breakers.failure(breaker).is_some(),
@@ -277,16 +277,6 @@ impl History {
 
 fn empty() -> Depths {
     Depths { ready: [0; 3], delayed: 0, blocked: 0, permits: vec![], active: 0 }
-}
-
-/// The causes that an object is blocked on. A new variant of [`Cause`] must be added here by hand.
-fn causes_of(scheduler: &Scheduler, key: &ObjectKey) -> Vec<Cause> {
-    let app = AppKey::new(&AccountKey::Operator, "demo");
-    let mut causes: Vec<Cause> = breakers().into_iter().map(Cause::Breaker).collect();
-    causes.extend([Cause::Account(AccountKey::Operator), Cause::Quota(app)]);
-    causes.extend(scheduler.groups.keys().map(|group| Cause::Owner(Arc::clone(group))));
-    causes.retain(|cause| scheduler.queue.is_blocked(key, cause));
-    causes
 }
 
 proptest! {
