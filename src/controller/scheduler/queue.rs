@@ -50,7 +50,7 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     priority: Priority,
-    /// Since when only a missing worker or permit keeps the object from being processed.
+    /// The time since which the object has been waiting only for a worker or a permit.
     since: Moment,
     state: State,
 }
@@ -159,7 +159,13 @@ impl Queue {
             }
             // An unfinished pass keeps its priority if a less urgent event marked the object dirty.
             let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
-            let kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
+            let mut kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
+            if let (None, Requeue::Permit(budget)) = (&kept, requeue) {
+                // The step has reached this position. The change may be only its own report of the wait, which the watch
+                // can show before the answer to the write arrives.
+                let position = Position::last(self.next_sequence());
+                kept = Some(Kept { on: Wait::Permit(budget.clone()), priority, position });
+            }
             return self.make_ready(key.clone(), priority, kept);
         }
         match requeue {
@@ -204,7 +210,7 @@ impl Queue {
         blocked
     }
 
-    /// Makes every object ready again that waits for a permit of a budget that satisfies `concerns`.
+    /// Makes every object that waits for a permit ready again if its budget satisfies `concerns`.
     pub fn recheck(&mut self, concerns: impl Fn(&BudgetKey) -> bool) {
         let waits = self.waiting.keys().filter(|wait| matches!(wait, Wait::Permit(budget) if concerns(budget)));
         for wait in waits.cloned().collect::<Vec<_>>() {
@@ -214,7 +220,7 @@ impl Queue {
         }
     }
 
-    /// Makes the objects ready again whose delay or deadline has passed.
+    /// Makes objects ready again if their delay or deadline has passed.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, key)) = self.deadlines.first().cloned()
             && until <= now

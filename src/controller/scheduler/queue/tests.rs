@@ -96,6 +96,20 @@ fn redecided_object_keeps_its_position_for_the_same_wait() {
 }
 
 #[test]
+fn change_during_a_step_keeps_the_position_of_the_step() {
+    let (mut queue, permit) = (Queue::default(), Requeue::Permit(budget(0)));
+    queue.add(&key(1), Priority::Change);
+    queue.pop();
+    queue.add(&key(1), Priority::Change);
+    queue.finish(&key(1), Priority::Change, &permit, Instant::now());
+    let redecided = queue.pop();
+    send_to(&mut queue, &key(2), Priority::Change, &permit);
+    assert_eq!(redecided, Some((key(1), Priority::Change)));
+    queue.finish(&key(1), Priority::Change, &permit, Instant::now());
+    assert_eq!(queue.grant(&budget(0)), Some((key(1), Priority::Change)));
+}
+
+#[test]
 fn redecided_namespace_keeps_its_turn() {
     let mut queue = Queue::default();
     let permit = Requeue::Permit(budget(0));
