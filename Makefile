@@ -16,8 +16,9 @@ demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONT
 	@assets=$$(CARGO='$(CARGO)' DEMO_CONTEXT='$(DEMO_CONTEXT)' tests/tools/demo) && KUBEBUILDER_ASSETS="$$assets" \
 		KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
-# Quick checks run first. The tests run last, so that their summaries are at the end of the output. The image is compiled
-# beside the tests, which mostly wait. If that fails, the end-to-end test compiles it again and shows the error.
+# Quick checks run first. The tests run last, so that their summaries are at the end of the output. The image is
+# compiled while the tests run, because they mostly wait. If the compilation fails, the end-to-end test compiles the
+# image again and shows the error.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
 	@$(MAKE) --no-print-directory fmt lint docs deny
@@ -28,7 +29,7 @@ test: ## Run all checks that a merge requires
 	@tests/e2e/run --if-possible
 	@tests/tools/deny summary
 
-# Prints the number of test cases on credentials and on faults.
+# Prints the number of test cases that cover credentials and the number that cover faults.
 counts:
 	@$(CARGO) test --quiet --locked --no-run
 	@list() { $(CARGO) test --quiet --locked "$$@" -- --list 2>/dev/null | grep -c ': test$$'; }; \

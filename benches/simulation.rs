@@ -46,7 +46,7 @@ struct Scene {
 pub struct Outcome {
     /// The share of the operator's calls that were rejected while the other client made calls.
     pub throttled_share: f64,
-    /// The accepted calls of the operator per second in the same time.
+    /// The operator's accepted calls per second during the same time.
     pub rate: f64,
     /// The seconds until the operator makes 48 calls per second again, or as many as the round trip allows.
     pub back_after: f64,
@@ -82,7 +82,7 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     let (mut now, mut calls, mut refused) = (0, 0_u32, 0_u32);
     let mut accepted = Vec::new();
     while now < END {
-        // Process the events and the calls of both clients in order of time.
+        // Process the events and the calls of both clients in chronological order.
         let due = events.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
         let other = others.front().copied().unwrap_or(u64::MAX);
         let wanted = match window.try_acquire(at(now)) {
@@ -132,7 +132,8 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     }
 }
 
-/// The seconds from the last call of the other client to the end of the first second with 48 calls of the operator.
+/// The seconds from the last call of the other client to the end of the first second in which the operator makes 48
+/// calls.
 fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
     let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;

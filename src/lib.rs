@@ -6,7 +6,7 @@
 //! - [`controller`]: the operator: watches, work queue, reconcile passes and status.
 //! - [`emulator`]: a local server of the Live API.
 //! - [`decide`]: the pure functions that decide what a reconcile pass does.
-//! - [`budget`]: the rate limit of the calls to the Live API.
+//! - [`budget`]: the rate limit for calls to the Live API.
 //! - [`live`]: the client of the Live API.
 //! - [`resources`]: the custom resources.
 //! - [`telemetry`]: logs, metrics and health endpoints.

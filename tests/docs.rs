@@ -149,7 +149,7 @@ fn named_metrics_exist() {
     assert!(named > 2 * metrics.described().len() / 2, "the search found only {named} metric names");
 }
 
-/// The section of the reference about a kind.
+/// The section of the API reference that describes a kind.
 fn section(kind: &str) -> String {
     let text = read("docs/reference.md");
     let heading = format!("\n## {kind}\n");

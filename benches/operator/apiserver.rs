@@ -4,7 +4,7 @@ use std::ops::Sub;
 
 use crate::support::{Context as _, ControlPlane, Result};
 
-/// The requests of the operators: the benchmark itself only creates and watches objects.
+/// The requests that only the operators send, because the benchmark itself only creates and watches objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
     /// GET of one LiveMessageGroup.
@@ -16,7 +16,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The requests since the start of the apiserver.
+    /// The requests since the apiserver started.
     pub fn read(control_plane: &ControlPlane) -> Result<Self> {
         Self::parse(&control_plane.kubectl(&["get", "--raw=/metrics"])?)
     }

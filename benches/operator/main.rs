@@ -1,4 +1,4 @@
-//! Measures the operator beside a plain controller-runtime operator (`benches/yardstick`), with the same apiserver and
+//! Compares the operator with a plain controller-runtime operator (`benches/yardstick`), with the same apiserver and
 //! the same emulator, in alternating runs.
 //!
 //! `make bench` takes about 20 minutes on two cores. It requires the same tools as the integration tests, and Linux,
@@ -44,7 +44,7 @@ struct Sizes {
     single: usize,
     /// Settled objects, which need no calls.
     settled: usize,
-    /// The time in which an idle operator is measured.
+    /// How long an idle operator is measured.
     idle: Duration,
     /// The delay before the CPU time is read.
     rest: Duration,
@@ -190,7 +190,7 @@ async fn limited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
     ])
 }
 
-/// Draws the last run of each operator into files of `target/bench`.
+/// Draws the last run of each operator into files in `target/bench`.
 fn write_plots(results: &[(Subject, runs::New)], count: usize) -> Result<()> {
     let folder = support::repository().join("target/bench");
     std::fs::create_dir_all(&folder)?;

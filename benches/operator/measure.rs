@@ -38,7 +38,7 @@ pub fn cpu(pid: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-/// Reads the CPU time of the threads of a process from `/proc/PID/task/*/schedstat`, in seconds. It is exact to a
+/// Reads the CPU time of a process's threads from `/proc/PID/task/*/schedstat`, in seconds. It is exact to a
 /// nanosecond, but the time of threads that have exited is missing.
 pub fn precise_cpu(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/task");

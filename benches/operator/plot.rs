@@ -16,7 +16,7 @@ pub struct Line<'a> {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Draws lines whose coordinates start at 0. The labels contain no characters with a meaning in XML.
+/// Draws lines whose coordinates start at 0. The labels must not contain characters that are special in XML.
 pub fn svg(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     let x_max = points().map(|point| point.0).fold(1.0, f64::max);
@@ -57,7 +57,7 @@ pub fn svg(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
     )
 }
 
-/// At most eleven integers up to `max`, from 0, at a round distance.
+/// At most eleven integers from 0 to `max`, at round intervals.
 fn ticks(max: f64) -> impl Iterator<Item = f64> {
     let power = 10_f64.powf((max / 10.0).log10().floor()).max(1.0);
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| max / step <= 10.0);
@@ -65,7 +65,7 @@ fn ticks(max: f64) -> impl Iterator<Item = f64> {
     (0_u32..).map(move |index| f64::from(index) * step).take_while(move |tick| *tick <= max)
 }
 
-/// The number of times in each second, as points at the middle of the second.
+/// The number of times in each second, as points in the middle of the second.
 pub fn per_second(times: &[f64]) -> Vec<(f64, f64)> {
     let mut counts: Vec<f64> = Vec::new();
     for time in times {

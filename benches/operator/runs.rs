@@ -8,14 +8,14 @@ use crate::objects;
 use crate::subject::{Place, Running, Subject};
 use crate::support::{Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Result};
 
-/// The time in which an operator settles after a start.
+/// The timeout for an operator to settle after it starts.
 const SETTLES: Duration = Duration::from_secs(900);
 
 /// The control plane of all runs.
 pub struct Stage {
     pub control_plane: ControlPlane,
-    /// The delay after the last object is ready, in which the operators send the rest of their events, and after a
-    /// start.
+    /// The delay after the last object is ready, during which the operators send their remaining events. Also the delay
+    /// after an operator starts.
     rest: Duration,
 }
 
@@ -140,15 +140,15 @@ pub struct Start {
     pub scrape: f64,
     /// The number of calls to the Live API.
     pub calls: usize,
-    /// The number of writes of objects.
+    /// The number of object writes.
     pub writes: f64,
-    /// The used share of a core while nothing changes.
+    /// The share of a core that the operator uses while nothing changes.
     pub idle: f64,
 }
 
 /// Starts an operator with the objects of a namespace, waits until it has settled, and measures it while it is idle.
 pub async fn start(stage: &Stage, subject: Subject, place: &Place, idle: Duration) -> Result<Start> {
-    // Without a limit, the calls of the yardstick for settled objects end soon.
+    // Without a limit, the yardstick soon completes its calls for settled objects.
     let emulator = Stage::emulator(None, Duration::ZERO)?;
     let requests = Requests::read(&stage.control_plane)?;
     let begin = Instant::now();

@@ -12,7 +12,7 @@ use crate::support::{
 /// The timeout for an operator to serve its health endpoints.
 const LISTENS: Duration = Duration::from_secs(60);
 
-/// A new process sends no call until it leads, and the operator waits for another second.
+/// A new process sends no calls until it is the leader, and the operator waits for another second.
 const WARM_UP: Duration = Duration::from_secs(3);
 
 /// An operator that is measured.
@@ -114,7 +114,7 @@ impl Running {
 fn start_operator(place: &Place, emulator: &Emulator, limit: Option<u32>) -> Result<Running> {
     let rate = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let lease = place.lease();
-    // No drift check must run, because the groups of settled objects do not exist.
+    // Drift checks must not run, because the groups of settled objects do not exist.
     let args =
         ["--watch-namespace", &place.namespace, "--requests-per-second", &rate, "--drift-check-interval", "168h"];
     let election = ["--leader-elect", "--leader-elect-resource-name", &lease];
@@ -147,7 +147,7 @@ fn start_yardstick(place: &Place, emulator: &Emulator, limit: Option<u32>) -> Re
     Ok(Running::Yardstick(process, dir))
 }
 
-/// Reads the address of the health endpoints from the log of the yardstick, which has a JSON object in each line.
+/// Reads the address of the health endpoints from the log of the yardstick, which contains one JSON object per line.
 fn yardstick_probes(process: &Process) -> Result<String> {
     let address = || {
         let log = process.log();

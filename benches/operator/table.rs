@@ -1,4 +1,4 @@
-//! The table of the figures of both operators.
+//! The table that compares the figures of both operators.
 
 use crate::measure::median;
 use crate::subject::Subject;
@@ -24,7 +24,7 @@ impl Row {
         self
     }
 
-    /// Adds the results of the runs of an operator.
+    /// Adds the results of the operators' runs.
     pub fn of<T>(mut self, results: &[(Subject, T)], value: impl Fn(&T) -> f64) -> Self {
         for (subject, result) in results {
             match subject {
@@ -40,7 +40,7 @@ impl Row {
         let (yardstick, operator) = (middle(&self.yardstick), middle(&self.operator));
         let cell =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", self.decimals));
-        // A figure that rounds to nothing has no ratio.
+        // A figure of zero has no ratio.
         let ratio = yardstick.zip(operator).filter(|(yardstick, _)| *yardstick > 0.0);
         let ratio =
             ratio.map_or_else(|| "-".to_owned(), |(yardstick, operator)| format!("{:.2}", operator / yardstick));

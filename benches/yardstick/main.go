@@ -1,6 +1,6 @@
 // A plain operator for the same job as live-message-operator: controller-runtime, the official Go SDK and
-// golang.org/x/time/rate. `make bench` measures it beside the operator. It only creates groups: it has no adoption, drift
-// check or deletion, and calls the Live API for every object after a restart.
+// golang.org/x/time/rate. `make bench` compares the operator with it. It only creates groups: it does not adopt or
+// delete groups or check for drift, and calls the Live API for every object after a restart.
 package main
 
 import (
@@ -151,7 +151,7 @@ func newManager(o options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The limiter of client-go must not be what is measured.
+	// The benchmark must not measure client-go's own rate limiter.
 	config.QPS, config.Burst = 1000, 2000
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        newScheme(),
@@ -165,7 +165,7 @@ func newManager(o options) (ctrl.Manager, error) {
 	})
 }
 
-// serveReady makes /readyz succeed when the cache contains all objects, like in the operator.
+// serveReady makes /readyz succeed when the cache contains all objects, as in the operator.
 func serveReady(ctx context.Context, manager ctrl.Manager) error {
 	informer, err := manager.GetCache().GetInformer(ctx, &LiveMessageGroup{}, cache.BlockUntilSynced(false))
 	if err != nil {

@@ -40,8 +40,8 @@ impl Shared {
 }
 
 impl Budget {
-    /// A budget of `calls` per second, at least 1. All permits are free: the caller asks for the first one when calls of
-    /// an earlier process cannot arrive any longer.
+    /// A budget of `calls` per second, at least 1. All permits are free, so the caller must not request the first one
+    /// while calls of an earlier process can still arrive.
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
         let turn_lock = tokio::sync::Mutex::new(());
@@ -165,7 +165,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn callers_of_a_shared_budget_take_turns() {
         let budget = Budget::per_second(50);
-        // The first permit is granted without a wait.
+        // The first permit is granted immediately.
         budget.acquire().await.complete(PermitOutcome::Answered);
         let end = Instant::now() + Duration::from_secs(10);
         let caller = async || {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// When waiting calls can be sent, as far as it is known. The next answers can change it.
+/// When waiting calls can be sent, as far as is known. The next answers can change it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pace {
     /// The time until the first waiting call can be sent.
@@ -18,7 +18,7 @@ impl Pace {
         self.delay.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// The pace of calls that need permits of both paces.
+    /// The pace of calls that are limited by both paces.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

@@ -162,7 +162,7 @@ impl Simulation {
         self.arrived.push(arrival);
     }
 
-    /// Ends the process. Its calls are given up, and those that have not arrived do so late.
+    /// Ends the process. Its calls are abandoned, and those that have not arrived yet arrive late.
     fn kill(&mut self) {
         for Reverse((_, _, call)) in std::mem::take(&mut self.out) {
             if let Some(arrival) = call.map(|call| &mut self.arrived[call]).filter(|arrival| **arrival > self.now) {

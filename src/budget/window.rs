@@ -21,12 +21,12 @@ pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a permit remains in use after its call was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long the first permit of a window is delayed: until a call that a killed process sent just before cannot arrive
-/// in the same second as the first one of this window.
+/// How long the first permit of a window is delayed, so that a call that a killed process sent just before cannot
+/// arrive in the same second as the first call of this window.
 pub const START_DELAY: Duration = LATE_ARRIVAL.saturating_add(SECOND);
 
-/// The same delay after the acquisition of a Lease. All calls of the previous leader have arrived when its Lease can
-/// expire, so only the second in which the last of them arrived must pass.
+/// The same delay after a Lease is acquired. By the time its Lease can expire, all calls of the previous leader have
+/// arrived, so only the second in which the last of them arrived must pass.
 pub const TAKEOVER_DELAY: Duration = SECOND;
 
 /// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
@@ -46,7 +46,7 @@ pub enum PermitOutcome {
     /// The call was throttled. The permit returns after one second and the rate drops. If the service requested a
     /// delay, no permit is granted until it has passed.
     Throttled(Option<Duration>),
-    /// The answer was lost (time-out, reset). The permit returns one second after [`LATE_ARRIVAL`].
+    /// The answer was lost (timeout, reset). The permit returns one second after [`LATE_ARRIVAL`].
     Lost,
 }
 
@@ -55,9 +55,9 @@ pub enum PermitOutcome {
 pub enum AcquireResult {
     /// The permit is granted.
     Now,
-    /// No permit is available before this time, and possibly later.
+    /// No permit is available before this time, and possibly not until later.
     NotBefore(Instant),
-    /// All permits are in use and no return is scheduled: ask again after the next return.
+    /// All permits are in use and no return is scheduled: try again after the next permit is returned.
     AfterReturn,
 }
 
@@ -127,7 +127,7 @@ impl Window {
         self.permits - self.free
     }
 
-    /// The latest time at which a call with a returned permit can arrive: a permit returns one second later.
+    /// The latest time at which a call whose permit was returned can arrive. The permit becomes free one second later.
     pub fn last_arrival(&self) -> Option<Instant> {
         let last = self.returns.iter().map(|Reverse(at)| *at).max()?;
         last.checked_sub(SECOND)

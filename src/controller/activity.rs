@@ -1,4 +1,4 @@
-//! Detects tasks that make no progress: tasks that were woken and are not polled, and tasks whose poll does not return.
+//! Detects tasks that make no progress: tasks that were woken but are not polled, and tasks whose poll does not return.
 //!
 //! Imports no module of the controller. A waiting task counts as alive, regardless of how long it waits.
 
@@ -83,7 +83,7 @@ impl Activity {
 pub struct Monitored<F> {
     task: Pin<Box<F>>,
     activity: Arc<Activity>,
-    /// The waker of the runtime, and the waker of the task that wraps it.
+    /// The runtime's waker, and the task's waker, which wraps it.
     waker: Option<(Waker, Waker)>,
     #[expect(dead_code, reason = "its drop ends the monitoring")]
     registration: Registration,

@@ -1,7 +1,7 @@
 //! Requests to the apiserver that read or write objects. Each request has a timeout, because the client has none.
 //!
-//! The module may import `keys`, `leader` and `resources`. Every write tests the uid, so that it never changes an object that was
-//! recreated under the same name.
+//! The module may import `keys`, `leader` and `resources`. Every write tests the uid, so that it never changes an
+//! object that was recreated under the same name.
 
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -123,14 +123,14 @@ impl ApiStore {
         in_time(call).await
     }
 
-    /// Sends a write if this process still leads when the apiserver accepts requests, and drops it when the process does
-    /// not lead any longer.
+    /// Sends a write if this process still leads when the apiserver accepts requests. Drops the write as soon as the
+    /// process no longer leads.
     async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         self.leadership.while_leading(in_time(call)).await.unwrap_or(Err(ApiError::NotLeader))
     }
 
-    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change of
+    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change to
     /// other finalizers is neither lost nor undone.
     ///
     /// # Errors
@@ -230,7 +230,7 @@ impl ApiStore {
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
-    /// Replaces the status of the LiveAccount with this uid. A change of the object does not prevent the write, because
+    /// Replaces the status of the LiveAccount with this uid. A change to the object does not prevent the write, because
     /// only the operator writes the status.
     ///
     /// # Errors
@@ -245,8 +245,8 @@ impl ApiStore {
         self.patch::<LiveAccount, IgnoredAny>(key, "/status", &operations).await.map(drop)
     }
 
-    /// Sends a JSON patch of an object or a subresource. It is serialized directly, because the library would build a
-    /// document of all values first.
+    /// Sends a JSON patch of an object or a subresource. The patch is serialized directly, because the library would
+    /// first build a document of all values.
     async fn patch<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
         &self,
         key: &ObjectKey,
@@ -289,7 +289,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
     }
 }
 
-/// The object that the apiserver returned to a write.
+/// The object that the apiserver returned in response to a write.
 fn readable(stored: StoredGroup) -> Result<Box<LiveMessageGroup>, ApiError> {
     match stored {
         StoredGroup::Readable(object) => Ok(object),

@@ -182,7 +182,7 @@ impl BreakerKey {
 /// A group at a service. Objects that name the same group at the same service compete for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupAtService {
-    /// The service of the object's account; `None` if it is not known. Then the object competes with no other.
+    /// The service of the object's account; `None` if it is unknown, in which case the object competes with no other.
     pub service: Option<Service>,
     /// The group.
     pub group: GroupKey,

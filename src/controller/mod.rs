@@ -70,7 +70,7 @@ use keys::{AccountKey, BudgetKey};
 use scheduler::AccountState;
 use watch::Scope;
 
-/// The number of workers. 50 calls per second of 0.2 s each keep 10 of them busy.
+/// The number of workers. At 50 calls per second that take 0.2 s each, 10 workers are busy.
 const WORKERS: usize = 16;
 
 /// The operations for which objects wait for permits.
@@ -81,10 +81,10 @@ const OPERATIONS: [Operation; 5] =
 /// its result, which are 10 s each by default.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// The maximum time for the release of the Lease.
+/// The maximum time to release the Lease.
 const RELEASE: Duration = Duration::from_secs(3);
 
-/// How often a standby removes what it does not need any longer.
+/// How often a standby removes data that it no longer needs.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The dependencies and settings of a controller.
@@ -124,9 +124,9 @@ pub enum RunError {
     Lease(#[from] LeaseLost),
 }
 
-/// The task of the leader election.
+/// The leader election task.
 struct Election {
-    /// Cancelled when every outcome is written and no call can arrive any longer.
+    /// Cancelled once every outcome is written and no call can still arrive.
     may_release: CancellationToken,
     task: JoinHandle<Result<(), LeaseLost>>,
 }
@@ -155,7 +155,7 @@ impl Election {
         }
     }
 
-    /// Releases the Lease, and returns how the process ended; `result` is that of the tasks.
+    /// Releases the Lease, and returns the result of the process. `result` is the result of the tasks.
     async fn end(mut self, result: Result<(), TaskFailure>) -> Result<(), RunError> {
         self.may_release.cancel();
         let election = tokio::time::timeout(RELEASE, self.ended()).await.unwrap_or_else(|_| {
@@ -167,11 +167,11 @@ impl Election {
     }
 }
 
-/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 25 s, and releases
-/// the Lease.
+/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 25 s, and
+/// releases the Lease.
 ///
 /// # Errors
-/// Returns the first task that ended early, or that the Lease was lost. The process must exit.
+/// Returns the first task that ended early, or reports that the Lease was lost. The process must then exit.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let Config {
         connections,
@@ -200,12 +200,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let context = Arc::new(context);
     context.scheduler.with(|scheduler, _| scheduler.account_changed(&AccountKey::Operator, Some(own)));
     let mut listed = start_watches(&context, namespaces, &readiness, &supervisor);
-    // No object is decided before all are listed: the owner of a group depends on all of them.
+    // No object is processed before all objects are listed, because the owner of a group depends on all of them.
     tokio::select! {
         () = supervisor.stop.cancelled() => return Ok(supervisor.result()?),
         _ = listed.wait_for(|listed| *listed) => {}
     }
-    // Registered only now: alerts must not see an incomplete list.
+    // Registered only now, because alerts must not see an incomplete list.
     let collected = Collected { drift_check_interval, metric_namespaces: limits.metric_namespaces };
     state_metrics::register_collector(&context, collected, &readiness);
     let mut election = Election::start(elector);
@@ -224,7 +224,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     lead(&context, &supervisor, election).await
 }
 
-/// Lets the tasks work until the process must stop, and then ends them.
+/// Lets the tasks run until the process must stop, and then ends them.
 async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election) -> Result<(), RunError> {
     tokio::select! {
         () = supervisor.stop.cancelled() => {}
@@ -239,7 +239,7 @@ async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election
         result = election.ended() => return result,
         () = drained => {}
         () = tokio::time::sleep(DRAIN) => {
-            // The Lease is not released: calls in progress may still arrive.
+            // The Lease is not released, because calls in progress may still arrive.
             tracing::warn!("stopping with steps in progress; the next process repeats them");
             return Ok(supervisor.result()?);
         }
@@ -247,8 +247,8 @@ async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election
     election.end(supervisor.result()).await
 }
 
-/// Waits until this process leads, and meanwhile removes what it does not need any longer. Returns the accounts that
-/// need dispatchers.
+/// Waits until this process leads, and meanwhile removes data that it no longer needs. Returns the accounts that need
+/// dispatchers.
 async fn wait_for_leadership(
     context: &Context,
     started: &mut UnboundedReceiver<AccountStarted>,
@@ -282,7 +282,7 @@ fn start_tasks(
     let dispatchers = start_dispatchers(Arc::clone(context), accounts, started, supervisor.clone());
     supervisor.spawn("start of dispatchers", dispatchers);
     supervisor.spawn("status of LiveAccounts", account_status::run(Arc::clone(context)));
-    supervisor.spawn("loads of credentials", account_status::watch_loads(Arc::clone(context), loads));
+    supervisor.spawn("loading of credentials", account_status::watch_loads(Arc::clone(context), loads));
     let timed = Arc::clone(context);
     supervisor.spawn("timer", async move { timed.scheduler.run_timer().await });
     supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval, supervisor.clone()));

@@ -1,4 +1,4 @@
-//! Supervises the tasks that run as long as the process.
+//! Supervises the tasks that run for the lifetime of the process.
 //!
 //! Imports `activity`. Its invariant: a task that ends early or panics stops the process, and a task that makes no
 //! progress fails the liveness probe.

@@ -154,7 +154,7 @@ fn metric_value(context: &Context, name: &str) -> Option<f64> {
     line.and_then(|value| value.trim().parse().ok())
 }
 
-/// An object without `spec.groupId`. A name with a hyphen is not a valid group ID, so that no call is made.
+/// An object without `spec.groupId`. A name with a hyphen is not a valid group ID, so no call is made.
 fn object(name: &str) -> Value {
     json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
@@ -291,7 +291,7 @@ async fn forbidden_object_is_read_rarely() {
     assert!((15..=28).contains(&reads), "{reads} in ten minutes");
 }
 
-/// A writer that keeps what is logged.
+/// A writer that keeps the log output.
 #[derive(Clone, Default)]
 pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
 

@@ -26,7 +26,7 @@ pub struct AccountNumbers {
 }
 
 impl AccountNumbers {
-    /// Whether the status has these numbers.
+    /// Whether the status contains these numbers.
     pub fn are_recorded(&self, status: &LiveAccountStatus) -> bool {
         (status.groups, &status.queue) == (Some(self.groups), &self.queue)
     }

@@ -33,11 +33,12 @@ pub fn holder(claims: &[Claim]) -> Option<usize> {
         .or_else(|| oldest(&|claim| claim.may_call))
 }
 
-/// Whether the object can make no call that succeeds: its last call was refused, or its account has no usable
-/// credentials. An object that `has_record` keeps its group, so it does not count as refused.
+/// Whether no call of the object can succeed: its last call was refused, or its account has no usable credentials. An
+/// object with a record (`has_record`) keeps its group, so it does not count as refused.
 ///
-/// `before` is the previous result for this object and group. The reason `Conflict` keeps it, because a conflict is not
-/// an answer of the Live API. Otherwise a refused object would take the group back from its owner.
+/// `before` is the previous result for this object and group. An object with the reason `Conflict` keeps that result,
+/// because a conflict is not an answer of the Live API. Otherwise a refused object would take the group back from its
+/// owner.
 pub fn is_refused(object: &LiveMessageGroup, has_record: bool, before: bool) -> bool {
     if !records_group_of_spec(object) || has_record {
         return false;

@@ -60,7 +60,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     }
 }
 
-/// The reason why a deletion without a finalizer retains the group although the deletionPolicy is Delete; `None` if
+/// The reason why a deletion without a finalizer retains the group even though the deletionPolicy is Delete; `None` if
 /// there is nothing to report.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     // An object with a deletionTimestamp had a finalizer. The result was reported when the finalizer was removed.
@@ -71,13 +71,13 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
-/// The time since which the deletion of an object has been waiting for credentials, according to its status. `None` if
-/// the deletion was not tried yet, or if its last try had another result.
+/// The time when the deletion of an object started to wait for credentials, according to its status. `None` if the
+/// deletion has not been tried yet, or if the last try had another result.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
     stalled_since(&object.metadata, object.status.as_ref()?, Reason::CredentialsMissing)
 }
 
-/// The time since which a deletion has been stalled for this reason, according to its status.
+/// The time when a deletion stalled for this reason, according to the object's status.
 pub(super) fn stalled_since(
     metadata: &ObjectMeta,
     status: &LiveMessageGroupStatus,

@@ -43,8 +43,8 @@ impl Desired {
     /// The desired group that an object's spec describes.
     ///
     /// # Errors
-    /// The group ID is not valid, because the object was stored before the admission rules existed. The error text says
-    /// what to do.
+    /// Returns an error if the group ID is not valid, because the object was stored before the admission rules existed.
+    /// The error text says what to do.
     pub fn of(object: &LiveMessageGroup) -> Result<Self, String> {
         let spec = &object.spec;
         let group_id = object.group_id().unwrap_or_default();
@@ -69,7 +69,7 @@ impl Desired {
         })
     }
 
-    /// The desired values of the mutable fields in which the group differs. Administrators are compared as a set.
+    /// The desired values of the mutable fields whose values in the group differ. Administrators are compared as a set.
     pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
         let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
         let admins = self.fields.administrators.as_ref().filter(|wanted| !same_set(wanted, &group.administrators));

@@ -52,7 +52,8 @@ impl Facts {
         Self { disproved_intents: Vec::new(), account: None, ..self.clone() } == Self::default()
     }
 
-    /// The account of the calls of this pass; `None` while it is not known, and no call can be made.
+    /// The account with which this pass makes its calls; `None` while it is not known, in which case no call can be
+    /// made.
     pub fn account(&self) -> Option<&AccountRecord> {
         self.account.as_ref()
     }
@@ -134,7 +135,7 @@ impl Facts {
         self.forbidden = true;
     }
 
-    /// Records that a drift check contradicts the status: the pass describes the group.
+    /// Records that a drift check contradicts the status, so that the pass describes the group.
     pub fn mark_drift(&mut self) {
         self.drifted = true;
     }
@@ -182,12 +183,12 @@ impl Facts {
         self.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Records that a call is sent at this time of the Live API's clock; `None` if that clock is too far off.
+    /// Records that a call is sent at this time by the Live API's clock; `None` if that clock is too far off.
     pub fn mark_sent(&mut self, at: Option<Timestamp>) {
         self.sent_at = at;
     }
 
-    /// Records that an answer arrived at this time of the Live API's clock; `None` if that clock is too far off.
+    /// Records that an answer arrived at this time by the Live API's clock; `None` if that clock is too far off.
     pub fn mark_answered(&mut self, at: Option<Timestamp>) {
         self.answered_at = at;
     }
@@ -202,8 +203,8 @@ impl Facts {
         self.last_write.as_deref()
     }
 
-    /// Whether a call of this pass changed something. The status must record it; otherwise the origin of the group is
-    /// lost.
+    /// Whether a call of this pass changed something. The status must record the change; otherwise the origin of the
+    /// group is lost.
     pub fn has_effect(&self) -> bool {
         self.last_write.is_some()
     }

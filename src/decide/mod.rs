@@ -175,8 +175,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
-    // A refused object keeps its status while the other object has no group either. If it reported a conflict instead,
-    // the two objects would retry in turn, each after the refusal of the other one.
+    // If the Live API refused this object's calls, and neither object has a group, this object keeps its status. If it
+    // reported a conflict instead, the two objects would alternate: each refusal of one would make the other retry.
     let is_recorded = has_record(object) && facts.is_at_recorded_account(object);
     let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, is_recorded, false);
     if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {
@@ -229,7 +229,8 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Absent => create(object, desired, facts),
         Remote::Unknown => match origin(object, facts, None) {
             None => create(object, desired, facts),
-            // The create sent every field of the spec, so there is nothing to compare. A deletion needs the exact create time.
+            // The create sent every field of the spec, so there is nothing to compare. A deletion needs the exact
+            // create time.
             Some(origin) if facts.created_as(&desired.fields) && !may_delete(object) => {
                 Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
@@ -293,16 +294,16 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
     info.into_iter().chain(administrators).collect()
 }
 
-/// The origin of the group, according to this pass or else to the status. If the create finds an existing group, the
-/// recorded create intent can prove that this object created it.
+/// The origin of the group, according to this pass, or else according to the status. If the create finds an existing
+/// group, the recorded create intent can prove that this object created it.
 fn origin(object: &LiveMessageGroup, facts: &Facts, group: Option<&GroupSnapshot>) -> Option<Origin> {
     if facts.recovered() == Some(true) {
         return Some(Origin::Recovered);
     }
     let recorded = records_group_of_spec(object);
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // The record does not apply to a group that another client has recreated. Nor does the record of another account,
-        // whose service may have answered anything.
+        // The record does not apply to a group that another client has recreated. Nor does the record of another
+        // account, whose service may have answered anything.
         let another = !facts.is_at_recorded_account(object) || group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });

@@ -21,10 +21,10 @@ pub enum UnreadableAction {
     },
 }
 
-/// The time until the finalizer of an object may be removed, if its namespace is terminating. `None` if the object is not
-/// being deleted, or has no finalizer of the operator.
+/// The time until the finalizer of an object may be removed, if its namespace is terminating. `None` if the object is
+/// not being deleted, or does not have the operator's finalizer.
 ///
-/// The time begins when this generation is first reported as unreadable.
+/// The time starts when this generation is first reported as unreadable.
 pub fn time_until_release(object: &UnreadableGroup, timeout: Duration, now: Timestamp) -> Option<Duration> {
     let since = stalled_since(&object.metadata, &object.status, Reason::InvalidSpec);
     let passed = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();

@@ -15,9 +15,9 @@
 //!
 //! `PUT /faults` accepts the array, or `{"rules": […], "seed": N}` to also set the seed of the random numbers.
 //!
-//! `PUT /groups/…` creates the group or sets the given fields of `name`, `info`, `creator`, `administrators`, `created`,
-//! `deleted` (`true`, `false`, or `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges the group,
-//! as the API does after 30 days.
+//! `PUT /groups/…` creates the group or sets the given fields of `name`, `info`, `creator`, `administrators`,
+//! `created`, `deleted` (`true`, `false`, or `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges
+//! the group, as the API does after 30 days.
 //!
 //! A `PUT` returns the same as the `GET` of its path. A `DELETE` of an object returns the deleted object. Errors are
 //! 400 for an invalid body, 404 for an unknown path or object and 405 for an unsupported method, each with `{"error"}`.
@@ -38,7 +38,7 @@ use super::service::{Core, Service};
 use super::state::State;
 use super::wire::{RawRequest, Response};
 
-/// The maximum number of records of `GET /requests`.
+/// The maximum number of records that `GET /requests` returns.
 pub const RECORDS_KEPT: usize = 10_000;
 
 #[derive(Deserialize)]

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The source of time for signatures, the rate limit, the 30 days of a deleted group and the request log. Clones share
-/// one clock.
+/// The source of time for signatures, the rate limit, the purge of deleted groups and the request log. Clones share one
+/// clock.
 ///
-/// The system time is read once, and the monotonic clock is added to it. A step of the system clock therefore does not
-/// disturb the rate limit.
+/// The system time is read once, and the monotonic clock is added to it. A jump of the system clock therefore does not
+/// affect the rate limit.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Mutex<Source>>);
 

@@ -31,7 +31,7 @@ pub struct Config {
     pub request_log: Option<PathBuf>,
     /// The maximum number of records that the request log keeps in memory. It discards the oldest ones first.
     pub records_kept: usize,
-    /// The calls per second that each account can make of each operation; 0 for no limit.
+    /// The number of calls per second that each account can make to each operation; 0 for no limit.
     pub requests_per_second: usize,
     /// Whether a throttled call counts toward `requests_per_second`.
     pub count_refused: bool,
@@ -156,7 +156,7 @@ impl Builder {
         self
     }
 
-    /// Sets the calls per second that each account can make of each operation; 0 for no limit.
+    /// Sets the number of calls per second that each account can make to each operation; 0 for no limit.
     pub fn requests_per_second(mut self, limit: usize) -> Self {
         self.config.requests_per_second = limit;
         self

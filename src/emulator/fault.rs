@@ -2,8 +2,8 @@
 //!
 //! The rules are evaluated in order. If several matching rules exclude each other, only the first one applies, and the
 //! `times` of the others do not change. Rules with `times` therefore form a fixed sequence:
-//! `error=ServerError,times=1`, `pass,times=2`, `reset-after,times=1` for one operation mean an error, two calls
-//! without a fault, a lost response, then no fault.
+//! `error=ServerError,times=1`, `pass,times=2`, `reset-after,times=1` for one operation produce an error, two calls
+//! without a fault, a lost response, and then no further faults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,13 +37,13 @@ pub enum FaultKind {
     Html(u16),
     /// `empty`: a 200 without a body, after the request took effect.
     Empty,
-    /// `truncated`: half of the response body and the end of the connection, after the request took effect.
+    /// `truncated`: half of the response body, then the connection ends, after the request took effect.
     Truncated,
     /// `clock=SECONDS`: the clock of the gateway is SECONDS ahead. This affects the time check of signatures and the
     /// header `Date`.
     Clock(i64),
-    /// `mixed` or `mixed=MS`: a random kind of the above, with delays up to MS milliseconds (1,000 by default).
-    /// Includes only transient failures: no `NoAuth` and no `ErrorTooManyGroups`.
+    /// `mixed` or `mixed=MS`: one of the kinds above at random, with delays up to MS milliseconds (1,000 by default).
+    /// Includes only transient failures, never `NoAuth` or `ErrorTooManyGroups`.
     Mixed(u64),
     /// `pass`: no fault; the rules after this one are skipped.
     Pass,
@@ -73,7 +73,7 @@ fn mixed_kinds(max_ms: u64) -> [FaultKind; 15] {
 }
 
 impl FaultKind {
-    /// Whether the fault prevents the effect of the request.
+    /// Whether the fault prevents the request from taking effect.
     pub fn prevents_effect(&self) -> bool {
         matches!(self, Self::Error(..) | Self::Throttle(_) | Self::ResetBefore | Self::Html(_))
     }
@@ -89,7 +89,7 @@ pub struct Fault {
     pub operation: Option<Operation>,
     /// The failure.
     pub kind: FaultKind,
-    /// The probability for each matching request, 0 to 1.
+    /// The probability that the rule applies to a matching request, 0 to 1.
     pub share: f64,
     /// The number of times that the rule still applies; `None` for no limit.
     pub times: Option<u64>,
@@ -285,7 +285,7 @@ impl FaultInjector {
     }
 }
 
-/// Resolves the random parts of a kind: the delay of `reset-late`, the kind and the delay of `mixed`.
+/// Resolves the random parts of a kind: the delay of `reset-late`, and the kind and the delay of `mixed`.
 fn resolve(kind: &FaultKind, rng: &mut fastrand::Rng) -> FaultKind {
     match kind {
         FaultKind::ResetLate(max_ms) => FaultKind::ResetLate(rng.u64(0..=*max_ms)),

@@ -52,8 +52,8 @@ impl AccessKey {
         self.account.as_deref().unwrap_or(DEFAULT_ACCOUNT)
     }
 
-    /// Checks the security token of a request. The status 400 of all three codes is an assumption, because the public
-    /// documentation specifies none.
+    /// Checks the security token of a request. That all three codes have status 400 is an assumption, because the
+    /// public documentation specifies none.
     pub(super) fn check_token(&self, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
         let sent = sent.filter(|token| !token.is_empty());
         match (&self.token, sent) {

@@ -1,4 +1,4 @@
-//! The API's rate limit: calls per second of one account and operation.
+//! The API's rate limit: calls per second for each account and operation.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::verify::SignatureVersion;
 
-/// The maximum time that a response waits until its record is written to the file. If the disk stalls, the response is
+/// The maximum time that a response waits for its record to be written to the file. If the disk stalls, the response is
 /// sent anyway.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -26,7 +26,7 @@ pub struct Record {
     /// microseconds.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    /// The ID of the request's access key, or `null`. In a rejected request, it is not verified.
+    /// The ID of the request's access key, or `null`. If the request was rejected, the ID is not verified.
     pub access_key_id: Option<String>,
     /// The name of the operation, even if it is unknown; `null` if the request has none.
     pub operation: Option<String>,
@@ -78,8 +78,8 @@ impl RequestLog {
         Ok(Self { recent: Mutex::default(), capacity, file: Mutex::new(file) })
     }
 
-    /// Adds a record. Returns when its line is in the file, or after 500 ms, so that a client finds the record of a
-    /// response that it has received.
+    /// Adds a record. Returns when its line is in the file, or after 500 ms, so that a client that has received a
+    /// response finds its record.
     pub async fn add(&self, record: Record) {
         let written = self.file().as_ref().and_then(|file| file.send(&record));
         self.push_recent(record);

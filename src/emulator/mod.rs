@@ -53,7 +53,8 @@ pub use state::{App, DataCenter, Deletion, Group, State};
 pub use sts::RoleArn;
 pub use verify::{SignatureVersion, Verifier};
 
-/// Requests of the official SDKs. `tests/vectors.rs` checks that each is accepted, and rejected with any character changed.
+/// Requests that the official SDKs send. `tests/vectors.rs` checks that each request is accepted, and that it is
+/// rejected if any character is changed.
 #[cfg(test)]
 #[path = "../../tests/support/vector.rs"]
 mod vector;

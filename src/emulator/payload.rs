@@ -161,7 +161,7 @@ fn write_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// The element of a list's entries. The documents name `Admins` for `AdminList`, and `Groups` for `GroupList`.
+/// The element of a list's entries. The documentation names `Admins` for `AdminList`, and `Groups` for `GroupList`.
 fn entry_name(list: &str) -> String {
     format!("{}s", list.strip_suffix("List").unwrap_or(list))
 }

@@ -137,7 +137,7 @@ impl Handle {
         self.service.core().verifier.remove_key(id);
     }
 
-    /// Sets the calls per second that each account can make of each operation; 0 for no limit.
+    /// Sets the number of calls per second that each account can make to each operation; 0 for no limit.
     pub fn set_requests_per_second(&self, limit: usize) {
         self.service.core().limit.set_limit(limit);
     }
@@ -199,8 +199,8 @@ async fn accept_connections<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, _)) => {
                 connections.spawn(serve(stream));
             }
-            // The process has no free file descriptor, or the client closed the connection before it was accepted.
-            // Retry.
+            // Retry: the process has no free file descriptor, or the client closed the connection before it was
+            // accepted.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -314,7 +314,8 @@ impl Server {
         }
     }
 
-    /// Applies a request and returns its response; `None` if the connection must be reset before the effect.
+    /// Applies a request and returns its response; `None` if the connection must be reset before the request takes
+    /// effect.
     async fn handle_request(&self, request: RawRequest, arrived: Instant) -> Option<Exchange> {
         let (incoming, plan) = match self.service.receive(request) {
             Ok(received) => received,

@@ -15,7 +15,7 @@ pub struct AppSpec {
     pub account: Option<String>,
     /// `AppId`.
     pub id: String,
-    /// The data center. If the text has none, it is `cn-shanghai`.
+    /// The data center. Defaults to `cn-shanghai`.
     pub data_center: DataCenter,
 }
 
@@ -70,7 +70,7 @@ pub struct TokenSpec {
     pub id: String,
     /// The value that requests must carry.
     pub token: SecretString,
-    /// When the token expires, in RFC 3339 in the text. `None`: the token does not expire.
+    /// When the token expires; the text contains it in RFC 3339 format. `None`: the token does not expire.
     pub expires: Option<Timestamp>,
 }
 

@@ -73,7 +73,7 @@ impl Sts {
         Self { roles, max_duration, sessions: HashMap::new() }
     }
 
-    /// Issues a key of an account. Its lifetime is `lifetime`, or the configured maximum if that is shorter.
+    /// Issues a key for an account. Its lifetime is `lifetime`, or the configured maximum if that is shorter.
     pub fn issue(&self, account: &str, lifetime: Duration, now: Timestamp) -> AccessKey {
         let lifetime = self.max_duration.map_or(lifetime, |max_duration| max_duration.min(lifetime));
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);

@@ -1,7 +1,7 @@
 //! The subset of HTTP/1.1 that the API needs, over any byte stream.
 //!
 //! The emulator does not use Hyper, which rejects request targets above 65,534 bytes with 414. The official SDKs put
-//! all parameters into the target, which has up to 98 KB for a `GroupInfo` of 32 KB of Chinese text.
+//! all parameters into the target, which takes up to 98 KB for a `GroupInfo` of 32 KB of Chinese text.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// The maximum number of headers. A request with more gets 431.
 pub const MAX_HEADERS: usize = 100;
 
-/// The timeout of a connection without a request.
+/// The timeout for a connection on which no request is being received.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// The timeout for receiving a request, from its first byte, and for sending a response.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);

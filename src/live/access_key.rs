@@ -1,4 +1,4 @@
-//! Access keys, and the redaction of their secrets in texts.
+//! Access keys, and redaction of their secrets in text.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Creates credentials. Surrounding white space is removed, such as a newline at the end of a Secret's value. An
-    /// empty token counts as absent.
+    /// Creates credentials. Trims surrounding white space, such as the newline at the end of a Secret's value. An empty
+    /// token counts as absent.
     pub fn new(access_key_id: &str, access_key_secret: &str, security_token: Option<&str>) -> Self {
         Self {
             access_key_id: access_key_id.trim().to_owned(),
@@ -55,7 +55,8 @@ impl Credentials {
     /// Checks that the credentials can be sent in HTTP headers.
     ///
     /// # Errors
-    /// Names the first part that contains a control character, for example a line break between two pasted values.
+    /// Returns an error that names the first part that contains a control character, for example a line break between
+    /// two pasted values.
     pub fn validate(&self) -> Result<(), String> {
         let parts = [
             ("the access key ID", Some(self.access_key_id.as_str())),
@@ -69,7 +70,7 @@ impl Credentials {
         }
     }
 
-    /// Replaces the secret and the token in `text` by `…`, including their percent-encoded and base64 forms.
+    /// Replaces the secret and the token in `text` with `…`, including their percent-encoded and base64 forms.
     pub(super) fn redact(&self, text: &str) -> String {
         let secrets = [Some(self.access_key_secret()), self.security_token()];
         secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))

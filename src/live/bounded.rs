@@ -1,4 +1,4 @@
-//! The limits of response bodies: size, depth and number of values. They protect the operator from endpoints that a
+//! The limits on response bodies: size, depth and number of values. They protect the operator from endpoints that a
 //! LiveAccount names.
 
 use super::Operation;
@@ -16,13 +16,14 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// The limits of an error, and of a response without content.
+    /// The limits for an error, and for a response without content.
     pub(super) const ERROR: Self = Self { bytes: 64 * 1024, values: 1_000 };
 
-    /// The limits of the response to `operation`.
+    /// The limits for the response to `operation`.
     pub(super) fn of(operation: Operation) -> Self {
         match operation {
-            // 50 groups of 32 KB each, in which 4 bytes (a character outside the BMP) can take 12.
+            // A page contains up to 50 groups of 32 KB each. A character outside the BMP takes 4 bytes in UTF-8, but up
+            // to 12 in JSON.
             Operation::ListByPage => Self { bytes: 8 * 1024 * 1024, values: 3_000 },
             Operation::Describe => Self { bytes: 256 * 1024, values: 1_000 },
             _ => Self::ERROR,

@@ -31,7 +31,7 @@ pub struct ClientOptions {
     /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
     /// or more are never sent.
     pub form_body_threshold: usize,
-    /// The memory of response bodies. Defaults to the memory of the process.
+    /// The memory for response bodies. Defaults to the memory that all clients of the process share.
     pub memory: Arc<ResponseMemory>,
 }
 
@@ -58,7 +58,7 @@ impl Client {
     /// Creates a client for `endpoint`.
     ///
     /// # Errors
-    /// The TLS client cannot be built, for example because the machine has no CA certificates.
+    /// Returns an error if the TLS client cannot be built, for example because the machine has no CA certificates.
     pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, HttpClientError> {
         Ok(Self {
             http: options.http.client()?,
@@ -73,7 +73,7 @@ impl Client {
 
     /// Creates a client for another endpoint, with the options of this one. They share the HTTP client, because its
     /// trusted certificates take 100 KiB. A connection is used only for requests to its own scheme, host and port, and
-    /// has no state of a user: each request is signed, and cookies are disabled.
+    /// carries no user state: each request is signed, and cookies are disabled.
     #[must_use]
     pub fn for_endpoint(&self, endpoint: Endpoint) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Client {
     /// Signs and sends a call, and decodes its response. The parameters of a POST are sent in the query, or in a form
     /// body if they exceed [`ClientOptions::form_body_threshold`].
     ///
-    /// If the endpoint does not find the parameters in a form body (`Missing…`), this call fails with
+    /// If the endpoint reports that parameters in a form body are missing (`Missing…`), this call fails with
     /// [`CallError::Resent`], and all later calls use the query.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        // The HTTP client's timeout does not end a wait for memory.
+        // The HTTP client's timeout does not limit the wait for memory.
         transport::exchange(request, operation, &self.share, Instant::now() + self.timeout).await
     }
 }

@@ -10,10 +10,10 @@ const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not respond l
 /// The message for the other errors of the Live API.
 const REFUSED: &str = "the endpoint refused the call: ask the administrator for the response in the operator's log";
 
-/// Removes the details of the response from an error. The class of the error remains if the response has an error code
+/// Removes the details of the response from an error. The error keeps its class if the response contains an error code
 /// of the Live API. A transport failure, a service error and an unknown response all become the same error.
 ///
-/// Conditions show errors. With details, a user who can choose the endpoint could probe the network of the operator.
+/// Conditions show errors. A user who can choose the endpoint could use the details to probe the operator's network.
 pub fn conceal(error: CallError) -> CallError {
     let conceal_answer = |answer: ApiError, class| ApiError {
         code: Some(canonical_code(class).to_owned()),
@@ -39,7 +39,7 @@ fn not_understood(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: NOT_UNDERSTOOD.to_owned() }
 }
 
-/// A fixed error code of this class. The code of the endpoint is not shown, because it can end with any text.
+/// A fixed error code for this class. The endpoint's own code is not shown, because it can end with any text.
 fn canonical_code(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::InvalidInput => "InputInvalid",

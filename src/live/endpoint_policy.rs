@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Endpoint;
 use super::endpoint::{EndpointError, canonical, is_live_api_host};
 
-/// The hosts of the Live API, for messages. [`is_live_api_host`] does the check.
+/// The hosts of the Live API, as messages show them. [`is_live_api_host`] checks a host.
 const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
 
 /// A host name in which `*` matches one label, an IP address, or `*` for all hosts.
@@ -41,7 +41,7 @@ impl HostPattern {
         if self.0 == "*" {
             return true;
         }
-        // An IPv6 address has brackets in a URL only.
+        // An IPv6 address has brackets only in a URL.
         let (pattern, host) = (self.0.trim_matches(['[', ']']), host.trim_matches(['[', ']']));
         let (mut expected, mut actual) = (pattern.split('.'), host.split('.'));
         loop {
@@ -118,7 +118,7 @@ impl EndpointPolicy {
     }
 
     /// Whether conditions may show the errors of this endpoint: only for the hosts of the Live API and the operator's
-    /// own endpoint. With the errors of other hosts, a tenant could probe the network of the operator.
+    /// own endpoint. A tenant could use the errors of other hosts to probe the operator's network.
     pub fn shows_errors_of(&self, endpoint: &Endpoint) -> bool {
         *endpoint == self.own || is_live_api_host(hostname(endpoint))
     }

@@ -85,7 +85,8 @@ pub enum RetryHint {
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// The service's error code; `None` if the body has none, such as the page of a proxy or an empty body.
+    /// The service's error code; `None` if the body contains none, for example because it is empty or the error page of
+    /// a proxy.
     pub code: Option<String>,
     /// The service's message, or a description of an unexpected body.
     pub message: String,
@@ -93,8 +94,8 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// The delay that the service requests (`x-acs-retry-after`, or the older `x-ratelimit-user-api`), at most 60 s.
     pub retry_after: Option<Duration>,
-    /// `false` if the body is truncated, empty, too long, or not JSON although its content type is. Its error code is
-    /// then unknown.
+    /// `false` if the body is truncated, empty, too long, or not JSON although its content type is JSON. The error code
+    /// is then unknown.
     pub body_complete: bool,
 }
 

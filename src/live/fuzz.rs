@@ -30,7 +30,7 @@ const MEMORY_PER_BYTE: u64 = 64;
 pub struct Target<'a> {
     pub name: &'a str,
     pub seeds: Vec<Vec<u8>>,
-    /// Texts with a meaning for the parser, which mutations insert.
+    /// Texts that are meaningful to the parser. Mutations insert them.
     pub words: &'a [&'a str],
 }
 
@@ -105,7 +105,7 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     drop(input.splice(at..at, bytes.iter().copied()));
 }
 
-/// Runs `parse` once. Returns a hash of the debug text of the outcome, without the content of strings and numbers.
+/// Runs `parse` once. Returns a hash of the outcome's debug text, which ignores the content of strings and numbers.
 fn execute<T: Debug>(parse: &impl Fn(&[u8]) -> T, input: &[u8]) -> u64 {
     let mut outcome = None;
     let allocated = allocation_counter::measure(|| outcome = catch_unwind(AssertUnwindSafe(|| parse(input))).ok());

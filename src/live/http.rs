@@ -23,8 +23,8 @@ impl Default for HttpOptions {
     }
 }
 
-/// The kernel closes a connection whose data is not acknowledged for this time, even if the process is frozen: a call is
-/// not retransmitted, and cannot arrive, any longer.
+/// The kernel closes a connection whose data is not acknowledged for this time, even if the process is frozen. After
+/// that, a call is not retransmitted and can no longer arrive.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
@@ -47,7 +47,7 @@ impl HttpOptions {
         built(self.builder().pool_max_idle_per_host(0))
     }
 
-    /// A client without proxies, for addresses of this machine.
+    /// A client without proxies, for addresses on this machine.
     ///
     /// # Errors
     /// See [`HttpOptions::client`].
@@ -147,7 +147,7 @@ pub struct CaBundle {
     certificates: Vec<Certificate>,
 }
 
-/// An error while reading a CA bundle.
+/// An error that occurs while a CA bundle is read.
 #[derive(Debug, thiserror::Error)]
 pub enum CaBundleError {
     /// The file cannot be read.

@@ -12,7 +12,7 @@ use serde::de::{
 };
 use serde_json::Number;
 
-/// The maximum number of IDs in a list, to limit the memory. The service accepts three.
+/// The maximum number of IDs in a list, to limit memory usage. The service accepts three.
 const MAX_IDS: usize = 100;
 
 /// An object whose member names can have any case (`Hasmore`, `HasMore`). The fields of `T` have lower-case names. If a
@@ -39,12 +39,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyCase<T> {
     }
 }
 
-/// Decodes the members of an object like [`AnyCase`].
+/// Decodes the members of an object in the same way as [`AnyCase`].
 pub(super) fn any_case<'de, T: Deserialize<'de>, A: MapAccess<'de>>(members: A) -> Result<T, A::Error> {
     T::deserialize(MapAccessDeserializer::new(LowerCase { members, seen: HashSet::new() }))
 }
 
-/// The members of an object with their names in lower case, each once.
+/// The members of an object, each once and with its name in lower case.
 struct LowerCase<A> {
     members: A,
     seen: HashSet<String>,
@@ -120,7 +120,7 @@ impl Scalar {
 }
 
 /// The IDs of a list in any nesting: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
-/// `{"Admins": ["a"]}` (XML). A string is split and not parsed as JSON, because a number could lose digits.
+/// `{"Admins": ["a"]}` (XML). A string is split instead of parsed as JSON, because a number could lose digits.
 #[derive(Default)]
 pub(super) struct Ids(pub Vec<String>);
 

@@ -36,7 +36,7 @@ impl Seen {
     }
 }
 
-/// The reaction of the server to a request.
+/// How the server reacts to a request.
 #[derive(Debug, Clone)]
 pub enum Act {
     /// Sends these bytes and keeps the connection open.

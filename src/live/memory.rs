@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// The memory of all response bodies, for the chart's limit of 256 MiB:
+/// The memory for all response bodies. It is derived from the chart's limit of 256 MiB:
 ///
 /// | use | MiB |
 /// | --- | --- |
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 /// | text of the responses that are being decoded, at most the size of the bodies | 24 |
 /// | everything else, measured after 3,731 edits of 300 accounts | 114 |
 ///
-/// The bodies fit the longest responses (8 MiB, see `Limits`) of three clients.
+/// The memory for bodies is enough for three clients that each receive the longest response (8 MiB, see `Limits`).
 const TOTAL: usize = 24 * 1024 * 1024;
 
 /// A client receives only one response beyond this size at a time. Otherwise several responses could each hold a part
@@ -53,7 +53,8 @@ impl ResponseMemory {
 struct Ledger {
     free: usize,
     responses: HashMap<u64, Entry>,
-    /// The bytes of each client, without responses that must end. Cached, because a sum for every wait is slow.
+    /// The bytes of each client, without responses that must end. Cached, because computing the sum for every wait is
+    /// slow.
     held: HashMap<u64, usize>,
     /// The bytes of responses that must end.
     ending: usize,
@@ -98,7 +99,7 @@ impl Ledger {
         false
     }
 
-    /// The longest response of the client that holds the most bytes, if these are more than the client of `id` would
+    /// The longest response of the client that holds the most bytes, if that is more than the client of `id` would
     /// hold.
     fn victim(&self, id: u64, bytes: usize) -> Option<u64> {
         let client = self.responses.get(&id)?.client;
@@ -183,7 +184,8 @@ impl Held {
         Self { share: Arc::clone(share), id, bytes: 0, end, deadline, turn: None }
     }
 
-    /// Waits until `bytes` are free, and takes them. Returns `false` if the deadline is over or the response must end.
+    /// Waits until `bytes` are free, and takes them. Returns `false` if the deadline has passed or the response must
+    /// end.
     pub(super) async fn take(&mut self, bytes: usize) -> bool {
         let (end, deadline) = (Arc::clone(&self.end), self.deadline);
         tokio::select! {

@@ -144,7 +144,8 @@ impl Call {
         }
     }
 
-    /// Whether the call can change a group. If the answer is lost, the change may have been made before a retry.
+    /// Whether the call can change a group. If the answer is lost, the change may already have been made when the call
+    /// is retried.
     pub fn is_mutating(&self) -> bool {
         !matches!(self, Self::Describe(..) | Self::ListByPage(..))
     }

@@ -167,7 +167,7 @@ impl<'de> Deserialize<'de> for Groups {
                 Ok(Groups::default())
             }
 
-            /// An empty element of XML.
+            /// An empty XML element.
             fn visit_str<E: Error>(self, text: &str) -> Result<Groups, E> {
                 if text.trim().is_empty() { Ok(Groups::default()) } else { Err(E::custom("not a group")) }
             }
@@ -205,8 +205,8 @@ pub fn parse_epoch(number: i64) -> Option<Timestamp> {
 
 impl GroupBody {
     /// # Errors
-    /// Returns an error if the response has no group ID, because an empty snapshot would cause the operator to
-    /// overwrite the group, or if the group info exceeds the memory limit.
+    /// Returns an error if the group info exceeds the memory limit, or if the response has no group ID: an empty
+    /// snapshot would cause the operator to overwrite the group.
     fn snapshot(self) -> Result<GroupSnapshot, String> {
         let text = |value: Scalar| value.text().unwrap_or_default();
         let group = GroupSnapshot {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// The offset for the dates of requests, and the time of the last response.
+/// The clock offset for request dates, and the time of the last response.
 #[derive(Debug)]
 pub(super) struct ServiceClock {
     /// Milliseconds by which the service's clock is ahead of the local clock; 0 until the service refuses the time of a

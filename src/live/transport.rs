@@ -20,7 +20,8 @@ pub(super) struct Exchange {
     pub server_time: Option<SystemTime>,
 }
 
-/// Sends a request and decodes the response to `operation`, whose body takes its memory from `share` until `deadline`.
+/// Sends a request and decodes the response to `operation`. The body takes its memory from `share`, and waits for it
+/// until `deadline` at the latest.
 pub(super) async fn exchange(
     request: reqwest::RequestBuilder,
     operation: Operation,
@@ -64,8 +65,8 @@ pub(super) enum Body {
     NoMemory,
 }
 
-/// Reads a body of up to `limit` bytes, counted after decompression. `held` accounts for its memory; with `None` it
-/// does not count.
+/// Reads a body of up to `limit` bytes, counted after decompression. `held` accounts for the memory of the body; with
+/// `None`, the memory is not counted.
 pub(super) async fn read(mut response: reqwest::Response, limit: usize, mut held: Option<&mut Held>) -> Body {
     let mut body = Vec::new();
     loop {
@@ -109,8 +110,8 @@ fn interpret(
         Body::TooLong => {
             return Err(broken(status, &format!("the response exceeds {} bytes", limits.bytes), request_id));
         }
-        // The response has a status, so the request arrived and the answer is not lost. The status classifies the
-        // error.
+        // The response has a status, so the request arrived and the answer is not lost. The status determines the class
+        // of the error.
         Body::Broken => return Err(broken(status, "the response is truncated", request_id)),
         Body::NoMemory => {
             return Err(broken(
@@ -161,7 +162,7 @@ fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     }
 }
 
-/// Describes an unexpected body without its content: the page of a proxy can contain times and IDs.
+/// Describes an unexpected body without its content, because the error page of a proxy can contain times and IDs.
 fn describe_body(content_type: &str, bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "the response is empty".to_owned();

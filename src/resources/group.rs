@@ -206,7 +206,7 @@ impl LiveMessageGroup {
     }
 
     /// The resourceVersion as a number, which orders the versions of an object. It is a number in every apiserver that
-    /// stores its objects in etcd, and documented as comparable since Kubernetes 1.35. `None` if it is no number.
+    /// stores its objects in etcd, and documented as comparable since Kubernetes 1.35. `None` if it is not a number.
     pub fn revision(&self) -> Option<u64> {
         self.metadata.resource_version.as_deref()?.parse().ok()
     }

@@ -35,8 +35,8 @@ pub const API_GROUP: &str = "live.alibabacloud.com";
 /// Annotation: while its value is `"true"`, the operator makes no calls for the object, except for its deletion.
 pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 
-/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer at
-/// once.
+/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer
+/// immediately.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
 /// The field manager of the operator's writes.

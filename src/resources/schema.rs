@@ -84,7 +84,7 @@ pub(super) fn origin(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["Created", "Adopted", "Recovered"] })
 }
 
-/// A time in the format of RFC 3339.
+/// A time in RFC 3339 format.
 pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }

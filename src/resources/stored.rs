@@ -17,8 +17,8 @@ use super::{LiveMessageGroup, LiveMessageGroupSpec, LiveMessageGroupStatus, grou
 /// The prefix of the operator's annotations.
 const ANNOTATION_PREFIX: &str = "live.alibabacloud.com/";
 
-/// A LiveMessageGroup as the apiserver stores it. Its deserialization fails only without readable metadata: one
-/// unreadable object must not hide the other objects of a list.
+/// A LiveMessageGroup as the apiserver stores it. Deserialization fails only if the metadata cannot be read, because
+/// one unreadable object must not hide the other objects of a list.
 #[derive(Clone, Debug)]
 pub enum StoredGroup {
     /// This version can read the object.
@@ -50,8 +50,8 @@ impl UnreadableGroup {
     }
 }
 
-/// The parts of an object that the operator uses. The others are skipped while they are decoded: managedFields and the
-/// annotations of other programs are most of an object.
+/// The parts of an object that the operator uses. The other parts are skipped during decoding, because managedFields
+/// and the annotations of other programs make up most of an object.
 #[derive(Deserialize)]
 struct UsedParts {
     metadata: UsedMetadata,

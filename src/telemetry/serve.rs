@@ -33,10 +33,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum size of the request line and the headers. No body is read.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The delay after a failed accept, for example without a free file descriptor.
+/// The delay after a failed accept, for example because no file descriptor is free.
 const ACCEPT_DELAY: Duration = Duration::from_secs(1);
 
-/// A check of a probe: 200, or 503 with the error.
+/// The check behind a probe. The response is 200, or 503 with the error.
 trait Check: Fn() -> Result<(), String> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Check for F {}

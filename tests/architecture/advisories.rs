@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// The summary line for this result of the last check; `None` if there is none.
+/// The summary line that the script prints for this result of the last check. `None` means that no check has run.
 fn summary(result: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("advisories");

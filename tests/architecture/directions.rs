@@ -33,7 +33,7 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
 ];
 
-/// HTTP clients and the clients of kube. A module that must not use them can use the types of kube.
+/// HTTP clients and the kube clients. A module that must not use them may still use the kube types.
 const CLIENTS: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -81,7 +81,7 @@ const PLAIN_LIVE: &[&str] = &[
     "response",
 ];
 
-/// Finds the forbidden paths in a file of a module with these rules.
+/// Finds the paths in a module's file that these rules forbid.
 fn violations(rules: &Rules, paths: &[NamedPath]) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths {
@@ -162,8 +162,8 @@ fn modules_import_only_allowed_modules() {
 /// The imports of each module from its sibling modules.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// Finds the imports between the children of the module `of`. A child is a file or a folder. Tests and the `mod.rs` of
-/// the module are excluded.
+/// Finds the imports between the children of the module `of`. A child is a file or a folder. Tests and the module's
+/// `mod.rs` are excluded.
 fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     let mut edges = Edges::new();
     for (_, module, source) in sources {
@@ -233,7 +233,7 @@ fn scheduler_pass_and_election_are_pure() {
         checked += 1;
         for path in named_in(&module, &source) {
             let text = path.join("::");
-            // The types of kube are allowed, because the custom resources use them.
+            // The kube types are allowed, because the custom resources use them.
             let forbidden =
                 IMPURE.iter().filter(|name| **name != "kube").chain(["kube::Client", "kube::client"].iter());
             for name in forbidden {

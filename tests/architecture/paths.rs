@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 /// first identifier. The last segment of a glob is `*`.
 pub type NamedPath = Vec<String>;
 
-/// Finds every path in `source`, the file of a module. `module` is the path of that module without `crate`.
+/// Finds every path in `source`, the content of a module's file. `module` is the module's path without `crate`.
 pub fn of(source: &str, module: &[&str]) -> Vec<NamedPath> {
     let tokens: TokenStream = source.parse().unwrap_or_else(|error| panic!("{module:?}: {error}"));
     let module = ["crate"].iter().chain(module).map(|name| (*name).to_owned()).collect();

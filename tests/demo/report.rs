@@ -45,7 +45,7 @@ pub fn conditions(stage: &Stage, object: &str) -> Result<()> {
     Err(Error::new(format!("{object} does not have the condition Degraded=True")))
 }
 
-/// Prints the number of calls of each operation.
+/// Prints the number of calls for each operation.
 pub fn calls(emulator: &Emulator) -> Result<()> {
     let mut counts = BTreeMap::new();
     for request in emulator.requests()? {
@@ -86,7 +86,7 @@ fn get(stage: &Stage, object: &str) -> Result<Value> {
     Ok(serde_json::from_str(&found)?)
 }
 
-/// Gets the GroupInfo of a group of the app `demo` from the emulator.
+/// Gets the GroupInfo of a group in the app `demo` from the emulator.
 fn describe(emulator: &Emulator, group_id: &str) -> Result<String> {
     // The client requires a TLS provider even for http://. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,4 @@
-//! The cluster of the demo: a new control plane, or a namespace of an existing cluster.
+//! The demo's cluster: a new control plane, or a namespace in an existing cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::support::{
 /// The namespace in an existing cluster.
 const NAME: &str = DEMO_IN_A_NAMESPACE.installation.namespace;
 
-/// A cluster with the CRDs and the permissions of the operator.
+/// A cluster with the CRDs and the operator's permissions.
 pub struct Stage {
     kubectl: Kubectl,
     namespace: String,
@@ -31,7 +31,7 @@ struct Foreign {
     kubectl: Kubectl,
     /// The applied manifests, latest first.
     applied: Vec<String>,
-    /// The directory that contains the kubeconfig of the operator.
+    /// The directory that contains the operator's kubeconfig.
     _dir: Scratch,
 }
 
@@ -48,7 +48,7 @@ impl Stage {
         })
     }
 
-    /// Creates a namespace in the cluster of a kubeconfig context. The operator watches only that namespace.
+    /// Creates a namespace in the cluster that a kubeconfig context selects. The operator watches only that namespace.
     pub fn of_context(context: &str) -> Result<Self> {
         let kubectl = Kubectl::for_context(find_kubectl()?, context);
         let cluster = cluster_of(&kubectl)?;
@@ -65,7 +65,7 @@ impl Stage {
         Ok(Self { kubectl, namespace: NAME.to_owned(), operator_kubeconfig, place: Place::Foreign(foreign) })
     }
 
-    /// The kubectl of an administrator.
+    /// The kubectl program with an administrator's permissions.
     pub fn kubectl(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -75,12 +75,12 @@ impl Stage {
         &self.namespace
     }
 
-    /// The kubeconfig of the operator, with the permissions of the chart.
+    /// The operator's kubeconfig, with the permissions that the chart grants.
     pub fn operator_kubeconfig(&self) -> &Path {
         &self.operator_kubeconfig
     }
 
-    /// Additional arguments of the operator.
+    /// Additional arguments for the operator.
     pub fn operator_args(&self) -> Vec<String> {
         match &self.place {
             Place::Own(_) => Vec::new(),
@@ -135,7 +135,7 @@ impl Drop for Foreign {
     }
 }
 
-/// Finds the user's kubectl, which may need credential plugins, or the kubectl of the test environment.
+/// Finds the user's kubectl, which may need credential plugins, or the kubectl from the test environment.
 fn find_kubectl() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|program| program.is_file());

@@ -1,4 +1,4 @@
-//! Checks the log of the emulator, which has every call that arrived.
+//! Checks the emulator's log, which contains every call that arrived.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::support::{Context as _, Error, Result, busiest_second, parse_request_log, repeated_creates};
 
-/// The limit of the Live API for each operation.
+/// The limit that the Live API sets for each operation.
 const LIMIT: usize = 50;
 
-/// Checks the rate of calls and that no create was repeated. Returns a summary.
+/// Checks the call rate, and that no create was repeated. Returns a summary.
 pub fn check(cluster: &Cluster) -> Result<String> {
     let log = cluster.call_log()?;
     let requests = parse_request_log(log.lines().filter(|line| line.starts_with('{')))?;
@@ -36,7 +36,7 @@ pub fn check(cluster: &Cluster) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// The time at which each object that exists became ready.
+/// The times at which the existing objects became ready, by name.
 fn ready_times(cluster: &Cluster) -> Result<BTreeMap<String, Timestamp>> {
     let listed: Value = serde_json::from_str(&cluster.groups(&["get", "lmg", "-o", "json"])?)?;
     let mut times = BTreeMap::new();

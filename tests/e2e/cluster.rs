@@ -11,7 +11,7 @@ use crate::support::{
     CHART, Context as _, Error, Helm, Kubectl, Result, Scratch, control_plane_tools, helm_tools, wait_for,
 };
 
-/// The name of the release.
+/// The release name.
 pub const NAME: &str = "live-message-operator";
 /// The namespace of the release.
 pub const NAMESPACE: &str = "production";
@@ -21,10 +21,10 @@ pub const GROUPS: &str = "rooms";
 const LIVE_API: &str = "live-api";
 /// The number of groups that are created during each disturbance: three seconds of calls.
 pub const BURST: usize = 150;
-/// The timeout for a burst. It contains the 15 s until a Lease expires.
+/// The timeout for a burst. It includes the 15 s until a Lease expires.
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// The images of the operator, as NAME:TAG. Both contain the same version.
+/// The operator images, as NAME:TAG. Both contain the same version.
 pub struct Images {
     pub first: String,
     pub second: String,
@@ -95,8 +95,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// `helm install` or `helm upgrade` with an image, until all pods are ready. The operator uses the emulator of
-    /// [`deploy_live_api`](Self::deploy_live_api).
+    /// Runs `helm install` or `helm upgrade` with an image, and waits until all pods are ready. The operator uses the
+    /// emulator that [`deploy_live_api`](Self::deploy_live_api) deploys.
     pub fn deploy_operator(&self, command: &str, image: &str, flags: &[&str]) -> Result<()> {
         let endpoint =
             format!("alibabaCloud.endpoint=http://live-api-emulator.{LIVE_API}.svc:8787,alibabaCloud.allowHttp=true");
@@ -105,12 +105,12 @@ impl Cluster {
         self.helm(&[&fixed[..], flags].concat())
     }
 
-    /// The log of the emulator: one line for each call.
+    /// The emulator's log: one line for each call.
     pub fn call_log(&self) -> Result<String> {
         self.kubectl.run(&["--namespace", LIVE_API, "logs", "deployment/live-api-emulator", "--tail=-1"])
     }
 
-    /// The Pod Security Standard has an effect, so the pods of the release meet it.
+    /// Checks that the Pod Security Standard is enforced, which proves that the pods of the release meet it.
     pub fn rejects_unrestricted_pods(&self) -> Result<()> {
         let plain = ["--namespace", NAMESPACE, "run", "plain", "--image", "localhost/sandbox:1", "--restart", "Never"];
         let refusal = self.kubectl.refused(&plain, "")?;
@@ -123,7 +123,7 @@ impl Cluster {
         self.wait_until_ready(burst)
     }
 
-    /// Creates the objects of a burst. The operator deletes the group with the object if the burst is `calm`.
+    /// Creates the objects of a burst. If the burst is `calm`, the operator deletes each group with its object.
     pub fn apply_groups(&self, burst: &str, info: &str) -> Result<()> {
         let policy = if burst == "calm" { "Delete" } else { "Retain" };
         let mut manifests = String::new();
@@ -153,7 +153,7 @@ impl Cluster {
     /// Deletes the objects of a burst, and waits until the operator has removed their finalizers.
     pub fn delete_groups(&self, burst: &str) -> Result<()> {
         let selector = format!("burst={burst}");
-        // Without --wait=false, kubectl waits for one object after the other.
+        // Without --wait=false, kubectl would wait for the objects one after another.
         self.groups(&["delete", "lmg", "-l", &selector, "--wait=false"])?;
         wait_for("all objects to be deleted", SETTLE, || {
             Ok(self.groups(&["get", "lmg", "-l", &selector, "-o", "name"])?.is_empty().then_some(()))
@@ -169,7 +169,7 @@ impl Cluster {
         })
     }
 
-    /// The pods of the operator.
+    /// The operator's pods.
     pub fn pods(&self) -> Result<Vec<Pod>> {
         let selector = format!("app.kubernetes.io/name={NAME}");
         let listed: Value = serde_json::from_str(&self.operator(&["get", "pods", "-o", "json", "-l", &selector])?)?;
@@ -184,7 +184,7 @@ impl Cluster {
         })
     }
 
-    /// The state of the installation, for the report of a failure.
+    /// The state of the installation, which the report of a failure includes.
     pub fn diagnosis(&self) -> String {
         let mut text = String::new();
         for args in [
@@ -199,7 +199,7 @@ impl Cluster {
     }
 }
 
-/// The chart values of an image.
+/// The chart values that select an image.
 fn image_values(image: &str) -> Result<String> {
     let (repository, tag) = image.rsplit_once(':').context("an image with a tag")?;
     Ok(format!("image.repository={repository},image.tag={tag}"))
@@ -210,14 +210,14 @@ fn is_ready(object: &Value) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-/// A pod of the operator.
+/// An operator pod.
 pub struct Pod {
     pub name: String,
     pub uid: String,
-    /// Ready and not terminating.
+    /// Whether the pod is ready and not terminating.
     pub is_ready: bool,
     pub is_pending: bool,
-    /// Why its container ended the last time, such as `OOMKilled`.
+    /// The reason for which its container last terminated, such as `OOMKilled`.
     pub last_end: Option<String>,
 }
 

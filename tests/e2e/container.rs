@@ -7,20 +7,20 @@ use std::process::Command;
 use crate::cluster::Pod;
 use crate::support::{Context as _, Error, Result};
 
-/// The names of the files with the use and the limit of memory, in version 1 and 2 of cgroups.
+/// The names of the files that contain the memory usage and the memory limit, in cgroup v1 and cgroup v2.
 const MEMORY: [(&str, &str); 2] =
     [("memory.usage_in_bytes", "memory.limit_in_bytes"), ("memory.current", "memory.max")];
-/// The memory that remains until the limit.
+/// The memory that the container can still use after its limit is lowered.
 const MARGIN: u64 = 512 * 1024;
 
-/// The container of the operator in a pod.
+/// The operator's container in a pod.
 pub struct Container {
     cgroup: PathBuf,
     process: u32,
 }
 
 impl Container {
-    /// Finds the cgroup by the UID of the pod, which is in its name, and the process by its program: the pod has another
+    /// Finds the cgroup by the pod UID in its name, and the process by its program, because the pod also has a second
     /// container, which holds its network.
     pub fn of(pod: &Pod) -> Result<Self> {
         let roots = [Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup")];
@@ -42,7 +42,7 @@ impl Container {
         if status.success() { Ok(()) } else { Err(Error::new(format!("kill {}: {status}", self.process))) }
     }
 
-    /// Lowers the limit to slightly more than the container uses now.
+    /// Lowers the memory limit to slightly more than the container currently uses.
     pub fn limit_memory(&self) -> Result<()> {
         let (used, limit) =
             MEMORY.into_iter().find(|(used, _)| self.cgroup.join(used).exists()).context("no memory cgroup")?;

@@ -7,7 +7,7 @@ use crate::cluster::{BURST, Cluster, NAME};
 use crate::container::Container;
 use crate::support::{Error, Result, wait_for};
 
-/// The time from the creation of the objects to a disturbance, so that some groups exist and others do not.
+/// The delay between the creation of the objects and a disturbance. By then, some groups exist and others do not.
 const BEGUN: Duration = Duration::from_secs(1);
 
 /// Creates a burst of groups, disturbs the operator, and waits until all groups and both replicas are ready.
@@ -45,7 +45,7 @@ pub fn restart(cluster: &Cluster) -> Result<()> {
     expect_another_leader(cluster, &leader)
 }
 
-/// Drains the only node. The disruption budget keeps one replica until the other one runs again.
+/// Drains the only node. The disruption budget keeps one replica until the other one is running again.
 pub fn drain(cluster: &Cluster) -> Result<()> {
     let node = cluster.kubectl.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
     during_a_burst(cluster, "drained", || {
@@ -91,7 +91,7 @@ pub fn upgrade(cluster: &Cluster) -> Result<()> {
     }
 }
 
-/// An upgrade to an image that does not exist leaves both replicas running.
+/// Upgrades to an image that does not exist. Both replicas keep running.
 pub fn failed_upgrade(cluster: &Cluster) -> Result<()> {
     if cluster.deploy_operator("upgrade", "localhost/live-message-operator:missing", &["--timeout", "10s"]).is_ok() {
         return Err(Error::new("the upgrade to an image that does not exist succeeded"));
@@ -104,7 +104,8 @@ pub fn failed_upgrade(cluster: &Cluster) -> Result<()> {
     during_a_burst(cluster, "rolledback", || Ok(()))
 }
 
-/// The CRDs and the objects stay. A new installation finds every group in the status of its object, without a call.
+/// Reinstalls the release. The CRDs and the objects remain, and the new installation finds every group in its object's
+/// status, without a call.
 pub fn reinstall(cluster: &Cluster) -> Result<()> {
     cluster.helm(&["uninstall", NAME, "--wait"])?;
     let left = cluster.groups(&["get", "lmg", "-l", "burst=rolledback", "-o", "name"])?;

@@ -25,7 +25,7 @@ impl Timeline {
         self.steps
     }
 
-    /// Runs a step. Prints its line at the end, because its duration is a column.
+    /// Runs a step. Prints the step's line at the end, because the line contains the duration.
     pub fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = self.elapsed();
         let outcome = work();

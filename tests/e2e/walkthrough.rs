@@ -1,4 +1,4 @@
-//! Runs the commands of docs/getting-started.md, as a reader does.
+//! Runs the commands in docs/getting-started.md as a reader would.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::support::{Context as _, Error, Result, repository};
 
 const PAGE: &str = "docs/getting-started.md";
 
-/// Runs the commands of a section, in the root of the repository.
+/// Runs the commands in a section, from the repository root.
 pub fn section(cluster: &Cluster, heading: &str) -> Result<()> {
     let page = std::fs::read_to_string(repository().join(PAGE)).context(PAGE)?;
     let start = format!("\n## {heading}\n");

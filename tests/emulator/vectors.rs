@@ -31,7 +31,7 @@ fn captured_sdk_requests_are_accepted() {
         let mut connection = Connection::open(emulator.address());
         connection.send(&vector.wire());
         let response = connection.receive();
-        // The emulator does not serve one operation of the vectors.
+        // The vectors include one operation that the emulator does not serve.
         let expected = if vector.action == "DescribeLiveMessageGroupBand" { 404 } else { 200 };
         assert_eq!(response.status, expected, "{}: {response:?}", vector.file);
         assert!(response.header("content-type").unwrap().starts_with("application/json"));

@@ -27,7 +27,7 @@ const LATE: Duration = Duration::from_secs(20);
 /// The maximum wait while the golden file is updated, because no calls and writes are expected then.
 const LATE_IN_AN_UPDATE: Duration = Duration::from_secs(2);
 
-/// The arguments that disable drift checks, and that run one per second.
+/// The arguments that disable drift checks, and those that run one drift check per second.
 const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(last_key(&world, "room")?.as_deref(), Some(KEY));
     let available = account_is(&world, "team", "Available", 1).await?;
 
-    // The key is rotated on both sides. The LiveAccount does not change.
+    // Rotate the key in the emulator and in the Secret. The LiveAccount does not change.
     rekey(&mut world, &[("LTAIteamKey0002", "renewed")])?;
     secret(&world, "team", ("LTAIteamKey0002", "renewed"))?;
     world.patch("room", json!({"spec": {"groupInfo": "new"}})).await?;
@@ -170,7 +170,7 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
 
     // After accountRef is removed, the next call uses the operator's own key.
-    // The record of the LiveAccount does not apply to it, so that the group counts as adopted.
+    // The LiveAccount's record does not apply to that key, so the group counts as adopted.
     world.patch("room", json!({"spec": {"accountRef": null}})).await?;
     let room = world.ready("room", "True", "AlreadyExists").await?;
     let account = room.status.and_then(|status| status.account).unwrap_or_default();

@@ -16,7 +16,7 @@ use table::rules;
 
 use crate::support::{ControlPlane, Result, shared_control_plane, wait_for};
 
-/// The maximum size of a refusal message. It must fit on a screen, even if the refused value has 32 KB.
+/// The maximum size of a refusal message. It must fit on a screen, even if the refused value is 32 KB long.
 const REFUSAL_MAX_BYTES: usize = 1_500;
 
 #[test]
@@ -163,7 +163,7 @@ fn explicit_null_counts_as_absent() -> Result<()> {
     test.run(&["apply", "--filename=-"], &group("applied", &all))?;
     let server_side = ["apply", "--server-side", "--filename=-"];
     test.run(&server_side, &group("serverside", &some))?;
-    // A null is accepted everywhere except for an enum in a server-side apply.
+    // Null is accepted everywhere, except for an enum in a server-side apply.
     test.refused("null", &server_side, &group("serverside", &all), &["spec.dataCenter: Unsupported value"])?;
     for name in ["room", "applied", "serverside"] {
         test.set_ready(name, "Created", Some("Created"))?;

@@ -33,7 +33,7 @@ fn shipped_alerts_pass_their_tests() -> Result<()> {
     Ok(())
 }
 
-/// For each alert: a test in which it fires, not before its duration is over, and a test in which it is silent.
+/// Each alert needs a test in which it fires, but not before its `for` duration ends, and a test in which it is silent.
 #[test]
 fn every_alert_has_a_positive_and_a_negative_test() -> Result<()> {
     let mut tests: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
@@ -70,7 +70,7 @@ fn rendered(flags: &[&str]) -> Result<Value> {
     Ok(of_kind(&objects, "PrometheusRule").first().context("a PrometheusRule")?["spec"].clone())
 }
 
-/// Runs a test of promtool on these rules.
+/// Runs a promtool test on these rules.
 fn test_rules(rules: &Value, test: &Value) -> Result<()> {
     let scratch = Scratch::new("rules")?;
     scratch.write("rules.yaml", rules.to_string())?;

@@ -53,7 +53,7 @@ fn versions(objects: &[LiveMessageGroup]) -> BTreeMap<String, Option<String>> {
     objects.iter().map(|object| (object.name_any(), object.resource_version())).collect()
 }
 
-/// The writes of ServiceAccounts in the world's namespace after this time, as resource and name.
+/// The writes that ServiceAccounts made in the world's namespace after this time, as resource and name.
 fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> {
     let text =
         |line: &Value, pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -67,7 +67,7 @@ fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> 
     Ok(writes)
 }
 
-/// Selects the writes to settled objects. Events are excluded, because the events of the creation may arrive late.
+/// Selects the writes to settled objects. Events are excluded, because creation events may arrive late.
 fn writes_to_settled(writes: &[(String, String)]) -> Vec<&(String, String)> {
     writes.iter().filter(|(kind, name)| kind == "livemessagegroups" && name.starts_with("settled")).collect()
 }
@@ -132,7 +132,7 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (initial, gaps) = probes(&call_times(&world, revoked)?);
     println!("{NEW} new objects with a revoked key: {initial} calls at first, then one after each of {gaps:.1?} s");
-    // Only the calls that are in flight when the first rejection arrives; few unless the machine is slow.
+    // These calls were in flight when the first rejection arrived. They are few, unless the machine is slow.
     assert!(initial <= WINDOW, "{initial} calls");
     assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap >= 59.0), "at most one call per minute: {gaps:?}");
     let written = writes(&world, revoked)?;

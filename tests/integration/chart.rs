@@ -111,8 +111,8 @@ fn listed_namespaces_grant_no_cluster_wide_permissions() -> Result<()> {
     let objects = render("chart", &home, &["--set", &format!("watchNamespaces={{{watched}}}")])?;
     assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
     for role in of_kind(&objects, "ClusterRole") {
-        // The chart does not bind this ClusterRole. It is aggregated into the roles `view`, `edit` and `admin` of the
-        // cluster.
+        // The chart does not bind this ClusterRole. It is aggregated into the cluster's roles `view`, `edit` and
+        // `admin`.
         assert_eq!(role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"], "true", "{role}");
     }
 

@@ -119,7 +119,7 @@ fn trial_needs_no_secret_of_the_user() -> Result<()> {
     Ok(())
 }
 
-/// The values of an argument that the emulator of the chart gets several times.
+/// The values of an argument that the chart passes to the emulator several times.
 fn values_of(args: &[&str], option: &str) -> Vec<String> {
     args.iter().filter_map(|arg| arg.strip_prefix(option)?.strip_prefix('=')).map(str::to_owned).collect()
 }

@@ -118,7 +118,7 @@ fn dashboard_is_rendered_unchanged_for_the_sidecar() -> Result<()> {
     Ok(())
 }
 
-/// A section without content, as `metrics:` in a values file, deletes its defaults.
+/// An empty section, such as `metrics:` in a values file, deletes the section's defaults.
 #[test]
 fn empty_sections_of_metrics_disable_them() -> Result<()> {
     const KINDS: [&str; 5] = ["Service", "ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"];

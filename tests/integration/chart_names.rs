@@ -57,7 +57,7 @@ fn namespace_override_moves_every_object() -> Result<()> {
     Ok(())
 }
 
-/// Every object of the chart that has these values, except those of `extraObjects`.
+/// Every object that the chart renders with these values, except the `extraObjects`.
 fn objects_with(values: &[&str]) -> Result<Vec<Value>> {
     let full = format!("{CHART}/ci/full-values.yaml");
     let full = ["--values", &full, "--set-json", "extraObjects=[]"];

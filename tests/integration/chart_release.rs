@@ -10,10 +10,10 @@ use crate::support::{CHART, Context as _, ControlPlane, Helm, Result, Scratch, r
 const GROUP: &str = "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\nmetadata:\n  name: room\nspec:\n  \
     appId: demo\n";
 
-/// The names in a CRD that the previous version of the chart does not have.
+/// The short names in the CRD, which the previous version of the chart does not have.
 const SHORT_NAMES: &str = "    shortNames:\n    - lmg\n";
 
-/// Copies the chart, with an older version, an older CRD and without a section of the values.
+/// Creates a copy of the chart that has an older version and an older CRD, and that lacks a section of the values.
 fn previous_chart(to: &Path) -> Result<()> {
     copy(&repository().join(CHART), to)?;
     let replace = |file: &str, from: &str, with: &str| -> Result<()> {
@@ -73,7 +73,7 @@ impl Cluster<'_> {
         Ok(crd["spec"]["names"].get("shortNames").is_some())
     }
 
-    /// Asserts that the CRD and its objects exist, and whether the operator and the emulator do.
+    /// Asserts that the CRD and its objects exist, and that the operator and the emulator exist only if `is_installed`.
     fn assert_state(&self, is_installed: bool, step: &str) -> Result<()> {
         let group = self.get("livemessagegroups.live.alibabacloud.com/room")?;
         assert_eq!(group["spec"]["appId"], "demo", "{step}");
@@ -106,7 +106,7 @@ fn crds_and_objects_survive_every_step_of_a_release() -> Result<()> {
         cluster.helm(&["rollback", "lmo", "1"])?;
         assert!(!cluster.has_current_crd()?);
         cluster.assert_state(true, "rollback")?;
-        // Helm then uses the defaults of the previous chart, which has no networkPolicy.
+        // With this flag, Helm uses the defaults of the previous chart, which has no networkPolicy.
         cluster.helm(&["upgrade", "lmo", CHART, "--reuse-values"])?;
 
         cluster.helm(&["uninstall", "lmo"])?;

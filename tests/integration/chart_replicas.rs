@@ -147,7 +147,7 @@ fn grace_period_exceeds_the_drain_of_the_operator() -> Result<()> {
     Ok(())
 }
 
-/// Another pod exports the gauges after a takeover, and for a short time Prometheus has the values of both pods.
+/// After a takeover, another pod exports the gauges. For a short time, Prometheus then has the values of both pods.
 #[test]
 fn alerts_on_gauges_aggregate_over_the_pods() -> Result<()> {
     let rules = fs::read_to_string(repository().join(CHART).join("files/rules/alerts.yaml"))?;

@@ -94,14 +94,14 @@ fn schema_refuses_invalid_values_and_names_the_field() -> Result<()> {
             panic!("{flags:?} was not refused");
         };
         let error = error.to_string();
-        // The first line repeats the command, and with it the field.
+        // The first line repeats the command, which also contains the field.
         let reason = error.split_once('\n').map_or("", |(_, reason)| reason);
         assert!(reason.contains(named) && reason.contains("the schema(s)"), "{flags:?}: {error}");
     }
     Ok(())
 }
 
-/// Values that exclude each other, and what the error says.
+/// Values that exclude each other, and the texts that the error contains.
 const CONFLICTS: [(&str, &[&str]); 19] = [
     ("image.repository=", &["image.repository is empty", "docs/configuration.md"]),
     ("rbac.secrets=namespaced", &["rbac.secrets: namespaced requires watchNamespaces"]),
@@ -156,7 +156,7 @@ fn all_conflicts_are_reported_together() -> Result<()> {
     Ok(())
 }
 
-/// The maps whose content Kubernetes defines. Inside of them, null removes a key.
+/// The maps whose content Kubernetes defines. In these maps, null removes a key.
 const OF_KUBERNETES: [&str; 8] = [
     "nodeSelector",
     "resources",
@@ -168,7 +168,7 @@ const OF_KUBERNETES: [&str; 8] = [
     "readinessProbe",
 ];
 
-/// Replaces values at `depth` and returns how many. A map at a lower depth is kept.
+/// Replaces the values at `depth` and returns their number. A map at a lower depth is kept.
 fn replace(values: &mut Value, depth: usize, replacement: impl Copy + Fn(&Value) -> Option<Value>) -> usize {
     let mut replaced = 0;
     for (key, value) in values.as_object_mut().into_iter().flatten() {
@@ -196,7 +196,7 @@ fn empty_sections_and_keys_have_their_defaults() -> Result<()> {
         {
             let mut values = values()?;
             assert!(replace(&mut values, depth, replacement) >= at_least, "depth {depth}: {values}");
-            // The only required value. Without the key, the one of the previous file applies.
+            // This value is the only required one. Without the key, the value from the previous file applies.
             if values["image"].is_object() {
                 values["image"]["repository"] = json!("live-message-operator");
             } else {
@@ -226,7 +226,7 @@ fn null_removes_a_key_of_a_kubernetes_type() -> Result<()> {
     Ok(())
 }
 
-/// Without it, a template would use a value that is null.
+/// Without this step, a template would use a null value.
 #[test]
 fn every_template_restores_the_defaults_first() -> Result<()> {
     let chart = repository().join(CHART);

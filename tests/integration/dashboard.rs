@@ -111,7 +111,7 @@ fn every_query_finds_data_of_the_recorded_burst() -> Result<()> {
     let mut tests = Vec::new();
     for (_, query) in queries(&dashboard()?) {
         assert!(!query.contains('$'), "{query}");
-        // A comment after a query would hide what follows.
+        // A comment at the end of a query would hide the text that follows the query.
         let values = format!("max_over_time(({query})[{end}s:{}s])", INTERVAL.as_secs());
         let is_zero = ZERO.iter().any(|name| query.contains(name));
         let values = if is_zero { values } else { format!("{values} > 0") };

@@ -1,4 +1,4 @@
-//! The demo: the permissions in its files, and where its control plane comes from.
+//! The demo: the permissions in its files, and the source of its control plane.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -60,7 +60,7 @@ impl Machine {
     }
 }
 
-/// Serves an index of setup-envtest and its one archive. Returns the URL of the index.
+/// Serves a setup-envtest index and its only archive. Returns the URL of the index.
 fn serve_archive(dir: &Path) -> Result<String> {
     let files = dir.join("controller-tools/envtest");
     fs::create_dir_all(&files)?;

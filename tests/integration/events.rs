@@ -23,7 +23,7 @@ async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> 
     Ok(events.into_iter().map(shown).collect())
 }
 
-/// Expects exactly these events of an object, also 500 ms later. Returns the notes.
+/// Expects that an object has exactly these events, and no others 500 ms later. Returns the notes.
 async fn expect_events(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
     let what = format!("{name} to have {expected:?}");
     world.until(&what, PATIENCE, async || Ok(events(world, name).await?.len() >= expected.len())).await?;

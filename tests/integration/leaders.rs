@@ -1,5 +1,5 @@
-//! Two operators with leader election: takeovers after every kind of failure of the leader. `LMO_TAKEOVERS=30` repeats each
-//! of them 30 times.
+//! Two operators with leader election: takeovers after every kind of leader failure. `LMO_TAKEOVERS=30` repeats each of
+//! them 30 times.
 
 mod chaos;
 
@@ -14,13 +14,13 @@ use crate::world::{PATIENCE, World};
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 
-/// The time between two readings of the Lease by a standby, and the wait for the first permit.
+/// The interval at which a standby reads the Lease, plus the wait for the first permit.
 const TAKEOVER: Duration = Duration::from_secs(3);
 
-/// What a loaded machine may add to each time.
+/// The delay that a busy machine may add to each time.
 const SLACK: Duration = Duration::from_secs(7);
 
-/// How a leader ends.
+/// How a leader stops or fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Stopped,
@@ -60,7 +60,7 @@ impl Replica {
         self.operator.process.log().contains("acquired the lease")
     }
 
-    /// Ends the leader, or its connection.
+    /// Stops, kills or freezes the leader, or cuts its connection.
     fn end(&mut self, end: End) -> Result<()> {
         match end {
             End::Stopped => self.operator.process.sigterm(),
@@ -73,7 +73,7 @@ impl Replica {
         }
     }
 
-    /// Waits for the exit of a leader that ended. Returns its exit code, `None` after a signal.
+    /// Waits until the leader has exited. Returns its exit code, or `None` if a signal killed it.
     fn exit_code(&mut self, end: End) -> Result<Option<i32>> {
         if end == End::Frozen {
             self.operator.process.sigcont()?;
@@ -95,7 +95,7 @@ pub fn elected(world: &World<'_>) -> OperatorOptions {
     options
 }
 
-/// Creates an object and waits until it is ready. Returns the time that this took.
+/// Creates an object and waits until it is ready. Returns the elapsed time.
 async fn create_ready(world: &World<'_>, name: &str) -> Result<Duration> {
     let started = Instant::now();
     world.create(name, json!({"deletionPolicy": "Delete"})).await?;

@@ -48,7 +48,7 @@ fn now() -> f64 {
 #[tokio::test]
 async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
-    // As in the chart: without leader election, its metric is absent.
+    // Enable leader election, as the chart does. Without it, its metric is absent.
     world.options = elected(&world);
     world.options.args.push("--metric-namespaces=1".to_owned());
     world.start()?;

@@ -27,7 +27,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// A committed copy with a section for this version in the changelog.
+    /// Creates a committed copy of the repository, whose changelog has a section for this version.
     fn new() -> Result<Self> {
         let copy = Self { dir: Scratch::new("release")? };
         fs::create_dir_all(copy.dir.join("tools"))?;
@@ -127,7 +127,7 @@ fn release_contains_every_file_and_only_prints_the_rest() -> Result<()> {
     let found = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(found, &format!("{image}@{digest}"));
 
-    // The chart installs it without a value.
+    // The chart installs the image without any values.
     let packaged = copy.output(&chart);
     let rendered = Command::new(helm_tools()?.join("helm")).args(["template", "x"]).arg(packaged).output()?;
     let rendered = String::from_utf8(rendered.stdout)?;

@@ -27,7 +27,7 @@ fn describe(schema: &Value, at: &str, rows: &mut String, rules: &mut String) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let field_path = format!("{at}.{name}");
         let path = field_path.trim_start_matches('.');
-        // The fields of every object in Kubernetes.
+        // Every Kubernetes object has these fields.
         if ["apiVersion", "kind", "metadata"].contains(&path) {
             continue;
         }

@@ -62,7 +62,7 @@ impl ControlPlane {
         Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
 
-    /// Like [`start`](Self::start), with an audit log of the writes of ServiceAccounts: see
+    /// Like [`start`](Self::start), with an audit log of the writes that ServiceAccounts make: see
     /// [`audit_log`](Self::audit_log).
     pub fn start_audited() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Whole, controllers: false })
@@ -121,18 +121,18 @@ impl ControlPlane {
         &self.cluster.server
     }
 
-    /// The kubeconfig of an administrator, for setup and assertions. The operator uses
+    /// The administrator's kubeconfig, for setup and assertions. The operator uses
     /// [`operator_kubeconfig`](Self::operator_kubeconfig).
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A directory for files of the test run, removed with the control plane.
+    /// A directory for the files of the test run. It is removed with the control plane.
     pub fn dir(&self) -> &Scratch {
         &self.dir
     }
 
-    /// The kubectl of an administrator.
+    /// The kubectl program with an administrator's permissions.
     pub fn kubectl_program(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -147,7 +147,7 @@ impl ControlPlane {
         self.kubectl.run_with_input(args, input)
     }
 
-    /// Creates a client of an administrator for the current runtime. It must not outlive the runtime.
+    /// Creates an administrator's client for the current runtime. It must not outlive the runtime.
     pub async fn client(&self) -> Result<kube::Client> {
         client(&self.kubeconfig).await
     }
@@ -160,7 +160,7 @@ impl ControlPlane {
         Ok(name)
     }
 
-    /// Installs `crds/` of the repository and waits until they are served. Only the first call has an effect.
+    /// Installs the CRDs in `crds/` and waits until they are served. Only the first call has an effect.
     pub fn apply_crds(&self) -> Result<()> {
         let mut applied = lock(&self.crds);
         if !*applied {
@@ -178,7 +178,7 @@ impl ControlPlane {
 
     /// Like [`operator_kubeconfig`](Self::operator_kubeconfig), with additional Helm flags.
     pub fn operator_kubeconfig_with(&self, namespace: &str, watch: &[&str], flags: &[&str]) -> Result<PathBuf> {
-        // The names of ClusterRoles contain the name of the release. One release per namespace keeps tests independent.
+        // ClusterRole names contain the release name. One release per namespace keeps tests independent.
         let release = format!("lmo-{namespace}");
         let installation = Installation { release: &release, namespace, watch, flags };
         let rbac = installation.rbac(&Helm::new()?)?;
@@ -213,8 +213,8 @@ impl ControlPlane {
         lock(&self.apiserver).sigcont()
     }
 
-    /// The writes of ServiceAccounts so far (`audit.k8s.io/v1`). They contain the objects only if the control plane was
-    /// started with [`start_audited`](Self::start_audited).
+    /// The writes that ServiceAccounts have made so far (`audit.k8s.io/v1`). They contain the objects only if the
+    /// control plane was started with [`start_audited`](Self::start_audited).
     pub fn audit_log(&self) -> Result<Vec<Value>> {
         self.audit_lines(|_| true)
     }
@@ -252,7 +252,7 @@ async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// Installs `crds/` of the repository and waits until they are served.
+/// Installs the CRDs in `crds/` and waits until they are served.
 pub fn apply_crds(kubectl: &Kubectl) -> Result<()> {
     let crds = repository().join("crds");
     let path = crds.to_string_lossy();

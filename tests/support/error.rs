@@ -1,4 +1,4 @@
-//! The error type of the test environment. It is a text, which is printed unchanged.
+//! The error type of the test environment. It contains a text that is printed unchanged.
 
 use std::fmt;
 

@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::error::{Context as _, Error, Result};
 
-/// Registers a child to kill at the end of this process, unless [`reaped`] is called before.
+/// Registers a child to kill when this process ends, unless [`reaped`] is called first.
 pub fn child(pid: u32) -> Result<()> {
     send("child", pid)
 }
@@ -22,7 +22,7 @@ pub fn reaped(pid: u32) -> Result<()> {
     send("reaped", pid)
 }
 
-/// Registers a directory to remove at the end of this process, if it still exists.
+/// Registers a directory to remove when this process ends, if it still exists.
 pub fn folder(path: &Path) -> Result<()> {
     send("folder", path.display())
 }

@@ -1,5 +1,5 @@
-//! Computes the health of objects like GitOps tools: with the kstatus library of Flux and Helm 4, with health expressions in
-//! Flux's CEL library, and with an Argo CD health check in the Lua interpreter of Argo CD.
+//! Computes the health of objects as GitOps tools do: with the kstatus library of Flux and Helm 4, with health
+//! expressions in Flux's CEL library, and with an Argo CD health check in the Lua interpreter of Argo CD.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use super::tools;
 pub struct Health {
     /// The status, one of the words that the tool defines.
     pub status: String,
-    /// The message of the tool, with whitespace collapsed.
+    /// The message from the tool, with whitespace collapsed.
     pub message: String,
 }
 
@@ -29,7 +29,7 @@ pub fn kstatus(objects: &[Value]) -> Result<Vec<Health>> {
     parse(objects, named.map(|line| Ok(line?.1)).collect::<Result<_>>()?)
 }
 
-/// Computes the health of each object with the `healthCheckExprs` of a Kustomization of Flux, which have no message.
+/// Computes the health of each object with the `healthCheckExprs` of a Flux Kustomization, which return no message.
 pub fn flux_health(expressions: &Value, objects: &[Value]) -> Result<Vec<Health>> {
     let input = json!({ "healthCheckExprs": expressions, "objects": objects });
     let output = run(Command::new(tools::flux()?.join("flux-health")), input.to_string().as_bytes())?;
@@ -50,7 +50,7 @@ pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
 }
 
 /// The environment of a health check in Argo CD: the object is `obj`, and only basic functions are available. Argo CD
-/// also opens `table` and a part of `os`, which the sandbox does not. An object that is being deleted is Progressing,
+/// also opens `table` and a part of `os`, but this sandbox does not. An object that is being deleted is Progressing,
 /// and the script is not called.
 const SANDBOX: &str = r#"
 local check, print, libraries = assert(loadfile(SCRIPT)), print, {

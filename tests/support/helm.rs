@@ -9,10 +9,10 @@ use super::error::{Context as _, Error, Result};
 use super::scratch::Scratch;
 use super::{repository, tools};
 
-/// The path of the chart, relative to the root of the repository.
+/// The path of the chart, relative to the repository root.
 pub const CHART: &str = "charts/live-message-operator";
 
-/// The helm program. It runs in the root of the repository. Its configuration and caches are in a temporary directory.
+/// The helm program. It runs in the repository root. Its configuration and caches are in a temporary directory.
 pub struct Helm {
     program: PathBuf,
     home: Scratch,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::Result;
 
-/// The connection settings of an apiserver.
+/// The connection settings for an apiserver.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// The URL of the apiserver, `https://…`.

@@ -22,7 +22,7 @@ enum Target {
 }
 
 impl Kubectl {
-    /// Uses a kubeconfig. The caches of kubectl are in the directory of the kubeconfig.
+    /// Uses a kubeconfig. kubectl keeps its caches in the directory of the kubeconfig.
     pub fn new(program: PathBuf, kubeconfig: PathBuf) -> Self {
         Self { program, target: Target::Kubeconfig(kubeconfig) }
     }

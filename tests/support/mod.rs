@@ -1,13 +1,13 @@
-//! The test environment of the integration tests and the demo: real etcd, kube-apiserver, kube-controller-manager, helm
-//! and kubectl, and the operator and the emulator as processes. At the end of a run, it stops all processes and removes
-//! their data, even if the run is killed.
+//! The test environment for the integration tests and the demo: real etcd, kube-apiserver, kube-controller-manager,
+//! helm and kubectl, and the operator and the emulator as processes. At the end of a run, it stops all processes and
+//! removes their data, even if the run is killed.
 //!
 //! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
 //! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
 //! - [`promtool`]: checks and evaluates the rules and queries of Prometheus.
-//! - [`kstatus`], [`flux_health`], [`argo_cd`]: compute the health of an object like GitOps tools.
+//! - [`kstatus`], [`flux_health`], [`argo_cd`]: compute the health of an object as GitOps tools do.
 //!
 //! The functions block and need no async runtime, so that tests with separate runtimes can share a control plane.
 //! [`ControlPlane::client`] creates a client for the current runtime.
@@ -54,7 +54,7 @@ pub use tools::{
 
 use std::path::PathBuf;
 
-/// The root of the repository.
+/// The repository root.
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

@@ -88,7 +88,7 @@ impl Process {
         wait_for(&format!("{name} to exit"), timeout, || self.exited())
     }
 
-    /// Sends SIGTERM, like Kubernetes before it kills a container.
+    /// Sends SIGTERM, as Kubernetes does before it kills a container.
     pub fn sigterm(&mut self) -> Result<()> {
         self.signal("TERM")
     }

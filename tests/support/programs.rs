@@ -15,7 +15,7 @@ use super::scratch::Scratch;
 /// The ID and secret of the default access key, for the emulator and the operator.
 pub const ACCESS_KEY: (&str, &str) = ("LTAItestAccessKeyId0001", "test-access-key-secret");
 
-/// The timeout until a program listens. It is much longer than necessary on an idle machine.
+/// The timeout for a program to start listening. It is much longer than necessary on an idle machine.
 const LISTENS: Duration = Duration::from_secs(60);
 
 /// Part of the error message of a program whose address is in use.

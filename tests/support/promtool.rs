@@ -1,4 +1,4 @@
-//! Runs promtool, which checks and evaluates rules like Prometheus.
+//! Runs promtool, which checks and evaluates rules as Prometheus does.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -6,8 +6,7 @@ use std::process::{Command, Stdio};
 use super::error::{Context as _, Error, Result};
 use super::{repository, tools};
 
-/// Runs promtool in the root of the repository with this input, and returns its stdout. The error contains stdout and
-/// stderr.
+/// Runs promtool in the repository root with this input, and returns its stdout. The error contains stdout and stderr.
 pub fn promtool(args: &[&str], input: &str) -> Result<String> {
     let program = tools::promtool()?.join("promtool");
     let mut command = Command::new(&program);

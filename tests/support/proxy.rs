@@ -1,4 +1,4 @@
-//! A TCP proxy that can stop forwarding while it keeps the connections open, like a firewall that lost its state.
+//! A TCP proxy that can stop forwarding while it keeps the connections open, like a firewall that has lost its state.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -44,7 +44,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Where the proxy listens.
+    /// The address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

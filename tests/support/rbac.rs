@@ -12,7 +12,7 @@ use super::kubectl::Kubectl;
 use super::process::wait_for;
 use super::repository;
 
-/// The demo in a control plane of its own. The operator watches all namespaces.
+/// The demo on its own control plane. The operator watches all namespaces.
 pub const DEMO: Recorded = Recorded {
     installation: Installation { release: "live-message-operator", namespace: "default", watch: &[], flags: &[] },
     file: "tests/demo/rbac-cluster.yaml",
@@ -31,7 +31,7 @@ const DEMO_NAME: &str = "live-message-operator-demo";
 pub struct Recorded {
     /// The release.
     pub installation: Installation<'static>,
-    /// The path of the file, relative to the root of the repository.
+    /// The path of the file, relative to the repository root.
     pub file: &'static str,
 }
 
@@ -48,7 +48,7 @@ const RBAC_KINDS: [&str; 5] = ["ServiceAccount", "ClusterRole", "ClusterRoleBind
 /// A release of the chart.
 #[derive(Clone, Copy, Debug)]
 pub struct Installation<'a> {
-    /// The name of the release, of its ServiceAccount and of its roles.
+    /// The name of the release, its ServiceAccount and its roles.
     pub release: &'a str,
     /// The namespace of the release.
     pub namespace: &'a str,
@@ -77,7 +77,7 @@ impl Installation<'_> {
     }
 
     /// Applies `rbac`, the output of [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to
-    /// `folder`, and waits until the permissions have an effect.
+    /// `folder`, and waits until the permissions take effect.
     pub fn kubeconfig(&self, rbac: &str, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
         // Validation would download the OpenAPI schema, which is slow on a busy machine.
         admin.run_with_input(&["apply", "--validate=false", "-f", "-"], rbac)?;
@@ -87,7 +87,7 @@ impl Installation<'_> {
         std::fs::write(&path, config).context(path.display())?;
         let operator = admin.with_kubeconfig(path.clone());
         for namespace in self.watch.iter().copied().chain(self.watch.is_empty().then_some("")) {
-            // New roles have an effect after a delay, because the authorizer of the apiserver watches roles.
+            // New roles take effect after a delay, because the apiserver's authorizer learns about them from a watch.
             let status = "live.alibabacloud.com/livemessagegroups/status";
             let more = self.flags.iter().any(|flag| flag.starts_with("rbac.secrets="));
             wait_for("the permissions of the operator", Duration::from_secs(90), || {

@@ -1,4 +1,4 @@
-//! Reads the request log of the emulator, which has one JSON object per call.
+//! Reads the request log of the emulator, which contains one JSON object per call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,8 +69,8 @@ pub fn busiest_second(times: &[Timestamp]) -> usize {
 }
 
 /// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the
-/// status. After the status was written, a repeated create is an error. `ready` has the time at which the object of each
-/// group became ready.
+/// status. After the status was written, a repeated create is an error. `ready` contains the time at which the object
+/// of each group became ready.
 pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp>) -> Result<usize> {
     let mut created = BTreeMap::new();
     let mut repeated = 0;
@@ -84,7 +84,7 @@ pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp
             continue;
         };
         repeated += 1;
-        // The condition has a precision of one second.
+        // The time in the condition has a precision of one second.
         if ready.get(group).is_some_and(|ready| time > *ready + SignedDuration::from_secs(1)) {
             return Err(Error::new(format!(
                 "{group} was created at {first}, was Ready, and was created again at {time}"

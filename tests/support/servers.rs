@@ -7,7 +7,7 @@ use super::error::{Context as _, Result};
 use super::process::Process;
 use super::scratch::Scratch;
 
-/// The file name of the audit log, which has one JSON object per line.
+/// The file name of the audit log, which contains one JSON object per line.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
 /// The controllers that affect the operator. They delete the contents of namespaces and owned objects, create the
@@ -16,7 +16,7 @@ pub const AUDIT_LOG: &str = "audit.jsonl";
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// The level of detail of the audit log. It records the writes of ServiceAccounts, except those of the controllers.
+/// The level of detail of the audit log. It records the writes by ServiceAccounts, except those by the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
     /// No audit log.
@@ -92,7 +92,7 @@ pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> 
     Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
 }
 
-/// Starts the apiserver. `controllers` is whether kube-controller-manager will run too.
+/// Starts the apiserver. `controllers` states whether kube-controller-manager will run too.
 pub fn start_apiserver(
     tools: &Path,
     dir: &Scratch,

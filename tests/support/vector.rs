@@ -1,6 +1,6 @@
-//! Reads the golden vectors: requests of the official SDKs, byte for byte, with each step of their signatures (see
-//! `tests/vectors/README.md`). This module does not depend on the crate, so that unit tests and integration tests can
-//! use it.
+//! Reads the golden vectors: requests that the official SDKs sent, byte for byte, with each step of their signatures
+//! (see `tests/vectors/README.md`). This module does not depend on the crate, so that unit tests and integration tests
+//! can use it.
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
@@ -155,7 +155,7 @@ impl Vector {
         format!("{wire}\r\n{}", self.body).into_bytes()
     }
 
-    /// Whether the request is captured. If not, it is a documented example.
+    /// Whether the request was captured. If not, it is a documented example.
     pub fn captured(&self) -> bool {
         header(&self.headers, "accept-encoding").is_some()
     }

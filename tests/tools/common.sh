@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Functions and settings that several scripts share. Source this file.
 
-# The directory of all that is built or downloaded once per machine. It is outside of the work tree.
+# The directory for everything that is built or downloaded once per machine. It is outside the work tree.
 # shellcheck disable=SC2034 # not every script uses it
 cache=${LMO_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/live-message-operator}
 
@@ -16,14 +16,14 @@ fail() {
     exit 1
 }
 
-# The number of seconds between two lines of progress.
+# The number of seconds between two progress lines.
 progress_every=15
 
 # The process that with_progress waits for. A script stops it when it is interrupted.
 running=''
 
-# Runs a command and prints regularly how long it has been running. A command of less than two seconds prints nothing.
-# If the command fails, prints the end of its output.
+# Runs a command and prints regularly how long it has been running. Prints nothing if the command takes less than two
+# seconds. If the command fails, prints the end of its output.
 #
 #   with_progress WHAT EXPECTED_TIME LOG COMMAND...
 with_progress() {

@@ -1,4 +1,4 @@
-{{/* Stops with all errors in the values that the schema cannot describe. */}}
+{{/* Fails with a list of all errors in the values that the schema cannot detect. */}}
 {{- define "live-message-operator.checkValues" -}}
 {{- $problems := list -}}
 {{- if not .Values.image.repository -}}

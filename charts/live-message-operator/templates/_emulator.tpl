@@ -2,7 +2,7 @@
 {{- printf "%s-emulator" (include "live-message-operator.fullname" .) -}}
 {{- end -}}
 
-{{/* A name of its own, so that no selector of the operator matches the pod of the emulator. */}}
+{{/* A separate name, so that the operator's selectors do not match the emulator pod. */}}
 {{- define "live-message-operator.emulatorSelectorLabels" -}}
 app.kubernetes.io/name: {{ printf "%s-emulator" (include "live-message-operator.name" .) | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

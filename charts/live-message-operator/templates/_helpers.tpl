@@ -6,8 +6,8 @@
 {{- end -}}
 
 {{/*
-A key that is empty in the values of a user is null, and Helm removes it. This restores the default of each key that
-values.yaml lists. Inside of the maps that Kubernetes defines, null removes a key: resources.limits: null.
+A key that is empty in the user's values is null, and Helm removes it. This restores the default of each key that
+values.yaml lists. Inside the maps that Kubernetes defines, null removes a key: resources.limits: null.
 */}}
 {{- define "live-message-operator.restoreDefaults" -}}
 {{- $kubernetes := list "podSecurityContext" "securityContext" "resources" "nodeSelector" "rollingUpdate" -}}
@@ -50,7 +50,7 @@ app.kubernetes.io/name: {{ include "live-message-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of every object, but not of the pods, which a change of the chart's version must not restart. */}}
+{{/* Labels of every object except the pods: a change of the chart version must not restart the pods. */}}
 {{- define "live-message-operator.labels" -}}
 {{- $labels := include "live-message-operator.selectorLabels" . | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion -}}

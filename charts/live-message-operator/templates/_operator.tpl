@@ -40,7 +40,7 @@
 {{- range .Values.watchNamespaces }}
 - {{ printf "--watch-namespace=%s" . | quote }}
 {{- end }}
-{{- /* With one replica too: during an update, or when a node is lost, two pods can run at the same time. */}}
+{{- /* Also set with one replica: during an update, or when a node is lost, two pods can run at the same time. */}}
 - --leader-elect
 - {{ printf "--leader-elect-resource-name=%s" (include "live-message-operator.fullname" .) | quote }}
 - {{ printf "--leader-elect-resource-namespace=%s" (include "live-message-operator.namespace" .) | quote }}
@@ -54,7 +54,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* The folder of the RRSA token. */}}
+{{/* The directory of the RRSA token. */}}
 {{- define "live-message-operator.tokens" -}}
 /var/run/secrets/ack.alibabacloud.com/rrsa-tokens
 {{- end -}}
@@ -116,7 +116,7 @@
 {{- define "live-message-operator.volumeMounts" -}}
 {{- $cloud := .Values.alibabaCloud -}}
 {{- if $cloud.credentialsFile.secret }}
-{{- /* The whole folder: the kubelet does not update a single file (subPath). */}}
+{{- /* Mounts the whole directory, because the kubelet does not update a single file that is mounted with subPath. */}}
 - name: credentials-file
   mountPath: /etc/live-message-operator/credentials
   readOnly: true

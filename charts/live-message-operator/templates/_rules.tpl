@@ -13,7 +13,7 @@
   verbs: [get]
 {{- end -}}
 
-{{/* All permissions of the operator. A request fails without each of them. */}}
+{{/* All permissions of the operator. If any of them is missing, a request fails. */}}
 {{- define "live-message-operator.rules" -}}
 {{ include "live-message-operator.groupRules" . }}
 - apiGroups: [live.alibabacloud.com]

@@ -19,7 +19,7 @@ use crate::live::{
 use crate::resources::AccountRecord;
 use crate::telemetry::metrics::Calls;
 
-/// The metric label `code` of a successful call.
+/// The value of the metric label `code` for a successful call.
 pub const OK: &str = "OK";
 
 /// The operator's own account, or the account of a LiveAccount.
@@ -30,16 +30,16 @@ pub struct Account {
     record: Arc<AccountRecord>,
     client: Client,
     credentials: CredentialSource,
-    /// The budgets of this account alone, with `spec.requestsPerSecond` of the LiveAccount. Their rate adapts to
+    /// The budgets that only this account uses, with the LiveAccount's `spec.requestsPerSecond`. Their rate adapts to
     /// throttling.
     own: Arc<Budgets>,
     /// The data that selects the shared budgets; `None` for the operator's own account.
     shared: Option<SharedBudget>,
-    /// The budgets that the account shares with others of the same number.
+    /// The budgets that the account shares with other accounts that have the same number.
     budgets: Mutex<SharedBudgets>,
     calls: Calls,
     leadership: Leadership,
-    /// Whether errors of the endpoint are only logged in detail, see [`conceal`].
+    /// Whether only the log contains the details of the endpoint's errors; see [`conceal`].
     conceals_errors: bool,
     /// Whether a task waits for the credentials that are being loaded.
     load_is_watched: AtomicBool,
@@ -177,7 +177,7 @@ impl Account {
         Self { calls: calls.clone(), ..self }
     }
 
-    /// Reports no details of errors of the endpoint: a user has chosen it.
+    /// Hides the details of the endpoint's errors, because a user chose the endpoint.
     #[must_use]
     pub fn concealing_errors(self) -> Self {
         Self { conceals_errors: true, ..self }
@@ -298,7 +298,7 @@ impl Account {
     }
 
     /// Waits for the permits of a call of `operation`, first from the account's own budget and then from the shared
-    /// ones. The first permits are granted when no call of an earlier process can arrive in the same second.
+    /// ones. No permit is granted while a call from an earlier process can arrive in the same second.
     pub async fn permit(&self, operation: Operation) -> Permits {
         sleep_until(self.leadership.acquired().await.first_permit_at).await;
         let own = self.own.of(operation).acquire().await;
@@ -386,7 +386,7 @@ fn log_call(account: &AccountKey, call: &Call, result: &Result<Response<Reply>, 
     }
 }
 
-/// The error of a call of a process that does not lead.
+/// The error for a call that a process cannot send because it does not lead.
 fn no_leader(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: "this process is no longer the leader".to_owned() }
 }

@@ -21,7 +21,7 @@ pub enum Rate {
     Unlimited,
 }
 
-/// As in the value of `--requests-per-second`.
+/// Uses the format of the `--requests-per-second` value.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -31,13 +31,13 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How long an account takes permits of budgets that it used before: longer than the longest `--request-timeout` (5
-/// minutes) and [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
+/// How long an account still takes permits from budgets that it used before: longer than the longest
+/// `--request-timeout` (5 minutes) and [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
 const CARRY_OVER: Duration = Duration::from_secs(310);
 
-/// The most former budgets of an account: each takes 7 KiB, and a user can change the number of a LiveAccount many times
-/// per second. Beyond this, the account no longer takes permits of the oldest ones. It still takes permits of its own
-/// budgets, which limit it alone.
+/// The maximum number of former budgets that an account keeps. Each takes 7 KiB, and a user can change the number of a
+/// LiveAccount many times per second. Beyond this maximum, the account no longer takes permits from the oldest ones. It
+/// still takes permits from its own budgets, which limit only this account.
 const MAX_FORMER: usize = 4;
 
 /// One budget per operation.
@@ -77,15 +77,15 @@ impl Budgets {
     }
 }
 
-/// The budgets that an account shares with others. After a change of its number or access key, calls need permits of
-/// the former budgets too: earlier calls may still arrive at the same account of the service.
+/// The budgets that an account shares with others. After a change of its number or access key, calls also need permits
+/// from the former budgets, because earlier calls may still arrive at the same account of the service.
 #[derive(Debug, Clone)]
 pub struct SharedBudgets {
     current: Arc<Budgets>,
     former: Vec<Former>,
 }
 
-/// Budgets that limit an account until this time, though it uses others.
+/// Budgets that limit an account until this time, although the account now uses others.
 #[derive(Debug, Clone)]
 struct Former {
     budgets: Arc<Budgets>,
@@ -115,8 +115,8 @@ impl SharedBudgets {
         self.former.push(Former { budgets, until: now + CARRY_OVER });
     }
 
-    /// All budgets of which a call needs a permit. Every account takes them in the same order, so that no two wait for
-    /// each other.
+    /// All budgets from which a call needs a permit. Every account takes the permits in the same order, so that no two
+    /// accounts wait for each other.
     pub fn needed(&mut self, now: Instant) -> Vec<Arc<Budgets>> {
         self.former.retain(|former| former.until > now);
         let former = self.former.iter().map(|former| &former.budgets);
@@ -126,8 +126,8 @@ impl SharedBudgets {
     }
 }
 
-/// The key of shared budgets: an account number (or an access key ID instead) and a service. Users choose the number
-/// freely, so the service is part of the key: calls to one service must not slow down calls to another.
+/// The key of shared budgets: an account number (or, if it is unknown, an access key ID) and a service. Users choose
+/// the number freely, so the service is part of the key: calls to one service must not slow down calls to another.
 type NumberAtService = (String, Service);
 
 /// The operator's own account. LiveAccounts with the same number share its budgets.
@@ -170,12 +170,12 @@ impl BudgetRegistry {
         known.values().chain(operator).filter_map(|budgets| budgets.last_arrival()).max()
     }
 
-    /// New budgets that no other account shares, with the rate limit of an account number.
+    /// New budgets that no other account shares, with the rate limit that applies to an account number.
     pub fn unshared(&self) -> Arc<Budgets> {
         Budgets::new(self.rate)
     }
 
-    /// Removes the budgets that no account uses, if no call that took a permit can arrive any longer.
+    /// Removes the budgets that no account uses, once no call that took a permit from them can still arrive.
     pub fn remove_unused(&self) {
         self.known.lock().retain(|_, budgets| Arc::strong_count(budgets) > 1 || !budgets.are_idle());
     }
@@ -190,7 +190,7 @@ impl BudgetRegistry {
     }
 }
 
-/// The permits of one call: of the account's own budget, and of the budgets that it shares.
+/// The permits for one call: from the account's own budget, and from the budgets that it shares.
 #[derive(Debug)]
 #[must_use]
 pub struct Permits {
@@ -205,8 +205,8 @@ impl Permits {
         self.shared.iter_mut().for_each(Permit::mark_sent);
     }
 
-    /// See [`Permit::complete`]. A throttling answer slows down only the account that received it: any account can
-    /// claim the number of another one.
+    /// See [`Permit::complete`]. A throttling response slows down only the account that received it, because any
+    /// LiveAccount can claim the account ID of another account.
     pub fn complete(self, outcome: PermitOutcome) {
         self.own.complete(outcome);
         let shared = if matches!(outcome, PermitOutcome::Throttled(_)) { PermitOutcome::Answered } else { outcome };

@@ -1,7 +1,7 @@
 //! The accounts: the operator's own, and one for every LiveAccount.
 //!
-//! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `leader`, `api`, `live` and `budget`. Its
-//! invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
+//! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `leader`, `api`, `live` and `budget`.
+//! Its invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
 
 mod account;
 mod budgets;
@@ -247,7 +247,7 @@ impl Accounts {
         }
     }
 
-    /// Waits until no call can arrive any longer, if none is in flight.
+    /// Waits until no call can still arrive, provided that no call is in flight.
     pub async fn calls_arrived(&self) {
         if let Some(last) = self.budgets.last_arrival() {
             sleep_until(last).await;

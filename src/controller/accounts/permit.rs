@@ -1,4 +1,4 @@
-//! Granted permits that are not used yet.
+//! Permits that were granted and have not been used yet.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use crate::controller::api::API_TIMEOUT;
 use crate::live::Credentials;
 use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
-/// How long a Secret is used before it is read again. It may have been rotated.
+/// How long a Secret is used before it is read again, because it may have been rotated.
 const REFRESH_AFTER: Duration = Duration::from_secs(120);
 
 /// The audience of the ServiceAccount tokens that are sent to STS.
@@ -144,8 +144,8 @@ fn missing(what: &str) -> ProviderError {
     ProviderError::NotConfigured(format!("{what} does not exist in this namespace: create it"))
 }
 
-/// Limits the time of a request. Errors appear in conditions, so that their text must be the same on every attempt.
-/// They start with `failure`. `permission` is the value of the chart that grants the request.
+/// Applies a timeout to a request. Errors appear in conditions, so their text must be the same on every attempt. The
+/// text starts with `failure`. `permission` is the chart value that grants permission for the request.
 async fn with_timeout<T>(
     failure: &str,
     permission: &str,

@@ -18,7 +18,7 @@ use crate::live::Operation;
 use crate::resources::{AccountQueue, ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
 /// The interval at which every LiveAccount is checked without a notification, and the minimum interval between two
-/// writes of changed numbers. A wait for the rate limit that ends earlier is not reported.
+/// writes of changed numbers. A shorter wait for the rate limit is not reported.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Notifications within this time are handled together.
@@ -62,7 +62,8 @@ pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc
     }
 }
 
-/// Removes the accounts that do not exist and that no object names. Returns the number of objects of the others.
+/// Removes the accounts that do not exist and that no object names. Returns the number of objects that name each
+/// remaining account.
 pub fn forget_unused(context: &Context) -> HashMap<ObjectKey, usize> {
     let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
     for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {
@@ -87,7 +88,8 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
         waiting.entry(budget.account).or_default().push((budget.operation, count));
     }
     let looks = all.into_iter().map(|(key, observed, account)| {
-        // If only the numbers changed, they are written at most once per interval. Missing ones are written immediately.
+        // If only the numbers changed, they are written at most once per interval. Missing numbers are
+        // written immediately.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let numbers = is_due.then(|| AccountNumbers {
             groups: groups.get(&key).map_or(0, |number| *number as i64),
@@ -110,8 +112,8 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
 }
 
-/// The queue of an account with this many waiting objects for each operation; `None` if the last one is expected to wait
-/// less than [`INTERVAL`].
+/// The queue of an account with this many waiting objects for each operation; `None` if the last object is expected to
+/// wait less than [`INTERVAL`].
 fn queue_of(account: &Account, waiting: &[(Operation, usize)]) -> Option<AccountQueue> {
     let waits = waiting.iter().map(|(operation, count)| (*count, account.pace(*operation).time_for(*count)));
     let (waiting, longest) =

@@ -23,7 +23,7 @@ use crate::live::response::GroupPage;
 use crate::live::{Call, CallError, ErrorClass, Operation, Reply};
 use crate::telemetry::metrics::DriftCheckLabels;
 
-/// The number of groups per page, the most that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
+/// The number of groups per page: the maximum that the API returns (source: ListLiveMessageGroupByPage, `PageSize`).
 const PAGE_SIZE: u32 = 50;
 
 /// The maximum pause between two pages of one check.
@@ -57,8 +57,8 @@ fn millis(moment: SystemTime) -> u128 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Checks every app once per interval, and handles usage requests immediately; never returns. A shutdown ends the checks
-/// in progress.
+/// Checks every app once per interval, and handles usage requests immediately; never returns. A shutdown ends the
+/// checks in progress.
 pub async fn run(context: Arc<Context>, interval: Duration, supervisor: Supervisor) {
     let checks = DriftChecks { context, interval, supervisor, in_progress: Arc::default() };
     tokio::join!(checks.serve_requests(), checks.run_schedule());
@@ -202,7 +202,7 @@ impl Check {
         let is_rejected = || scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
         // Only a list that objects wait for may probe rejected credentials.
         let is_skipped = self.query.is_none() && is_rejected();
-        // An app that only objects without permission name is not listed.
+        // The app is not listed if every object that names it lacks permission.
         let may_list = !is_skipped && scheduler.with(|scheduler, _| scheduler.has_permitted_object(app));
         let Some(account) = account.filter(|account| !account.source_removed() && may_list) else {
             self.count_result("skipped");

@@ -28,7 +28,7 @@ use crate::telemetry::metrics::{
 /// any user who can create a LiveAccount can name an endpoint that accepts any number of apps.
 const MAX_APPS: usize = 100;
 
-/// The values of the metric label `outcome` of deleted objects.
+/// The values of the metric label `outcome` for deleted objects.
 const OUTCOMES: [&str; 7] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT, NOT_DELETED];
 
 /// The reasons of failed passes.
@@ -99,8 +99,8 @@ pub struct Collected {
     pub metric_namespaces: usize,
 }
 
-/// Registers the collection of the state's metrics. Only the leader has those of objects, accounts and apps, so that
-/// each of them is counted once.
+/// Registers the collection of the controller's state for metrics. Only the leader exports metrics of objects, accounts
+/// and apps, so that each object, account and app is counted once.
 pub fn register_collector(context: &Arc<Context>, settings: Collected, readiness: &Arc<Readiness>) {
     let collected: Weak<Context> = Arc::downgrade(context);
     let readiness = Arc::clone(readiness);

@@ -1,5 +1,5 @@
-//! The breakdown of the objects by namespace, for metrics. The number of namespaces is bounded, because any user who can
-//! create a namespace can create many.
+//! The breakdown of the objects by namespace, for metrics. The number of namespaces is bounded, because any user who
+//! can create a namespace can create many.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ const OTHER: &str = "(other)";
 /// The number of objects by status and reason of `Ready`.
 type Counts = HashMap<(ConditionStatus, Option<Reason>), usize>;
 
-/// Sets the gauges of the `most` largest namespaces, and one for all others; none if `most` is 0.
+/// Sets the gauges for the `most` largest namespaces, and one gauge for all others. Sets none if `most` is 0.
 pub fn collect(context: &Context, state: &State, most: usize) {
     if most == 0 {
         return;

@@ -1,4 +1,4 @@
-//! Delays requests as the `Retry-After` header of the apiserver requests.
+//! Delays requests by the time in the apiserver's `Retry-After` header.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 /// The maximum delay. A longer `Retry-After` is reduced to it, so that a wrong value does not stop the operator.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time until which the requests of a client wait, because the apiserver requested a delay.
+/// The time until which a client's requests wait, because the apiserver requested a delay.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Option<Instant>>);
 

@@ -53,7 +53,7 @@ pub fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, object: Liv
     scheduler.observe(key, &own_write(object), Seen { list: 0, is_initial: false }, *NOW);
 }
 
-/// The object in the version that the operator wrote.
+/// The version of the object that the operator wrote.
 pub fn own_write(mut object: LiveMessageGroup) -> LiveMessageGroup {
     object.metadata.resource_version = Some(OWN_WRITE.to_string());
     object

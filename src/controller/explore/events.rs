@@ -262,7 +262,7 @@ impl Explorer {
     }
 }
 
-/// The label of an answer of a hostile service.
+/// The label of an answer from a hostile service.
 pub const HOSTILE: &str = "a hostile service answers";
 
 /// The label of a call that a hostile service does not answer.
@@ -271,10 +271,10 @@ pub const SILENT: &str = "a hostile service does not answer";
 /// The labels of two events: an object changes its account, and an account changes its endpoint.
 pub const SWITCHES: [&str; 2] = ["a switch of accountRef", "a switch of the endpoint of the LiveAccount"];
 
-/// The label of a second process that starts while the first runs.
+/// The label of the event that a second process starts while the first is still running.
 pub const SUCCESSOR: &str = "a successor starts";
 
-/// The label of a group that is deleted, purged and created again.
+/// The label of the event that a group is deleted, purged and created again.
 pub const RECREATED: &str = "another client deletes the group, and creates it after the purge";
 
 impl World {

@@ -46,12 +46,12 @@ invariants! {
 }
 
 impl Invariant {
-    /// The invariants that are checked while a hostile service answers. The status of an object reports what that service
-    /// claims.
+    /// The invariants that are checked while a hostile service answers. The status of an object reports what that
+    /// service claims.
     pub const UNDER_ATTACK: &'static [Self] = &[Self::OnlyOwn, Self::InheritsNothing, Self::Allowed, Self::TrueStatus];
 
-    /// The invariants that are checked even while two processes run. The others require a single process: with two, a
-    /// group that could be deleted may be retained, and a change may be reverted until the next drift check.
+    /// The invariants that are checked even while two processes are running. The others require a single process: with
+    /// two, a group that could be deleted may be retained, and a change may be reverted until the next drift check.
     pub const SAFETY: &'static [Self] = &[
         Self::OnlyOwn,
         Self::QuietWhenSettled,
@@ -154,7 +154,7 @@ impl Explorer {
             "both Reconciling and Stalled".to_owned()
         });
         let is_paused = read.paused || old.reports_pause;
-        // A pause and a write before a call leave `observedGeneration` unchanged.
+        // Neither a pause nor a write before a call changes `observedGeneration`.
         let is_left = is_paused || (new.ready, new.reason) == (old.ready, old.reason);
         let is_acted_on = new.observed == i64::from(read.generation) || (is_left && new.observed == old.observed);
         self.must(Invariant::TrueStatus, is_acted_on, || {
@@ -194,7 +194,7 @@ impl Explorer {
         });
     }
 
-    /// Whether the pass knows every field of the group, from a Describe or from a create that was answered `Created`.
+    /// Whether the pass knows every field of the group, from a Describe or from a create whose answer was `Created`.
     fn saw_the_fields(&self, pass: u32) -> bool {
         let facts = self.library.passes.get(pass).facts();
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
@@ -215,14 +215,15 @@ impl Explorer {
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
             // Every namespace may use the operator's credentials.
             DeletionOutcome::NotPermitted => false,
-            // Another client may have recovered it since.
+            // Another client may have recovered the group since.
             DeletionOutcome::Deleted => true,
             DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !is_own || !read.deletes(),
         };
         self.must(Invariant::Released, is_right, || format!("object {} is released: {outcome:?}", read.uid));
     }
 
-    /// Whether this object has an open intent that is older than the group and that sent the fields of the group.
+    /// Whether this object has an open intent that is older than the group, and sent the group's fields under this
+    /// intent.
     fn intended(&mut self, read: &Stored, group: &Group) -> bool {
         let (brief, object, shown) = (self.brief(read), self.library.object(read), group.snapshot(read.id));
         let intent = object.create_intent().filter(|intent| intent.is_open() && brief.recorded == Some(read.id));

@@ -152,7 +152,7 @@ fn hash_of(value: &impl Debug) -> (u64, u64) {
     (text.0.finish(), text.1.finish())
 }
 
-/// A fast hasher for the explorer's own numbers, which need no protection against chosen collisions.
+/// A fast hasher for the explorer's own numbers, which need no protection against deliberate collisions.
 #[derive(Default)]
 pub struct FastHasher(u64);
 

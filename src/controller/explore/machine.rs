@@ -26,7 +26,7 @@ const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Load,
-    /// Reads the object without the copy.
+    /// Reads the object instead of taking its copy.
     Read,
     CheckNamespace,
     SetFinalizer(bool),

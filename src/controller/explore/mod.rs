@@ -15,8 +15,8 @@
 //!
 //! - forced reconciles, pauses, deletions, and objects that are recreated under the same name;
 //!
-//! - answers that are lost before or after their effect, calls that arrive late, failures of the service, missing
-//!   credentials, and an open circuit breaker;
+//! - answers that are lost before or after the call takes effect, calls that arrive late, failures of the service,
+//!   missing credentials, and an open circuit breaker;
 //!
 //! - crashes between any two requests, and a second process that runs at the same time;
 //!
@@ -27,11 +27,11 @@
 //!
 //! - every change that other clients can make to the group, including a create after a purge.
 //!
-//! Each write of a process wakes the other objects of the group, as in the operator.
+//! Each write by a process wakes the other objects of the group, as in the operator.
 //!
 //! The exploration assumes that a pass waits for 30 days only if its writes fail, and that a watch that is behind shows
-//! only the newest state of an object. It does not cover data centers. Of quotas and circuit breakers, it
-//! covers only the status that they cause.
+//! only the newest state of an object. It does not cover data centers. For quotas and circuit breakers, it covers only
+//! the status that they cause.
 
 mod access;
 mod accounts;

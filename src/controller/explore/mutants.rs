@@ -10,7 +10,7 @@ use crate::decide::{Action, DeletionOutcome, Desired, Facts, Holder, PassOutcome
 use crate::live::{Call, CreateOutcome, GroupRef};
 use crate::resources::{DeletionPolicy, LiveMessageGroup, ManagementPolicy, Origin};
 
-/// The defect of the explored operator.
+/// The defect in the explored operator.
 #[derive(Debug, Clone, Copy)]
 pub enum Mutation {
     /// No defect.

@@ -118,8 +118,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), fed, label);
     }
 
-    /// Resets the counts of creates and changes after a failed step. A call that was refused because of a wrong clock
-    /// only loses its own count.
+    /// Resets the counts of creates and changes after a failed step. If a call was refused because of a wrong clock,
+    /// only that call is subtracted.
     fn note_failure(&mut self, world: &mut World, p: usize, i: usize, fed: Fed, step: Step) {
         let trail = &mut world.work(p, i).trail;
         if matches!(step, Step::Finish(_)) && matches!(fed, Fed::Answer { answer: Answer::Skewed, .. }) {
@@ -377,7 +377,7 @@ impl Explorer {
         }
     }
 
-    /// Stops a process at any point of its work.
+    /// Stops a process at any point in its work.
     pub fn stop(&mut self, world: &mut World, p: usize) {
         world.processes[p] = Process::default();
         for object in &mut world.objects {

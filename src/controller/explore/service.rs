@@ -61,7 +61,7 @@ impl Answer {
 }
 
 impl World {
-    /// Executes a call of object `uid`. Other objects with the same group may have drifted afterwards.
+    /// Executes a call for object `uid`. Afterwards, other objects with the same group may have drifted.
     fn serve(&mut self, call: &Call, uid: u8) -> Answer {
         let before = self.groups;
         let answer = self.apply(call, uid);
@@ -226,7 +226,7 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         }
         // A create that fails because the app does not exist shows nothing about the group.
         Answer::NotFound if matches!(call, Call::Create(..)) => {}
-        // A replica of the service may not show a group that was just created.
+        // A replica of the service may not yet show a group that was just created.
         Answer::NotFound if was_just_made && matches!(call, Call::Describe(_)) => trail.knows = false,
         Answer::Group(_) | Answer::Blocked | Answer::NotFound => {
             (trail.made, trail.gone, trail.shown) = (false, is_named, Shown::Gone);

@@ -51,9 +51,9 @@ pub struct World {
     pub objects: [Object; 2],
     /// The groups by ID: an object names one of the two.
     pub groups: [Group; 2],
-    /// By group ID, a call whose answer was lost and that has not arrived yet.
+    /// For each group ID, a call whose answer was lost and that has not arrived yet.
     pub late: [Option<Late>; 2],
-    /// The operator, and its successor while both run.
+    /// The operator, and its successor while both are running.
     pub processes: [Process; 2],
     /// The clock of the service. It advances when a group is created and when an intent is recorded.
     pub clock: u8,
@@ -65,11 +65,11 @@ pub struct World {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Object {
     pub stored: Option<Stored>,
-    /// The uid of the last object of this name.
+    /// The uid of the last object with this name.
     pub last_uid: u8,
     /// Whether the group changed after the status was written.
     pub drifted: bool,
-    /// The number of the last forced reconcile that was followed by an answer of the service.
+    /// The number of the last forced reconcile that was followed by an answer from the service.
     pub looked: u8,
     /// Whether the deletion has been stalled for ten minutes in a terminating namespace.
     pub timed_out: bool,
@@ -86,7 +86,7 @@ pub struct Object {
 pub struct Stored {
     pub uid: u8,
     pub generation: u8,
-    /// Whether it names the LiveAccount.
+    /// Whether the object names the LiveAccount.
     pub has_account: bool,
     pub id: u8,
     pub fields: Fields,
@@ -133,7 +133,7 @@ pub struct Process {
     pub runs: bool,
     /// Whether calls of an earlier process may still arrive, because this process has just started.
     pub is_fenced: bool,
-    /// By group ID, whether the answer to the last call was lost and the call may still arrive.
+    /// For each group ID, whether the answer to the last call was lost and the call may still arrive.
     pub lost: [bool; 2],
     pub work: [Work; 2],
 }
@@ -147,7 +147,7 @@ pub struct Work {
     pub is_behind: bool,
     /// The newest version that the watch has shown or the process has read or written, while the watch is behind.
     pub copy: Option<Stored>,
-    /// The number of the state that its scheduler keeps.
+    /// The number of the state that the scheduler of the process keeps.
     pub known: u32,
     pub pass: u32,
     /// The next step of the worker, and the object that the worker read.
@@ -236,7 +236,7 @@ pub struct Late {
 }
 
 impl World {
-    /// The same world with one event less; `None` if no event is left.
+    /// The same world with one event fewer; `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
         Some(self)
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// Marks the objects for which `concerns` is true: the state that they know of their group may have changed.
+    /// Marks the objects for which `concerns` is true, because what they know about their group may be outdated.
     pub fn drift(&mut self, concerns: impl Fn(&Stored, &Trail) -> bool) {
         for i in 0..2 {
             let Some(stored) = self.objects[i].stored else { continue };

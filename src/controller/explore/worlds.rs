@@ -32,13 +32,14 @@ fn groups(spec: Fields) -> Vec<Group> {
     ]
 }
 
-/// Starts with one object, for each of these policies and each initial group.
+/// The starts with one object: one start for each of these policies and each initial group.
 pub fn one(left: u8, policies: &[Policies], spec: Fields) -> Vec<Start> {
     let start = |policies: &Policies, group| Start { objects: vec![(*policies, spec)], group, left, only: None };
     policies.iter().flat_map(|policies| groups(spec).into_iter().map(move |group| start(policies, group))).collect()
 }
 
-/// Starts with two objects whose specs differ, for each of these pairs of policies and each initial group.
+/// The starts with two objects whose specs differ: one start for each of these pairs of policies and each initial
+/// group.
 pub fn two(left: u8, policies: &[(Policies, Policies)]) -> Vec<Start> {
     let start = |(first, second): &(Policies, Policies), group| {
         let objects = vec![(*first, FULL), (*second, Fields { info: 2, ..FULL })];
@@ -83,7 +84,7 @@ pub fn attacked(left: u8) -> Vec<Start> {
     only(starts, &[HOSTILE, SWITCHES[0], SWITCHES[1], "a deletion"])
 }
 
-/// The same starts, in which a successor may start while the first process runs.
+/// The same starts, in which a successor may start while the first process is still running.
 fn overlapping(starts: Vec<Start>) -> Vec<Start> {
     only(starts, &[SUCCESSOR, "calls, and the answer is lost", "an edit of groupInfo", "a deletion"])
 }

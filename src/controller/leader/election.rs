@@ -1,12 +1,14 @@
-//! The rules of the leader election, after client-go's package `leaderelection`.
+//! The rules of leader election, modeled on client-go's `leaderelection` package.
 //!
 //! The rules are pure: `lease` sends the requests and passes the times. Their invariants:
 //!
 //! - A process leads until the renew deadline, counted from the moment at which its last successful write was *sent*.
 //!   The apiserver stored the write later, if at all, so no other process has seen it earlier.
-//! - A process takes over when the Lease has not changed for its duration, counted on its own monotonic clock from the
-//!   moment at which it saw the last change. Times in the Lease are never compared, because clocks differ.
-//! - Every write tests the resourceVersion, so of two processes that see the same Lease one fails.
+//! - A process takes over when the Lease has not changed for the lease duration, counted on the process's own monotonic
+//!   clock from the moment at which it saw the last change. Times in the Lease are never compared, because clocks
+//!   differ.
+//! - Every write tests the resourceVersion, so if two processes write after they have seen the same Lease, one write
+//!   fails.
 //!
 //! The leader therefore stops at least `lease duration - renew deadline` before any other process can take over.
 
@@ -42,7 +44,7 @@ pub enum Role {
     Leader {
         /// When the process learned that it had acquired the Lease.
         acquired: Instant,
-        /// The renew deadline. From then on the process is [`Role::Deposed`], unless it renews the Lease before.
+        /// The renew deadline. From then on, the process is [`Role::Deposed`], unless it renews the Lease first.
         until: Instant,
     },
     /// The process has lost the Lease. It never leads again.
@@ -80,8 +82,8 @@ pub struct Election {
 }
 
 impl Election {
-    /// The election for a process with this identity, which must differ between processes, also before and after a
-    /// restart.
+    /// Creates the election for a process with this identity. No other process may use the same identity, and a
+    /// restarted process needs a new one.
     pub fn new(identity: String, name: LeaseName, settings: ElectionSettings) -> Self {
         Self { identity, name, settings, role: Role::Standby, observed: None }
     }
@@ -112,7 +114,7 @@ impl Election {
     /// Records the result of a read at `now`, after its answer; `None` if the Lease does not exist.
     pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         match (lease, &mut self.observed) {
-            // Deletion does not end the lease: its holder does not know of it until the next renewal.
+            // Deletion does not end the lease, because the holder learns about the deletion only at its next renewal.
             (None, Some(known)) => known.exists = false,
             (None, none) => *none = Some(Observed { lease: Lease::default(), exists: false, since: now }),
             // All fields are compared, because the resourceVersion may repeat after a restore of etcd.
@@ -125,7 +127,7 @@ impl Election {
         }
     }
 
-    /// The write that acquires or renews the Lease at `now`, on the basis of the last observed Lease. `None` if it is
+    /// The write that acquires or renews the Lease at `now`, based on the last observed Lease; `None` if that Lease is
     /// unknown or held by another process. `wall` is the time that the Lease shows to readers.
     pub fn claim(&mut self, now: Instant, wall: Timestamp) -> Option<Write> {
         let may_claim = match self.role(now) {
@@ -156,8 +158,8 @@ impl Election {
         Some(Write { lease, is_new: !observed.exists })
     }
 
-    /// Records a successful write. `lease` is its answer, `sent` a moment before the request was sent, and `now` a
-    /// moment after the answer.
+    /// Records a successful write. `lease` is the answer, `sent` is a time before the request was sent, and `now` is a
+    /// time after the answer arrived.
     pub fn written(&mut self, lease: Lease, sent: Instant, now: Instant) {
         self.observe(Some(lease), now);
         let until = sent + self.settings.renew_deadline;
@@ -173,7 +175,7 @@ impl Election {
     }
 
     /// The Lease without a holder, for an orderly shutdown. `None` if this process does not hold it. A deposed process
-    /// never releases the Lease: its last calls may still arrive, and the Lease must not end before.
+    /// never releases the Lease: its last calls may still arrive, and the Lease must not end before then.
     pub fn release(&mut self, now: Instant, wall: Timestamp) -> Option<Lease> {
         let is_own = self.observed.as_ref().is_some_and(|known| known.exists) && self.holder() == Some(&*self.identity);
         if !is_own || self.role(now) == Role::Deposed {
@@ -196,28 +198,28 @@ impl Election {
         if matches!(self.role, Role::Leader { .. }) {
             return (started + period).max(now);
         }
-        // Twice as often as the leader renews, so that a released Lease is soon acquired.
+        // A standby tries twice as often as the leader renews, so that a released Lease is soon acquired.
         let retry = now + (period / 2).mul_f64(1.0 + (ElectionSettings::JITTER - 1.0) * random);
-        // The standby does not wait longer than the lease of a leader that has failed.
+        // The standby does not wait beyond the end of a failed leader's lease.
         self.expires().filter(|expires| *expires > now).map_or(retry, |expires| expires.min(retry))
     }
 
-    /// Whether the last observed Lease has no holder, has expired, or is the result of an own write whose answer was
-    /// lost.
+    /// Whether the last observed Lease has no holder, has expired, or is the result of this process's own write whose
+    /// answer was lost.
     fn is_free(&self, now: Instant) -> bool {
         self.holder().is_none_or(|holder| holder == self.identity) || self.expires().is_some_and(|at| at <= now)
     }
 
-    /// When the last observed Lease expires, if it does not change before.
+    /// When the last observed Lease expires, if it does not change before then.
     fn expires(&self) -> Option<Instant> {
         let observed = self.observed.as_ref()?;
         let seconds = spec(observed).and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
         let duration = seconds.map(Duration::from_secs).filter(|time| !time.is_zero() && *time <= LONGEST_LEASE);
-        // A foreign value neither blocks the takeover for hours nor allows it at once.
+        // A duration that another client wrote must neither block the takeover for hours nor allow it at once.
         Some(observed.since + duration.unwrap_or(self.settings.lease_duration))
     }
 
-    /// The last observed Lease with another spec. Its labels and annotations remain.
+    /// The last observed Lease with this spec instead of its own. Its labels and annotations remain.
     fn with_spec(&self, spec: LeaseSpec) -> Option<Lease> {
         let observed = self.observed.as_ref()?;
         Some(Lease { spec: Some(spec), ..observed.lease.clone() })

@@ -18,7 +18,7 @@ use crate::resources::FIELD_MANAGER;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::LeaderLabels;
 
-/// The requests of a shutdown: a write, and a second one after a conflict.
+/// The number of attempts to release the Lease during a shutdown: one write, and a second one after a conflict.
 const RELEASE_ATTEMPTS: usize = 2;
 
 /// The process lost the Lease and must stop.
@@ -50,8 +50,8 @@ enum Failure {
     Kube(Box<kube::Error>),
 }
 
-/// An identity that no other process has: `host` is the name of the pod or the machine. A container that restarts gets
-/// another identity too, because calls of its predecessor may still arrive.
+/// An identity that no other process has. `host` is the name of the pod or the machine. A restarted container also gets
+/// a new identity, because calls from its predecessor may still arrive.
 pub fn identity(host: &str) -> String {
     format!("{host}_{:016x}", RandomState::new().hash_one(host))
 }
@@ -63,14 +63,14 @@ pub struct Elector {
     election: Election,
     leadership: Leadership,
     metrics: Arc<Metrics>,
-    /// Whether this process leads, and the holder, in the last log line.
+    /// The state in the last log line: whether this process leads, and the holder.
     reported: (bool, Option<String>),
     /// The last failure, until an attempt succeeds.
     failure: Option<Failure>,
 }
 
 impl Elector {
-    /// Creates an elector and the handle to its result. `identity` comes from [`identity`].
+    /// Creates an elector, and a handle that shows whether the process leads. `identity` comes from [`identity`].
     pub fn new(
         client: kube::Client,
         name: LeaseName,
@@ -92,11 +92,11 @@ impl Elector {
         (elector, leadership)
     }
 
-    /// Acquires the Lease and renews it until `may_release` is cancelled, then releases it. Cancel `may_release` when
-    /// every outcome is written and no call can arrive any more.
+    /// Acquires the Lease and renews it until `may_release` is cancelled, then releases it. Cancel `may_release` once
+    /// every outcome is written and no call can still arrive.
     ///
     /// # Errors
-    /// If the process lost the Lease. It must send nothing more, and exit.
+    /// Returns an error if the process lost the Lease. The process must then exit without sending anything else.
     pub async fn run(mut self, may_release: CancellationToken) -> Result<(), LeaseLost> {
         loop {
             let started = Instant::now();
@@ -121,7 +121,7 @@ impl Elector {
             return Ok(());
         }
         self.read().await?;
-        // After a second conflict, the next attempt continues.
+        // After a second conflict, the next attempt tries again.
         self.claim().await.map(drop)
     }
 
@@ -133,7 +133,7 @@ impl Elector {
 
     /// Writes the Lease if this process may. Returns whether the write succeeded.
     async fn claim(&mut self) -> Result<bool, Failure> {
-        // The renew deadline counts from here: the apiserver may store the write at any time after.
+        // The renew deadline counts from here: the apiserver may store the write at any time after this.
         let sent = Instant::now().into_std();
         let Some(write) = self.election.claim(sent, Timestamp::now()) else { return Ok(false) };
         let Some(written) = self.write(&write).await? else { return Ok(false) };
@@ -141,10 +141,11 @@ impl Elector {
         Ok(true)
     }
 
-    /// Sends a write. `None` if the stored Lease is another one, or was deleted.
+    /// Sends a write. Returns `None` if the stored Lease is a different one, or was deleted.
     ///
-    /// A leader creates a deleted Lease again, as client-go does. Until its deadline no other process that knows the
-    /// deleted Lease takes over, and if one that never saw it is faster, this create is a conflict.
+    /// A leader recreates a deleted Lease, as client-go does. Until the leader's deadline, no process that has seen the
+    /// deleted Lease takes over. If a process that never saw it creates the Lease first, this create fails with a
+    /// conflict.
     async fn write(&self, write: &Write) -> Result<Option<Lease>, Failure> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let Write { lease, is_new } = write;
@@ -169,7 +170,7 @@ impl Elector {
         self.election.request_timeout(Instant::now().into_std())
     }
 
-    /// Logs what changed, once.
+    /// Logs each change once.
     fn report(&mut self, attempt: Result<(), Failure>, role: Role) {
         let lease = &self.name;
         let failure = attempt.err();
@@ -200,7 +201,8 @@ impl Elector {
         LeaseLost { namespace: self.name.namespace.clone(), name: self.name.name.clone() }
     }
 
-    /// Gives up the leadership and then the Lease. If the write fails, the standby waits until the lease expires.
+    /// Gives up the leadership, and then releases the Lease. If the write fails, a standby waits until the lease
+    /// expires.
     async fn release(&mut self) -> Result<(), LeaseLost> {
         self.leadership.give_up();
         self.set_metric(false);

@@ -1,9 +1,9 @@
 //! Leader election: only one replica of the operator makes calls.
 //!
-//! `election` has the rules, `lease` the requests. The rest of the operator uses [`Leadership`]. The module imports no
-//! other module of the controller. Its invariant: [`Leadership::may_send`] is true in at most one process at a time, and no longer than until the
-//! renew deadline. The clock is monotonic, and on Linux it stands still while the machine is suspended, so nodes must not
-//! be suspended.
+//! `election` contains the rules, and `lease` sends the requests. The rest of the operator uses [`Leadership`]. The
+//! module imports no other module of the controller. Its invariant: [`Leadership::may_send`] is true in at most one
+//! process at a time, and only until the renew deadline. The clock is monotonic, and on Linux it stops while the
+//! machine is suspended, so nodes must not be suspended.
 
 mod election;
 mod lease;
@@ -29,12 +29,12 @@ pub use settings::{ElectionSettings, InvalidElectionSettings};
 
 use crate::budget::{START_DELAY, TAKEOVER_DELAY};
 
-/// The time as leader.
+/// The period during which a process leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
     /// When the process learned that it leads.
     pub acquired: Instant,
-    /// Before this time, calls of a previous process may arrive in the same second as the first call of this one.
+    /// Before this time, calls from a previous process may arrive in the same second as the first call from this one.
     pub first_permit_at: Instant,
     /// The renew deadline; `None` without leader election.
     until: Option<Instant>,
@@ -51,7 +51,7 @@ enum State {
     Standby,
     Leader(Term),
     Deposed,
-    /// The process gives up its leadership, because it stops.
+    /// The process has given up its leadership because it is stopping.
     Released,
 }
 
@@ -84,8 +84,8 @@ impl Leadership {
         Self { state: Arc::new(watch::Sender::new(state)) }
     }
 
-    /// Whether the process may send a call to the Live API or a write to the apiserver at `now`. Ask immediately before
-    /// sending, after every wait.
+    /// Whether the process may send a call to the Live API or a write to the apiserver at `now`. Check this immediately
+    /// before sending, after every wait.
     pub fn may_send(&self, now: Instant) -> bool {
         matches!(&*self.state.borrow(), State::Leader(term) if term.includes(now))
     }
@@ -98,10 +98,10 @@ impl Leadership {
         }
     }
 
-    /// Runs `work`, and drops it when the process does not lead any longer: then returns `None`.
+    /// Runs `work`. When the process no longer leads, drops `work` and returns `None`.
     pub async fn while_leading<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
-        // After a freeze, the work can continue before the timer of the deadline has fired.
+        // After a freeze, the work can continue before the deadline timer has fired.
         let guarded = poll_fn(|context| {
             if self.may_send(Instant::now()) { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
         });
@@ -112,7 +112,7 @@ impl Leadership {
         }
     }
 
-    /// Waits until the process leads. Waits forever if it was deposed, or gave up its leadership, before.
+    /// Waits until the process leads. Waits forever if the process was deposed or has given up its leadership.
     pub async fn acquired(&self) -> Term {
         let mut states = self.state.subscribe();
         loop {
@@ -126,8 +126,8 @@ impl Leadership {
         }
     }
 
-    /// Waits until the process has lost its leadership: at the renew deadline, or before if another process holds the
-    /// Lease. Waits forever if it gives up its leadership itself.
+    /// Waits until the process has lost its leadership: at the renew deadline, or earlier if another process holds the
+    /// Lease. Waits forever if the process gives up its leadership itself.
     pub async fn deposed(&self) {
         let mut states = self.state.subscribe();
         loop {

@@ -19,7 +19,8 @@ fn rules() -> Rules {
     Rules { settings, takeover_delay: TAKEOVER_DELAY, counts_from_answer: false, checks_before_sending: true }
 }
 
-/// The largest number of arrivals in any second of several simulations, and the calls by processes without the Lease.
+/// Runs several simulations. Returns the largest number of arrivals in any second, and the number of calls that
+/// processes sent without the Lease.
 fn worst(rules: Rules) -> (usize, usize) {
     let outcomes: Vec<Outcome> = (0..4).map(|seed| simulate(rules, HOUR / 2, seed)).collect();
     let busiest = outcomes.iter().map(|outcome| busiest_second(&outcome.arrived)).max().unwrap();
@@ -43,7 +44,7 @@ fn takeovers_never_exceed_the_limit() {
     assert!(calls > 80_000 * hours && takeovers > 60 * hours, "{calls} calls, {takeovers} takeovers");
 }
 
-/// Settings without any reserve: the last calls of a leader arrive when its lease expires.
+/// Settings without any safety margin: the last calls of a leader arrive when its lease expires.
 fn shortest() -> ElectionSettings {
     let [lease_duration, renew_deadline, retry_period] = [8, 3, 1].map(Duration::from_secs);
     ElectionSettings { lease_duration, renew_deadline, retry_period }.check().unwrap()

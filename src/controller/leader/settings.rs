@@ -1,4 +1,4 @@
-//! The times of the leader election.
+//! The timing settings of leader election.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::budget::LATE_ARRIVAL;
 /// The longest lease duration. A standby uses its own lease duration instead of a longer one.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
-/// The times of the leader election. The defaults are those of client-go.
+/// The timing settings of leader election. The defaults are those of client-go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElectionSettings {
     /// How long a standby waits after the last observed change of the Lease before it takes over.
     pub lease_duration: Duration,
-    /// How long after its last renewal a leader stops.
+    /// How long a leader continues after its last renewal before it stops.
     pub renew_deadline: Duration,
     /// The time between two attempts to acquire or renew the Lease.
     pub retry_period: Duration,
@@ -25,7 +25,7 @@ impl Default for ElectionSettings {
     }
 }
 
-/// Why settings of the leader election are invalid.
+/// Why the leader election settings are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidElectionSettings {
     /// The lease duration is too long.
@@ -46,7 +46,7 @@ pub enum InvalidElectionSettings {
         /// The renew deadline.
         renew: Duration,
     },
-    /// The renew deadline allows no second attempt.
+    /// The renew deadline is too short for a second attempt.
     #[error(
         "--leader-elect-renew-deadline {renew:?} is not longer than 1.2 times --leader-elect-retry-period {retry:?}: \
          lengthen the first or shorten the second"
@@ -60,7 +60,7 @@ pub enum InvalidElectionSettings {
 }
 
 impl ElectionSettings {
-    /// A standby waits for half of the retry period, times a random number between 1 and this.
+    /// A standby waits for half of the retry period, multiplied by a random number between 1 and this value.
     pub const JITTER: f64 = 1.2;
 
     /// Checks that a leader has stopped, and that its last calls have arrived, before its lease can expire.
@@ -72,7 +72,7 @@ impl ElectionSettings {
         if lease > LONGEST_LEASE {
             return Err(InvalidElectionSettings::LongLease(lease));
         }
-        // This includes the check of client-go that the lease duration is longer than the renew deadline.
+        // This includes client-go's check that the lease duration is longer than the renew deadline.
         if lease < renew + LATE_ARRIVAL {
             return Err(InvalidElectionSettings::ShortLease { lease, renew });
         }
@@ -82,7 +82,8 @@ impl ElectionSettings {
         Ok(self)
     }
 
-    /// The lease duration in the Lease. It is rounded up: a standby must not expect less than the leader does.
+    /// The lease duration that is written to the Lease. It is rounded up, because a standby must not expect a shorter
+    /// lease than the leader does.
     pub fn lease_seconds(&self) -> i32 {
         let seconds = self.lease_duration.as_secs() + u64::from(self.lease_duration.subsec_nanos() > 0);
         i32::try_from(seconds).unwrap_or(i32::MAX)

@@ -7,14 +7,15 @@ use super::{Pass, StepContext};
 /// The delay after the first failure. It doubles with each further failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The maximum delay if few objects fail.
+/// The maximum delay while few objects are failing.
 const LONGEST_DELAY_OF_FEW: Duration = Duration::from_secs(30);
 
-/// The maximum delay if many objects fail.
+/// The maximum delay while many objects are failing.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
-/// The maximum number of retries per second of all failing objects together. It leaves room in the account's rate limit
-/// during an outage, and a single failing object does not wait for minutes.
+/// The target for the total retries per second of all failing objects. It leaves capacity in the account's rate limit
+/// during an outage. The maximum delay grows with the number of failing objects, so that a single one does not wait for
+/// minutes.
 const RETRIES_PER_SECOND: u32 = 10;
 
 /// The delay after a refusal for an unknown reason.

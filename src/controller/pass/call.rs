@@ -12,7 +12,7 @@ use crate::resources::Reason;
 /// The shortest expected wait for a permit that an object reports.
 const REPORT_FROM: Duration = Duration::from_secs(30);
 
-/// Same as [`REPORT_FROM`], while the status has `Ready=True` of an older generation, which must not hide the change.
+/// Same as [`REPORT_FROM`], while the status has `Ready=True` for an older generation, which must not hide the change.
 const REPORT_STALE_FROM: Duration = Duration::from_secs(2);
 
 /// The shortest wait whose end is reported with the date.

@@ -53,9 +53,9 @@ pub enum Input {
     Start,
     Read {
         object: Box<LiveMessageGroup>,
-        /// Whether a drift check contradicts its status.
+        /// Whether a drift check contradicts the object's status.
         has_drifted: bool,
-        /// Whether it is a copy. The apiserver may have a newer version.
+        /// Whether the object is a copy. The apiserver may have a newer version.
         is_copy: bool,
     },
     /// The object no longer exists.
@@ -67,7 +67,7 @@ pub enum Input {
     },
     /// The answer to [`Effect::CheckNamespace`].
     Namespace {
-        /// Whether it is terminating or does not exist.
+        /// Whether the namespace is terminating or does not exist.
         is_terminating: bool,
     },
     /// The object after the finalizer was changed or the create intent was recorded.

@@ -12,7 +12,7 @@ use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason}
 /// The number of immediate retries before a failure counts as a failure of the service.
 const MAX_IMMEDIATE_RETRIES: u32 = 2;
 
-/// How long missing credentials are not reported. One `kubectl apply` can create a LiveAccount, its Secret and the
+/// The time before missing credentials are reported. One `kubectl apply` can create a LiveAccount, its Secret and the
 /// groups in any order, and the operator observes them one by one.
 pub const MISSING_GRACE: Duration = Duration::from_secs(2);
 
@@ -41,8 +41,8 @@ pub struct PendingWrite {
 }
 
 impl End {
-    /// Adds another reconcile if none follows. A forced reconcile or a pause that was requested meanwhile does not
-    /// change the generation, and this step only repeats the write.
+    /// Adds another reconcile if none follows. This step only repeats the write, and would miss a forced reconcile or a
+    /// pause that was requested meanwhile, because neither changes the generation.
     pub fn looking_again(self) -> Self {
         let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
         Self { requeue, ..self }
@@ -172,8 +172,8 @@ impl Pass {
         self.finish(Requeue::After(delay), false)
     }
 
-    /// The delay before a failed write is repeated, with the object read again. A copy was probably outdated, so that
-    /// there is no delay.
+    /// The delay before a failed write is repeated. The object is read again first. If the write was based on a copy,
+    /// there is no delay, because the copy was probably outdated.
     fn delay_after_failed_write(&mut self, context: &StepContext) -> Duration {
         self.must_read = true;
         if self.is_copy { Duration::ZERO } else { self.write_backoff(context) }

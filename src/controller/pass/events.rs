@@ -13,11 +13,11 @@ use crate::resources::{
     ABANDON_ANNOTATION, ConditionStatus, ConditionType, DeletionPolicy, LiveMessageGroup, Origin, ReadyEffect, Reason,
 };
 
-/// The metric label of a finalizer that was removed because the deletion timed out in a terminating namespace.
+/// The metric label for a finalizer that was removed because the deletion timed out in a terminating namespace.
 pub const TIMED_OUT: &str = "TimedOut";
 
-/// The metric label of a group that is retained although the deletionPolicy of its object is Delete, and that no object
-/// manages.
+/// The metric label for a group that is retained although the deletionPolicy of its object is Delete, and that no
+/// object manages.
 pub const NOT_DELETED: &str = "NotDeleted";
 
 /// The reason of the event for a finalizer that was removed although the group could not be deleted.

@@ -64,7 +64,8 @@ pub struct Pass {
     not_before: Option<Instant>,
     /// The number of consecutive immediate retries.
     immediate_retries: u32,
-    /// The faults that events have reported since the pass began: two faults that alternate are reported once each.
+    /// The faults that events have reported since the pass began, so that two alternating faults are reported once
+    /// each.
     reported: Vec<Reason>,
     /// Whether this generation was applied when the pass began.
     was_applied: bool,
@@ -186,7 +187,7 @@ impl Pass {
         self.object.take()
     }
 
-    /// Replaces the object by the apiserver's answer to a write. Returns the former one.
+    /// Replaces the object with the apiserver's answer to a write. Returns the former object.
     fn replace_object(&mut self, object: Box<LiveMessageGroup>) -> Option<Box<LiveMessageGroup>> {
         self.is_copy = false;
         self.object.replace(object)
@@ -197,13 +198,13 @@ impl Pass {
         self.object.as_deref()
     }
 
-    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded, or if the
-    /// pass has deleted the group.
+    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded, or if
+    /// the pass has deleted the group.
     pub fn unrecorded_group(&self) -> Option<&GroupKey> {
         self.group.as_ref().filter(|_| self.facts.has_effect() && !self.facts.has_deleted())
     }
 
-    /// A status that reports a long call; `None` unless the status still has `Ready=True` of an older generation.
+    /// A status that reports a long call; `None` unless the status still has `Ready=True` for an older generation.
     pub fn progress_status(&self, message: &str, wall: jiff::Timestamp) -> Option<Box<LiveMessageGroupStatus>> {
         let object = self.object.as_deref().filter(|object| is_stale(object))?;
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &Facts::default());
@@ -304,7 +305,8 @@ impl Pass {
         }
     }
 
-    /// Records the effects of calls with an account that the object no longer uses. Then the pass starts over.
+    /// Records the effects of calls that were made with an account that the object no longer uses. Then the pass starts
+    /// over.
     fn record_former_account(&mut self, context: &StepContext) -> Effect {
         let message = "The account of the object has changed. The operator continues with the new account.";
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &self.facts);

@@ -1,5 +1,5 @@
-//! Stalled deletions, and their time limit in a terminating namespace: they require manual intervention, or the Live API
-//! cannot be reached.
+//! Stalled deletions, which require manual intervention or cannot reach the Live API, and their time limit in a
+//! terminating namespace.
 
 use std::time::{Duration, Instant};
 
@@ -61,8 +61,8 @@ impl StallCause {
 }
 
 impl Pass {
-    /// Records the reason why a deletion does not succeed. Returns the maximum time until it is rechecked; `None` if the
-    /// regular retries suffice.
+    /// Records the reason why a deletion does not succeed. Returns the maximum time until it is rechecked; `None` if
+    /// the regular retries suffice.
     pub(super) fn recheck_after(
         &mut self,
         object: &LiveMessageGroup,

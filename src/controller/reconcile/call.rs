@@ -12,7 +12,7 @@ use crate::controller::pass::{Input, NoCredentials, Preflight};
 use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
 
-/// The time after which the status reports a call without an answer. `Ready=True` of an older generation must not hide
+/// The time after which the status reports a call without an answer. `Ready=True` for an older generation must not hide
 /// a pending change.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
 
@@ -36,7 +36,7 @@ impl Reconcile {
         let span = tracing::Span::current();
         span.record("account", tracing::field::display(&account_key));
         span.record("operation", call.operation().as_str());
-        // A permit for another call, or of an account that was replaced, is returned unused.
+        // A permit for another call, or for an account that was replaced, is returned unused.
         self.permit = self.permit.take().filter(|permit| permit.fits(call, &account));
         let has_permit = self.permit.is_some();
         let pace = account.pace(call.operation());

@@ -31,7 +31,8 @@ use super::scheduler::Work;
 use crate::decide::Priority;
 use crate::resources::AccountRecord;
 
-/// The maximum number of calls of one operation in flight at once. It applies to accounts without a rate limit.
+/// The maximum number of calls of one operation that are in flight at the same time. It applies to accounts without a
+/// rate limit.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// The delay before an object is reconciled again after a panic.

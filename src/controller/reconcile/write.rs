@@ -62,7 +62,8 @@ impl Reconcile {
         }
         let (former, status, reason, text) =
             (former.map(|former| &*former.status), &*ready.status, &*ready.reason, &*ready.message);
-        // The message of the condition omits an owner in another namespace, so the log has the owner in a separate field.
+        // The message of the condition omits an owner in another namespace, so the log contains the owner in a separate
+        // field.
         let is_conflict = reason == Reason::Conflict.as_str();
         let owner = is_conflict.then(|| self.owner()).flatten();
         tracing::info!(former, status, reason, text, owner, "Ready changed");

@@ -38,7 +38,7 @@ impl Scheduler {
         Some(self.work(key, priority))
     }
 
-    /// Whether [`Scheduler::grant`] has an object for a permit of `budget`.
+    /// Whether [`Scheduler::grant`] would return an object for a permit of `budget`.
     pub fn can_grant(&self, budget: &BudgetKey) -> bool {
         self.queue.awaiting_permit(budget) > 0 && self.breakers.may_grant(&budget.account)
     }
@@ -110,7 +110,7 @@ impl Scheduler {
         }
     }
 
-    /// The breakers of permissions that the object is blocked on or probes.
+    /// The permission breakers that the object is blocked on or probes.
     fn permissions_ahead(&self, key: &ObjectKey) -> Vec<BreakerKey> {
         let probes =
             self.objects.get(key).and_then(|state| state.held.as_ref()).into_iter().flat_map(|held| &held.probes);
@@ -349,7 +349,7 @@ impl Scheduler {
         }
     }
 
-    /// Makes the objects ready whose delay or deadline has passed, and starts the probes that are due.
+    /// Makes objects ready if their delay or deadline has passed, and starts the probes that are due.
     pub fn tick(&mut self, now: Instant) {
         self.queue.expire(now);
         let queue = &self.queue;

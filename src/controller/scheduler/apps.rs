@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::controller::keys::ObjectKey;
 
-/// The default maximum number of groups per app, deleted groups not counted. Alibaba Cloud can raise the quota of an
+/// The default maximum number of groups per app, not counting deleted groups. Alibaba Cloud can raise the quota of an
 /// app (source: the limits of CreateLiveMessageGroup).
 pub const DEFAULT_MAX_GROUPS: u64 = 5_000;
 
@@ -40,8 +40,8 @@ pub enum Fit {
 pub struct AppState {
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
-    /// The creates since then, which `used` may lack. Kept apart, because only a number from the service shows that an
-    /// app has a higher quota.
+    /// The number of creates since then, which `used` may not include. It is kept separately, because only a number
+    /// from the service shows that an app has a higher quota.
     added: u64,
     /// Whether `used` is a count that the service returned, rather than an assumption.
     is_counted: bool,
@@ -49,9 +49,9 @@ pub struct AppState {
     /// listed.
     group_ids: Option<HashSet<Box<str>>>,
     reservations: HashSet<ObjectKey>,
-    /// The queries without an answer: a requested one and a drift check can overlap.
+    /// The number of queries without an answer. A requested query and a drift check can overlap.
     queries: u32,
-    /// The groups that objects created since the first of these queries began. The answers may lack them.
+    /// The groups that objects created since the first of these queries began. The answers may not include them.
     created: HashSet<Box<str>>,
     /// The query that the next list call answers; `None` if no query is open.
     pub requested: Option<UsageQuery>,
@@ -127,7 +127,8 @@ impl AppState {
         }
     }
 
-    /// Begins a query. Its pages are read one after the other, so its answer can lack groups that are created meanwhile.
+    /// Begins a query. Its pages are read one after the other, so its answer may not include groups that are created
+    /// meanwhile.
     pub fn begin_query(&mut self) {
         self.queries += 1;
     }
@@ -146,7 +147,8 @@ impl AppState {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.is_counted = true;
         self.used = Some(used);
-        // Without the IDs, the number may include the created groups. Counted twice, they cause a list, which is exact.
+        // Without the IDs, the number may already include the created groups. Counting them twice is harmless: it only
+        // causes a list, which is exact.
         self.added = self.created.len() as u64;
         if let Some(mut ids) = group_ids {
             ids.extend(self.created.iter().cloned());
@@ -173,8 +175,8 @@ impl AppState {
         self.taken().filter(|_| self.is_counted)
     }
 
-    /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects, the time of the last
-    /// drift check, and the number of queries, which end later.
+    /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects, the time of the
+    /// last drift check, and the number of queries, which end later.
     pub fn reset(&mut self) {
         let objects = std::mem::take(&mut self.objects);
         *self = Self { objects, last_check: self.last_check, queries: self.queries, ..Self::default() };

@@ -125,7 +125,7 @@ impl Breakers {
     }
 
     /// Checks whether `object` may pass these breakers, and makes it the probe of those that are open. Returns the
-    /// breakers that it probes, or as the error the first one that blocks it.
+    /// breakers that it probes. The error is the first breaker that blocks it.
     pub fn admit(
         &mut self,
         keys: &[BreakerKey],
@@ -153,7 +153,8 @@ impl Breakers {
         Ok(probed)
     }
 
-    /// Whether a permit may be granted to `account`. It must not while a call that proves the credentials is in flight.
+    /// Whether a permit may be granted to `account`. No permit may be granted while a call that proves the credentials
+    /// is in flight.
     pub fn may_grant(&self, account: &AccountKey) -> bool {
         let breaker = self.breakers.get(&BreakerKey::Credentials(account.clone()));
         breaker.is_none_or(|breaker| breaker.failure.is_some() || !breaker.is_probed())
@@ -221,7 +222,7 @@ impl Breakers {
     }
 
     /// Schedules the next probe within seconds, because the answer (such as a timeout or throttling) shows nothing
-    /// about the cause, and another object's call may. After several such answers, the next probe is due in a minute.
+    /// about the cause, but another object's call may. After several such answers, the next probe is due in a minute.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {
@@ -267,9 +268,9 @@ impl Breakers {
         }
     }
 
-    /// The breakers that are due for a probe, each with the object of a forced reconcile, if any. A breaker without
-    /// blocked objects closes when it is due. It does not close earlier, because then each new object would probe the
-    /// cause. A breaker of credentials stays open until the service accepts a call.
+    /// The breakers that are due for a probe, each with the object that requested a forced reconcile, if any. A breaker
+    /// without blocked objects closes when it is due. It does not close earlier, because then each new object would
+    /// probe the cause. A breaker of credentials stays open until the service accepts a call.
     pub fn due_probes(
         &mut self,
         now: Instant,
@@ -332,7 +333,7 @@ impl Breaker {
     }
 
     /// Whether `object` may pass: it is the probe, or a probe is due. Unproven credentials block no object here; they
-    /// limit the granting of permits.
+    /// limit how permits are granted.
     fn admits(&self, object: &ObjectKey, now: Instant) -> bool {
         match &self.state {
             _ if self.failure.is_none() => true,

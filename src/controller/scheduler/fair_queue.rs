@@ -21,7 +21,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position behind all others. `sequence` must be larger than any before.
+    /// The position behind all others. `sequence` must be larger than any earlier one.
     pub fn last(sequence: u64) -> Self {
         Self { turn: sequence, sequence }
     }
@@ -61,7 +61,7 @@ impl FairQueue {
     }
 
     /// Removes and returns the next object. Its namespace gets the turn `next_turn`, which must be larger than any
-    /// before.
+    /// earlier one.
     pub fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {
         self.served += 1;
         let lower = self.served.is_multiple_of(LOWER_PRIORITY_SHARE);
@@ -81,15 +81,16 @@ impl FairQueue {
         self.len() == 0
     }
 
-    /// All objects: higher priorities first, and within each namespace the longest waiting first.
+    /// All objects: higher priorities first, and within each namespace the object that has waited longest first.
     pub fn in_order(&self) -> Vec<ObjectKey> {
         let levels = self.levels.iter().rev();
         let namespaces = levels.flat_map(|level| level.turns.values().filter_map(|name| level.namespaces.get(name)));
         namespaces.flat_map(|namespace| namespace.keys.values().cloned()).collect()
     }
 
-    /// The number of objects that are processed before an object of `namespace` that is added now, if none is added
-    /// later. For lower priorities it is an upper bound: it leaves out their share while higher ones wait.
+    /// The number of objects that are processed before an object of `namespace` that is added now, if no other object
+    /// is added later. For lower priorities, it is an upper bound, because it ignores their share while higher
+    /// priorities wait.
     pub fn ahead(&self, namespace: &str, priority: Priority) -> usize {
         let counts = self.by_priority();
         let (lower, higher) = (&counts[..priority as usize], &counts[priority as usize + 1..]);

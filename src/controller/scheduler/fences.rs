@@ -11,13 +11,13 @@ use crate::resources::LiveMessageGroup;
 /// The groups with a call that may still arrive, and the time until which no other call for them is sent.
 #[derive(Debug)]
 pub struct LateArrivals {
-    /// Until when a call of an earlier process can arrive.
+    /// The time until which a call from an earlier process can arrive.
     predecessor: Instant,
     until: HashMap<GroupAtService, Instant>,
 }
 
 impl LateArrivals {
-    /// The fences of a process that starts now.
+    /// The fences of a process that is starting now.
     pub fn new(now: Instant) -> Self {
         Self { predecessor: now + LATE_ARRIVAL, until: HashMap::new() }
     }
@@ -38,15 +38,15 @@ impl LateArrivals {
         now: Instant,
     ) -> Option<Duration> {
         let lost = group.and_then(|group| self.until.get(group)).copied();
-        // The fence applies to younger objects too: a comparison of their creation time with the start of the process
-        // would depend on the clock of the apiserver.
+        // The fence also applies to objects that are younger than this process, because comparing their creation time
+        // with the start time of the process would depend on the apiserver's clock.
         let predecessor = could_be_overtaken(object, call).then_some(self.predecessor);
         lost.max(predecessor).filter(|until| *until > now).map(|until| until - now)
     }
 }
 
-/// Whether a late call of an earlier process could undo `call`: a create that arrives after a delete, or the change of
-/// an older generation after that of a newer one. Generation 1 has only one possible change.
+/// Whether a late call of an earlier process could undo `call`: a create that arrives after a delete, or a change for
+/// an older generation that arrives after one for a newer generation. Generation 1 has only one possible change.
 fn could_be_overtaken(object: &LiveMessageGroup, call: &Call) -> bool {
     let edited = object.metadata.generation.unwrap_or_default() > 1;
     object.is_deleting() || (edited && matches!(call, Call::Modify(..)))

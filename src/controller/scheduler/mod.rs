@@ -1,10 +1,10 @@
 //! Decides which object is processed next. Tracks every object, group, app and circuit breaker, and what each object
 //! waits for.
 //!
-//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources`, and plain types of `live` and
-//! `budget`. It is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that can
-//! proceed is never left waiting. A method that makes an object ready also moves its queue entry, so that callers do not
-//! wake objects.
+//! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources`, and plain types of `live`
+//! and `budget`. It is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that
+//! can proceed is never left waiting. A method that makes an object ready also moves its queue entry, so that callers
+//! do not wake objects.
 //!
 //! To add a [`Cause`], use `Cause::Quota` as the model. Add a variant, return it from `Scheduler::preflight`, and call
 //! `unblock` where the cause ends. The compiler then requires match arms in `Queue::wait` and in
@@ -54,7 +54,7 @@ use record::Record;
 /// The waiting state of all objects.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Boxed, because a table has more places than entries.
+    /// Boxed, because a hash table has more slots than entries.
     objects: HashMap<ObjectKey, Box<ObjectState>>,
     groups: HashMap<Arc<GroupAtService>, Group>,
     accounts: HashMap<AccountKey, AccountState>,
@@ -74,13 +74,13 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct ObjectState {
     record: Record,
-    /// The newest version that the operator has read or written, or that was kept as a copy. Older copies of the object are
-    /// not used.
+    /// The newest version that the operator has read or written, or that was kept as a copy. Older copies of the object
+    /// are not used.
     version: u64,
     /// Whether `version` is the result of the operator's own write.
     is_written: bool,
-    /// The priority of the work that the operator's last write left; `None` if it left none. The end of the step queues
-    /// it, because the watch event of the write does not.
+    /// The priority of the work that the operator's last write left; `None` if it left none. The work is queued when
+    /// the step ends, because the watch event for the write does not queue it.
     left: Option<Priority>,
     /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.
@@ -99,7 +99,7 @@ struct ObjectState {
 struct Held {
     /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.
     probes: Vec<BreakerKey>,
-    /// The app that has a place reserved for the object; `None` without a reservation.
+    /// The app in which a place is reserved for the object; `None` without a reservation.
     reservation: Option<AppKey>,
 }
 
@@ -131,10 +131,10 @@ impl ObjectState {
     }
 }
 
-/// The state of an account, as far as the ownership of groups depends on it.
+/// The part of an account's state that the ownership of groups depends on.
 #[derive(Debug, Clone)]
 pub struct AccountState {
-    /// The service that it calls.
+    /// The service that the account calls.
     pub service: Service,
     /// Whether it has credentials that the service has not rejected.
     pub is_usable: bool,
@@ -168,7 +168,7 @@ impl Scheduler {
         }
     }
 
-    /// Sets the time of the following calls, from which ages are computed.
+    /// Sets the current time, from which the following calls compute ages.
     pub fn set_time(&mut self, now: Instant) {
         self.queue.now = Moment::after(now.saturating_duration_since(self.started));
     }

@@ -56,8 +56,8 @@ impl Scheduler {
         self.queue.add(key, priority);
     }
 
-    /// Remembers when a generation was delivered, until it is applied. While a worker processes the object, its write ends
-    /// this instead of the event that the write causes.
+    /// Remembers when a generation was delivered, until it is applied. While a worker is processing the object, the
+    /// worker's write clears this time, rather than the event that the write causes.
     fn note_edit(&mut self, key: &ObjectKey, object: &LiveMessageGroup, is_edited: bool) {
         let (now, is_active) = (self.queue.now, self.queue.is_active(key));
         let Some(state) = self.objects.get_mut(key) else { return };
@@ -69,7 +69,7 @@ impl Scheduler {
     }
 
     /// Takes the time since the watch delivered the generation that the written status reports as applied; `None` if it
-    /// reports none, or if this was reported before.
+    /// reports no generation as applied, or if this time was returned before.
     pub fn take_edit(&mut self, key: &ObjectKey, written: &LiveMessageGroup) -> Option<Duration> {
         let state = self.objects.get_mut(key).filter(|_| is_applied(written))?;
         state.edited.take().map(|edited| edited.until(self.queue.now))
@@ -80,7 +80,8 @@ impl Scheduler {
         triage(object).or_else(|| self.has_lost_group(key).then_some(Priority::Retry))
     }
 
-    /// Whether this is the version that the operator wrote last. The end of the step queues the work that it left.
+    /// Whether this is the version that the operator wrote last. The work that this version left is queued when the
+    /// step ends.
     fn is_own_write(&self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(state) = self.objects.get(key).filter(|state| state.is_written) else { return false };
         object.revision() == Some(state.version) && state.record.is_of(object)
@@ -118,9 +119,9 @@ impl Scheduler {
         }
     }
 
-    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`]. A write that changed nothing
-    /// leaves no work: it would be repeated forever. If the watch was faster than the response, its event has queued the
-    /// object.
+    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`]. A write that changed
+    /// nothing leaves no work, because the write would be repeated forever. If the watch was faster than the response,
+    /// the watch event has queued the object.
     pub fn written(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let before = self.objects.get(key).map_or(0, |state| state.version);
         let is_known = self.refresh(key, object);
@@ -177,7 +178,8 @@ impl Scheduler {
         is_newest.then(|| (object, self.take_drift(key)))
     }
 
-    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. While it does not, objects are read.
+    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. While it does not work, objects are
+    /// read from the apiserver.
     pub fn watch_changed(&mut self, namespace: Option<&str>, works: bool) {
         self.copies.watch_changed(namespace, works);
     }

@@ -46,8 +46,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of an object that was just read; `before` is the record that it replaces. `service` is that of its
-    /// account, `None` if there is none.
+    /// The record of an object that was just read; `before` is the record that it replaces. `service` is the service of
+    /// the object's account; `None` if there is none.
     pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64, service: Option<&Service>) -> Self {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
@@ -165,7 +165,7 @@ impl Record {
     /// Shares the text of `app`, which equals that of the record.
     pub fn share(&mut self, app: &AppKey) {
         self.account = app.account.clone();
-        // The group of a former record shares it already.
+        // A group from the former record already shares the text.
         if let Some(group) = self.group.as_mut().and_then(Arc::get_mut) {
             group.group.app_id = Arc::clone(&app.app_id);
         }

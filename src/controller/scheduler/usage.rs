@@ -31,8 +31,8 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// Drops what a standby knows and the former leader may have changed just before: the copies of objects, and the
-    /// requests for objects that it has processed.
+    /// Drops a standby's data that the former leader may have made outdated: the copies of objects, and the requests
+    /// for objects that the former leader has processed.
     pub fn start_leading(&mut self) {
         self.copies.forget_all(None);
         for app in self.apps.values_mut() {
@@ -115,8 +115,8 @@ impl Scheduler {
         })
     }
 
-    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted (`None`), and
-    /// makes its objects ready again. A deleted account keeps its service: its objects keep their groups.
+    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted (`None`),
+    /// and makes its objects ready again. A deleted account keeps its service, so that its objects keep their groups.
     pub fn account_changed(&mut self, account: &AccountKey, state: Option<AccountState>) {
         match state {
             Some(state) => {

@@ -1,6 +1,6 @@
-//! Explores random orders of the tasks around the lock of the scheduler, with Shuttle: no notification is lost.
+//! Explores random orders of the tasks around the scheduler's lock, with Shuttle: no notification is lost.
 //!
-//! `shared/lock.rs` is compiled here a second time, with the lock and the notifications of Shuttle.
+//! `shared/lock.rs` is compiled here a second time, with Shuttle's lock and notifications.
 
 #[path = "../shared/lock.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "compiled with other locks; the tests use a part of it")]
@@ -13,7 +13,7 @@ mod sync {
     pub use shuttle_tokio::sync::Notify;
     pub use shuttle_tokio::time::sleep_until;
 
-    /// A lock of Shuttle with the interface of `parking_lot`.
+    /// A Shuttle lock with the interface of `parking_lot`.
     #[derive(Debug)]
     pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -90,7 +90,8 @@ impl Shell {
         Self { scheduler: SharedScheduler::new(scheduler), progress: Mutex::default(), finished: Notify::new() }
     }
 
-    /// Runs a step of an object: it waits for the account, for a delay, for a permit, and is done.
+    /// Runs a step of an object. In successive steps, the object waits for the account, for a delay and for a permit,
+    /// and is then done.
     fn step(&self, key: &ObjectKey) {
         assert!(self.progress.lock().unwrap().active.insert(key.clone()), "two tasks process {key}");
         shuttle::thread::yield_now();

@@ -1,5 +1,5 @@
-//! The memory of LiveAccounts, in allocated bytes. Everything runs on the thread of the test, so that other tests do not
-//! count.
+//! The memory of LiveAccounts, in allocated bytes. Everything runs on the test's thread, so that the memory of other
+//! tests is not counted.
 
 use super::*;
 
@@ -11,7 +11,7 @@ const BYTES_PER_ACCOUNT: i64 = 32 * 1024;
 /// The limit for the budgets that a LiveAccount keeps after changes of its account ID.
 const BYTES_OF_FORMER_BUDGETS: i64 = 32 * 1024;
 
-/// The limit for what further edits add to a LiveAccount, and for what remains of a deleted one.
+/// The limit for the bytes that further edits add to a LiveAccount, and that remain after it is deleted.
 const REST: i64 = 256;
 
 /// The time until all LiveAccounts are listed and checked.
@@ -25,7 +25,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// Half of the accounts have an endpoint of their own.
+    /// Half of the accounts have their own endpoint.
     fn list(self) -> Value {
         let accounts = (0..self.accounts).map(|number| {
             let (name, generation) = (format!("team{number}"), self.generation);
@@ -38,7 +38,7 @@ impl Stored {
             if number % 2 == 0 {
                 account["spec"]["endpoint"] = json!(format!("https://{name}.example.com"));
             }
-            // Not later, because they make this test slow. They may take 256 KiB.
+            // Only the first generation has annotations, because they slow down this test. They may take 256 KiB.
             if generation == 1 {
                 account["metadata"]["annotations"] = json!({"note": "x".repeat(40_000)});
             }
@@ -48,7 +48,7 @@ impl Stored {
     }
 }
 
-/// An apiserver that ends every watch, so that the objects are listed again, and that has all Secrets.
+/// An apiserver that has every Secret, and that ends every watch, so that the objects are listed again.
 fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
     let stored = Arc::clone(stored);
     apiserver(move |method, path, body| {
@@ -66,7 +66,7 @@ fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
     })
 }
 
-/// A controller with a limit of calls, whose LiveAccounts may use endpoints of their own.
+/// A controller with a rate limit, whose LiveAccounts may use their own endpoints.
 fn limited(stored: &Arc<Mutex<Stored>>) -> Config {
     let mut config = Config { operator_namespaces: Vec::new(), ..config(listing(stored)) };
     config.defaults.rate = Rate::PerSecond(50);
@@ -81,7 +81,7 @@ fn memory_of_accounts_is_bounded_and_returned() {
     let entered = runtime.enter();
     let running = runtime.spawn(run(limited(&stored)));
     drop(entered);
-    // The bytes that are allocated in addition after the LiveAccounts of the apiserver have changed.
+    // The additional bytes that are allocated after the LiveAccounts in the apiserver have changed.
     let grown = |accounts, generation| {
         *stored.lock().unwrap() = Stored { accounts, generation };
         let settled = || runtime.block_on(async { tokio::time::sleep(SETTLED).await });
@@ -97,7 +97,7 @@ fn memory_of_accounts_is_bounded_and_returned() {
     assert!(edits <= REST, "further edits take {edits} bytes");
     let deleted = grown(0, 0);
     let rest = created + first_edits + edits + deleted;
-    // The capacity of the tables stays.
+    // The tables keep their capacity.
     assert!(rest <= 32 * REST, "{rest} bytes of a deleted LiveAccount remain");
     let again = grown(ACCOUNTS, 1) + grown(0, 0);
     println!("bytes: {created} created, {first_edits} and {edits} edited, {rest} and {again} deleted");

@@ -1,15 +1,16 @@
-//! The memory of settled objects, in allocated bytes. Everything runs on the thread of the test, so that other tests do
-//! not count.
+//! The memory of settled objects, in allocated bytes. Everything runs on the test's thread, so that the memory of other
+//! tests is not counted.
 
 use super::*;
 
-/// The tables of the scheduler are as full as with 20,000 objects.
+/// With this number, the scheduler's tables are as full as with 20,000 objects.
 const OBJECTS: usize = 1_250;
 
 /// The limit for one settled object.
 const BYTES_PER_OBJECT: i64 = 512;
 
-/// The limit for what a list needs in addition while it is processed. All objects together take 4.5 MB as text.
+/// The limit for the additional bytes that a list needs while it is processed. All objects together take 4.5 MB as
+/// text.
 const BYTES_OF_LIST: u64 = 1536 * 1024;
 
 /// Each watch ends after this time with a line that is not an event, so that the objects are listed again.
@@ -43,7 +44,7 @@ fn settled(number: usize) -> String {
     object.to_string()
 }
 
-/// The value of a parameter of the query.
+/// The value of a query parameter.
 fn parameter(query: &str, name: &str) -> Option<usize> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::resources::{ABANDON_ANNOTATION, FINALIZER, StoredGroup, UnreadableGroup};
 
-/// An object of a newer version in deletion.
+/// An object of a newer version that is being deleted.
 fn deleting() -> Value {
     let mut object = object("room");
     let change = json!({
@@ -94,7 +94,7 @@ async fn unreadable_object_is_released_when_it_is_abandoned() {
 
     store.object.lock().unwrap()["metadata"]["annotations"] = json!({ABANDON_ANNOTATION: "true"});
     store.show(&context);
-    // The next check would follow within a minute: the annotation itself queues the object.
+    // The next regular check may come a minute later, so the annotation itself must have queued the object.
     tokio::time::timeout(Duration::from_secs(1), store.released.notified()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(released(&context, "Abandoned"), Some(1.0));

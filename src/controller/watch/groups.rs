@@ -35,7 +35,8 @@ const PAGE_SIZE: u32 = 100;
 pub struct Scope {
     /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// Whether the operator also watches other namespaces. Those do not wait forever for a forbidden namespace.
+    /// Whether the operator also watches other namespaces. The other namespaces do not wait forever for a forbidden
+    /// one.
     pub is_one_of_several: bool,
 }
 
@@ -62,8 +63,8 @@ pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness
     tokio::join!(follower.follow(events), warn_if_missing(&context, scope.namespace.as_deref()));
 }
 
-/// Warns if the namespace does not exist. The apiserver accepts a watch of a missing namespace, so that a wrong name
-/// would otherwise go unnoticed.
+/// Warns if the namespace does not exist. The apiserver accepts a watch of a missing namespace, so a wrong name would
+/// otherwise go unnoticed.
 async fn warn_if_missing(context: &Context, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return };
     if matches!(context.api.namespace(namespace).await, Ok(None)) {

@@ -29,7 +29,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// How long the operator waits after the timeout of a watch before it ends the watch itself.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// The maximum size of a line. An object has at most 1.5 MiB in etcd.
+/// The maximum size of a line. An object occupies at most 1.5 MiB in etcd.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A client for one watch, which reports to `health`.
@@ -108,7 +108,7 @@ impl WatchBody {
         }
     }
 
-    /// Ends the watch like an apiserver that has forgotten the resource version: the library lists again, and reports
+    /// Ends the watch as the apiserver does when the resource version has expired: the library lists again, and reports
     /// the message as an error.
     fn expire(&mut self, why: &str) -> Bytes {
         self.has_ended = true;
@@ -204,8 +204,8 @@ impl Lines {
     }
 }
 
-/// Whether the type of an event comes before its object. The library decodes only such an event without a copy of all
-/// values, which the objects here require.
+/// Whether the type of an event comes before its object. Otherwise the library first copies all values, and the objects
+/// here cannot be decoded from such a copy.
 fn has_type_first(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"{\"type\":")
 }

@@ -34,7 +34,7 @@ impl<'a> Writer<'a> {
         let generation = object.metadata.generation.unwrap_or_default();
         let same = records_group_of_spec(object);
         if !same {
-            // The status describes another group than the spec, so its recorded values do not apply.
+            // The status describes a different group than the spec, so its recorded values do not apply.
             status.origin = None;
             status.create_time = None;
             status.last_request_id = None;
@@ -166,8 +166,8 @@ impl<'a> Writer<'a> {
         let intent = self.status.create_intent.take().filter(|_| *origin == Origin::Created);
         let answered_at = answered_at.map(|at| at.to_string());
         self.status.create_intent = match (intent, sent_at, answered_at) {
-            // An open intent is closed here, answered or not. Later it could wrongly prove the ownership of a new
-            // group.
+            // An open intent is closed here, answered or not. Left open, it could later wrongly prove the ownership of
+            // a new group.
             (Some(intent), _, answered_at) if intent.is_open() => {
                 answered_at.map(|at| CreateIntent { answered_at: Some(at), ..intent })
             }

@@ -1,4 +1,4 @@
-//! The groups of one app, indexed by ID, by order of creation and by time of deletion.
+//! The groups of one app, indexed by ID, by creation order and by deletion time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, RETENTION};
 
-/// The groups of an app. Each group has a sequence number in the order of creation. A replacement keeps the number.
+/// The groups of an app. Each group has a sequence number in the order of creation. A group that replaces another one
+/// keeps its number.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Group>", into = "Vec<Group>")]
 pub(super) struct Groups {

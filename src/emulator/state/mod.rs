@@ -20,7 +20,7 @@ use super::payload::Payload;
 use super::request::Params;
 use groups::Groups;
 
-/// The time in which a deleted group can be recovered, 30 days as documented. After this time, it is purged.
+/// How long a deleted group can be recovered before it is purged: 30 days, as documented.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The default quota of live groups per app, as documented. Deleted groups do not count.
@@ -29,7 +29,7 @@ pub const GROUPS_PER_APP: usize = 5_000;
 /// The data centers of the Live API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DataCenter {
-    /// `cn-shanghai`, the default of an app.
+    /// `cn-shanghai`, the default for an app.
     #[default]
     #[serde(rename = "cn-shanghai")]
     Shanghai,

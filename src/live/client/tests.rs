@@ -259,12 +259,12 @@ async fn errors_do_not_repeat_secrets() {
     }
 }
 
-/// A describe, to which [`endless`] and [`describes`] respond.
+/// A describe call, to which [`endless`] and [`describes`] respond.
 fn describe() -> Call {
     Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None })
 }
 
-/// The start of a response with this many bytes, which never ends.
+/// Sends a response that stops after this many bytes of its body and never ends.
 fn endless(bytes: usize) -> Act {
     let head = b"HTTP/1.1 200 X\r\ncontent-length: 200000\r\n\r\n".to_vec();
     Act::Send([head, vec![b' '; bytes]].concat())

@@ -21,7 +21,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The chain of the official SDKs: environment, OIDC, profile of the command line, credentials file, ECS RAM role,
+    /// The chain of the official SDKs: environment, OIDC, command-line profile, credentials file, ECS RAM role,
     /// credentials URI.
     pub fn default_chain(env: &ProviderEnv) -> Self {
         let around = || env.clone();
@@ -43,7 +43,7 @@ impl Chain {
     /// Requests credentials. Also returns the name of the provider that issued them.
     ///
     /// # Errors
-    /// Names every provider that was tried, with its error.
+    /// Returns an error that lists every provider that was tried, with its error.
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
             match issue(kept.as_ref()).await {

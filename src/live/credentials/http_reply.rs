@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The maximum number of values in a response.
 const MAX_VALUES: usize = 1_000;
 
-/// The outer members of a response.
+/// The top-level members of a response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Envelope {
@@ -50,7 +50,7 @@ pub(super) struct HttpReply {
     pub now: Timestamp,
 }
 
-/// The error of a request without a complete response.
+/// The error of a request that received no complete response.
 pub(super) struct FetchError {
     /// Whether no connection was established.
     pub unreachable: bool,
@@ -92,7 +92,7 @@ impl HttpReply {
         Document { bytes: &self.body, is_xml: false, values: MAX_VALUES }.read()
     }
 
-    /// The code of an error response, if it has the form of a code.
+    /// The code of an error response, if it looks like an error code.
     pub(super) fn code(&self) -> Option<String> {
         code(self.read::<Envelope>()?.code)
     }
@@ -145,7 +145,7 @@ impl HttpReply {
     }
 }
 
-/// The value of `Code`, if it has the form of a code.
+/// The value of `Code`, if it looks like an error code.
 fn code(value: Scalar) -> Option<String> {
     let Scalar::Text(code) = value else { return None };
     let is_plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');

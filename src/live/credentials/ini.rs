@@ -13,7 +13,7 @@ use super::{Issued, Provider, ProviderEnv, ProviderError};
 const FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 
-/// The default paths of the Python SDK and of the Go SDK.
+/// The default paths of the Python and Go SDKs.
 const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
 
 /// The values of the key `type`.

@@ -1,4 +1,4 @@
-//! Decides when credentials are used and renewed, depending only on the time.
+//! Decides when credentials are used and when they are renewed. The decision depends only on the time.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) enum Step {
     UseAndRenew,
     /// Wait for a renewal: there are no valid credentials.
     Renew,
-    /// Return the last error: there are no valid credentials, and the next attempt is not due.
+    /// Return the last error: there are no valid credentials, and the next attempt is not due yet.
     GiveUp,
 }
 
@@ -70,7 +70,7 @@ impl Lease {
 pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant>) -> Step {
     let may_try = next_try.is_none_or(|at| at <= now);
     match lease.filter(|lease| !lease.has_ended(now)) {
-        // A failed reload of rejected credentials is retried although the renewal is not due.
+        // A failed reload of rejected credentials is retried even though the renewal is not due.
         Some(lease) if (lease.is_due(now) || next_try.is_some()) && may_try => Step::UseAndRenew,
         Some(_) => Step::Use,
         None if may_try => Step::Renew,
@@ -78,7 +78,7 @@ pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant
     }
 }
 
-/// The delay after a failed renewal: 1 s, doubled for each of the `failures` before it, up to a minute. `jitter` (0 to
+/// The delay after a failed renewal: 1 s, doubled for each of the previous `failures`, up to a minute. `jitter` (0 to
 /// 1) scales it to 75 % to 125 %.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(LONGEST_WAIT).mul_f64(0.75 + jitter / 2.0)

@@ -24,8 +24,8 @@ pub use oidc::{AssumedRole, ROLE_ARN, TokenSource};
 pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
 pub use store::{CredentialSource, CredentialState};
 
-/// The error if there are no credentials: the providers that were tried, in order. It is cheap to clone. Conditions
-/// show it, so it contains no secrets and is the same for every attempt.
+/// The error that reports missing credentials. It lists the providers that were tried, in order, and is cheap to clone.
+/// Conditions show it, so it contains no secrets and is the same for every attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
     tried: Arc<[(&'static str, ProviderError)]>,

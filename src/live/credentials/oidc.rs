@@ -1,5 +1,5 @@
 //! RRSA: exchanges a ServiceAccount token at STS for the credentials of a RAM role. The token is projected into a file
-//! of the pod, or comes from a [`TokenSource`].
+//! in the pod, or comes from a [`TokenSource`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use super::provider::read_text;
 use super::sts::{self, Role};
 use super::{Issued, Provider, ProviderEnv, ProviderError};
 
-/// The environment variable with the ARN of the role that is assumed.
+/// The environment variable that contains the ARN of the role to assume.
 pub const ROLE_ARN: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
-/// The lengths of a token that STS accepts, in characters.
+/// The token lengths that STS accepts, in characters.
 const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
 
-/// Uses the variables that the webhook of ACK sets. The provider is configured only if all three are set.
+/// Uses the variables that the ACK webhook sets. The provider is configured only if all three are set.
 #[derive(Debug)]
 pub(super) struct Oidc(pub ProviderEnv);
 
@@ -41,7 +41,7 @@ impl Provider for Oidc {
     }
 }
 
-/// A source of tokens of an OIDC provider.
+/// A source of tokens that an OIDC provider issues.
 pub trait TokenSource: fmt::Debug + Send + Sync {
     /// Requests a new token.
     fn token(&self) -> BoxFuture<'_, Result<SecretString, ProviderError>>;

@@ -51,7 +51,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     parse_file(&text, env.value(PROFILE)).unwrap_or_else(|| Err(ProviderError::Failed(format!("{shown} is not JSON"))))
 }
 
-/// Parses the profile `name` of a file, or its current one; `None` if the file is not JSON.
+/// Parses the profile `name` of a file, or the file's current profile; `None` if the file is not JSON.
 pub(super) fn parse_file(text: &str, name: Option<String>) -> Option<Result<ProfileSource, ProviderError>> {
     let file: Value = serde_json::from_str(text).ok()?;
     let current = file.get("current").and_then(Value::as_str).unwrap_or("default").to_owned();

@@ -25,8 +25,8 @@ impl ProfileSource {
     /// An access key from the values of a profile.
     ///
     /// # Errors
-    /// Not configured if both the ID and the secret are empty, as in the initial profile of `aliyun`; failed if only
-    /// one is.
+    /// Returns `NotConfigured` if both the ID and the secret are empty, as in the initial profile of `aliyun`, and
+    /// `Failed` if only one of them is empty.
     pub(super) fn key(profile: &str, id: &str, secret: &str, token: Option<&str>) -> Result<Self, ProviderError> {
         match (id.trim().is_empty(), secret.trim().is_empty()) {
             (false, false) => Ok(Self::Key(Credentials::new(id, secret, token))),

@@ -1,4 +1,4 @@
-//! The trait of credential providers, and the environment that the official ones read.
+//! The trait of credential providers, and the environment that the official providers read.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Issued {
     /// The credentials.
     pub credentials: Credentials,
-    /// The lifetime from the time of issue, on the issuer's clock; `None` if they do not expire.
+    /// The lifetime from the time of issue, by the issuer's clock; `None` if the credentials do not expire.
     pub lifetime: Option<Duration>,
-    /// The time after which they are requested again although they have not expired, because they can change at their
-    /// source; `None` if they cannot change.
+    /// The time after which the credentials are requested again even if they have not expired, because they can change
+    /// at their source; `None` if they cannot change.
     pub refresh_after: Option<Duration>,
 }
 
@@ -95,8 +95,8 @@ type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl ProviderEnv {
     /// Creates an environment. `lookup` reads a variable, `home` is the folder that contains `.aliyun` and
-    /// `.alibabacloud`, `http` applies to STS and the credentials URI, and `allow_http` permits a plain HTTP endpoint
-    /// of STS.
+    /// `.alibabacloud`, `http` applies to STS and the credentials URI, and `allow_http` permits an STS endpoint that
+    /// uses plain HTTP.
     pub fn new(
         lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         home: Option<PathBuf>,
@@ -143,7 +143,7 @@ impl ProviderEnv {
         Ok(client.insert(built(self.http.exchange_client())?).clone())
     }
 
-    /// A client without proxies, for addresses of this machine.
+    /// A client without proxies, for addresses on this machine.
     pub(super) fn direct_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.direct_client())
     }
@@ -172,7 +172,7 @@ fn built(client: Result<reqwest::Client, HttpClientError>) -> Result<reqwest::Cl
 /// Reads a file; `None` if it does not exist.
 ///
 /// # Errors
-/// The error of the operating system, with the path.
+/// Returns the error of the operating system, with the path.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, ProviderError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -14,7 +14,7 @@ use super::{Chain, Credentials, CredentialsError, Issued, Provider, ProviderErro
 /// the reloads would never end.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The source of the credentials of an account. Clones share it.
+/// The source of an account's credentials. Clones share it.
 ///
 /// At most one renewal runs at a time. Callers wait for it only while there are no valid credentials.
 #[derive(Debug, Clone)]
@@ -99,8 +99,8 @@ impl CredentialSource {
     /// The credentials to sign with now. Waits only while there are no valid ones and a renewal is running.
     ///
     /// # Errors
-    /// Names the providers that were tried and why they failed. Until [`CredentialSource::next_try`] has passed, the
-    /// same error is returned immediately.
+    /// Returns an error that lists the providers that were tried and why they failed. Until
+    /// [`CredentialSource::next_try`] has passed, the same error is returned immediately.
     pub async fn current(&self) -> Result<Credentials, CredentialsError> {
         let mut rounds = self.shared.rounds.subscribe();
         loop {

@@ -12,7 +12,7 @@ use super::{Credentials, Issued, ProviderEnv, ProviderError};
 
 const VERSION: &str = "2015-04-01";
 
-/// The default lifetime in seconds. STS accepts values from 900 up to the maximum of the role.
+/// The default lifetime in seconds. STS accepts values from 900 to the role's maximum.
 const DURATION: u32 = 3600;
 
 /// The default session name, which the audit log of STS shows.
@@ -43,9 +43,9 @@ impl Role {
     }
 }
 
-/// `ALIBABA_CLOUD_STS_ENDPOINT`, or else the endpoint of the role's region or of `ALIBABA_CLOUD_STS_REGION`, or else
-/// the global endpoint. A region's endpoint is inside the VPC if the role or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED`
-/// requires it.
+/// The endpoint in `ALIBABA_CLOUD_STS_ENDPOINT`, or else the endpoint of the role's region or of the region in
+/// `ALIBABA_CLOUD_STS_REGION`, or else the global endpoint. A regional endpoint is the one inside the VPC if the role
+/// or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` requires it.
 pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, ProviderError> {
     let given = env.value("ALIBABA_CLOUD_STS_ENDPOINT");
     let region = role.region.clone().or_else(|| env.value("ALIBABA_CLOUD_STS_REGION"));
@@ -111,7 +111,7 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
     })
 }
 
-/// Explains the most frequent refusals of STS (documentation "STS error codes").
+/// Explains the most frequent STS errors (documentation "STS error codes").
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "AuthenticationFail.NoPermission" => "the trust policy of the role does not allow this caller: correct it",

@@ -4,7 +4,7 @@ use super::*;
 
 const KIB: usize = 1024;
 
-/// The free bytes, after a check of the sums.
+/// Checks the sums and returns the number of free bytes.
 fn free(memory: &ResponseMemory) -> usize {
     let ledger = memory.ledger.lock();
     let sum = |is_ended| ledger.responses.values().filter(|e| e.is_ended == is_ended).map(|e| e.bytes).sum::<usize>();

@@ -60,7 +60,7 @@ where
     }
 }
 
-/// A request without a response. If it is dropped, it counts as a timeout, because callers implement timeouts by
+/// A request that has no response yet. If it is dropped, it counts as a timeout, because callers implement timeouts by
 /// dropping the request.
 struct InFlightRequest {
     layer: CountRequests,

@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 /// A label set that knows the names of its labels, for the documentation.
 pub trait Labels: EncodeLabelSet {
-    /// The names of the labels, in the order of encoding.
+    /// The names of the labels, in encoding order.
     const NAMES: &'static [&'static str];
 }
 
@@ -33,7 +33,7 @@ labels! {
         /// `OK`, or the class of the error.
         code: &'static str,
     }
-    /// Labels of the durations of calls.
+    /// Labels of call durations.
     OperationLabels {
         /// Name of the operation in the API.
         operation: &'static str,
@@ -90,7 +90,7 @@ labels! {
         /// Reason of the condition.
         reason: &'static str,
     }
-    /// Labels of the objects of a namespace by their `Ready` condition.
+    /// Labels of the objects in a namespace, by their `Ready` condition.
     NamespaceLabels {
         /// Namespace of the objects. Prometheus sets the label `namespace` to that of the operator.
         object_namespace: String,

@@ -142,7 +142,7 @@ const LEADER_HELP: &str = "1 if the process holds the Lease `name`, 0 if not; ab
 const WATCH_ERRORS_HELP: &str = "Lists and watches that failed, including watches that timed out without data and \
                                  watches that returned undecodable data";
 
-/// Registers the metrics of the process. Returns the gauge for the argument of [`Metrics::render`].
+/// Registers the metrics of the process. Returns the gauge that [`Metrics::render`] sets.
 fn register_process(register: &mut Register, version: &'static str, started: f64) -> FloatGauge {
     register.collector(ProcessCollector, ProcessCollector::described());
     register.single_gauge("process_start_time_seconds", "Unix time when the process started").set(started);
@@ -156,8 +156,8 @@ fn register_process(register: &mut Register, version: &'static str, started: f64
 }
 
 impl Metrics {
-    /// The beginnings of all names. Only the first one is of this project; the others are those of controller-runtime,
-    /// client-go and the Prometheus client libraries.
+    /// The prefixes of all metric names. Only the first one belongs to this project; controller-runtime, client-go and
+    /// the Prometheus client libraries use the others.
     pub const PREFIXES: [&'static str; 6] =
         ["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
 
@@ -236,7 +236,7 @@ impl Metrics {
     /// Encodes the metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// If encoding a value fails.
+    /// Returns an error if a value cannot be encoded.
     pub fn render(&self, ready: bool) -> Result<String, fmt::Error> {
         // Serialize scrapes, because concurrent ones would clear each other's gauges.
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -265,12 +265,12 @@ impl Metrics {
         self.applied.get_or_create(&PriorityLabels { priority }).observe(took.as_secs_f64());
     }
 
-    /// Counts an object that a drift check found to differ.
+    /// Counts an object for which a drift check found drift.
     pub fn drifted(&self) {
         self.drift.inc();
     }
 
-    /// A layer that counts the requests of a client of the apiserver at `host`.
+    /// A layer that counts the requests that a client sends to the apiserver at `host`.
     pub fn count_requests(&self, host: String) -> CountRequests {
         CountRequests { requests: self.requests.clone(), host }
     }

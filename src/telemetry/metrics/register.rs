@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
 
-/// A gauge of a floating-point value.
+/// A gauge with a floating-point value.
 pub type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 /// Counters by label set.
@@ -86,7 +86,7 @@ impl EncodeMetric for TransientGauge {
 pub struct Register {
     /// The registry that is encoded on each scrape.
     pub registry: Registry,
-    /// The descriptions, in the order of registration.
+    /// The descriptions, in registration order.
     pub described: Vec<Described>,
     /// Functions that clear the transient gauges.
     pub clear: Vec<Box<dyn Fn() + Send + Sync>>,
@@ -106,7 +106,7 @@ pub trait LabelSet:
 
 impl<S: Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static> LabelSet for S {}
 
-/// The `name` of a counter has no `_total`, because the text format adds it.
+/// The `name` of a counter has no `_total` suffix, because the text format adds it.
 impl Register {
     /// Registers counters.
     pub fn counter<S: LabelSet>(&mut self, name: &str, help: &'static str) -> Counters<S> {

@@ -85,15 +85,15 @@ fn status(status: &Value) -> String {
     parts.join(" ")
 }
 
-/// Whether the line is a status that the operator writes only if a call is slow. A status with an open create intent is
-/// not, because the operator always writes it.
+/// Whether the line is a status that the operator writes only if a call is slow. A status with an open create intent
+/// does not count, because the operator always writes it.
 fn is_slowness(line: &Line) -> bool {
     line.text.starts_with("status ")
         && line.text.contains("=Unknown/Applying ")
         && !line.text.contains("createIntent=open")
 }
 
-/// Joins the lines of a step in a stable order. Repeated list calls occur once.
+/// Joins the lines of a step in a stable order. Repeated list calls appear only once.
 pub fn in_order(mut lines: Vec<Line>) -> String {
     lines.retain(|line| !is_slowness(line));
     lines.sort();

@@ -11,7 +11,7 @@ use super::*;
 /// The resident memory that the operator may use, in MiB. The chart limits it to 256 MiB.
 const MEMORY: u64 = 128;
 
-/// The number of LiveAccounts with a hostile endpoint, and the number of objects of each.
+/// The number of LiveAccounts with a hostile endpoint, and the number of objects that use each of them.
 const HOSTILE: [usize; 2] = [12, 5];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -74,7 +74,7 @@ fn hostile_endpoint() -> Result<(String, Arc<AtomicUsize>)> {
                 let Ok(clone) = stream.try_clone() else { return };
                 let is_header = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|line| !line.is_empty());
                 BufReader::new(clone).lines().take_while(is_header).for_each(drop);
-                // The operator closes the connection of a response that is too long.
+                // The operator closes the connection if a response is too long.
                 let _ = respond(&mut stream, number);
             });
         }

@@ -48,7 +48,7 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
         })
         .await?;
     let waiting = world.list().await?.iter().filter(|object| !is(object, "Created")).count();
-    // The number is written every 30 s.
+    // The operator writes the number every 30 s.
     let reported = usize::try_from(queue.waiting)?;
     assert!((waiting..waiting + 40 * RATE).contains(&(reported + RATE)), "{queue:?}, {waiting} wait");
 

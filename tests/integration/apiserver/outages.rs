@@ -90,7 +90,7 @@ async fn create_unreadable(world: &World<'_>) -> Result<[&'static str; 2]> {
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
             "metadata": {"name": name, "namespace": world.namespace}, "spec": spec
         });
-        // A changed CRD has an effect shortly after the apiserver has stored it.
+        // A changed CRD takes effect shortly after the apiserver has stored it.
         world
             .until("the apiserver to accept any spec", PATIENCE, async || {
                 let create = ["create", "--validate=false", "-f", "-"];

@@ -29,7 +29,7 @@ pub const SAMPLES: u32 = 37;
 /// The sample before which the leader is killed.
 const KILLED: usize = 27;
 
-/// The objects of the burst in each of the two namespaces.
+/// The number of objects that the burst creates in each of the two namespaces.
 const OBJECTS: [usize; 2] = [900, 200];
 
 /// The samples of each series; `None` while the operator cannot be scraped or does not export the series.
@@ -37,7 +37,7 @@ const OBJECTS: [usize; 2] = [900, 200];
 struct Recording(BTreeMap<String, Vec<Option<f64>>>);
 
 impl Recording {
-    /// Adds the sample number `index` of a pod.
+    /// Adds sample number `index` of a pod.
     async fn sample(&mut self, index: usize, pod: usize, operator: &Operator, names: &[(String, &str)], start: f64) {
         let Ok(shown) = scrape_of(operator).await else { return };
         for (name, labels, value) in shown.all() {
@@ -45,7 +45,7 @@ impl Recording {
             labels.push(format!(r#"pod="{pod}",instance="{pod}""#));
             let series = format!("{name}{{{}}}", labels.join(","));
             let series = names.iter().fold(series, |series, (from, to)| series.replace(from.as_str(), to));
-            // The time of promtool starts at zero.
+            // In promtool, time starts at zero.
             let is_time = name.contains("timestamp_seconds") || name.contains("start_time_seconds");
             let value = if is_time { value - start } else { value };
             let samples = self.0.entry(series).or_default();
@@ -74,14 +74,14 @@ pub fn recorded() -> Result<Vec<Value>> {
     Ok(recorded)
 }
 
-/// The notation of promtool: a value, `VALUExN` for N more equal values, `_xN` for N missing ones.
+/// Formats samples for promtool: a value, `VALUExN` for N more equal values, `_xN` for N missing values.
 fn values(samples: &[Option<f64>]) -> String {
     let mut words = Vec::new();
     for run in samples.chunk_by(|one, next| one == next) {
         match run[0] {
             Some(value) if run.len() == 1 => words.push(value.to_string()),
             Some(value) => words.push(format!("{value}x{}", run.len() - 1)),
-            // A series that ends is not continued, as after a failed scrape.
+            // Mark the end of a series as stale, as Prometheus does after a failed scrape.
             None if !words.is_empty() => {
                 words.push("stale".to_owned());
                 words.push(format!("_x{}", run.len() - 1));
@@ -99,7 +99,7 @@ fn samples_are_written_in_the_notation_of_promtool() {
     assert_eq!(values(&samples), "_x2 1 2.5x2 stale 3 stale _x1");
 }
 
-/// What users and other clients do.
+/// Simulates the actions of users and other clients.
 async fn act(world: &World<'_>, second: &Api<LiveMessageGroup>, started: Instant) -> Result<()> {
     let wait_for = async |sample: u32| tokio::time::sleep((INTERVAL * sample).saturating_sub(started.elapsed())).await;
     wait_for(2).await;
@@ -135,7 +135,7 @@ async fn act(world: &World<'_>, second: &Api<LiveMessageGroup>, started: Instant
     Ok(())
 }
 
-/// Takes three minutes. Writes the samples for the test of the queries.
+/// Writes the samples with which the queries are tested. Takes three minutes.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "records metrics: see docs/development.md"]
 async fn record_burst() -> Result<()> {
@@ -145,7 +145,7 @@ async fn record_burst() -> Result<()> {
     let mut world = World::on(control_plane, app(), &[&second]).await?;
     world.options = elected(&world);
     let flags = ["--drift-check-interval=15s", "--metric-namespaces=1"];
-    // A busy machine does not end the leader early.
+    // With these times, the leader keeps the Lease even on a busy machine.
     let patient = ["--leader-elect-lease-duration=30s", "--leader-elect-renew-deadline=24s"];
     world.options.args.extend(flags.iter().chain(&patient).map(|flag| (*flag).to_owned()));
     world.start()?;

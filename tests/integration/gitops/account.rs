@@ -26,7 +26,7 @@ impl<'a> Scene<'a> {
         Ok(Self { world, api, situations })
     }
 
-    /// Creates the account of a situation and returns its name. The endpoint defaults to the emulator.
+    /// Creates the account for a situation and returns its name. The endpoint defaults to the emulator.
     async fn add(&mut self, title: &str, spec: Value, metadata: Value) -> Result<String> {
         let situation = Situation::of(ACCOUNT, title, &self.world.namespace);
         let mut object = json!({
@@ -67,8 +67,8 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Creates an account, and writes its status after two minutes without credentials. The operator's own code
-    /// computes that status.
+    /// Creates an account, and writes the status that it has after two minutes without credentials. The operator's own
+    /// code computes that status.
     async fn late(&mut self, title: &str, spec: Value, message: &str) -> Result<()> {
         let name = self.add(title, spec, json!({})).await?;
         let missing = AccountCondition { reason: Reason::CredentialsMissing, message: message.to_owned() };

@@ -65,7 +65,7 @@ fn health_check_depends_on_conditions_not_on_the_kind() -> Result<()> {
         (status(json!([not_ready, condition("Stalled", "False")])), "Progressing", "Ready 群 \""),
         (status(json!([not_ready, condition("Reconciling", "True")])), "Progressing", "Reconciling 群 \""),
         (status(json!([ready, condition("Paused", "True")])), "Suspended", "Paused 群 \""),
-        // The object was edited while paused, or is paused since its creation.
+        // The object was edited while it was paused, or has been paused since its creation.
         (
             json!({"observedGeneration": 0, "conditions": [ready, condition("Paused", "True")]}),
             "Suspended",

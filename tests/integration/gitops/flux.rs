@@ -17,7 +17,7 @@ use crate::world::{PATIENCE, World};
 /// The name of the GitRepository, as after `flux bootstrap`.
 const GIT_REPOSITORY: &str = "flux-system";
 
-/// The timeout in seconds until a Kustomization has a state. The controller polls its objects every 5 s.
+/// The timeout in seconds for a Kustomization to reach a state. The controller polls its objects every 5 s.
 const FLUX_PATIENCE: u64 = 2 * PATIENCE;
 
 /// A running kustomize-controller and the server of its artifacts.
@@ -35,7 +35,8 @@ impl Flux {
         Self::start_controller(control_plane)
     }
 
-    /// The controller of the shared control plane, which has the CRDs of all projects. The first call starts it.
+    /// The controller on the shared control plane, which has the CRDs of all projects. The first call starts the
+    /// controller.
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Flux, String>> = OnceLock::new();
         let start = || {
@@ -57,7 +58,7 @@ impl Flux {
     }
 }
 
-/// Serves the files of a directory on loopback until the end of the test process, and returns the URL.
+/// Serves the files in a directory on loopback until the test process ends, and returns the URL.
 fn serve(dir: PathBuf) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -97,7 +98,7 @@ impl<'a> Repository<'a> {
         Ok(Self { flux, objects, namespace: world.namespace.clone() })
     }
 
-    /// Replaces the content of the repository. Each file is a path and its content.
+    /// Replaces the content of the repository. Each file is given as its path and its content.
     pub async fn push(&self, files: &[(&str, String)]) -> Result<()> {
         let work_tree = Scratch::new("repository")?;
         for (path, content) in files {
@@ -171,7 +172,7 @@ impl<'a> Repository<'a> {
         let what = format!("Kustomization {name} {what}");
         let found = world.until(&what, FLUX_PATIENCE, async || {
             let object = get().await?;
-            // The status has the generation only after a success.
+            // The status contains the generation only after a success.
             let is_current = ready_condition(&object)["observedGeneration"] == object["metadata"]["generation"];
             Ok(is_current && holds(&object))
         });

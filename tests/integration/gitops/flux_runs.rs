@@ -15,7 +15,7 @@ use crate::world::{PATIENCE, World, app};
 const OPERATOR: &str = "live-message-operator";
 const GROUPS: &str = "live-message-groups";
 
-/// A Kustomization of the other tests.
+/// A Kustomization for the other tests.
 const TEAM: &str = "team";
 
 const LIVE_MESSAGE_GROUP: &str = "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\n";
@@ -42,7 +42,7 @@ fn example_groups(world: &World<'_>) -> Result<Vec<(String, String)>> {
     for file in std::fs::read_dir(example("groups"))? {
         let file = file?;
         let content = std::fs::read_to_string(file.path())?;
-        // `namespace: team` in the Kustomization, and the name of the Namespace.
+        // Replace `namespace: team` in the Kustomization, and the name in the Namespace.
         let content = content.replace("name: team\n", &format!("name: {}\n", world.namespace));
         let content = content.replace("namespace: team\n", &format!("namespace: {}\n", world.namespace));
         files.push((format!("groups/{}", file.file_name().to_string_lossy()), content));
@@ -50,7 +50,7 @@ fn example_groups(world: &World<'_>) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// Moves an object of the examples to the namespace of a world.
+/// Moves an object from the examples to a world's namespace.
 fn moved(mut object: Value, namespace: &str) -> Value {
     let field = if object["kind"] == "Namespace" { "name" } else { "namespace" };
     object["metadata"][field] = json!(namespace);
@@ -220,7 +220,7 @@ async fn flux_reports_a_failed_group_and_recovers() -> Result<()> {
     push(&world, &repository, &[("lobby", "appId: other"), ("lost", "appId: demo")]).await?;
     repository.reports(&world, TEAM, "ReconciliationFailed", "immutable").await?;
     assert_eq!(world.api.get("lobby").await?.uid(), before.uid());
-    // Flux would retry every second until the end of all tests.
+    // Otherwise, Flux would retry every second until all tests end.
     repository.objects.patch(&repository.kustomization(TEAM), json!({"spec": {"suspend": true}})).await
 }
 

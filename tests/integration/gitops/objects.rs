@@ -110,7 +110,7 @@ impl Objects {
         Ok(stored.map(serde_json::to_value).transpose()?)
     }
 
-    /// Deletes an object without waiting for its end.
+    /// Deletes an object without waiting until it is gone.
     pub async fn delete(&self, object: &Value) -> Result<()> {
         let (api, name) = self.api(object)?;
         api.delete(name, &DeleteParams::default()).await.map(drop).context(object)

@@ -12,11 +12,11 @@ use crate::support::{Helm, Result, Scratch, repository, shared_control_plane};
 /// Values whose fields a schema does not define.
 const FREE_FORM: &[&str] = &["/spec/values", "/spec/target/template/data", "valuesObject", "labels", "annotations"];
 
-/// The kinds whose fields are misspelled. The others belong to Kubernetes.
+/// The kinds in which the test misspells fields. The other kinds belong to Kubernetes.
 const KINDS: [&str; 6] =
     ["Kustomization", "HelmRelease", "OCIRepository", "Application", "ExternalSecret", "LiveMessageGroup"];
 
-/// The files that Kustomize, SOPS and Helm read, and not the apiserver.
+/// The files that Kustomize, SOPS or Helm reads. The apiserver does not read them.
 const NOT_OBJECTS: &[&str] = &["kustomization.yaml", ".sops.yaml", "values.yaml"];
 
 /// All manifests in `examples/gitops`, relative to it.

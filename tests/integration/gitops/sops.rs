@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::example;
 use crate::support::{Context as _, Error, Result, Scratch, flux_tools};
 
-/// The placeholder in the rules of SOPS.
+/// The placeholder in the SOPS rules.
 const RECIPIENT: &str = "age1REPLACE_WITH_YOUR_PUBLIC_KEY";
 
 /// The Secret of the examples, encrypted, and the key that decrypts it.
@@ -30,16 +30,16 @@ impl EncryptedSecret {
         work_tree.write(".sops.yaml", rules.replace(RECIPIENT, recipient))?;
         let plain = std::fs::read_to_string(example("credentials/secret.yaml"))?;
         let plain = plain.replace("YOUR_ID", id).replace("YOUR_SECRET", secret);
-        // Before the encryption, because the checksum of SOPS covers the namespace.
+        // Set the namespace before the encryption, because the SOPS checksum covers it.
         let plain = plain.replace("namespace: live-message-operator", &format!("namespace: {namespace}"));
         work_tree.write("secret.yaml", plain)?;
-        // The command in the comment of the example.
+        // This is the command in the example's comment.
         let yaml = run(&work_tree, "sops", &["encrypt", "secret.yaml"])?;
         assert!(!yaml.contains(secret), "the Secret is not encrypted:\n{yaml}");
         Ok(Self { yaml, age_key })
     }
 
-    /// The Secret with the key, to which the example refers.
+    /// The Secret that contains the key. The example refers to this Secret.
     pub fn key(&self, namespace: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sops-age", "namespace": namespace},

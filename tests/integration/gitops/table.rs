@@ -66,7 +66,7 @@ impl Situation {
 pub struct Row {
     pub situation: String,
     pub kstatus: Health,
-    /// The result of the health expressions of the example for Flux.
+    /// The result of the health expressions in the Flux example.
     flux: Health,
     pub argo: Health,
     /// Whether `kubectl wait --for=condition=Ready` succeeds.

@@ -1,6 +1,6 @@
-//! Operators that end, freeze and lose the apiserver at random moments, while objects are created and deleted.
+//! Operators that exit, freeze and lose the apiserver at random moments, while objects are created and deleted.
 //!
-//! `LMO_CHAOS_ROUNDS=100` runs longer, and `LMO_CHAOS_SEED` repeats the choices of a run.
+//! `LMO_CHAOS_ROUNDS=100` makes the test longer, and `LMO_CHAOS_SEED` repeats the random choices of an earlier run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,18 +16,18 @@ use super::{End, Replica, elected, setting};
 use crate::support::{EmulatorOptions, OperatorOptions, Result, Scratch, repeated_creates};
 use crate::world::{World, app, condition};
 
-/// The rounds of `make test`.
+/// The number of rounds in `make test`.
 const ROUNDS: usize = 3;
 
-/// The objects that each round creates. The next round deletes a third of them.
+/// The number of objects that each round creates. The next round deletes a third of them.
 const OBJECTS: usize = 60;
 
 const OPERATIONS: [&str; 3] = ["CreateLiveMessageGroup", "DescribeLiveMessageGroup", "DeleteLiveMessageGroup"];
 
-/// The time until all objects are processed after the last round.
+/// The maximum time in seconds until all objects are processed after the last round.
 const LONGEST: u64 = 180;
 
-/// Two operators, and what happened to them.
+/// Two operators, and the number of operators that were started.
 struct Pair<'a> {
     options: &'a OperatorOptions,
     scratch: &'a Scratch,

@@ -1,5 +1,5 @@
-// The DNS server of the cluster in tests/e2e: CoreDNS with only the plugins that this cluster uses. All of CoreDNS would
-// have three times as many dependencies.
+// The DNS server of the cluster in tests/e2e: CoreDNS with only the plugins that this cluster uses. CoreDNS with all
+// plugins would have three times as many dependencies.
 package main
 
 import (

@@ -168,7 +168,7 @@ async fn live_account_of_the_operators_number_shares_its_budget() {
     assert!(!shares(&named(Some("43"), server.endpoint())));
     let elsewhere = Endpoint::parse("live.aliyuncs.com", false).unwrap();
     assert!(!shares(&named(Some("42"), elsewhere)), "another host is another service");
-    // The access key ID replaces a missing number, in whatever order the keys become known.
+    // The access key ID replaces a missing number, regardless of the order in which the keys become known.
     let by_key = named(None, server.endpoint());
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");
@@ -201,7 +201,7 @@ async fn accounts_of_one_key_share_a_budget() {
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
 }
 
-/// An account of a LiveAccount without calls to a server; `keys` is as in [`Keys`].
+/// A LiveAccount's account that sends no calls to a server; `keys` is the `count` of its [`Keys`].
 fn offline(registry: &Arc<BudgetRegistry>, number: Option<&str>, keys: usize) -> Account {
     install_tls();
     let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
@@ -234,7 +234,7 @@ async fn own_and_shared_budget_grant_500_permits_in_10_s() {
 async fn throttled_account_does_not_slow_another_of_its_id() {
     let registry = limited();
     let (claimant, other) = (offline(&registry, Some("42"), 1), offline(&registry, Some("42"), 1));
-    // The response requests an hour. The client limits this to 60 s.
+    // The response requests a delay of one hour. The client limits the delay to 60 s.
     let limited = Duration::from_secs(60);
     claimant.permit(Operation::Create).await.complete(PermitOutcome::Throttled(Some(limited)));
     let throttled = Instant::now();

@@ -1,4 +1,4 @@
-//! The events of the simulation, in the order of their times.
+//! The events of the simulation, in chronological order.
 
 use k8s_openapi::api::coordination::v1::Lease;
 
@@ -32,7 +32,7 @@ pub enum Event {
     Permit,
     /// A process sends a call, some time after it got the permit.
     Send,
-    /// A call ends, and its permit returns.
+    /// A call ends, and its permit is returned.
     Ended { call: Option<usize>, outcome: PermitOutcome },
     /// A process releases the Lease, after its last calls have arrived.
     Release,
@@ -40,7 +40,7 @@ pub enum Event {
     Failure,
 }
 
-/// An event of an incarnation of a process.
+/// An event for one incarnation of a process.
 #[derive(Debug)]
 pub struct Entry {
     pub at: u64,

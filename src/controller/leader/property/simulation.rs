@@ -47,7 +47,7 @@ pub struct Outcome {
 struct Attempt {
     started: u64,
     has_read: bool,
-    /// The request without an answer, and when it was sent.
+    /// The ID of the request that has no answer yet, and the time at which it was sent.
     id: u64,
     sent: u64,
 }
@@ -56,14 +56,14 @@ struct Process {
     incarnation: u64,
     election: Election,
     attempt: Attempt,
-    /// `Some` since the process leads.
+    /// `Some` once the process leads.
     window: Option<Window>,
     waits_for_return: bool,
     is_stopping: bool,
     frozen_until: u64,
     /// Until then, the process and the apiserver cannot reach each other.
     cut_until: u64,
-    /// The calls without an answer, as indexes of `arrived`.
+    /// The calls without an answer, as indexes into `arrived`.
     out: Vec<usize>,
 }
 
@@ -99,7 +99,7 @@ pub fn simulate(rules: Rules, length: Duration, seed: u64) -> Outcome {
             continue;
         }
         if entry.at < process.frozen_until && !is_outside {
-            // A frozen process handles everything when it continues, in the same order.
+            // When a frozen process continues, it handles everything in the same order.
             entry.at = process.frozen_until;
             simulation.events.push(Reverse(entry));
             continue;
@@ -168,7 +168,7 @@ impl Simulation {
                 let process = &mut self.processes[slot];
                 let is_open = call.is_none_or(|call| process.out.contains(&call));
                 process.out.retain(|out| Some(*out) != call);
-                // An abandoned call can arrive after its answer would have.
+                // An abandoned call can arrive later than its answer would have arrived.
                 let outcome = if is_open { outcome } else { PermitOutcome::Lost };
                 process.window.as_mut().unwrap().return_permit(outcome, now);
                 if std::mem::take(&mut process.waits_for_return) {
@@ -193,7 +193,7 @@ impl Simulation {
         self.processes[slot].election.role(now)
     }
 
-    /// A wrong time: the clocks of machines differ.
+    /// A wrong time, because the clocks of machines differ.
     fn wall(&mut self) -> Timestamp {
         Timestamp::from_second(self.random.i64(0..4_000_000_000)).unwrap()
     }
@@ -231,7 +231,7 @@ impl Simulation {
         self.random.u64(0..longest)
     }
 
-    /// A request takes effect, even if its process has given it up or does not run any more.
+    /// A request takes effect, even if its process has given it up or is no longer running.
     fn arrives(&mut self, slot: usize, id: u64, request: Request) {
         let stored = self.stored.as_ref().map(|lease| lease.metadata.resource_version.clone());
         let answer = match request {
@@ -325,7 +325,7 @@ impl Simulation {
         let own = identity(slot, self.processes[slot].incarnation);
         self.outcome.sent_without_lease += usize::from(holder != Some(own));
         let call = self.outcome.arrived.len();
-        // A failure of the network often concerns the apiserver and the Live API.
+        // A network failure often affects both the apiserver and the Live API.
         let lost = if self.now < self.processes[slot].cut_until { 50 } else { 2 };
         let (end, arrival, outcome) = if self.random.u8(0..100) < lost {
             let end = self.now + if self.random.bool() { CALL_TIMEOUT } else { self.random.u64(0..CALL_TIMEOUT) };
@@ -349,12 +349,12 @@ impl Simulation {
         }
     }
 
-    /// When a call arrives that was given up at `end`: as late as possible, because this is the worst case.
+    /// The arrival time of a call that was given up at `end`: as late as possible, because this is the worst case.
     fn late(&mut self, end: u64) -> u64 {
         end + LATE_ARRIVAL_US - self.random.u64(0..SECOND / 20)
     }
 
-    /// Ends a process. It restarts within two seconds, with another identity.
+    /// Ends a process. It restarts within two seconds, with a new identity.
     fn exit(&mut self, slot: usize) {
         self.abandon_calls(slot);
         self.processes[slot] = process(self.rules, slot, self.processes[slot].incarnation + 1);

@@ -69,7 +69,7 @@ async fn deadline_counts_from_the_sending_of_a_slow_write() {
     let server = Shared::default();
     let started = Instant::now();
     let process = start(client(&server, || (0, 3_000)), "one");
-    // The read takes 3 s, and the write that is sent then takes 3 s.
+    // The read takes 3 s, and the write that follows takes another 3 s.
     assert_eq!(process.leads().await.acquired, started + Duration::from_secs(6));
     sleep(Duration::from_secs(1)).await;
     server.lock().mode = Mode::Silent;
@@ -240,7 +240,8 @@ async fn process_without_election_leads_from_the_start() {
 async fn each_change_is_logged_once() {
     let log = Log::default();
     let writer = log.clone();
-    // With one subscriber in the process, tracing would disable log lines that a test in another thread reaches first.
+    // If the process had only one subscriber, tracing would disable log lines that a test in another thread reaches
+    // first.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let filter = tracing_subscriber::EnvFilter::try_new("live_message_operator=info").unwrap();
     let subscriber = subscriber(LogFormat::Json, filter, false, move || writer.clone());

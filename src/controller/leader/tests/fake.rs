@@ -36,7 +36,7 @@ pub struct Server {
     /// The stored Lease.
     pub lease: Option<Value>,
     version: u64,
-    /// Methods of the requests.
+    /// The methods of the received requests.
     pub log: Vec<Method>,
 }
 

@@ -81,7 +81,7 @@ fn held_lease_is_claimed_after_its_observed_duration() {
     // Its times are decades old, which has no effect.
     election.observe(Some(held_by("other", 1)), start);
     assert_eq!(election.claim(start + seconds(14.999), WALL), None);
-    // An unchanged Lease does not prolong the wait, a renewal does, and so does a change of its metadata.
+    // An unchanged Lease does not prolong the wait. A renewal does, and so does a change to the metadata.
     election.observe(Some(held_by("other", 1)), start + seconds(10.0));
     assert!(election.claim(start + seconds(15.0), WALL).is_some());
     election.observe(Some(held_by("other", 2)), start + seconds(15.0));

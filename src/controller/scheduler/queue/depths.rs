@@ -20,7 +20,7 @@ pub struct Depths {
     pub blocked: usize,
     /// Objects that wait for a permit, by budget.
     pub permits: Vec<(BudgetKey, usize)>,
-    /// Objects that a worker processes.
+    /// Objects that a worker is processing.
     pub active: usize,
 }
 
@@ -29,7 +29,7 @@ pub struct Depths {
 pub struct Moment(NonZeroU32);
 
 impl Moment {
-    /// The moment this long after the start of the process.
+    /// The moment this long after the process started.
     pub fn after(start: Duration) -> Self {
         // Ages are computed modulo 2^32.
         Self(NonZeroU32::new(start.as_millis() as u32).unwrap_or(NonZeroU32::MIN))
@@ -72,7 +72,7 @@ impl Queue {
         oldest
     }
 
-    /// Since when only a missing worker or permit keeps the object from being processed.
+    /// The time since which the object has been waiting only for a worker or a permit.
     pub(super) fn runnable_since(&self, key: &ObjectKey) -> Moment {
         match self.entries.get(key) {
             None => self.now,

@@ -16,7 +16,7 @@ fn deliver(world: &mut World, seconds: u64, object: &LiveMessageGroup) {
     world.observe(object);
 }
 
-/// The seconds that a status reports, which is written so many seconds later.
+/// Writes a status `seconds` later. Returns the seconds since the edit that the status reports as applied.
 fn written(world: &mut World, seconds: u64, object: &LiveMessageGroup) -> Option<u64> {
     world.now += Duration::from_secs(seconds);
     world.scheduler.set_time(world.now);

@@ -97,7 +97,7 @@ pub fn refused(code: &str) -> Result<Response<Reply>, CallError> {
     Err(CallError::Api(ApiError { status, code, message, request_id: None, retry_after: None, body_complete: true }))
 }
 
-/// A response of a gateway, or a truncated one.
+/// A failed response from a gateway, or a truncated response.
 pub fn failed(status: u16, body_complete: bool) -> Result<Response<Reply>, CallError> {
     let message = String::new();
     Err(CallError::Api(ApiError { status, code: None, message, request_id: None, retry_after: None, body_complete }))

@@ -1,4 +1,4 @@
-//! Tests of the order in which objects are processed, and of the number of objects ahead of one.
+//! Tests of the order in which objects are processed, and of the number of objects ahead of an object.
 
 use super::*;
 
