@@ -103,7 +103,7 @@ simulate: ## Simulate a day of calls with crashes, timeouts, takeovers and rotat
 chaos: ## End, freeze and cut off operators at random moments (about half an hour). ROUNDS=number
 	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	LMO_CHAOS_ROUNDS=$(or $(ROUNDS),100) LMO_TAKEOVERS=$(or $(TAKEOVERS),30) \
-		$(CARGO) test --locked --test integration -- leaders --nocapture
+		$(CARGO) test --locked --test integration -- leaders --include-ignored --nocapture
 
 fuzz: ## Run a million mutated inputs through each parser of foreign bytes (two minutes and a build). FUZZ_RUNS=number
 	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --profile fuzz --lib fuzz::

@@ -27,7 +27,7 @@ pub const AUDIENCE: &str = "sts.aliyuncs.com";
 /// A RAM role: `acs:ram::ACCOUNT:role/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleArn {
-    /// The number of the account that owns the role.
+    /// The ID of the account that owns the role.
     pub account: String,
     /// The role's name within its account.
     pub name: String,

@@ -156,7 +156,7 @@ impl<'c> Story<'c> {
         Ok(())
     }
 
-    /// Ends a step and adds its calls and writes to the log, under its title.
+    /// Ends a step. Appends its title, its calls and its writes to the log.
     async fn end_step(&mut self, title: &str) -> Result<()> {
         self.steps += 1;
         let heading = format!("## {}. {title}\n", self.steps);

@@ -185,7 +185,7 @@ fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
 }
 
 impl Check {
-    /// Lists the app. Restarts if the account is replaced while the pages are read.
+    /// Lists the groups of the app. Starts again if the account is replaced during the list.
     async fn run(&self) {
         while !self.try_run().await {}
     }

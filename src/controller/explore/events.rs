@@ -25,7 +25,7 @@ impl Explorer {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             if world.processes[p].work[i].is_behind {
                 let mut after = world;
-                // The process has read or written this version.
+                // Whether the process already knows this version, because it read or wrote it.
                 let work = &world.processes[p].work[i];
                 let is_own = work.copy.is_some() && work.copy == world.objects[i].stored;
                 self.watch(&mut after, p, i, is_own);

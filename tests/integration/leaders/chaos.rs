@@ -16,7 +16,7 @@ use super::{End, Replica, elected, setting};
 use crate::support::{EmulatorOptions, OperatorOptions, Result, Scratch, repeated_creates};
 use crate::world::{World, app, condition};
 
-/// The number of rounds in `make test`.
+/// The default number of rounds.
 const ROUNDS: usize = 3;
 
 /// The number of objects that each round creates. The next round deletes a third of them.
