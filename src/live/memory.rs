@@ -99,8 +99,8 @@ impl Ledger {
         false
     }
 
-    /// The longest response of the client that holds the most bytes, if that is more than the client of `id` would
-    /// hold.
+    /// The response to end: the longest one of the client that holds the most bytes. `None` if no other client would hold
+    /// more than the client of `id`.
     fn victim(&self, id: u64, bytes: usize) -> Option<u64> {
         let client = self.responses.get(&id)?.client;
         let would_hold = self.held.get(&client).copied().unwrap_or_default() + bytes;

@@ -71,7 +71,7 @@ pub struct SignedRequest {
     pub query: String,
     /// The signed headers, sorted, and `authorization`. The sender adds unsigned headers such as `accept`.
     pub headers: Vec<(String, String)>,
-    /// The form body, or an empty text.
+    /// The form body; empty if there is none.
     pub body: String,
     /// All steps of the signature.
     pub signature: V3Signature,

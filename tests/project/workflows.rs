@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{path, read};
 
-/// The workflows: file name, text and content.
+/// The file name, the raw text and the parsed YAML of each workflow.
 fn workflows() -> Vec<(String, String, Value)> {
     let files = std::fs::read_dir(path(".github/workflows")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());

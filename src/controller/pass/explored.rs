@@ -28,7 +28,7 @@ impl Pass {
         Self { claimed: true, ..Self::new() }
     }
 
-    /// Removes the delays, because the exploration does not model durations, and the state that only suppresses events.
+    /// Removes the delays and the state that only suppresses events. The exploration does not model durations.
     pub fn without_delays(mut self, now: Instant) -> Self {
         (self.failures, self.not_before, self.without_credentials_since) = (0, None, None);
         self.stall = self.stall.map(|stall| Stall { since: now, ..stall });

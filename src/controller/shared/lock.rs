@@ -95,7 +95,7 @@ impl SharedScheduler {
         self.state.lock().budgets.retain(|budget, _| budget.account != *account);
     }
 
-    /// Ends delays and deadlines and starts probes when they are due; never returns.
+    /// Handles expired delays and deadlines, and starts probes that are due. Never returns.
     pub async fn run_timer(&self) {
         loop {
             let notified = self.timer.notified();

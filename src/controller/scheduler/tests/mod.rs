@@ -132,7 +132,7 @@ impl World {
         world
     }
 
-    /// Replaces an account of the Live API.
+    /// Reports to the scheduler that the account has changed and uses the default endpoint.
     pub fn account_changed(&mut self, account: &AccountKey) {
         let state = AccountState { service: "live.aliyuncs.com".into(), is_usable: true, namespaces: None };
         self.scheduler.account_changed(account, Some(state));
