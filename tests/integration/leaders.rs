@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{Operator, OperatorOptions, Proxy, Result, Scratch, wait_for};
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, setting};
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 
@@ -80,11 +80,6 @@ impl Replica {
         }
         Ok(self.operator.process.wait(Duration::from_secs(30))?.code())
     }
-}
-
-/// The value of an environment variable, or `default`.
-fn setting(name: &str, default: usize) -> Result<usize> {
-    std::env::var(name).map_or(Ok(default), |value| Ok(value.parse()?))
 }
 
 /// The options of an operator with leader election.

@@ -1,5 +1,7 @@
 //! The environment of a test: a namespace with its own emulator and operator.
 
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -220,6 +222,11 @@ impl<'c> World<'c> {
     pub fn called(&self, operation: &str) -> Result<Calls> {
         Calls::read(&self.emulator, operation)
     }
+}
+
+/// The value of an environment variable, which makes a test longer or repeats it; `default` if it is not set.
+pub fn setting<T: FromStr<Err = ParseIntError>>(name: &str, default: T) -> Result<T> {
+    std::env::var(name).map_or(Ok(default), |value| Ok(value.parse()?))
 }
 
 /// The options of an emulator with the app [`APP`].

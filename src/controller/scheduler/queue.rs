@@ -203,7 +203,7 @@ impl Queue {
 
     /// Makes one object ready again if it is blocked on `cause`. Returns whether it was.
     pub fn unblock_object(&mut self, cause: &Cause, key: &ObjectKey) -> bool {
-        let blocked = self.is_blocked(key, cause);
+        let blocked = self.blocked_on(key) == Some(cause);
         if blocked {
             self.wake(key, self.priority_of(key));
         }
@@ -257,10 +257,12 @@ impl Queue {
         self.entries.contains_key(key)
     }
 
-    /// Whether the object is blocked on `cause`.
-    pub fn is_blocked(&self, key: &ObjectKey, cause: &Cause) -> bool {
-        let state = self.entries.get(key).map(|entry| &entry.state);
-        matches!(state, Some(State::Waiting { on: Wait::Cause(on), .. }) if on == cause)
+    /// The cause that the object is blocked on; `None` if it is not blocked.
+    pub fn blocked_on(&self, key: &ObjectKey) -> Option<&Cause> {
+        match &self.entries.get(key)?.state {
+            State::Waiting { on: Wait::Cause(cause), .. } => Some(cause),
+            _ => None,
+        }
     }
 
     /// The cause that an active object was blocked on before it was woken; `None` if it was not blocked or is not

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::world::setting;
 
 /// The resident memory that the operator may use, in MiB. The chart limits it to 256 MiB.
 const MEMORY: u64 = 128;
 
 /// The number of LiveAccounts with a hostile endpoint, and the number of objects that use each of them.
 const HOSTILE: [usize; 2] = [12, 5];
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
 
 /// The responses of a hostile endpoint, one after the other.
 fn respond(stream: &mut TcpStream, number: usize) -> std::io::Result<()> {
@@ -92,8 +89,7 @@ fn peak_memory(world: &World<'_>) -> Result<u64> {
 
 #[tokio::test]
 async fn hostile_endpoints_do_not_affect_honest_objects() -> Result<()> {
-    let (seconds, objects) = (setting("LMO_HOSTILE_SECONDS", 30), setting("LMO_HONEST_OBJECTS", 100));
-    let objects = usize::try_from(objects)?;
+    let (seconds, objects) = (setting("LMO_HOSTILE_SECONDS", 30)?, setting("LMO_HONEST_OBJECTS", 100)?);
     let mut world = world(&[(KEY, SECRET)]).await?;
     world.options.args.extend(LOOPBACK.map(str::to_owned));
     world.options.args.push("--drift-check-interval=2s".to_owned());

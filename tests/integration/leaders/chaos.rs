@@ -12,9 +12,9 @@ use live_message_operator::resources::ConditionType;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{End, Replica, elected, setting};
+use super::{End, Replica, elected};
 use crate::support::{EmulatorOptions, OperatorOptions, Result, Scratch, repeated_creates};
-use crate::world::{World, app, condition};
+use crate::world::{World, app, condition, setting};
 
 /// The default number of rounds.
 const ROUNDS: usize = 3;
@@ -88,9 +88,9 @@ fn existing_groups(world: &World<'_>) -> Result<BTreeSet<String>> {
 #[ignore = "run by `make chaos`"]
 async fn random_failures_lose_no_group_and_leave_none_behind() -> Result<()> {
     let rounds = setting("LMO_CHAOS_ROUNDS", ROUNDS)?;
-    let seed = setting("LMO_CHAOS_SEED", usize::try_from(fastrand::u32(..))?)?;
+    let seed = setting("LMO_CHAOS_SEED", fastrand::u64(..))?;
     println!("LMO_CHAOS_SEED={seed} LMO_CHAOS_ROUNDS={rounds}");
-    let mut random = fastrand::Rng::with_seed(seed as u64);
+    let mut random = fastrand::Rng::with_seed(seed);
     let args = vec!["--latency-ms=40".to_owned()];
     let world = World::with(EmulatorOptions { args, ..app() }).await?;
     let (scratch, mut options) = (Scratch::new("chaos")?, elected(&world));

@@ -1,4 +1,4 @@
-//! The place of an object in the queue, for the tests in `explore` and of the scheduler.
+//! The place of an object in the queue, for the tests in `explore`.
 
 use super::{Queue, State, Wait};
 use crate::controller::keys::{Cause, GroupAtService, ObjectKey};
@@ -20,14 +20,6 @@ pub enum Place {
 }
 
 impl Queue {
-    /// The cause that the object is blocked on; `None` if it is not blocked.
-    pub fn blocked_on(&self, key: &ObjectKey) -> Option<&Cause> {
-        match &self.entries.get(key)?.state {
-            State::Waiting { on: Wait::Cause(cause), .. } => Some(cause),
-            _ => None,
-        }
-    }
-
     pub fn place(&self, key: &ObjectKey) -> Place {
         match self.entries.get(key).map(|entry| &entry.state) {
             None => Place::Idle,
