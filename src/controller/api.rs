@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use tower::timeout::error::Elapsed;
 
 pub use super::connection::API_TIMEOUT;
-use super::connection::{Connection, Connections};
+use super::connection::Connections;
 use super::keys::ObjectKey;
 use super::leader::Leadership;
 use crate::resources::{
@@ -99,9 +99,9 @@ impl ApiStore {
         &self.leadership
     }
 
-    /// The connection for watches.
-    pub fn watches(&self) -> &Connection {
-        &self.connections.watches
+    /// The connections to the apiserver.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Reads the current object with a quorum read, never from a cache.

@@ -28,7 +28,7 @@ pub async fn watch(
     on_listed: impl FnOnce(),
 ) {
     let health = readiness.add_watch(ACCOUNTS);
-    let client = stream::client(context.api.watches(), &health);
+    let client = stream::client(context.api.connections(), &health);
     let api: Api<DeserializeGuard<LiveAccount>> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),

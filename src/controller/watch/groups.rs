@@ -44,7 +44,7 @@ pub struct Scope {
 /// the scope is one of several namespaces, also calls it after the namespace has been forbidden for 30 s.
 pub async fn watch(context: Arc<Context>, scope: Scope, readiness: Arc<Readiness>, on_listed: impl FnOnce()) {
     let health = readiness.add_watch(GROUPS);
-    let client = stream::client(context.api.watches(), &health);
+    let client = stream::client(context.api.connections(), &health);
     let api: Api<StoredGroup> = match &scope.namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use http_body::{Body as HttpBody, Frame};
 use kube::Client;
 use kube::client::Body;
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::health::WatchHealth;
-use crate::controller::connection::{API_TIMEOUT, Connection};
+use crate::controller::connection::{API_TIMEOUT, Connections};
 use crate::resources::UsedMetadata;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,13 +34,21 @@ pub const GRACE: Duration = Duration::from_secs(5);
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A client for one watch, which reports to `health`.
-pub fn client(connection: &Connection, health: &Arc<WatchHealth>) -> Client {
-    let (connection, health) = (connection.clone(), Arc::clone(health));
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (connection, health) = (connection.clone(), Arc::clone(&health));
+///
+/// Each watch opens its own connection and closes it at its end. A watch on a connection that was idle during a network
+/// failure would get no response, and the operator would miss changes for another [`API_TIMEOUT`]. Lists use the
+/// connections of the other requests, which are closed soon if they are idle.
+pub fn client(connections: &Connections, health: &Arc<WatchHealth>) -> Client {
+    let (connections, health) = (connections.clone(), Arc::clone(health));
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let connection = if is_watch { &connections.watches } else { &connections.requests }.clone();
+        let health = Arc::clone(&health);
         async move {
-            let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
             connection.throttle.wait().await;
+            if is_watch {
+                request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             let response = connection.client.send(request).await?;
             if !response.status().is_success() {
                 health.alive();

@@ -11,7 +11,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 
 use super::*;
 use crate::controller::connection::Connections;
+use crate::live::loopback::{Loopback, answer};
 use crate::resources::{LiveMessageGroup, StoredGroup};
+use crate::telemetry::Metrics;
 
 /// The parts of a response body, each after a delay. The body then ends, or stays silent.
 #[derive(Clone)]
@@ -87,7 +89,7 @@ fn events(lists: &[String], watches: &[Answer]) -> (Events, Arc<WatchHealth>, Co
     let connections = Connections::from(Client::new(service, "default"));
     let health: Arc<WatchHealth> = Arc::default();
     let resource = ApiResource::erase::<LiveMessageGroup>(&());
-    let api: Api<DynamicObject> = Api::all_with(client(&connections.watches, &health), &resource);
+    let api: Api<DynamicObject> = Api::all_with(client(&connections, &health), &resource);
     let events = watcher(api, watcher::Config::default().timeout(health.seconds));
     (Box::pin(events), health, connections)
 }
@@ -179,6 +181,25 @@ async fn next_watch_waits_as_long_as_the_apiserver_asks() {
     let started = Instant::now();
     assert_eq!(next(&mut events).await, "Apply(a)");
     assert_eq!(started.elapsed().as_secs(), 7);
+}
+
+#[tokio::test]
+async fn every_watch_opens_its_own_connection() {
+    let server = Loopback::start(|seen| {
+        answer(200, &if seen.target().contains("watch=true") { added("b", 2) } else { list(&["a"], 1) })
+    })
+    .await;
+    let cluster = kube::Config::new(server.origin.parse().unwrap());
+    let connections = Connections::new(&cluster, Duration::from_secs(30), &Metrics::default()).unwrap();
+    let resource = ApiResource::erase::<LiveMessageGroup>(&());
+    let api: Api<DynamicObject> = Api::all_with(client(&connections, &Arc::default()), &resource);
+    let mut events: Events = Box::pin(watcher(api, watcher::Config::default()));
+    while server.seen().len() < 4 {
+        next(&mut events).await;
+    }
+    let used: Vec<_> =
+        server.seen()[..4].iter().map(|seen| (seen.connection, seen.header("connection") == Some("close"))).collect();
+    assert_eq!(used, [(0, false), (1, true), (2, true), (3, true)]);
 }
 
 #[test]
