@@ -16,6 +16,8 @@ const BASE_BYTES: usize = 4096;
 pub struct Copies {
     objects: HashMap<ObjectKey, ObjectCopy>,
     bytes: usize,
+    /// The version of this process's first write; `None` before it. A former leader wrote nothing later.
+    first_write: Option<u64>,
     /// The namespaces whose watch has failed; `None` is the watch of all namespaces. No copy of their objects is kept.
     failed: HashSet<Option<Box<str>>>,
 }
@@ -28,6 +30,17 @@ struct ObjectCopy {
 }
 
 impl Copies {
+    /// Records the version of a write of this process.
+    pub fn written(&mut self, version: u64) {
+        self.first_write.get_or_insert(version);
+    }
+
+    /// Whether an object of this version contains every write of a former leader, even if a watch delivers it late.
+    /// The apiserver orders the versions of all objects of a kind.
+    pub fn is_after_former_leader(&self, version: u64) -> bool {
+        self.first_write.is_some_and(|first| version > first)
+    }
+
     /// Keeps a copy of this version. If it does not fit, no copy is kept.
     pub fn keep(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>, version: u64) {
         self.forget(key);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::copies::Copies;
 use super::record::Record;
 use super::{ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
@@ -131,6 +132,7 @@ impl Scheduler {
             && object.revision() == Some(state.version)
         {
             (state.is_written, state.left) = (true, left);
+            self.copies.written(state.version);
         }
         is_known
     }
@@ -156,15 +158,32 @@ impl Scheduler {
         true
     }
 
-    /// Keeps a copy of an object that has pending work, so that a worker need not read it.
+    /// Keeps a copy of an object that this process has read or written. A worker then need not read it again.
     pub fn keep_copy(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
+        self.keep_if(key, object, |_, _| true);
+    }
+
+    /// Keeps a copy of an object from the watch. A watch that was interrupted delivers old versions first, and a standby
+    /// that becomes the leader must not act on a version before the former leader's last write. Therefore, objects are
+    /// read until this process has written one, and a copy must be newer than that write.
+    pub fn keep_delivered(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
+        self.keep_if(key, object, Copies::is_after_former_leader);
+    }
+
+    /// Keeps a copy of a known version if the object has pending work and `is_usable` returns true for the version.
+    fn keep_if(
+        &mut self,
+        key: &ObjectKey,
+        object: Box<LiveMessageGroup>,
+        is_usable: impl FnOnce(&Copies, u64) -> bool,
+    ) {
         let Some(state) = self.objects.get_mut(key) else { return };
         let version = object.revision().filter(|version| *version >= state.version);
         if let Some(version) = version
             && state.record.is_of(&object)
         {
             state.set_version(version);
-            if self.queue.contains(key) {
+            if self.queue.contains(key) && is_usable(&self.copies, version) {
                 self.copies.keep(key, object, version);
             }
         }

@@ -31,10 +31,8 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// Drops a standby's data that the former leader may have made outdated: the copies of objects, and the requests
-    /// for objects that the former leader has processed.
+    /// Drops a standby's requests for objects that the former leader has processed.
     pub fn start_leading(&mut self) {
-        self.copies.forget_all(None);
         for app in self.apps.values_mut() {
             if !app.objects.iter().any(|object| self.queue.contains(object)) {
                 app.requested = None;

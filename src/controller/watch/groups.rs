@@ -132,7 +132,7 @@ impl<F: FnOnce()> Follower<'_, F> {
         self.context.scheduler.with(|scheduler, now| match object {
             StoredGroup::Readable(object) => {
                 scheduler.observe(&key, &object, Seen { list, is_initial }, now);
-                scheduler.keep_copy(&key, object);
+                scheduler.keep_delivered(&key, object);
             }
             StoredGroup::Unreadable(object) => scheduler.observe_unreadable(&key, &object, list),
         });

@@ -80,12 +80,39 @@ fn unreadable_version_outdates_the_copy() {
 }
 
 #[test]
-fn new_leader_reads_pending_objects() {
+fn new_leader_uses_no_copy_older_than_its_first_write() {
+    let mut world = World::new(10);
+    world.observe(&single("other"));
+    let deliver = |world: &mut World, version| {
+        world.observe(&at(version));
+        world.scheduler.keep_delivered(&key("room"), at(version));
+    };
+    deliver(&mut world, "7");
+    assert_eq!(copied(&mut world), None, "the former leader may have written the object since");
+    let own = edited(&single("other"), json!({"metadata": {"resourceVersion": "20"}}));
+    world.scheduler.written(&key("other"), &own);
+    deliver(&mut world, "9");
+    assert_eq!(copied(&mut world), None, "the watch delivers an old version late");
+    deliver(&mut world, "21");
+    assert_eq!(copied(&mut world).as_deref(), Some("21"));
+    world.scheduler.loaded(&key("room"), &at("22"));
+    world.scheduler.keep_copy(&key("room"), at("22"));
+    deliver(&mut world, "21");
+    assert_eq!(copied(&mut world).as_deref(), Some("22"), "this process has read it");
+}
+
+#[test]
+fn write_without_effect_does_not_permit_copies() {
     let mut world = World::new(10);
     deliver(&mut world, "7");
-    world.scheduler.start_leading();
-    assert_eq!(copied(&mut world), None, "the former leader may have written the object since");
-    assert_eq!(world.served(), ["room"]);
+    world.scheduler.written(&key("room"), &at("7"));
+    world.observe(&at("8"));
+    world.scheduler.keep_delivered(&key("room"), at("8"));
+    assert_eq!(
+        copied(&mut world),
+        None,
+        "the version in the response can be older than the former leader's last write"
+    );
 }
 
 #[test]
