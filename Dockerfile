@@ -4,12 +4,12 @@
 #   docker build --tag REGISTRY/live-message-operator:TAG --build-arg REVISION=$(git rev-parse HEAD) .
 #
 # Requires BuildKit (the default since Docker 23), which caches crates and compiled dependencies between builds.
-# `make e2e` tests the last stage. An image for arm64 is untested: build it on an arm64 machine, or with `docker buildx
-# build --platform linux/arm64`, which emulates one.
+# `make e2e` tests the last stage. Images for arm64 are untested: build one on an arm64 machine, or with `docker buildx
+# build --platform linux/arm64`, which emulates such a machine.
 
 # The digest identifies an image index for amd64 and arm64. Change the tag and the digest together.
 FROM docker.io/library/rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
-# Embeds the dependency list in the binary, where vulnerability scanners can read it.
+# cargo-auditable embeds the dependency list in the binary, where vulnerability scanners can read it.
 RUN cargo install --locked cargo-auditable@0.7.7
 WORKDIR /src
 COPY . .
@@ -34,7 +34,7 @@ LABEL org.opencontainers.image.title="live-message-operator" \
 COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/live-message-operator /usr/local/bin/live-message-operator
 COPY LICENSE /usr/share/doc/live-message-operator/LICENSE
-# The user is a number, so that the kubelet can verify that the user is not root.
+# The user is given by its ID, so that the kubelet can verify that the user is not root.
 USER 65532:65532
 EXPOSE 8081
 ENTRYPOINT ["/usr/local/bin/live-message-operator"]

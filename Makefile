@@ -11,13 +11,13 @@ TEST_TOOLS := control-plane controller-manager helm helm3 helm-docs kubeconform 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Run the operator with a local emulator. KEEP=1: until Ctrl-C. DEMO_CONTEXT=...: in that cluster
+demo: ## Run the operator with a local emulator. KEEP=1 keeps it running until Ctrl-C. DEMO_CONTEXT=NAME uses the cluster of that context
 	@tests/tools/preflight
 	@assets=$$(CARGO='$(CARGO)' DEMO_CONTEXT='$(DEMO_CONTEXT)' tests/tools/demo) && KUBEBUILDER_ASSETS="$$assets" \
 		KEEP='$(KEEP)' DEMO_CONTEXT='$(DEMO_CONTEXT)' $(CARGO) run --quiet --locked --example demo
 
 # Quick checks run first. The tests run last, so that their summaries are at the end of the output. The image is
-# compiled while the tests run, because they mostly wait. If the compilation fails, the end-to-end test compiles the
+# compiled while the tests run, because the tests mostly wait. If the compilation fails, the end-to-end test compiles the
 # image again and shows the error.
 test: ## Run all checks that a merge requires
 	@tests/tools/preflight rustfmt clippy sdk
@@ -100,18 +100,18 @@ explore: ## Explore the operator's decisions and steps in larger worlds (about t
 simulate: ## Simulate a day of calls with crashes, timeouts, takeovers and rotations, in virtual time. HOURS=number
 	LMO_SIMULATED_HOURS=$(or $(HOURS),24) $(CARGO) test --locked --profile bench --lib never_exceed -- --nocapture
 
-chaos: ## End, freeze and cut off operators at random moments (about half an hour). ROUNDS=number
+chaos: ## Kill, freeze and disconnect operators at random times (about half an hour). ROUNDS=number
 	@for family in $(TEST_TOOLS); do tests/tools/build $$family >/dev/null || exit 1; done
 	LMO_CHAOS_ROUNDS=$(or $(ROUNDS),100) LMO_TAKEOVERS=$(or $(TAKEOVERS),30) \
 		$(CARGO) test --locked --test integration -- leaders --include-ignored --nocapture
 
-fuzz: ## Run a million mutated inputs through each parser of foreign bytes (two minutes and a build). FUZZ_RUNS=number
+fuzz: ## Run a million mutated inputs through each parser of untrusted input (about two minutes, plus the build). FUZZ_RUNS=number
 	FUZZ_RUNS=$(or $(FUZZ_RUNS),1000000) $(CARGO) test --locked --profile fuzz --lib fuzz::
 
 release: ## Build the files of a release and print the commands that publish it. VERSION=0.1.0
 	@VERSION='$(VERSION)' tools/release
 
-bench: ## Measure the operator beside a plain Go operator (about 20 minutes). BENCH_SMOKE=1: only check that it works
+bench: ## Compare the performance of the operator with a plain Go operator (about 20 minutes). BENCH_SMOKE=1 only checks that the benchmark works
 	@for family in control-plane helm yardstick; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(if $(BENCH_SMOKE),,$(CARGO) bench --locked --bench adaptive)
 	BENCH_SMOKE='$(BENCH_SMOKE)' $(CARGO) bench --locked --bench operator

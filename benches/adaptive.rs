@@ -1,4 +1,4 @@
-//! Compares settings of the adaptive rate in a simulation. Another client uses a part of the limit for one minute.
+//! Compares settings of the adaptive rate in a simulation. Another client uses part of the limit for one minute.
 //!
 //! `cargo bench --bench adaptive` prints one line for each combination of settings: the throttled share of the
 //! operator's calls, its rate while the other client makes calls, and the time until its rate exceeds 48 calls per

@@ -132,8 +132,8 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     }
 }
 
-/// The seconds from the last call of the other client to the end of the first second in which the operator makes 48
-/// calls.
+/// The seconds from the end of the other client's calls until the operator has made 48 calls within one second, or as
+/// many as the round trip allows.
 fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
     let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;
@@ -142,8 +142,8 @@ fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
 }
 
-/// The worst results of all runs. There are ten for each delay: with evenly spaced calls and with bursts of the other
-/// client, and five seeds each.
+/// The worst results of all runs. For each delay, there are five runs in which the other client spaces its calls
+/// evenly, and five runs in which it sends bursts. Each of the five uses a different seed.
 pub fn worst(settings: Settings, rejected_count: bool, delays: &[u64]) -> Outcome {
     let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
     for delay in delays.iter().copied() {

@@ -1,6 +1,6 @@
 //! A Kubernetes operator that manages Alibaba Cloud Live interactive-messaging groups as custom resources.
 //!
-//! The modules, from top to bottom. A module imports only modules below it.
+//! The modules are listed from top to bottom. A module imports only modules below it.
 //!
 //! - [`cli`]: the command line, with one file for each subcommand.
 //! - [`controller`]: the operator: watches, work queue, reconcile passes and status.

@@ -21,7 +21,7 @@ const TOP_LEVEL: &[&str] =
 const METRIC_PREFIXES: &[&str] =
     &["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
 
-/// Files besides the documents that name metrics.
+/// Files that name metrics, in addition to the documents.
 const METRIC_USERS: &[&str] = &[
     "charts/live-message-operator/files/rules/alerts.yaml",
     "charts/live-message-operator/files/dashboards/live-message-operator.json",
@@ -119,7 +119,7 @@ fn alerts_match_the_chart() {
     assert_generated("docs/metrics.md", "alerts", &table);
 }
 
-/// Without this test, an alert or a dashboard with a renamed metric would stay empty unnoticed.
+/// Without this test, an alert or a dashboard panel could query a renamed metric and silently stay empty.
 #[test]
 fn named_metrics_exist() {
     let metrics = Metrics::default();
@@ -129,7 +129,7 @@ fn named_metrics_exist() {
         for (start, prefix) in METRIC_PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)) {
             let rest = &text[start + prefix.len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-            // The text names only the prefix of a family.
+            // The text contains only the prefix, which stands for a group of metrics.
             if end == 0 {
                 continue;
             }

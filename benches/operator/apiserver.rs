@@ -4,7 +4,7 @@ use std::ops::Sub;
 
 use crate::support::{Context as _, ControlPlane, Result};
 
-/// The requests that only the operators send, because the benchmark itself only creates and watches objects.
+/// The requests that only the operators send. The benchmark itself only creates and watches objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
     /// GET of one LiveMessageGroup.

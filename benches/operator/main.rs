@@ -1,10 +1,10 @@
-//! Compares the operator with a plain controller-runtime operator (`benches/yardstick`), with the same apiserver and
-//! the same emulator, in alternating runs.
+//! Compares the operator with a plain controller-runtime operator (`benches/yardstick`). The runs alternate between the
+//! two operators, with the same apiserver and the same emulator settings.
 //!
 //! `make bench` takes about 20 minutes on two cores. It requires the same tools as the integration tests, and Linux,
 //! because it reads memory and CPU time from `/proc`. With `BENCH_SMOKE=1` it only checks that the table can be
-//! produced, with few objects. `make bench-large` measures 100,000 objects. Arguments select parts, for example
-//! `cargo bench --bench operator -- unlimited`; see [`PARTS`].
+//! produced, with few objects. `make bench-large` measures 100,000 objects. Arguments select parts of the benchmark,
+//! for example `cargo bench --bench operator -- unlimited`; see [`PARTS`].
 
 mod apiserver;
 mod measure;
@@ -28,7 +28,7 @@ use subject::{Place, Subject};
 use support::Result;
 use table::Row;
 
-/// The latency of the Live API in the runs with single objects.
+/// The latency of the Live API in the runs that create objects one after another.
 const LATENCY: Duration = Duration::from_millis(20);
 
 /// The limit of an account, in calls per second.
@@ -37,7 +37,7 @@ const LIMIT: u32 = 50;
 /// The numbers of objects and runs.
 struct Sizes {
     runs: usize,
-    /// New objects without a limit, and at the limit of the account.
+    /// The number of new objects, without a rate limit and with the limit of the account.
     unlimited: usize,
     limited: usize,
     /// Objects that are created one after another.
@@ -68,7 +68,7 @@ const SMOKE: Sizes = Sizes {
     idle: Duration::from_secs(1),
     rest: Duration::from_secs(1),
 };
-/// Only settled objects.
+/// The sizes for `make bench-large`, which measures only settled objects.
 const LARGE: Sizes = Sizes { settled: 100_000, ..FULL };
 
 fn main() -> ExitCode {
@@ -122,14 +122,14 @@ async fn run() -> Result<()> {
 }
 
 const NOTES: &str = "\
-limit: what no operator can improve on; for the CPU of the apiserver, the creation of the objects without an operator.
+limit: the best value that any operator can reach; for the apiserver CPU, the cost of creating the objects without an operator.
 ratio: operator / yardstick. Both run with leader election.
 Both record one event for each new object, but the operator drops events while 1,024 wait to be sent.
 CPU is measured from the first creation until 5 s after the last object is ready.
 Each settled object has 2 KiB of groupInfo. Memory is read after the idle period.
 The yardstick calls the Live API for each settled object after a start; it is measured when these calls are done.
 Its first start also writes the status of each settled object.
-It adopts nothing, compares no drift and deletes nothing, and serves no metrics.";
+It does not adopt or delete groups, does not check for drift, and does not serve metrics.";
 
 /// Runs `work` for both operators in turn.
 async fn alternating<T>(
@@ -176,7 +176,7 @@ async fn limited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
     let work = async |subject| runs::new_objects(stage, subject, count, Some(LIMIT)).await;
     let results = alternating(&what, sizes.runs, work).await?;
     write_plots(&results, count)?;
-    // The first calls need not wait.
+    // The calls in the first second do not have to wait.
     let floor = (count as f64 - f64::from(LIMIT)) / f64::from(LIMIT);
     Ok(vec![
         Row::new(format!("{count} new objects at {LIMIT} calls per second, s"), 1)
@@ -190,7 +190,7 @@ async fn limited(stage: &Stage, sizes: &Sizes) -> Result<Vec<Row>> {
     ])
 }
 
-/// Draws the last run of each operator into files in `target/bench`.
+/// Plots the last run of each operator, and writes the plots to `target/bench`.
 fn write_plots(results: &[(Subject, runs::New)], count: usize) -> Result<()> {
     let folder = support::repository().join("target/bench");
     std::fs::create_dir_all(&folder)?;

@@ -26,7 +26,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { resident: mebibytes("VmRSS:")?, peak: mebibytes("VmHWM:")? })
 }
 
-/// Reads the CPU time of a process from `/proc/PID/stat`, in seconds, in steps of 10 ms.
+/// Reads the CPU time of a process from `/proc/PID/stat`, in seconds, with a resolution of 10 ms.
 pub fn cpu(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).context(&path)?;
@@ -38,14 +38,14 @@ pub fn cpu(pid: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-/// Reads the CPU time of a process's threads from `/proc/PID/task/*/schedstat`, in seconds. It is exact to a
-/// nanosecond, but the time of threads that have exited is missing.
+/// Reads the CPU time of a process's threads from `/proc/PID/task/*/schedstat`, in seconds. The value has nanosecond
+/// resolution, but does not include threads that have exited.
 pub fn precise_cpu(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/task");
     let mut nanoseconds = 0.0;
     for thread in std::fs::read_dir(&path).context(&path)? {
         let path = thread?.path().join("schedstat");
-        // A thread can exit in between.
+        // A thread can exit after the directory is read.
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let time = text.split_whitespace().next().context(path.display())?;
         nanoseconds += time.parse::<f64>()?;
@@ -109,7 +109,7 @@ pub fn busiest_second(times: &[f64]) -> usize {
     times.iter().enumerate().map(within).max().unwrap_or_default()
 }
 
-/// The value that the given share of the values does not exceed, or 0 if there are none.
+/// The percentile of the values for `share` (0 to 1), or 0 if there are no values.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

@@ -58,7 +58,7 @@ pub async fn one_by_one(client: &Client, namespace: &str, count: usize) -> Resul
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     let mut watching = std::pin::pin!(watch(client, namespace));
     let mut times = Vec::new();
-    // The first object is not counted, because its time includes the start of the watch and the connections.
+    // The first object is not counted, because its time includes starting the watch and opening connections.
     for number in 0..=count {
         let begin = Instant::now();
         create(&api, number, json!({"groupName": format!("Room {number}")})).await?;

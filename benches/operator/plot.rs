@@ -65,7 +65,7 @@ fn ticks(max: f64) -> impl Iterator<Item = f64> {
     (0_u32..).map(move |index| f64::from(index) * step).take_while(move |tick| *tick <= max)
 }
 
-/// The number of times in each second, as points in the middle of the second.
+/// Counts how many of the times fall into each second. Each point is in the middle of its second.
 pub fn per_second(times: &[f64]) -> Vec<(f64, f64)> {
     let mut counts: Vec<f64> = Vec::new();
     for time in times {
@@ -76,7 +76,7 @@ pub fn per_second(times: &[f64]) -> Vec<(f64, f64)> {
     counts.into_iter().enumerate().map(|(second, count)| (second as f64 + 0.5, count)).collect()
 }
 
-/// The number of times up to each time.
+/// Pairs each time with the number of times up to and including it.
 pub fn cumulative(times: &[f64]) -> Vec<(f64, f64)> {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);

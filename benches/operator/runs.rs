@@ -107,7 +107,7 @@ fn arrivals(emulator: &Emulator, begin: jiff::Timestamp) -> Result<Vec<f64>> {
     creates.map(|call| seconds(&call.time)).collect()
 }
 
-/// The CPU time of the apiserver for creating objects that no operator watches, in seconds.
+/// The CPU time that the apiserver needs to create objects that no operator watches, in seconds.
 pub async fn creation_alone(stage: &Stage, count: usize) -> Result<f64> {
     let namespace = stage.control_plane.namespace()?;
     let client = stage.control_plane.client().await?;
@@ -130,7 +130,7 @@ pub async fn single_objects(stage: &Stage, subject: Subject, count: usize, laten
     Ok(times)
 }
 
-/// The result of a start.
+/// The result of a run that starts an operator with existing objects.
 pub struct Start {
     /// The time until the operator is ready, in seconds.
     pub ready: f64,

@@ -34,7 +34,7 @@ impl Subject {
     }
 }
 
-/// A namespace, and a kubeconfig with the permissions of the chart for an operator in it.
+/// A namespace, and a kubeconfig with the permissions that the chart grants to an operator in this namespace.
 pub struct Place {
     pub namespace: String,
     kubeconfig: PathBuf,
@@ -47,7 +47,7 @@ impl Place {
         Ok(Self { namespace, kubeconfig })
     }
 
-    /// The name of the Lease that the permissions allow.
+    /// The name of the Lease that the operator is permitted to use.
     fn lease(&self) -> String {
         format!("lmo-{}", self.namespace)
     }

@@ -40,7 +40,7 @@ impl Row {
         let (yardstick, operator) = (middle(&self.yardstick), middle(&self.operator));
         let cell =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", self.decimals));
-        // A figure of zero has no ratio.
+        // There is no ratio to a figure of zero.
         let ratio = yardstick.zip(operator).filter(|(yardstick, _)| *yardstick > 0.0);
         let ratio =
             ratio.map_or_else(|| "-".to_owned(), |(yardstick, operator)| format!("{:.2}", operator / yardstick));

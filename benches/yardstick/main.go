@@ -165,7 +165,7 @@ func newManager(o options) (ctrl.Manager, error) {
 	})
 }
 
-// serveReady makes /readyz succeed when the cache contains all objects, as in the operator.
+// serveReady makes /readyz succeed when the cache contains all objects, as /readyz of the operator does.
 func serveReady(ctx context.Context, manager ctrl.Manager) error {
 	informer, err := manager.GetCache().GetInformer(ctx, &LiveMessageGroup{}, cache.BlockUntilSynced(false))
 	if err != nil {

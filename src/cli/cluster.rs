@@ -51,14 +51,14 @@ fn explain_kubeconfig(error: &KubeconfigError) -> String {
         KubeconfigError::ParseCertificates(cause) => bad_ca_file(kubeconfig_ca_file(), cause),
         other => {
             let other = other.to_string();
-            // Further lines quote the file, which may contain a key.
+            // Only the first line is used, because the other lines quote the file, which may contain a key.
             let reason = other.lines().next().unwrap_or_default();
             format!("no cluster found: {reason}: set KUBECONFIG to a readable kubeconfig, or run in a pod")
         }
     }
 }
 
-/// `None` if the certificates are part of the kubeconfig.
+/// The message for CA certificates that cannot be used. `file` is `None` if they are part of the kubeconfig.
 fn bad_ca_file(file: Option<PathBuf>, cause: &dyn fmt::Display) -> String {
     let what = match file {
         Some(file) => format!("the CA file {file:?} of the apiserver"),

@@ -1,4 +1,4 @@
-//! The arguments of the leader election.
+//! The arguments for leader election.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct ElectionArgs {
         value_parser = parse_interval)]
     leader_elect_lease_duration: Duration,
 
-    /// How long after its last renewal of the Lease the leader stops making calls, and exits.
+    /// How long the leader continues after its last renewal of the Lease before it stops making calls and exits.
     #[arg(long, env = "LMO_LEADER_ELECT_RENEW_DEADLINE", value_name = "DURATION", default_value = "10s",
         value_parser = parse_interval)]
     leader_elect_renew_deadline: Duration,
@@ -52,7 +52,8 @@ impl ElectionArgs {
         settings.check().map_err(|error| UsageError(error.to_string()))
     }
 
-    /// The elector, `None` without leader election, and whether this process leads.
+    /// Returns the elector and the leadership of this process. Without leader election, there is no elector, and this
+    /// process always leads.
     pub fn elector(
         &self,
         settings: ElectionSettings,

@@ -173,9 +173,9 @@ pub struct Args {
     ///                            transient faults: no NoAuth, no ErrorTooManyGroups
     ///   pass                     no fault, regardless of later rules
     ///
-    /// If rules exclude each other, the first one that applies wins and the others are not used up; delays add up. So
-    /// rules with times=N form a fixed sequence: 'X:error=ServerError,times=1' 'X:pass,times=2'
-    /// 'X:reset-after,times=1'.
+    /// The delays of slow and late add up. Of all other faults, only the first one that applies takes effect, and the
+    /// times=N of the later rules does not change. Rules with times=N therefore form a fixed sequence:
+    /// 'X:error=ServerError,times=1' 'X:pass,times=2' 'X:reset-after,times=1'.
     #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
 
@@ -202,8 +202,8 @@ pub struct Args {
     ///                                     deleted (true, false); DELETE removes the group completely
     ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=ID
     ///
-    /// PUT replaces faults and state, updates the given fields of the others, and returns the same as GET. Clients can
-    /// keep the time of the machine: their requests and OIDC tokens remain valid.
+    /// PUT replaces the faults and the state, updates only the given fields of the other resources, and returns the
+    /// same as GET. After a change of the clock, requests and OIDC tokens with the time of the machine remain valid.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }
@@ -226,8 +226,8 @@ const EXAMPLES: &str = r#"Examples:
   Three calls in ten get a random transient fault, the same calls in every run:
     live-message-operator emulate --app demo --fault '*:mixed,share=30%' --seed 1
 
-  RRSA without a cluster, with access keys that live 30 seconds. Set ALIBABA_CLOUD_STS_ENDPOINT and the endpoint of
-  the Live API of the client to the address of the emulator:
+  RRSA without a cluster, with access keys that live 30 seconds. In the client, set ALIBABA_CLOUD_STS_ENDPOINT and
+  the Live API endpoint to the address of the emulator:
     live-message-operator emulate --app demo --oidc-role acs:ram::1234567890123456:role/operator \
       --sts-duration-seconds 30
 
@@ -309,7 +309,7 @@ fn chosen(name: &str, requested: Option<String>, address: Option<SocketAddr>) ->
 
 /// Runs the emulator until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> CommandResult {
-    // Registered before the line that reports readiness, so that a signal after that line does not kill the process.
+    // The handlers are registered before readiness is reported, so that a later signal does not kill the process.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let state_file = args.state.clone();
     let (admin, metadata) = (args.admin_listen.clone(), args.metadata_listen.clone());
@@ -317,7 +317,7 @@ pub async fn run(args: Args) -> CommandResult {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", emulator.base_url())?;
     stdout.flush()?;
-    // An error is ignored, because the reader may close the pipe after the first line.
+    // Errors are ignored, because the reader may close the pipe after the first line.
     let further =
         chosen("admin", admin, emulator.admin_address()) + &chosen("metadata", metadata, emulator.metadata_address());
     let _ = stdout.write_all(further.as_bytes()).and_then(|()| stdout.flush());

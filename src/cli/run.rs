@@ -77,8 +77,8 @@ pub struct Args {
         value_parser = parse_interval)]
     finalizer_timeout: Duration,
 
-    /// Same as --finalizer-timeout, while the Live API or the endpoint of the LiveAccount cannot be reached. A restart
-    /// of the operator restarts the time.
+    /// Same as --finalizer-timeout, but applies while the Live API or the endpoint of the LiveAccount cannot be
+    /// reached. If the operator restarts, the time starts again.
     #[arg(long, env = "LMO_UNREACHABLE_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "1h",
         value_parser = parse_interval)]
     unreachable_finalizer_timeout: Duration,
@@ -229,7 +229,7 @@ pub async fn run(args: Args) -> CommandResult {
     let readiness = Arc::new(Readiness::default());
     serve_health(args.health_bind_address, &metrics, &readiness, &supervisor).await?;
     supervisor.spawn_to_the_end("wait for a signal", stop_on_signal(supervisor.stop.clone())?);
-    // Loaded before the first object needs them, so that the log reports missing credentials at startup.
+    // Load the credentials before the first object needs them, so that the log reports missing credentials at startup.
     let early = credentials.clone();
     tokio::spawn(async move { early.current().await.is_ok() });
     let (elector, leadership) =
@@ -287,8 +287,8 @@ async fn serve_health(
     Ok(())
 }
 
-/// Binds the health endpoints. `None` if the user requested no address and the default one is in use, so that a second
-/// operator can start on the same machine.
+/// Binds the health endpoints. Returns `None` if the user specified no address and the default address is in use, so
+/// that a second operator can start on the same machine.
 async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
     let address = requested.unwrap_or(DEFAULT_HEALTH_ADDRESS);
     match TcpListener::bind(address).await {

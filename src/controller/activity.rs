@@ -1,6 +1,7 @@
 //! Detects tasks that make no progress: tasks that were woken but are not polled, and tasks whose poll does not return.
 //!
-//! Imports no module of the controller. A waiting task counts as alive, regardless of how long it waits.
+//! The module imports no other module of the controller. A waiting task counts as alive, regardless of how long it
+//! waits.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,8 +37,8 @@ impl Activities {
         Monitored { task: Box::pin(task), activity, waker: None, registration: Registration { of: self.clone(), id } }
     }
 
-    /// The task that has been runnable for the longest time, and that time, if it exceeds `limit`. A task is runnable
-    /// from its wake-up until the poll returns.
+    /// Returns the task that has been runnable for the longest time, and for how long, if that time exceeds `limit`. A
+    /// task is runnable from its wake-up until the poll returns.
     pub fn stuck(&self, limit: Duration) -> Option<(TaskName, Duration)> {
         let tasks = self.0.lock();
         let runnable = tasks.by_id.values().filter_map(|task| Some((task.name.clone(), task.state.lock().since()?)));
@@ -78,12 +79,12 @@ impl Activity {
     }
 }
 
-/// A monitored task.
+/// A task that records when it is woken and polled.
 #[derive(Debug)]
 pub struct Monitored<F> {
     task: Pin<Box<F>>,
     activity: Arc<Activity>,
-    /// The runtime's waker, and the task's waker, which wraps it.
+    /// The waker of the runtime, and the task's waker, which wraps the waker of the runtime.
     waker: Option<(Waker, Waker)>,
     #[expect(dead_code, reason = "its drop ends the monitoring")]
     registration: Registration,

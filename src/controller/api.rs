@@ -22,7 +22,7 @@ use crate::resources::{
     UnreadableGroup,
 };
 
-/// The hint for an operator that lacks a permission in one namespace only.
+/// The hint for an operator that lacks a permission in only one namespace.
 pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects \
      with a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
 
@@ -44,7 +44,7 @@ pub enum ApiError {
     /// No object has this uid: it was deleted, or recreated under the same name.
     #[error("the object was deleted or recreated")]
     Gone,
-    /// This process does not lead. If the write was sent before, it may still arrive.
+    /// This process does not lead. If the write was already sent, it may still arrive.
     #[error("this process is not the leader")]
     NotLeader,
     /// The apiserver did not respond within [`API_TIMEOUT`].
@@ -123,8 +123,8 @@ impl ApiStore {
         in_time(call).await
     }
 
-    /// Sends a write if this process still leads when the apiserver accepts requests. Drops the write as soon as the
-    /// process no longer leads.
+    /// Waits for the delay that the apiserver has requested, if any, and sends a write if this process still leads.
+    /// Drops the write as soon as the process no longer leads.
     async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         self.leadership.while_leading(in_time(call)).await.unwrap_or(Err(ApiError::NotLeader))
@@ -191,8 +191,8 @@ impl ApiStore {
     }
 
     /// Replaces the status only if the object has not changed since it was read. If two operators write at the same
-    /// time, one of them fails. The write is a JSON patch, which can test the uid and the resourceVersion: other types
-    /// of patches succeed with a wrong uid.
+    /// time, one of the writes fails. The write is a JSON patch, which can test the uid and the resourceVersion. Other
+    /// types of patches succeed even if the uid is wrong.
     ///
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
@@ -246,7 +246,7 @@ impl ApiStore {
     }
 
     /// Sends a JSON patch of an object or a subresource. The patch is serialized directly, because the library would
-    /// first build a document of all values.
+    /// first copy all values into a JSON document.
     async fn patch<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
         &self,
         key: &ObjectKey,

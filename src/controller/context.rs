@@ -19,7 +19,7 @@ pub struct Limits {
     pub max_groups_per_app: u64,
     /// How long the deletion of an object in a terminating namespace can fail before the finalizer is removed.
     pub finalizer_timeout: Duration,
-    /// Same as `finalizer_timeout`, while the Live API cannot be reached.
+    /// Like `finalizer_timeout`, but for deletions that fail because the Live API cannot be reached.
     pub unreachable_finalizer_timeout: Duration,
     /// The number of namespaces whose objects are counted separately in metrics.
     pub metric_namespaces: usize,
@@ -40,7 +40,7 @@ pub struct Context {
     pub finalizer_timeout: Duration,
     /// See [`Limits::unreachable_finalizer_timeout`].
     pub unreachable_finalizer_timeout: Duration,
-    /// The progress of the steps.
+    /// The progress of the steps of reconcile passes.
     pub activities: Activities,
 }
 

@@ -120,8 +120,8 @@ async fn send(client: &Client, event: &Event) -> bool {
     }
 }
 
-/// Whether a refusal means that the namespace is terminating or does not exist. A missing permission also returns 403,
-/// but with a different cause.
+/// Whether a refusal means that the namespace is terminating or does not exist. The apiserver also returns 403 for a
+/// missing permission, but with a different cause.
 fn is_terminating(refusal: &kube::core::Status) -> bool {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
@@ -205,7 +205,7 @@ mod tests {
     fn event_of_an_object_with_a_long_name_has_a_valid_name() {
         assert_eq!(name_of("room", ".1f"), "room.1f");
         assert_eq!(name_of(&"a".repeat(253), ".1f"), format!("{}.1f", "a".repeat(250)));
-        // A part of a name must not end with a dash or begin with a dot.
+        // The suffix begins with a dot, so the shortened name must not end with a dash or a dot.
         assert_eq!(name_of(&format!("{}-.b", "a".repeat(249)), ".1f"), format!("{}.1f", "a".repeat(249)));
     }
 

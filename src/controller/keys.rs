@@ -1,7 +1,7 @@
-//! The keys of objects, accounts, apps, budgets, circuit breakers and causes of waiting.
+//! The keys of objects, accounts, apps, budgets and circuit breakers, and the causes that block objects.
 //!
-//! This module imports no other module of the controller. Each kind of key has its own type, so that keys of two kinds
-//! cannot be confused.
+//! This module imports no other module of the controller. Each kind of key has its own type, so that keys of different
+//! kinds cannot be confused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -151,7 +151,8 @@ pub enum BreakerKey {
 }
 
 impl BreakerKey {
-    /// The breaker of `domain` for an app of an account. Only the domains `App` and `Quota` use `data_center`.
+    /// The circuit breaker for a failure in `domain` that affects this app. Only the domains `App` and `Quota` use
+    /// `data_center`.
     pub fn new(domain: FailureDomain, app: AppKey, data_center: Option<&str>) -> Self {
         match domain {
             FailureDomain::Credentials => Self::Credentials(app.account),
@@ -201,7 +202,7 @@ pub enum Cause {
     Quota(AppKey),
 }
 
-/// The next wait of an object when its reconcile pass ends or pauses.
+/// When an object is reconciled next, after its reconcile pass ends or pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requeue {
     /// Nothing is left to do.
@@ -213,7 +214,7 @@ pub enum Requeue {
     /// The object waits until the scheduler unblocks the cause, or until the deadline.
     Blocked {
         on: Cause,
-        /// When the object is reconciled even if the cause persists; `None` for no deadline.
+        /// The time at which the object is reconciled even if the cause persists; `None` for no deadline.
         deadline: Option<Instant>,
     },
 }

@@ -1,20 +1,23 @@
-//! The loop that turns LiveMessageGroups into groups of the Live API.
+//! The loop that turns LiveMessageGroups into groups in the Live API.
 //!
-//! This file starts the tasks. It imports every module, and no module imports it. The modules, in the order of their
-//! imports:
+//! This file starts the tasks. It imports every module, and no module imports it. The modules, in dependency order:
 //!
-//! - `namespaces`: patterns for the names of namespaces.
+//! - `namespaces`: patterns for namespace names.
 //! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
 //! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
 //!   with a lock.
 //! - `leader`: leader election. Only the leader makes calls and writes objects.
+//! - `activity`, `supervisor`: the tasks of the process. They detect a task that ended early or does not respond.
+//! - `connection`: the clients of the apiserver, with timeouts.
 //! - `api`, `events`: read and write objects in the apiserver, and send events.
 //! - `accounts`: credentials, LiveAccounts, budgets.
 //! - `context`: the state that the tasks share.
 //! - `reconcile`: the driver of passes.
 //! - `watch`: passes watch events to the scheduler.
 //! - `background`: drift checks, the status of LiveAccounts, metrics.
+//!
+//! For tests, `explore` runs passes and the scheduler in every order of events.
 
 mod accounts;
 mod activity;
@@ -70,15 +73,15 @@ use keys::{AccountKey, BudgetKey};
 use scheduler::AccountState;
 use watch::Scope;
 
-/// The number of workers. At 50 calls per second that take 0.2 s each, 10 workers are busy.
+/// The number of workers. With 50 calls per second, each of which takes 0.2 s, 10 workers are busy.
 const WORKERS: usize = 16;
 
 /// The operations for which objects wait for permits.
 const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
-/// The maximum time that a shutdown waits for steps in progress: longer than the timeouts of a call and of the write of
-/// its result, which are 10 s each by default.
+/// The maximum time that a shutdown waits for steps in progress. It is longer than the timeout of a call plus the
+/// timeout of the write that records its result. Both are 10 s by default.
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// The maximum time to release the Lease.
@@ -109,11 +112,11 @@ pub struct Config {
     pub readiness: Arc<Readiness>,
     /// Acquires the Lease; `None` without leader election.
     pub elector: Option<Elector>,
-    /// Supervises the tasks, and ends when the process must stop.
+    /// Starts and monitors the tasks, and signals when the process must stop.
     pub supervisor: Supervisor,
 }
 
-/// Why the controller ended, apart from a requested shutdown.
+/// The reason why the controller ended although no shutdown was requested.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A task ended early.
@@ -126,7 +129,7 @@ pub enum RunError {
 
 /// The leader election task.
 struct Election {
-    /// Cancelled once every outcome is written and no call can still arrive.
+    /// Canceled once every outcome is written and no call can still arrive.
     may_release: CancellationToken,
     task: JoinHandle<Result<(), LeaseLost>>,
 }
@@ -147,7 +150,7 @@ impl Election {
         Self { may_release, task }
     }
 
-    /// Waits until the election ends early: the process must stop.
+    /// Waits until the election ends. If it ends early, the process must stop.
     async fn ended(&mut self) -> Result<(), RunError> {
         match (&mut self.task).await {
             Ok(result) => Ok(result?),
@@ -189,7 +192,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     state_metrics::preregister(&metrics);
     let client = connections.requests.client.clone();
     let (events, sending) = EventSender::new(client.clone(), account.leadership().clone());
-    // The last steps report events too.
+    // Steps that finish during a shutdown also report events.
     supervisor.spawn_to_the_end("sender of events", sending);
     let (service, permitted) = (account.service().clone(), Some(operator_namespaces.into()));
     let own = AccountState { service, is_usable: true, namespaces: permitted };
@@ -205,7 +208,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         () = supervisor.stop.cancelled() => return Ok(supervisor.result()?),
         _ = listed.wait_for(|listed| *listed) => {}
     }
-    // Registered only now, because alerts must not see an incomplete list.
+    // The collector is registered only now, because alerts must not see an incomplete list.
     let collected = Collected { drift_check_interval, metric_namespaces: limits.metric_namespaces };
     state_metrics::register_collector(&context, collected, &readiness);
     let mut election = Election::start(elector);
@@ -267,7 +270,7 @@ async fn wait_for_leadership(
     }
 }
 
-/// Starts everything that needs a complete list.
+/// Starts the tasks that need a complete list of objects.
 fn start_tasks(
     context: &Arc<Context>,
     accounts: Vec<AccountStarted>,
@@ -288,8 +291,9 @@ fn start_tasks(
     supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval, supervisor.clone()));
 }
 
-/// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects are listed. An
-/// object that is reconciled before its LiveAccount is listed would report that the LiveAccount does not exist.
+/// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects of both kinds are
+/// listed: an object that is reconciled before its LiveAccount is listed would report that the LiveAccount does not
+/// exist.
 fn start_watches(
     context: &Arc<Context>,
     namespaces: Vec<String>,
@@ -327,7 +331,8 @@ fn task_name(what: &'static str, namespace: Option<&str>) -> TaskName {
     namespace.map_or(what.into(), |namespace| format!("{what} in {namespace}").into())
 }
 
-/// Starts a dispatcher for every operation of every account. The dispatchers end when the account is removed.
+/// Starts a dispatcher for every operation of every account. The dispatchers of an account end when the account is
+/// removed.
 async fn start_dispatchers(
     context: Arc<Context>,
     accounts: Vec<AccountStarted>,

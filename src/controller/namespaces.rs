@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A namespace name in which `*` matches any characters.
+/// A pattern for namespace names, in which `*` matches any number of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespacePattern(String);
 
-/// The error for a text that is not a [`NamespacePattern`].
+/// The error for a string that is not a [`NamespacePattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("use the name of a namespace, or a pattern such as team-* (`*` stands for any characters)")]
 pub struct InvalidNamespacePattern;

@@ -1,7 +1,7 @@
 //! Supervises the tasks that run for the lifetime of the process.
 //!
-//! Imports `activity`. Its invariant: a task that ends early or panics stops the process, and a task that makes no
-//! progress fails the liveness probe.
+//! The module imports `activity`. Its invariant: a task that ends early or panics stops the process, and a task that
+//! makes no progress fails the liveness probe.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activities, TaskName};
 
-/// How long a task may be runnable without progress.
+/// How long a task may be runnable without making progress.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// The task that ended early, which stops the process.
+/// A task that ended early or panicked, which stops the process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the task \"{name}\" {}: report this bug", if *.has_panicked { "panicked" } else { "ended" })]
 pub struct TaskFailure {
@@ -30,7 +30,7 @@ pub struct TaskFailure {
 /// Starts and monitors the tasks of the process.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    /// Cancelled when the process must stop.
+    /// Canceled when the process must stop.
     pub stop: CancellationToken,
     /// The tasks that a shutdown waits for.
     pub tasks: TaskTracker,
@@ -40,7 +40,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Creates a supervisor without tasks. `stop` ends the process.
+    /// Creates a supervisor without tasks. The process stops when `stop` is canceled.
     pub fn new(stop: CancellationToken) -> Self {
         Self { stop, tasks: TaskTracker::new(), activities: Activities::default(), failure: Arc::default() }
     }
@@ -50,7 +50,7 @@ impl Supervisor {
         self.spawn_until(CancellationToken::new(), name, task);
     }
 
-    /// Starts a task that runs until `ended` is cancelled or the process stops.
+    /// Starts a task that runs until `ended` is canceled or the process stops.
     pub fn spawn_until(
         &self,
         ended: CancellationToken,
@@ -99,7 +99,7 @@ impl Supervisor {
         self.stop.cancel();
     }
 
-    /// Whether every task is still running or has ended as intended.
+    /// Checks that every task is still running or has ended as intended.
     ///
     /// # Errors
     /// Returns the first task that ended early.
@@ -107,7 +107,7 @@ impl Supervisor {
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
-    /// Whether the tasks make progress, for the liveness probe. A task that waits, for example for an unavailable
+    /// Checks that the tasks make progress, for the liveness probe. A task that waits, for example for an unavailable
     /// apiserver, counts as alive.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ mod tests {
         let supervisor = Supervisor::new(CancellationToken::new());
         let ended = CancellationToken::new();
         let removed = ended.clone();
-        // A dispatcher can notice the removal of its account before the token does.
+        // A dispatcher can notice that its account was removed, and end, before the supervisor ends it.
         supervisor.spawn_until(ended.clone(), "notices", async move { removed.cancel() });
         supervisor.spawn_until(ended.clone(), "waits", std::future::pending());
         let stop = supervisor.stop.clone();

@@ -31,7 +31,7 @@ use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 use crate::telemetry::LogFormat;
 use crate::telemetry::metrics::Calls;
 
-/// Creates a client. `answer` returns the status code and the document for each request.
+/// Creates a client of an in-memory apiserver. `answer` returns the status code and the body of each response.
 pub(super) fn apiserver<F>(answer: impl Fn(Method, String, Value) -> F + Clone + Send + 'static) -> Client
 where
     F: Future<Output = (u16, Value)> + Send + 'static,
@@ -55,7 +55,7 @@ fn context(client: Client) -> Arc<Context> {
     context_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
 }
 
-/// The operator's account at a Live API that does not answer.
+/// The operator's own account, for a Live API that does not answer.
 fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     install_tls();
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
@@ -121,7 +121,7 @@ fn config(client: Client) -> Config {
 async fn task_that_panics_ends_the_controller_by_its_name() {
     for (what, name) in [("livemessagegroups", "LiveMessageGroups"), ("liveaccounts", "LiveAccounts")] {
         let client = apiserver(move |_, path, _| async move {
-            // The panic occurs inside the watch, as a defect deep in the call stack would.
+            // The panic occurs inside the watch, like a panic deep in the call stack.
             assert!(!path.ends_with(what), "injected");
             (200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
         });
@@ -154,7 +154,8 @@ fn metric_value(context: &Context, name: &str) -> Option<f64> {
     line.and_then(|value| value.trim().parse().ok())
 }
 
-/// An object without `spec.groupId`. A name with a hyphen is not a valid group ID, so no call is made.
+/// An object without `spec.groupId`. If its name contains a hyphen, the name is not a valid group ID, so no call is
+/// made.
 fn object(name: &str) -> Value {
     json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",
@@ -174,7 +175,7 @@ async fn panic_in_a_reconcile_affects_one_object() {
             if method == Method::PATCH && path.ends_with("/status") {
                 log.lock().unwrap().insert(name.clone(), Instant::now());
             }
-            // The panic occurs inside the step, as a defect would.
+            // The panic occurs inside the step, as it would because of a defect.
             assert!(name != "bad-one" || reads.fetch_add(1, Ordering::Relaxed) > 0, "the first read of bad-one panics");
             (200, object(&name))
         }
@@ -218,8 +219,8 @@ async fn panic_in_a_reconcile_affects_one_object() {
     );
 }
 
-/// Starts the operator with a deletion that, according to its status, has waited for its LiveAccount for `waited`.
-/// Returns the time until the finalizer is removed.
+/// Starts the operator with an object that is being deleted. According to its status, the deletion has been waiting for
+/// the LiveAccount for the time in `waited`. Returns the time until the finalizer is removed.
 async fn released_after(waited: Duration) -> Duration {
     let ago = |ago: Duration| (jiff::Timestamp::now() - ago).to_string();
     let mut deleted = object("room");
@@ -266,7 +267,7 @@ async fn restart_keeps_the_waiting_time_of_a_deletion() {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     for (waited, expected) in [(minutes(0), minutes(10)), (minutes(11), minutes(1)), (minutes(1000), minutes(1))] {
         let after = released_after(waited).await;
-        // A missing LiveAccount is not reported in the first two seconds.
+        // A missing LiveAccount is not reported during the first two seconds.
         let expected = expected..=expected + Duration::from_secs(4);
         assert!(expected.contains(&after), "{waited:?}: {after:?}");
     }
@@ -291,7 +292,7 @@ async fn forbidden_object_is_read_rarely() {
     assert!((15..=28).contains(&reads), "{reads} in ten minutes");
 }
 
-/// A writer that keeps the log output.
+/// A writer that stores the log output.
 #[derive(Clone, Default)]
 pub(super) struct Log(pub(super) Arc<Mutex<Vec<u8>>>);
 

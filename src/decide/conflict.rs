@@ -10,7 +10,7 @@ pub struct Claim {
     pub created: i64,
     /// `metadata.uid`.
     pub uid: Uid,
-    /// Whether a call of the object is in flight, or its effect is not recorded yet.
+    /// Whether a call of the object is in flight, or the effect of a call is not recorded yet.
     pub in_flight: bool,
     /// Whether its status records an origin or a create intent.
     pub proven: bool,

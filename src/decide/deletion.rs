@@ -114,7 +114,8 @@ mod tests {
 
     use super::*;
 
-    /// The result, as HH:MM, for an object of generation 3 whose only condition has been true since `time`.
+    /// The result of `without_credentials_since`, as HH:MM, for an object of generation 3 whose only condition has been
+    /// true since `time`.
     fn since(kind: &str, reason: &str, generation: i64, time: &str, deleted: Value) -> Option<String> {
         let object: LiveMessageGroup = serde_json::from_value(json!({
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",

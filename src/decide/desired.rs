@@ -9,7 +9,7 @@ use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 /// because an app has only one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
-    /// The ID of the app. Objects of an app can share the text.
+    /// The ID of the app. Objects of the same app can share the string.
     pub app_id: Arc<str>,
     /// The ID of the group in its app.
     pub group_id: Box<str>,
@@ -25,7 +25,7 @@ pub struct Desired {
 }
 
 impl GroupKey {
-    /// The group that the spec names; `None` if the group ID is not valid. Unlike [`Desired::of`] it copies no other
+    /// The group that the spec names; `None` if the group ID is not valid. Unlike [`Desired::of`], it copies no other
     /// fields, because it runs for every observed object.
     pub fn of(object: &LiveMessageGroup) -> Option<Self> {
         let group_id = object.group_id().filter(|id| is_id(id))?;

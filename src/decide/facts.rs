@@ -84,8 +84,8 @@ impl Facts {
         self.created.as_ref().map(|(outcome, _)| *outcome)
     }
 
-    /// Whether an answer showed that the group was absent or deleted, and it was not created or recovered since. The
-    /// recorded origin then no longer applies: a later group with the same ID is a different one.
+    /// Whether an answer showed that the group was absent or deleted, and the group has not been created or recovered
+    /// since. The recorded origin then no longer applies: a later group with the same ID is a different one.
     pub fn group_ended(&self) -> bool {
         self.ended
     }
@@ -145,14 +145,14 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// The digests of recorded bodies that are known to have created no group. This process recorded them, and every
-    /// create with them did not arrive, was refused, or found an existing group.
+    /// The digests of recorded bodies that are known not to have created a group. This process recorded them, and each
+    /// create with one of them did not arrive, was refused, or found an existing group.
     pub fn disproved_intents(&self) -> &[String] {
         &self.disproved_intents
     }
 
     /// Adds a body to the disproved ones. Call this before the body is written to the status: even if the answer to
-    /// that write is lost, no create was sent.
+    /// that write is lost, no create has been sent.
     pub fn intent_recorded(&mut self, body: Option<String>) {
         self.disproved_intents.extend(body.filter(|body| !self.disproved_intents.contains(body)));
     }
@@ -162,8 +162,8 @@ impl Facts {
         Self { disproved_intents: self.disproved_intents, account: self.account, ..Self::default() }
     }
 
-    /// When this pass's create was answered, by the Live API's clock. If the pass sent no create, when its last call
-    /// was answered.
+    /// The time when this pass's create was answered, by the Live API's clock. If the pass sent no create, it is the
+    /// time when its last call was answered.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.create_answered_at.or(self.answered_at)
     }
@@ -183,12 +183,12 @@ impl Facts {
         self.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Records that a call is sent at this time by the Live API's clock; `None` if that clock is too far off.
+    /// Records when a call is sent, by the Live API's clock; `None` if that clock is too far off.
     pub fn mark_sent(&mut self, at: Option<Timestamp>) {
         self.sent_at = at;
     }
 
-    /// Records that an answer arrived at this time by the Live API's clock; `None` if that clock is too far off.
+    /// Records when an answer arrived, by the Live API's clock; `None` if that clock is too far off.
     pub fn mark_answered(&mut self, at: Option<Timestamp>) {
         self.answered_at = at;
     }
@@ -209,11 +209,11 @@ impl Facts {
         self.last_write.is_some()
     }
 
-    /// Records the answer to a call for `generation`, made with the credentials of the LiveAccount `account` (`None`:
-    /// the operator's own).
+    /// Records the answer to a call for `generation`. The call used the credentials of the LiveAccount `account`;
+    /// `None` stands for the operator's own credentials.
     ///
     /// # Errors
-    /// The failure that ends the pass: the call failed, or the answer does not belong to the call.
+    /// Returns the failure that ends the pass: the call failed, or the answer does not belong to the call.
     pub fn record(
         &mut self,
         call: &Call,
@@ -259,7 +259,8 @@ impl Facts {
                 self.record_write(request_id);
                 Ok(())
             }
-            // The group exists, and its origin must not be lost. A replica of the service may return old data.
+            // The group was just created, and its origin must not be lost. A replica of the service may have returned
+            // old data.
             (Call::Describe(_), Err(error)) if was_just_created && error.class() == ErrorClass::NotFound => {
                 Err(Failure::contradiction())
             }

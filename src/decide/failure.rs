@@ -12,13 +12,14 @@ pub enum Retry {
     Immediate,
     /// After a delay that doubles with every failure, with jitter, up to a bound.
     Backoff,
-    /// After minutes, because the meaning of the refusal is unknown.
+    /// After several minutes, because the meaning of the refusal is unknown.
     Slow,
     /// When the circuit breaker of this cause permits it.
     OnBreaker(FailureDomain),
 }
 
-/// A cause of failure that many objects share. Each cause has a circuit breaker: one object probes it, the others wait.
+/// A cause of failure that many objects share. Each cause has a circuit breaker: one object probes it while the others
+/// wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureDomain {
     /// Alibaba Cloud rejects the account's credentials.

@@ -130,12 +130,13 @@ pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
 
-/// Same as [`triage`], after the forced reconcile `tried` failed: repeating it has the priority [`Priority::Retry`].
+/// Like [`triage`], but after the forced reconcile `tried` has failed. Repeating it has the priority
+/// [`Priority::Retry`].
 pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Priority> {
     let forced = object.reconcile_is_requested() && (tried.is_none() || object.reconcile_requested_at() != tried);
     if object.is_deleting() {
-        // After a failed deletion the object waits for its backoff. The status that reports the failure is not a
-        // change.
+        // After a failed deletion, the object waits for its backoff. The status that reports the failure does not count
+        // as a change by a user.
         let is_retry = is_observed(object) && !object.is_abandoned() && !forced;
         return object.has_finalizer().then_some(if is_retry { Priority::Retry } else { Priority::Change });
     }
@@ -229,8 +230,8 @@ fn advance(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Actio
         Remote::Absent => create(object, desired, facts),
         Remote::Unknown => match origin(object, facts, None) {
             None => create(object, desired, facts),
-            // The create sent every field of the spec, so there is nothing to compare. A deletion needs the exact
-            // create time.
+            // The create sent every field of the spec, so there is nothing to compare. However, if a deletion may
+            // delete the group, the exact create time is needed.
             Some(origin) if facts.created_as(&desired.fields) && !may_delete(object) => {
                 Action::Write(PassOutcome::live(desired, origin, facts, None, Some(SyncState::Equal)))
             }
@@ -302,8 +303,8 @@ fn origin(object: &LiveMessageGroup, facts: &Facts, group: Option<&GroupSnapshot
     }
     let recorded = records_group_of_spec(object);
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // The record does not apply to a group that another client has recreated. Nor does the record of another
-        // account, whose service may have answered anything.
+        // The record does not apply to a group that another client has recreated. It also does not apply if another
+        // account made it, because the service of that account may have returned any answer.
         let another = !facts.is_at_recorded_account(object) || group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });

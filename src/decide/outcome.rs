@@ -77,7 +77,7 @@ pub struct NotLive {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordUpdate {
     origin: OriginChange,
-    /// The bodies to remove from the recorded create intent, see [`Facts::disproved_intents`].
+    /// The bodies to remove from the recorded create intent. See [`Facts::disproved_intents`].
     disproved_intents: Vec<String>,
     sent_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,

@@ -17,7 +17,8 @@ pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 /// The maximum number of bodies in a create intent. The oldest one is dropped first.
 const SENT_MAX: usize = 8;
 
-/// A digest of a group's fields. An absent field equals an empty one, and administrators are a set.
+/// A digest of a group's fields. An absent field counts as an empty one, and the order of administrators does not
+/// matter.
 fn digest(name: &str, info: &str, creator: &str, administrators: &[String]) -> String {
     let mut administrators: Vec<&str> = administrators.iter().map(String::as_str).collect();
     administrators.sort_unstable();
@@ -76,7 +77,7 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
 
 /// Whether there is proof that the object created this group, so that a deletion may delete it.
 pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
-    // This pass created the group, and the group has not disappeared since. Its status is not written yet.
+    // This pass created the group, and the group has not disappeared since. The status of the pass is not written yet.
     if facts.has_created() && !facts.group_ended() {
         return group.create_time.is_some();
     }

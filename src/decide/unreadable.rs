@@ -24,7 +24,7 @@ pub enum UnreadableAction {
 /// The time until the finalizer of an object may be removed, if its namespace is terminating. `None` if the object is
 /// not being deleted, or does not have the operator's finalizer.
 ///
-/// The time starts when this generation is first reported as unreadable.
+/// The timeout starts when this generation is first reported as unreadable.
 pub fn time_until_release(object: &UnreadableGroup, timeout: Duration, now: Timestamp) -> Option<Duration> {
     let since = stalled_since(&object.metadata, &object.status, Reason::InvalidSpec);
     let passed = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
@@ -73,7 +73,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// An unreadable object, deleted at second 100, with a change of its metadata.
+    /// An unreadable object, deleted at second 100, with `change` merged into its metadata.
     fn object(change: Value) -> UnreadableGroup {
         let mut metadata = json!({"name": "room", "generation": 2, "finalizers": [FINALIZER],
             "deletionTimestamp": at(100).to_string()});

@@ -19,8 +19,9 @@
 //! `created`, `deleted` (`true`, `false`, or `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges
 //! the group, as the API does after 30 days.
 //!
-//! A `PUT` returns the same as the `GET` of its path. A `DELETE` of an object returns the deleted object. Errors are
-//! 400 for an invalid body, 404 for an unknown path or object and 405 for an unsupported method, each with `{"error"}`.
+//! A `PUT` returns the same response as a `GET` of the same path. A `DELETE` of an object returns the deleted object.
+//! Errors are 400 for an invalid body, 404 for an unknown path or object and 405 for an unsupported method, each with
+//! `{"error"}`.
 
 mod objects;
 

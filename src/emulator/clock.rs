@@ -38,13 +38,13 @@ impl Clock {
         Self(Arc::new(Mutex::new(source)))
     }
 
-    /// The current time, including changes by [`Clock::advance`] and [`Clock::set`].
+    /// The current time, including changes made by [`Clock::advance`] and [`Clock::set`].
     pub fn now(&self) -> Timestamp {
         self.source().now()
     }
 
-    /// The time without changes by [`Clock::advance`] and [`Clock::set`], as the clocks of the clients show it. For a
-    /// fixed clock, this is the same as [`Clock::now`].
+    /// The time without changes made by [`Clock::advance`] and [`Clock::set`], which is also the time on the clocks of
+    /// the clients. For a fixed clock, this is the same as [`Clock::now`].
     pub fn unadjusted(&self) -> Timestamp {
         let source = self.source();
         source.origin.map_or_else(|| source.now(), |(origin, start)| add(origin, start.elapsed()))
@@ -56,7 +56,7 @@ impl Clock {
         source.base = add(source.base, by);
     }
 
-    /// Sets the clock, forward or back. A running clock keeps running, a fixed one stays fixed.
+    /// Sets the clock, forward or back. A running clock keeps running, and a fixed clock stays fixed.
     pub fn set(&self, time: Timestamp) {
         let mut source = self.source();
         source.base = time;

@@ -37,11 +37,13 @@ pub struct Config {
     pub count_refused: bool,
     /// The quota of live groups per app; 0 for no limit.
     pub groups_per_app: usize,
-    /// The roles that STS can assume; every role when the list is empty.
+    /// The roles that clients can assume through STS. If the list is empty, they can assume every role.
     pub roles: Vec<RoleArn>,
-    /// The maximum lifetime of a temporary key. `None`: the lifetime that STS and the metadata service define.
+    /// The maximum lifetime of a temporary key. If it is `None`, keys have the lifetime that STS or the metadata
+    /// service defines.
     pub longest_session: Option<Duration>,
-    /// The RAM role of the instance, for which the ECS metadata service issues keys. `None`: the instance has no role.
+    /// The RAM role of the instance, for which the ECS metadata service issues keys; `None` if the instance has no
+    /// role.
     pub ecs_role: Option<EcsRole>,
     /// The versions of the metadata service that are enabled.
     pub imds: Imds,
@@ -53,9 +55,9 @@ pub struct Config {
     pub clock: Clock,
     /// The fault rules.
     pub faults: Vec<Fault>,
-    /// The seed of the fault rules' random numbers; a run with the same seed and calls has the same faults.
+    /// The seed of the fault rules' random numbers. Runs with the same seed and the same calls have the same faults.
     pub seed: Option<u64>,
-    /// The initial state. Entries of `apps` and `groups` that it lacks are added.
+    /// The initial state. Entries of `apps` and `groups` that the state does not contain are added to it.
     pub state: Option<State>,
     /// The admin address, `ADDR:PORT`; see [`super::admin`]. Off by default.
     pub admin_listen: Option<String>,
@@ -174,7 +176,7 @@ impl Builder {
         self
     }
 
-    /// Adds a role that STS can assume. If no role is added, STS can assume every role.
+    /// Adds a role that clients can assume through STS. If no role is added, clients can assume every role.
     pub fn role(mut self, role: RoleArn) -> Self {
         self.config.roles.push(role);
         self
@@ -249,7 +251,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The same as [`super::Emulator::start`].
+    /// Returns the same errors as [`super::Emulator::start`].
     pub fn start(self) -> std::io::Result<super::Handle> {
         super::Emulator::start(self.config)
     }

@@ -1,4 +1,4 @@
-//! Fault injection: failures of a gateway, a proxy or a network, for a share of the requests.
+//! Injects the failures of a gateway, a proxy or a network into a share of the requests.
 //!
 //! The rules are evaluated in order. If several matching rules exclude each other, only the first one applies, and the
 //! `times` of the others do not change. Rules with `times` therefore form a fixed sequence:
@@ -35,9 +35,9 @@ pub enum FaultKind {
     Late(u64),
     /// `html` or `html=STATUS`: the HTML error page of a proxy, 502 by default; no effect.
     Html(u16),
-    /// `empty`: a 200 without a body, after the request took effect.
+    /// `empty`: a 200 response without a body, after the request took effect.
     Empty,
-    /// `truncated`: half of the response body, then the connection ends, after the request took effect.
+    /// `truncated`: after the request took effect, half of the response body is sent and the connection is closed.
     Truncated,
     /// `clock=SECONDS`: the clock of the gateway is SECONDS ahead. This affects the time check of signatures and the
     /// header `Date`.
@@ -82,7 +82,8 @@ impl FaultKind {
 /// A fault rule: the requests that it applies to, how often, and the failure.
 ///
 /// Syntax: `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`. The operation is a name, or `*` for every operation of
-/// the Live API, but not for the operations of STS and `EcsMetadata`, which rules must name.
+/// the Live API. `*` does not include the operations of STS and `EcsMetadata`, so rules for these operations must
+/// specify the name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// `None`: every operation of the Live API, and requests without a known operation.
@@ -91,7 +92,7 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The probability that the rule applies to a matching request, 0 to 1.
     pub share: f64,
-    /// The number of times that the rule still applies; `None` for no limit.
+    /// The remaining number of times that the rule applies; `None` for no limit.
     pub times: Option<u64>,
 }
 
@@ -226,7 +227,7 @@ pub struct FaultPlan {
     pub late: Duration,
     /// The delay between the effect and the response.
     pub slow: Duration,
-    /// The failure of the first matching rule, among the rules that exclude each other.
+    /// The failure to inject. If several matching rules exclude each other, this is the failure of the first one.
     pub kind: Option<FaultKind>,
 }
 

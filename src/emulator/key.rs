@@ -19,7 +19,7 @@ pub struct AccessKey {
     pub secret: SecretString,
     /// The token that every request of a temporary key (STS) must carry; `None` for a permanent key.
     pub token: Option<SecretString>,
-    /// When a temporary key expires. Later requests get `InvalidSecurityToken.Expired`.
+    /// When a temporary key expires. Requests after this time get `InvalidSecurityToken.Expired`.
     pub expires: Option<Timestamp>,
     /// The owning account; `None` means [`DEFAULT_ACCOUNT`]. The keys of an account share its rate limit.
     pub account: Option<String>,
@@ -47,13 +47,13 @@ impl AccessKey {
         self
     }
 
-    /// The number of the owning account.
+    /// The ID of the owning account.
     pub fn account(&self) -> &str {
         self.account.as_deref().unwrap_or(DEFAULT_ACCOUNT)
     }
 
-    /// Checks the security token of a request. That all three codes have status 400 is an assumption, because the
-    /// public documentation specifies none.
+    /// Checks the security token of a request. All three codes have the status 400. This is an assumption, because the
+    /// public documentation specifies no status for them.
     pub(super) fn check_token(&self, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
         let sent = sent.filter(|token| !token.is_empty());
         match (&self.token, sent) {

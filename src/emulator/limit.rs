@@ -32,7 +32,7 @@ impl RateLimit {
         self.limit
     }
 
-    /// Changes the limit. Calls of the last second still count.
+    /// Changes the limit. Calls that were made in the last second still count.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }

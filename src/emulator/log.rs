@@ -72,14 +72,14 @@ impl RequestLog {
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened for appending.
+    /// Returns an error if the file cannot be opened for appending.
     pub fn new(capacity: usize, path: Option<&Path>) -> io::Result<Self> {
         let file = path.map(LogFile::open).transpose()?;
         Ok(Self { recent: Mutex::default(), capacity, file: Mutex::new(file) })
     }
 
-    /// Adds a record. Returns when its line is in the file, or after 500 ms, so that a client that has received a
-    /// response finds its record.
+    /// Adds a record. Waits until its line is in the file, but for at most 500 ms. Because of this wait, a client that
+    /// has received a response normally finds the record of its request.
     pub async fn add(&self, record: Record) {
         let written = self.file().as_ref().and_then(|file| file.send(&record));
         self.push_recent(record);
@@ -160,8 +160,8 @@ impl LogFile {
     }
 }
 
-/// Writes lines unbuffered until the sender is dropped. Each write is a whole line, so several emulators can append to
-/// one file.
+/// Writes lines without buffering until the sender is dropped. Each write is a whole line, so several emulators can
+/// append to one file.
 fn write_lines(mut file: File, queue: &mpsc::Receiver<Line>) {
     let mut is_failing = false;
     for line in queue {

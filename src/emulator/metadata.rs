@@ -6,8 +6,8 @@
 //! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 without a role |
 //! | `GET /latest/meta-data/ram/security-credentials/ROLE` | a temporary key of the role, as JSON |
 //!
-//! If only IMDSv2 is enabled, a request without a token gets 403, as documented. That an invalid token also gets 403 is
-//! an assumption.
+//! If only IMDSv2 is enabled, a request without a token gets 403, as documented. A request with an invalid token also
+//! gets 403, which is an assumption.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -56,7 +56,7 @@ impl FromStr for Imds {
 pub struct EcsRole {
     /// The role's name, the last segment of the credentials path.
     pub name: String,
-    /// The number of the account that owns the role.
+    /// The ID of the account that owns the role.
     pub account: String,
 }
 

@@ -1,5 +1,6 @@
-//! An in-process server of the Live API for tests, demos and pipelines: message groups and their apps, with real state,
-//! signatures, limits and errors. It also issues temporary keys through STS and the ECS metadata service.
+//! An in-process server that implements the Live API for tests, demos and pipelines. It supports message groups and
+//! their apps, with real state, signatures, limits and errors. It also issues temporary keys through STS and the ECS
+//! metadata service.
 //!
 //! It is based on the public documentation and the official SDKs; no call to Alibaba Cloud was made. Behavior that is
 //! not documented is marked as an assumption in the code.

@@ -69,7 +69,7 @@ impl From<Vec<Payload>> for Value {
     }
 }
 
-/// The fields of a response without `RequestId`, in the documented order.
+/// The fields of a response except `RequestId`, in the documented order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payload(Vec<(&'static str, Value)>);
 
@@ -161,13 +161,14 @@ fn write_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// The element of a list's entries. The documentation names `Admins` for `AdminList`, and `Groups` for `GroupList`.
+/// The name of the XML element for each entry of a list. The documentation specifies `Admins` for `AdminList`, and
+/// `Groups` for `GroupList`.
 fn entry_name(list: &str) -> String {
     format!("{}s", list.strip_suffix("List").unwrap_or(list))
 }
 
-/// Escapes text for XML 1.0: a carriage return becomes a reference (a parser would turn it into a line feed), and a
-/// character that XML cannot express becomes U+FFFD.
+/// Escapes text for XML 1.0. A carriage return becomes a character reference, because a parser would turn it into a
+/// line feed. A character that XML cannot express becomes U+FFFD.
 fn escape_xml(text: &str) -> String {
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);

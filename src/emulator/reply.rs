@@ -18,7 +18,7 @@ use super::wire::Response;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
-    /// The head and half of the body, then the end of the connection.
+    /// The head and half of the body are sent, and then the connection is closed.
     Truncated,
     /// No response is sent, and the connection is reset.
     Reset,
@@ -45,7 +45,7 @@ pub(super) enum Success {
     Text(String),
 }
 
-/// The error that a fault injects. If the fault replaces the whole response, the error is only in the request log.
+/// The error that a fault injects. If the fault replaces the whole response, the error appears only in the request log.
 pub(super) fn injected_error(kind: &FaultKind) -> ApiError {
     match kind {
         FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {

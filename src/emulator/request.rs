@@ -9,11 +9,12 @@ use super::error::ApiError;
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Decodes a query or a form body: pairs joined by `&`, percent-encoded UTF-8, `+` for a space, `name` for `name=`.
+    /// Decodes a query or a form body. The pairs are separated by `&` and contain percent-encoded UTF-8. A `+` stands
+    /// for a space, and `name` is the same as `name=`.
     ///
     /// # Errors
     ///
-    /// `InvalidParameter.Format` if a name or a value is not UTF-8.
+    /// Returns `InvalidParameter.Format` if a name or a value is not UTF-8.
     pub fn decode(encoded: &[u8]) -> Result<Self, ApiError> {
         let mut pairs = Vec::new();
         for pair in encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -31,7 +32,7 @@ impl Params {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Every name and value, repeated names included.
+    /// Every name and value, including repeated names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
@@ -76,7 +77,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// `InvalidParameter.Format` if a parameter is not UTF-8.
+    /// Returns `InvalidParameter.Format` if a parameter is not UTF-8.
     pub fn new(
         method: &str,
         target: &str,

@@ -38,7 +38,7 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// If the emulator cannot listen on an address, open the request log, or start its thread.
+    /// Returns an error if the emulator cannot listen on an address, open the request log or start its thread.
     pub fn start(config: Config) -> io::Result<Handle> {
         let log = Arc::new(RequestLog::new(config.records_kept, config.request_log.as_deref())?);
         let listener = bind(&config.listen)?;
@@ -122,7 +122,7 @@ impl Handle {
         f(&mut self.service.core().state)
     }
 
-    /// A copy of a group, live or deleted, if it exists.
+    /// A copy of a live or deleted group; `None` if the group does not exist.
     pub fn group(&self, app: &str, id: &str) -> Option<Group> {
         self.with_state(|state| state.app(app)?.group(id).cloned())
     }
@@ -199,7 +199,7 @@ async fn accept_connections<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, _)) => {
                 connections.spawn(serve(stream));
             }
-            // Retry: the process has no free file descriptor, or the client closed the connection before it was
+            // Retry, because the process has no free file descriptor, or the client closed the connection before it was
             // accepted.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

@@ -1,4 +1,4 @@
-//! The processing of a request, without I/O: authentication, rate limit, execution and response.
+//! Processes requests without I/O: authentication, rate limit, execution and response.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,8 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The temporary key of a named session, registered with the verifier. A key is reused for half of its lifetime.
+    /// The temporary key of a named session, registered with the verifier. A key is reused until half of its lifetime
+    /// has passed.
     pub(super) fn session_key(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
         let verifier = &self.verifier;
         let is_usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
@@ -85,8 +86,8 @@ struct ClockReadings {
     now: Timestamp,
     /// The gateway's clock, which a fault can skew.
     gateway: Timestamp,
-    /// The clients' clock, which does not change when a test moves the emulator's clock. Requests with this time are
-    /// valid too.
+    /// The clients' clock, which does not change when a test moves the emulator's clock. Requests that are dated by
+    /// this clock are also valid.
     unadjusted: Timestamp,
 }
 
@@ -143,7 +144,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The error response to a request that cannot be decoded.
+    /// Returns the error response to a request that cannot be decoded.
     pub(super) fn receive(&self, raw: RawRequest) -> Result<(IncomingRequest, FaultPlan), Box<Exchange>> {
         let RawRequest { method, target, headers, body, .. } = raw;
         let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));

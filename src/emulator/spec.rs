@@ -11,7 +11,7 @@ use super::state::DataCenter;
 /// An app that exists from the start: `[ACCOUNT/]APPID[@DATACENTER]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppSpec {
-    /// The owning account; `None`: every account can see the app.
+    /// The owning account; `None` if every account can see the app.
     pub account: Option<String>,
     /// `AppId`.
     pub id: String,
@@ -70,7 +70,7 @@ pub struct TokenSpec {
     pub id: String,
     /// The value that requests must carry.
     pub token: SecretString,
-    /// When the token expires; the text contains it in RFC 3339 format. `None`: the token does not expire.
+    /// When the token expires; `None` if it does not expire. The text contains the time in RFC 3339 format.
     pub expires: Option<Timestamp>,
 }
 
@@ -93,7 +93,7 @@ impl FromStr for TokenSpec {
 pub struct Denial {
     /// The ID of the access key.
     pub access_key_id: String,
-    /// The app; `None`: every call of the key is denied.
+    /// The app for which calls are denied; `None` if every call of the key is denied.
     pub app: Option<String>,
 }
 

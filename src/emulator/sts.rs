@@ -87,7 +87,8 @@ impl Sts {
             .with_account(account)
     }
 
-    /// The key of a named session. It is reused for half of its lifetime, unless `is_usable` rejects it earlier.
+    /// The key of a named session. The key is reused until half of its lifetime has passed, unless `is_usable` rejects
+    /// it earlier.
     pub fn session_key(
         &mut self,
         name: &str,

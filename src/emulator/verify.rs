@@ -13,7 +13,7 @@ use super::request::{Params, Request};
 use super::signature_v1::sign_v1;
 use crate::live::signature::{V3_ALGORITHM, V3Request, sha256_hex, sign_v3};
 
-/// The maximum difference between the time of a request and the time of the server, 15 minutes as documented.
+/// The maximum difference between the time of a request and the server's time: 15 minutes, as documented.
 pub const TIME_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// The versions of the API's request signature.
@@ -28,7 +28,7 @@ pub enum SignatureVersion {
 /// The unverified claims of a request, for the request log and for the format of the response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// The signature version; `None`: the request is not signed.
+    /// The signature version; `None` if the request is not signed.
     pub signature: Option<SignatureVersion>,
     /// The ID of the access key, `AccessKeyId`.
     pub access_key_id: Option<String>,
@@ -321,8 +321,8 @@ fn check_time(date: Timestamp, now: Timestamp) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The used nonces. Each is kept until its request is older than [`TIME_WINDOW`]. From then on, a repeated request is
-/// rejected because of its time.
+/// The used nonces. Each nonce is kept until its request is older than [`TIME_WINDOW`]. After that, a repeated request
+/// is rejected because of its time.
 #[derive(Debug, Default)]
 struct Nonces {
     seen: HashMap<(String, String), Timestamp>,

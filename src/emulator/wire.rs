@@ -40,7 +40,7 @@ pub struct RawRequest {
     pub headers: Vec<(String, String)>,
     /// The body, with its transfer coding removed.
     pub body: Vec<u8>,
-    /// Whether the client wants to reuse the connection.
+    /// Whether the client allows the connection to be reused.
     pub keep_alive: bool,
 }
 
@@ -63,7 +63,7 @@ const MALFORMED: WireError = wire_error(400, "BadRequest", "The request is not H
 const NO_HOST: WireError = wire_error(400, "BadRequest", "The request has no Host header.");
 const BAD_LENGTH: WireError = wire_error(400, "BadRequest", "The length of the body is invalid or ambiguous.");
 const BAD_CHUNK: WireError = wire_error(400, "BadRequest", "The chunks of the body are malformed.");
-const CONNECTION_CLOSED: WireError = wire_error(400, "BadRequest", "The connection was closed within the request.");
+const CONNECTION_CLOSED: WireError = wire_error(400, "BadRequest", "The connection was closed during the request.");
 const TOO_SLOW: WireError = wire_error(408, "RequestTimeout", "The request took longer than 30 s to arrive.");
 const TARGET_TOO_LONG: WireError = wire_error(414, "RequestUriTooLong", "The request target is longer than 128 KB.");
 const BODY_TOO_LONG: WireError = wire_error(413, "RequestEntityTooLarge", "The body is longer than 1 MiB.");
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     ///
-    /// The status and code of the error response. The caller must then close the connection.
+    /// Returns the status and code of the error response. The caller must then close the connection.
     pub async fn read(&mut self) -> Result<RawRequest, WireError> {
         timeout(TRANSFER_TIMEOUT, self.read_request()).await.unwrap_or(Err(TOO_SLOW))
     }
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Reads a line of at most 8 KiB, without its line end.
+    /// Reads a line of at most 8 KiB, and removes its line ending.
     async fn read_line(&mut self) -> Result<String, WireError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -258,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Reads available bytes into the buffer. The end of the stream is an error.
+    /// Reads available bytes into the buffer. Returns an error at the end of the stream.
     async fn fill(&mut self) -> std::io::Result<()> {
         self.buffer.reserve(16 * 1024);
         match self.stream.read_buf(&mut self.buffer).await? {
@@ -310,7 +310,7 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
 
 /// Rejects a head that exceeds its limits before it is complete.
 fn check_head_size(buffer: &[u8]) -> Result<(), WireError> {
-    // The line has up to 32 bytes for the method before the target.
+    // The request line starts with the method, for which this check allows 32 bytes.
     if buffer.len() > MAX_TARGET + 32 && !buffer.contains(&b'\n') {
         return Err(TARGET_TOO_LONG);
     }

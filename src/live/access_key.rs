@@ -1,4 +1,4 @@
-//! Access keys, and redaction of their secrets in text.
+//! Defines access keys, and redacts their secrets from text.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Creates credentials. Trims surrounding white space, such as the newline at the end of a Secret's value. An empty
-    /// token counts as absent.
+    /// token is treated as absent.
     pub fn new(access_key_id: &str, access_key_secret: &str, security_token: Option<&str>) -> Self {
         Self {
             access_key_id: access_key_id.trim().to_owned(),
@@ -45,7 +45,7 @@ impl Credentials {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
 
-    /// Whether both have the same key and token.
+    /// Whether both credentials have the same key and token.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.access_key_secret() == other.access_key_secret()

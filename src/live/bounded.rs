@@ -1,22 +1,21 @@
-//! The limits on response bodies: size, depth and number of values. They protect the operator from endpoints that a
-//! LiveAccount names.
+//! Limits the size, the depth and the number of values of response bodies. The limits protect the operator from
+//! endpoints that tenants specify in LiveAccounts.
 
 use super::Operation;
 
 /// The maximum nesting depth of a response.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// The limits of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// The maximum size in bytes, after decompression.
     pub bytes: usize,
-    /// The maximum number of objects, lists, strings and numbers together.
+    /// The maximum total number of objects, lists, strings and numbers.
     pub values: usize,
 }
 
 impl Limits {
-    /// The limits for an error, and for a response without content.
+    /// The limits for an error response or a response without content.
     pub(super) const ERROR: Self = Self { bytes: 64 * 1024, values: 1_000 };
 
     /// The limits for the response to `operation`.
@@ -32,7 +31,7 @@ impl Limits {
 }
 
 /// Whether JSON is nested at most [`MAX_DEPTH`] levels deep and has at most `values` values. An empty object or list
-/// counts as two values. The check takes no memory and does not detect malformed JSON.
+/// counts as two values. The check allocates no memory and does not detect malformed JSON.
 pub(super) fn json_fits(bytes: &[u8], values: usize) -> bool {
     let (mut depth, mut count) = (0_usize, 1_usize);
     let (mut in_string, mut is_escaped) = (false, false);

@@ -27,9 +27,9 @@ const MAX_URL_BYTES: usize = 65_534;
 pub struct ClientOptions {
     /// Timeouts and trusted certificates.
     pub http: HttpOptions,
-    /// The parameters are sent in a form body if their query is longer than this many bytes, unless the endpoint has
-    /// refused a form body before. Defaults to 8 KiB, because proxies refuse longer request lines. URLs of 65,534 bytes
-    /// or more are never sent.
+    /// If the query is longer than this many bytes, the parameters are sent in a form body instead, unless the endpoint
+    /// has already refused a form body. Defaults to 8 KiB, because proxies reject longer request lines. URLs of 65,534
+    /// bytes or more are never sent.
     pub form_body_threshold: usize,
     /// The memory for response bodies. Defaults to the memory that all clients of the process share.
     pub memory: Arc<ResponseMemory>,
@@ -47,7 +47,8 @@ pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     form_body_threshold: usize,
-    /// Whether the endpoint has refused parameters in a form body. The service documents only the query.
+    /// Whether the endpoint has refused parameters in a form body. The documentation of the Live API specifies only the
+    /// query.
     query_only: AtomicBool,
     clock: ServiceClock,
     share: Arc<Share>,
@@ -71,9 +72,9 @@ impl Client {
         })
     }
 
-    /// Creates a client for another endpoint, with the options of this one. They share the HTTP client, because its
-    /// trusted certificates take 100 KiB. A connection is used only for requests to its own scheme, host and port, and
-    /// carries no user state: each request is signed, and cookies are disabled.
+    /// Creates a client for another endpoint, with the options of this one. Both clients share one HTTP client, because
+    /// its trusted certificates take 100 KiB of memory. A connection is used only for requests to its own scheme, host
+    /// and port, and carries no user state: each request is signed, and cookies are disabled.
     #[must_use]
     pub fn for_endpoint(&self, endpoint: Endpoint) -> Self {
         Self {
@@ -95,7 +96,7 @@ impl Client {
     /// Signs and sends a call, and decodes its response. The parameters of a POST are sent in the query, or in a form
     /// body if they exceed [`ClientOptions::form_body_threshold`].
     ///
-    /// If the endpoint reports that parameters in a form body are missing (`Missing…`), this call fails with
+    /// If the endpoint reports that parameters in a form body are missing (error code `Missing…`), this call fails with
     /// [`CallError::Resent`], and all later calls use the query.
     ///
     /// # Errors
@@ -117,7 +118,7 @@ impl Client {
         };
         match error.class() {
             ErrorClass::ClockSkew => self.clock.try_next(server_time, started),
-            // The service has not checked the time of the request.
+            // In these cases, the service may not have checked the time of the request.
             ErrorClass::Unreachable | ErrorClass::ServiceError => {}
             _ => self.clock.keep(trial),
         }
@@ -155,7 +156,7 @@ impl Client {
         })
     }
 
-    /// Switches to the query for all later requests. The error reports whether this request fits into a query.
+    /// Switches to the query for all later requests. The returned error shows whether this request fits into a query.
     fn body_not_read(&self, request: &RpcRequest, mut answer: ApiError) -> CallError {
         if !self.query_only.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -173,9 +174,9 @@ impl Client {
         }
     }
 
-    /// The current time on the service's clock, estimated from its last response; the local time before the first
-    /// response. `None` if the service's clock differs from the local clock by more than 15 minutes: such a `Date` is
-    /// ignored.
+    /// The current time on the service's clock, estimated from its last response. Before the first response, this is
+    /// the local time. Returns `None` if the service's clock differs from the local clock by more than 15 minutes,
+    /// because such a difference is not credible.
     pub fn server_now(&self) -> Option<Timestamp> {
         self.clock.now()
     }

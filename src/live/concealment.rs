@@ -1,4 +1,4 @@
-//! Hides the responses of untrusted endpoints from the errors that conditions show.
+//! Removes the responses of untrusted endpoints from the errors that are shown in conditions.
 
 use super::error::{ApiError, CallError, Delivery, ErrorClass, classify_code};
 
@@ -30,7 +30,7 @@ pub fn conceal(error: CallError) -> CallError {
             let class = answer.class();
             CallError::Resent(hint, conceal_answer(answer, class))
         }
-        // Nothing was sent.
+        // The call was not sent, so the error contains no response.
         CallError::Unsendable(_) | CallError::NoCredentials(_) => error,
     }
 }
@@ -39,7 +39,8 @@ fn not_understood(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: NOT_UNDERSTOOD.to_owned() }
 }
 
-/// A fixed error code for this class. The endpoint's own code is not shown, because it can end with any text.
+/// A fixed error code for this class. The endpoint's own code is not shown, because the endpoint can append any text to
+/// a known code.
 fn canonical_code(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::InvalidInput => "InputInvalid",

@@ -1,4 +1,4 @@
-//! Decodes a JSON or XML response body to a type. A body that exceeds the limits is rejected before it is decoded.
+//! Decodes a JSON or XML response body into a type. A body that exceeds the limits is rejected before it is decoded.
 
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;

@@ -1,8 +1,9 @@
-//! RFC 3986 percent-encoding, as both signature versions require it.
+//! RFC 3986 percent-encoding, which both signature versions require.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
-/// Everything except `A-Z a-z 0-9 - _ . ~` is encoded: a space is `%20`, `*` is `%2A`. Hex digits are upper case.
+/// Everything except `A-Z a-z 0-9 - _ . ~` is encoded: a space becomes `%20`, and `*` becomes `%2A`. Hex digits are
+/// upper case.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes one name or value.
@@ -10,13 +11,13 @@ pub fn percent_encode(text: &str) -> String {
     percent_encoded(text).collect()
 }
 
-/// The parts of an encoded name or value.
+/// Percent-encodes one name or value, as an iterator of string slices.
 fn percent_encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. An empty
-/// value is `name=`. It is used for queries and form bodies.
+/// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. A parameter
+/// with an empty value is written as `name=`. Both queries and form bodies have this format.
 pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<Item = (K, V)>) -> String {
     let mut pairs: Vec<(K, V)> = params.into_iter().collect();
     pairs.sort_by(|a, b| (a.0.as_ref(), a.1.as_ref()).cmp(&(b.0.as_ref(), b.1.as_ref())));

@@ -50,8 +50,8 @@ pub(super) fn canonical(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// The prefixes of region IDs. The hosts of other services have the same form: `oss-cn-hangzhou.aliyuncs.com`
-/// serves the buckets of any customer as `BUCKET.oss-cn-hangzhou.aliyuncs.com`.
+/// The prefixes of region IDs. They exclude similar hosts of other services: any customer can create an OSS bucket
+/// named `live`, which is served at `live.oss-cn-hangzhou.aliyuncs.com`.
 const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
 
 /// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or

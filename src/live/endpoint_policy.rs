@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Endpoint;
 use super::endpoint::{EndpointError, canonical, is_live_api_host};
 
-/// The hosts of the Live API, as messages show them. [`is_live_api_host`] checks a host.
+/// The hosts of the Live API, as shown in messages. [`is_live_api_host`] checks a host.
 const LIVE_API_HOSTS: &str = "live.aliyuncs.com, live.REGION.aliyuncs.com, live-vpc.REGION.aliyuncs.com";
 
 /// A host name in which `*` matches one label, an IP address, or `*` for all hosts.
@@ -117,8 +117,9 @@ impl EndpointPolicy {
         Ok(endpoint)
     }
 
-    /// Whether conditions may show the errors of this endpoint: only for the hosts of the Live API and the operator's
-    /// own endpoint. A tenant could use the errors of other hosts to probe the operator's network.
+    /// Whether conditions may show the errors of this endpoint. They may show errors only from hosts of the Live API
+    /// and from the operator's own endpoint. A tenant could use the errors of other hosts to probe the operator's
+    /// network.
     pub fn shows_errors_of(&self, endpoint: &Endpoint) -> bool {
         *endpoint == self.own || is_live_api_host(hostname(endpoint))
     }
@@ -139,7 +140,7 @@ impl EndpointPolicy {
 fn hostname(endpoint: &Endpoint) -> &str {
     let host = endpoint.host();
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
-    // The last part of an IPv6 address without a port ends with a bracket.
+    // The text after the last colon is not a port if it ends with the bracket of an IPv6 address.
     if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
 }
 
@@ -160,7 +161,7 @@ mod tests {
     #[case("live.aliyuncs.com.example.com", false)]
     #[case("xlive.aliyuncs.com", false)]
     #[case("live.cn-hangzhou.oss.aliyuncs.com", false)]
-    // A bucket named live.
+    // This host serves an OSS bucket named `live`.
     #[case("live.oss-cn-hangzhou.aliyuncs.com", false)]
     #[case("ecs.cn-hangzhou.aliyuncs.com", false)]
     #[case("aliyuncs.com", false)]

@@ -122,7 +122,7 @@ pub enum CallError {
         /// The cause, without values that differ between calls (ports, times), because conditions show it.
         message: String,
     },
-    /// The service refused the request, and the client sends a retry differently: see [`RetryHint`].
+    /// The service refused the request, and the client will send a retry in a different way: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
         RetryHint::AsQuery => "the parameters are sent in the query instead",
         RetryHint::NewCredentials => "different credentials were loaded",
@@ -201,7 +201,7 @@ impl CallError {
     }
 
     /// Whether the call may have had an effect, or may still have one: its answer was lost, or the answer shows only
-    /// that the service or a gateway failed. A gateway that gave up waiting can still deliver the call.
+    /// that the service or a gateway failed. A gateway that reported a timeout can still deliver the call.
     pub fn is_undecided(&self) -> bool {
         match self {
             Self::Api(error) => matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed),
@@ -210,8 +210,8 @@ impl CallError {
         }
     }
 
-    /// The service's error code, or a fixed word if there is none. It can be any text: use it in logs, and the
-    /// [class](Self::class) in metrics.
+    /// The service's error code, or a fixed word if there is none. The code can be any text. It can be used in logs,
+    /// but metrics must use the [class](Self::class).
     pub fn code(&self) -> &str {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.code.as_deref().unwrap_or("NoCode"),

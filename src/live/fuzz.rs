@@ -15,7 +15,8 @@ use fastrand::Rng;
 /// The number of executions per target in `make test`.
 const RUNS: usize = 3_000;
 
-/// The maximum size of an input and of a kept seed, in bytes. Seeds are shorter, because short inputs are faster.
+/// The maximum sizes of an input and of a kept seed, in bytes. Seeds are shorter, because short inputs are processed
+/// faster.
 const LONGEST: usize = 128 * 1024;
 const LONGEST_SEED: usize = 4 * 1024;
 
@@ -26,7 +27,7 @@ const MOST_SEEDS: usize = 5_000;
 const MEMORY: u64 = 1024 * 1024;
 const MEMORY_PER_BYTE: u64 = 64;
 
-/// A fuzz target.
+/// The name, the first inputs and the words of a fuzz target.
 pub struct Target<'a> {
     pub name: &'a str,
     pub seeds: Vec<Vec<u8>>,
@@ -83,7 +84,7 @@ impl Target<'_> {
                 let copy = input[at..end].to_vec();
                 insert(input, at, &copy);
             }
-            // Repeats a part of the input, sometimes thousands of times to test depth and length.
+            // Repeats a part of the input or a word, sometimes thousands of times to test the depth and length limits.
             8 => {
                 let times = if rng.u8(..16) == 0 { rng.usize(..5_000) } else { rng.usize(..8) };
                 let copy = if rng.bool() { input[at..end].to_vec() } else { self.word(rng).as_bytes().to_vec() };

@@ -23,23 +23,23 @@ impl Default for HttpOptions {
     }
 }
 
-/// The kernel closes a connection whose data is not acknowledged for this time, even if the process is frozen. After
-/// that, a call is not retransmitted and can no longer arrive.
+/// If sent data is not acknowledged for this long, the kernel closes the connection, even if the process is frozen.
+/// After that, a call is not retransmitted and can no longer arrive.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 impl HttpOptions {
-    /// A client that reuses connections. It takes its proxy from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+    /// A client that reuses connections. It reads its proxy settings from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
     /// `NO_PROXY`. Redirects and hidden retries are disabled.
     ///
     /// # Errors
-    /// The TLS client cannot be built, for example because the machine has no CA certificates.
+    /// Returns an error if the TLS client cannot be built, for example because the machine has no CA certificates.
     pub(super) fn client(&self) -> Result<reqwest::Client, HttpClientError> {
         built(self.builder())
     }
 
-    /// Same as [`HttpOptions::client`], but without idle connections. Exchanges with STS are an hour apart, and a
-    /// server closes an idle connection earlier.
+    /// Same as [`HttpOptions::client`], but without idle connections. Exchanges with STS are an hour apart, and servers
+    /// close idle connections sooner.
     ///
     /// # Errors
     /// See [`HttpOptions::client`].
@@ -100,7 +100,7 @@ pub enum HttpClientError {
         /// The cause: an error of the operating system, or a file without certificates.
         why: String,
     },
-    /// Anything else, for example a machine without CA certificates.
+    /// Any other cause, for example a machine without CA certificates.
     #[error(
         "the HTTP client cannot be built: {0}: install the CA certificates of the system, or set SSL_CERT_FILE to a \
          file of PEM certificates"

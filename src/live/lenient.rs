@@ -1,5 +1,5 @@
-//! Types that accept every form of a value, because the documentation, its samples and XML differ in spelling, type and
-//! nesting.
+//! Types that accept a value in all forms in which responses can contain it. The documentation, its samples and XML
+//! responses differ in spelling, type and nesting.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -70,7 +70,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for LowerCase<A> {
     }
 }
 
-/// A string, number or boolean. Other values count as absent.
+/// A string, number or boolean. Other values are treated as absent.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Scalar {
@@ -119,7 +119,7 @@ impl Scalar {
     }
 }
 
-/// The IDs of a list in any nesting: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
+/// A list of IDs in any of these forms: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
 /// `{"Admins": ["a"]}` (XML). A string is split instead of parsed as JSON, because a number could lose digits.
 #[derive(Default)]
 pub(super) struct Ids(pub Vec<String>);

@@ -47,7 +47,7 @@ pub enum Act {
     Silence,
 }
 
-/// A response with a `content-length`, and further headers (`Name: value\r\n`).
+/// A response with a `content-length` and the given headers (`Name: value\r\n`).
 pub fn answer_with(status: u16, headers: &str, body: &str) -> Act {
     let length = body.len();
     Act::Send(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}").into_bytes())
@@ -58,7 +58,7 @@ pub fn answer(status: u16, body: &str) -> Act {
     answer_with(status, "content-type: application/json\r\n", body)
 }
 
-/// A running server. It stops with the runtime of the test.
+/// A running server. It stops when the runtime of the test stops.
 #[derive(Debug, Clone)]
 pub struct Loopback {
     pub origin: String,
@@ -95,7 +95,7 @@ impl Loopback {
     }
 }
 
-/// Installs the TLS provider that `main` installs. It may already be installed.
+/// Installs the same TLS provider as `main`, unless a provider is already installed.
 pub fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

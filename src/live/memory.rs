@@ -1,8 +1,8 @@
 //! Limits the memory of the response bodies that the clients of the process receive at the same time.
 //!
-//! If too few bytes are free for a response, the memory ends the longest response of the client that holds the most
-//! bytes, if that client holds more than the waiting client would hold. Otherwise the response waits. Each of `n`
-//! clients can therefore use 1/n of the memory, however slowly the other clients send.
+//! If too few bytes are free for a response, the longest response of the client that holds the most bytes is ended,
+//! provided that this client holds more than the waiting client would hold. Otherwise, the response waits. Each of `n`
+//! clients can therefore use 1/n of the memory, however slowly the endpoints of the other clients respond.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -16,14 +16,14 @@ use tokio::time::{Instant, timeout_at};
 /// | use | MiB |
 /// | --- | --- |
 /// | bodies | 24 |
-/// | read-ahead of the connections, at most twice the delivered bytes (a read doubles, up to 400 KiB) | 48 |
+/// | read-ahead of the connections, at most twice the delivered bytes (the read size doubles, up to 400 KiB) | 48 |
 /// | text of the responses that are being decoded, at most the size of the bodies | 24 |
 /// | everything else, measured after 3,731 edits of 300 accounts | 114 |
 ///
 /// The memory for bodies is enough for three clients that each receive the longest response (8 MiB, see `Limits`).
 const TOTAL: usize = 24 * 1024 * 1024;
 
-/// A client receives only one response beyond this size at a time. Otherwise several responses could each hold a part
+/// A client receives only one response larger than this at a time. Otherwise, several responses could each hold a part
 /// of the memory and wait for the rest.
 const SMALL: usize = 64 * 1024;
 
@@ -35,7 +35,7 @@ pub struct ResponseMemory {
 }
 
 impl ResponseMemory {
-    /// Creates a memory with a limit in bytes.
+    /// Creates response memory with a size of `bytes`.
     pub fn new(bytes: usize) -> Arc<Self> {
         let ledger = Ledger { free: bytes, ..Ledger::default() };
         Arc::new(Self { ledger: Mutex::new(ledger), freed: Notify::new() })
@@ -53,12 +53,12 @@ impl ResponseMemory {
 struct Ledger {
     free: usize,
     responses: HashMap<u64, Entry>,
-    /// The bytes of each client, without responses that must end. Cached, because computing the sum for every wait is
-    /// slow.
+    /// The bytes that each client holds, excluding responses that must end. The sums are cached, because computing them
+    /// for every wait is slow.
     held: HashMap<u64, usize>,
     /// The bytes of responses that must end.
     ending: usize,
-    /// The last ID of a response or a client.
+    /// The last ID that was assigned to a response or a client.
     last_id: u64,
 }
 
@@ -82,7 +82,7 @@ impl Ledger {
         if bytes <= self.free {
             let Some(entry) = self.responses.get_mut(&id) else { return false };
             entry.bytes += bytes;
-            // The bytes of a response that must end do not count for its client.
+            // The bytes of a response that must end do not count toward the total of its client.
             if entry.is_ended {
                 self.ending += bytes;
             } else {
@@ -99,8 +99,8 @@ impl Ledger {
         false
     }
 
-    /// The response to end: the longest one of the client that holds the most bytes. `None` if no other client would hold
-    /// more than the client of `id`.
+    /// The response to end: the longest response of the other client that holds the most bytes. `None` if no other
+    /// client holds more than the client of `id` would hold.
     fn victim(&self, id: u64, bytes: usize) -> Option<u64> {
         let client = self.responses.get(&id)?.client;
         let would_hold = self.held.get(&client).copied().unwrap_or_default() + bytes;
@@ -167,7 +167,7 @@ pub(super) struct Held {
     bytes: usize,
     /// Notified when the response must end to free its bytes.
     end: Arc<Notify>,
-    /// The time at which waiting for bytes ends.
+    /// The time at which this response stops waiting for bytes.
     deadline: Instant,
     /// The permit to receive a response beyond [`SMALL`].
     turn: Option<OwnedSemaphorePermit>,
@@ -210,7 +210,7 @@ impl Held {
         }
         loop {
             let mut freed = std::pin::pin!(self.share.memory.freed.notified());
-            // Bytes can be freed between the attempt and the wait.
+            // Register for notifications now, because bytes can be freed between the attempt and the wait.
             freed.as_mut().enable();
             if self.share.memory.ledger.lock().take(self.id, bytes) {
                 break;

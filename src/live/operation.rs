@@ -5,7 +5,7 @@ use super::request::{Method, Placement, RpcRequest};
 /// The version of the Live API.
 pub const VERSION: &str = "2016-11-01";
 
-/// The `GroupStatus` that lists only groups that are not deleted.
+/// The value of `GroupStatus` that selects the groups that are not deleted.
 const EXISTING: &str = "1";
 
 /// The supported operations. Each has its own limit of 50 calls per second and account.
@@ -73,7 +73,7 @@ pub struct GroupFields {
     pub administrators: Option<Vec<String>>,
 }
 
-/// A change of a group. `None` leaves a field unchanged.
+/// A change to a group. `None` leaves a field unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupChange {
     /// The new info; an empty one clears it.

@@ -148,8 +148,8 @@ fn encode(params: &[(String, String)]) -> String {
     canonical_query(params.iter().map(|(name, value)| (name, value)))
 }
 
-/// Encodes a space as `+`, as the official SDKs do. The body is hashed as it is sent, so this affects the signature.
-/// (`%20` is always a space here: a `%` in a value is `%25`.)
+/// Encodes a space as `+`, as the official SDKs do. The body is hashed as it is sent, so this affects the signature. In
+/// the encoded text, `%20` always stands for a space, because a `%` in a value is encoded as `%25`.
 fn encode_form(params: &[(String, String)]) -> String {
     encode(params).replace("%20", "+")
 }

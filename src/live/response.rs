@@ -31,7 +31,7 @@ pub struct GroupSnapshot {
     pub administrators: Vec<String>,
     /// `Delete`: the group is deleted and its ID is blocked.
     pub deleted: bool,
-    /// `Createtime`. Its unit is undocumented and derived from its magnitude.
+    /// `Createtime`. Its unit is not documented, so it is derived from the magnitude of the value.
     pub create_time: Option<Timestamp>,
 }
 
@@ -112,7 +112,7 @@ struct GroupBody {
     delete: Scalar,
     #[serde(rename = "createtime")]
     create_time: Scalar,
-    /// The groups of an entry that wraps them.
+    /// The groups, if this entry is a wrapper around a list of groups.
     #[serde(rename = "groups", alias = "grouplist")]
     wrapped: Option<Groups>,
 }
@@ -205,8 +205,8 @@ pub fn parse_epoch(number: i64) -> Option<Timestamp> {
 
 impl GroupBody {
     /// # Errors
-    /// Returns an error if the group info exceeds the memory limit, or if the response has no group ID: an empty
-    /// snapshot would cause the operator to overwrite the group.
+    /// Returns an error if the group info exceeds the memory limit, or if the response has no group ID, because an
+    /// empty snapshot would cause the operator to overwrite the group.
     fn snapshot(self) -> Result<GroupSnapshot, String> {
         let text = |value: Scalar| value.text().unwrap_or_default();
         let group = GroupSnapshot {
@@ -229,10 +229,10 @@ impl GroupBody {
 }
 
 impl CreateBody {
-    /// `AlreadyDelete` takes precedence: it comes together with `AlreadyExists`.
+    /// `AlreadyDelete` takes precedence, because the service also sets `AlreadyExists` for a deleted group.
     ///
     /// # Errors
-    /// Returns an error if the response has neither field and no group ID.
+    /// Returns an error if the response has neither of these fields nor a group ID.
     fn outcome(self) -> Result<CreateOutcome, String> {
         match (self.already_exists.boolean(), self.already_delete.boolean()) {
             (_, Some(true)) => Ok(CreateOutcome::AlreadyDelete),

@@ -14,15 +14,16 @@ pub(super) struct ServiceClock {
     /// An offset computed from the last refusal. One request tries it, and it is kept only if the service accepts that
     /// request. Otherwise a gateway with a wrong clock could change the dates of all requests.
     trial_ms: AtomicI64,
-    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if below 2 s.
+    /// Milliseconds by which the `Date` of the last response was ahead of the local clock; 0 if the difference is below
+    /// 2 s.
     server_ahead_ms: AtomicI64,
 }
 
 /// The value of `trial_ms` if there is no offset to try.
 const NO_OFFSET: i64 = i64::MIN;
 
-/// A `Date` that differs by more than this from the local clock is ignored: it must not become the create time of a
-/// group. The Live API rejects requests whose time differs by 15 minutes.
+/// A `Date` that differs by more than this from the local clock is ignored, because it must not be recorded as the
+/// create time of a group. The Live API rejects requests whose time differs by 15 minutes.
 const MAX_AHEAD_MS: u64 = 15 * 60 * 1000;
 
 impl Default for ServiceClock {
@@ -43,8 +44,8 @@ impl ServiceClock {
         self.trial_ms.store(offset, Ordering::Relaxed);
     }
 
-    /// The current time on the service's clock, estimated from its last response; the local time before the first
-    /// response. `None` if the two clocks differ by more than [`MAX_AHEAD_MS`].
+    /// The current time on the service's clock, estimated from its last response. Before the first response, this is
+    /// the local time. Returns `None` if the two clocks differ by more than [`MAX_AHEAD_MS`].
     pub(super) fn now(&self) -> Option<Timestamp> {
         let ahead = self.server_ahead_ms.load(Ordering::Relaxed);
         let is_credible = ahead.unsigned_abs() <= MAX_AHEAD_MS;

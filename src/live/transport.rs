@@ -20,8 +20,8 @@ pub(super) struct Exchange {
     pub server_time: Option<SystemTime>,
 }
 
-/// Sends a request and decodes the response to `operation`. The body takes its memory from `share`, and waits for it
-/// until `deadline` at the latest.
+/// Sends a request and decodes the response to `operation`. The memory for the body is taken from `share`. If it is not
+/// available, the call waits until `deadline` at the latest.
 pub(super) async fn exchange(
     request: reqwest::RequestBuilder,
     operation: Operation,
@@ -44,7 +44,7 @@ pub(super) async fn exchange(
     Exchange { outcome, server_time }
 }
 
-/// Redacts and shortens an error. The service's message can repeat the text to sign, which contains the token.
+/// Redacts and shortens an error. The service's message can contain the string to sign, which includes the token.
 pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> CallError {
     match error {
         CallError::Api(mut answer) => {
@@ -116,7 +116,7 @@ fn interpret(
         Body::NoMemory => {
             return Err(broken(
                 status,
-                "not enough memory for the response: other responses are using the limit",
+                "not enough memory for the response: other responses use up the memory limit",
                 request_id,
             ));
         }

@@ -1,5 +1,5 @@
-//! Converts XML responses to JSON: an element with children becomes an object, an element without children a string,
-//! and repeated elements a list.
+//! Converts XML responses to JSON. An element with children becomes an object, an element without children becomes a
+//! string, and repeated elements become a list.
 
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
@@ -35,8 +35,8 @@ impl Element {
     }
 }
 
-/// The content of the root element, or `None` if the text is not well-formed XML, is nested deeper than 32 levels or has
-/// more than `elements` elements.
+/// The content of the root element. Returns `None` if the text is not well-formed XML, is nested deeper than 32 levels
+/// or has more than `elements` elements.
 pub(super) fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
     let mut reader = Reader::from_str(std::str::from_utf8(bytes).ok()?);
     let mut open: Vec<Element> = Vec::new();

@@ -70,8 +70,8 @@ pub struct LiveAccountSpec {
     pub credentials: AccountCredentials,
 
     /// The ID of the Alibaba Cloud account (digits). LiveAccounts with the same ID share the limit of 50 calls per second for
-    /// each operation. Defaults to the account ID in oidc.roleArn; with secretRef, LiveAccounts with the same access key ID
-    /// share the limit. Example: 1234567890123456
+    /// each operation. With oidc, the default is the account ID in roleArn. With secretRef, there is no default;
+    /// LiveAccounts without an ID then share the limit if they have the same access key ID. Example: 1234567890123456
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,
@@ -95,7 +95,8 @@ pub struct LiveAccountSpec {
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
     /// An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
-    /// credentials, securityToken. The operator reads it by name, every few minutes and after a rejection.
+    /// credentials, securityToken. The operator gets the Secret by name every few minutes, and
+    /// again if the access key is rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_ref")]
     pub secret_ref: Option<NameRef>,
@@ -143,8 +144,8 @@ pub struct LiveAccountStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<i64>,
 
-    /// The LiveMessageGroups that wait for the rate limit of the account. Present if the last of them is expected to wait
-    /// for at least 30 s.
+    /// The LiveMessageGroups that wait because of the rate limit of the account. Present if the last of them is
+    /// expected to wait for at least 30 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<AccountQueue>,
 }

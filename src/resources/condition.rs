@@ -109,7 +109,7 @@ pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool 
 /// Sets the condition of this type.
 ///
 /// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes, so that repeating a call
-///   changes nothing. It has whole seconds, as the apiserver stores it.
+///   changes nothing. It has whole seconds, because the apiserver stores no fractions.
 /// - The order follows [`ConditionType::ALL`]; conditions of other writers follow in their original order.
 /// - A message is cut to 32,768 characters, the limit of the CRD: otherwise the apiserver would refuse the status.
 pub fn set_condition(

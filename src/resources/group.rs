@@ -130,15 +130,15 @@ pub struct LiveMessageGroupSpec {
     pub creator_id: Option<String>,
 
     /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8. A change is applied
-    /// to the group. The empty string clears it. If it is absent, the operator does not manage the field.
+    /// to the group. The empty string clears it. If the field is absent, the operator does not manage it.
     /// Example: {"topic":"launch"}
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub group_info: Option<String>,
 
     /// The user IDs of the administrators of the group: up to 3 different IDs of 1 to 64 letters and digits, in any order.
-    /// A change replaces the whole list. The empty list removes all administrators. If it is absent, the
-    /// operator does not manage the field.
+    /// A change replaces the whole list. The empty list removes all administrators. If the field is
+    /// absent, the operator does not manage it.
     /// Example: ["host1", "moderator1"]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
@@ -166,7 +166,7 @@ pub struct LiveMessageGroupSpec {
     #[schemars(schema_with = "schema::deletion_policy")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// What happens when the group was deleted in the Live API: Report (the object becomes Degraded with the reason
+    /// What happens if the group has been deleted in the Live API: Report (the object becomes Degraded with the reason
     /// GroupDeleted) or Recover (the group is recovered, which the Live API allows for about 30 days). Defaults to
     /// Report. It may be changed at any time. Example: Recover
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +206,8 @@ impl LiveMessageGroup {
     }
 
     /// The resourceVersion as a number, which orders the versions of an object. It is a number in every apiserver that
-    /// stores its objects in etcd, and documented as comparable since Kubernetes 1.35. `None` if it is not a number.
+    /// stores its objects in etcd. Kubernetes documents it as comparable since version 1.35. `None` if it is not a
+    /// number.
     pub fn revision(&self) -> Option<u64> {
         self.metadata.resource_version.as_deref()?.parse().ok()
     }

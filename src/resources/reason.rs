@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How long credentials may be missing before manual intervention is required. One `kubectl apply` can create the
+/// How long credentials may be missing before manual intervention is required. A single `kubectl apply` may create the
 /// object before its credentials.
 const CREDENTIALS_GRACE: Duration = Duration::from_secs(120);
 
@@ -92,7 +92,7 @@ reasons! {
     Pending: ReadyEffect::Unknown, NextActor::Operator,
         "The operator has not reconciled the object yet. If this persists, check that the operator runs and watches this namespace.";
     Queued: ReadyEffect::Unchanged, NextActor::Operator,
-        "The object waits for the rate limit of the Live API: 50 calls per second for each account and operation. No action is needed.";
+        "The object waits because of the rate limit of the Live API: 50 calls per second for each account and operation. No action is needed.";
     Applying: ReadyEffect::Unchanged, NextActor::Operator,
         "The operator sent a change to the Live API, which has not responded yet. No action is needed.";
     Created: ReadyEffect::True, NextActor::None,

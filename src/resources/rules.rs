@@ -70,7 +70,7 @@ pub(super) fn administrators_differ() -> Rule {
     )
 }
 
-/// `metadata.name` may contain `-` and `.`, a group ID may not.
+/// `metadata.name` may contain `-` and `.`, but a group ID may not.
 pub(super) fn group_id_or_name() -> Rule {
     Rule::new(format!("has(self.spec.groupId) || self.metadata.name.matches('{ID}')"))
         .message(
@@ -162,7 +162,7 @@ pub(super) fn endpoint() -> Rule {
     on_field(
         "endpoint",
         r"!has(self.endpoint) || self.endpoint.matches('^(https?://)?[A-Za-z0-9.\\[\\]:-]+/?$')",
-        "spec.endpoint must be https://HOST[:PORT]. Remove path, query and user, or omit the field.",
+        "spec.endpoint must be https://HOST[:PORT]. Remove the path, the query and the user, or omit the field.",
     )
 }
 

@@ -54,10 +54,11 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `spec.dataCenter`. If it were derived, the description of the type would replace the description of the field.
+/// The schema of `spec.dataCenter`. If it were derived, the description of the type would replace the description of
+/// the field.
 ///
-/// Unlike the other optional fields it is not `nullable`: the apiserver refuses null for an enum, even if the enum
-/// lists it, but drops the null of a field that is not nullable. Only server-side apply refuses such a null.
+/// Unlike the other optional fields, it is not `nullable`: the apiserver refuses null for an enum, even if the enum
+/// lists it, but drops null from a field that is not nullable. Only server-side apply refuses such a null.
 pub(super) fn data_center(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = DataCenter::ALL.iter().map(|d| d.as_str()).collect();
     json_schema!({ "type": "string", "enum": names })
@@ -67,7 +68,7 @@ fn enumeration(values: impl Iterator<Item = &'static str>) -> Schema {
     json_schema!({ "type": "string", "enum": values.collect::<Vec<_>>() })
 }
 
-/// `spec.managementPolicy`; see [`data_center`] for why it is not `nullable`.
+/// The schema of `spec.managementPolicy`. See [`data_center`] for why it is not `nullable`.
 pub(super) fn management_policy(_: &mut SchemaGenerator) -> Schema {
     enumeration(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
@@ -100,7 +101,7 @@ fn reference(what: &str, description: &str) -> Schema {
     })
 }
 
-/// `spec.accountRef`. If it were derived, the description of the field would be lost.
+/// The schema of `spec.accountRef`. If it were derived, the description of the field would be lost.
 pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a LiveAccount in this namespace.",
@@ -108,15 +109,15 @@ pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// `spec.credentials.secretRef` of a LiveAccount.
+/// The schema of `spec.credentials.secretRef` of a LiveAccount.
 pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a Secret in this namespace.",
-        "An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator reads it by name, every few minutes and after a rejection. Example: {name: live-credentials}",
+        "An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator gets the Secret by name every few minutes, and again if the access key is rejected. Example: {name: live-credentials}",
     )
 }
 
-/// `spec.credentials.oidc` of a LiveAccount.
+/// The schema of `spec.credentials.oidc` of a LiveAccount.
 pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
     let account = reference(
         "The name of a ServiceAccount in this namespace.",

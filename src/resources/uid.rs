@@ -16,7 +16,7 @@ impl From<&str> for Uid {
     }
 }
 
-/// The bytes of a UUID in its usual form; `None` for any other text. Two texts never have the same bytes.
+/// The bytes of a UUID in its usual form; `None` for any other text. Different texts never have the same bytes.
 fn uuid(text: &str) -> Option<[u8; 16]> {
     let is_usual = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',
@@ -27,7 +27,7 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
     }
     let mut bytes = [0; 16];
     let mut rest = &mut bytes[..];
-    // Parsed in parts, because removing the hyphens would allocate a string for each event.
+    // The UUID is parsed in parts, because removing the hyphens would allocate a string for each event.
     for part in text.split('-') {
         let (decoded, remaining) = rest.split_at_mut(part.len() / 2);
         hex::decode_to_slice(part, decoded).ok()?;

@@ -11,8 +11,8 @@ use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 /// Silences the messages of kube about each failed request and list. The operator logs each failure once, with advice.
 const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
 
-/// The log target under which the library quotes whole response bodies, for example a Secret that cannot be decoded. No
-/// value of `RUST_LOG` enables it.
+/// The log target under which the kube library quotes whole response bodies, for example a Secret that cannot be
+/// decoded. No value of `RUST_LOG` enables it.
 const QUOTES_BODIES: &str = "kube_client::client";
 
 /// Format of the log.
@@ -46,7 +46,7 @@ pub fn start_logs(format: LogFormat) {
         eprintln!("cannot start logging: {error}");
     }
     if let Some(error) = invalid {
-        tracing::warn!(%error, "RUST_LOG is invalid, using info: set a level or directives");
+        tracing::warn!(%error, "RUST_LOG is invalid, so the level is info: set RUST_LOG to a level or to directives");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Serves the health endpoints and the metrics.
 //!
-//! Every pod of the cluster can reach the port, so the server limits the number of connections, the size and duration
+//! Every pod in the cluster can reach the port, so the server limits the number of connections, the size and duration
 //! of a request, and the duration of a connection. Each connection serves one request.
 
 use std::collections::VecDeque;
@@ -86,7 +86,7 @@ async fn serve_connection(stream: TcpStream, app: Router) {
 fn router(metrics: Arc<Metrics>, live: Arc<impl Check>, ready: Arc<impl Check>) -> Router {
     let probed = Arc::clone(&ready);
     let scrape = move || async move {
-        // On a separate thread, so that a scrape does not delay a worker.
+        // The metrics are rendered on a separate thread, so that a scrape does not delay a worker.
         let text = tokio::task::spawn_blocking(move || metrics.render(ready().is_ok())).await;
         let text = text.ok().and_then(Result::ok).ok_or(StatusCode::INTERNAL_SERVER_ERROR);
         text.map(|text| ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
@@ -121,7 +121,7 @@ mod tests {
         address
     }
 
-    /// Sends `request` and reads until the server closes the connection; `None` if it does not within `limit`.
+    /// Sends `request` and reads until the server closes the connection; `None` if it does not close within `limit`.
     async fn exchange(address: SocketAddr, request: &str, limit: Duration) -> Option<String> {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // The server may close the connection before it has read everything.

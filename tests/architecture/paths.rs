@@ -55,7 +55,7 @@ impl Reader {
         }
     }
 
-    /// Reads the rest of a path or of a `use` tree after `path::`.
+    /// Reads the part of a path or a `use` tree that follows `path::`.
     fn read_tree(&mut self, mut path: NamedPath, tokens: &mut Tokens) {
         match tokens.peek().cloned() {
             Some(TokenTree::Ident(name)) => {
@@ -95,7 +95,7 @@ impl Reader {
                     }
                     resolved.pop();
                 }
-                // The binary names the library by its crate name.
+                // The binary refers to the library by its crate name.
                 "live_message_operator" if index == 0 => resolved.push("crate".to_owned()),
                 _ => resolved.push(name),
             }
@@ -104,7 +104,7 @@ impl Reader {
     }
 }
 
-/// Skips `::` and returns `true` if it is next.
+/// Skips `::` if it comes next. Returns whether it did.
 fn skip_separator(tokens: &mut Tokens) -> bool {
     let mut ahead = tokens.clone();
     let colon = |token: Option<TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');

@@ -1,5 +1,5 @@
-//! Tests that the only TLS provider is `ring`. With two providers, rustls panics unless one is selected, and both
-//! require audits.
+//! Tests that the only TLS provider is `ring`. With two providers, rustls panics unless the program selects
+//! one, and both providers would have to be audited.
 
 use live_message_operator::live::{Client, ClientOptions, Endpoint};
 

@@ -125,7 +125,7 @@ fn settle(stage: &Stage, operator: &mut Operator) -> Result<()> {
 }
 
 fn keep(stage: &Stage, emulator: &Emulator, operator: &mut Operator) -> Result<()> {
-    println!("\nEverything keeps running until Ctrl-C. In another terminal, run:\n\n{}", stage.how_to_use());
+    println!("\nEverything keeps running until you press Ctrl-C. In another terminal, run:\n\n{}", stage.how_to_use());
     println!("  kubectl get lmg -A --watch\n\nThe emulator of the Live API listens on {}.", emulator.url());
     while !interrupt::happened() {
         if let Some(status) = operator.process.exited()? {

@@ -32,7 +32,7 @@ pub fn conditions(stage: &Stage, object: &str) -> Result<()> {
     let found = get(stage, object)?;
     let conditions = found["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |condition: &Value, name: &str| condition[name].as_str().unwrap_or_default().to_owned();
-    println!("\nConditions of {object}, whose group was deleted before:");
+    println!("\nConditions of {object}, whose group had already been deleted:");
     for condition in conditions {
         println!("  {:<12}{:<8}{}", text(condition, "type"), text(condition, "status"), text(condition, "reason"));
     }

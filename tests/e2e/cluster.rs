@@ -19,12 +19,12 @@ pub const NAMESPACE: &str = "production";
 pub const GROUPS: &str = "rooms";
 /// The namespace of the emulator.
 const LIVE_API: &str = "live-api";
-/// The number of groups that are created during each disturbance: three seconds of calls.
+/// The number of groups that are created during each disturbance. Their calls take three seconds.
 pub const BURST: usize = 150;
 /// The timeout for a burst. It includes the 15 s until a Lease expires.
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// The operator images, as NAME:TAG. Both contain the same version.
+/// The operator images, as NAME:TAG. Both images contain the same version of the operator.
 pub struct Images {
     pub first: String,
     pub second: String,
@@ -78,7 +78,7 @@ impl Cluster {
         Ok([("PATH", path), ("KUBECONFIG", self.kubeconfig.clone().into()), ("HOME", self.home.path().into())])
     }
 
-    /// Deploys an emulator that is not part of the release, so that its groups outlive an upgrade of the release.
+    /// Deploys an emulator that is not part of the release, so that its groups survive an upgrade of the release.
     pub fn deploy_live_api(&self) -> Result<()> {
         let image = image_values(&self.images.first)?;
         let values = format!("{image},emulator.enabled=true,fullnameOverride=live-api");

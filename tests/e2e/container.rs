@@ -20,8 +20,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// Finds the cgroup by the pod UID in its name, and the process by its program, because the pod also has a second
-    /// container, which holds its network.
+    /// Finds the cgroup by the pod UID in its name, and the process by its program. The program identifies the process,
+    /// because the pod has a second container that holds the pod's network.
     pub fn of(pod: &Pod) -> Result<Self> {
         let roots = [Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup")];
         let root = roots.into_iter().find(|root| root.exists()).context("no cgroups")?;

@@ -104,8 +104,8 @@ pub fn failed_upgrade(cluster: &Cluster) -> Result<()> {
     during_a_burst(cluster, "rolledback", || Ok(()))
 }
 
-/// Reinstalls the release. The CRDs and the objects remain, and the new installation finds every group in its object's
-/// status, without a call.
+/// Reinstalls the release. The CRDs and the objects remain. The new installation reads the state of every group from
+/// the status of its object, without a call.
 pub fn reinstall(cluster: &Cluster) -> Result<()> {
     cluster.helm(&["uninstall", NAME, "--wait"])?;
     let left = cluster.groups(&["get", "lmg", "-l", "burst=rolledback", "-o", "name"])?;

@@ -26,7 +26,7 @@ fn logs(cluster: &Cluster) -> Result<()> {
     if log.is_empty() { Err(Error::new(format!("{leader} has an empty log"))) } else { Ok(()) }
 }
 
-/// Each replica serves metrics. Exactly one is the leader, and it counts the groups.
+/// Each replica serves metrics. Exactly one replica is the leader, and only the leader counts the groups.
 fn metrics(cluster: &Cluster) -> Result<()> {
     let mut leaders = Vec::new();
     for pod in cluster.pods()? {

@@ -68,7 +68,7 @@ fn request_target_of_98_kb_is_accepted() {
     client.ok("CreateLiveMessageGroup", &params);
     let group = client.ok("DescribeLiveMessageGroup", &params[..2]);
     assert_eq!(group["GroupInfo"].as_str(), Some(info.as_str()));
-    // A longer value is rejected because of its own length, not because of the length of the target.
+    // A longer value is rejected because of its own length, not because of the length of the request target.
     let double = info.clone() + &info[..6_000];
     let response = client.call("CreateLiveMessageGroup", &[params[0], params[1], ("GroupInfo", &double)]);
     assert_eq!((response.status, response.code().as_str()), (400, "InputInvalid"));

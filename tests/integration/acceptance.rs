@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(1200);
 /// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
-/// The maximum wait while the golden file is updated, because no calls and writes are expected then.
+/// The maximum wait while the golden file is updated. In that case there are no expected calls or writes to wait for.
 const LATE_IN_AN_UPDATE: Duration = Duration::from_secs(2);
 
 /// The arguments that disable drift checks, and those that run one drift check per second.

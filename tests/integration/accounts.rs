@@ -27,7 +27,7 @@ const LIST: &str = "ListLiveMessageGroupByPage";
 /// Values of the chart that grant the permissions for LiveAccounts.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=namespaced"];
 
-/// Arguments that permit LiveAccounts any endpoint on loopback.
+/// Arguments that permit LiveAccounts to use any endpoint on loopback.
 const LOOPBACK: [&str; 2] = ["--account-endpoints=127.0.0.1", "--account-allow-http"];
 
 /// A world whose emulator accepts these keys in addition to the operator's own.
@@ -169,8 +169,8 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(last_key(&world, "room")?.as_deref(), Some("LTAIteamKey0002"));
     assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
 
-    // After accountRef is removed, the next call uses the operator's own key.
-    // The LiveAccount's record does not apply to that key, so the group counts as adopted.
+    // After accountRef is removed, the next call uses the operator's own key. The status records that the group was
+    // created with the LiveAccount, not with that key, so the group counts as adopted.
     world.patch("room", json!({"spec": {"accountRef": null}})).await?;
     let room = world.ready("room", "True", "AlreadyExists").await?;
     let account = room.status.and_then(|status| status.account).unwrap_or_default();

@@ -59,7 +59,7 @@ fn name_that_is_not_a_group_id_requires_group_id() -> Result<()> {
 const INVALID_NAME: &str =
     "metadata.name is not a valid group ID (1 to 64 letters and digits). Set spec.groupId, or rename";
 
-/// The immutable fields: name, value, another value.
+/// The immutable fields, each with its name, a value and a different value.
 const IMMUTABLE_FIELDS: [(&str, &str, &str); 5] = [
     ("appId", "demo", "demo2"),
     ("groupId", "room1", "room2"),
@@ -369,7 +369,7 @@ impl Test {
         self.run(&["create", "--filename=-"], &group(name, spec)).map(drop)
     }
 
-    /// Writes a status like the operator, with this reason of `Ready`.
+    /// Writes a status as the operator does, with this reason of the `Ready` condition.
     fn set_ready(&self, name: &str, reason: &str, origin: Option<&str>) -> Result<()> {
         let group_id = name.replace('-', "");
         let status = json!({

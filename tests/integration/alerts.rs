@@ -99,7 +99,8 @@ fn rendered_alerts_select_only_their_release() -> Result<()> {
     ] {
         let rules = rendered(flags)?;
         assert!(!rules.to_string().contains("job=~"), "{rules}");
-        // The release was never scraped. Another release and another namespace are ready, and have failures.
+        // The release was never scraped. A release in another namespace and one in another cluster are ready, but
+        // some of their objects are not.
         let mut input = Vec::new();
         for other in [r#"namespace="two",job="metrics""#, r#"cluster="us",namespace="live",job="metrics""#] {
             let not_ready = format!(r#"{other},ready="False",reason="Conflict""#);

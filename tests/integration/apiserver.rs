@@ -1,4 +1,4 @@
-//! An apiserver that is unavailable, or that a silent network separates from the operator.
+//! Tests with an apiserver that is unavailable, or whose connections stop forwarding data without an error.
 
 mod outages;
 mod silence;

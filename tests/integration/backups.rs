@@ -1,5 +1,5 @@
-//! Objects that are restored without their status, or whose status is removed. They adopt their group without changes,
-//! because the record of its creation is lost.
+//! Objects that are restored without their status, or whose status is removed. They adopt their groups without
+//! changing them, because the record of the creation is lost.
 
 use kube::api::DeleteParams;
 use live_message_operator::live::GroupSnapshot;

@@ -39,7 +39,7 @@ impl ByHand {
     }
 }
 
-/// The reference of a group in [`APP`].
+/// A reference to a group in [`APP`].
 pub fn group(id: &str) -> GroupRef {
     GroupRef { app_id: APP.to_owned(), group_id: id.to_owned(), data_center: None }
 }

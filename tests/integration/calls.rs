@@ -1,4 +1,4 @@
-//! Counts and selects the calls of one operation in the emulator's request log.
+//! Counts and selects the calls to one operation in the emulator's request log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The Helm chart: its renderings, its permissions and its schema, on a real apiserver.
+//! The Helm chart: its rendered objects, its permissions and its schema, on a real apiserver.
 
 use std::fs;
 use std::path::PathBuf;

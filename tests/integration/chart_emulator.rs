@@ -1,4 +1,4 @@
-//! The emulator in the chart: a trial of the operator without an account.
+//! The emulator in the chart, with which users can try the operator without an account.
 
 use std::collections::BTreeSet;
 use std::fs;

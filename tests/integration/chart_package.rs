@@ -1,4 +1,4 @@
-//! Files of the chart that describe it: its README and its metadata for Artifact Hub.
+//! The files that describe the chart: its README and its metadata for Artifact Hub.
 
 use std::fs;
 use std::process::Command;

@@ -10,7 +10,7 @@ use crate::support::{CHART, Context as _, ControlPlane, Helm, Result, Scratch, r
 const GROUP: &str = "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\nmetadata:\n  name: room\nspec:\n  \
     appId: demo\n";
 
-/// The short names in the CRD, which the previous version of the chart does not have.
+/// The short names in the CRD. The CRD in the previous version of the chart does not have them.
 const SHORT_NAMES: &str = "    shortNames:\n    - lmg\n";
 
 /// Creates a copy of the chart that has an older version and an older CRD, and that lacks a section of the values.
@@ -54,7 +54,7 @@ impl Cluster<'_> {
         self.helm.run(&[args, &["--namespace", &self.namespace, "--kubeconfig", &kubeconfig]].concat())
     }
 
-    /// Runs `helm install` or `helm upgrade` with the values of a trial.
+    /// Runs `helm install` or `helm upgrade` with the emulator enabled.
     fn apply(&self, command: &str, release: &str, chart: &str, flags: &[&str]) -> Result<String> {
         let image = format!("{CHART}/ci/default-values.yaml");
         let values = ["--values", &image, "--set", "emulator.enabled=true"];

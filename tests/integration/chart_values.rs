@@ -101,7 +101,7 @@ fn schema_refuses_invalid_values_and_names_the_field() -> Result<()> {
     Ok(())
 }
 
-/// Values that exclude each other, and the texts that the error contains.
+/// Mutually exclusive values, and the texts that the error must contain.
 const CONFLICTS: [(&str, &[&str]); 19] = [
     ("image.repository=", &["image.repository is empty", "docs/configuration.md"]),
     ("rbac.secrets=namespaced", &["rbac.secrets: namespaced requires watchNamespaces"]),

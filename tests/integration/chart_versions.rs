@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::chart::matrix;
 use crate::support::{CHART, Context as _, Helm, Result, Scratch, documents, kubeconform, kubernetes_schemas};
 
-/// The minor versions of Kubernetes whose schemas the rendering must match.
+/// The minor versions of Kubernetes whose schemas the rendered chart must match.
 const KUBERNETES: std::ops::RangeInclusive<u32> = 30..=37;
 
 /// Kinds of other projects. The tests validate them with a CustomResourceDefinition.
@@ -32,7 +32,7 @@ fn both_helm_versions_render_the_same_objects() -> Result<()> {
     Ok(())
 }
 
-/// Validates folders or files with the schemas of a minor version of Kubernetes. Returns the JSON report.
+/// Validates the files in a folder against the schemas of a minor version of Kubernetes. Returns the JSON report.
 fn validate(minor: u32, folder: &Scratch) -> Result<Value> {
     let schemas = kubernetes_schemas()?.join("kubernetes-json-schema");
     let location = "{{.NormalizedKubernetesVersion}}{{.StrictSuffix}}/{{.ResourceKind}}{{.KindSuffix}}.json";
@@ -50,7 +50,7 @@ fn validate(minor: u32, folder: &Scratch) -> Result<Value> {
 fn rendering_matches_the_schemas_of_kubernetes() -> Result<()> {
     let helm = Helm::new()?;
     let rendered = Scratch::new("rendered")?;
-    // An object that several values files have in common is validated once.
+    // An object that is the same for several values files is validated only once.
     let mut objects = BTreeSet::new();
     for (_, values) in matrix()? {
         for object in documents(&helm.template("chart", "default", &["--values", &values])?)? {

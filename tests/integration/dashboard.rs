@@ -23,8 +23,8 @@ const UNITS: [&str; 5] = ["short", "s", "cps", "percentunit", "bytes"];
 /// The matchers that select the metrics of the selected operators.
 const SELECTOR: &str = r#"cluster=~"$cluster",namespace=~"$namespace",job=~"$job""#;
 
-/// The metrics of queries that can be zero in every sample: the recording has no panics, and no failures of the apiserver.
-/// A drift candidate is processed within milliseconds.
+/// The metrics whose queries may return zero for every sample. The recording contains no panics and no failures of the
+/// apiserver, and the operator processes a drift candidate within milliseconds.
 const ZERO: [&str; 6] = [
     "controller_runtime_reconcile_panics_total",
     "live_message_operator_groups_orphaned_total",

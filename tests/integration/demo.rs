@@ -38,7 +38,7 @@ impl Machine {
         for folder in ["cache/tools", "bin"] {
             fs::create_dir_all(dir.join(folder))?;
         }
-        // Keep the downloads of the machine out of the test: link only the compiled setup-envtest.
+        // Link only the compiled setup-envtest, so that the test does not use the downloads in the machine's cache.
         let (compiled, copy) = (envtest()?, dir.join("cache/tools/envtest"));
         fs::create_dir(&copy)?;
         std::os::unix::fs::symlink(&compiled, copy.join(compiled.file_name().unwrap()))?;

@@ -1,4 +1,4 @@
-//! Tests that each transition has one event, and that a reconcile pass without changes has none.
+//! Tests that each transition causes one event, and that a reconcile pass without changes causes none.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};

@@ -48,7 +48,7 @@ fn now() -> f64 {
 #[tokio::test]
 async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let mut world = World::new(&["lobby"]).await?;
-    // Enable leader election, as the chart does. Without it, its metric is absent.
+    // Enable leader election, as the chart does. Otherwise, the metric of the leader election is absent.
     world.options = elected(&world);
     world.options.args.push("--metric-namespaces=1".to_owned());
     world.start()?;
@@ -79,7 +79,7 @@ async fn metrics_match_the_state_after_deletions_and_a_restart() -> Result<()> {
     let own = |ready, reason| [("object_namespace", world.namespace.as_str()), ("ready", ready), ("reason", reason)];
     assert_eq!(shown.value("live_message_operator_namespace_groups", &own("True", "Created")), 3.0);
     assert_eq!(shown.value("live_message_operator_namespace_groups", &own("False", "AppNotFound")), 1.0);
-    // The object of the missing app is not applied.
+    // The object whose app is missing is not counted, because it was not applied.
     let applied =
         |priority| shown.value("live_message_operator_apply_duration_seconds_count", &[("priority", priority)]);
     assert_eq!(["change", "retry", "resync"].map(applied), [4.0, 0.0, 0.0]);
@@ -320,7 +320,7 @@ async fn drift_checks_report_their_results_and_findings() -> Result<()> {
     world.emulator.process.sigkill()?;
     let killed = now();
     let failure = ("live_message_operator_drift_checks_total", [("result", "failure")]);
-    // A drift check fails after three tries, at intervals of 2 and 4 s.
+    // A drift check fails after three attempts, at intervals of 2 s and 4 s.
     let shown = until(&world, "a drift check to fail", |shown| shown.value(failure.0, &failure.1) >= 1.0).await?;
     let still = shown.value("live_message_operator_drift_check_oldest_success_timestamp_seconds", &[]);
     assert!(

@@ -266,8 +266,8 @@ async fn delete_calls_with_faults(faults: &[&str], reason: &str) -> Result<Vec<u
     Ok(calls)
 }
 
-/// Creates a world whose operator watches a list of namespaces. Its permissions in a namespace are deleted with that
-/// namespace.
+/// Creates a world whose operator watches a list of namespaces. The operator's permissions in a namespace are deleted
+/// with that namespace.
 async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     let mut world = World::with(emulator(&[(KEY, SECRET)])).await?;
     let watched = vec![world.control_plane.namespace()?, world.namespace.clone()];
@@ -275,7 +275,8 @@ async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     Ok((world, watched))
 }
 
-/// Grants the operator the permissions of the chart with these flags. It is installed in the first namespace.
+/// Grants the operator the permissions of the chart with these flags. The operator is installed in the
+/// first namespace.
 fn grant(world: &mut World<'_>, watched: &[&str], more: &[&str]) -> Result<()> {
     let flags = [&["--set", "rbac.secrets=namespaced"], more].concat();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(watched[0], watched, &flags)?;

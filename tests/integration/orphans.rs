@@ -1,5 +1,5 @@
-//! Orphans: groups that no object manages, because their object was deleted, or got another group ID, while the call
-//! that created or recovered the group was in flight. The operator reports them.
+//! Orphans: groups that no object manages, because their object was deleted, or its group ID was changed, while the
+//! call that created or recovered the group was in flight. The operator reports them.
 
 use serde_json::json;
 

@@ -95,7 +95,7 @@ async fn permanent_failures_are_reported_and_not_retried() -> Result<()> {
 
 #[tokio::test]
 async fn permanent_failures_after_an_intent_are_not_retried() -> Result<()> {
-    // These passes write twice. The watch event of the first write must not cause a retry.
+    // These passes write the status twice. The watch event for the first write must not cause a retry.
     permanent_failures("Delete").await
 }
 

@@ -127,13 +127,13 @@ fn release_contains_every_file_and_only_prints_the_rest() -> Result<()> {
     let found = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(found, &format!("{image}@{digest}"));
 
-    // The chart installs the image without any values.
+    // The packaged chart installs the released image, even if no values are set.
     let packaged = copy.output(&chart);
     let rendered = Command::new(helm_tools()?.join("helm")).args(["template", "x"]).arg(packaged).output()?;
     let rendered = String::from_utf8(rendered.stdout)?;
     assert!(rendered.contains(&format!("image: \"{image}:{version}\"")), "{rendered}");
 
-    // Checksums and provenance name the same files, with their true digests.
+    // The checksums and the provenance name the same files, with the correct digests.
     let sums = fs::read_to_string(copy.output("SHA256SUMS"))?;
     let provenance: Value = serde_json::from_str(&fs::read_to_string(copy.output("provenance.intoto.json"))?)?;
     let subjects = provenance["subject"].as_array().context("no subjects")?;

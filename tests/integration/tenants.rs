@@ -18,7 +18,7 @@ async fn excluded_namespace_makes_no_call_and_retains_its_groups() -> Result<()>
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
     let text = room.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default();
     assert!(text.contains("Create a LiveAccount") && text.contains("--operator-credentials-namespaces"), "{text}");
-    // Longer than the interval of drift checks, which list the apps of objects.
+    // Wait longer than the interval between drift checks, which list the apps of objects.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(world.emulator.requests()?.len(), 0, "neither a create nor a list");
 

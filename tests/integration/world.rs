@@ -18,7 +18,7 @@ use crate::support::{
 /// The timeout in seconds of a step, which takes one or two seconds on an idle machine.
 pub const PATIENCE: u64 = 90;
 
-/// Disables drift checks, because no test runs that long.
+/// Disables drift checks: no test runs as long as this interval.
 const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
 /// The default app of the objects and the emulators.
@@ -224,7 +224,7 @@ impl<'c> World<'c> {
     }
 }
 
-/// The value of an environment variable, which makes a test longer or repeats it; `default` if it is not set.
+/// The value of an environment variable that makes a test longer or repeats it, or `default` if it is not set.
 pub fn setting<T: FromStr<Err = ParseIntError>>(name: &str, default: T) -> Result<T> {
     std::env::var(name).map_or(Ok(default), |value| Ok(value.parse()?))
 }

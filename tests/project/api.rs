@@ -15,7 +15,7 @@ Generated from the CRDs: `UPDATE_DOCS=1 cargo test --test project`. [API referen
 `kubectl explain lmg.spec` and `kubectl explain lacc.spec` print the same descriptions.
 ";
 
-/// One table row for each field below `schema`, and the validation rules.
+/// Appends a table row for each field below `schema` to `rows`, and the validation rules to `rules`.
 fn describe(schema: &Value, at: &str, rows: &mut String, rules: &mut String) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let place = [at, rule["fieldPath"].as_str().unwrap_or_default()].concat();

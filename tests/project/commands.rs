@@ -3,7 +3,7 @@
 use super::markdown::Document;
 use super::{path, read};
 
-/// The directories of this repository that commands name.
+/// The directories of this repository to which commands refer.
 const DIRECTORIES: &[&str] = &["charts/", "crds/", "examples/", "tests/", "tools/", "docs/"];
 
 /// The commands in the shell blocks of a document. A command that continues on the next line is one command.

@@ -42,7 +42,7 @@ fn troubleshooting_chart_leads_from_every_failure() {
         named.extend(known.map(Reason::as_str));
     }
     for reason in Reason::ALL {
-        // Pending and the reasons of temporary failures have an effect other than False.
+        // The chart need not contain every reason for which Ready is not False. Pending is required anyway.
         if reason.ready() == ReadyEffect::False || *reason == Reason::Pending {
             assert!(named.contains(reason.as_str()), "no arrow for {reason}");
         }

@@ -111,7 +111,7 @@ pub fn java() -> Result<OsString> {
 }
 
 /// Checks that a folder contains exactly the files of `sums`, which has the format of `sha256sum`. Maven itself pins
-/// versions, but no content.
+/// versions, but not the content of the files.
 fn require_files(folder: &Path, sums: &str) -> Result<()> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).context(folder.display())? {
@@ -126,9 +126,8 @@ fn require_files(folder: &Path, sums: &str) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let advice =
-        "after a change of pom.xml, replace the missing lines by the unexpected ones; else distrust the download";
-    Err(Error::new(format!("the jars differ from their sums: {advice}\n{}", problems.join("\n"))))
+    let advice = "after a change to pom.xml, replace the missing lines with the unexpected ones; otherwise, do not trust the download";
+    Err(Error::new(format!("the checksums of the jars do not match: {advice}\n{}", problems.join("\n"))))
 }
 
 /// Runs a program and returns its stdout. If this fails, the error contains `hint`.

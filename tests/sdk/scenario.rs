@@ -97,7 +97,7 @@ impl Scenario {
         self.steps
     }
 
-    /// The existing groups that the file defines by their number, as `APPID/groupN`.
+    /// The names of the existing groups, as `APPID/groupN`. The file contains the number of groups for each app.
     pub fn groups(&self) -> Vec<String> {
         let of_app = |(app, count): (&String, &usize)| (1..=*count).map(move |n| format!("{app}/group{n}")).collect();
         self.groups.iter().flat_map::<Vec<String>, _>(of_app).collect()

@@ -170,8 +170,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC of the
-    /// chart. `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
+    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC
+    /// permissions of the chart. `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
         self.operator_kubeconfig_with(namespace, watch, &[])
     }
@@ -195,7 +195,7 @@ impl ControlPlane {
         lock(&self.apiserver).sigkill()
     }
 
-    /// Restarts the apiserver on the same port and data, and waits until it is ready.
+    /// Restarts the apiserver with the same port and the same data, and waits until it is ready.
     pub fn start_apiserver(&self) -> Result<()> {
         let mut apiserver = lock(&self.apiserver);
         let Parts { audit, controllers } = self.parts;

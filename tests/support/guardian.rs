@@ -31,7 +31,7 @@ fn send(verb: &str, what: impl Display) -> Result<()> {
     static GUARDIAN: OnceLock<Result<Mutex<ChildStdin>, String>> = OnceLock::new();
     let stdin = GUARDIAN.get_or_init(|| start().map_err(|error| error.to_string()));
     let mut stdin = stdin.as_ref().map_err(Error::new)?.lock().unwrap_or_else(PoisonError::into_inner);
-    // Each line is one write. If the process is killed within a line, an incomplete ID would refer to the wrong child.
+    // Write each line at once. Otherwise, a test run that is killed could leave an incomplete and therefore wrong ID.
     stdin.write_all(format!("{verb} {what}\n").as_bytes()).context("the guardian of the child processes has exited")
 }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::super::wait_for;
     use super::*;
 
-    /// Simulates a killed test run, for which the kernel closes the pipe.
+    /// Simulates a killed test run, whose pipe the kernel closes.
     #[test]
     fn closed_pipe_stops_children_and_removes_directories() -> Result<()> {
         let sleep = || Command::new("sleep").arg("600").process_group(0).spawn();

@@ -96,7 +96,7 @@ fn parse(objects: &[Value], lines: Vec<&str>) -> Result<Vec<Health>> {
 
 fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // The write cannot block, because both programs read all or none of the input before they write.
+    // The write cannot block, because each program reads either all of the input or nothing before it writes output.
     let written = child.stdin.take().context("a child without stdin")?.write_all(input);
     let output = child.wait_with_output()?;
     let program = command.get_program().to_string_lossy();

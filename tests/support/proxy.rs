@@ -71,7 +71,7 @@ fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
             let read = from.read(&mut buffer).unwrap_or(0);
             let is_silent = silent.load(Ordering::SeqCst);
             if read == 0 {
-                // Do not forward the end of a silent connection.
+                // If the connection is silent, do not forward that it was closed.
                 if !is_silent {
                     let _ = to.shutdown(Shutdown::Write);
                 }

@@ -68,9 +68,9 @@ pub fn busiest_second(times: &[Timestamp]) -> usize {
     times.iter().map(|from| within(*from)).max().unwrap_or_default()
 }
 
-/// Counts the creates that were repeated. A successor repeats a create if its predecessor ended before it wrote the
-/// status. After the status was written, a repeated create is an error. `ready` contains the time at which the object
-/// of each group became ready.
+/// Counts the creates that were repeated. A new leader repeats a create if the previous leader ended before it wrote
+/// the status. If a create is repeated after the status was written, that is an error. `ready` contains the time at
+/// which the object of each group became ready.
 pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp>) -> Result<usize> {
     let mut created = BTreeMap::new();
     let mut repeated = 0;

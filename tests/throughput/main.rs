@@ -30,7 +30,8 @@ use tokio::sync::Semaphore;
 use crate::support::Result;
 use crate::world::{World, app, condition};
 
-/// Limits the parallel tests. They mostly wait for the rate limit; more of them would distort the measurements.
+/// Limits the number of parallel tests. They mostly wait for the rate limit, but more of them would distort the
+/// measurements.
 static MEASURING: Semaphore = Semaphore::const_new(3);
 
 const CREATE: &str = "CreateLiveMessageGroup";

@@ -19,7 +19,7 @@ fail() {
 # The number of seconds between two progress lines.
 progress_every=15
 
-# The process that with_progress waits for. A script stops it when it is interrupted.
+# The process that with_progress waits for. A script that is interrupted stops this process.
 running=''
 
 # Runs a command and prints regularly how long it has been running. Prints nothing if the command takes less than two

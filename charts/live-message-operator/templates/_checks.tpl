@@ -61,7 +61,7 @@
 {{- if .Values.emulator.enabled -}}
 {{- if $cloud.endpoint -}}{{- $sources = append $sources "alibabaCloud.endpoint" -}}{{- end -}}
 {{- if $sources -}}
-{{- $problems = append $problems (printf "emulator.enabled: true is a trial without an account, which excludes %s. Remove one of the two." (join " and " $sources)) -}}
+{{- $problems = append $problems (printf "emulator.enabled: true deploys a trial without an account and cannot be combined with %s. Disable the emulator, or remove the other values." (join " and " $sources)) -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}

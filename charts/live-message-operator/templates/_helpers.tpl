@@ -1,4 +1,4 @@
-{{/* Every template starts with this. */}}
+{{/* Every template includes this at the start. */}}
 {{- define "live-message-operator.init" -}}
 {{- $defaults := .Files.Get "files/values.yaml" | fromYaml -}}
 {{- include "live-message-operator.restoreDefaults" (dict "values" .Values "defaults" $defaults) -}}
@@ -7,7 +7,7 @@
 
 {{/*
 A key that is empty in the user's values is null, and Helm removes it. This restores the default of each key that
-values.yaml lists. Inside the maps that Kubernetes defines, null removes a key: resources.limits: null.
+values.yaml lists. Inside the maps that Kubernetes defines, null removes a key, for example resources.limits: null.
 */}}
 {{- define "live-message-operator.restoreDefaults" -}}
 {{- $kubernetes := list "podSecurityContext" "securityContext" "resources" "nodeSelector" "rollingUpdate" -}}
@@ -27,8 +27,8 @@ values.yaml lists. Inside the maps that Kubernetes defines, null removes a key: 
 {{- end -}}
 
 {{/*
-The name of the resources. It is also the name of Services, so it contains no dot and starts with a letter, although the
-name of a release need not.
+The name of the resources. It is also the name of Services, so it must contain no dot and start with a letter. The name
+of a release can violate both rules.
 */}}
 {{- define "live-message-operator.fullname" -}}
 {{- $name := include "live-message-operator.name" . -}}
@@ -50,7 +50,7 @@ app.kubernetes.io/name: {{ include "live-message-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of every object except the pods: a change of the chart version must not restart the pods. */}}
+{{/* Labels of every object except the pods: a new chart version must not restart the pods. */}}
 {{- define "live-message-operator.labels" -}}
 {{- $labels := include "live-message-operator.selectorLabels" . | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion -}}

@@ -1,4 +1,4 @@
-{{/* The address of the Live API. Empty for the public one. */}}
+{{/* The address of the Live API. Empty for the default address. */}}
 {{- define "live-message-operator.endpoint" -}}
 {{- if .Values.emulator.enabled -}}
 {{- printf "http://%s.%s.svc:8787" (include "live-message-operator.emulatorName" .) (include "live-message-operator.namespace" .) -}}
@@ -40,7 +40,7 @@
 {{- range .Values.watchNamespaces }}
 - {{ printf "--watch-namespace=%s" . | quote }}
 {{- end }}
-{{- /* Also set with one replica: during an update, or when a node is lost, two pods can run at the same time. */}}
+{{- /* Always set: even with one replica, two pods can run at the same time, during an update or if a node fails. */}}
 - --leader-elect
 - {{ printf "--leader-elect-resource-name=%s" (include "live-message-operator.fullname" .) | quote }}
 - {{ printf "--leader-elect-resource-namespace=%s" (include "live-message-operator.namespace" .) | quote }}

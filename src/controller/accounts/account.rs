@@ -30,16 +30,16 @@ pub struct Account {
     record: Arc<AccountRecord>,
     client: Client,
     credentials: CredentialSource,
-    /// The budgets that only this account uses, with the LiveAccount's `spec.requestsPerSecond`. Their rate adapts to
-    /// throttling.
+    /// The budgets that only this account uses, limited by the LiveAccount's `spec.requestsPerSecond`. Their rate
+    /// adapts to throttling.
     own: Arc<Budgets>,
     /// The data that selects the shared budgets; `None` for the operator's own account.
     shared: Option<SharedBudget>,
-    /// The budgets that the account shares with other accounts that have the same number.
+    /// The budgets that the account shares with other accounts that have the same account ID.
     budgets: Mutex<SharedBudgets>,
     calls: Calls,
     leadership: Leadership,
-    /// Whether only the log contains the details of the endpoint's errors; see [`conceal`].
+    /// Whether the details of the endpoint's errors appear only in the log; see [`conceal`].
     conceals_errors: bool,
     /// Whether a task waits for the credentials that are being loaded.
     load_is_watched: AtomicBool,
@@ -50,9 +50,9 @@ pub struct Account {
 /// The data that selects the shared budgets of an account.
 #[derive(Debug)]
 pub struct SharedBudget {
-    /// The budgets of all account numbers.
+    /// The budgets of all account IDs.
     pub registry: Arc<BudgetRegistry>,
-    /// The account number; `None` if it is unknown, in which case the access key ID is used instead.
+    /// The account ID; `None` if it is unknown, in which case the access key ID is used instead.
     pub number: Option<String>,
 }
 
@@ -65,7 +65,7 @@ pub struct Unavailable {
     pub retry_after: Option<Duration>,
 }
 
-/// The result of a call. Rejected credentials are not loaded again yet.
+/// The result of a call, before rejected credentials are loaded again.
 #[derive(Debug)]
 pub struct Sent {
     result: Result<Response<Reply>, CallError>,
@@ -126,7 +126,7 @@ impl Account {
         }
     }
 
-    /// Limits this account to `calls` calls per second and operation.
+    /// Limits this account to `calls` calls per second for each operation.
     #[must_use]
     pub fn with_cap(self, calls: Option<u32>) -> Self {
         match calls {
@@ -145,7 +145,7 @@ impl Account {
             self.own = Arc::clone(&former.own);
         }
         let mut budgets = former.budgets.lock().clone();
-        // Without a number, the access key selects the budgets as soon as it is known.
+        // Without an account ID, the access key ID selects the budgets as soon as the access key is known.
         if self.shared.as_ref().is_some_and(|shared| shared.number.is_some()) {
             budgets.switch_to(Arc::clone(self.budgets.get_mut().current()), Instant::now());
         }
@@ -213,7 +213,7 @@ impl Account {
         self.credentials.held_key_id()
     }
 
-    /// The budgets that the account shares with other accounts of the same number.
+    /// The budgets that the account shares with other accounts that have the same account ID.
     pub fn budgets(&self) -> Arc<Budgets> {
         Arc::clone(self.shared_budgets().current())
     }
@@ -230,8 +230,8 @@ impl Account {
         budgets
     }
 
-    /// The current rate in calls per second: the lower of the account's own budget and the shared one. `None` if
-    /// neither limits the calls.
+    /// The current rate in calls per second: the lower of the account's own rate and the shared rate. `None` if neither
+    /// rate is limited.
     pub fn rate(&self, operation: Operation) -> Option<f64> {
         let (own, shared) = (self.own.of(operation).rate(), self.budgets().of(operation).rate());
         own.into_iter().chain(shared).reduce(f64::min)
@@ -273,7 +273,7 @@ impl Account {
         !self.load_is_watched.swap(true, Ordering::AcqRel)
     }
 
-    /// Clears the mark of [`Account::watch_load`] after the load ended.
+    /// Clears the mark that [`Account::watch_load`] set, after the load has ended.
     pub fn load_ended(&self) {
         self.load_is_watched.store(false, Ordering::Release);
     }
@@ -297,8 +297,8 @@ impl Account {
         self.client.server_now()
     }
 
-    /// Waits for the permits of a call of `operation`, first from the account's own budget and then from the shared
-    /// ones. No permit is granted while a call from an earlier process can arrive in the same second.
+    /// Waits for the permits for a call of `operation`, first from the account's own budget and then from the shared
+    /// ones. No permit is granted while a call from an earlier process can arrive in the same second as this call.
     pub async fn permit(&self, operation: Operation) -> Permits {
         sleep_until(self.leadership.acquired().await.first_permit_at).await;
         let own = self.own.of(operation).acquire().await;
@@ -310,8 +310,8 @@ impl Account {
         Permits { own, shared }
     }
 
-    /// Sends one call with one permit, and counts and logs it. Every call to the Live API uses this method. The caller
-    /// passes the result to [`Account::reload_if_rejected`].
+    /// Sends one call with its permits, and counts and logs the call. Every call to the Live API uses this method. The
+    /// caller passes the result to [`Account::reload_if_rejected`].
     pub async fn send(&self, call: &Call, mut permit: Permits) -> Sent {
         let operation = call.operation();
         // The permit is returned unused if there are no credentials.

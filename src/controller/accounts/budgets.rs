@@ -31,13 +31,13 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How long an account still takes permits from budgets that it used before: longer than the longest
-/// `--request-timeout` (5 minutes) and [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
+/// How long an account still takes permits from its former budgets. This is longer than the longest `--request-timeout`
+/// (5 minutes) plus [`LATE_ARRIVAL`](crate::budget::LATE_ARRIVAL).
 const CARRY_OVER: Duration = Duration::from_secs(310);
 
-/// The maximum number of former budgets that an account keeps. Each takes 7 KiB, and a user can change the number of a
-/// LiveAccount many times per second. Beyond this maximum, the account no longer takes permits from the oldest ones. It
-/// still takes permits from its own budgets, which limit only this account.
+/// The maximum number of former budgets that an account keeps. Each takes 7 KiB, and a user can change the account ID
+/// of a LiveAccount many times per second. Beyond this maximum, the account no longer takes permits from the oldest
+/// ones. It still takes permits from its own budgets, which limit only this account.
 const MAX_FORMER: usize = 4;
 
 /// One budget per operation.
@@ -66,7 +66,7 @@ impl Budgets {
         self.budgets.iter().all(Budget::is_idle)
     }
 
-    /// The latest time at which a call can arrive; `None` if none can.
+    /// The latest time at which a call can arrive; `None` if no call can.
     fn last_arrival(&self) -> Option<Instant> {
         self.budgets.iter().filter_map(Budget::last_arrival).max()
     }
@@ -77,15 +77,15 @@ impl Budgets {
     }
 }
 
-/// The budgets that an account shares with others. After a change of its number or access key, calls also need permits
-/// from the former budgets, because earlier calls may still arrive at the same account of the service.
+/// The budgets that an account shares with others. After its account ID or access key has changed, calls also need
+/// permits from the former budgets, because earlier calls may still arrive at the same account of the service.
 #[derive(Debug, Clone)]
 pub struct SharedBudgets {
     current: Arc<Budgets>,
     former: Vec<Former>,
 }
 
-/// Budgets that limit an account until this time, although the account now uses others.
+/// Budgets that the account used before. They still limit the account until the time in `until`.
 #[derive(Debug, Clone)]
 struct Former {
     budgets: Arc<Budgets>,
@@ -126,29 +126,29 @@ impl SharedBudgets {
     }
 }
 
-/// The key of shared budgets: an account number (or, if it is unknown, an access key ID) and a service. Users choose
-/// the number freely, so the service is part of the key: calls to one service must not slow down calls to another.
+/// The key of shared budgets: an account ID (or, if it is unknown, an access key ID) and a service. Users choose the
+/// account ID freely, so the service is part of the key: calls to one service must not slow down calls to another.
 type NumberAtService = (String, Service);
 
-/// The operator's own account. LiveAccounts with the same number share its budgets.
+/// The operator's own account. LiveAccounts with the same account ID share its budgets.
 #[derive(Debug)]
 pub struct OperatorAccount {
     pub budgets: Arc<Budgets>,
     pub credentials: CredentialSource,
-    /// `None` if the number is unknown.
+    /// `None` if the account ID is unknown.
     pub number: Option<String>,
     pub service: Service,
 }
 
 impl OperatorAccount {
-    /// Whether `service` is the operator's, and `number` is its account number or its access key ID.
+    /// Whether `service` is the operator's service, and `number` is the operator's account ID or access key ID.
     fn is(&self, number: &str, service: &Service) -> bool {
         let is_known = self.number.as_deref() == Some(number);
         *service == self.service && (is_known || self.credentials.held_key_id().as_deref() == Some(number))
     }
 }
 
-/// The budgets of all account numbers.
+/// The budgets of all account IDs.
 #[derive(Debug)]
 pub struct BudgetRegistry {
     rate: Rate,
@@ -157,20 +157,20 @@ pub struct BudgetRegistry {
 }
 
 impl BudgetRegistry {
-    /// Creates a registry in which each account number has the rate limit `rate`. LiveAccounts with the operator's
-    /// number share the operator's budgets.
+    /// Creates a registry in which each account ID has the rate limit `rate`. LiveAccounts with the operator's account
+    /// ID share the operator's budgets.
     pub fn new(rate: Rate, operator: Option<OperatorAccount>) -> Self {
         Self { rate, operator, known: Mutex::default() }
     }
 
-    /// The latest time at which a call of any account can arrive; `None` if none can.
+    /// The latest time at which a call of any account can arrive; `None` if no call can.
     pub fn last_arrival(&self) -> Option<Instant> {
         let known = self.known.lock();
         let operator = self.operator.iter().map(|operator| &operator.budgets);
         known.values().chain(operator).filter_map(|budgets| budgets.last_arrival()).max()
     }
 
-    /// New budgets that no other account shares, with the rate limit that applies to an account number.
+    /// New budgets that no other account shares, with the rate limit that applies to an account ID.
     pub fn unshared(&self) -> Arc<Budgets> {
         Budgets::new(self.rate)
     }
@@ -180,7 +180,7 @@ impl BudgetRegistry {
         self.known.lock().retain(|_, budgets| Arc::strong_count(budgets) > 1 || !budgets.are_idle());
     }
 
-    /// The budgets of an account number at a service. They are kept until [`BudgetRegistry::remove_unused`].
+    /// The budgets of an account ID at a service. They are kept until [`BudgetRegistry::remove_unused`] removes them.
     pub fn get(&self, number: &str, service: &Service) -> Arc<Budgets> {
         if let Some(operator) = self.operator.as_ref().filter(|operator| operator.is(number, service)) {
             return Arc::clone(&operator.budgets);

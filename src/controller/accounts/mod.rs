@@ -1,7 +1,7 @@
 //! The accounts: the operator's own, and one for every LiveAccount.
 //!
 //! The module owns credentials, LiveAccounts and budgets. It may import `keys`, `leader`, `api`, `live` and `budget`.
-//! Its invariant: a LiveAccount uses only credentials of its own namespace, and only its own endpoint.
+//! Its invariant: a LiveAccount uses only credentials from its own namespace, and only its own endpoint.
 
 mod account;
 mod budgets;
@@ -41,9 +41,9 @@ pub struct AccountDefaults {
     pub endpoints: EndpointPolicy,
     /// The environment for token exchanges with STS.
     pub provider_env: ProviderEnv,
-    /// The rate limit of an account number.
+    /// The rate limit of an account ID.
     pub rate: Rate,
-    /// The number of the operator's own account; `None` if it is unknown.
+    /// The ID of the operator's own account; `None` if it is unknown.
     pub number: Option<String>,
     /// The metrics that count calls.
     pub calls: Calls,
@@ -74,7 +74,7 @@ pub struct ObservedAccount {
     /// When the watch first showed this generation.
     pub since: Instant,
     pub status: LiveAccountStatus,
-    /// For events. The object itself is not kept: its annotations can take 256 KiB.
+    /// A reference for events. The object itself is not kept, because its annotations can take 256 KiB.
     pub reference: ObjectReference,
 }
 
@@ -229,7 +229,7 @@ impl Accounts {
         observed.collect()
     }
 
-    /// Whether the status of a LiveAccount that exists and is valid has `Ready=True`.
+    /// Whether the LiveAccount exists, is valid, and has `Ready=True` in its status.
     pub fn is_reported_available(&self, key: &ObjectKey) -> bool {
         let entries = self.entries.lock();
         let observed =
@@ -247,7 +247,7 @@ impl Accounts {
         }
     }
 
-    /// Waits until no call can still arrive, provided that no call is in flight.
+    /// Waits until no earlier call can still arrive. The caller ensures that no call is in flight.
     pub async fn calls_arrived(&self) {
         if let Some(last) = self.budgets.last_arrival() {
             sleep_until(last).await;

@@ -1,5 +1,5 @@
-//! Credentials from the cluster: a Secret, or a token of a ServiceAccount. Both are read by name, and only in the
-//! namespace of the LiveAccount.
+//! Credentials from the cluster: a Secret or a ServiceAccount token. Both are read by name, and only in the namespace
+//! of the LiveAccount.
 
 use std::fmt;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl ObjectRef {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// Returns the name if it is valid. It becomes part of a URL path and must not lead to another path, even if
+    /// Returns the name if it is valid. The name becomes part of a URL path, so it must not change the path, even if
     /// admission accepted it.
     fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
@@ -99,7 +99,7 @@ fn read_key(what: &str, mut secret: Secret) -> Result<Credentials, ProviderError
     };
     let (id, key) = (needed(id, "accessKeyId")?, needed(key, "accessKeySecret")?);
     let credentials = Credentials::of_secrets(&id, &key, token.as_ref());
-    // An invalid Secret is an error: an older key is not used instead.
+    // An invalid Secret is an error. The previous key is not used instead.
     credentials.validate().map_err(|why| ProviderError::NotConfigured(format!("{what}: {why}")))?;
     Ok(credentials)
 }

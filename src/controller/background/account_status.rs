@@ -17,8 +17,8 @@ use crate::decide::{AccountCondition, AccountNumbers, account_status};
 use crate::live::Operation;
 use crate::resources::{AccountQueue, ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
-/// The interval at which every LiveAccount is checked without a notification, and the minimum interval between two
-/// writes of changed numbers. A shorter wait for the rate limit is not reported.
+/// The interval at which every LiveAccount is checked even without a notification, and the minimum interval between two
+/// writes that change only numbers. A wait for the rate limit that is shorter than this interval is not reported.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Notifications within this time are handled together.
@@ -48,7 +48,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Unblocks the objects that wait for credentials when a load of the credentials ends. Returns when the channel closes.
+/// Whenever credentials have been loaded, or the load has failed, unblocks the objects that wait for these credentials.
+/// Returns when the channel closes.
 pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc<Account>>) {
     while let Some(account) = loads.recv().await {
         let context = Arc::clone(&context);
@@ -62,8 +63,8 @@ pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc
     }
 }
 
-/// Removes the accounts that do not exist and that no object names. Returns the number of objects that name each
-/// remaining account.
+/// Removes the accounts whose LiveAccounts do not exist and that no object names. Returns the number of objects that
+/// name each remaining account.
 pub fn forget_unused(context: &Context) -> HashMap<ObjectKey, usize> {
     let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
     for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {

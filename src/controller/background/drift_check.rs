@@ -1,7 +1,7 @@
 //! The drift check: one paged list per app finds external changes and counts the groups of the app.
 //!
-//! The time of an app's check is derived from a hash of the app and the wall clock. No state is stored, and a restart
-//! neither skips nor adds a check. Only groups that a list contradicts are described.
+//! The check time of an app is derived from a hash of the app and the wall clock. No state is stored, and a restart
+//! neither skips nor adds a check. Only the groups for which the list contradicts the status are described.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -38,7 +38,7 @@ const APPS_INTERVAL: Duration = Duration::from_secs(30);
 /// A list in progress: a scheduled check (`None`), or the list for a usage request, which does not pause between pages.
 type Task = (AppKey, Option<UsageQuery>);
 
-/// The time from `now` until the check of this app is due: more than zero, at most `interval`.
+/// The time from `now` until the check of this app is due: more than zero and at most `interval`.
 fn until_due(app: &AppKey, interval: Duration, now: SystemTime) -> Duration {
     let mut hasher = DefaultHasher::new();
     app.hash(&mut hasher);
@@ -48,7 +48,7 @@ fn until_due(app: &AppKey, interval: Duration, now: SystemTime) -> Duration {
     Duration::from_millis(u64::try_from(interval - into).unwrap_or(u64::MAX))
 }
 
-/// Whether the check of this app was due after `after`, and not after `until`.
+/// Whether the check of this app became due after `after` and no later than `until`.
 fn was_due(app: &AppKey, interval: Duration, after: SystemTime, until: SystemTime) -> bool {
     until_due(app, interval, after).as_millis() <= millis(until).saturating_sub(millis(after))
 }
@@ -178,7 +178,7 @@ fn max_listed(max_groups: u64) -> u64 {
     max_groups.saturating_mul(2)
 }
 
-/// Whether a list that has `ids` IDs after page `number` is longer than the list of any app can be.
+/// Whether a list that has `ids` IDs after `number` pages is longer than the list of any app can be.
 fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
     let max = max_listed(max_groups);
     ids as u64 > max || u64::from(number) > max.div_ceil(u64::from(PAGE_SIZE)) + 1
@@ -227,7 +227,7 @@ impl Check {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         match listed {
             Ok(Listed::Complete { total, ids }) => {
-                // A missing group is drift only if its status records it as live.
+                // A missing group is drift only if the status of its object records it as live.
                 let live = recorded.iter().filter(|recorded| recorded.state == RecordedState::Live);
                 for missing in live.filter(|recorded| !ids.contains(&*recorded.group_id)) {
                     let (object, group) = (&missing.object, &missing.group_id);
@@ -241,8 +241,8 @@ impl Check {
             Ok(Listed::Counted { total }) => {
                 scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
                 if self.query.is_none() {
-                    // The app has fewer objects than pages, so each group is described instead, even if its status
-                    // records that the group does not exist.
+                    // The app has fewer objects than pages, so the group of each object is described instead, even if
+                    // the status records that the group does not exist.
                     for recorded in recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
@@ -309,7 +309,7 @@ impl Check {
             if u64::from(number) >= pages || groups.is_empty() {
                 return Ok(Listed::Complete { total, ids });
             }
-            // A page can have several megabytes, so it is dropped before the pause.
+            // A page can take several megabytes, so it is dropped before the pause.
             drop(groups);
             if is_too_long(ids.len(), number, max_groups) {
                 return Err(ListError::TooLong { max_groups });
@@ -357,7 +357,8 @@ impl Check {
         }
     }
 
-    /// Sends one list call as soon as no other call is proving the credentials of the account.
+    /// Sends one list call. If another call is testing the credentials of the account, waits for the result of that
+    /// call first.
     async fn send(&self, account: &Arc<Account>, call: &Call) -> Result<Result<Reply, CallError>, ListError> {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         let permit = account.permit(Operation::ListByPage).await;

@@ -31,7 +31,7 @@ const MAX_APPS: usize = 100;
 /// The values of the metric label `outcome` for deleted objects.
 const OUTCOMES: [&str; 7] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT, NOT_DELETED];
 
-/// The reasons of failed passes.
+/// The reasons that failed passes report.
 const FAILURES: [Reason; 11] = [
     Reason::InvalidInput,
     Reason::QuotaExceeded,
@@ -46,13 +46,13 @@ const FAILURES: [Reason; 11] = [
     Reason::Rejected,
 ];
 
-/// The reasons of open circuit breakers.
+/// The reasons that open circuit breakers report.
 const BREAKERS: [Reason; 4] =
     [Reason::CredentialsRejected, Reason::NotAuthorized, Reason::AppNotFound, Reason::QuotaExceeded];
 
 const PRIORITIES: [Priority; 3] = [Priority::Resync, Priority::Retry, Priority::Change];
 
-/// The status of `Ready` with this reason; `None` if a LiveMessageGroup's `Ready` never has it.
+/// The status of `Ready` with this reason; `None` if the `Ready` condition of a LiveMessageGroup never has this reason.
 fn ready_status_of(reason: Reason) -> Option<ConditionStatus> {
     match (reason, reason.ready()) {
         (Reason::Available | Reason::Paused | Reason::InSync, _)
@@ -90,7 +90,7 @@ pub fn preregister(metrics: &Metrics) {
     }
 }
 
-/// The settings of the collection.
+/// The settings for the collection of metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct Collected {
     /// The time between two drift checks of an app.
@@ -99,8 +99,8 @@ pub struct Collected {
     pub metric_namespaces: usize,
 }
 
-/// Registers the collection of the controller's state for metrics. Only the leader exports metrics of objects, accounts
-/// and apps, so that each object, account and app is counted once.
+/// Registers the collector of the metrics about the controller's state. Only the leader exports metrics of objects,
+/// accounts and apps, so that each object, account and app is counted once.
 pub fn register_collector(context: &Arc<Context>, settings: Collected, readiness: &Arc<Readiness>) {
     let collected: Weak<Context> = Arc::downgrade(context);
     let readiness = Arc::clone(readiness);
@@ -206,7 +206,8 @@ fn collect_accounts(context: &Context, state: &State) {
     }
 }
 
-/// Every account key with the reason of its condition, and the account itself if it can make calls.
+/// The keys of all accounts, each with the reason of its condition and, if calls can be made with it, the account
+/// itself.
 fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
     let operator = context.accounts.current(&AccountKey::Operator);
     let is_rejected =

@@ -1,7 +1,8 @@
 //! The connections to the apiserver, with a timeout for every request.
 //!
 //! The module owns the clients. It imports no module of the controller. Its invariant: every request has a timeout for
-//! the head of its response, and no request is sent on a connection that received no data for longer than its timeout.
+//! the head of its response, and no request is sent on a connection that has received no data for longer than the read
+//! timeout of its client.
 
 mod throttle;
 
@@ -64,10 +65,10 @@ impl From<Client> for Connections {
 
 fn connection(mut cluster: kube::Config, silence: Duration, metrics: &Metrics) -> kube::Result<Connection> {
     cluster.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Also closes idle connections, because a network failure can silently break them.
+    // This also closes idle connections, because a network failure can silently break them.
     cluster.read_timeout = Some(silence);
     cluster.reset_reader_on_write = true;
-    // The queue retries. Retries in the client would prolong a request to minutes.
+    // The queue retries failed requests. With additional retries in the client, a request could take minutes.
     cluster.default_retry = false;
     let throttle: Arc<Throttle> = Arc::default();
     let observed = Arc::clone(&throttle);

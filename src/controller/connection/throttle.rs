@@ -7,7 +7,8 @@ use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// The maximum delay. A longer `Retry-After` is reduced to it, so that a wrong value does not stop the operator.
+/// The maximum delay. A longer `Retry-After` is reduced to this maximum, so that a wrong value does not stop the
+/// operator.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The time until which a client's requests wait, because the apiserver requested a delay.

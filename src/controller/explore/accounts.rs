@@ -8,7 +8,7 @@ use crate::resources::AccountRecord;
 /// The account that a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum At {
-    /// The operator's own, at the Live API.
+    /// The operator's own account, at the Live API.
     #[default]
     Own,
     /// The LiveAccount, at a hostile service.
@@ -25,7 +25,7 @@ impl At {
     }
 }
 
-/// The LiveAccount, with the endpoint of the Live API if it `is_rerouted`.
+/// The LiveAccount. Its endpoint is the Live API if `is_rerouted` is true, otherwise a hostile service.
 pub fn team(is_rerouted: bool) -> (AccountKey, AccountState) {
     let at = if is_rerouted { At::Rerouted } else { At::Hostile };
     let state = AccountState { service: at.record().service.as_str().into(), is_usable: true, namespaces: None };

@@ -8,7 +8,7 @@ use crate::controller::scheduler::explored::Place;
 use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy, Reason};
 
 impl Explorer {
-    /// Emits the events that are neither faults nor changes. They do not count against the limit of events.
+    /// Emits the events that are neither faults nor changes. They do not count toward the maximum number of events.
     pub fn settle(&mut self, world: World) {
         for id in 0..2 {
             if let Some(late) = world.late[id] {
@@ -219,7 +219,7 @@ impl Explorer {
         self.emit(gone, "a deletion without a finalizer");
     }
 
-    /// Emits an edit of each mutable field, and of the immutable fields if the admission rules allow it.
+    /// Emits an edit to each mutable field, and edits to the immutable fields if the admission rules allow them.
     fn edits(&mut self, world: World, i: usize, edit: Stored) {
         let Fields { name, info, admins } = edit.fields;
         for to in (0..=2).filter(|to| *to != info) {
@@ -268,13 +268,13 @@ pub const HOSTILE: &str = "a hostile service answers";
 /// The label of a call that a hostile service does not answer.
 pub const SILENT: &str = "a hostile service does not answer";
 
-/// The labels of two events: an object changes its account, and an account changes its endpoint.
+/// The labels of two events: a change to the account of an object, and a change to the endpoint of an account.
 pub const SWITCHES: [&str; 2] = ["a switch of accountRef", "a switch of the endpoint of the LiveAccount"];
 
-/// The label of the event that a second process starts while the first is still running.
+/// The label of the event in which a second process starts while the first is still running.
 pub const SUCCESSOR: &str = "a successor starts";
 
-/// The label of the event that a group is deleted, purged and created again.
+/// The label of the event in which a group is deleted, purged and recreated.
 pub const RECREATED: &str = "another client deletes the group, and creates it after the purge";
 
 impl World {

@@ -46,8 +46,8 @@ invariants! {
 }
 
 impl Invariant {
-    /// The invariants that are checked while a hostile service answers. The status of an object reports what that
-    /// service claims.
+    /// The invariants that are checked while a hostile service answers. The other invariants do not apply, because the
+    /// status of an object reports what that service claims.
     pub const UNDER_ATTACK: &'static [Self] = &[Self::OnlyOwn, Self::InheritsNothing, Self::Allowed, Self::TrueStatus];
 
     /// The invariants that are checked even while two processes are running. The others require a single process: with
@@ -120,7 +120,8 @@ impl Explorer {
     }
 
     /// Checks that an object deletes only a group that it created. There is one known exception, which is counted:
-    /// another client creates the same group between a recorded intent and the lost answer to its create.
+    /// another client creates the same group after the intent is recorded, and the answer to the object's own create is
+    /// lost.
     fn check_delete(&mut self, world: &World, i: usize, uid: u8, call: &Call) {
         let (Call::Delete(_), Some(id)) = (call, target(call)) else { return };
         let group = world.groups[id];
@@ -200,7 +201,8 @@ impl Explorer {
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Checks the decision to remove the finalizer. It does not detect that the next owner is deleted before the patch.
+    /// Checks the decision to remove the finalizer. It does not detect the case in which the next owner is deleted
+    /// before the patch.
     pub fn check_release(&mut self, world: &World, p: usize, i: usize, read: &Stored) {
         let work = world.processes[p].work;
         let (trail, group) = (work[i].trail, world.groups[usize::from(read.id)]);
@@ -213,17 +215,17 @@ impl Explorer {
                 next_owner.is_some_and(|group| *group.group.group_id == *id_text(read.id))
             }
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
-            // Every namespace may use the operator's credentials.
+            // In the explored worlds, every namespace may use the operator's credentials.
             DeletionOutcome::NotPermitted => false,
-            // Another client may have recovered the group since.
+            // Another client may have recovered the group since then.
             DeletionOutcome::Deleted => true,
             DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !is_own || !read.deletes(),
         };
         self.must(Invariant::Released, is_right, || format!("object {} is released: {outcome:?}", read.uid));
     }
 
-    /// Whether this object has an open intent that is older than the group, and sent the group's fields under this
-    /// intent.
+    /// Whether this object has an open create intent that is older than the group, and has sent a create with the
+    /// group's fields under this intent.
     fn intended(&mut self, read: &Stored, group: &Group) -> bool {
         let (brief, object, shown) = (self.brief(read), self.library.object(read), group.snapshot(read.id));
         let intent = object.create_intent().filter(|intent| intent.is_open() && brief.recorded == Some(read.id));

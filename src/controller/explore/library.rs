@@ -83,7 +83,7 @@ impl Library {
     }
 }
 
-/// Numbered values without duplicates. Values are equal if their `Debug` texts have the same 128-bit hash.
+/// Numbered values without duplicates. Values count as equal if their `Debug` texts have the same 128-bit hash.
 pub struct Shelf<T> {
     values: Vec<T>,
     numbers: HashMap<(u64, u64), u32, Fast>,

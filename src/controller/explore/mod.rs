@@ -8,10 +8,10 @@
 //!
 //! The exploration covers:
 //!
-//! - specs with and without optional fields, and edits of every mutable field, and of immutable fields where the
+//! - specs with and without optional fields, and edits to every mutable field, and to immutable fields where the
 //!   admission rules allow it;
 //!
-//! - all three policies of each object, and a change of a policy at any time;
+//! - all three policies of each object, and a change to a policy at any time;
 //!
 //! - forced reconciles, pauses, deletions, and objects that are recreated under the same name;
 //!
@@ -22,7 +22,7 @@
 //!
 //! - writes that fail or whose answer is lost, watches that are behind, and copies that are outdated;
 //!
-//! - two accounts, one at a hostile service that answers anything, and changes of an object's account and of the
+//! - two accounts, one at a hostile service that answers anything, and changes to an object's account and to the
 //!   endpoint of that account at any time;
 //!
 //! - every change that other clients can make to the group, including a create after a purge.
@@ -58,14 +58,14 @@ use machine::{Access, Context, Fed, Moved};
 use mutants::Mutation;
 use world::{Fields, Group, Object, Packed, Parts, Policies, Process, Stored, World};
 
-/// A world from which an exploration starts: its objects, the group of the first ID, and the number of events that may
-/// happen.
+/// A world from which an exploration starts: its objects, the group with the first ID, and the number of events that
+/// may happen.
 #[derive(Clone)]
 struct Start {
     objects: Vec<(Policies, Fields)>,
     group: Group,
     left: u8,
-    /// The events that may happen; `None` for all except a successor and changes of the account.
+    /// The events that may happen; `None` for all events except [`SUCCESSOR`] and [`SWITCHES`].
     only: Option<&'static [&'static str]>,
 }
 
@@ -150,7 +150,8 @@ impl Explorer {
         world
     }
 
-    /// Every world that can follow, with its event. The flag is `true` if the event is neither a fault nor a change.
+    /// Every world that can follow `world`, each with its event. The flag is `true` if the event is neither a fault nor
+    /// a change.
     fn successors(&mut self, world: World) -> Vec<(World, &'static str, bool)> {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let work = world.processes[p].work[i];
@@ -163,7 +164,7 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        // A service that never answers causes an endless sequence of calls.
+        // These calls are not free: if a service never answers, they can repeat without end.
         let is_free = |after: &World, label| after.left == world.left && label != SILENT;
         next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
     }

@@ -120,7 +120,7 @@ fn alone(object: &LiveMessageGroup, facts: &Facts, _: Option<&Holder>) -> Action
     decide(object, facts, None)
 }
 
-/// Creates under the policy Observe.
+/// Creates groups even if the policy is Observe.
 fn eager(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     let mut object = object.clone();
     object.spec.management_policy = Some(ManagementPolicy::Manage);

@@ -240,8 +240,8 @@ impl Explorer {
         self.send_with(world, p, i, read, number, None);
     }
 
-    /// The world and the object after the report of a slow call; `None` unless the status has `Ready=True` for an older
-    /// generation.
+    /// The world and the object after the status reports a slow call; `None` unless the status has `Ready=True` for an
+    /// older generation.
     fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, Stored)> {
         let mut world = world.cheaper()?;
         let pass = self.library.passes.get(world.work(p, i).pass);
@@ -313,7 +313,7 @@ impl Explorer {
         }
         if is_heard {
             object.drifted &= !world.processes[p].work[i].trail.knows || is_pausing;
-            // The next pass describes the group before it relies on its state.
+            // The next pass describes the group before it relies on the group's state.
             world.processes[p].work[i].trail.knows = false;
         }
         for (other, process) in world.processes.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The Live API of an explored world, with faults of the network and the service.
+//! The Live API of an explored world, with network and service faults.
 
 use super::Explorer;
 use super::accounts::At;
@@ -184,7 +184,7 @@ impl Explorer {
     }
 }
 
-/// Everything that a hostile service may answer. It knows the groups of the Live API.
+/// Every answer that a hostile service may give. The service knows the groups in the Live API.
 fn hostile_answers(world: &World, call: &Call) -> Vec<Answer> {
     let group = target(call).map_or(Group::ABSENT, |id| world.groups[id]);
     let invented = Group { born: world.clock, ..Group::foreign(group.fields) };
@@ -219,8 +219,8 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         Answer::Group(seen) if seen.is_live() => {
             let is_own = seen.maker == read.uid;
             (trail.made, trail.gone) = (trail.made && is_own, trail.gone && !is_own);
-            // Only the service can distinguish the group of the exception in [`Explorer::check_delete`] from the
-            // object's own.
+            // Only the service can distinguish the group in the exception of [`Explorer::check_delete`] from the
+            // object's own group.
             let is_twin = seen.twin_of == read.uid && object.unheard & seen.body != 0;
             (trail.knows, trail.shown) = (true, Shown::Live(if is_twin { read.uid } else { seen.maker }));
         }

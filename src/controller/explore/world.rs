@@ -75,9 +75,9 @@ pub struct Object {
     pub timed_out: bool,
     /// Whether a call for this object was sent, or recorded as an intent.
     pub called: bool,
-    /// The bodies that creates under the open intent sent, one bit each.
+    /// The bodies of the creates that were sent under the open intent, with one bit for each body.
     pub sent: u32,
-    /// The bodies in `sent` whose answer was lost.
+    /// The bodies in `sent` of the creates whose answers were lost.
     pub unheard: u32,
 }
 
@@ -152,7 +152,7 @@ pub struct Work {
     pub pass: u32,
     /// The next step of the worker, and the object that the worker read.
     pub step: Option<(Step, Stored)>,
-    /// The account of the pass when it read the object or checked the call.
+    /// The account that the object had when the pass last read it or checked a call.
     pub at: At,
     /// Whether the worker has used its permit.
     pub has_called: bool,
@@ -174,7 +174,7 @@ pub struct Trail {
     /// Whether the pass knows the current state of the group.
     pub knows: bool,
     pub creates: u8,
-    /// The generation of the last change, and the number of changes.
+    /// The generation of the last change to the group, and the number of changes for that generation.
     pub modifies: (u8, u8),
     /// The state that the last answer showed.
     pub shown: Shown,
@@ -236,7 +236,7 @@ pub struct Late {
 }
 
 impl World {
-    /// The same world with one event fewer; `None` if no event is left.
+    /// The same world with one fewer event left; `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
         Some(self)
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// Marks the objects for which `concerns` is true, because what they know about their group may be outdated.
+    /// Marks the objects for which `concerns` is true as drifted, because their status may be outdated.
     pub fn drift(&mut self, concerns: impl Fn(&Stored, &Trail) -> bool) {
         for i in 0..2 {
             let Some(stored) = self.objects[i].stored else { continue };

@@ -53,7 +53,7 @@ pub fn absent(starts: Vec<Start>) -> Vec<Start> {
     starts.into_iter().filter(|start| start.group == Group::ABSENT).collect()
 }
 
-/// The same starts, in which only these events may happen.
+/// The same starts, but only these events may happen.
 pub fn only(starts: Vec<Start>, what: &'static [&'static str]) -> Vec<Start> {
     starts.into_iter().map(|start| Start { only: Some(what), ..start }).collect()
 }
@@ -71,20 +71,21 @@ fn small(name: &'static str, starts: Vec<Start>) -> Small {
 /// The events that lead to the exception of [`Explorer::check_delete`].
 pub const TWIN: &[&str] = &["another client creates the very group", "calls, and the call is lost", "a deletion"];
 
-/// An object whose status cannot be written while its group is deleted, purged and created by another client.
+/// An object whose status cannot be written while its group is deleted and purged, and then recreated by another
+/// client.
 pub fn later_groups() -> Vec<Start> {
     const EVENTS: &[&str] = &["fails to write", "an edit of groupInfo", "a deletion", RECREATED];
     only(absent(one(5, &[DELETE], FULL)), EVENTS)
 }
 
-/// An object that deletes its group, and whose account may be at a hostile service.
+/// An object that deletes its group, and whose account may use a hostile service.
 pub fn attacked(left: u8) -> Vec<Start> {
     let starts = one(left, &[DELETE], FULL).into_iter();
     let starts = starts.filter(|start| [Group::ABSENT, Group::foreign(FULL)].contains(&start.group)).collect();
     only(starts, &[HOSTILE, SWITCHES[0], SWITCHES[1], "a deletion"])
 }
 
-/// The same starts, in which a successor may start while the first process is still running.
+/// The same starts, but a successor may start while the first process is still running.
 fn overlapping(starts: Vec<Start>) -> Vec<Start> {
     only(starts, &[SUCCESSOR, "calls, and the answer is lost", "an edit of groupInfo", "a deletion"])
 }

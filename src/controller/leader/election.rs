@@ -54,7 +54,7 @@ pub enum Role {
 /// A write that acquires or renews the Lease.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
-    /// The Lease to write. If it is not new, its resourceVersion must be the stored one.
+    /// The Lease to write. Unless the Lease is new, its resourceVersion must match the stored one.
     pub lease: Lease,
     /// Whether to create the Lease instead of replacing it.
     pub is_new: bool,
@@ -70,7 +70,7 @@ struct Observed {
     since: Instant,
 }
 
-/// The election from the view of one process.
+/// The election from the point of view of one process.
 #[derive(Debug)]
 pub struct Election {
     identity: String,
@@ -102,7 +102,8 @@ impl Election {
     }
 
     /// The longest time to wait for the answer to a request that is sent at `now`. A leader does not wait beyond its
-    /// deadline. Half of the deadline leaves time for a second request on a new connection, as in client-go.
+    /// deadline. A timeout of half the renew deadline leaves time for a second request on a new connection, as in
+    /// client-go.
     pub fn request_timeout(&self, now: Instant) -> Duration {
         let longest = self.settings.renew_deadline / 2;
         match self.role {
@@ -111,13 +112,14 @@ impl Election {
         }
     }
 
-    /// Records the result of a read at `now`, after its answer; `None` if the Lease does not exist.
+    /// Records the result of a read: `lease` is `None` if the Lease does not exist, and `now` is a time after the
+    /// answer arrived.
     pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         match (lease, &mut self.observed) {
             // Deletion does not end the lease, because the holder learns about the deletion only at its next renewal.
             (None, Some(known)) => known.exists = false,
             (None, none) => *none = Some(Observed { lease: Lease::default(), exists: false, since: now }),
-            // All fields are compared, because the resourceVersion may repeat after a restore of etcd.
+            // All fields are compared, because the resourceVersion may repeat after etcd is restored.
             (Some(lease), Some(known)) if known.exists && known.lease == lease => {}
             (Some(lease), observed) => *observed = Some(Observed { lease, exists: true, since: now }),
         }
@@ -192,7 +194,7 @@ impl Election {
         })
     }
 
-    /// When to start the next attempt, after one that started at `started`. `random` is from 0 to 1.
+    /// When to start the next attempt, after one that started at `started`. `random` is between 0 and 1.
     pub fn next_attempt(&self, started: Instant, now: Instant, random: f64) -> Instant {
         let period = self.settings.retry_period;
         if matches!(self.role, Role::Leader { .. }) {
@@ -215,7 +217,7 @@ impl Election {
         let observed = self.observed.as_ref()?;
         let seconds = spec(observed).and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
         let duration = seconds.map(Duration::from_secs).filter(|time| !time.is_zero() && *time <= LONGEST_LEASE);
-        // A duration that another client wrote must neither block the takeover for hours nor allow it at once.
+        // A duration that another client wrote must neither block the takeover for hours nor allow it immediately.
         Some(observed.since + duration.unwrap_or(self.settings.lease_duration))
     }
 

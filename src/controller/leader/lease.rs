@@ -24,8 +24,8 @@ const RELEASE_ATTEMPTS: usize = 2;
 /// The process lost the Lease and must stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the process lost the lease {namespace}/{name}: the Deployment restarts it as a standby, and if this happens often, \
-     check how long the apiserver takes to answer"
+    "the process lost the lease {namespace}/{name}: the Deployment restarts the process as a standby; if this happens \
+     often, check how long the apiserver takes to respond"
 )]
 pub struct LeaseLost {
     /// The namespace of the Lease.
@@ -37,7 +37,7 @@ pub struct LeaseLost {
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the apiserver did not answer in time, the request is repeated")]
+    #[error("the apiserver did not respond in time; the request is repeated")]
     Timeout,
     #[error(
         "the operator may not get, create or update leases in the namespace: install the Role of the chart for leases.\
@@ -92,7 +92,7 @@ impl Elector {
         (elector, leadership)
     }
 
-    /// Acquires the Lease and renews it until `may_release` is cancelled, then releases it. Cancel `may_release` once
+    /// Acquires the Lease and renews it until `may_release` is canceled, then releases it. Cancel `may_release` once
     /// every outcome is written and no call can still arrive.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Elector {
         Ok(())
     }
 
-    /// Writes the Lease if this process may. Returns whether the write succeeded.
+    /// Writes the Lease if this process may claim it. Returns whether the write succeeded.
     async fn claim(&mut self) -> Result<bool, Failure> {
         // The renew deadline counts from here: the apiserver may store the write at any time after this.
         let sent = Instant::now().into_std();
@@ -141,7 +141,7 @@ impl Elector {
         Ok(true)
     }
 
-    /// Sends a write. Returns `None` if the stored Lease is a different one, or was deleted.
+    /// Sends a write. Returns `None` if the stored Lease has changed or was deleted.
     ///
     /// A leader recreates a deleted Lease, as client-go does. Until the leader's deadline, no process that has seen the
     /// deleted Lease takes over. If a process that never saw it creates the Lease first, this create fails with a
@@ -170,7 +170,7 @@ impl Elector {
         self.election.request_timeout(Instant::now().into_std())
     }
 
-    /// Logs each change once.
+    /// Logs each new failure and each new holder once.
     fn report(&mut self, attempt: Result<(), Failure>, role: Role) {
         let lease = &self.name;
         let failure = attempt.err();
@@ -220,7 +220,7 @@ impl Elector {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(lease = %self.name, %error, "cannot release the lease, the standby waits until it expires");
+                    tracing::warn!(lease = %self.name, %error, "cannot release the lease; the standby waits until the lease expires");
                     break;
                 }
             }

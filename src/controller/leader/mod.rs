@@ -73,7 +73,7 @@ impl Leadership {
         Self::with(State::Standby)
     }
 
-    /// The leadership of a process that leads until this time, and may make calls at once.
+    /// The leadership of a process that leads until this time, and may make calls immediately.
     #[cfg(test)]
     pub fn leading_until(until: Option<Instant>) -> Self {
         let acquired = Instant::now();
@@ -84,8 +84,8 @@ impl Leadership {
         Self { state: Arc::new(watch::Sender::new(state)) }
     }
 
-    /// Whether the process may send a call to the Live API or a write to the apiserver at `now`. Check this immediately
-    /// before sending, after every wait.
+    /// Whether the process may send a call to the Live API or a write to the apiserver at `now`. Check this after every
+    /// wait, immediately before sending.
     pub fn may_send(&self, now: Instant) -> bool {
         matches!(&*self.state.borrow(), State::Leader(term) if term.includes(now))
     }
@@ -120,7 +120,7 @@ impl Leadership {
                 return term;
             }
             if states.changed().await.is_err() {
-                // Not reached: the sender lives as long as `self`.
+                // This is not reached, because the sender lives as long as `self`.
                 std::future::pending::<()>().await;
             }
         }
@@ -172,7 +172,7 @@ impl Leadership {
         });
     }
 
-    /// Gives up the leadership for good, without being deposed.
+    /// Gives up the leadership permanently, without being deposed.
     fn give_up(&self) {
         self.end_if_due();
         self.state.send_if_modified(|state| {

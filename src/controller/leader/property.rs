@@ -20,7 +20,7 @@ fn rules() -> Rules {
 }
 
 /// Runs several simulations. Returns the largest number of arrivals in any second, and the number of calls that
-/// processes sent without the Lease.
+/// processes sent without holding the Lease.
 fn worst(rules: Rules) -> (usize, usize) {
     let outcomes: Vec<Outcome> = (0..4).map(|seed| simulate(rules, HOUR / 2, seed)).collect();
     let busiest = outcomes.iter().map(|outcome| busiest_second(&outcome.arrived)).max().unwrap();

@@ -10,7 +10,7 @@ pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// The timing settings of leader election. The defaults are those of client-go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElectionSettings {
-    /// How long a standby waits after the last observed change of the Lease before it takes over.
+    /// How long a standby waits after the last observed change to the Lease before it takes over.
     pub lease_duration: Duration,
     /// How long a leader continues after its last renewal before it stops.
     pub renew_deadline: Duration,
@@ -30,8 +30,8 @@ impl Default for ElectionSettings {
 pub enum InvalidElectionSettings {
     /// The lease duration is too long.
     #[error(
-        "--leader-elect-lease-duration {0:?} is longer than {LONGEST_LEASE:?}: shorten it, a standby waits that long \
-         after a failure"
+        "--leader-elect-lease-duration {0:?} is longer than {LONGEST_LEASE:?}: shorten it, because a standby waits \
+         that long after a failure"
     )]
     LongLease(Duration),
     /// The time between the renew deadline and the end of the lease is too short.

@@ -14,8 +14,8 @@ const LONGEST_DELAY_OF_FEW: Duration = Duration::from_secs(30);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 /// The target for the total retries per second of all failing objects. It leaves capacity in the account's rate limit
-/// during an outage. The maximum delay grows with the number of failing objects, so that a single one does not wait for
-/// minutes.
+/// during an outage. The maximum delay grows with the number of failing objects, so that a single failing object does
+/// not wait for minutes.
 const RETRIES_PER_SECOND: u32 = 10;
 
 /// The delay after a refusal for an unknown reason.

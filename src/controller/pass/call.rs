@@ -12,10 +12,11 @@ use crate::resources::Reason;
 /// The shortest expected wait for a permit that an object reports.
 const REPORT_FROM: Duration = Duration::from_secs(30);
 
-/// Same as [`REPORT_FROM`], while the status has `Ready=True` for an older generation, which must not hide the change.
+/// Like [`REPORT_FROM`], but for a status that has `Ready=True` for an older generation. Such a status must not hide a
+/// pending change.
 const REPORT_STALE_FROM: Duration = Duration::from_secs(2);
 
-/// The shortest wait whose end is reported with the date.
+/// The shortest wait for which the reported time includes the date.
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 3600);
 
 impl Pass {
@@ -58,7 +59,7 @@ impl Pass {
             Some(expected) => {
                 let format = if wait < HALF_A_DAY { "%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
                 let message = format!(
-                    "The next call waits for the rate limit of the Live API. It is expected at about {}. No action is needed.",
+                    "The next call waits because of the rate limit of the Live API. It is expected at about {}. No action is needed.",
                     expected.strftime(format)
                 );
                 let outcome = PassOutcome::waiting(Reason::Queued, message, &self.facts);

@@ -173,7 +173,7 @@ pub struct StepContext {
     pub service: Option<Timestamp>,
     /// The account that the object's next call uses; `None` if there is none.
     pub account: Option<Arc<AccountRecord>>,
-    /// The object's group at the service of its account; `None` if it names none.
+    /// The object's group at the service of its account; `None` if the object names no group.
     pub group: Option<Arc<GroupAtService>>,
     /// The other object that owns this object's group or would take it over; `None` if there is none.
     pub owner: Option<Holder>,
@@ -183,6 +183,6 @@ pub struct StepContext {
     pub jitter: f64,
     /// The time after which the finalizer of a stalled deletion is removed in a terminating namespace.
     pub finalizer_timeout: Duration,
-    /// Same as `finalizer_timeout`, for a deletion that cannot reach the Live API.
+    /// Like `finalizer_timeout`, but for a deletion that cannot reach the Live API.
     pub unreachable_finalizer_timeout: Duration,
 }

@@ -12,8 +12,8 @@ use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason}
 /// The number of immediate retries before a failure counts as a failure of the service.
 const MAX_IMMEDIATE_RETRIES: u32 = 2;
 
-/// The time before missing credentials are reported. One `kubectl apply` can create a LiveAccount, its Secret and the
-/// groups in any order, and the operator observes them one by one.
+/// How long the operator waits before it reports missing credentials. One `kubectl apply` can create a LiveAccount, its
+/// Secret and the groups in any order, and the operator observes them one by one.
 pub const MISSING_GRACE: Duration = Duration::from_secs(2);
 
 /// An object that waits for a LiveAccount or its Secret is reconciled again after this time. By then, its condition
@@ -42,7 +42,7 @@ pub struct PendingWrite {
 
 impl End {
     /// Adds another reconcile if none follows. This step only repeats the write, and would miss a forced reconcile or a
-    /// pause that was requested meanwhile, because neither changes the generation.
+    /// pause that was requested in the meantime, because neither changes the generation.
     pub fn looking_again(self) -> Self {
         let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
         Self { requeue, ..self }
@@ -144,7 +144,7 @@ impl Pass {
                 self.end(end)
             }
             Err(WriteFailure::Gone) => self.gone(),
-            // The report of a wait is optional.
+            // Reporting a wait is optional, so this write is not repeated.
             Err(WriteFailure::Failed) if matches!(end.requeue, Requeue::Permit(_)) => {
                 self.must_read = true;
                 self.finish(end.requeue, false)
@@ -152,8 +152,8 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // This outcome may no longer apply at the retry, because the pause may have ended. The retry decides
-                // again instead, which needs no call.
+                // This outcome may no longer apply at the retry, because the pause may have ended. Therefore the retry
+                // decides again, which needs no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
@@ -210,7 +210,7 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Ends a pass whose object may not use the operator's own credentials. Only an edit of the object or a restart of
+    /// Ends a pass whose object may not use the operator's own credentials. Only an edit to the object or a restart of
     /// the operator changes this, so a deletion does not wait for it.
     pub(super) fn not_permitted(&mut self, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
@@ -229,7 +229,7 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Reports the transitions of the pass as events, each one once.
+    /// Reports each transition of the pass once, as an event.
     pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
         let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
         // A status that is written before a call no longer has `Ready=True`.

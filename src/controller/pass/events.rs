@@ -16,8 +16,8 @@ use crate::resources::{
 /// The metric label for a finalizer that was removed because the deletion timed out in a terminating namespace.
 pub const TIMED_OUT: &str = "TimedOut";
 
-/// The metric label for a group that is retained although the deletionPolicy of its object is Delete, and that no
-/// object manages.
+/// The metric label for a group that is retained although the deletionPolicy of its object is Delete and no other
+/// object manages the group.
 pub const NOT_DELETED: &str = "NotDeleted";
 
 /// The reason of the event for a finalizer that was removed although the group could not be deleted.
@@ -154,7 +154,7 @@ fn draft(
     EventDraft { regarding: object.object_ref(&()), action, event_type, reason, note }
 }
 
-/// The event for a change of the group; `None` if there is no change to report yet.
+/// The event for a change to the group; `None` if there is no change to report yet.
 fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     let Change { before, after, facts, was_applied, .. } = change;
     let is_new = facts.create_outcome() == Some(CreateOutcome::Created) || facts.recovered() == Some(true);

@@ -9,7 +9,7 @@ use crate::decide::{Action, DeletionOutcome, Facts, Holder, PassOutcome};
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
-/// The signature of the function that decides in a pass.
+/// The signature of the decision function of a pass.
 pub type Decide = fn(&LiveMessageGroup, &Facts, Option<&Holder>) -> Action;
 
 thread_local! {

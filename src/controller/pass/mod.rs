@@ -204,7 +204,7 @@ impl Pass {
         self.group.as_ref().filter(|_| self.facts.has_effect() && !self.facts.has_deleted())
     }
 
-    /// A status that reports a long call; `None` unless the status still has `Ready=True` for an older generation.
+    /// A status that reports a slow call; `None` unless the status still has `Ready=True` for an older generation.
     pub fn progress_status(&self, message: &str, wall: jiff::Timestamp) -> Option<Box<LiveMessageGroupStatus>> {
         let object = self.object.as_deref().filter(|object| is_stale(object))?;
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &Facts::default());
@@ -335,7 +335,7 @@ impl Pass {
         self.pending_write = None;
     }
 
-    /// The remaining backoff if the object is unchanged; `None` if it is over or the object changed.
+    /// The remaining backoff if the object is unchanged; `None` if the backoff is over or the object has changed.
     fn remaining_backoff(&mut self, context: &StepContext) -> Option<Duration> {
         let until = self.not_before.take().filter(|until| *until > context.now)?;
         let object = self.object.as_deref()?;
@@ -374,7 +374,7 @@ fn is_stale(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !is_observed(object)
 }
 
-/// Blocks an object in conflict on the owner of its group.
+/// Makes an object in conflict wait for the owner of its group.
 fn requeue_of_owner(outcome: &PassOutcome, context: &StepContext) -> Requeue {
     let group = context.group.as_ref().filter(|_| outcome.reason() == Reason::Conflict);
     group.map_or(Requeue::Done, |group| Requeue::blocked(Cause::Owner(Arc::clone(group))))

@@ -28,14 +28,14 @@ fn is_free_to_check(reason: Reason) -> bool {
     )
 }
 
-/// A deletion that retries alone cannot complete, and the time at which this process first saw the cause.
+/// A deletion that cannot complete by retries alone, and the time at which this process first saw the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
     pub since: Instant,
     pub cause: StallCause,
 }
 
-/// Each cause has its own timeout, which restarts if the cause changes.
+/// Why a deletion is stalled. Each cause has its own timeout, which restarts if the cause changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StallCause {
     /// Manual intervention is required.

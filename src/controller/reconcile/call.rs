@@ -50,7 +50,7 @@ impl Reconcile {
         Input::Preflight(answer)
     }
 
-    /// Sends the call. If there is no answer after 2 s, the status reports it.
+    /// Sends the call. If there is no answer after 2 s, the status reports that the call is in flight.
     pub(super) async fn send(&mut self, call: &Call) -> Input {
         let (Some(account), Some(permit)) = (self.account.as_ref().map(Arc::clone), self.permit.take()) else {
             return Input::Gone;

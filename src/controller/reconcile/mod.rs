@@ -119,7 +119,7 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 impl Reconcile {
-    /// Runs the effects of the pass until the step ends. Returns the result for the metrics.
+    /// Executes the effects of the pass until the step ends. Returns the result for the metrics.
     async fn step(mut self) -> &'static str {
         let mut input = Input::Start;
         loop {
@@ -210,7 +210,7 @@ fn result_label(requeue: &Requeue) -> &'static str {
     }
 }
 
-/// Reports a group that was created or changed for a removed object and is not recorded.
+/// Reports the group that the pass of a removed object created or changed without recording it.
 pub fn report_removed(context: &Context, key: &ObjectKey, pass: Option<&Pass>) {
     if let Some(pass) = pass {
         report::orphaned(context, key, pass);

@@ -7,7 +7,7 @@ use crate::controller::pass::{EventDraft, EventType, Pass, Report};
 use crate::decide::GroupKey;
 use crate::telemetry::metrics::{ChangeLabels, OutcomeLabels, ReasonLabels};
 
-/// The reasons of events that report a change of a group.
+/// The reasons of events that report a change to a group.
 pub const CHANGES: [&str; 5] = ["Created", "AlreadyExists", "Recovered", "Modified", "DriftCorrected"];
 
 impl Reconcile {

@@ -1,4 +1,4 @@
-//! Objects that this version cannot read: their status, and the end of their deletion.
+//! Handles objects that this version cannot read: reports them, and completes their deletion.
 
 use std::time::Duration;
 

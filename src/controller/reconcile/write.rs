@@ -53,7 +53,7 @@ impl Reconcile {
         })
     }
 
-    /// Logs a change of the status or the reason of `Ready`.
+    /// Logs a change to the status or the reason of `Ready`.
     fn log_transition(&self, before: &LiveMessageGroup, after: &LiveMessageGroup) {
         let Some(ready) = after.condition(ConditionType::Ready) else { return };
         let former = before.condition(ConditionType::Ready);

@@ -1,5 +1,5 @@
-//! Admission of calls: decides whether an object may send its next call, applies the answer to other objects, and ends
-//! the step.
+//! Admission of calls: decides whether an object may send its next call, records the effect of the answer on circuit
+//! breakers, fences and usage, and ends the step.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ pub struct CallRequest<'a> {
 }
 
 impl Scheduler {
-    /// Takes the next object that waits for a permit of `budget`; `None` if no object waits, or while another call
-    /// proves the credentials.
+    /// Takes the next object that waits for a permit of `budget`; `None` if no object waits, or while another call is
+    /// proving the credentials.
     pub fn grant(&mut self, budget: &BudgetKey) -> Option<Work> {
         if !self.breakers.may_grant(&budget.account) {
             return None;
@@ -49,11 +49,11 @@ impl Scheduler {
         self.refresh(key, object).then(|| self.take_drift(key))
     }
 
-    /// Checks whether the call of an object may be sent now, apart from the rate limit.
+    /// Checks whether an object may send its call now, without considering the rate limit.
     pub fn preflight(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Preflight {
         let record = self.record(key);
         if record.is_some_and(|record| record.is_newer_than(request.object)) {
-            // The object has changed and is read again. It may need another call, or may have lost its group.
+            // The object has changed, so it is read again. It may need a different call, or may have lost its group.
             return Preflight::Delayed(Duration::ZERO);
         }
         let group = record.and_then(|record| record.group.clone());
@@ -67,7 +67,7 @@ impl Scheduler {
         if request.has_permit && !self.claim(key) {
             return Preflight::OwnerChanged;
         }
-        // A permit cannot be used while another call proves the credentials.
+        // A permit cannot be used while another call is proving the credentials.
         if request.has_permit && self.prove_credentials(key, request.account, now) {
             return Preflight::Cleared;
         }
@@ -86,8 +86,8 @@ impl Scheduler {
     /// Returns the circuit breaker that blocks the call, if any.
     fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Option<Blocked> {
         let mut breakers = breakers_for(request.call, request.account);
-        // An object that lacks a permission cannot complete, so its earlier calls would be wasted. After an edit it may
-        // need other calls.
+        // An object that lacks a permission for a later call cannot complete, so the calls before it would be wasted.
+        // After an edit, the object may need other calls, so this check does not apply.
         if is_observed(request.object) {
             breakers.extend(
                 self.permissions_ahead(key).into_iter().filter(|ahead| !breakers.contains(ahead)).collect::<Vec<_>>(),
@@ -139,7 +139,7 @@ impl Scheduler {
             }
             Fit::Unknown(query) => (Some(query), None),
             Fit::Full { used, limit } => {
-                // The user may have deleted groups, so they are counted again before the next drift check.
+                // The user may have deleted groups. Count the groups now instead of at the next drift check.
                 let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
                 let message = format!(
                     "App {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator then \
@@ -270,7 +270,7 @@ impl Scheduler {
         pass: Option<Box<Pass>>,
         now: Instant,
     ) -> Option<Box<Pass>> {
-        // An object with the policy `Observe` claims no group.
+        // An object with the policy `Observe` does not claim a group.
         let has_claimed = self.record(key).is_some_and(|record| record.in_flight);
         self.set_in_flight(key, has_claimed && pass.as_ref().is_some_and(|pass| pass.holds_claim()));
         match &requeue {

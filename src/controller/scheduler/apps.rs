@@ -11,21 +11,21 @@ use crate::controller::keys::ObjectKey;
 pub const DEFAULT_MAX_GROUPS: u64 = 5_000;
 
 /// The usage data that objects need before they can create a group in an app. `List` includes the data of `Count`, so
-/// it is the larger value.
+/// `List` compares as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsageQuery {
-    /// The number of groups, which takes one call.
+    /// The number of groups, which requires one call.
     Count,
-    /// The IDs of the groups, which take one call per 50 groups.
+    /// The IDs of the groups, which require one call per 50 groups.
     List,
 }
 
 /// Whether a create fits into an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// The create fits and a place is reserved, or the group exists already and needs none.
+    /// The create fits and a place is reserved, or the group already exists and needs no place.
     Fits,
-    /// The app has `used` groups, reservations included, of `limit`.
+    /// The app is full: it has `used` groups and reservations, and at most `limit` are allowed.
     Full {
         /// The number of groups and reservations.
         used: u64,
@@ -40,7 +40,7 @@ pub enum Fit {
 pub struct AppState {
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
-    /// The number of creates since then, which `used` may not include. It is kept separately, because only a number
+    /// The number of created groups that `used` may not include. They are counted separately, because only a number
     /// from the service shows that an app has a higher quota.
     added: u64,
     /// Whether `used` is a count that the service returned, rather than an assumption.
@@ -99,7 +99,7 @@ impl AppState {
         self.reservations.remove(object);
     }
 
-    /// Records the result of the object's create; `is_new` if the create added a group to the app.
+    /// Records the result of the object's create. `is_new` is true if the create added a group to the app.
     pub fn on_create(&mut self, object: &ObjectKey, group_id: &str, is_new: bool) {
         self.reservations.remove(object);
         if is_new {
@@ -133,7 +133,7 @@ impl AppState {
         self.queries += 1;
     }
 
-    /// Ends a query, after its answer was recorded if it has one.
+    /// Ends a query. If the query has an answer, the answer must be recorded first.
     pub fn end_query(&mut self) {
         self.queries = self.queries.saturating_sub(1);
         if self.queries == 0 {
@@ -147,8 +147,8 @@ impl AppState {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.is_counted = true;
         self.used = Some(used);
-        // Without the IDs, the number may already include the created groups. Counting them twice is harmless: it only
-        // causes a list, which is exact.
+        // Without the IDs, the number may already include the created groups. Counting them twice is harmless: at
+        // worst, it causes a list call, which returns the exact number.
         self.added = self.created.len() as u64;
         if let Some(mut ids) = group_ids {
             ids.extend(self.created.iter().cloned());
@@ -176,7 +176,7 @@ impl AppState {
     }
 
     /// Forgets the usage and the reservations, because the account was replaced. Keeps the objects, the time of the
-    /// last drift check, and the number of queries, which end later.
+    /// last drift check, and the number of queries that have not ended.
     pub fn reset(&mut self) {
         let objects = std::mem::take(&mut self.objects);
         *self = Self { objects, last_check: self.last_check, queries: self.queries, ..Self::default() };

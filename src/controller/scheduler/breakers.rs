@@ -13,17 +13,19 @@ use crate::decide::FailureDomain;
 use crate::live::{Call, ErrorClass};
 use crate::resources::Reason;
 
-/// The interval between two probes that show that the cause persists. For credentials and permissions it is constant.
+/// The interval before the next probe if a probe shows that the cause persists. For credentials and permissions, the
+/// interval is constant.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum interval between two probes of an app, because its cause may last for days. The interval doubles up to
-/// this value.
+/// The maximum interval between two probes of an app or of its quota. The cause may last for days, so the interval
+/// doubles until it reaches this value.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The interval between two probes after an answer that shows nothing about the cause.
 pub const QUICK_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The number of consecutive answers of this kind after which the interval becomes [`PROBE_INTERVAL`].
+/// The maximum number of consecutive inconclusive probes that are followed by [`QUICK_PROBE_INTERVAL`]. After more of
+/// them, the interval is [`PROBE_INTERVAL`].
 const MAX_QUICK_PROBES: u32 = 3;
 
 /// A probe without a result ends after this time.
@@ -57,7 +59,7 @@ struct Breaker {
     /// When the last probe had a result; `None` before the first one.
     last_probe: Option<Instant>,
     interval: Duration,
-    /// The number of probes since the last one that showed whether the cause persists.
+    /// The number of inconclusive probes since the last conclusive one.
     inconclusive: u32,
     /// The object that probes next, because of a forced reconcile.
     expedited: Option<ObjectKey>,
@@ -85,7 +87,8 @@ pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEff
     match class {
         None => BreakerEffect::Close,
         Some(class) if class == own => BreakerEffect::Trip,
-        // The service checks the credentials first, then the permission, the app, and its quota last.
+        // The service checks the credentials first, then the permission, then the app, and finally the quota of the
+        // app.
         Some(ErrorClass::NotAuthorized) if domain == FailureDomain::Credentials => BreakerEffect::Close,
         Some(ErrorClass::NotFound)
             if matches!(domain, FailureDomain::Credentials | FailureDomain::Authorization(_)) =>
@@ -171,7 +174,7 @@ impl Breakers {
                 breaker.start_probe(prober.clone(), now);
                 true
             }
-            // Objects become probes when they are admitted. A list that objects wait for can also be a probe.
+            // Objects become probes when they are admitted. A list call that objects wait for can also be a probe.
             (State::Open { next_probe }, _) if *next_probe <= now && matches!(prober, Prober::List(_)) => {
                 breaker.start_probe(prober.clone(), now);
                 true
@@ -180,7 +183,8 @@ impl Breakers {
         }
     }
 
-    /// Opens the breaker after a call that failed for its cause. Returns whether it was closed or unproven before.
+    /// Opens the breaker after a call failed for the breaker's cause. Returns whether the breaker was closed or
+    /// unproven before.
     pub fn trip(&mut self, key: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) -> bool {
         let is_lasting = matches!(key, BreakerKey::App(..) | BreakerKey::Quota(..));
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
@@ -196,8 +200,8 @@ impl Breakers {
         is_new
     }
 
-    /// Opens a breaker that, according to a recorded status, was open when the last process ended. One object probes it
-    /// immediately.
+    /// Opens a breaker that was open when the previous process ended, according to a recorded status. One object probes
+    /// it immediately.
     pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
         if breaker.failure.is_none() {
@@ -207,8 +211,8 @@ impl Breakers {
     }
 
     /// Closes the breaker after a call that shows that the cause has ended. Returns whether all blocked objects can
-    /// continue. A success proves only one free place in an app, so a quota breaker with blocked objects stays open,
-    /// and the next object probes it immediately.
+    /// continue. A successful call proves only that the app had one free place, so a quota breaker with blocked objects
+    /// stays open, and the next object probes it immediately.
     pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
         if matches!(key, BreakerKey::Quota(..))
             && has_blocked

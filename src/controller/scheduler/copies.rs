@@ -1,5 +1,5 @@
-//! Copies of objects with pending work, as the watch or a response of the apiserver delivered them. A copy saves the
-//! read of the object.
+//! Copies of objects with pending work, from watch events and responses of the apiserver. An object with a copy does
+//! not have to be read again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,14 +9,14 @@ use crate::resources::LiveMessageGroup;
 /// The memory that the copies may take, in bytes. An object that does not fit is read from the apiserver instead.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// The memory of a small object without its strings of variable length, in bytes.
+/// The memory that a small object takes without its strings of variable length, in bytes.
 const BASE_BYTES: usize = 4096;
 
 #[derive(Debug, Default)]
 pub struct Copies {
     objects: HashMap<ObjectKey, ObjectCopy>,
     bytes: usize,
-    /// The version of this process's first write; `None` before it. A former leader wrote nothing later.
+    /// The version of this process's first write; `None` before that write. A former leader has written nothing since.
     first_write: Option<u64>,
     /// The namespaces whose watch has failed; `None` is the watch of all namespaces. No copy of their objects is kept.
     failed: HashSet<Option<Box<str>>>,
@@ -35,8 +35,8 @@ impl Copies {
         self.first_write.get_or_insert(version);
     }
 
-    /// Whether an object of this version contains every write of a former leader, even if a watch delivers it late.
-    /// The apiserver orders the versions of all objects of a kind.
+    /// Whether an object with this version contains every write of a former leader, even if a watch delivers it late.
+    /// This works because the apiserver orders the versions across all objects of a kind.
     pub fn is_after_former_leader(&self, version: u64) -> bool {
         self.first_write.is_some_and(|first| version > first)
     }
@@ -64,7 +64,8 @@ impl Copies {
         drop(self.take(key));
     }
 
-    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. Without it, copies become outdated.
+    /// Records whether the watch of `namespace` works; `None` stands for the watch of all namespaces. Without a working
+    /// watch, copies become outdated.
     pub fn watch_changed(&mut self, namespace: Option<&str>, works: bool) {
         let scope = namespace.map(Box::from);
         if works {
@@ -75,7 +76,7 @@ impl Copies {
         }
     }
 
-    /// Removes the copies of all objects in `namespace` (`None`: in all namespaces).
+    /// Removes the copies of all objects in `namespace`, or in all namespaces if it is `None`.
     pub fn forget_all(&mut self, namespace: Option<&str>) {
         self.objects.retain(|key, copy| {
             let stays = !covers(namespace, key);
@@ -91,7 +92,7 @@ impl Copies {
     }
 }
 
-/// Whether a watch of `namespace` (`None`: of all namespaces) covers the object.
+/// Whether a watch of `namespace`, or of all namespaces if it is `None`, covers the object.
 fn covers(namespace: Option<&str>, key: &ObjectKey) -> bool {
     namespace.is_none_or(|name| key.namespace() == name)
 }

@@ -18,7 +18,7 @@ pub struct Known {
     pub has_pass: bool,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction.
     pub drift: Option<RecordedState>,
-    /// The priority of the work that the last write left.
+    /// The priority of the work that remained after the last write.
     pub left: Option<Priority>,
 }
 

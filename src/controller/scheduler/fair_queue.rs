@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use crate::controller::keys::ObjectKey;
 use crate::decide::Priority;
 
-/// One in this many processed objects has a lower priority: alternately the lowest and the middle one, so that no
-/// priority starves.
+/// One in this many processed objects is taken from a lower priority, alternately from the lowest and the middle one,
+/// so that no priority starves.
 const LOWER_PRIORITY_SHARE: u64 = 10;
 
 /// A position in a [`FairQueue`]. An object keeps it while a worker processes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The turn of its namespace when the object was removed. It applies only if no other object of the namespace
-    /// waits.
+    /// The turn of the object's namespace when the object was removed. It applies only if no other object of the
+    /// namespace waits.
     turn: u64,
     /// The order within the namespace.
     sequence: u64,
@@ -89,8 +89,8 @@ impl FairQueue {
     }
 
     /// The number of objects that are processed before an object of `namespace` that is added now, if no other object
-    /// is added later. For lower priorities, it is an upper bound, because it ignores their share while higher
-    /// priorities wait.
+    /// is added later. For lower priorities, the number is an upper bound, because it ignores the share that they get
+    /// while higher priorities wait.
     pub fn ahead(&self, namespace: &str, priority: Priority) -> usize {
         let counts = self.by_priority();
         let (lower, higher) = (&counts[..priority as usize], &counts[priority as usize + 1..]);
@@ -136,7 +136,8 @@ impl Level {
         // A namespace without objects gets the last turn of the current round.
         let own = self.namespaces.get(namespace);
         let (waiting, turn) = own.map_or((0, u64::MAX), |own| (own.keys.len(), own.turn));
-        // Every other namespace has one turn before each turn of this one. Some have had theirs in the current round.
+        // Every other namespace has one turn before each turn of this one. Some have already had theirs in the current
+        // round.
         let others = self.namespaces.values().filter(|other| other.turn != turn);
         let turns = others.map(|other| other.keys.len().min(waiting + usize::from(other.turn < turn)));
         waiting + turns.sum::<usize>()

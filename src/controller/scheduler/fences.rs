@@ -1,4 +1,4 @@
-//! Late-arrival fences: a call for a group waits until no earlier call for it can still arrive.
+//! Late-arrival fences: a call for a group waits until no earlier call for the same group can still arrive.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 //!
 //! The module owns all waiting state. It may import `keys`, `pass`, `decide`, `resources`, and plain types of `live`
 //! and `budget`. It is pure: the caller passes the time, and `shared` provides the lock. Its invariant: an object that
-//! can proceed is never left waiting. A method that makes an object ready also moves its queue entry, so that callers
-//! do not wake objects.
+//! can proceed is never left waiting. A method that makes an object ready also moves its queue entry, so callers do not
+//! have to wake objects.
 //!
 //! To add a [`Cause`], use `Cause::Quota` as the model. Add a variant, return it from `Scheduler::preflight`, and call
 //! `unblock` where the cause ends. The compiler then requires match arms in `Queue::wait` and in
@@ -79,13 +79,13 @@ struct ObjectState {
     version: u64,
     /// Whether `version` is the result of the operator's own write.
     is_written: bool,
-    /// The priority of the work that the operator's last write left; `None` if it left none. The work is queued when
-    /// the step ends, because the watch event for the write does not queue it.
+    /// The priority of the work that remained after the operator's last write; `None` if none remained. The work is
+    /// queued when the step ends, because the watch event for the write does not queue it.
     left: Option<Priority>,
     /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
     /// worker processes the object.
     pass: Option<Box<Pass>>,
-    /// What other objects wait for; `None` for most objects.
+    /// The probes and the reservation that other objects wait for; `None` for most objects.
     held: Option<Box<Held>>,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
     /// read since.
@@ -94,12 +94,12 @@ struct ObjectState {
     edited: Option<Moment>,
 }
 
-/// What an object holds until its call is answered, while other objects wait for it.
+/// The probes and the reservation that an object holds until its call is answered. Other objects wait for them.
 #[derive(Debug, Default)]
 struct Held {
     /// The breakers that the object probes. Other objects stay blocked on them until the probe ends.
     probes: Vec<BreakerKey>,
-    /// The app in which a place is reserved for the object; `None` without a reservation.
+    /// The app in which a place is reserved for the object; `None` if no place is reserved.
     reservation: Option<AppKey>,
 }
 

@@ -17,7 +17,7 @@ use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy, Unread
 pub struct Seen {
     /// The number of the list that the event belongs to.
     pub list: u64,
-    /// Whether it is an item of the list rather than a later change.
+    /// Whether the object is an item of that list rather than a later change.
     pub is_initial: bool,
 }
 
@@ -51,14 +51,14 @@ impl Scheduler {
             && !object.is_deleting()
             && let Some(breaker) = self.restore_breaker(object, now)
         {
-            // The object was blocked on this breaker when the last process ended, and has not changed since.
+            // The object was blocked on this breaker when the previous process ended, and has not changed since.
             return self.queue.block(key, priority, Cause::Breaker(breaker));
         }
         self.queue.add(key, priority);
     }
 
-    /// Remembers when a generation was delivered, until it is applied. While a worker is processing the object, the
-    /// worker's write clears this time, rather than the event that the write causes.
+    /// Records when the watch delivered a generation, until that generation is applied. While a worker is processing
+    /// the object, the worker's write clears the recorded time; the watch event for that write does not.
     fn note_edit(&mut self, key: &ObjectKey, object: &LiveMessageGroup, is_edited: bool) {
         let (now, is_active) = (self.queue.now, self.queue.is_active(key));
         let Some(state) = self.objects.get_mut(key) else { return };
@@ -69,8 +69,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes the time since the watch delivered the generation that the written status reports as applied; `None` if it
-    /// reports no generation as applied, or if this time was returned before.
+    /// Returns the time since the watch delivered the generation that the written status reports as applied. Returns
+    /// `None` if the status reports no generation as applied, or if this time was returned before.
     pub fn take_edit(&mut self, key: &ObjectKey, written: &LiveMessageGroup) -> Option<Duration> {
         let state = self.objects.get_mut(key).filter(|_| is_applied(written))?;
         state.edited.take().map(|edited| edited.until(self.queue.now))
@@ -81,15 +81,15 @@ impl Scheduler {
         triage(object).or_else(|| self.has_lost_group(key).then_some(Priority::Retry))
     }
 
-    /// Whether this is the version that the operator wrote last. The work that this version left is queued when the
+    /// Whether this is the version that the operator wrote last. Work that remains after that write is queued when the
     /// step ends.
     fn is_own_write(&self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(state) = self.objects.get(key).filter(|state| state.is_written) else { return false };
         object.revision() == Some(state.version) && state.record.is_of(object)
     }
 
-    /// Removes an object without work from the queue, unless a pass or a drift check must continue. A standby observes
-    /// the work of the leader.
+    /// Removes an object without work from the queue, unless a pass or a drift check must continue. On a standby, the
+    /// queue may contain an object whose work the leader has done.
     fn dequeue_settled(&mut self, key: &ObjectKey) {
         if self.objects.get(key).is_some_and(|state| state.pass.is_none() && state.drift.is_none()) {
             self.queue.forget(key);
@@ -104,7 +104,7 @@ impl Scheduler {
         }
     }
 
-    /// Records an object from the watch that this version cannot read.
+    /// Records an object from the watch that this version of the operator cannot read.
     pub fn observe_unreadable(&mut self, key: &ObjectKey, object: &UnreadableGroup, list: u64) {
         let before = self.objects.get(key).map(|state| &state.record);
         let account = object.status.account.as_ref();
@@ -114,15 +114,15 @@ impl Scheduler {
         let is_known = before.is_some_and(|before| before.uid == record.uid && before.generation == record.generation);
         self.copies.forget(key);
         self.replace(key, record);
-        // The annotation does not change the generation.
+        // The abandon annotation is checked separately, because it does not change the generation.
         if !is_known || (object.is_finalizing() && object.is_abandoned()) {
             self.queue.add(key, Priority::Change);
         }
     }
 
-    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`]. A write that changed
-    /// nothing leaves no work, because the write would be repeated forever. If the watch was faster than the response,
-    /// the watch event has queued the object.
+    /// Updates the record of an object that the operator wrote. See [`Scheduler::refresh`]. After a write that changed
+    /// nothing, no work is queued, because otherwise the write would be repeated forever. If the watch event arrived
+    /// before the response, the event has already queued the object.
     pub fn written(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let before = self.objects.get(key).map_or(0, |state| state.version);
         let is_known = self.refresh(key, object);
@@ -147,7 +147,7 @@ impl Scheduler {
         }
         let known = self.objects.get(key).map_or(0, |state| state.version);
         if object.revision().is_some_and(|revision| revision < known) {
-            // The watch has shown a newer version meanwhile.
+            // The watch has already shown a newer version.
             return true;
         }
         let record = Record::of(object, Some(before), 0, self.service_of(object));
@@ -158,14 +158,15 @@ impl Scheduler {
         true
     }
 
-    /// Keeps a copy of an object that this process has read or written. A worker then need not read it again.
+    /// Keeps a copy of an object that this process has read or written, so that a worker does not have to read it
+    /// again.
     pub fn keep_copy(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
         self.keep_if(key, object, |_, _| true);
     }
 
-    /// Keeps a copy of an object from the watch. A watch that was interrupted delivers old versions first, and a standby
-    /// that becomes the leader must not act on a version before the former leader's last write. Therefore, objects are
-    /// read until this process has written one, and a copy must be newer than that write.
+    /// Keeps a copy of an object from the watch. An interrupted watch delivers old versions first, and a new leader
+    /// must not act on a version that is older than the former leader's last write. Therefore, a copy is kept only if
+    /// it is newer than the first write of this process. Before that write, objects are read from the apiserver.
     pub fn keep_delivered(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
         self.keep_if(key, object, Copies::is_after_former_leader);
     }
@@ -189,16 +190,16 @@ impl Scheduler {
         }
     }
 
-    /// Takes the copy of an object, and whether a drift check contradicts its status; `None` if there is no copy, or if
-    /// the operator has read or written a newer version.
+    /// Takes the copy of an object, and checks whether a drift check contradicts the object's status. Returns `None` if
+    /// there is no copy, or if the operator has read or written a newer version.
     pub fn take_copy(&mut self, key: &ObjectKey) -> Option<(Box<LiveMessageGroup>, bool)> {
         let (object, version) = self.copies.take(key)?;
         let is_newest = self.objects.get(key).is_some_and(|state| state.version == version);
         is_newest.then(|| (object, self.take_drift(key)))
     }
 
-    /// Records whether the watch of `namespace` (`None`: of all namespaces) works. While it does not work, objects are
-    /// read from the apiserver.
+    /// Records whether the watch of `namespace` works; `None` stands for the watch of all namespaces. While the watch
+    /// does not work, objects are read from the apiserver.
     pub fn watch_changed(&mut self, namespace: Option<&str>, works: bool) {
         self.copies.watch_changed(namespace, works);
     }
@@ -213,8 +214,8 @@ impl Scheduler {
         pass
     }
 
-    /// Removes the objects of `namespace` (`None`: of all namespaces) that list number `list` did not contain: they
-    /// were deleted while no watch was running. Returns them with their interrupted passes.
+    /// Removes the objects of `namespace` (or of all namespaces if it is `None`) that list number `list` did not
+    /// contain. They were deleted while no watch was running. Returns them with their interrupted passes.
     pub fn remove_unseen(
         &mut self,
         namespace: Option<&str>,
@@ -314,7 +315,7 @@ impl Scheduler {
         }
     }
 
-    /// Adds the object to the app that its spec names, and returns the app. The record then shares the text of the
+    /// Adds the object to the app that its spec names, and returns the app. The record then shares the strings of the
     /// app's key.
     pub(super) fn enter_app(&mut self, key: &ObjectKey, record: &mut Record) -> Option<AppKey> {
         let entry = self.apps.entry(app_of(record)?);
@@ -350,8 +351,8 @@ impl Scheduler {
         }
     }
 
-    /// Opens the breaker that the recorded status of an unchanged object names; `None` if it names none. A quota
-    /// breaker is not restored, because the groups of the app are counted before the first create.
+    /// Opens the breaker that the recorded status of an unchanged object names. Returns `None` if the status names
+    /// none. A quota breaker is not restored, because the groups of the app are counted before the first create.
     fn restore_breaker(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<BreakerKey> {
         let (reason, ready) = (object.ready_reason()?, object.condition(ConditionType::Ready)?);
         let domain = FailureDomain::recorded_in(object).filter(|domain| *domain != FailureDomain::Quota)?;

@@ -25,8 +25,8 @@ impl Group {
 }
 
 impl Scheduler {
-    /// The other object that owns the group of this object, or would take it over if this object is being deleted;
-    /// `None` if there is none.
+    /// The other object that owns this object's group. If this object is being deleted, it is the object that would
+    /// take over the group. `None` if there is no such object.
     pub fn other_claimant(&self, key: &ObjectKey) -> Option<Holder> {
         let record = self.record(key)?;
         let group = self.groups.get(record.group.as_ref()?)?;
@@ -38,9 +38,9 @@ impl Scheduler {
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
-    /// Whether another object owns this object's group and this object's status does not report it. If the service
-    /// refused this object, it loses the group only after the owner has recorded an origin. Otherwise two refused
-    /// objects would replace each other forever.
+    /// Whether another object owns this object's group, and this object's status does not report that yet. If the
+    /// service refused this object, it loses the group only after the owner has recorded an origin. Otherwise, two
+    /// refused objects would replace each other forever.
     pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
         let Some(record) = self.record(key) else { return false };
         if record.is_deleting || record.is_conflict || record.observes {
@@ -62,7 +62,7 @@ impl Scheduler {
         true
     }
 
-    /// Sets whether a call of the object is in flight, or its effect is not recorded yet.
+    /// Records whether a call of the object is in flight, or the effect of a call is not recorded yet.
     pub(super) fn set_in_flight(&mut self, key: &ObjectKey, in_flight: bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
         if std::mem::replace(&mut state.record.in_flight, in_flight) != in_flight {
@@ -75,7 +75,7 @@ impl Scheduler {
         let Some(group) = group.filter(|group| group.service.is_some()) else { return };
         let members = &mut self.groups.entry(Arc::clone(group)).or_default().members;
         if !members.contains(key) {
-            // Most groups have one member.
+            // Exactly one place is reserved, because most groups have one member.
             members.reserve_exact(1);
             members.push(key.clone());
         }

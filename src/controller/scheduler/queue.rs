@@ -1,8 +1,8 @@
-//! The work queue: the only place where an object waits. One entry per object, never two workers on one object.
+//! The work queue: the only place where an object waits. An object has at most one entry and at most one worker.
 //!
-//! An entry waits for a worker, for a delay to end, for a permit of a budget, or for a [`Cause`] to end; or a worker
-//! processes it. If several objects wait for the same thing, [`FairQueue`] defines their order. Pure: the caller passes
-//! the time.
+//! An entry waits for a worker, a delay, a permit of a budget, or the end of a [`Cause`], or a worker is processing its
+//! object. If several objects wait for the same thing, [`FairQueue`] defines their order. The queue is pure: the caller
+//! passes the time.
 
 mod depths;
 #[cfg(test)]
@@ -43,7 +43,7 @@ enum State {
     Delayed { until: Instant },
     /// Waits for a permit, or for a cause to end; a blocked object may have a deadline.
     Waiting { on: Wait, position: Position, deadline: Option<Instant> },
-    /// Processed by a worker. `dirty`: the object changed meanwhile and must be processed again, with this priority.
+    /// Processed by a worker. If the object changed meanwhile, it must be processed again with the priority `dirty`.
     Active { dirty: Option<Priority>, kept: Option<Kept> },
 }
 
@@ -75,7 +75,7 @@ pub struct Queue {
     entries: HashMap<ObjectKey, Entry>,
     ready: FairQueue,
     waiting: HashMap<Wait, FairQueue>,
-    /// The ends of delays, and the deadlines of blocked objects.
+    /// The times when delays end, and the deadlines of blocked objects.
     deadlines: BTreeSet<(Instant, ObjectKey)>,
     delayed: usize,
     active: usize,
@@ -88,8 +88,8 @@ pub struct Queue {
 
 impl Queue {
     /// Queues an object that has work. [`Priority::Change`] ends a delay or a block and marks an active object dirty. A
-    /// lower priority does not, because the object's own retry is scheduled. An object that waits for a permit is
-    /// always processed again, because it may no longer need the call.
+    /// lower priority does not, because a retry of the object is already scheduled. An object that waits for a permit
+    /// is always processed again, because it may no longer need the call.
     pub fn add(&mut self, key: &ObjectKey, priority: Priority) {
         let urgent = match self.entries.get(key).map(|entry| &entry.state) {
             Some(State::Waiting { on: Wait::Permit(_), .. } | State::Ready { .. }) | None => true,
@@ -161,8 +161,8 @@ impl Queue {
             let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
             let mut kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
             if let (None, Requeue::Permit(budget)) = (&kept, requeue) {
-                // The step has reached this position. The change may be only its own report of the wait, which the watch
-                // can show before the answer to the write arrives.
+                // The object keeps its place in the wait. The change may be only the report that the object waits,
+                // because the watch can show the write of that report before its response arrives.
                 let position = Position::last(self.next_sequence());
                 kept = Some(Kept { on: Wait::Permit(budget.clone()), priority, position });
             }
@@ -284,8 +284,8 @@ impl Queue {
         self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
-    /// The number of objects that get a permit of `budget` before this active object, if it starts to wait now. While
-    /// objects wait, it includes the other active objects, because most of them are about to wait too.
+    /// The number of objects that get a permit of `budget` before this active object if it starts to wait now. If
+    /// objects wait, the number includes the other active objects, because most of them are about to wait too.
     pub fn ahead(&self, key: &ObjectKey, budget: &BudgetKey) -> usize {
         let Some(waiting) = self.waiting.get(&Wait::Permit(budget.clone())) else { return 0 };
         waiting.ahead(key.namespace(), self.priority_of(key)) + self.active.saturating_sub(1)

@@ -30,7 +30,7 @@ pub struct Record {
     /// does not end automatically.
     pub is_refused: bool,
     pub is_paused: bool,
-    /// Whether a call is in flight, or its effect is not recorded yet.
+    /// Whether a call is in flight, or the effect of a call is not recorded yet.
     pub in_flight: bool,
     /// Whether the management policy is `Observe`. Such an object neither owns a group nor conflicts.
     pub observes: bool,
@@ -52,7 +52,7 @@ impl Record {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
         let is_same = records_group_of_spec(object);
-        // The operator has removed its finalizer, even if another finalizer still exists.
+        // The operator has already removed its finalizer, even if another finalizer still exists.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
         let has_record = is_same && !is_released && (object.origin().is_some() || object.create_intent().is_some());
@@ -85,8 +85,9 @@ impl Record {
         }
     }
 
-    /// The record of an object that this version cannot read. It keeps the claim that its status records, because it
-    /// may be readable again after an update. `service` is that of `account`, which the status records.
+    /// The record of an object that this version of the operator cannot read. The object keeps the claim that its
+    /// status records, because it may become readable after an update. `service` is the service of `account`, which the
+    /// status records.
     pub fn unreadable(
         object: &UnreadableGroup,
         before: Option<&Self>,
@@ -157,15 +158,15 @@ impl Record {
         self.has_origin && self.is_proven()
     }
 
-    /// Whether the object may be able to call the Live API, apart from its account.
+    /// Whether the object may be able to call the Live API, regardless of the state of its account.
     pub fn may_call(&self) -> bool {
         !self.is_refused && (!self.is_paused || self.is_proven())
     }
 
-    /// Shares the text of `app`, which equals that of the record.
+    /// Makes the record share the strings of `app`, which are equal to its own.
     pub fn share(&mut self, app: &AppKey) {
         self.account = app.account.clone();
-        // A group from the former record already shares the text.
+        // A group that was taken from the former record already shares the app ID.
         if let Some(group) = self.group.as_mut().and_then(Arc::get_mut) {
             group.group.app_id = Arc::clone(&app.app_id);
         }
@@ -185,7 +186,7 @@ impl Record {
     }
 }
 
-/// The service that the status records. The value of `service` is shared if it is the same.
+/// The service that the status records. If it equals `service`, the result shares its memory.
 fn recorded_service(object: &LiveMessageGroup, service: Option<&Service>) -> Option<Service> {
     let recorded = &object.status.as_ref()?.account.as_ref()?.service;
     Some(service.filter(|service| service.as_str() == recorded).cloned().unwrap_or_else(|| recorded.as_str().into()))
@@ -216,7 +217,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of an object; `is_recorded` if its status describes the group that its spec names.
+    /// The fingerprint of an object. `is_recorded` is true if the status describes the group that the spec names.
     pub fn of(object: &LiveMessageGroup, is_recorded: bool) -> Self {
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let state = match object.ready_reason() {

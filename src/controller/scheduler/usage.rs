@@ -166,7 +166,8 @@ impl Scheduler {
         self.queue.wakeups.timer = true;
     }
 
-    /// The failure that the service reported when it rejected the credentials of an account; `None` if it has not.
+    /// The failure that the service reported when it rejected the credentials of an account; `None` if the service
+    /// has not rejected them.
     pub fn credentials_failure(&self, account: &AccountKey) -> Option<&Explanation> {
         self.breakers.failure(&BreakerKey::Credentials(account.clone()))
     }
@@ -268,8 +269,8 @@ impl Scheduler {
         records.filter(|(_, record)| record.fingerprint.state != RecordedState::None)
     }
 
-    /// The data center of an app according to its objects; `None` for the app's own. An object whose group is live
-    /// takes precedence, because its data center is correct.
+    /// The data center of an app according to its objects; `None` for the app's own data center. An object whose group
+    /// is live takes precedence, because its data center is correct.
     pub fn data_center_of(&self, app: &AppKey) -> Option<&'static str> {
         let objects = self.apps.get(app)?.objects.iter();
         let fingerprints = objects.filter_map(|key| Some(self.record(key)?.fingerprint));

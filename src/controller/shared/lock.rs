@@ -16,7 +16,7 @@ pub struct SharedScheduler {
     state: Mutex<State>,
     workers: Notify,
     timer: Notify,
-    /// Notified when the status of an account may need a write, or an object waits for an account.
+    /// Notified when the status of an account may need to be written, or an object waits for an account.
     pub accounts: Notify,
     /// Notified when the usage of an app is requested.
     pub usage: Notify,

@@ -1,4 +1,4 @@
-//! Credentials that come and go, and a Secret that cannot be decoded.
+//! Tests of credentials that are temporarily missing, and of a Secret that cannot be decoded.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Explores random orders of the tasks around the scheduler's lock, with Shuttle: no notification is lost.
+//! Runs the tasks that share the scheduler's lock in random orders, with Shuttle, and tests that no notification is
+//! lost.
 //!
 //! `shared/lock.rs` is compiled here a second time, with Shuttle's lock and notifications.
 
@@ -45,14 +46,14 @@ use crate::resources::LiveMessageGroup;
 
 const OBJECTS: usize = 4;
 
-/// The number of orders in `make test`.
+/// The number of orders that `make test` tries.
 const ORDERS: usize = 1_500;
 
 #[derive(Debug, Default)]
 struct Progress {
     /// The number of steps of each object so far.
     steps: HashMap<ObjectKey, usize>,
-    /// The objects that a task processes.
+    /// The objects that a task is processing now.
     active: HashSet<ObjectKey>,
     done: usize,
 }

@@ -1,5 +1,5 @@
-//! The memory of LiveAccounts, in allocated bytes. Everything runs on the test's thread, so that the memory of other
-//! tests is not counted.
+//! Tests the memory that LiveAccounts take, in allocated bytes. Everything runs on the test's thread, so that the
+//! memory of other tests is not counted.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const ACCOUNTS: usize = 100;
 /// The limit for one LiveAccount with its dispatchers, budgets and credentials.
 const BYTES_PER_ACCOUNT: i64 = 32 * 1024;
 
-/// The limit for the budgets that a LiveAccount keeps after changes of its account ID.
+/// The limit for the budgets that a LiveAccount keeps after changes to its account ID.
 const BYTES_OF_FORMER_BUDGETS: i64 = 32 * 1024;
 
 /// The limit for the bytes that further edits add to a LiveAccount, and that remain after it is deleted.
@@ -81,7 +81,7 @@ fn memory_of_accounts_is_bounded_and_returned() {
     let entered = runtime.enter();
     let running = runtime.spawn(run(limited(&stored)));
     drop(entered);
-    // The additional bytes that are allocated after the LiveAccounts in the apiserver have changed.
+    // Changes the LiveAccounts in the apiserver, and returns the additional allocated bytes per LiveAccount.
     let grown = |accounts, generation| {
         *stored.lock().unwrap() = Stored { accounts, generation };
         let settled = || runtime.block_on(async { tokio::time::sleep(SETTLED).await });
@@ -90,14 +90,14 @@ fn memory_of_accounts_is_bounded_and_returned() {
     grown(0, 0);
     let created = grown(ACCOUNTS, 1);
     assert!(created <= BYTES_PER_ACCOUNT, "a LiveAccount takes {created} bytes");
-    // Each change of the account ID keeps the former budgets for some minutes.
+    // After each change to the account ID, the former budgets are kept for some minutes.
     let first_edits: i64 = (2..8).map(|generation| grown(ACCOUNTS, generation)).sum();
     assert!(first_edits <= BYTES_OF_FORMER_BUDGETS, "the first edits take {first_edits} bytes");
     let edits: i64 = (8..12).map(|generation| grown(ACCOUNTS, generation)).sum();
     assert!(edits <= REST, "further edits take {edits} bytes");
     let deleted = grown(0, 0);
     let rest = created + first_edits + edits + deleted;
-    // The tables keep their capacity.
+    // The hash tables keep their capacity after their entries are removed.
     assert!(rest <= 32 * REST, "{rest} bytes of a deleted LiveAccount remain");
     let again = grown(ACCOUNTS, 1) + grown(0, 0);
     println!("bytes: {created} created, {first_edits} and {edits} edited, {rest} and {again} deleted");

@@ -1,5 +1,5 @@
-//! The memory of settled objects, in allocated bytes. Everything runs on the test's thread, so that the memory of other
-//! tests is not counted.
+//! Tests the memory that settled objects take, in allocated bytes. Everything runs on the test's thread, so that the
+//! memory of other tests is not counted.
 
 use super::*;
 

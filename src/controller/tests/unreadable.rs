@@ -1,4 +1,4 @@
-//! Deletions of objects that this version cannot read.
+//! Tests of the deletion of objects that this version cannot read.
 
 use super::*;
 use crate::resources::{ABANDON_ANNOTATION, FINALIZER, StoredGroup, UnreadableGroup};
@@ -15,7 +15,7 @@ fn deleting() -> Value {
     object
 }
 
-/// The stored object, and what was written.
+/// The stored object, and the writes that the apiserver received.
 #[derive(Clone)]
 struct Store {
     object: Arc<Mutex<Value>>,
@@ -28,7 +28,7 @@ impl Store {
         Self { object: Arc::new(Mutex::new(deleting())), released: Arc::default(), events: Arc::default() }
     }
 
-    /// An apiserver with this object, in a namespace that is terminating if `is_terminating`.
+    /// An apiserver with this object, in a namespace that is terminating if `is_terminating` is true.
     fn client(&self, is_terminating: bool) -> Client {
         let store = self.clone();
         apiserver(move |method, path, body| {

@@ -20,7 +20,7 @@ use crate::controller::scheduler::AccountState;
 use crate::resources::LiveAccount;
 
 /// Watches the LiveAccounts of `namespace` (`None`: all namespaces) until the process ends. Calls `on_listed` after the
-/// first complete list, or when the apiserver refuses to list them.
+/// first complete list, or when the apiserver refuses to list the LiveAccounts.
 pub async fn watch(
     context: Arc<Context>,
     namespace: Option<String>,

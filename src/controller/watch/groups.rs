@@ -23,11 +23,12 @@ use crate::controller::scheduler::Seen;
 use crate::resources::StoredGroup;
 use crate::telemetry::metrics::OutcomeLabels;
 
-/// How long an operator with several namespaces waits for a forbidden namespace before it starts without it.
+/// How long an operator that watches several namespaces waits for a forbidden namespace before it starts without that
+/// namespace.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
 /// The number of objects in a page of a list. Each page is processed before the next one is requested, so that a list
-/// takes little memory: an object can have more than 64 KB.
+/// takes little memory: an object can take more than 64 KB.
 const PAGE_SIZE: u32 = 100;
 
 /// The namespaces that one watch covers.
@@ -35,8 +36,7 @@ const PAGE_SIZE: u32 = 100;
 pub struct Scope {
     /// The namespace; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// Whether the operator also watches other namespaces. The other namespaces do not wait forever for a forbidden
-    /// one.
+    /// Whether the operator also watches other namespaces. If so, it does not wait forever for a forbidden namespace.
     pub is_one_of_several: bool,
 }
 
@@ -253,7 +253,8 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_forbidden())
 }
 
-/// Whether the apiserver does not serve the kind. If no kind of the API group exists, the 404 response has no reason.
+/// Whether the watch failed because the apiserver does not serve the kind. If no kind of the API group exists, the 404
+/// response has no reason.
 fn is_undefined(error: &watcher::Error) -> bool {
     matches!(cause_of(error), Some(kube::Error::Api(status)) if status.is_not_found() || status.code == 404)
 }

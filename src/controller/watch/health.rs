@@ -12,7 +12,8 @@ use super::WATCH_SECONDS;
 /// The state of one watch, shared by its connection and its follower.
 #[derive(Debug)]
 pub struct WatchHealth {
-    /// The time after which the apiserver ends the watch, in seconds. Random, so that watches do not end together.
+    /// The number of seconds after which the apiserver ends the watch. It is random, so that watches do not end
+    /// together.
     pub seconds: u32,
     last_sign: Mutex<Instant>,
     has_failed: AtomicBool,

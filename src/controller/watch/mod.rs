@@ -20,8 +20,9 @@ pub use readiness::Readiness;
 
 use crate::telemetry::metrics::ResourceLabels;
 
-/// A watch is renewed after a time in this range, and dropped 5 s later if it is silent. Even if a network failure does
-/// not reset the connection, changes are seen within 30 s.
+/// The apiserver ends a watch after a time in this range, and the operator starts a new one. If the apiserver does not
+/// end the watch, the operator ends it 5 s later. Thus, even if a network failure does not reset the connection, the
+/// operator sees changes within 30 s.
 const WATCH_SECONDS: RangeInclusive<u32> = 20..=22;
 
 /// The maximum duration of a watch.

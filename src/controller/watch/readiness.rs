@@ -21,9 +21,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// The reason why the operator is not ready; `None` if it is. It is not ready before the first list, and while the
-    /// CustomResourceDefinition is missing. An unavailable apiserver does not make it unready: known objects are still
-    /// reconciled.
+    /// The reason why the operator is not ready; `None` if it is ready. It is not ready before the first list, and
+    /// while the CustomResourceDefinition is missing. An unavailable apiserver does not make it unready: known objects
+    /// are still reconciled.
     pub fn waits_for(&self) -> Option<String> {
         if self.is_listed.load(Ordering::Acquire) && !self.is_undefined.load(Ordering::Acquire) {
             return None;

@@ -1,7 +1,7 @@
 //! The connection of one watch. It ends watches that the apiserver does not end in time, and lists again after a
 //! line that cannot be decoded.
 //!
-//! The library ignores a truncated line, and waits without limit for a watch to end. In both cases the operator would
+//! The library ignores a truncated line, and waits indefinitely for a watch to end. In both cases, the operator would
 //! miss changes.
 
 use std::pin::Pin;
@@ -35,9 +35,9 @@ const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A client for one watch, which reports to `health`.
 ///
-/// Each watch opens its own connection and closes it at its end. A watch on a connection that was idle during a network
-/// failure would get no response, and the operator would miss changes for another [`API_TIMEOUT`]. Lists use the
-/// connections of the other requests, which are closed soon if they are idle.
+/// Each watch opens its own connection and closes it when the watch ends. A watch on a connection that was idle during
+/// a network failure would get no response, and the operator would miss changes for another [`API_TIMEOUT`]. Lists use
+/// the connections of the other requests, which are closed soon if they are idle.
 pub fn client(connections: &Connections, health: &Arc<WatchHealth>) -> Client {
     let (connections, health) = (connections.clone(), Arc::clone(health));
     let service = tower::service_fn(move |mut request: Request<Body>| {
@@ -62,7 +62,7 @@ pub fn client(connections: &Connections, health: &Arc<WatchHealth>) -> Client {
     Client::new(service, "default")
 }
 
-/// The error of the body of a list or a watch.
+/// An error in the response body of a list or a watch.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
     #[error("the apiserver did not end the watch; the connection may be lost")]
@@ -105,7 +105,7 @@ impl WatchBody {
         }
     }
 
-    /// Handles the end of the body. Returns an error event if the last line is truncated.
+    /// Handles a body that has ended. Returns an error event if the last line is truncated.
     fn ended(&mut self) -> Option<Bytes> {
         self.has_ended = true;
         match self.lines.as_ref().map(Lines::finish) {
@@ -219,7 +219,7 @@ fn has_type_first(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"{\"type\":")
 }
 
-/// The same events, with their types first.
+/// The same events, with the type of each event before its object.
 fn reordered(lines: &[u8]) -> Result<Vec<u8>, &'static str> {
     #[derive(Deserialize, Serialize)]
     struct Event<'a> {

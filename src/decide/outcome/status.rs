@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
                 self.status.create_intent = None;
             }
             OriginChange::Set(origin) => {
-                // This also closes the create intent. An open one could wrongly prove the ownership of a later group
+                // This also closes the create intent. An open intent could wrongly prove the ownership of a later group
                 // with this ID.
                 let interval = (learned.sent_at, learned.answered_at);
                 self.own(origin, learned.account.as_ref(), interval, Some(learned.create_time));
@@ -129,8 +129,8 @@ impl<'a> Writer<'a> {
         if let Some(origin) = &live.origin {
             self.own(origin, live.account.as_ref(), (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(create_time) = live.create_time.filter(|_| self.status.origin.is_none()) {
-            // If an origin is recorded, the create time proves ownership. With managementPolicy Observe it must not
-            // change.
+            // If an origin is recorded, the create time proves ownership, and must not change with managementPolicy
+            // Observe.
             self.status.create_time = create_time.map(|time| time.to_string());
         }
         self.remove_disproved(&live.disproved_intents);
@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Records the origin of the group, with the create time if it is known, or else with the interval in which the
-    /// group was created. For `create_time` see [`Live`].
+    /// group was created. See [`Live`] for the meaning of `create_time`.
     fn own(
         &mut self,
         origin: &Origin,
@@ -166,8 +166,8 @@ impl<'a> Writer<'a> {
         let intent = self.status.create_intent.take().filter(|_| *origin == Origin::Created);
         let answered_at = answered_at.map(|at| at.to_string());
         self.status.create_intent = match (intent, sent_at, answered_at) {
-            // An open intent is closed here, answered or not. Left open, it could later wrongly prove the ownership of
-            // a new group.
+            // An open intent is closed here, whether it was answered or not. If it stayed open, it could later wrongly
+            // prove the ownership of a new group.
             (Some(intent), _, answered_at) if intent.is_open() => {
                 answered_at.map(|at| CreateIntent { answered_at: Some(at), ..intent })
             }
@@ -196,7 +196,7 @@ impl<'a> Writer<'a> {
                 ConditionStatus::False,
                 Reason::UpdateIgnored,
                 format!(
-                    "The Live API accepted the change of {} twice, but the group still shows the old value. The \
+                    "The Live API accepted the change to {} twice, but the group still shows the old value. The \
                      operator tries again when the spec changes or a reconcile pass is requested.",
                     fields.join(" and ")
                 ),
@@ -262,7 +262,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether the conditions have had `reason` for at least `grace`. The later of the two transition times counts,
-    /// because a condition may have had its status before, with another reason.
+    /// because a condition may already have had its status with another reason.
     fn is_late(&self, reason: Reason, grace: Duration) -> bool {
         let since = |kind| {
             let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());

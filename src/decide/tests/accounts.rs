@@ -48,7 +48,7 @@ fn group_is_deleted_only_with_the_account_that_created_it() {
             panic!("expected a retained group")
         };
         assert!(why.contains("another account"), "{why}");
-        // An edit makes it an adopted group of the new account.
+        // After an edit, the group counts as adopted with the new account.
         let edited = with(LiveMessageGroup { status: Some(status), ..object }, edited(json!({})));
         take(&mut facts, &edited, 200, &found("v1", 100));
         let status = end(&edited, &facts);

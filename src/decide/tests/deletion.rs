@@ -114,7 +114,7 @@ fn group_recreated_by_another_client_is_retained() {
     let (object, mut facts) = (with_intent(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
     facts.mark_sent(Some(at(100)));
     take(&mut facts, &object, 101, &Answer::Created);
-    // The status could not be written. After an edit, the group does not exist.
+    // The status could not be written. After an edit, the group no longer exists.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
     take(&mut facts, &edited, 102, &found("v1", 100));
     take(&mut facts, &edited, 103, &not_found());

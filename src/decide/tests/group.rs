@@ -96,7 +96,7 @@ fn immutable_differences_are_named_without_further_calls() {
     assert_eq!(line(&status), "Ready=True/AlreadyExists InSync=False/ImmutableFieldsDiffer origin=Adopted observed=1");
     assert!(message(&status, ConditionType::InSync).contains("groupName and creatorId"), "{status:?}");
     assert_eq!(shown(&adopted, vec![]), "unchanged");
-    // A change of a mutable field is still applied.
+    // A change to a mutable field is still applied.
     let edited = with(adopted, edited(json!({"groupInfo": "v2"})));
     let changed = GroupSnapshot { group_info: "v2".into(), ..theirs.clone() };
     assert_eq!(
@@ -134,7 +134,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
         outcome.status(&ignored, None, at(0))
     };
     assert_eq!(describe(half.clone()).map(|status| line(&status)), None);
-    // Drift of the other field is corrected, and only that field is sent.
+    // Drift in the other field is corrected, and only that field is sent.
     let mut facts = drifted.clone();
     let changed = GroupSnapshot { administrators: vec!["theirs".to_owned()], ..half.clone() };
     learn(&mut facts, &ignored, &[Answer::Group(changed)]);

@@ -1,4 +1,4 @@
-//! Tests of the messages: the cause and what to do.
+//! Tests of the messages, which state the cause and what to do.
 
 use rstest::rstest;
 use serde_json::json;

@@ -50,12 +50,12 @@ fn object(change: Value) -> LiveMessageGroup {
     serde_json::from_value(object).unwrap()
 }
 
-/// The object after its group was created, then changed by `change`.
+/// An object whose group was created, with `change` merged into it afterwards.
 fn created(change: Value) -> LiveMessageGroup {
     after(object(json!({})), vec![Answer::Created], change)
 }
 
-/// The object after a pass, then changed by `change`.
+/// The object after a pass, with `change` merged into it afterwards.
 fn after(object: LiveMessageGroup, answers: Vec<Answer>, change: Value) -> LiveMessageGroup {
     let status = pass(&object, answers).unwrap();
     with(LiveMessageGroup { status: Some(status), ..object }, change)

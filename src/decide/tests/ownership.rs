@@ -22,7 +22,7 @@ pub(super) fn with_intent(object: LiveMessageGroup, facts: &Facts, second: i64) 
     LiveMessageGroup { status: Some(status), ..object }
 }
 
-/// Records this answer to the next call, which arrives at `second`. Returns the call.
+/// Records this answer, which arrives at `second`, to the next call. Returns the call.
 pub(super) fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, given: &Answer) -> Call {
     let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
     let result = answer(&call, given);

@@ -75,8 +75,8 @@ impl State {
             .with("Disable", app.disabled))
     }
 
-    /// Lists apps in the order of creation. The token is the number of apps on the previous pages. Absent, 0 or -1
-    /// selects the first page.
+    /// Lists apps in the order of creation. The token is the number of apps on the previous pages. If the token is
+    /// absent, 0 or -1, the first page is returned.
     pub(super) fn list_apps(&mut self, account: &str, params: &Params) -> Result<Payload, ApiError> {
         let descending = check::number(params, "SortType", 1..=2, None)? == 2;
         let center = check::data_center(params)?;
@@ -156,7 +156,8 @@ fn app_identity(app: &App) -> Payload {
     Payload::new().with("AppId", app.id.as_str()).with("AppSign", derived_secret(app, "sign").as_str())
 }
 
-/// `AppKey` and `AppSign`, derived from the app's ID: not confidential, and the same in every run.
+/// Returns `AppKey` or `AppSign`. They are derived from the app's ID, so they are not confidential and are the same in
+/// every run.
 fn derived_secret(app: &App, kind: &str) -> String {
     sha256_hex(format!("emulator/{kind}/{}", app.id).as_bytes())[..32].to_owned()
 }

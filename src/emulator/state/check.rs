@@ -57,7 +57,7 @@ pub(super) fn text(params: &Params, name: &str, max_bytes: usize) -> Result<Stri
     Ok(text.to_owned())
 }
 
-/// An optional boolean, `false` by default. The Python SDK sends `True`, the others `true`.
+/// An optional boolean, `false` by default. The Python SDK sends `True`, and the other SDKs send `true`.
 pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     match params.get(name).unwrap_or_default() {
         "true" | "True" | "TRUE" | "1" => Ok(true),
@@ -66,7 +66,8 @@ pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// A whole number in a range. An absent or empty parameter has the default value; without a default, it is an error.
+/// A whole number in a range. If the parameter is absent or empty, returns the default, or an error if there is no
+/// default.
 pub(super) fn number(
     params: &Params,
     name: &str,
@@ -93,8 +94,8 @@ pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiErro
 }
 
 /// A list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy SDK
-/// and CLI). Absent and empty both mean none. Rejects more than three IDs, repeated IDs, and both formats in one
-/// request. The last two are assumptions, because they are not documented.
+/// and CLI). An absent or empty parameter means that there are no administrators. Rejects more than three IDs, repeated
+/// IDs, and both formats in one request. The last two rules are assumptions, because they are not documented.
 pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>, ApiError> {
     let joined = params.get(name).unwrap_or_default();
     let mut numbered: Vec<(u32, &str)> = Vec::new();

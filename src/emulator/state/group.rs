@@ -70,7 +70,8 @@ impl State {
         Ok(Payload::new())
     }
 
-    /// Deletes a group. Idempotent: a second deletion changes nothing, and an unknown group is not an error.
+    /// Deletes a group. The operation is idempotent: a second deletion changes nothing, and an unknown group is not an
+    /// error.
     pub(super) fn delete_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let by = check::user_id(params, "OperatorId")?;
@@ -81,7 +82,7 @@ impl State {
         Ok(Payload::new().with("GroupId", id))
     }
 
-    /// Restores a deleted group if the quota allows. A live group does not change.
+    /// Recovers a deleted group if the quota allows it. A live group does not change.
     pub(super) fn recover_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let limit = self.groups_per_app;
@@ -94,7 +95,7 @@ impl State {
         Ok(Payload::new().with("GroupId", id))
     }
 
-    /// Finds the app of a group operation and purges its expired groups. A disabled app is an error.
+    /// Finds the app of a group operation and purges its expired groups. Returns an error if the app is disabled.
     pub(super) fn enabled_app(&mut self, params: &Params, now: Timestamp) -> Result<&mut App, ApiError> {
         let app = self.app_from_params(params)?;
         if app.disabled {

@@ -14,7 +14,7 @@ const GROUPS_PER_PAGE: usize = 100;
 /// The parameters that both operations have in common.
 struct Filter {
     descending: bool,
-    /// Whether to list deleted or live groups; `None`: both.
+    /// Whether to list deleted groups or live groups; `None` to list both.
     deleted: Option<bool>,
 }
 
@@ -56,8 +56,8 @@ impl State {
             .with("GroupList", page))
     }
 
-    /// Lists groups by token. The token is the sequence number of the last group on the previous page. Absent, empty or
-    /// -1 selects the first page.
+    /// Lists groups by token. The token is the sequence number of the last group on the previous page. If the token is
+    /// absent, empty or -1, the first page is returned.
     pub(super) fn list_groups(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let filter = Filter::from_params(params)?;
         let token = check::number(params, "NextPageToken", -1..=i64::MAX, Some(-1))?;

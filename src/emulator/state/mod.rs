@@ -1,4 +1,5 @@
-//! The state of the Live API: apps and their groups. Pure: no I/O and no clock; the time is an argument.
+//! The state of the Live API: apps and their groups. This module is pure: it uses neither I/O nor a clock, and the time
+//! is an argument.
 
 mod app;
 mod check;
@@ -122,7 +123,8 @@ impl Group {
 pub struct App {
     /// `AppId`, unique across accounts.
     pub id: String,
-    /// The owning account. For other accounts, the app does not exist. `None`: every account can use the app.
+    /// The owning account; `None` if every account can use the app. For accounts other than the owner, the app does not
+    /// exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// `AppName`, 2 to 16 characters or empty.
@@ -179,12 +181,12 @@ impl App {
         self.account.as_deref().is_none_or(|owner| owner == account)
     }
 
-    /// The group with this ID, live or deleted and not yet purged.
+    /// The group with this ID, which is either live or deleted but not yet purged.
     pub fn group(&self, id: &str) -> Option<&Group> {
         self.groups.get(id)
     }
 
-    /// Every group in the order of creation, deleted groups included.
+    /// Every group in the order of creation, including deleted groups.
     pub fn groups(&self) -> impl DoubleEndedIterator<Item = &Group> {
         self.groups.by_sequence.values()
     }
@@ -208,8 +210,8 @@ impl App {
 
 /// All apps and groups. Executes the operations of the Live API.
 ///
-/// Saved as JSON it is `{"apps": [{"id", "created", "modified", "groups": [{"id", "created", …}], …}]}` with the groups
-/// in the order of creation and times in RFC 3339. Absent fields have their defaults.
+/// The JSON form is `{"apps": [{"id", "created", "modified", "groups": [{"id", "created", …}], …}]}`. Groups are in the
+/// order of creation, and times are in RFC 3339 format. Absent fields have their default values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "SavedState", into = "SavedState")]
 pub struct State {
@@ -290,7 +292,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The same as [`Self::handle_for`].
+    /// Returns the same errors as [`Self::handle_for`].
     pub fn handle(&mut self, operation: Operation, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         self.handle_for(DEFAULT_ACCOUNT, operation, params, now)
     }
@@ -299,8 +301,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The errors of the Live API: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth`, `ErrorTooManyGroups`.
-    /// `InvalidApi.NotFound` for an operation of STS or of the metadata service.
+    /// Returns an error of the Live API: `InputInvalid` (checked first), `ResourceNotExist`, `NoAuth` or
+    /// `ErrorTooManyGroups`. Returns `InvalidApi.NotFound` for an operation of STS or of the metadata service.
     pub fn handle_for(
         &mut self,
         account: &str,

@@ -1,4 +1,4 @@
-//! Fuzz target: the parsing and verification of requests.
+//! A fuzz target that parses and verifies requests.
 
 use futures::FutureExt as _;
 

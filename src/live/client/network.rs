@@ -29,7 +29,7 @@ async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Response<Repl
     client.send(&delete(), &Credentials::new("id", "secret", None)).await
 }
 
-/// Runs in a child process: environment variables must not be changed while other threads run.
+/// Runs in a child process, because environment variables must not be changed while other threads run.
 #[tokio::test]
 #[ignore = "run by other tests, with an endpoint and proxies in its environment"]
 async fn call_with_proxy_environment() {
@@ -37,7 +37,7 @@ async fn call_with_proxy_environment() {
     println!("outcome: {outcome:?}");
 }
 
-/// Runs the call above in a child process with these variables and no other proxy variables. Returns its outcome.
+/// Runs the test above in a child process with the given variables and no other proxy variables. Returns its outcome.
 fn run_with(origin: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {

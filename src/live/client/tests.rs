@@ -259,12 +259,12 @@ async fn errors_do_not_repeat_secrets() {
     }
 }
 
-/// A describe call, to which [`endless`] and [`describes`] respond.
+/// A describe call. [`endless`] and [`describes`] are responses to it.
 fn describe() -> Call {
     Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None })
 }
 
-/// Sends a response that stops after this many bytes of its body and never ends.
+/// Sends this many bytes of a response body and keeps the connection open, so that the response never completes.
 fn endless(bytes: usize) -> Act {
     let head = b"HTTP/1.1 200 X\r\ncontent-length: 200000\r\n\r\n".to_vec();
     Act::Send([head, vec![b' '; bytes]].concat())

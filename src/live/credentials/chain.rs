@@ -72,8 +72,8 @@ impl Chain {
     }
 }
 
-/// Requests credentials from a provider. Credentials that are not valid in a header are an error; otherwise every call
-/// would fail like a broken connection.
+/// Requests credentials from a provider. Returns an error if the credentials cannot be sent in HTTP headers. Otherwise,
+/// every call would fail in the same way as a broken connection.
 async fn issue(provider: &dyn Provider) -> Result<Issued, ProviderError> {
     let issued = provider.issue().await?;
     issued.credentials.validate().map_err(ProviderError::Failed)?;

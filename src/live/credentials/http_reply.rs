@@ -1,6 +1,6 @@
-//! Responses that contain credentials, from STS, the metadata service and a credentials URI.
+//! Fetches and decodes responses that contain credentials, from STS, the metadata service or a credentials URI.
 //!
-//! Messages show only the status and the code of an error, because the text of the error can repeat a token.
+//! Messages show only the HTTP status and the code of an error response, because its text can contain a token.
 
 use std::mem::take;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(super) struct HttpReply {
     pub now: Timestamp,
 }
 
-/// The error of a request that received no complete response.
+/// The error if no complete response to a request is received.
 pub(super) struct FetchError {
     /// Whether no connection was established.
     pub unreachable: bool,
@@ -100,7 +100,7 @@ impl HttpReply {
     /// The credentials at the top level of the response.
     ///
     /// # Errors
-    /// Returns the reason, without the content of the response.
+    /// Returns the reason for the failure, which does not include the content of the response.
     pub(super) fn credentials(&self) -> Result<Issued, String> {
         self.success()?;
         self.issued(self.read().unwrap_or_default())

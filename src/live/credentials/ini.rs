@@ -16,11 +16,11 @@ const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 /// The default paths of the Python and Go SDKs.
 const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
 
-/// The values of the key `type`.
+/// The supported values of the key `type`, for error messages.
 const TYPES: &str = "access_key, sts, ram_role_arn, ecs_ram_role or oidc_role_arn";
 
-/// Reads the section that `ALIBABA_CLOUD_PROFILE` names, or `default`, from the file that
-/// `ALIBABA_CLOUD_CREDENTIALS_FILE` names, or from a default path.
+/// Reads a section of the credentials file. `ALIBABA_CLOUD_PROFILE` specifies the section, which defaults to `default`.
+/// `ALIBABA_CLOUD_CREDENTIALS_FILE` specifies the file, which defaults to one of the default paths.
 #[derive(Debug)]
 pub(super) struct IniFile(pub ProviderEnv);
 

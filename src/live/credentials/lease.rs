@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Renewal starts when this much of the lifetime is left, as in the official Python SDK.
 const LEAD: Duration = Duration::from_secs(15 * 60);
 
-/// Without jitter, renewal does not start before this share of the lifetime has passed.
+/// Without jitter, renewal does not start before this fraction of the lifetime has passed.
 const SHARE_USED: f64 = 0.75;
 
 /// The longest delay after a failed renewal.
@@ -37,7 +37,8 @@ pub(super) enum Step {
 
 impl Lease {
     /// The lease of credentials that are issued at `now`. `jitter` (0 to 1) starts the renewal earlier, by up to a
-    /// fifth of the time left, so that processes that started together do not call STS together.
+    /// fifth of the time between renewal and expiry, so that processes that started at the same time do not all call
+    /// STS at the same time.
     pub(super) fn new(now: Instant, lifetime: Option<Duration>, jitter: f64) -> Self {
         let renewal = lifetime.map(|lifetime| {
             let lead = LEAD.min(lifetime.mul_f64(1.0 - SHARE_USED));
@@ -46,7 +47,7 @@ impl Lease {
         Self { renewal, end: lifetime.map(|lifetime| now + lifetime) }
     }
 
-    /// The same lease, but renewed after this time at the latest, even if the credentials are valid for longer.
+    /// The same lease, but with a renewal at most `after` from now, even if the credentials are valid for longer.
     pub(super) fn looked_at_again(self, now: Instant, after: Option<Duration>) -> Self {
         let look = after.map(|after| now + after);
         Self { renewal: self.renewal.into_iter().chain(look).min(), ..self }

@@ -1,4 +1,5 @@
-//! The RAM role of an ECS instance, from its metadata service: version 2, which requires a session token, or version 1.
+//! Obtains the credentials of an ECS instance's RAM role from the metadata service. Supports version 2 of the service,
+//! which requires a session token, and version 1.
 
 use futures::future::BoxFuture;
 
@@ -15,8 +16,8 @@ const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 /// The requested lifetime of a session token, in seconds.
 const TOKEN_TTL: &str = "21600";
 
-/// Uses the RAM role of this instance. Its name comes from `ALIBABA_CLOUD_ECS_METADATA`, or else from the metadata
-/// service.
+/// Uses the RAM role of this instance. The name of the role is read from `ALIBABA_CLOUD_ECS_METADATA` if it is set, and
+/// otherwise from the metadata service.
 #[derive(Debug)]
 pub(super) struct Metadata(pub ProviderEnv);
 

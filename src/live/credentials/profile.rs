@@ -14,7 +14,7 @@ const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 const FILE: &str = "ALIBABA_CLOUD_CONFIG_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 
-/// The maximum length of a chain of source profiles. It ends the recursion if profiles name each other.
+/// The maximum length of a chain of source profiles. This limit ends the recursion if profiles refer to each other.
 const DEEPEST: usize = 5;
 
 /// Reads the profile that `ALIBABA_CLOUD_PROFILE` names, or the current profile of the file.

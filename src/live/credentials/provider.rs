@@ -23,7 +23,7 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Issued {
     /// The credentials.
     pub credentials: Credentials,
-    /// The lifetime from the time of issue, by the issuer's clock; `None` if the credentials do not expire.
+    /// The lifetime from the time of issue, measured by the issuer's clock; `None` if the credentials do not expire.
     pub lifetime: Option<Duration>,
     /// The time after which the credentials are requested again even if they have not expired, because they can change
     /// at their source; `None` if they cannot change.
@@ -85,7 +85,7 @@ pub struct ProviderEnv {
     home: Option<PathBuf>,
     allow_http: bool,
     http: HttpOptions,
-    /// Created at the first exchange.
+    /// The HTTP client for exchanges, which is created for the first exchange.
     exchanges: Arc<Mutex<Option<reqwest::Client>>>,
     metadata_origin: String,
     metadata_timeout: Duration,
@@ -134,7 +134,7 @@ impl ProviderEnv {
     }
 
     /// A client with the usual proxies, for exchanges. All exchanges share it, because its trusted certificates take
-    /// 100 KiB and the LiveAccounts exchange their tokens at the same time when the process starts.
+    /// 100 KiB of memory and all LiveAccounts exchange their tokens when the process starts.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
         let mut client = self.exchanges.lock();
         if let Some(client) = &*client {

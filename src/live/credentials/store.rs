@@ -96,7 +96,8 @@ impl CredentialSource {
         Self::new(Chain::of(vec![Box::new(Fixed(credentials))]))
     }
 
-    /// The credentials to sign with now. Waits only while there are no valid ones and a renewal is running.
+    /// The credentials with which calls are signed now. Waits only while there are no valid ones and a renewal is
+    /// running.
     ///
     /// # Errors
     /// Returns an error that lists the providers that were tried and why they failed. Until
@@ -181,7 +182,8 @@ impl CredentialSource {
         }
     }
 
-    /// Starts a renewal unless one is running. It is a separate task, so a dropped caller does not end it.
+    /// Starts a renewal unless one is running. The renewal is a separate task, so it continues if the caller is
+    /// dropped.
     fn start(&self, state: &mut State) {
         if std::mem::replace(&mut state.renewing, true) {
             return;
@@ -197,7 +199,7 @@ impl CredentialSource {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Ignores a poisoned lock: a panic leaves no partial change of the state.
+        // A poisoned lock is ignored, because a panic cannot leave the state partially changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

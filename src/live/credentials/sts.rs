@@ -43,9 +43,9 @@ impl Role {
     }
 }
 
-/// The endpoint in `ALIBABA_CLOUD_STS_ENDPOINT`, or else the endpoint of the role's region or of the region in
-/// `ALIBABA_CLOUD_STS_REGION`, or else the global endpoint. A regional endpoint is the one inside the VPC if the role
-/// or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` requires it.
+/// The STS endpoint for a role. `ALIBABA_CLOUD_STS_ENDPOINT` takes precedence. Otherwise, the region determines the
+/// endpoint: the role's region, or else the region in `ALIBABA_CLOUD_STS_REGION`. Without a region, this is the global
+/// endpoint. In a region, the VPC endpoint is used if the role or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` requires it.
 pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, ProviderError> {
     let given = env.value("ALIBABA_CLOUD_STS_ENDPOINT");
     let region = role.region.clone().or_else(|| env.value("ALIBABA_CLOUD_STS_REGION"));
@@ -82,7 +82,7 @@ pub(super) async fn assume_with_oidc(
     outcome(ACTION, http_reply::fetch(request).await)
 }
 
-/// Calls `AssumeRole`, signed (V3) with `source`.
+/// Calls `AssumeRole`, signed with the credentials in `source` (signature V3).
 pub(super) async fn assume(env: &ProviderEnv, role: &Role, source: &Credentials) -> Result<Issued, ProviderError> {
     const ACTION: &str = "AssumeRole";
     let endpoint = endpoint(env, role)?;
@@ -111,7 +111,7 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
     })
 }
 
-/// Explains the most frequent STS errors (documentation "STS error codes").
+/// Explains the most frequent STS errors, which the public document "STS error codes" lists.
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "AuthenticationFail.NoPermission" => "the trust policy of the role does not allow this caller: correct it",

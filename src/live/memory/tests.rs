@@ -4,7 +4,7 @@ use super::*;
 
 const KIB: usize = 1024;
 
-/// Checks the sums and returns the number of free bytes.
+/// Checks that the sums match the responses, and returns the number of free bytes.
 fn free(memory: &ResponseMemory) -> usize {
     let ledger = memory.ledger.lock();
     let sum = |is_ended| ledger.responses.values().filter(|e| e.is_ended == is_ended).map(|e| e.bytes).sum::<usize>();
@@ -28,7 +28,7 @@ fn longest_responses_of_three_clients_fit() {
     assert!(3 * longest <= TOTAL);
 }
 
-/// Starts a response that takes as much as it can and is never completed. It ends only when it must.
+/// Starts a response that takes as many bytes as it can and never completes. It ends only when its bytes are needed.
 async fn start_endless(memory: &Arc<ResponseMemory>) {
     let mut response = Held::of(&new_client(memory), Instant::now() + Duration::from_secs(3600));
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Fuzz targets: the response decoder.
+//! Fuzz targets for the response decoder, with JSON and XML.
 
 use super::*;
 use crate::live::bounded::Limits;

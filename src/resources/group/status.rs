@@ -43,8 +43,8 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::origin")]
     pub origin: Option<Origin>,
 
-    /// The account that the group was created, adopted or recovered with. With another account, or at another service,
-    /// the origin counts as Adopted.
+    /// The account that was used to create, adopt or recover the group. If the object now uses another account or
+    /// another API service, the operator treats the origin as Adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountRecord>,
 
@@ -54,9 +54,9 @@ pub struct LiveMessageGroupStatus {
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
-    /// The interval in which the group was created, while its createTime is not known. It distinguishes the group from
-    /// a later one with the same ID. With deletionPolicy Delete it is recorded before the create is sent, and proves
-    /// that this object created a group even if the response was lost.
+    /// The interval in which the group was created, if createTime is not known. It distinguishes the group from a
+    /// later group with the same ID. With deletionPolicy Delete, the start of the interval is recorded before the
+    /// create is sent. It then proves that this object created the group, even if the response is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_intent: Option<CreateIntent>,
 
@@ -109,7 +109,7 @@ pub struct LastFailure {
     #[schemars(length(max = 128))]
     pub code: String,
 
-    /// The fields whose change the Live API accepted but did not apply, for example groupInfo.
+    /// The fields for which the Live API accepted a change but did not apply it, for example groupInfo.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2), inner(length(max = 64)))]
     pub fields: Vec<String>,

@@ -92,7 +92,7 @@ labels! {
     }
     /// Labels of the objects in a namespace, by their `Ready` condition.
     NamespaceLabels {
-        /// Namespace of the objects. Prometheus sets the label `namespace` to that of the operator.
+        /// Namespace of the objects. Prometheus sets the label `namespace` to the namespace of the operator.
         object_namespace: String,
         /// Status of the condition.
         ready: &'static str,
@@ -104,7 +104,7 @@ labels! {
         /// `resync`, `retry` or `change`.
         priority: &'static str,
     }
-    /// Labels of objects by another condition.
+    /// Labels of objects by a condition other than `Ready`.
     ConditionLabels {
         /// Type of the condition.
         condition: &'static str,

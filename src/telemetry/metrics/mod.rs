@@ -30,7 +30,7 @@ use register::Register;
 pub use register::{Counters, Described, Gauges, Histograms};
 pub use state::State;
 
-/// Media type of [`Metrics::render`].
+/// The media type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of the operator.
@@ -129,7 +129,7 @@ impl Default for Metrics {
     }
 }
 
-const APPLIED_HELP: &str = "Time from the delivery of a new object or change by the watch to the status that reports it as \
+const APPLIED_HELP: &str = "Time from when the watch delivers a new object or a change until the status reports it as \
                             applied (Ready is True); `priority` is `change` if the first pass succeeded, `retry` otherwise";
 
 /// Buckets in seconds. Applying one change takes milliseconds; a change that waits for the rate limit takes minutes.

@@ -30,8 +30,9 @@ impl Reconciles {
         Self {
             results: register.counter(
                 "controller_runtime_reconcile",
-                "Reconciles by result: `success` without further work, `requeue_after` with a retry or further work \
-                 scheduled, `awaiting_permit` for a call, `blocked` on a shared cause, `error` for a panic",
+                "Reconcile passes by result: `success` (no further work), `requeue_after` (a retry or further work is \
+                 scheduled), `awaiting_permit` (a call waits for a permit), `blocked` (the object waits until a \
+                 cause ends), `error` (the pass panicked)",
             ),
             time: register.histogram(
                 "controller_runtime_reconcile_time_seconds",

@@ -13,13 +13,13 @@ pub struct State {
     pub groups: Gauges<GroupLabels>,
     /// Objects of each namespace by their `Ready` condition; no series unless enabled.
     pub namespace_groups: Gauges<NamespaceLabels>,
-    /// Objects by another condition.
+    /// Objects by a condition other than `Ready`.
     pub conditions: Gauges<ConditionLabels>,
     /// 1 for an account with usable credentials, otherwise 0.
     pub accounts: Gauges<AccountLabels>,
     /// Calls per second that the budget grants.
     pub rates: Gauges<BudgetLabels>,
-    /// Permits of calls that may count at the receiver in the current second.
+    /// Permits of calls that have no answer yet, or had none a second ago.
     pub permits_in_use: Gauges<BudgetLabels>,
     /// Objects that wait for a permit.
     pub awaiting_permit: Gauges<BudgetLabels>,
@@ -37,7 +37,7 @@ pub struct State {
     pub active_workers: Gauges<ControllerLabels>,
     /// Open circuit breakers.
     pub breakers: Gauges<ReasonLabels>,
-    /// Unix time of the last successful drift check, for the app with the oldest one.
+    /// Unix time of the last successful drift check of the app that was checked least recently.
     pub oldest_drift_check: TransientGauge,
     /// Seconds between two drift checks of an app.
     pub drift_check_interval: TransientGauge,
@@ -62,8 +62,8 @@ impl State {
             namespace_groups: register.transient_gauge(
                 "live_message_operator_namespace_groups",
                 "LiveMessageGroups of a namespace by status and reason of the condition Ready; absent unless \
-                 --metric-namespaces is set. `object_namespace` is the namespace, or `(other)` for all namespaces \
-                 beyond that number, which are those with the fewest LiveMessageGroups",
+                 --metric-namespaces is set. `object_namespace` is the namespace. If there are more namespaces than \
+                 that number, those with the fewest LiveMessageGroups are counted together as `(other)`",
             ),
             conditions: register.transient_gauge(
                 "live_message_operator_groups_condition",
@@ -74,7 +74,7 @@ impl State {
                 "live_message_operator_account_ready",
                 "1 if the credentials of the account can be used, otherwise 0. `account` is NAMESPACE/NAME of \
                  a LiveAccount, or `operator` for the operator's own credentials. The series `operator` is absent \
-                 while those are neither configured nor needed",
+                 while these credentials are neither configured nor needed",
             ),
             rates: register.transient_gauge(
                 "live_message_operator_budget_calls_per_second",
@@ -82,7 +82,8 @@ impl State {
             ),
             permits_in_use: register.transient_gauge(
                 "live_message_operator_budget_permits_in_use",
-                "Permits of calls that have no answer yet, or had none a second ago. If all are in use, further calls wait",
+                "Permits in use. A permit is in use until one second after its call is answered or can no longer \
+                 arrive. If all permits are in use, further calls wait",
             ),
             awaiting_permit: register.transient_gauge(
                 "live_message_operator_budget_waiting",
@@ -103,7 +104,7 @@ impl State {
             ),
             delayed: register.transient_single_gauge(
                 "live_message_operator_queue_delayed",
-                "LiveMessageGroups that wait for a time, for example for a retry",
+                "LiveMessageGroups that are scheduled for a later time, for example for a retry",
             ),
             blocked: register.transient_single_gauge(
                 "live_message_operator_queue_blocked",
@@ -120,8 +121,9 @@ impl State {
             ),
             oldest_drift_check: register.transient_single_gauge(
                 "live_message_operator_drift_check_oldest_success_timestamp_seconds",
-                "Unix time of the last successful drift check of the app that was checked least recently. An app that \
-                 was never checked counts from the time when the operator first saw it. Without apps, the current time",
+                "Unix time of the last successful drift check of the app that was checked least recently. For an app \
+                 that was never checked, it is the time when the operator first saw the app. Without apps, it is the \
+                 current time",
             ),
             drift_check_interval: register.transient_single_gauge(
                 "live_message_operator_drift_check_interval_seconds",

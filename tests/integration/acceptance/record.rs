@@ -19,7 +19,7 @@ pub struct Line {
     text: String,
 }
 
-/// The positions in both logs, and the time by which the emulator's clock was advanced.
+/// The positions in both logs, and how far the emulator's clock was advanced.
 #[derive(Debug, Default)]
 pub struct Cursor {
     pub calls: usize,
@@ -27,7 +27,7 @@ pub struct Cursor {
     pub moved: SignedDuration,
 }
 
-/// Formats a call. `moved` is the time by which the emulator's clock was advanced.
+/// Formats a call. `moved` is how far the emulator's clock was advanced.
 pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     let time: Timestamp = request.time.parse().context(&request.time)?;
     let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();

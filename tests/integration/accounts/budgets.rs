@@ -1,4 +1,4 @@
-//! LiveAccounts with the same account number share a budget. `requestsPerSecond` limits each of them separately.
+//! LiveAccounts with the same account ID share a budget. `requestsPerSecond` limits each of them separately.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::calls::Calls;
 
 const CREATE: &str = "CreateLiveMessageGroup";
 
-/// The access keys of two LiveAccounts with the same account number.
+/// The access keys of two LiveAccounts with the same account ID.
 const KEYS: [(&str, &str); 2] = [("LTAIone", "hush-one@42"), ("LTAItwo", "hush-two@42")];
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn accounts_share_a_budget_fairly_but_not_their_caps() -> Result<()> {
         account_is(&world, name, "Available", 0).await?;
     }
     world.operator.as_mut().unwrap().process.sigstop()?;
-    // Create objects of both accounts alternately.
+    // Create objects for both accounts, alternating between them.
     let all = futures::stream::iter(0..300);
     all.map(async |number| {
         let account = if number % 2 == 0 { "one" } else { "two" };

@@ -15,7 +15,7 @@ const MEMORY: u64 = 128;
 /// The number of LiveAccounts with a hostile endpoint, and the number of objects that use each of them.
 const HOSTILE: [usize; 2] = [12, 5];
 
-/// The responses of a hostile endpoint, one after the other.
+/// Sends response `number` of a hostile endpoint. The eight kinds of response repeat in order.
 fn respond(stream: &mut TcpStream, number: usize) -> std::io::Result<()> {
     let mut send = |kind: &str, date: &str, body: &str| {
         write!(

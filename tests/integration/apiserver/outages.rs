@@ -150,7 +150,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A CRD that accepts any spec and status. An older version or an incorrect edit of the CRD could do the same.
+/// A CRD that accepts any spec and status, as an older version or an incorrectly edited version of the CRD could.
 fn lax_definition() -> Result<String> {
     let text = std::fs::read_to_string(repository().join("crds").join(format!("{CRD}.yaml")))?;
     let mut definition: Value = serde_yaml::from_str(&text)?;

@@ -1,4 +1,4 @@
-//! A network between the operator and the apiserver that forwards nothing and resets no connection.
+//! A network that stops forwarding data between the operator and the apiserver, but does not reset the connections.
 
 use std::time::{Duration, Instant};
 

@@ -130,7 +130,7 @@ impl<'a> Repository<'a> {
         json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": self.namespace}})
     }
 
-    /// Refers to a Kustomization by its name.
+    /// A Kustomization in the namespace of the repository, without a spec.
     pub fn kustomization(&self, name: &str) -> Value {
         self.object("kustomize.toolkit.fluxcd.io/v1", "Kustomization", name)
     }
@@ -156,7 +156,7 @@ impl<'a> Repository<'a> {
         .await
     }
 
-    /// Waits until the Kustomization is not ready for this reason, with a message that contains `says`.
+    /// Waits until the Kustomization reports that it is not ready, with this reason and a message that contains `says`.
     pub async fn reports(&self, world: &World<'_>, name: &str, reason: &str, says: &str) -> Result<()> {
         self.wait(world, name, &format!("to report {reason}: {says}"), |object| {
             let ready = ready_condition(object);
@@ -172,7 +172,7 @@ impl<'a> Repository<'a> {
         let what = format!("Kustomization {name} {what}");
         let found = world.until(&what, FLUX_PATIENCE, async || {
             let object = get().await?;
-            // The status contains the generation only after a success.
+            // Use the condition, because Flux updates `status.observedGeneration` only after a success.
             let is_current = ready_condition(&object)["observedGeneration"] == object["metadata"]["generation"];
             Ok(is_current && holds(&object))
         });

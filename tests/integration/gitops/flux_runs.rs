@@ -215,12 +215,12 @@ async fn flux_reports_a_failed_group_and_recovers() -> Result<()> {
     repository.ready(&world, TEAM).await?;
     world.ready("lost", "True", "Created").await?;
 
-    // Flux would replace the object with `force: true`. Without it, Flux reports the message of the CRD.
+    // With `force: true`, Flux would replace the object. Without it, Flux reports the validation error of the CRD.
     let before = world.api.get("lobby").await?;
     push(&world, &repository, &[("lobby", "appId: other"), ("lost", "appId: demo")]).await?;
     repository.reports(&world, TEAM, "ReconciliationFailed", "immutable").await?;
     assert_eq!(world.api.get("lobby").await?.uid(), before.uid());
-    // Otherwise, Flux would retry every second until all tests end.
+    // Suspend the Kustomization. Otherwise, Flux would retry every second until all tests end.
     repository.objects.patch(&repository.kustomization(TEAM), json!({"spec": {"suspend": true}})).await
 }
 
@@ -240,7 +240,7 @@ async fn flux_prunes_and_waits_for_finalizers() -> Result<()> {
     assert_eq!(world.calls("DeleteLiveMessageGroup", "closed")?, 1);
     assert_eq!(world.calls("DeleteLiveMessageGroup", "kept")?, 0);
 
-    // While the group cannot be deleted, the finalizer keeps the object, and Flux waits for it.
+    // While the group cannot be deleted, the finalizer keeps the object, and Flux waits for its deletion.
     world.emulator.faults(&["DeleteLiveMessageGroup:error=ServerError"])?;
     repository.objects.delete(&repository.kustomization(TEAM)).await?;
     let refused = async || Ok(world.calls("DeleteLiveMessageGroup", "last")? > 0);

@@ -36,7 +36,7 @@ fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
 const ADOPTED: [&str; 2] = ["True", "AlreadyExists"];
 const CREATED: [&str; 2] = ["True", "Created"];
 
-/// A world and the list of its situations.
+/// A world and the list to which its situations are added.
 struct Scene<'a> {
     world: World<'static>,
     situations: &'a mut Vec<Situation>,

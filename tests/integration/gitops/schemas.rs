@@ -19,7 +19,7 @@ const KINDS: [&str; 6] =
 /// The files that Kustomize, SOPS or Helm reads. The apiserver does not read them.
 const NOT_OBJECTS: &[&str] = &["kustomization.yaml", ".sops.yaml", "values.yaml"];
 
-/// All manifests in `examples/gitops`, relative to it.
+/// The paths of all manifests in a directory and its subdirectories.
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -109,7 +109,7 @@ async fn manifests_match_the_schemas_of_their_tools() -> Result<()> {
     Ok(())
 }
 
-/// The values of the chart in the example of a tool.
+/// The chart values in the example for each tool.
 fn chart_values() -> Result<Vec<(&'static str, Value)>> {
     let of = |path, kind: &str, pointer: &str| -> Result<Value> {
         let found = manifests(path)?.into_iter().find(|object| object["kind"] == kind);

@@ -43,9 +43,9 @@ impl<'a> Pair<'a> {
         Ok(Self { options, scratch, replicas, started: 2, ended: Vec::new() })
     }
 
-    /// Disturbs one of the operators, for `pause` if it is frozen or cut off.
+    /// Disturbs one of the operators. If it is frozen or cut off, it recovers after `pause`.
     async fn disturb(&mut self, replica: usize, end: End, pause: Duration) -> Result<()> {
-        // An operator that lost the Lease in an earlier round may have exited meanwhile.
+        // An operator that lost the Lease in an earlier round may have exited in the meantime.
         self.restart_exited()?;
         self.replicas[replica].end(end)?;
         match end {
@@ -128,7 +128,7 @@ async fn random_failures_lose_no_group_and_leave_none_behind() -> Result<()> {
         created.and(disturbed)?;
         pair.restart_exited()?;
     }
-    // A process that has lost the Lease may still be about to exit.
+    // A process that has lost the Lease may not have exited yet.
     let pair = tokio::sync::Mutex::new(pair);
     let expected = OBJECTS * rounds - (OBJECTS / 3) * (rounds - 1);
     let objects = world

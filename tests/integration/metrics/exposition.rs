@@ -90,7 +90,7 @@ impl Scrape {
         all.flat_map(|(name, series)| series.iter().map(move |(labels, value)| (name.as_str(), labels, *value)))
     }
 
-    /// The text in the older format of Prometheus, in which the descriptions of a counter have its suffix too.
+    /// The text in the older Prometheus format, in which the description lines of a counter also contain the suffix.
     pub fn older_text(&self) -> String {
         let lines = self.text.lines().filter(|line| *line != "# EOF").map(|line| {
             let mut words: Vec<String> = line.splitn(4, ' ').map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! Tests of an account: reload and rejection of its credentials, and shared budgets.
+//! Tests of an account: rejected and reloaded credentials, and shared budgets.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -168,7 +168,7 @@ async fn live_account_of_the_operators_number_shares_its_budget() {
     assert!(!shares(&named(Some("43"), server.endpoint())));
     let elsewhere = Endpoint::parse("live.aliyuncs.com", false).unwrap();
     assert!(!shares(&named(Some("42"), elsewhere)), "another host is another service");
-    // The access key ID replaces a missing number, regardless of the order in which the keys become known.
+    // The access key ID replaces a missing account ID, regardless of the order in which the keys become known.
     let by_key = named(None, server.endpoint());
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");
@@ -201,7 +201,7 @@ async fn accounts_of_one_key_share_a_budget() {
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
 }
 
-/// A LiveAccount's account that sends no calls to a server; `keys` is the `count` of its [`Keys`].
+/// The account of a LiveAccount that sends no calls to a server; `keys` is the `count` of its [`Keys`].
 fn offline(registry: &Arc<BudgetRegistry>, number: Option<&str>, keys: usize) -> Account {
     install_tls();
     let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));

@@ -24,7 +24,7 @@ pub enum Event {
     Attempt,
     /// A request of an attempt arrives at the apiserver.
     Arrives { id: u64, request: Request },
-    /// `None` if no answer came in time.
+    /// A request is answered, or times out if `answer` is `None`.
     Answered { id: u64, answer: Option<Answer> },
     /// The renew deadline of a process may have passed.
     Deadline,
@@ -36,7 +36,7 @@ pub enum Event {
     Ended { call: Option<usize>, outcome: PermitOutcome },
     /// A process releases the Lease, after its last calls have arrived.
     Release,
-    /// Something happens to a process.
+    /// A process crashes, freezes, loses its connection to the apiserver, or shuts down.
     Failure,
 }
 

@@ -25,7 +25,8 @@ pub struct Rules {
     pub settings: ElectionSettings,
     /// How long a new leader waits before its first call.
     pub takeover_delay: Duration,
-    /// Whether the renew deadline counts from the answer to the renewal, instead of from its sending.
+    /// Whether the renew deadline counts from the time when the renewal was answered, instead of the time when it was
+    /// sent.
     pub counts_from_answer: bool,
     /// Whether a process checks its leadership before each call.
     pub checks_before_sending: bool,
@@ -61,7 +62,7 @@ struct Process {
     waits_for_return: bool,
     is_stopping: bool,
     frozen_until: u64,
-    /// Until then, the process and the apiserver cannot reach each other.
+    /// Until this time, the process and the apiserver cannot reach each other.
     cut_until: u64,
     /// The calls without an answer, as indexes into `arrived`.
     out: Vec<usize>,
@@ -99,7 +100,7 @@ pub fn simulate(rules: Rules, length: Duration, seed: u64) -> Outcome {
             continue;
         }
         if entry.at < process.frozen_until && !is_outside {
-            // When a frozen process continues, it handles everything in the same order.
+            // When a frozen process continues, it handles the delayed events in their original order.
             entry.at = process.frozen_until;
             simulation.events.push(Reverse(entry));
             continue;
@@ -193,7 +194,7 @@ impl Simulation {
         self.processes[slot].election.role(now)
     }
 
-    /// A wrong time, because the clocks of machines differ.
+    /// A random time, because the clocks of machines differ.
     fn wall(&mut self) -> Timestamp {
         Timestamp::from_second(self.random.i64(0..4_000_000_000)).unwrap()
     }
@@ -203,7 +204,7 @@ impl Simulation {
         self.claim_or(slot, Some(Request::Read));
     }
 
-    /// Writes the Lease if the process may, otherwise sends `other` or ends the attempt.
+    /// Writes the Lease if the process may claim it; otherwise sends `other` or ends the attempt.
     fn claim_or(&mut self, slot: usize, other: Option<Request>) {
         let (now, wall) = (self.at(self.now), self.wall());
         let write = self.processes[slot].election.claim(now, wall).map(|write| Request::Write(Box::new(write)));
@@ -231,7 +232,7 @@ impl Simulation {
         self.random.u64(0..longest)
     }
 
-    /// A request takes effect, even if its process has given it up or is no longer running.
+    /// Lets a request take effect, even if its process has given it up or is no longer running.
     fn arrives(&mut self, slot: usize, id: u64, request: Request) {
         let stored = self.stored.as_ref().map(|lease| lease.metadata.resource_version.clone());
         let answer = match request {
@@ -306,7 +307,7 @@ impl Simulation {
         }
         match process.window.as_mut().unwrap().try_acquire(now) {
             AcquireResult::Now => {
-                // Rarely, the process is busy between the permit and the call.
+                // In rare cases, the process is busy between the permit and the call.
                 let pause = if self.random.u16(0..1000) == 0 { self.random.u64(0..8 * SECOND) } else { 0 };
                 self.push(slot, self.now + pause, Event::Send);
                 self.push(slot, self.now, Event::Permit);
@@ -340,7 +341,8 @@ impl Simulation {
         self.push(slot, end, Event::Ended { call: Some(call), outcome });
     }
 
-    /// Drops the connections of a process to the Live API: what it has sent arrives within [`LATE_ARRIVAL`].
+    /// Drops the connections of a process to the Live API. The calls that it has already sent arrive within
+    /// [`LATE_ARRIVAL`].
     fn abandon_calls(&mut self, slot: usize) {
         for call in std::mem::take(&mut self.processes[slot].out) {
             if self.outcome.arrived[call] > self.now {
@@ -373,8 +375,8 @@ impl Simulation {
         match self.random.u8(0..4) {
             0 => return self.exit(slot),
             1 => {
-                // The kernel sends what the frozen process has written, and receives the answers to calls that arrive
-                // soon. It gives up the others.
+                // The kernel sends the data that the frozen process has written, and receives the answers to calls that
+                // arrive soon. It gives up the other calls.
                 let (arrived, soon) = (&self.outcome.arrived, self.now + LONGEST_DELAY);
                 let is_answered = |call: &mut usize| self.random.bool() && arrived[*call] < soon;
                 let answered = self.processes[slot].out.extract_if(.., is_answered).collect();

@@ -37,7 +37,7 @@ async fn standby_takes_over_when_the_lease_expires() {
     let two = start(client(&server, at_once), "two");
     sleep(Duration::from_millis(20_500)).await;
     assert!(!two.may_send());
-    // Killed half a second after a renewal.
+    // The process is killed half a second after a renewal.
     one.task.abort();
     let killed = Instant::now();
     let term = two.leads().await;

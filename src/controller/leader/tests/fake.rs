@@ -22,7 +22,7 @@ pub enum Mode {
     Answers,
     /// Requests have no effect and get no answer.
     Silent,
-    /// Writes take effect, and get no answer.
+    /// Writes take effect, but get no answer.
     LosesAnswers,
     /// Every request fails with this status.
     Fails(u16),
@@ -75,7 +75,7 @@ impl Server {
     }
 }
 
-/// A client of `server`. `delays` returns the milliseconds before and after a request takes effect.
+/// A client of `server`. `delays` returns the delays in milliseconds before and after a request takes effect.
 pub fn client(server: &Shared, delays: impl Fn() -> (u64, u64) + Clone + Send + 'static) -> Client {
     let server = Arc::clone(server);
     apiserver(move |method, path, body| {
@@ -133,12 +133,12 @@ impl Process {
         value.unwrap() == "1.0"
     }
 
-    /// Waits until the process leads; at most an hour.
+    /// Waits for at most an hour until the process leads.
     pub async fn leads(&self) -> Term {
         timeout(Duration::from_secs(3600), self.leadership.acquired()).await.expect("the process becomes leader")
     }
 
-    /// Waits until the process is deposed; at most an hour.
+    /// Waits for at most an hour until the process is deposed.
     pub async fn ends_deposed(self) {
         timeout(Duration::from_secs(3600), self.leadership.deposed()).await.expect("the process is deposed");
         assert!(!self.may_send());

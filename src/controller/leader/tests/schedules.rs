@@ -34,7 +34,7 @@ async fn random_schedules_have_at_most_one_leader() {
             led = leaders == 1;
             match random.u8(0..100) {
                 0 => {
-                    // A killed process has no handle that could lead.
+                    // A killed process can no longer send anything, so it does not count as a leader.
                     processes.swap_remove(random.usize(0..2)).task.abort();
                 }
                 1 => processes[random.usize(0..2)].may_release.cancel(),

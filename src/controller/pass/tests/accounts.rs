@@ -1,4 +1,4 @@
-//! Accounts: missing credentials, missing permission, and a change of the account.
+//! Accounts: missing credentials, missing permission, and an object whose account changes.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn effect_of_a_former_account_is_recorded_with_it() {
     assert!(matches!(end, Effect::WriteStatus(_)));
     let retry = scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
     assert!(matches!(requeue(&retry), Requeue::After(_)));
-    // Meanwhile the user selects another account.
+    // Meanwhile, the user selects another account.
     scenario.object.metadata.generation = Some(2);
     scenario.context.account = account("two");
     let end = scenario.load();

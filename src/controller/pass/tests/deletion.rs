@@ -1,4 +1,4 @@
-//! Deletions: their time limits, and what they report.
+//! Tests of deletions: their time limits and their reports.
 
 use super::*;
 use crate::live::GroupSnapshot;

@@ -4,7 +4,7 @@ use super::*;
 use crate::decide::triage;
 
 impl Scenario {
-    /// The effect of an expected wait for a permit.
+    /// Answers the preflight with an expected wait of `seconds` for a permit, and returns the next effect.
     fn expect_wait(&mut self, seconds: u64) -> Effect {
         let wait = Duration::from_secs(seconds);
         self.next(Input::Preflight(Preflight::NeedsPermit { budget: budget(), wait }))
@@ -104,7 +104,7 @@ fn wait_does_not_restart_the_timeout_of_a_deletion() {
     scenario.store(&failed);
     let stall = scenario.pass.stall;
     assert!(stall.is_some());
-    // An edit of a deleted object also starts a new generation.
+    // An edit to an object that is being deleted also starts a new generation.
     scenario.object.metadata.generation = Some(3);
     scenario.context.now += Duration::from_secs(60);
     scenario.load();

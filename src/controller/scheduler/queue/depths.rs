@@ -1,4 +1,4 @@
-//! How many objects wait, and how long they have waited, for metrics.
+//! The number of waiting objects and the time that they have waited, for metrics.
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,13 @@ pub struct Depths {
     pub active: usize,
 }
 
-/// A time in milliseconds, which takes little memory in the state of each object. It is correct for ages below 49 days.
+/// A time in milliseconds, in a form that takes little memory in the state of each object. Ages are correct up to 49
+/// days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(NonZeroU32);
 
 impl Moment {
-    /// The moment this long after the process started.
+    /// The moment when this time has passed since the process started.
     pub fn after(start: Duration) -> Self {
         // Ages are computed modulo 2^32.
         Self(NonZeroU32::new(start.as_millis() as u32).unwrap_or(NonZeroU32::MIN))

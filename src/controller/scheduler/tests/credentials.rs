@@ -1,4 +1,4 @@
-//! Unproven and rejected credentials: one call proves them.
+//! Tests of unproven and rejected credentials, which one call proves.
 
 use super::breakers::{app, world_of};
 use super::*;

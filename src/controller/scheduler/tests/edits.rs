@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The object at this generation. Its status describes generation `observed`, with this `Ready`.
+/// The object at this generation. Its status describes the generation `observed`, and `Ready` has the status `ready`.
 fn at(generation: i64, observed: i64, ready: &str) -> LiveMessageGroup {
     let condition = json!({"type": "Ready", "status": ready, "reason": "Created", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});

@@ -59,7 +59,7 @@ pub fn ready(reason: &str) -> Value {
             "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
 }
 
-/// The second generation of an object that this version cannot read.
+/// An object at generation 2 that this version of the operator cannot read.
 pub fn unreadable(name: &str, status: Value) -> UnreadableGroup {
     let LiveMessageGroup { mut metadata, status, .. } = object(name, 1, status);
     metadata.generation = Some(2);

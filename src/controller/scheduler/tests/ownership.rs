@@ -303,7 +303,7 @@ fn objects_at_different_services_do_not_conflict() {
     world.observe(&with_account(&object("old", 1, recorded), "ns"));
     world.observe(&object("young", 2, json!({})));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, None));
-    // A record of another service is not a claim at this service.
+    // A record at another service is not a claim at this service.
     assert!(claims(&mut world, "young"));
     world.scheduler.account_changed(&team("ns"), account("live.aliyuncs.com", true));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));

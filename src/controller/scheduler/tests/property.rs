@@ -37,7 +37,7 @@ enum End {
     Preflight,
 }
 
-/// Twelve objects in three namespaces; two of them name each group.
+/// Twelve objects in three namespaces. Each group is named by two objects.
 fn objects() -> Vec<LiveMessageGroup> {
     let build = |number: i64| {
         let (namespace, name) = (format!("ns{}", number % 3), format!("o{number}"));

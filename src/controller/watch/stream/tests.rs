@@ -94,7 +94,7 @@ fn events(lists: &[String], watches: &[Answer]) -> (Events, Arc<WatchHealth>, Co
     (Box::pin(events), health, connections)
 }
 
-/// A short description of an event.
+/// Returns a short description of the next event.
 async fn next(events: &mut Events) -> String {
     // The clock is paused, so the timeout takes no real time.
     let next = tokio::time::timeout(Duration::from_secs(3600), events.next()).await.expect("nothing happens");

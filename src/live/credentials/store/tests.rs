@@ -1,4 +1,4 @@
-//! Tests of the renewal of credentials, in virtual time.
+//! Tests of credential renewal, in virtual time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Issues `key0`, `key1`, … for an hour each, after one second.
+/// Issues `key0`, `key1`, and so on. Each request takes one second, and each key is valid for an hour.
 #[derive(Debug, Default)]
 struct Sts {
     requests: AtomicUsize,
@@ -199,7 +199,7 @@ async fn removed_and_rejected_credentials_are_retried_soon() {
     empty.store(true, Ordering::Relaxed);
     assert!(!source.reload(&rejected).await);
     assert!(source.source_removed().is_some());
-    // The credentials return long before the regular refresh.
+    // The credentials are available again long before the regular refresh.
     empty.store(false, Ordering::Relaxed);
     for _ in 0..3 {
         sleep(source.next_try() + Duration::from_secs(1)).await;

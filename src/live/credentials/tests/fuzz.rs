@@ -1,4 +1,4 @@
-//! Fuzz targets: the parsers of credentials files and STS responses.
+//! Fuzz targets for the parsers of credentials files and STS responses.
 
 use super::*;
 use crate::live::credentials::http_reply::HttpReply;

@@ -86,7 +86,7 @@ pub fn key_for(seconds: i64) -> String {
     )
 }
 
-/// A response of STS with credentials that expire after `seconds`.
+/// An STS response with credentials that expire after `seconds`.
 pub fn sts_response(seconds: i64) -> Act {
     answer(200, &format!(r#"{{"RequestId":"r","Credentials":{{{}}}}}"#, key_for(seconds)))
 }

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 const TOKEN: &str = "eyJhbGciOi.hush+oidc/token=.sig";
 
-/// A setup for RRSA with a token file and this STS endpoint.
+/// A setup for RRSA with a token file and the given STS endpoint.
 fn rrsa(sts: &str) -> Setup {
     let setup = Setup::new(&[
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live"),

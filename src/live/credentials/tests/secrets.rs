@@ -55,7 +55,8 @@ async fn debug_output_of_a_source_in_use_is_redacted() {
     assert_redacted("Debug", &format!("{source:?}"));
 }
 
-/// Covers an exchange, a refused call and a failed renewal at log level `trace`. Both refusals repeat the secrets.
+/// Covers an exchange, a refused call and a failed renewal at log level `trace`. Both error responses contain the
+/// secrets.
 #[tokio::test]
 async fn trace_log_shows_no_secrets() {
     let log = logged();

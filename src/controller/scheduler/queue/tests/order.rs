@@ -8,7 +8,7 @@ fn objects_of_one_priority_are_served_in_order() {
     for number in 0..100 {
         queue.add(&key(number), PRIORITIES[number as usize % 3]);
     }
-    // A second event keeps the position.
+    // A second event does not change the position.
     for number in (0..100).rev() {
         queue.add(&key(number), PRIORITIES[number as usize % 3]);
     }
