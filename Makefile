@@ -116,6 +116,6 @@ bench: ## Compare the performance of the operator with a plain Go operator (abou
 	$(if $(BENCH_SMOKE),,$(CARGO) bench --locked --bench adaptive)
 	BENCH_SMOKE='$(BENCH_SMOKE)' $(CARGO) bench --locked --bench operator
 
-bench-large: ## Measure both operators with 100,000 settled objects (about an hour)
+bench-large: ## Compare bursts of 5,000 objects, and measure the operator with 100,000 objects (about 40 minutes)
 	@for family in control-plane helm yardstick; do tests/tools/build $$family >/dev/null || exit 1; done
 	$(CARGO) bench --locked --bench operator -- large

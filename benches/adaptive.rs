@@ -1,9 +1,9 @@
 //! Compares settings of the adaptive rate in a simulation. Another client uses part of the limit for one minute.
 //!
 //! `cargo bench --bench adaptive` prints one line for each combination of settings: the throttled share of the
-//! operator's calls, its rate while the other client makes calls, and the time until its rate exceeds 48 calls per
-//! second again. Each value is the worst result of several call patterns and round trips. The simulation uses virtual
-//! time.
+//! operator's calls, the operator's rate while the other client makes calls, and the time until this rate exceeds 48
+//! calls per second again. Each value is the worst of several runs, which differ in the call pattern of the other
+//! client and in the round trip. The simulation uses virtual time.
 
 use std::time::Duration;
 

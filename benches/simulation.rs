@@ -9,12 +9,12 @@ use live_message_operator::budget::{AcquireResult, PermitOutcome, START_DELAY, S
 const SECOND: u64 = 1_000_000;
 /// The simulated one-way delays, in microseconds.
 pub const DELAYS: [u64; 4] = [500, 5_000, 25_000, 60_000];
-/// When the other client starts, in microseconds. It makes calls until [`UNTIL`].
+/// The time at which the other client starts, in microseconds. The client makes calls until [`UNTIL`].
 const FROM: u64 = 20 * SECOND;
 const UNTIL: u64 = FROM + 60 * SECOND;
 const END: u64 = UNTIL + 30 * SECOND;
 
-/// The service, which accepts at most 50 calls in any sliding second.
+/// The simulated service, which accepts at most 50 calls in any interval of one second.
 struct Service {
     accepted: VecDeque<u64>,
     rejected_count: bool,
@@ -35,7 +35,8 @@ impl Service {
 
 #[derive(Clone, Copy, Debug)]
 struct Scene {
-    /// The average one-way delay, in microseconds. The delay of a call is between 50% and 150% of it.
+    /// The average one-way delay, in microseconds. Each call and each response has a random delay between 50% and 150%
+    /// of this average.
     delay: u64,
     /// Whether the other client sends its 25 calls in a burst at the start of each second.
     burst: bool,
@@ -46,9 +47,10 @@ struct Scene {
 pub struct Outcome {
     /// The share of the operator's calls that were rejected while the other client made calls.
     pub throttled_share: f64,
-    /// The operator's accepted calls per second during the same time.
+    /// The operator's accepted calls per second while the other client made calls, except for the first five seconds.
     pub rate: f64,
-    /// The seconds until the operator makes 48 calls per second again, or as many as the round trip allows.
+    /// The time until the operator makes 48 calls per second again, in seconds. If the round trip does not allow this
+    /// rate, a lower rate is sufficient.
     pub back_after: f64,
 }
 
@@ -132,8 +134,8 @@ fn simulate(settings: Settings, scene: Scene, seed: u64) -> Outcome {
     }
 }
 
-/// The seconds from the end of the other client's calls until the operator has made 48 calls within one second, or as
-/// many as the round trip allows.
+/// Returns the time from the end of the other client's calls until the operator has made 48 calls within one second, in
+/// seconds. If the round trip does not allow 48 calls, a lower number is sufficient.
 fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     let round_trip = 2.0 * scene.delay as f64 / SECOND as f64;
     let wanted = (48.0_f64).min(50.0 / (1.0 + round_trip) - 1.5) as usize;
@@ -142,8 +144,8 @@ fn back_after(accepted: &[u64], scene: Scene) -> f64 {
     full.map_or(f64::INFINITY, |i| (after[i] - UNTIL) as f64 / SECOND as f64)
 }
 
-/// The worst results of all runs. For each delay, there are five runs in which the other client spaces its calls
-/// evenly, and five runs in which it sends bursts. Each of the five uses a different seed.
+/// Returns the worst value of each result over all runs. For each delay, there are five runs in which the other client
+/// spaces its calls evenly, and five runs in which it sends bursts. Each of the five uses a different seed.
 pub fn worst(settings: Settings, rejected_count: bool, delays: &[u64]) -> Outcome {
     let mut worst = Outcome { throttled_share: 0.0, rate: f64::INFINITY, back_after: 0.0 };
     for delay in delays.iter().copied() {

@@ -4,19 +4,20 @@ use std::ops::Sub;
 
 use crate::support::{Context as _, ControlPlane, Result};
 
-/// The requests that only the operators send. The benchmark itself only creates and watches objects.
+/// The numbers of requests that an operator sends. The benchmark sends no requests of these kinds while it measures an
+/// operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
-    /// GET of one LiveMessageGroup.
+    /// GET requests for one LiveMessageGroup.
     pub gets: f64,
-    /// PATCH of the status of a LiveMessageGroup.
+    /// PATCH requests for a LiveMessageGroup or its status.
     pub patches: f64,
-    /// POST of an event.
+    /// POST requests that create an event.
     pub events: f64,
 }
 
 impl Requests {
-    /// The requests since the apiserver started.
+    /// Reads how many requests the apiserver has served since it started.
     pub fn read(control_plane: &ControlPlane) -> Result<Self> {
         Self::parse(&control_plane.kubectl(&["get", "--raw=/metrics"])?)
     }

@@ -30,7 +30,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
 pub fn cpu(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).context(&path)?;
-    // The name of the program can contain spaces. It ends with the last parenthesis.
+    // The program name can contain spaces and parentheses. The last closing parenthesis marks its end.
     let (_, fields) = stat.rsplit_once(')').context(format_args!("{path}: {stat}"))?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let ticks = |index: usize| -> Result<f64> { Ok(fields.get(index).context(&path)?.parse::<f64>()?) };
@@ -53,7 +53,7 @@ pub fn precise_cpu(pid: u32) -> Result<f64> {
     Ok(nanoseconds / 1e9)
 }
 
-/// Waits until a process has used less than a hundredth of a core for two seconds.
+/// Waits until a process uses at most 1% of a core during an interval of two seconds.
 pub async fn quiet(pid: u32, timeout: Duration) -> Result<()> {
     let end = Instant::now() + timeout;
     let mut before = cpu(pid)?;
@@ -68,7 +68,7 @@ pub async fn quiet(pid: u32, timeout: Duration) -> Result<()> {
     Err(Error::new(format!("the operator is still busy after {} s", timeout.as_secs())))
 }
 
-/// Polls `/readyz` every 5 ms and returns the time from `begin` to the first 200.
+/// Polls `/readyz` every 5 ms and returns the time from `begin` to the first response with status 200.
 pub fn ready(probes: &str, begin: Instant) -> Result<Duration> {
     while !get(probes, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
         if begin.elapsed() > Duration::from_secs(120) {
@@ -101,7 +101,8 @@ fn get(probes: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// The largest number of calls that arrived in any second. The times are in seconds, in any order.
+/// Returns the largest number of calls that arrived within one second. `times` contains the arrival times in seconds,
+/// in any order.
 pub fn busiest_second(times: &[f64]) -> usize {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
@@ -109,7 +110,7 @@ pub fn busiest_second(times: &[f64]) -> usize {
     times.iter().enumerate().map(within).max().unwrap_or_default()
 }
 
-/// The percentile of the values for `share` (0 to 1), or 0 if there are no values.
+/// Returns the percentile of the values for `share` (0 to 1), or 0 if there are no values.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -117,7 +118,7 @@ pub fn percentile(values: &[f64], share: f64) -> f64 {
     values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// The median of the values, or 0 if there are none.
+/// Returns the median of the values, or 0 if there are no values.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

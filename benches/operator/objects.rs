@@ -1,9 +1,11 @@
 //! Creates thousands of LiveMessageGroups and watches them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -12,14 +14,17 @@ use serde_json::{Value, json};
 
 use crate::support::{Error, Result};
 
-/// The apps of the emulator. An app has at most 5,000 groups, so the objects are distributed among them.
+/// The apps of the emulator. The objects are distributed among them, as in a real account.
 pub const APPS: [&str; 3] = ["demo1", "demo2", "demo3"];
 
 /// The maximum number of concurrent requests to the apiserver.
 const CONCURRENCY: usize = 16;
 
-/// The pause between two objects that are created one after another.
+/// How long [`one_by_one`] waits after an object is ready before it creates the next one.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long [`create_spaced`] waits after it creates an object.
+const SPACE: Duration = Duration::from_millis(200);
 
 /// Creates objects without a status.
 pub async fn create_new(client: &Client, namespace: &str, count: usize) -> Result<()> {
@@ -29,28 +34,68 @@ pub async fn create_new(client: &Client, namespace: &str, count: usize) -> Resul
 
 /// Creates objects whose status matches their spec, so that the operator makes no call for them.
 pub async fn create_settled(client: &Client, namespace: &str, count: usize) -> Result<()> {
+    create_with_status(client, namespace, count, |number| {
+        let message = format!("Group {} of app {} is live.", name(number), app(number));
+        json!({
+            "observedGeneration": 1,
+            "conditions": [
+                condition("Ready", "True", "Created", &message),
+                condition("InSync", "True", "InSync", "The group has every field that the spec sets."),
+            ],
+            "groupId": name(number), "appId": app(number), "origin": "Created",
+            "lastRequestId": "A8C7B033-B339-1A58-B0E0-7B9197BA0000",
+        })
+    })
+    .await
+}
+
+/// Creates objects whose status says that an earlier call failed. The operator retries them with a lower priority than
+/// new objects.
+pub async fn create_failed(client: &Client, namespace: &str, count: usize) -> Result<()> {
+    create_with_status(client, namespace, count, |_| {
+        let failed = condition("Ready", "False", "ServiceError", "The Live API failed.");
+        json!({"observedGeneration": 1, "conditions": [failed]})
+    })
+    .await
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-02T03:04:05Z"})
+}
+
+async fn create_with_status(
+    client: &Client,
+    namespace: &str,
+    count: usize,
+    status: impl Fn(usize) -> Value,
+) -> Result<()> {
     let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
     let info = "x".repeat(2048);
     each(count, async |number| {
         create(&api, number, json!({"groupName": format!("Room {number}"), "groupInfo": info})).await?;
-        let condition = |kind: &str, reason: &str, message: &str| {
-            json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 1,
-                "lastTransitionTime": "2026-01-02T03:04:05Z"})
-        };
-        let message = format!("group {} of app {} is live", name(number), app(number));
-        let status = json!({"status": {
-            "observedGeneration": 1,
-            "conditions": [
-                condition("Ready", "Created", &message),
-                condition("InSync", "InSync", "every field that the spec names is so in the group"),
-            ],
-            "groupId": name(number), "appId": app(number), "origin": "Created",
-            "lastRequestId": "A8C7B033-B339-1A58-B0E0-7B9197BA0000",
-        }});
+        let status = json!({"status": status(number)});
         api.patch_status(&name(number), &PatchParams::default(), &Patch::Merge(&status)).await?;
         Ok(())
     })
     .await
+}
+
+/// Creates objects, and pauses after each one. Returns the time at which the creation of each object began. The keys
+/// are group IDs.
+pub async fn create_spaced(
+    client: &Client,
+    namespace: &str,
+    numbers: Range<usize>,
+) -> Result<BTreeMap<String, Timestamp>> {
+    let api = Api::<LiveMessageGroup>::namespaced(client.clone(), namespace);
+    let mut begun = BTreeMap::new();
+    for number in numbers {
+        begun.insert(name(number), Timestamp::now());
+        create(&api, number, json!({"groupName": format!("Room {number}")})).await?;
+        tokio::time::sleep(SPACE).await;
+    }
+    Ok(begun)
 }
 
 /// Creates objects one after another, and returns the time from each creation until the object is ready, in seconds.

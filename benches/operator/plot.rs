@@ -9,6 +9,9 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 50.0;
 
+/// The number of points of a line beyond which points are left out.
+const POINTS: usize = 400;
+
 /// A line of a plot.
 pub struct Line<'a> {
     pub name: &'a str,
@@ -57,7 +60,7 @@ pub fn svg(title: &str, x_label: &str, lines: &[Line<'_>]) -> String {
     )
 }
 
-/// At most eleven integers from 0 to `max`, at round intervals.
+/// Returns the values of the grid lines: at most eleven evenly spaced integers from 0 to `max`.
 fn ticks(max: f64) -> impl Iterator<Item = f64> {
     let power = 10_f64.powf((max / 10.0).log10().floor()).max(1.0);
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| max / step <= 10.0);
@@ -65,7 +68,7 @@ fn ticks(max: f64) -> impl Iterator<Item = f64> {
     (0_u32..).map(move |index| f64::from(index) * step).take_while(move |tick| *tick <= max)
 }
 
-/// Counts how many of the times fall into each second. Each point is in the middle of its second.
+/// Counts how many of the times fall into each second. The x coordinate of each point is the middle of its second.
 pub fn per_second(times: &[f64]) -> Vec<(f64, f64)> {
     let mut counts: Vec<f64> = Vec::new();
     for time in times {
@@ -76,10 +79,12 @@ pub fn per_second(times: &[f64]) -> Vec<(f64, f64)> {
     counts.into_iter().enumerate().map(|(second, count)| (second as f64 + 0.5, count)).collect()
 }
 
-/// Pairs each time with the number of times up to and including it.
+/// Returns the points of a cumulative plot, which starts at (0, 0). Each later point pairs a time with its position in
+/// the sorted list of times, counted from 1. A plot has at most about [`POINTS`] points.
 pub fn cumulative(times: &[f64]) -> Vec<(f64, f64)> {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
-    let count = (1_u32..).map(f64::from);
-    std::iter::once((0.0, 0.0)).chain(times.into_iter().zip(count)).collect()
+    let (last, step) = (times.len(), times.len() / POINTS + 1);
+    let all = times.into_iter().zip(1_usize..).filter(|(_, count)| count % step == 0 || *count == last);
+    std::iter::once((0.0, 0.0)).chain(all.map(|(time, count)| (time, count as f64))).collect()
 }

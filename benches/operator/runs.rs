@@ -1,5 +1,8 @@
-//! The runs of the benchmark. Each has its own namespace, emulator and process.
+//! The runs of the benchmark. Each run of an operator starts a new emulator and a new operator process. Runs that
+//! create objects also use a new namespace.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::apiserver::Requests;
@@ -14,8 +17,8 @@ const SETTLES: Duration = Duration::from_secs(900);
 /// The control plane of all runs.
 pub struct Stage {
     pub control_plane: ControlPlane,
-    /// The delay after the last object is ready, during which the operators send their remaining events. Also the delay
-    /// after an operator starts.
+    /// How long a run waits after the last object is ready, so that the operator can send its remaining events. A run
+    /// with existing objects waits for the same time after the operator is ready.
     rest: Duration,
 }
 
@@ -26,7 +29,7 @@ impl Stage {
         Ok(Self { control_plane, rest })
     }
 
-    /// Starts an emulator. Without a `limit`, it never throttles.
+    /// Starts an emulator. If `limit` is `None`, the emulator never throttles calls.
     fn emulator(limit: Option<u32>, latency: Duration) -> Result<Emulator> {
         let limit = limit.unwrap_or_default().to_string();
         let latency = latency.as_millis().to_string();
@@ -54,8 +57,9 @@ pub struct New {
     /// The CPU time of the apiserver, in seconds.
     pub apiserver: f64,
     pub requests: Requests,
-    /// When each create arrived at the Live API, and when each object was ready, in seconds after the first creation.
+    /// The times at which the creates arrived at the Live API, in seconds after the first creation.
     pub arrivals: Vec<f64>,
+    /// The times at which the objects became ready, in seconds after the first creation.
     pub ready: Vec<f64>,
     /// The number of throttled calls.
     pub throttled: usize,
@@ -86,7 +90,7 @@ pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: O
     };
     let created = emulator.calls(CREATE)? - result.throttled;
     running.stop()?;
-    // A difference would mean that the operators do not do the same work.
+    // If the operator did not create exactly one group for each object, its results cannot be compared.
     if created != count {
         return Err(Error::new(format!("{}: {created} creates for {count} objects", subject.name())));
     }
@@ -96,7 +100,7 @@ pub async fn new_objects(stage: &Stage, subject: Subject, count: usize, limit: O
 const CREATE: &str = "CreateLiveMessageGroup";
 const THROTTLED: &str = "Throttling.User";
 
-/// When the creates arrived at the Live API, in seconds after `begin`.
+/// Returns the times at which the creates arrived at the Live API, in seconds after `begin`.
 fn arrivals(emulator: &Emulator, begin: jiff::Timestamp) -> Result<Vec<f64>> {
     let requests = emulator.requests()?;
     let creates = requests.iter().filter(|call| call.operation == CREATE);
@@ -107,7 +111,7 @@ fn arrivals(emulator: &Emulator, begin: jiff::Timestamp) -> Result<Vec<f64>> {
     creates.map(|call| seconds(&call.time)).collect()
 }
 
-/// The CPU time that the apiserver needs to create objects that no operator watches, in seconds.
+/// Creates objects while no operator runs, and returns the CPU time that the apiserver used, in seconds.
 pub async fn creation_alone(stage: &Stage, count: usize) -> Result<f64> {
     let namespace = stage.control_plane.namespace()?;
     let client = stage.control_plane.client().await?;
@@ -117,8 +121,8 @@ pub async fn creation_alone(stage: &Stage, count: usize) -> Result<f64> {
     Ok(stage.apiserver_cpu()? - apiserver)
 }
 
-/// Measures the time from the creation of an object until it is ready, for each of `count` objects, with an API that
-/// answers after `latency`.
+/// Creates `count` objects one after another, and returns the time from each creation until the object is ready, in
+/// seconds. The emulator answers each call after `latency`.
 pub async fn single_objects(stage: &Stage, subject: Subject, count: usize, latency: Duration) -> Result<Vec<f64>> {
     let place = Place::new(&stage.control_plane)?;
     let client = stage.control_plane.client().await?;
@@ -130,13 +134,37 @@ pub async fn single_objects(stage: &Stage, subject: Subject, count: usize, laten
     Ok(times)
 }
 
+/// Starts the operator and creates objects in the namespace of `place`, while the other objects in this namespace wait
+/// for the same permits at a lower priority. Returns the time from each creation until the first call for the object
+/// arrives at the Live API, in seconds.
+pub async fn first_calls(stage: &Stage, place: &Place, numbers: Range<usize>) -> Result<Vec<f64>> {
+    let client = stage.control_plane.client().await?;
+    let emulator = Stage::emulator(Some(50), Duration::ZERO)?;
+    let mut running = Running::start_warm(Subject::Operator, place, &emulator, Some(50))?;
+    let begun = objects::create_spaced(&client, &place.namespace, numbers).await;
+    let begun = begun.map_err(|error| running.explain(&error))?;
+    tokio::time::sleep(stage.rest).await;
+    running.stop()?;
+    let mut arrived = BTreeMap::new();
+    for call in emulator.requests()? {
+        if let Some(group) = call.param("GroupId") {
+            arrived.entry(group.to_owned()).or_insert(call.time.parse::<jiff::Timestamp>().context(&call.time)?);
+        }
+    }
+    let time = |(group, begun): (&String, &jiff::Timestamp)| {
+        let arrived = arrived.get(group).ok_or_else(|| Error::new(format!("no call for {group} arrived")))?;
+        Ok(arrived.duration_since(*begun).as_secs_f64())
+    };
+    begun.iter().map(time).collect()
+}
+
 /// The result of a run that starts an operator with existing objects.
 pub struct Start {
     /// The time until the operator is ready, in seconds.
     pub ready: f64,
-    /// The memory after the operator has settled and idled.
+    /// The memory usage at the end of the idle period.
     pub memory: Memory,
-    /// The duration of a scrape, in seconds. Only the operator serves metrics.
+    /// The duration of a scrape, in seconds. It is 0 for the yardstick, which does not serve metrics.
     pub scrape: f64,
     /// The number of calls to the Live API.
     pub calls: usize,
@@ -146,9 +174,10 @@ pub struct Start {
     pub idle: f64,
 }
 
-/// Starts an operator with the objects of a namespace, waits until it has settled, and measures it while it is idle.
+/// Starts an operator that watches the namespace of `place`, which can contain settled objects. Waits until the
+/// operator uses almost no CPU time, and then measures it for the duration of `idle`.
 pub async fn start(stage: &Stage, subject: Subject, place: &Place, idle: Duration) -> Result<Start> {
-    // Without a limit, the yardstick soon completes its calls for settled objects.
+    // The yardstick calls the Live API for each settled object. Without a rate limit, these calls do not take long.
     let emulator = Stage::emulator(None, Duration::ZERO)?;
     let requests = Requests::read(&stage.control_plane)?;
     let begin = Instant::now();

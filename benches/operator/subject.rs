@@ -1,4 +1,4 @@
-//! The two operators that are measured, as processes.
+//! Starts and stops the two operators that the benchmark measures.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,10 +9,11 @@ use crate::support::{
     ACCESS_KEY, ControlPlane, Emulator, Error, Operator, OperatorOptions, Process, Result, Scratch, yardstick,
 };
 
-/// The timeout for an operator to serve its health endpoints.
+/// How long to wait until the yardstick logs the address of its health endpoints.
 const LISTENS: Duration = Duration::from_secs(60);
 
-/// A new process sends no calls until it is the leader, and the operator waits for another second.
+/// How long to wait after a new process is ready. The process sends no calls until it is the leader, and the operator
+/// then waits for one more second.
 const WARM_UP: Duration = Duration::from_secs(3);
 
 /// An operator that is measured.
@@ -60,7 +61,7 @@ pub enum Running {
 }
 
 impl Running {
-    /// Starts an operator with leader election. Without a `limit`, it sends as many calls as it can.
+    /// Starts an operator with leader election. If `limit` is `None`, the operator does not limit its call rate.
     pub fn start(subject: Subject, place: &Place, emulator: &Emulator, limit: Option<u32>) -> Result<Self> {
         match subject {
             Subject::Yardstick => start_yardstick(place, emulator, limit),

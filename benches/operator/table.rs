@@ -13,12 +13,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without values. `measure` contains the unit.
+    /// Creates a row that has no values yet. `measure` includes the unit.
     pub fn new(measure: impl Into<String>, decimals: usize) -> Self {
         Self { measure: measure.into(), decimals, limit: None, yardstick: Vec::new(), operator: Vec::new() }
     }
 
-    /// Sets the value that no operator can improve on.
+    /// Sets the best value that any operator can reach.
     pub fn limit(mut self, limit: f64) -> Self {
         self.limit = Some(limit);
         self
@@ -40,7 +40,7 @@ impl Row {
         let (yardstick, operator) = (middle(&self.yardstick), middle(&self.operator));
         let cell =
             |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.*}", self.decimals));
-        // There is no ratio to a figure of zero.
+        // The ratio is undefined if the yardstick's figure is zero.
         let ratio = yardstick.zip(operator).filter(|(yardstick, _)| *yardstick > 0.0);
         let ratio =
             ratio.map_or_else(|| "-".to_owned(), |(yardstick, operator)| format!("{:.2}", operator / yardstick));
