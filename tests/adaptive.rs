@@ -1,5 +1,5 @@
-//! The adaptive rate while another client uses half of the limit, in the simulation of `benches/simulation.rs`. It uses
-//! virtual time, because results in real time vary too much for strict bounds.
+//! Tests that the operator adapts its call rate while another client uses half of the limit. The tests run the
+//! simulation in `benches/simulation.rs` in virtual time, because results in real time vary too much for strict bounds.
 
 #[path = "../benches/simulation.rs"]
 mod simulation;

@@ -21,7 +21,7 @@ const TOP_LEVEL: &[&str] =
 const METRIC_PREFIXES: &[&str] =
     &["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
 
-/// Files that name metrics, in addition to the documents.
+/// Files that use metrics, in addition to the documents.
 const METRIC_USERS: &[&str] = &[
     "charts/live-message-operator/files/rules/alerts.yaml",
     "charts/live-message-operator/files/dashboards/live-message-operator.json",
@@ -38,7 +38,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every document of the project.
+/// Returns the paths of all documents of the project.
 fn documents() -> Vec<String> {
     let files = std::fs::read_dir(path("docs")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let pages: BTreeSet<String> =
@@ -119,7 +119,8 @@ fn alerts_match_the_chart() {
     assert_generated("docs/metrics.md", "alerts", &table);
 }
 
-/// Without this test, an alert or a dashboard panel could query a renamed metric and silently stay empty.
+/// Without this test, an alert or a dashboard panel could still use the old name of a renamed metric. The alert would
+/// never fire, and the panel would stay empty.
 #[test]
 fn named_metrics_exist() {
     let metrics = Metrics::default();
@@ -129,7 +130,7 @@ fn named_metrics_exist() {
         for (start, prefix) in METRIC_PREFIXES.iter().flat_map(|prefix| text.match_indices(prefix)) {
             let rest = &text[start + prefix.len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
-            // The text contains only the prefix, which stands for a group of metrics.
+            // Skip a prefix without a name, because it stands for a group of metrics.
             if end == 0 {
                 continue;
             }
@@ -149,7 +150,7 @@ fn named_metrics_exist() {
     assert!(named > 2 * metrics.described().len() / 2, "the search found only {named} metric names");
 }
 
-/// The section of the API reference that describes a kind.
+/// Returns the section of the API reference about a kind.
 fn section(kind: &str) -> String {
     let text = read("docs/reference.md");
     let heading = format!("\n## {kind}\n");
@@ -157,7 +158,7 @@ fn section(kind: &str) -> String {
     rest.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The names in backquotes in the first column of all tables.
+/// Returns the names in backquotes in the first column of all tables.
 fn rows(text: &str) -> BTreeSet<String> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     cells.map(str::to_owned).collect()
@@ -229,7 +230,7 @@ fn emulator_options_match_its_help() {
     }
 }
 
-/// The anchors that GitHub generates for the headings of a document.
+/// Returns the anchors that GitHub generates for the headings of a document.
 fn anchors(document: &str) -> BTreeSet<String> {
     let mut in_code = false;
     let mut anchors = BTreeSet::new();
@@ -270,7 +271,7 @@ fn relative_links_resolve() {
     assert!(found > 100, "the search finds too few links: {found}");
 }
 
-/// The `make` targets in a document: in backquotes, or at the start of a line in a code block.
+/// Returns the `make` targets in a document. They are in backquotes, or at the start of a line in a code block.
 fn make_targets(document: &str) -> BTreeSet<String> {
     let text = read(document);
     let inline = text.split("`make ").skip(1);

@@ -18,7 +18,7 @@ use live_message_operator::live::{Call, Credentials, GroupChange, GroupFields, G
 use serde_json::{Map, Value};
 use vector::{Algorithm, Pairs, Vector};
 
-/// Checks every vector, panics with all failures, and returns the number of vectors.
+/// Checks every vector and returns the number of vectors. If any check fails, panics with a list of all failures.
 fn check_all(mut check: impl FnMut(&Vector) -> Result<(), String>) -> usize {
     let vectors = vector::read_all(&vector::folder()).unwrap_or_else(|error| panic!("{error}"));
     let failures: Vec<String> = vectors
@@ -45,7 +45,7 @@ fn signatures_match_the_golden_vectors() {
     writeln!(std::io::stdout(), "\ncompared {compared} vectors").unwrap();
 }
 
-/// Compares a V3 signature, which the request builder of the typed operations computes.
+/// Signs the request of a V3 vector in the same way as the typed operations, and compares the result with the vector.
 fn check_v3_signature(vector: &Vector) -> Result<(), String> {
     let method = match vector.method.as_str() {
         "GET" => Method::Get,
@@ -101,7 +101,7 @@ fn request(vector: &Vector) -> Result<Request, String> {
         .map_err(|error| error.message.to_string())
 }
 
-/// Verifies a request at the time of the vector, with the verifier of the emulator.
+/// Verifies a request with the verifier of the emulator, as if it arrived at the date of the vector.
 fn verify(vector: &Vector, request: &Request) -> Result<String, ApiError> {
     let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());
     if let Some(token) = &vector.security_token {
@@ -116,7 +116,7 @@ fn check_accepted(vector: &Vector) -> Result<(), String> {
     compare("caller", &caller, &vector.access_key_id)
 }
 
-/// Checks that a change of any single character in the signed parts is rejected.
+/// Changes single characters in the signed parts of the request, and checks that each changed request is rejected.
 fn check_changes_rejected(vector: &Vector) -> Result<(), String> {
     let original = request(vector)?;
     let mut altered: Vec<(String, Request)> = vec![
@@ -156,7 +156,7 @@ fn check_changes_rejected(vector: &Vector) -> Result<(), String> {
     }
 }
 
-/// Replaces the character at index `at`. `None` if the text is shorter.
+/// Replaces the character at index `at`. Returns `None` if the text has no character at this index.
 fn replace_char(text: &str, at: usize) -> Option<String> {
     let (start, c) = text.char_indices().nth(at)?;
     let other = match c {
@@ -167,7 +167,7 @@ fn replace_char(text: &str, at: usize) -> Option<String> {
     Some(format!("{}{other}{}", &text[..start], &text[start + c.len_utf8()..]))
 }
 
-/// The indexes of the characters to change: all, or about a hundred in a long text.
+/// Returns the indexes of the characters to change. In a long text, these are at most 100 evenly spaced characters.
 fn positions(text: &str) -> impl Iterator<Item = usize> {
     let count = text.chars().count();
     (0..count).step_by(1 + count / 100)
@@ -205,7 +205,7 @@ fn typed_operations_send_the_sdk_parameters() {
             match theirs.get(flag) {
                 // The SDK omits a false flag. The operator always sends it.
                 None if ours.get(flag).is_some_and(|value| value == "false") => drop(ours.remove(flag)),
-                // The Python SDK sends `True`, the operator `true`.
+                // The Python SDK sends `True`, but the operator sends `true`.
                 Some(spelling) if ours.get(flag) == Some(&spelling.to_ascii_lowercase()) => {
                     ours.insert(flag.to_owned(), spelling.clone());
                 }
@@ -219,8 +219,9 @@ fn typed_operations_send_the_sdk_parameters() {
     }
 }
 
-/// Converts the input of an SDK to a typed call. `None` for operations without a type, and for input that the operator
-/// never sends: a Modify flag without its value, a value without its flag, or the `OperatorId` of a Delete.
+/// Converts the input of an SDK to a typed call. Returns `None` for operations that this function does not support, and
+/// for input that the operator never sends: a Modify flag without its value, a value without its flag, or the
+/// `OperatorId` of a Delete call.
 fn call_from_input(action: &str, input: &Map<String, Value>) -> Result<Option<Call>, String> {
     let text = |name: &str| match input.get(name) {
         None => Ok(None),

@@ -1,9 +1,10 @@
 //! The call rate of an account that other clients may use too.
 //!
-//! When a call is throttled, the number of calls accepted in the last second is the remaining share of the limit. The
-//! rate drops below this number and recovers along a curve that is flat around it and steep beyond it. The flat part
-//! probes a shared limit with few throttled calls. The steep part uses the full limit again within seconds after other
-//! clients stop. Additive increase cannot do both. The settings come from `benches/adaptive.rs`.
+//! When a call is throttled, the number of calls accepted in the last second is the share of the limit that other
+//! clients leave. The rate drops below this share and then rises along a curve. The curve is flat near the share, so
+//! few calls are throttled while other clients make calls. It becomes steep above the share, so the rate reaches the
+//! full limit within seconds after other clients stop. Additive increase cannot do both. The default settings were
+//! chosen with `benches/adaptive.rs`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ pub struct Settings {
     pub least_drop: f64,
     /// The time until the rate returns to the accepted rate.
     pub plateau: Duration,
-    /// The exponent of the curve, an odd number. A higher one makes the middle flatter and the ends steeper.
+    /// The exponent of the curve, which must be odd. A higher exponent makes the middle of the curve flatter and its
+    /// ends steeper.
     pub power: i32,
     /// The lowest rate in calls per second, unless the limit is lower.
     pub floor: f64,
@@ -42,11 +44,13 @@ pub struct Adaptive {
     reduced: Option<Reduced>,
 }
 
-/// The last throttled call: its time, and the remaining share of the limit and the drop below it, in calls per second.
+/// The reduction of the rate after the last throttled call.
 #[derive(Debug, Clone, Copy)]
 struct Reduced {
     at: Instant,
+    /// The share of the limit that other clients leave, in calls per second.
     left: f64,
+    /// How far the rate dropped below this share, in calls per second.
     drop: f64,
 }
 
@@ -86,7 +90,8 @@ impl Adaptive {
         let rate = self.rate(now);
         let accepted = self.accepted.len() as f64;
         let left = match self.reduced {
-            // The count includes calls from before the last reduction, so it cannot raise the recorded share.
+            // More calls were accepted than the rate allows, so some are from before the last reduction. The count must
+            // not raise the recorded share.
             Some(before) if accepted > rate => accepted.min(before.left),
             _ => accepted.min(self.limit),
         };
@@ -109,7 +114,7 @@ mod tests {
         start + Duration::from_secs_f64(seconds)
     }
 
-    /// A rate with `calls` accepted calls in the second before `start`.
+    /// Creates a rate for which `calls` calls were accepted in the second before `start`.
     fn used(calls: u32, start: Instant) -> Adaptive {
         let mut rate = Adaptive::new(50, Settings::default());
         for call in 0..calls {

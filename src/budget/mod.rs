@@ -34,37 +34,38 @@ struct Shared {
 
 impl Shared {
     fn window(&self) -> std::sync::MutexGuard<'_, Window> {
-        // Ignores a poisoned lock: a panic in a method of the window leaves no partial change.
+        // A poisoned lock can be used, because a panic in a method of the window leaves no partial change.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Budget {
-    /// A budget of `calls` per second, at least 1. All permits are free, so the caller must not request the first one
-    /// while calls of an earlier process can still arrive.
+    /// Creates a budget of `calls` calls per second (at least one). All its permits are free, so the caller must not
+    /// request the first one while calls of an earlier process can still arrive.
     pub fn per_second(calls: u32) -> Self {
         let window = Window::new(calls, Instant::now().into_std());
         let turn_lock = tokio::sync::Mutex::new(());
         Self { shared: Some(Arc::new(Shared { window: Mutex::new(window), returned: Notify::new(), turn_lock })) }
     }
 
-    /// A budget without a limit, for benchmarks against the emulator.
+    /// Creates a budget that has no limit, for benchmarks against the emulator.
     pub fn unlimited() -> Self {
         Self { shared: None }
     }
 
-    /// Whether every permit is free: no call that took one can still arrive.
+    /// Whether every permit is free. In this state, no earlier call can still arrive.
     pub fn is_idle(&self) -> bool {
         self.shared.as_ref().is_none_or(|shared| shared.window().is_idle(Instant::now().into_std()))
     }
 
-    /// The latest time at which a call that took a permit can arrive; `None` if none can, or if there is no limit.
+    /// The latest time at which a call whose permit was returned can arrive. Returns `None` if there is no such call,
+    /// or if there is no limit.
     pub fn last_arrival(&self) -> Option<Instant> {
         let last = self.shared.as_ref()?.window().last_arrival()?;
         Some(Instant::from_std(last))
     }
 
-    /// The permits in use; `None` if there is no limit.
+    /// The number of permits in use; `None` if there is no limit.
     pub fn permits_in_use(&self) -> Option<u32> {
         self.shared.as_ref().map(|shared| shared.window().in_use(Instant::now().into_std()))
     }
@@ -74,7 +75,7 @@ impl Budget {
         self.shared.as_ref().map(|shared| shared.window().rate(Instant::now().into_std()))
     }
 
-    /// How fast waiting calls can be sent.
+    /// Returns how fast waiting calls can be sent.
     pub fn pace(&self) -> Pace {
         self.shared.as_ref().map_or(Pace::default(), |shared| shared.window().pace(Instant::now().into_std()))
     }
@@ -102,8 +103,8 @@ impl Budget {
     }
 }
 
-/// The right to send one request. On drop it returns to its budget as [`PermitOutcome::NotSent`], or as
-/// [`PermitOutcome::Lost`] after [`Permit::mark_sent`].
+/// The right to send one request. A dropped permit returns to its budget with the outcome [`PermitOutcome::NotSent`],
+/// or with [`PermitOutcome::Lost`] if [`Permit::mark_sent`] was called.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {

@@ -1,8 +1,8 @@
-//! How fast calls can be sent.
+//! An estimate of how fast calls can be sent.
 
 use std::time::Duration;
 
-/// When waiting calls can be sent, as far as is known. The next answers can change it.
+/// An estimate of when the waiting calls can be sent. Each answer to a call can change the estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pace {
     /// The time until the first waiting call can be sent.

@@ -27,7 +27,7 @@ impl Limiter for Window {
     }
 }
 
-/// A limiter with the pace of the window but without its permits.
+/// A limiter that enforces the pace of the window, but does not limit the number of permits in use.
 struct PaceOnly {
     next: Instant,
 }
@@ -43,7 +43,7 @@ impl Limiter for PaceOnly {
     fn return_permit(&mut self, _: PermitOutcome, _: Instant) {}
 }
 
-/// A window that counts every failed call as answered.
+/// A faulty window that counts lost calls as answered.
 struct Trusting(Window);
 
 impl Limiter for Trusting {
@@ -64,7 +64,7 @@ struct Conditions {
     lost: u32,
     /// Percentage of calls whose connection is never established.
     never_sent: u32,
-    /// Percentage of calls to which a gateway answers that it has given up (5xx).
+    /// Percentage of calls that a gateway answers with a 5xx error. Such a call can still arrive at the receiver.
     failed: u32,
     /// How often the process stalls after a grant, per 1,000 grants.
     stalls: u32,
@@ -75,7 +75,7 @@ struct Conditions {
 /// The outcomes of simulated calls.
 const OUTCOMES: [PermitOutcome; 3] = [PermitOutcome::NotSent, PermitOutcome::Answered, PermitOutcome::Lost];
 
-/// The limiter of a process that starts at this time.
+/// Creates the limiter of a process that starts at the given time.
 type Start<'a> = &'a dyn Fn(Instant) -> Box<dyn Limiter>;
 
 /// Sends calls through limiters and records when they arrive. Times are in microseconds.
@@ -84,8 +84,8 @@ struct Simulation {
     random: fastrand::Rng,
     conditions: Conditions,
     now: u64,
-    /// The calls without an answer: when they end, their outcome as an index of [`OUTCOMES`], and their index in
-    /// `arrived`.
+    /// The calls that have not ended. Each entry contains the time at which the call ends, the index of its outcome in
+    /// [`OUTCOMES`], and the index of its arrival in `arrived` (`None` if the request is never sent).
     out: BinaryHeap<Reverse<(u64, usize, Option<usize>)>>,
     arrived: Vec<u64>,
 }
@@ -98,7 +98,7 @@ fn arrivals(process: Start<'_>, conditions: Conditions, calls: usize, seed: u64)
     let mut limiter = process(start);
     for _ in 0..calls {
         simulation.await_grant(&mut *limiter);
-        // A stall between grant and sending delays this request and everything after it.
+        // A stall after the grant of the permit delays this request and all later ones.
         if simulation.random.u32(0..1000) < conditions.stalls {
             simulation.now += simulation.random.u64(0..8_000_000);
         }
@@ -186,7 +186,8 @@ pub fn busiest_second(arrived: &[u64]) -> usize {
     most
 }
 
-/// The virtual time of a simulation: `LMO_SIMULATED_HOURS`, or `default`.
+/// Returns how long a simulation runs in virtual time. The environment variable `LMO_SIMULATED_HOURS` overrides
+/// `default`.
 pub fn simulated_hours(default: u32) -> Duration {
     let hours = std::env::var("LMO_SIMULATED_HOURS").ok().map(|hours| hours.parse().expect("a number of hours"));
     Duration::from_secs(3600) * hours.unwrap_or(default)
@@ -205,7 +206,7 @@ const CONDITIONS: [Conditions; 8] = [
     Conditions { delay_us: 60_000, lost: 2, never_sent: 1, failed: 10, stalls: 1, kills: 100 },
 ];
 
-/// The window of a process that starts at `now`.
+/// Creates the window of a process that starts at `now`.
 fn window(now: Instant) -> Box<dyn Limiter> {
     Box::new(Window::new(DOCUMENTED_LIMIT, now + START_DELAY))
 }

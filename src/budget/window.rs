@@ -1,9 +1,11 @@
-//! A pace and a window of permits, which keep an operation within its limit at the receiver.
+//! Keeps the calls of an operation within a limit, by a pace and a window of permits. The limit applies to the times at
+//! which the calls arrive at the receiver.
 //!
-//! Consider all calls that arrive within one second. When the last of them was granted, each of the others was
-//! unanswered, or was answered less than one second before, so its permit was still in use. The number of calls that
-//! arrive in a second is therefore at most the number of permits. This requires that an abandoned call arrives within
-//! [`LATE_ARRIVAL`] or never. The cost is a rate of `permits / (1 s + round trip)`.
+//! To see why the limit is kept, consider all calls that arrive within the same second. One of them gets its permit
+//! last. At that time, every other call has no answer yet, or its answer is less than one second old. In both cases its
+//! permit is still in use. The number of calls that arrive in a second is therefore at most the number of permits. This
+//! requires that an abandoned call arrives within [`LATE_ARRIVAL`] or not at all. The cost is that the rate cannot
+//! exceed `permits / (1 s + round trip)`.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,22 +17,24 @@ use super::adaptive::{Adaptive, Settings};
 /// The documented limit of every message group operation, in calls per second and account.
 pub const DOCUMENTED_LIMIT: u32 = 50;
 
-/// How long an abandoned call can still arrive. Its connection is dropped and not reused.
+/// The longest time after which an abandoned call can still arrive. Its connection is dropped and not reused.
 pub const LATE_ARRIVAL: Duration = Duration::from_secs(5);
 
 /// How long a permit remains in use after its call was answered.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long the first permit of a window is delayed, so that a call that a killed process sent just before cannot
-/// arrive in the same second as the first call of this window.
+/// The delay of the first permit of a window. A previous process may have sent a call just before it was killed. The
+/// delay ensures that this call does not arrive in the same second as the first call of the window.
 pub const START_DELAY: Duration = LATE_ARRIVAL.saturating_add(SECOND);
 
-/// The same delay after a Lease is acquired. By the time its Lease can expire, all calls of the previous leader have
-/// arrived, so only the second in which the last of them arrived must pass.
+/// The delay of the first permit after the process acquires the Lease. It is shorter than [`START_DELAY`], because all
+/// calls of the previous leader arrive before its Lease can expire. The new leader waits one more second, so that its
+/// first call does not arrive in the same second as the last call of the previous leader.
 pub const TAKEOVER_DELAY: Duration = SECOND;
 
-/// A grant that is late by at most this long does not delay the next ones. Timers are always slightly late, and 500
-/// small delays would add up to half a second. A longer gap means that no permit was requested, so the pace restarts.
+/// If a grant is at most this late, the later grants keep their times. Timers are always slightly late. Without this
+/// rule, 500 small delays would add up to half a second. If a grant is later than this, the delay was not caused by a
+/// late timer (for example, no permit was requested), and the pace restarts from that grant.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// The weight of one answer in the average round trip is `1 / ROUND_TRIPS`.
@@ -74,7 +78,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of `permits` (at least 1) with one grant every `1 s / permits`. All permits are in use until
+    /// Creates a window of `permits` (at least 1) with one grant every `1 s / permits`. All permits are in use until
     /// `first_permit_at`, because a previous process may have used them just before: see [`START_DELAY`] and
     /// [`TAKEOVER_DELAY`].
     pub fn new(permits: u32, first_permit_at: Instant) -> Self {
@@ -109,7 +113,8 @@ impl Window {
         }
         self.free -= 1;
         let rate = self.rate.rate(now);
-        // At a reduced rate, other clients use the rest of the limit: calls that catch up would be throttled.
+        // While the rate is reduced, other clients use the rest of the limit. A late grant does not catch up, because
+        // the additional calls would be throttled.
         let in_time = !self.rate.is_reduced() && now.saturating_duration_since(self.next) <= CATCH_UP;
         self.next = if in_time { self.next } else { now } + SECOND.div_f64(rate);
         AcquireResult::Now
@@ -121,13 +126,13 @@ impl Window {
         self.free == self.permits
     }
 
-    /// The permits that cannot be granted at `now`.
+    /// The number of permits that cannot be granted at `now`.
     pub fn in_use(&mut self, now: Instant) -> u32 {
         self.collect_returns(now);
         self.permits - self.free
     }
 
-    /// The latest time at which a call whose permit was returned can arrive. The permit becomes free one second later.
+    /// The latest time at which a call with a returned permit can still arrive. Its permit is free one second later.
     pub fn last_arrival(&self) -> Option<Instant> {
         let last = self.returns.iter().map(|Reverse(at)| *at).max()?;
         last.checked_sub(SECOND)
@@ -158,12 +163,13 @@ impl Window {
         self.returns.push(Reverse(now + after));
     }
 
-    /// Includes an answer that came this long after the grant of its permit in the average.
+    /// Updates the average with one round trip: the time from the grant of a permit to the answer to its call.
     pub fn answered_after(&mut self, round_trip: Duration) {
         self.round_trip += (round_trip.as_secs_f64() - self.round_trip) / ROUND_TRIPS;
     }
 
-    /// How fast waiting calls can be sent: at the current rate, unless long round trips keep the permits in use.
+    /// Returns how fast waiting calls can be sent. They are sent at the current rate, or more slowly if long round
+    /// trips keep the permits in use.
     pub fn pace(&mut self, now: Instant) -> Pace {
         let by_permits = f64::from(self.permits) / (SECOND.as_secs_f64() + self.round_trip);
         let delay = self.next.saturating_duration_since(now);

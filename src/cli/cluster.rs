@@ -9,13 +9,14 @@ use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigErro
 /// The kubelet sets this variable in every container.
 const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
-/// The CA certificates of the apiserver in a pod.
+/// The file in a pod that contains the CA certificates of the apiserver.
 const POD_CA_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// The connection settings from the kubeconfig, or from the ServiceAccount of the pod.
+/// Reads the connection settings from the kubeconfig, or from the ServiceAccount of the pod.
 ///
 /// # Errors
-/// Returns an error if neither exists. In a pod, the message describes the ServiceAccount, otherwise the kubeconfig.
+/// Returns an error if neither of them can be used. In a pod, the message explains why the ServiceAccount cannot be
+/// used. Outside a pod, it explains why the kubeconfig cannot be used.
 pub(super) async fn find() -> Result<Config, String> {
     let config = settings().await?;
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
@@ -58,16 +59,18 @@ fn explain_kubeconfig(error: &KubeconfigError) -> String {
     }
 }
 
-/// The message for CA certificates that cannot be used. `file` is `None` if they are part of the kubeconfig.
+/// Returns the message for CA certificates that cannot be used. `file` is `None` if the certificates are part of the
+/// kubeconfig.
 fn bad_ca_file(file: Option<PathBuf>, cause: &dyn fmt::Display) -> String {
     let what = match file {
         Some(file) => format!("the CA file {file:?} of the apiserver"),
-        None => "certificate-authority-data of the kubeconfig".to_owned(),
+        None => "certificate-authority-data in the kubeconfig".to_owned(),
     };
-    format!("{what} cannot be used: {cause}: set it to the PEM certificates of the cluster's CA")
+    format!("{what} cannot be used: {cause}: make sure that it contains the PEM certificates of the cluster's CA")
 }
 
-/// The CA file of the current context.
+/// Returns the CA file of the current context in the kubeconfig, or `None` if the kubeconfig specifies no CA file or
+/// contains the CA certificates itself.
 fn kubeconfig_ca_file() -> Option<PathBuf> {
     let config = Kubeconfig::read().ok()?;
     let current = config.current_context?;

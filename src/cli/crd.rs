@@ -9,7 +9,8 @@ use crate::resources;
 /// Arguments of `crd`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Write one file per definition to this existing directory instead of stdout.
+    /// Write each CRD to its own file in this directory, instead of printing all CRDs to stdout. The directory must
+    /// exist.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -22,7 +23,7 @@ pub fn run(args: Args) -> CommandResult {
             for (name, yaml) in resources::crd_files()? {
                 let path = dir.join(name);
                 std::fs::write(&path, yaml).map_err(|error| {
-                    format!("--dir: cannot write {}: {error}: name an existing, writable directory", path.display())
+                    format!("--dir: cannot write {}: {error}: use an existing, writable directory", path.display())
                 })?;
             }
         }

@@ -11,13 +11,14 @@ use crate::telemetry::Metrics;
 /// Arguments of the leader election.
 #[derive(Debug, clap::Args)]
 pub struct ElectionArgs {
-    /// Enable leader election with a Lease, so that only one replica makes calls and the others stand by. Without leader election, the operator makes its first call 6 seconds after its start, and only one process
-    /// may run.
+    /// Enable leader election with a Lease, so that only one replica makes calls while the others stand by. Without
+    /// leader election, run only one process of the operator. The process makes its first call 6 seconds after it
+    /// starts.
     #[arg(long, env = "LMO_LEADER_ELECT")]
     leader_elect: bool,
 
-    /// How long a standby waits for a renewal of the Lease before it takes over: at least 5 seconds longer than
-    /// --leader-elect-renew-deadline, at most 10m.
+    /// How long a standby waits for a renewal of the Lease before it takes over. Must be at least 5 seconds longer than
+    /// --leader-elect-renew-deadline, and at most 10m.
     #[arg(long, env = "LMO_LEADER_ELECT_LEASE_DURATION", value_name = "DURATION", default_value = "15s",
         value_parser = parse_interval)]
     leader_elect_lease_duration: Duration,
@@ -36,7 +37,8 @@ pub struct ElectionArgs {
     #[arg(long, env = "LMO_LEADER_ELECT_RESOURCE_NAME", value_name = "NAME", default_value = "live-message-operator")]
     leader_elect_resource_name: String,
 
-    /// Namespace of the Lease. Defaults to the namespace of the Pod, or of the context of the kubeconfig.
+    /// Namespace of the Lease. Defaults to the namespace of the pod or, outside a pod, to the namespace of the current
+    /// context in the kubeconfig.
     #[arg(long, env = "LMO_LEADER_ELECT_RESOURCE_NAMESPACE", value_name = "NAMESPACE", value_parser = parse_namespace)]
     leader_elect_resource_namespace: Option<String>,
 }
@@ -52,8 +54,8 @@ impl ElectionArgs {
         settings.check().map_err(|error| UsageError(error.to_string()))
     }
 
-    /// Returns the elector and the leadership of this process. Without leader election, there is no elector, and this
-    /// process always leads.
+    /// Returns the elector and the leadership of this process. If leader election is disabled, there is no elector, and
+    /// this process is always the leader.
     pub fn elector(
         &self,
         settings: ElectionSettings,
@@ -71,7 +73,7 @@ impl ElectionArgs {
     }
 }
 
-/// The name of the pod, or of the machine.
+/// Returns the name of the pod or of the machine.
 fn host_name() -> String {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let machine = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();

@@ -15,35 +15,37 @@ use crate::emulator::{AccessKey, Clock, Config, EcsRole, Emulator, Fault, Imds, 
 
 /// Run an emulator of the Live API (version 2016-11-01) on loopback, for tests, demos and pipelines
 ///
-/// Any client of the Live API can use it: this operator, the official SDKs, the command-line client. It supports these
-/// operations by GET or POST, with parameters in the query string or in a form body:
+/// Any client of the Live API can use the emulator: this operator, the official SDKs or the Alibaba Cloud CLI. The
+/// emulator supports these operations by GET or POST, with parameters in the query string or in a form body:
 ///
 ///   CreateLiveMessageGroup  DescribeLiveMessageGroup  ModifyLiveMessageGroup  DeleteLiveMessageGroup
 ///   RecoverLiveMessageDeletedGroup  ListLiveMessageGroupByPage  ListLiveMessageGroups
 ///   CreateLiveMessageApp  DescribeLiveMessageApp  ListLiveMessageApps  ModifyLiveMessageAppAudit
 ///   ModifyLiveMessageAppCallback  ModifyLiveMessageAppDisable
 ///
-/// At the same address it serves the sources of temporary credentials: AssumeRoleWithOIDC (not signed; the token must
-/// be an unexpired JWT whose audience contains sts.aliyuncs.com; its signature is not verified) and AssumeRole of STS,
-/// version 2015-04-01, and the ECS metadata service under /latest/. In the request log and in faults, the operation of
-/// the metadata service is EcsMetadata.
+/// At the same address, the emulator issues temporary credentials. STS (version 2015-04-01) supports AssumeRole and
+/// AssumeRoleWithOIDC. An AssumeRoleWithOIDC request is not signed. Its token must be an unexpired JWT whose audience
+/// contains sts.aliyuncs.com. The emulator does not verify the signature of the token. The ECS metadata service is
+/// under /latest/. In the request log and in faults, its operation is named EcsMetadata.
 ///
-/// The emulator verifies signatures V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1): secret, time (within 15 minutes) and
-/// nonce (used once). It applies the documented limits: 50 calls per second for each account and operation, 5,000 live
-/// groups per app, 3 administrators, 128 bytes of GroupName, 32,768 bytes of GroupInfo. A deleted group can be
-/// recovered for 30 days. State is kept in memory and lost at exit, unless --state names a file.
+/// The emulator verifies V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1) signatures. It rejects a request if the secret is
+/// wrong, the time differs by more than 15 minutes, or the nonce has already been used. It applies the documented
+/// limits: 50 calls per second for each account and operation, 5,000 live groups per app, 3 administrators per group,
+/// 128 bytes for GroupName and 32,768 bytes for GroupInfo. A deleted group can be recovered for 30 days. State is kept
+/// in memory and lost at exit, unless --state names a file.
 ///
-/// When the emulator is ready, it prints `listening on http://ADDR:PORT` to stdout, followed by one line for the admin
-/// address and one for the metadata address if their port is 0. On SIGTERM or SIGINT it completes the requests in
-/// flight and the request log, and exits with code 0. An empty environment variable counts as unset.
+/// When the emulator is ready, it prints `listening on http://ADDR:PORT` to stdout. If the port of --admin-listen or
+/// --metadata-listen is 0, another line reports the selected address. On SIGTERM or SIGINT, the emulator completes the
+/// requests in flight, finishes the request log, and exits with code 0. An empty environment variable counts as unset.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Address and port to listen on. Port 0 selects a free port, which the line on stdout reports.
+    /// Address and port to listen on. Port 0 selects a free port. The line `listening on http://ADDR:PORT` on stdout
+    /// reports the port.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_LISTEN", default_value = "127.0.0.1:8787")]
     listen: String,
 
-    /// Access key that can make calls, and the ID of its account (digits). The keys of an account share its limits and
+    /// Access key that clients can use, and the ID of its account (digits). The keys of an account share its limits and
     /// its apps. Keys without an account share the account 1000000000000000. To specify several keys, repeat the flag,
     /// or separate the values with spaces in the environment variable.
     #[arg(
@@ -56,9 +58,9 @@ pub struct Args {
     )]
     access_keys: Vec<AccessKey>,
 
-    /// Makes an access key temporary (STS): its requests must contain this token. After EXPIRY (RFC 3339, such as
-    /// 2026-01-02T03:04:05Z) they get InvalidSecurityToken.Expired. To specify several tokens, repeat the flag, or
-    /// separate the values with spaces in the environment variable.
+    /// Make an access key temporary (STS): requests with this key must contain this token. After EXPIRY (RFC 3339, such
+    /// as 2026-01-02T03:04:05Z), these requests get InvalidSecurityToken.Expired. To specify several tokens, repeat the
+    /// flag, or separate the values with spaces in the environment variable.
     #[arg(
         long = "security-token",
         value_name = "ID:TOKEN[@EXPIRY]",
@@ -68,14 +70,15 @@ pub struct Args {
     )]
     security_tokens: Vec<TokenSpec>,
 
-    /// Rejects each call of an access key, or its calls to one app, with 403 NoAuth. To specify several rules, repeat
-    /// the flag, or separate the values with spaces in the environment variable.
+    /// Reject all calls with an access key, or only its calls to one app, with 403 NoAuth. To specify several rules,
+    /// repeat the flag, or separate the values with spaces in the environment variable.
     #[arg(long = "deny", value_name = "ID[/APPID]", env = "LMO_EMULATE_DENY", value_delimiter = ' ')]
     denials: Vec<Denial>,
 
-    /// App that exists at startup, in cn-shanghai (the default) or ap-southeast-1. It belongs to every account, or only
-    /// to ACCOUNT. CreateLiveMessageApp creates more apps, which belong to the account of the key. To specify several
-    /// apps, repeat the flag, or separate the values with spaces in the environment variable.
+    /// App that exists at startup, in cn-shanghai (the default) or ap-southeast-1. The app belongs to ACCOUNT, or to
+    /// all accounts if ACCOUNT is omitted. An app that CreateLiveMessageApp creates belongs to the account of the
+    /// access key. To specify several apps, repeat the flag, or separate the values with spaces in the environment
+    /// variable.
     #[arg(long = "app", value_name = "[ACCOUNT/]APPID[@DATACENTER]", env = "LMO_EMULATE_APP", value_delimiter = ' ')]
     apps: Vec<AppSpec>,
 
@@ -85,9 +88,9 @@ pub struct Args {
     #[arg(long = "group", value_name = "APPID/GROUPID[:deleted]", env = "LMO_EMULATE_GROUP", value_delimiter = ' ')]
     groups: Vec<GroupSpec>,
 
-    /// File to which one line of JSON is appended for each request, including rejected ones: time, accessKeyId,
-    /// operation, params, signature (V1 or V3), status, code, requestId, durationMs. A line is written before the
-    /// response is sent. It contains no secret, signature or token.
+    /// File to which one line of JSON is appended for each request, including rejected requests. The fields are time,
+    /// accessKeyId, operation, params, signature (V1 or V3), status, code, requestId and durationMs. Each line is
+    /// written before the response is sent. The file contains no secrets, signatures or tokens.
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_REQUEST_LOG")]
     request_log: Option<PathBuf>,
 
@@ -96,14 +99,14 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "LMO_EMULATE_REQUESTS_PER_SECOND", default_value_t = 50)]
     requests_per_second: usize,
 
-    /// Counts rejected calls against --requests-per-second too, so that a client is rejected until it slows down. The
-    /// behavior of the real gateway is not documented.
+    /// Also count throttled calls against --requests-per-second, so that a client stays throttled until it slows down.
+    /// Whether the real gateway counts them is not documented.
     #[arg(long, env = "LMO_EMULATE_COUNT_REFUSED", value_parser = clap::builder::BoolishValueParser::new())]
     count_refused: bool,
 
-    /// Role that clients can assume with AssumeRoleWithOIDC or AssumeRole. Its keys belong to the account in the ARN.
-    /// Without this flag, clients can assume any role. To specify several roles, repeat the flag, or separate the
-    /// values with spaces in the environment variable.
+    /// Role that clients can assume with AssumeRoleWithOIDC or AssumeRole. The temporary credentials of the role belong
+    /// to the account in the ARN. Without this flag, clients can assume any role. To specify several roles, repeat the
+    /// flag, or separate the values with spaces in the environment variable.
     #[arg(
         long = "oidc-role",
         value_name = "acs:ram::ACCOUNT:role/NAME",
@@ -112,9 +115,9 @@ pub struct Args {
     )]
     roles: Vec<RoleArn>,
 
-    /// Maximum lifetime of temporary credentials in seconds, for tests of their expiry. By default, credentials of STS
-    /// live for the DurationSeconds of the call (900 to 3600, or 3600 if it has none), and credentials of the metadata
-    /// service and the admin API for 6 hours.
+    /// Maximum lifetime of temporary credentials in seconds. Use it to test how clients handle expiry. By default,
+    /// credentials from STS expire after the DurationSeconds of the call (900 to 3600, or 3600 if the call does not set
+    /// it). Credentials from the metadata service and the admin API expire after 6 hours.
     #[arg(
         long,
         value_name = "N",
@@ -123,19 +126,19 @@ pub struct Args {
     )]
     sts_duration_seconds: Option<u64>,
 
-    /// RAM role of the ECS instance, whose credentials the metadata service returns. Without this flag, it returns
-    /// none.
+    /// RAM role of the emulated ECS instance. The metadata service returns credentials for this role. Without this
+    /// flag, the metadata service returns no credentials.
     #[arg(long, value_name = "NAME[@ACCOUNT]", env = "LMO_EMULATE_ECS_ROLE")]
     ecs_role: Option<EcsRole>,
 
-    /// Version of the ECS metadata service: `v1` has no tokens (PUT /latest/api/token returns 404), `v2` requires one
-    /// (403 without it), `any` accepts both.
+    /// Version of the ECS metadata service. With `v1`, it issues no tokens (PUT /latest/api/token returns 404). With
+    /// `v2`, each request needs a token (requests without a token get 403). With `any`, the token is optional.
     #[arg(long, value_name = "VERSIONS", env = "LMO_EMULATE_IMDS", default_value = "any")]
     imds: Imds,
 
     /// Second address and port to listen on, for clients that expect the metadata service at a separate address. Both
-    /// addresses serve the same requests. Port 0 selects a free port, which the line `metadata on http://ADDR:PORT` on
-    /// stdout reports.
+    /// addresses serve the same requests. Port 0 selects a free port. The line `metadata on http://ADDR:PORT` on stdout
+    /// reports the port.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_METADATA_LISTEN")]
     metadata_listen: Option<String>,
 
@@ -144,13 +147,14 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "LMO_EMULATE_GROUPS_PER_APP", default_value_t = 5_000)]
     groups_per_app: usize,
 
-    /// Minimum milliseconds from the arrival of a request to its response. A request takes effect when it arrives.
+    /// Minimum time in milliseconds from the arrival of a request to its response. A request takes effect when it
+    /// arrives.
     #[arg(long, value_name = "MS", env = "LMO_EMULATE_LATENCY_MS", default_value_t = 0)]
     latency_ms: u64,
 
     /// Fault to inject: OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]. To specify several faults, repeat the flag,
-    /// or separate the values with spaces in the environment variable. OPERATION is a name, or * for each operation of
-    /// the Live API. KIND is one of
+    /// or separate the values with spaces in the environment variable. OPERATION is the name of an operation, or * for
+    /// all operations of the Live API. KIND is one of
     ///
     ///   error=STATUS/CODE        an API error without effect on the state. STATUS/ is optional for these codes:
     ///                            ServerError, InternalError, ServiceUnavailable, Throttling,
@@ -161,20 +165,22 @@ pub struct Args {
     ///   html[=STATUS]            the error page of a proxy, 502 by default; no effect on the state
     ///   reset-before             the connection is reset; no effect on the state
     ///   reset-after              the call is executed, then the connection is reset
-    ///   reset-late=MS            the connection is reset, the call is executed up to MS later
-    ///   error-after=STATUS/CODE  the call is executed, the response is an error
-    ///   empty                    the call is executed, the response is 200 without a body
-    ///   truncated                the call is executed, half of the response is sent
-    ///   slow=MS                  the call is executed immediately, the response is delayed
+    ///   reset-late=MS            the connection is reset, and the call is executed up to MS later
+    ///   error-after=STATUS/CODE  the call is executed, but the response is an error
+    ///   empty                    the call is executed, but the response is 200 without a body
+    ///   truncated                the call is executed, but only half of the response is sent
+    ///   slow=MS                  the call is executed immediately, but the response is delayed
     ///   late=MS                  the call is delayed, then executed
-    ///   clock=SECONDS            the clock of the gateway is off: signatures expire, Date is wrong
-    ///   mixed[=MS]               a random one of the above, evenly: 500 and 503, throttling with and without
-    ///                            x-acs-retry-after, resets, delays up to MS (1000), a clock one hour off. Only
-    ///                            transient faults: no NoAuth, no ErrorTooManyGroups
+    ///   clock=SECONDS            the clock of the gateway is SECONDS ahead: signatures expire, and Date is wrong
+    ///   mixed[=MS]               a random fault, each kind with the same probability: an error (500 or 503),
+    ///                            throttling with or without x-acs-retry-after, an error page, a reset, a delay of up
+    ///                            to MS (1000 by default), an empty or truncated response, or a clock that is one hour
+    ///                            ahead. All these faults are transient: NoAuth and ErrorTooManyGroups are excluded
     ///   pass                     no fault, regardless of later rules
     ///
-    /// The delays of slow and late add up. Of all other faults, only the first one that applies takes effect, and the
-    /// times=N of the later rules does not change. Rules with times=N therefore form a fixed sequence:
+    /// If several rules apply to a call, the delays of slow and late are added together. Of the rules with other
+    /// faults, only the first one takes effect, and the times=N of the others does not change. Rules with times=N
+    /// therefore take effect one after the other:
     /// 'X:error=ServerError,times=1' 'X:pass,times=2' 'X:reset-after,times=1'.
     #[arg(long = "fault", value_name = "RULE", env = "LMO_EMULATE_FAULT", value_delimiter = ' ', verbatim_doc_comment)]
     faults: Vec<Fault>,
@@ -183,27 +189,31 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "LMO_EMULATE_SEED")]
     seed: Option<u64>,
 
-    /// JSON file of apps and groups that is read at startup, if it exists, and written at exit. Apps and groups of
-    /// --app and --group are added if the file does not contain them.
+    /// JSON file with apps and groups. The emulator reads the file at startup, if it exists, and writes it at exit.
+    /// Apps and groups from --app and --group are added if the file does not contain them.
     #[arg(long, value_name = "FILE", env = "LMO_EMULATE_STATE")]
     state: Option<PathBuf>,
 
-    /// Address and port of the admin API, which changes the running emulator: JSON over HTTP, without authentication.
-    /// Disabled by default. Port 0 selects a free port, which the line `admin on http://ADDR:PORT` on stdout reports.
+    /// Address and port of the admin API, which controls the running emulator with JSON over HTTP, without
+    /// authentication. The admin API is disabled by default. Port 0 selects a free port. The line
+    /// `admin on http://ADDR:PORT` on stdout reports the port.
     ///
     ///   GET PUT DELETE /faults            ["RULE", …]; PUT also {"rules": ["RULE", …], "seed": N}
     ///   GET PUT /limits                   requestsPerSecond, countRefused, groupsPerApp, latencyMs
-    ///   GET PUT POST /clock               {"now": TIME}; to change it {"advanceSeconds": N} or {"now": TIME}
+    ///   GET PUT POST /clock               {"now": TIME}; to change it, send {"advanceSeconds": N} or {"now": TIME}
     ///   GET PUT /state                    every app and group, as in the file of --state
-    ///   GET DELETE /requests              the last 10,000; ?operation=NAME selects an operation
+    ///   GET DELETE /requests              the last 10,000 requests; ?operation=NAME selects an operation
     ///   GET /keys                         the access keys, without secrets
     ///   GET PUT DELETE /keys/ID           PUT accepts secret, account, token, expires, active
-    ///   GET PUT DELETE /groups/APP/GROUP  an external change: name, info, creator, administrators, created,
-    ///                                     deleted (true, false); DELETE removes the group completely
+    ///   GET PUT DELETE /groups/APP/GROUP  a group, for external changes: PUT accepts name, info, creator,
+    ///                                     administrators, created, deleted (true or false); DELETE removes the
+    ///                                     group completely
     ///   GET /credentials                  temporary credentials, for ALIBABA_CLOUD_CREDENTIALS_URI; ?account=ID
+    ///                                     selects the account
     ///
-    /// PUT replaces the faults and the state, updates only the given fields of the other resources, and returns the
-    /// same as GET. After a change of the clock, requests and OIDC tokens with the time of the machine remain valid.
+    /// PUT replaces all faults or the complete state. For other resources, PUT updates only the given fields. PUT
+    /// returns the same response as GET. After the clock is changed, the emulator still accepts requests and OIDC
+    /// tokens with the time of the machine.
     #[arg(long, value_name = "ADDR:PORT", env = "LMO_EMULATE_ADMIN_LISTEN", verbatim_doc_comment)]
     admin_listen: Option<String>,
 }
@@ -281,7 +291,7 @@ impl Args {
     }
 }
 
-/// Loads the state from a file; `None` if the file does not exist.
+/// Loads the state from a file. Returns `None` if the file does not exist.
 fn load(path: &Path) -> Result<Option<State>, String> {
     let explain = |error: &dyn std::fmt::Display| format!("--state {}: {error}", path.display());
     match std::fs::read(path) {
@@ -299,7 +309,8 @@ fn save(path: &Path, state: &State) -> std::io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// The line on stdout that reports the port selected for an address with port 0. Empty for any other port.
+/// Returns the line for stdout that reports the port selected for an address with port 0. Returns an empty string for
+/// any other address.
 fn chosen(name: &str, requested: Option<String>, address: Option<SocketAddr>) -> String {
     match (requested, address) {
         (Some(requested), Some(address)) if requested.ends_with(":0") => format!("{name} on http://{address}\n"),
@@ -309,7 +320,8 @@ fn chosen(name: &str, requested: Option<String>, address: Option<SocketAddr>) ->
 
 /// Runs the emulator until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> CommandResult {
-    // The handlers are registered before readiness is reported, so that a later signal does not kill the process.
+    // Register the signal handlers before the emulator reports that it is listening. From then on, a signal stops the
+    // emulator gracefully and does not kill the process.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let state_file = args.state.clone();
     let (admin, metadata) = (args.admin_listen.clone(), args.metadata_listen.clone());

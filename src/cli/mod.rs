@@ -72,7 +72,8 @@ struct UsageError(String);
 fn in_runtime(command: impl Future<Output = CommandResult>) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(command);
-    // A name lookup that hangs must not delay the exit: a process that has lost its leadership must send nothing more.
+    // Do not wait for blocking tasks: a DNS lookup that hangs would delay the exit. A process that has lost its
+    // leadership must exit immediately, so that it sends no more requests.
     runtime.shutdown_background();
     result
 }

@@ -32,10 +32,10 @@ const DEFAULT_HEALTH_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::
 /// ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary credentials,
 /// ALIBABA_CLOUD_SECURITY_TOKEN; RRSA on ACK (ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN,
 /// ALIBABA_CLOUD_OIDC_TOKEN_FILE); ~/.aliyun/config.json; ~/.alibabacloud/credentials.ini; the RAM role of the ECS
-/// instance; ALIBABA_CLOUD_CREDENTIALS_URI. HTTPS_PROXY and NO_PROXY set a proxy.
+/// instance; ALIBABA_CLOUD_CREDENTIALS_URI. HTTPS_PROXY and NO_PROXY configure the use of a proxy.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address of the Live API, https://HOST[:PORT]. Use the address of an emulator for tests.
+    /// Address of the Live API, https://HOST[:PORT]. For tests, use the address of an emulator.
     #[arg(long, env = "LMO_ENDPOINT", value_name = "URL", default_value = endpoint::DEFAULT_ENDPOINT)]
     endpoint: String,
 
@@ -54,45 +54,49 @@ pub struct Args {
     #[arg(long, env = "LMO_REQUESTS_PER_SECOND", value_name = "N", default_value = "50", value_parser = parse_rate)]
     requests_per_second: Rate,
 
-    /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same ID
-    /// share its request budget. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if that variable is set.
+    /// ID of the Alibaba Cloud account that the operator's own credentials belong to. LiveAccounts with the same
+    /// account ID share one request budget with the operator. Defaults to the account ID in ALIBABA_CLOUD_ROLE_ARN, if
+    /// that variable is set.
     #[arg(long, env = "LMO_ACCOUNT_ID", value_name = "ACCOUNT_ID", value_parser = parse_account_id)]
     account_id: Option<String>,
 
     /// Interval between drift checks of an app. A drift check lists the groups of the app and finds groups that were
-    /// changed or deleted outside of Kubernetes. A number of seconds, or a duration such as 90s, 10m or 1h.
+    /// changed or deleted outside of Kubernetes. Specify a number of seconds, or a duration such as 90s, 10m or 1h.
     #[arg(long, env = "LMO_DRIFT_CHECK_INTERVAL", value_name = "DURATION", default_value = "10m",
         value_parser = parse_interval)]
     drift_check_interval: Duration,
 
-    /// Maximum number of groups in an app. The operator does not create groups beyond it. Set it if Alibaba Cloud has
-    /// raised the quota of the account.
+    /// Maximum number of groups in an app. If an app already holds this number of groups, the operator creates no
+    /// more groups in it. Raise the number if Alibaba Cloud has raised the quota of your apps.
     #[arg(long, env = "LMO_MAX_GROUPS_PER_APP", value_name = "N", default_value_t = controller::DEFAULT_MAX_GROUPS,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max_groups_per_app: u64,
 
-    /// Time after which the operator removes the finalizer of an object in a terminating namespace and retains its
-    /// group, if credentials are unavailable or the Live API refuses the deletion. A duration such as 90s, 10m or 1h.
+    /// How long the operator tries to delete the group of an object in a terminating namespace, if credentials are
+    /// unavailable or the Live API refuses the deletion. After this time, the operator removes the finalizer of the
+    /// object and retains the group. Specify a number of seconds, or a duration such as 90s, 10m or 1h.
     #[arg(long, env = "LMO_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "10m",
         value_parser = parse_interval)]
     finalizer_timeout: Duration,
 
     /// Same as --finalizer-timeout, but applies while the Live API or the endpoint of the LiveAccount cannot be
-    /// reached. If the operator restarts, the time starts again.
+    /// reached. This timeout starts again from zero when the operator restarts.
     #[arg(long, env = "LMO_UNREACHABLE_FINALIZER_TIMEOUT", value_name = "DURATION", default_value = "1h",
         value_parser = parse_interval)]
     unreachable_finalizer_timeout: Duration,
 
-    /// Timeout for a connection to the Live API or STS, including the TLS handshake, such as 3s or 500ms.
+    /// Timeout for connecting to the Live API or STS, including the TLS handshake. Specify a number of seconds, or a
+    /// duration such as 3s or 500ms.
     #[arg(long, env = "LMO_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = parse_timeout)]
     connect_timeout: Duration,
 
-    /// Timeout for a call to the Live API or STS, including the connection.
+    /// Timeout for a call to the Live API or STS, including the time to connect.
     #[arg(long, env = "LMO_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "10s",
         value_parser = parse_timeout)]
     request_timeout: Duration,
 
-    /// Length of the query string above which a call sends its parameters in a form body.
+    /// Maximum length of the query string of a call. If the parameters of a call are longer, the call sends them in a
+    /// form body.
     #[arg(long, env = "LMO_FORM_BODY_THRESHOLD", value_name = "BYTES", default_value_t = 8192)]
     form_body_threshold: usize,
 
@@ -111,14 +115,14 @@ pub struct Args {
     #[arg(long, env = "LMO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 
-    /// Number of namespaces whose objects the metric live_message_operator_namespace_groups counts separately, from 0 to
-    /// 1000; 0 disables the metric. The objects of all other namespaces are counted together.
+    /// Maximum number of namespaces that the metric live_message_operator_namespace_groups reports separately, from 0
+    /// to 1000. The objects of all other namespaces are counted together. 0 disables the metric.
     #[arg(long, env = "LMO_METRIC_NAMESPACES", value_name = "N", default_value_t = 0,
         value_parser = parse_namespace_count)]
     metric_namespaces: usize,
 
-    /// Address that serves /healthz, /livez, /readyz and /metrics. Port 0 selects a free port. Defaults to 0.0.0.0:8081; if
-    /// that port is in use, the operator runs without the endpoints.
+    /// Address and port of the endpoints /healthz, /livez, /readyz and /metrics. Port 0 selects a free port. Defaults
+    /// to 0.0.0.0:8081. If the default port is in use, the operator runs without these endpoints.
     #[arg(long, env = "LMO_HEALTH_BIND_ADDRESS", value_name = "ADDR:PORT", value_parser = parse_address)]
     health_bind_address: Option<SocketAddr>,
 }
@@ -138,8 +142,8 @@ impl Args {
         if self.connect_timeout > self.request_timeout {
             let (connect, request) = (self.connect_timeout, self.request_timeout);
             return Err(UsageError(format!(
-                "--connect-timeout {connect:?} is longer than --request-timeout {request:?}, which includes it: \
-                 shorten the first or lengthen the second"
+                "--connect-timeout {connect:?} is longer than --request-timeout {request:?}, but the request timeout \
+                 includes the time to connect: shorten --connect-timeout or lengthen --request-timeout"
             )));
         }
         Ok(endpoint)
@@ -196,7 +200,8 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8081 or 127.0.0.1:0".to_owned())
 }
 
-/// Parses a duration with a unit, or a number of seconds. `None` if it is outside `bounds`.
+/// Parses a duration with a unit, or a number of seconds. Returns `None` if the text is not a duration, or if the
+/// duration is outside `bounds`.
 fn parse_duration(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
     let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
     let time = seconds.or_else(|| Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok());
@@ -301,8 +306,8 @@ async fn health_listener(requested: Option<SocketAddr>) -> Result<Option<TcpList
             Ok(None)
         }
         Err(error) => Err(format!(
-            "cannot listen on {address} for the health endpoints: {error}: set another --health-bind-address (port 0 \
-             selects a free port)"
+            "cannot listen on {address} for the health endpoints: {error}: set --health-bind-address to another \
+             address (port 0 selects a free port)"
         )),
     }
 }
@@ -321,7 +326,7 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<impl Future<Output
 }
 
 fn parse_namespace_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count <= 1000).ok_or_else(|| "a number from 0 to 1000 is required".to_owned())
+    text.parse().ok().filter(|count| *count <= 1000).ok_or_else(|| "use a number from 0 to 1000".to_owned())
 }
 
 #[cfg(test)]

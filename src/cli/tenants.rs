@@ -6,8 +6,8 @@ use crate::live::{Endpoint, EndpointPolicy, HostPattern};
 /// The endpoints and credentials that the objects of a namespace may use.
 #[derive(Debug, clap::Args)]
 pub struct TenantArgs {
-    /// Host that LiveAccounts may name in spec.endpoint: a name in which `*` stands for one label, an IP address, or
-    /// `*` for all hosts. To specify several hosts, repeat the flag, or separate the values with commas in the
+    /// Host that LiveAccounts may use in spec.endpoint: an IP address, a name in which `*` stands for one label, or
+    /// just `*` for all hosts. To specify several hosts, repeat the flag, or separate the values with commas in the
     /// environment variable. Defaults to the hosts of the Live API. The operator's own endpoint is always permitted.
     #[arg(long, env = "LMO_ACCOUNT_ENDPOINTS", value_name = "HOST", value_delimiter = ',')]
     account_endpoints: Vec<HostPattern>,

@@ -37,8 +37,9 @@ impl Activities {
         Monitored { task: Box::pin(task), activity, waker: None, registration: Registration { of: self.clone(), id } }
     }
 
-    /// Returns the task that has been runnable for the longest time, and for how long, if that time exceeds `limit`. A
-    /// task is runnable from its wake-up until the poll returns.
+    /// Returns the task that has been runnable the longest, and for how long, or `None` if that does not exceed
+    /// `limit`. A task is runnable from the moment it is woken until its next poll returns. The time restarts when the
+    /// poll begins.
     pub fn stuck(&self, limit: Duration) -> Option<(TaskName, Duration)> {
         let tasks = self.0.lock();
         let runnable = tasks.by_id.values().filter_map(|task| Some((task.name.clone(), task.state.lock().since()?)));
@@ -86,7 +87,7 @@ pub struct Monitored<F> {
     activity: Arc<Activity>,
     /// The waker of the runtime, and the task's waker, which wraps the waker of the runtime.
     waker: Option<(Waker, Waker)>,
-    #[expect(dead_code, reason = "its drop ends the monitoring")]
+    #[expect(dead_code, reason = "dropping it ends the monitoring")]
     registration: Registration,
 }
 

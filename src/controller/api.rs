@@ -1,4 +1,4 @@
-//! Requests to the apiserver that read or write objects. Each request has a timeout, because the client has none.
+//! Requests to the apiserver that read or write objects. Each request has a timeout, because the client has no timeout.
 //!
 //! The module may import `keys`, `leader` and `resources`. Every write tests the uid, so that it never changes an
 //! object that was recreated under the same name.
@@ -23,16 +23,17 @@ use crate::resources::{
 };
 
 /// The hint for an operator that lacks a permission in only one namespace.
-pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in it, and objects \
-     with a finalizer then block the deletion: set the chart's rbac.groupsClusterWide, or remove the finalizers";
+pub const RBAC_HINT: &str = "with watchNamespaces, deleting a namespace deletes the operator's Role in that namespace \
+     first, and objects with a finalizer then block the deletion of the namespace: set rbac.groupsClusterWide to true \
+     in the values of the chart, or remove the finalizers";
 
-/// The HTTP status code of a patch whose test failed.
+/// The HTTP status code of the response to a JSON patch if a `test` operation in the patch fails.
 const UNPROCESSABLE: u16 = 422;
 
 #[derive(Debug)]
 pub enum GetResult {
     Object(Box<LiveMessageGroup>),
-    /// This version cannot deserialize the stored object.
+    /// This version of the operator cannot deserialize the stored object.
     Unreadable(Box<UnreadableGroup>),
     /// The object does not exist.
     Gone,
@@ -44,7 +45,7 @@ pub enum ApiError {
     /// No object has this uid: it was deleted, or recreated under the same name.
     #[error("the object was deleted or recreated")]
     Gone,
-    /// This process does not lead. If the write was already sent, it may still arrive.
+    /// This process is not the leader. If the write was already sent, it may still arrive at the apiserver.
     #[error("this process is not the leader")]
     NotLeader,
     /// The apiserver did not respond within [`API_TIMEOUT`].
@@ -62,7 +63,8 @@ impl ApiError {
     }
 }
 
-/// The apiserver's message, without the rest of the response that the client library appends.
+/// Returns the message of an error. For an error response from the apiserver, this is only the message in the response.
+/// The client library would also append the complete response.
 fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -89,7 +91,7 @@ pub struct ApiStore {
 }
 
 impl ApiStore {
-    /// Creates a store that uses these connections, and that writes only while this process leads.
+    /// Creates a store that uses these connections and writes only while this process leads.
     pub fn new(connections: Connections, leadership: Leadership) -> Self {
         Self { client: connections.requests.client.clone(), connections, leadership }
     }
@@ -107,7 +109,7 @@ impl ApiStore {
     /// Reads the current object with a quorum read, never from a cache.
     ///
     /// # Errors
-    /// [`ApiError::Timeout`] or [`ApiError::Kube`].
+    /// Returns [`ApiError::Timeout`] or [`ApiError::Kube`].
     pub async fn get(&self, key: &ObjectKey) -> Result<GetResult, ApiError> {
         let api: Api<StoredGroup> = Api::namespaced(self.client.clone(), key.namespace());
         Ok(match self.send(api.get_opt(key.name())).await? {
@@ -117,25 +119,25 @@ impl ApiStore {
         })
     }
 
-    /// Sends a request after the delay that the apiserver has requested, if any.
+    /// Sends a request. If the apiserver has requested a delay, waits for the end of the delay first.
     async fn send<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         in_time(call).await
     }
 
-    /// Waits for the delay that the apiserver has requested, if any, and sends a write if this process still leads.
-    /// Drops the write as soon as the process no longer leads.
+    /// Sends a write if this process still leads, and drops the write as soon as the process no longer leads. If the
+    /// apiserver has requested a delay, waits for the end of the delay first.
     async fn write<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
         self.connections.requests.throttle.wait().await;
         self.leadership.while_leading(in_time(call)).await.unwrap_or(Err(ApiError::NotLeader))
     }
 
-    /// Adds or removes the operator's finalizer. The patch tests the resourceVersion, so that a concurrent change to
-    /// other finalizers is neither lost nor undone.
+    /// Adds or removes the operator's finalizer. The patch replaces the complete list of finalizers, so it tests the
+    /// resourceVersion. Therefore, the patch cannot overwrite a concurrent change to other finalizers.
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object was deleted; [`ApiError::Kube`] if the object changed since it was read. The
-    /// caller then repeats the step.
+    /// Returns [`ApiError::Gone`] if the object was deleted, or [`ApiError::Kube`] if the object has changed since it
+    /// was read. In the second case, the caller repeats the step.
     pub async fn set_finalizer(
         &self,
         key: &ObjectKey,
@@ -145,7 +147,7 @@ impl ApiStore {
         readable(self.patch_finalizer(key, &object.metadata, wanted).await?)
     }
 
-    /// Removes the operator's finalizer from an object that this version cannot read.
+    /// Removes the operator's finalizer from an object that this version of the operator cannot read.
     ///
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
@@ -170,8 +172,9 @@ impl ApiStore {
         self.resolve_unprocessable(key, metadata.uid.as_deref().unwrap_or_default(), written).await
     }
 
-    /// Returns [`ApiError::Gone`] if a patch failed because the uid changed. The apiserver returns the same code for a
-    /// failed test and for an invalid object.
+    /// Returns [`ApiError::Gone`] if a patch failed because the object with this uid no longer exists. The apiserver
+    /// returns the same status code for a failed test and for an invalid object, so the uid is read to distinguish
+    /// the two cases.
     async fn resolve_unprocessable<T>(
         &self,
         key: &ObjectKey,
@@ -205,7 +208,7 @@ impl ApiStore {
         readable(self.patch_status(key, &object.metadata, status).await?)
     }
 
-    /// Replaces the status of an object that this version cannot read; see [`ApiStore::write_status`].
+    /// Replaces the status of an object that this version of the operator cannot read; see [`ApiStore::write_status`].
     ///
     /// # Errors
     /// See [`ApiStore::set_finalizer`].
@@ -234,7 +237,7 @@ impl ApiStore {
     /// only the operator writes the status.
     ///
     /// # Errors
-    /// [`ApiError::Gone`] if the object was deleted, or recreated under the same name.
+    /// Returns [`ApiError::Gone`] if the object was deleted, or recreated under the same name.
     pub async fn write_account_status(
         &self,
         key: &ObjectKey,
@@ -266,16 +269,16 @@ impl ApiStore {
     /// Whether a namespace is terminating or does not exist.
     ///
     /// # Errors
-    /// [`ApiError`] if the namespace cannot be read.
+    /// Returns an [`ApiError`] if the namespace cannot be read.
     pub async fn is_terminating(&self, namespace: &str) -> Result<bool, ApiError> {
         let found = self.namespace(namespace).await?;
         Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
     }
 
-    /// Reads a namespace; `None` if it does not exist.
+    /// Reads a namespace. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// [`ApiError`] if the namespace cannot be read.
+    /// Returns an [`ApiError`] if the namespace cannot be read.
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApiError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         self.send(api.get_opt(name)).await
@@ -289,7 +292,7 @@ async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Ap
     }
 }
 
-/// The object that the apiserver returned in response to a write.
+/// Returns the object from the response to a write, or an error if this version of the operator cannot read the object.
 fn readable(stored: StoredGroup) -> Result<Box<LiveMessageGroup>, ApiError> {
     match stored {
         StoredGroup::Readable(object) => Ok(object),

@@ -17,7 +17,8 @@ use crate::telemetry::Metrics;
 pub struct Limits {
     /// The number of groups that an app may have.
     pub max_groups_per_app: u64,
-    /// How long the deletion of an object in a terminating namespace can fail before the finalizer is removed.
+    /// How long the deletion of an object in a terminating namespace may be stalled before the operator removes the
+    /// finalizer.
     pub finalizer_timeout: Duration,
     /// Like `finalizer_timeout`, but for deletions that fail because the Live API cannot be reached.
     pub unreachable_finalizer_timeout: Duration,
@@ -30,22 +31,22 @@ pub struct Context {
     pub scheduler: SharedScheduler,
     /// Reads and writes objects in the apiserver.
     pub api: ApiStore,
-    /// The operator's own account and the accounts of the LiveAccounts.
+    /// The operator's own account and all LiveAccounts.
     pub accounts: Accounts,
     pub events: EventSender,
     pub metrics: Arc<Metrics>,
-    /// Whether this process leads.
+    /// Whether this process is the leader.
     pub leadership: Leadership,
     /// See [`Limits::finalizer_timeout`].
     pub finalizer_timeout: Duration,
     /// See [`Limits::unreachable_finalizer_timeout`].
     pub unreachable_finalizer_timeout: Duration,
-    /// The progress of the steps of reconcile passes.
+    /// Detects steps of reconcile passes that make no progress.
     pub activities: Activities,
 }
 
 impl Context {
-    /// Creates a context without objects.
+    /// Creates a context whose scheduler contains no objects yet.
     pub fn new(api: ApiStore, accounts: Accounts, events: EventSender, metrics: Arc<Metrics>, limits: Limits) -> Self {
         let now: Instant = tokio::time::Instant::now().into_std();
         let scheduler = Scheduler::new(limits.max_groups_per_app, now);

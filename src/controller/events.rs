@@ -1,4 +1,5 @@
-//! Kubernetes events: one per transition, never one per pass.
+//! Sends Kubernetes events. The operator sends one event for each transition of an object, not one for each reconcile
+//! pass.
 
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl EventSender {
             ..Event::default()
         };
         if self.sender.try_send(event).is_err() {
-            tracing::debug!("an event was dropped because too many events are waiting");
+            tracing::debug!("dropped an event because the event queue is full");
         }
     }
 }
@@ -104,31 +105,31 @@ async fn send(client: &Client, event: &Event) -> bool {
     let create = async {
         let body = serde_json::to_vec(event).map_err(kube::Error::SerdeError)?;
         let request = Request::new(Event::url_path(&(), Some(namespace))).create(&PostParams::default(), body);
-        // The answer, which repeats the event, is not decoded.
+        // The response only repeats the event, so it is not decoded.
         client.request_text(request.map_err(kube::Error::BuildRequest)?).await
     };
     match tokio::time::timeout(Duration::from_secs(5), create).await {
         Ok(Ok(_)) => false,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "the apiserver refused an event");
+            tracing::debug!(%error, "cannot create an event");
             matches!(error, kube::Error::Api(refusal) if is_terminating(&refusal))
         }
         Err(_) => {
-            tracing::debug!("the apiserver did not respond to an event in time");
+            tracing::debug!("cannot create an event: the apiserver did not respond in time");
             false
         }
     }
 }
 
-/// Whether a refusal means that the namespace is terminating or does not exist. The apiserver also returns 403 for a
-/// missing permission, but with a different cause.
+/// Whether the apiserver refused a request because the namespace is terminating or does not exist. For a terminating
+/// namespace and for a missing permission, the apiserver returns the same status 403, but with different causes.
 fn is_terminating(refusal: &kube::core::Status) -> bool {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     refusal.code == 404 || causes.into_iter().any(|cause| cause.reason == NAMESPACE_TERMINATING)
 }
 
-/// Turns a warning about an object into a warning about its namespace; `None` for other events. The new event is stored
-/// in `default`, so that it is not deleted with the namespace.
+/// Turns a warning about an object into a warning about its namespace. Returns `None` for other events. The new event
+/// is stored in the namespace `default`, so that it is not deleted with the object's namespace.
 fn namespace_event(event: Event) -> Option<Event> {
     let object = event.regarding.filter(|_| event.type_.as_deref() == Some(WARNING))?;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());

@@ -142,11 +142,11 @@ pub struct BudgetKey {
 pub enum BreakerKey {
     /// The service rejects the credentials of an account, or has not accepted them yet.
     Credentials(AccountKey),
-    /// The account lacks the permission for an operation on an app.
+    /// The account does not have permission for an operation on an app.
     Permission(AppKey, Operation),
-    /// The app does not exist in this data center; `None` for the app's own data center.
+    /// The app does not exist in this data center. `None` means the app's own data center.
     App(AppKey, Option<Arc<str>>),
-    /// The app has the maximum number of groups in this data center; `None` for the app's own data center.
+    /// The app has the maximum number of groups in this data center. `None` means the app's own data center.
     Quota(AppKey, Option<Arc<str>>),
 }
 
@@ -180,16 +180,17 @@ impl BreakerKey {
     }
 }
 
-/// A group at a service. Objects that name the same group at the same service compete for it.
+/// A group at a service. Objects that reference the same group at the same service compete for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupAtService {
-    /// The service of the object's account; `None` if it is unknown, in which case the object competes with no other.
+    /// The service of the object's account. If it is `None`, the service is unknown, and the object does not compete
+    /// with other objects.
     pub service: Option<Service>,
     /// The group.
     pub group: GroupKey,
 }
 
-/// The first cause that prevents the next call of a blocked object.
+/// The reason why a blocked object cannot make its next call. If there are several, it is the first one found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// The account has no usable credentials.
@@ -202,7 +203,7 @@ pub enum Cause {
     Quota(AppKey),
 }
 
-/// When an object is reconciled next, after its reconcile pass ends or pauses.
+/// When to reconcile an object again after its reconcile pass ends or pauses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requeue {
     /// Nothing is left to do.
@@ -211,10 +212,10 @@ pub enum Requeue {
     After(Duration),
     /// The object waits for a permit of this budget.
     Permit(BudgetKey),
-    /// The object waits until the scheduler unblocks the cause, or until the deadline.
+    /// The object waits until the cause ends and the scheduler unblocks the object, or until the deadline.
     Blocked {
         on: Cause,
-        /// The time at which the object is reconciled even if the cause persists; `None` for no deadline.
+        /// The time at which the object is reconciled even if the cause persists; `None` if there is no deadline.
         deadline: Option<Instant>,
     },
 }

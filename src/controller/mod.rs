@@ -1,14 +1,14 @@
-//! The loop that turns LiveMessageGroups into groups in the Live API.
+//! The controller, which reconciles LiveMessageGroups with groups in the Live API.
 //!
 //! This file starts the tasks. It imports every module, and no module imports it. The modules, in dependency order:
 //!
 //! - `namespaces`: patterns for namespace names.
-//! - `keys`: the names of objects, accounts, apps, groups, budgets and causes.
+//! - `keys`: the keys of objects, accounts, apps, groups, budgets and causes.
 //! - `pass`: one reconcile pass, a pure state machine.
-//! - `scheduler`: decides which object is processed next, and keeps all waiting state. It is pure; `shared` protects it
-//!   with a lock.
+//! - `scheduler`: decides which object is processed next, and holds the state of all waiting objects. It is pure;
+//!   `shared` protects it with a lock.
 //! - `leader`: leader election. Only the leader makes calls and writes objects.
-//! - `activity`, `supervisor`: the tasks of the process. They detect a task that ended early or does not respond.
+//! - `activity`, `supervisor`: start the tasks of the process, and detect a task that ended early or does not respond.
 //! - `connection`: the clients of the apiserver, with timeouts.
 //! - `api`, `events`: read and write objects in the apiserver, and send events.
 //! - `accounts`: credentials, LiveAccounts, budgets.
@@ -73,10 +73,10 @@ use keys::{AccountKey, BudgetKey};
 use scheduler::AccountState;
 use watch::Scope;
 
-/// The number of workers. With 50 calls per second, each of which takes 0.2 s, 10 workers are busy.
+/// The number of workers. If the operator makes 50 calls per second and each call takes 0.2 s, 10 workers are busy.
 const WORKERS: usize = 16;
 
-/// The operations for which objects wait for permits.
+/// The operations that objects call. An object waits for a permit before each call.
 const OPERATIONS: [Operation; 5] =
     [Operation::Create, Operation::Describe, Operation::Modify, Operation::Delete, Operation::Recover];
 
@@ -110,7 +110,7 @@ pub struct Config {
     pub metrics: Arc<Metrics>,
     /// The state of the watches, for probes.
     pub readiness: Arc<Readiness>,
-    /// Acquires the Lease; `None` without leader election.
+    /// Acquires the Lease; `None` if leader election is disabled.
     pub elector: Option<Elector>,
     /// Starts and monitors the tasks, and signals when the process must stop.
     pub supervisor: Supervisor,
@@ -129,7 +129,8 @@ pub enum RunError {
 
 /// The leader election task.
 struct Election {
-    /// Canceled once every outcome is written and no call can still arrive.
+    /// Canceled once every outcome is written and no call can still arrive at the Live API. The task then releases the
+    /// Lease.
     may_release: CancellationToken,
     task: JoinHandle<Result<(), LeaseLost>>,
 }
@@ -170,8 +171,8 @@ impl Election {
     }
 }
 
-/// Runs the controller until the process must stop. Then waits for the steps in progress, for at most 25 s, and
-/// releases the Lease.
+/// Runs the controller until the process must stop. Then waits at most 25 s for the steps in progress, and releases the
+/// Lease.
 ///
 /// # Errors
 /// Returns the first task that ended early, or reports that the Lease was lost. The process must then exit.
@@ -208,7 +209,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         () = supervisor.stop.cancelled() => return Ok(supervisor.result()?),
         _ = listed.wait_for(|listed| *listed) => {}
     }
-    // The collector is registered only now, because alerts must not see an incomplete list.
+    // The collector is registered only now, because metrics of an incomplete list could trigger alerts.
     let collected = Collected { drift_check_interval, metric_namespaces: limits.metric_namespaces };
     state_metrics::register_collector(&context, collected, &readiness);
     let mut election = Election::start(elector);
@@ -227,7 +228,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     lead(&context, &supervisor, election).await
 }
 
-/// Lets the tasks run until the process must stop, and then ends them.
+/// Waits until the process must stop. Then waits for the steps in progress, and releases the Lease.
 async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election) -> Result<(), RunError> {
     tokio::select! {
         () = supervisor.stop.cancelled() => {}
@@ -250,8 +251,8 @@ async fn lead(context: &Context, supervisor: &Supervisor, mut election: Election
     election.end(supervisor.result()).await
 }
 
-/// Waits until this process leads, and meanwhile removes data that it no longer needs. Returns the accounts that need
-/// dispatchers.
+/// Waits until this process leads. While it waits, it periodically removes data that is no longer needed. Returns the
+/// accounts that need dispatchers.
 async fn wait_for_leadership(
     context: &Context,
     started: &mut UnboundedReceiver<AccountStarted>,
@@ -291,9 +292,9 @@ fn start_tasks(
     supervisor.spawn("drift checks", drift_check::run(Arc::clone(context), drift_check_interval, supervisor.clone()));
 }
 
-/// Starts the watches of both kinds in every namespace. The receiver becomes true when all objects of both kinds are
-/// listed: an object that is reconciled before its LiveAccount is listed would report that the LiveAccount does not
-/// exist.
+/// Starts the watches of both kinds in every namespace. The value of the returned receiver becomes `true` when all
+/// objects of both kinds are listed. No object may be reconciled before then: if its LiveAccount were not listed yet,
+/// the object would report that the LiveAccount does not exist.
 fn start_watches(
     context: &Arc<Context>,
     namespaces: Vec<String>,

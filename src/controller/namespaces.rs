@@ -9,7 +9,7 @@ pub struct NamespacePattern(String);
 
 /// The error for a string that is not a [`NamespacePattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use the name of a namespace, or a pattern such as team-* (`*` stands for any characters)")]
+#[error("use the name of a namespace, or a pattern such as team-* (`*` matches any number of characters)")]
 pub struct InvalidNamespacePattern;
 
 impl FromStr for NamespacePattern {

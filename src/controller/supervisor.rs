@@ -17,7 +17,7 @@ use super::activity::{Activities, TaskName};
 /// How long a task may be runnable without making progress.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// A task that ended early or panicked, which stops the process.
+/// A task that ended early or panicked. Such a failure stops the process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the task \"{name}\" {}: report this bug", if *.has_panicked { "panicked" } else { "ended" })]
 pub struct TaskFailure {
@@ -107,8 +107,8 @@ impl Supervisor {
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
-    /// Checks that the tasks make progress, for the liveness probe. A task that waits, for example for an unavailable
-    /// apiserver, counts as alive.
+    /// Checks that every task makes progress. The liveness probe calls this function. A waiting task counts as alive,
+    /// for example while the apiserver is unavailable.
     ///
     /// # Errors
     /// Returns the name of a task that has been runnable for a minute without progress.
@@ -156,7 +156,7 @@ mod tests {
         let supervisor = Supervisor::new(CancellationToken::new());
         let ended = CancellationToken::new();
         let removed = ended.clone();
-        // A dispatcher can notice that its account was removed, and end, before the supervisor ends it.
+        // When an account is removed, its dispatcher can end on its own before the supervisor ends it.
         supervisor.spawn_until(ended.clone(), "notices", async move { removed.cancel() });
         supervisor.spawn_until(ended.clone(), "waits", std::future::pending());
         let stop = supervisor.stop.clone();

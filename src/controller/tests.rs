@@ -55,7 +55,8 @@ fn context(client: Client) -> Arc<Context> {
     context_with(client, CredentialSource::fixed(Credentials::new("id", "secret", None)))
 }
 
-/// The operator's own account, for a Live API that does not answer.
+/// Returns the operator's own account with these credentials, and the settings that all LiveAccounts share. The Live
+/// API is unreachable.
 fn account_with(credentials: CredentialSource) -> (Account, AccountDefaults) {
     install_tls();
     let endpoint = Endpoint::parse("http://127.0.0.1:9", true).unwrap();
@@ -99,7 +100,7 @@ fn context_with(client: Client, credentials: CredentialSource) -> Arc<Context> {
     context
 }
 
-/// A controller without leader election, for all namespaces.
+/// The settings of a controller that watches all namespaces and uses no leader election.
 fn config(client: Client) -> Config {
     let (account, defaults) = account_with(CredentialSource::fixed(Credentials::new("id", "secret", None)));
     Config {
@@ -121,7 +122,7 @@ fn config(client: Client) -> Config {
 async fn task_that_panics_ends_the_controller_by_its_name() {
     for (what, name) in [("livemessagegroups", "LiveMessageGroups"), ("liveaccounts", "LiveAccounts")] {
         let client = apiserver(move |_, path, _| async move {
-            // The panic occurs inside the watch, like a panic deep in the call stack.
+            // The assertion panics inside the task of the watch, deep in the call stack.
             assert!(!path.ends_with(what), "injected");
             (200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))
         });
@@ -175,7 +176,7 @@ async fn panic_in_a_reconcile_affects_one_object() {
             if method == Method::PATCH && path.ends_with("/status") {
                 log.lock().unwrap().insert(name.clone(), Instant::now());
             }
-            // The panic occurs inside the step, as it would because of a defect.
+            // The assertion panics inside the step, as a defect in the step would.
             assert!(name != "bad-one" || reads.fetch_add(1, Ordering::Relaxed) > 0, "the first read of bad-one panics");
             (200, object(&name))
         }
@@ -219,8 +220,8 @@ async fn panic_in_a_reconcile_affects_one_object() {
     );
 }
 
-/// Starts the operator with an object that is being deleted. According to its status, the deletion has been waiting for
-/// the LiveAccount for the time in `waited`. Returns the time until the finalizer is removed.
+/// Starts the operator with an object that is being deleted. The status of the object says that its LiveAccount has
+/// been missing for the duration `waited`. Returns how long the operator then takes to remove the finalizer.
 async fn released_after(waited: Duration) -> Duration {
     let ago = |ago: Duration| (jiff::Timestamp::now() - ago).to_string();
     let mut deleted = object("room");

@@ -7,7 +7,7 @@ use crate::resources::{
     remove_condition, set_condition,
 };
 
-/// The state of an account, as the conditions of its LiveAccount report it.
+/// The state of an account, as reported in the conditions of its LiveAccount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountCondition {
     /// The reason of the conditions.
@@ -21,7 +21,7 @@ pub struct AccountCondition {
 pub struct AccountNumbers {
     /// The number of LiveMessageGroups that reference the account.
     pub groups: i64,
-    /// The LiveMessageGroups that wait for its rate limit; `None` if the wait is short.
+    /// The LiveMessageGroups that wait because of the account's rate limit; `None` if the wait is short.
     pub queue: Option<AccountQueue>,
 }
 
@@ -32,7 +32,8 @@ impl AccountNumbers {
     }
 }
 
-/// Computes the new status; `None` if it equals the recorded one. `numbers: None` keeps the recorded numbers.
+/// Returns the new status, or `None` if it equals the recorded one. If `numbers` is `None`, the recorded numbers are
+/// kept.
 pub fn account_status(
     before: &LiveAccountStatus,
     generation: i64,

@@ -1,29 +1,30 @@
-//! The owner of a group that several objects name.
+//! Determines the owner of a group that several objects reference.
 
 use super::records_group_of_spec;
 use crate::resources::{LiveMessageGroup, Reason, Uid};
 
-/// The properties of an object that determine whether it owns the group that it names.
+/// The properties of an object that determine whether the object owns the group in its spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// `metadata.creationTimestamp`, in seconds.
     pub created: i64,
     /// `metadata.uid`.
     pub uid: Uid,
-    /// Whether a call of the object is in flight, or the effect of a call is not recorded yet.
+    /// Whether a call for the object is in flight, or the status does not yet record the result of an answered call.
     pub in_flight: bool,
-    /// Whether its status records an origin or a create intent.
+    /// Whether the status of the object records an origin or a create intent.
     pub proven: bool,
-    /// Whether the object may be able to call the Live API: it is not refused (see [`is_refused`]), paused, or being
-    /// deleted.
+    /// Whether the object can call the Live API, regardless of the state of its account. An object cannot call the Live
+    /// API if its calls are refused (see [`is_refused`]), if it is paused, or if it is being deleted.
     pub may_call: bool,
 }
 
-/// The index of the object that owns the group; `None` if no object does.
+/// Returns the index of the object that owns the group, or `None` if no object owns it.
 ///
-/// An object with a call in flight comes first: otherwise a second object could mistake the effect of that call for its
-/// own. Next come objects with a record, then all objects that can call. Among several candidates the oldest
-/// one is the owner; if they are equally old, the one with the smallest uid.
+/// An object with a call in flight comes first. Otherwise, a second object could attribute the result of that call to
+/// itself. Next come objects whose status records an origin or a create intent, and then objects that can call the Live
+/// API. If several objects have the same rank in this order, the oldest one is the owner. If they are equally old, the
+/// owner is the one with the smallest uid.
 pub fn holder(claims: &[Claim]) -> Option<usize> {
     let oldest = |of: &dyn Fn(&Claim) -> bool| {
         (0..claims.len()).filter(|i| of(&claims[*i])).min_by_key(|i| (claims[*i].created, &claims[*i].uid))
@@ -33,12 +34,12 @@ pub fn holder(claims: &[Claim]) -> Option<usize> {
         .or_else(|| oldest(&|claim| claim.may_call))
 }
 
-/// Whether no call of the object can succeed: its last call was refused, or its account has no usable credentials. An
-/// object with a record (`has_record`) keeps its group, so it does not count as refused.
+/// Whether the next call for the object is expected to fail, because its last call was refused or its account has no
+/// usable credentials. If `has_record` is set, the object keeps its group and does not count as refused.
 ///
-/// `before` is the previous result for this object and group. An object with the reason `Conflict` keeps that result,
-/// because a conflict is not an answer of the Live API. Otherwise a refused object would take the group back from its
-/// owner.
+/// `before` is the previous result of this function for the same object and group. If the reason is `Conflict`, the
+/// function returns `before`, because a conflict does not indicate how the Live API would answer. If the object no
+/// longer counted as refused, it would take the group back from its owner.
 pub fn is_refused(object: &LiveMessageGroup, has_record: bool, before: bool) -> bool {
     if !records_group_of_spec(object) || has_record {
         return false;
@@ -89,12 +90,13 @@ mod tests {
 
     #[test]
     fn in_flight_call_comes_before_an_older_record() {
-        // An object with a record claims the group again when its managementPolicy is no longer Observe.
+        // The older object claims the group again when its managementPolicy is no longer Observe. At that time, a call
+        // for the younger object can be in flight.
         let calling = Claim { in_flight: true, ..claim(2, "b", false, false) };
         assert_eq!(holder(&[claim(1, "a", true, false), calling]), Some(1));
     }
 
-    /// An object that names the group `one` of the app `demo`, with `status` and `change` merged into it.
+    /// Returns an object for the group `one` in the app `demo`, with `status` and `change` merged into the object.
     fn with_status(status: Value, change: Value) -> LiveMessageGroup {
         let recorded = json!({"appId": "demo", "groupId": "one"});
         let mut object = json!({
@@ -133,7 +135,7 @@ mod tests {
                 );
             }
         }
-        // A conflict keeps the previous result.
+        // If the reason is `Conflict`, the previous result is kept.
         for before in [false, true] {
             assert_eq!(is_refused(&with_status(ready("Conflict"), json!({})), false, before), before);
         }

@@ -11,11 +11,12 @@ use crate::resources::{
 };
 
 const NOT_OWN: &str = "status.origin does not record that this object created the group";
-const OTHER_ACCOUNT: &str = "it was created with another account or at another service (status.account)";
+const OTHER_ACCOUNT: &str = "it was created with another account or API service (see status.account)";
 const ONLY_OBSERVES: &str = "managementPolicy Observe does not allow the operator to delete it";
 const NOT_ASKED: &str = "deletionPolicy is Retain";
 
-/// Deletes the group if this object created it and no other object names it, then removes the finalizer.
+/// Decides the next step of a deletion. The operator deletes the group if this object created it and no other object
+/// references it, then removes the finalizer.
 pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option<&Holder>) -> Action {
     if !object.has_finalizer() {
         return Action::Nothing;
@@ -24,7 +25,7 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
         let why = if asks_for_deletion(object) { ONLY_OBSERVES } else { NOT_ASKED };
         return Action::FinishDeletion(DeletionOutcome::Retained(why.to_owned()));
     }
-    // Before the first reconcile pass, the status names no group.
+    // Before the first reconcile pass, the status records no group.
     let Some(group) = group_ref(object) else {
         return Action::FinishDeletion(DeletionOutcome::Retained(NOT_OWN.to_owned()));
     };
@@ -46,8 +47,8 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     if let Some(successor) = successor {
         return Action::FinishDeletion(DeletionOutcome::HandedOver(successor.shown_to(object)));
     }
-    // A description from before the deletion may be outdated. It belongs to an older generation, because the deletion
-    // increments the generation.
+    // A Describe response from before the deletion of the object may be outdated. Such a response was recorded for an
+    // older generation, because Kubernetes increments the generation when an object is deleted.
     let generation = object.metadata.generation.unwrap_or_default();
     match facts.remote() {
         _ if !facts.is_described_for(generation) => Action::Call(Call::Describe(group)),
@@ -60,8 +61,8 @@ pub(super) fn decide(object: &LiveMessageGroup, facts: &Facts, successor: Option
     }
 }
 
-/// The reason why a deletion without a finalizer retains the group even though the deletionPolicy is Delete; `None` if
-/// there is nothing to report.
+/// If an object has no finalizer, its deletion retains the group, even if the deletionPolicy is Delete. Returns the
+/// reason to report, or `None` if there is nothing to report.
 pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     // An object with a deletionTimestamp had a finalizer. The result was reported when the finalizer was removed.
     let origin = object.origin().filter(|_| asks_for_deletion(object) && !object.is_deleting())?;
@@ -71,13 +72,13 @@ pub fn retained_at_once(object: &LiveMessageGroup) -> Option<&'static str> {
     (*origin != Origin::Created).then_some(NOT_OWN)
 }
 
-/// The time when the deletion of an object started to wait for credentials, according to its status. `None` if the
-/// deletion has not been tried yet, or if the last try had another result.
+/// Returns the time when the deletion of an object started to wait for credentials, according to the status of the
+/// object. Returns `None` if the deletion has not been attempted yet, or if the last attempt had another result.
 pub fn without_credentials_since(object: &LiveMessageGroup) -> Option<Timestamp> {
     stalled_since(&object.metadata, object.status.as_ref()?, Reason::CredentialsMissing)
 }
 
-/// The time when a deletion stalled for this reason, according to the object's status.
+/// Returns the time when a deletion stalled for this reason, according to the object's status.
 pub(super) fn stalled_since(
     metadata: &ObjectMeta,
     status: &LiveMessageGroupStatus,
@@ -96,7 +97,7 @@ fn asks_for_deletion(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete
 }
 
-/// The group that the status describes. The spec may already name another one.
+/// Returns the group that the status records. The spec may already specify another group.
 fn group_ref(object: &LiveMessageGroup) -> Option<GroupRef> {
     let identity = recorded_group(object)?;
     let spec = Desired::of(object).ok().filter(|_| records_group_of_spec(object));
@@ -114,8 +115,8 @@ mod tests {
 
     use super::*;
 
-    /// The result of `without_credentials_since`, as HH:MM, for an object of generation 3 whose only condition has been
-    /// true since `time`.
+    /// Returns the result of `without_credentials_since`, in the format HH:MM, for an object with generation 3 whose
+    /// only condition has been true since `time`.
     fn since(kind: &str, reason: &str, generation: i64, time: &str, deleted: Value) -> Option<String> {
         let object: LiveMessageGroup = serde_json::from_value(json!({
             "apiVersion": "live.alibabacloud.com/v1alpha1", "kind": "LiveMessageGroup",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::live::{GroupChange, GroupFields, GroupRef, GroupSnapshot};
 use crate::resources::{LiveMessageGroup, LiveMessageGroupStatus};
 
-/// The identity of a group: two objects with the same key name the same group. The data center is not part of it,
-/// because an app has only one.
+/// The identity of a group. If two objects have equal keys, they reference the same group. The data center is not part
+/// of the key, because an app has only one data center.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupKey {
     /// The ID of the app. Objects of the same app can share the string.
@@ -18,15 +18,15 @@ pub struct GroupKey {
 /// The desired group of an object: its identity and its managed fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The identity of the group in calls.
+    /// The identity of the group, in the form that calls use.
     pub group: GroupRef,
-    /// The fields present in the spec; absent ones are not managed.
+    /// The fields that are present in the spec. The operator does not manage absent fields.
     pub fields: GroupFields,
 }
 
 impl GroupKey {
-    /// The group that the spec names; `None` if the group ID is not valid. Unlike [`Desired::of`], it copies no other
-    /// fields, because it runs for every observed object.
+    /// Returns the identity of the group in the spec, or `None` if the group ID is not valid. Unlike [`Desired::of`],
+    /// this function does not copy the other fields of the spec, because it runs for every observed object.
     pub fn of(object: &LiveMessageGroup) -> Option<Self> {
         let group_id = object.group_id().filter(|id| is_id(id))?;
         Some(Self { app_id: object.spec.app_id.as_str().into(), group_id: group_id.into() })
@@ -40,11 +40,11 @@ impl From<&GroupRef> for GroupKey {
 }
 
 impl Desired {
-    /// The desired group that an object's spec describes.
+    /// Returns the desired group, which is defined by the object's spec.
     ///
     /// # Errors
-    /// Returns an error if the group ID is not valid, because the object was stored before the admission rules existed.
-    /// The error text says what to do.
+    /// Returns an error if the group ID is not valid. This is possible if the object was stored before the admission
+    /// rules existed. The error text says what to do.
     pub fn of(object: &LiveMessageGroup) -> Result<Self, String> {
         let spec = &object.spec;
         let group_id = object.group_id().unwrap_or_default();
@@ -69,14 +69,15 @@ impl Desired {
         })
     }
 
-    /// The desired values of the mutable fields whose values in the group differ. Administrators are compared as a set.
+    /// Compares the mutable fields of the spec with the group, and returns the desired values of those that differ.
+    /// Administrators are compared as a set.
     pub fn difference(&self, group: &GroupSnapshot) -> GroupChange {
         let info = self.fields.group_info.as_ref().filter(|wanted| **wanted != group.group_info);
         let admins = self.fields.administrators.as_ref().filter(|wanted| !same_set(wanted, &group.administrators));
         GroupChange { group_info: info.cloned(), administrators: admins.cloned() }
     }
 
-    /// The names of the fields that differ from the spec and that the Live API cannot change.
+    /// Returns the names of the fields that differ from the spec and that the Live API cannot change.
     pub fn immutable_difference(&self, group: &GroupSnapshot) -> Vec<&'static str> {
         let differs = |wanted: &Option<String>, is: &str| wanted.as_ref().is_some_and(|wanted| wanted != is);
         let name = differs(&self.fields.group_name, &group.group_name).then_some("groupName");
@@ -85,17 +86,17 @@ impl Desired {
     }
 }
 
-/// The group that the status describes; `None` if the status names no group.
+/// Returns the group that the object's status records, or `None` if the status records no group.
 pub fn recorded_group(object: &LiveMessageGroup) -> Option<GroupKey> {
     group_in(object.status.as_ref()?)
 }
 
-/// The group that a status describes; `None` if it names no group.
+/// Returns the group that a status records, or `None` if the status records no group.
 pub fn group_in(status: &LiveMessageGroupStatus) -> Option<GroupKey> {
     Some(GroupKey { app_id: status.app_id.as_deref()?.into(), group_id: status.group_id.as_deref()?.into() })
 }
 
-/// Whether the status describes the group that the spec names.
+/// Whether the status records the group in the spec.
 pub fn records_group_of_spec(object: &LiveMessageGroup) -> bool {
     let Some(status) = &object.status else { return false };
     let named = object.group_id().filter(|id| is_id(id));

@@ -21,7 +21,7 @@ pub enum Remote {
     Deleted,
 }
 
-/// The facts that a pass has gathered. They are kept from its first call until its status is written.
+/// The facts that a pass has gathered. They are kept from the first call of the pass until the status is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     account: Option<AccountRecord>,
@@ -52,13 +52,14 @@ impl Facts {
         Self { disproved_intents: Vec::new(), account: None, ..self.clone() } == Self::default()
     }
 
-    /// The account with which this pass makes its calls; `None` while it is not known, in which case no call can be
-    /// made.
+    /// The account that this pass uses for its calls. It is `None` until the account is known. Until then, the pass
+    /// cannot make calls.
     pub fn account(&self) -> Option<&AccountRecord> {
         self.account.as_ref()
     }
 
-    /// Sets the account of the following calls. The facts must not come from another account.
+    /// Sets the account for the following calls. The caller must first discard all facts that were gathered with
+    /// another account.
     pub fn set_account(&mut self, account: Option<AccountRecord>) {
         self.account = account;
     }
@@ -79,7 +80,8 @@ impl Facts {
         self.described_for == Some(generation)
     }
 
-    /// The outcome of this pass's create.
+    /// The outcome that the Live API reported for this pass's create. `None` if the Live API has not reported an
+    /// outcome.
     pub fn create_outcome(&self) -> Option<CreateOutcome> {
         self.created.as_ref().map(|(outcome, _)| *outcome)
     }
@@ -95,8 +97,8 @@ impl Facts {
         self.just_created && matches!(&self.created, Some((_, sent)) if sent == fields)
     }
 
-    /// Whether this pass may send a create. It may send one, and a second one if a recovery found no group. After a
-    /// successful recovery, an absent group is a contradiction.
+    /// Whether this pass may send a create. It may send one create, and a second one if a recovery found no group.
+    /// After a successful recovery it may not send a create, because an absent group would contradict the recovery.
     pub fn may_create(&self) -> bool {
         match self.recovered {
             None => self.creates == 0,
@@ -105,7 +107,8 @@ impl Facts {
         }
     }
 
-    /// Whether this pass's recovery succeeded; `Some(false)` if it found no group, `None` if there was no recovery.
+    /// Whether the recovery in this pass succeeded. `Some(false)` means that the recovery found no group. `None` means
+    /// that this pass has not completed a recovery.
     pub fn recovered(&self) -> Option<bool> {
         self.recovered
     }
@@ -135,7 +138,7 @@ impl Facts {
         self.forbidden = true;
     }
 
-    /// Records that a drift check contradicts the status, so that the pass describes the group.
+    /// Records that a drift check contradicts the status, so that the pass calls Describe.
     pub fn mark_drift(&mut self) {
         self.drifted = true;
     }
@@ -145,35 +148,37 @@ impl Facts {
         self.modifies.is_some()
     }
 
-    /// The digests of recorded bodies that are known not to have created a group. This process recorded them, and each
-    /// create with one of them did not arrive, was refused, or found an existing group.
+    /// The digests of the recorded bodies that are known not to have created a group. This process recorded these
+    /// bodies. If it sent a create with one of them, the create did not arrive, was refused, or found an existing
+    /// group.
     pub fn disproved_intents(&self) -> &[String] {
         &self.disproved_intents
     }
 
-    /// Adds a body to the disproved ones. Call this before the body is written to the status: even if the answer to
-    /// that write is lost, no create has been sent.
+    /// Adds the digest of a body to the disproved intents. Call this before the digest is written to the status. The
+    /// intent is disproved even if the answer to that write is lost, because no create has been sent yet.
     pub fn intent_recorded(&mut self, body: Option<String>) {
         self.disproved_intents.extend(body.filter(|body| !self.disproved_intents.contains(body)));
     }
 
-    /// The facts that are kept after the status is written.
+    /// Returns the facts that are kept after the status is written.
     pub fn recorded(self) -> Self {
         Self { disproved_intents: self.disproved_intents, account: self.account, ..Self::default() }
     }
 
-    /// The time when this pass's create was answered, by the Live API's clock. If the pass sent no create, it is the
-    /// time when its last call was answered.
+    /// The time when this pass's create was answered, according to the Live API's clock. If the pass has no answer to a
+    /// create, this is the time when its last call was answered.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.create_answered_at.or(self.answered_at)
     }
 
-    /// The create time of the group in its last description; `None` after a create until the next description.
+    /// The create time of the group from the last successful Describe response. After a create, it is `None` until the
+    /// next successful Describe response.
     pub fn create_time(&self) -> Option<Timestamp> {
         self.create_time
     }
 
-    /// When this pass sent the create that created the group.
+    /// The time when the create was sent, if this pass created the group.
     pub fn created_after(&self) -> Option<Timestamp> {
         self.create_sent_at.filter(|_| self.has_created())
     }
@@ -183,12 +188,14 @@ impl Facts {
         self.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Records when a call is sent, by the Live API's clock; `None` if that clock is too far off.
+    /// Records the time when a call is sent, according to the Live API's clock. `at` is `None` if that clock differs
+    /// too much from the local clock.
     pub fn mark_sent(&mut self, at: Option<Timestamp>) {
         self.sent_at = at;
     }
 
-    /// Records when an answer arrived, by the Live API's clock; `None` if that clock is too far off.
+    /// Records the time when an answer arrived, according to the Live API's clock. `at` is `None` if that clock differs
+    /// too much from the local clock.
     pub fn mark_answered(&mut self, at: Option<Timestamp>) {
         self.answered_at = at;
     }
@@ -198,7 +205,7 @@ impl Facts {
         self.modifies.filter(|(of, _)| *of == generation).map_or(0, |(_, count)| count)
     }
 
-    /// The ID of the last request that changed something; empty if the response had none.
+    /// The ID of the last request that changed something. It is empty if the response contained no request ID.
     pub fn last_write(&self) -> Option<&str> {
         self.last_write.as_deref()
     }
@@ -259,8 +266,8 @@ impl Facts {
                 self.record_write(request_id);
                 Ok(())
             }
-            // The group was just created, and its origin must not be lost. A replica of the service may have returned
-            // old data.
+            // The group was just created, so a replica of the service may have returned old data. If the group counted
+            // as absent, its origin would be lost.
             (Call::Describe(_), Err(error)) if was_just_created && error.class() == ErrorClass::NotFound => {
                 Err(Failure::contradiction())
             }
@@ -286,7 +293,8 @@ impl Facts {
         }
     }
 
-    /// Detects that another client has recreated the group: it was created after the answer to this pass's create.
+    /// Detects that another client has recreated the group. In that case, the create time of the group is later than
+    /// the answer to this pass's create.
     fn check_create_time(&mut self, group: &GroupSnapshot) {
         if let (Some((outcome, _)), Some(answered), Some(created_at)) =
             (&mut self.created, self.create_answered_at, group.create_time)
@@ -301,7 +309,7 @@ impl Facts {
         self.remote = remote;
     }
 
-    /// Records a response to `CreateLiveMessageGroup`; only `Created` is a write.
+    /// Records a response to `CreateLiveMessageGroup`. Only the outcome `Created` counts as a write.
     fn record_create(&mut self, outcome: CreateOutcome, fields: &GroupFields, request_id: Option<String>) {
         self.set_remote(if outcome == CreateOutcome::AlreadyDelete { Remote::Deleted } else { Remote::Unknown });
         if outcome == CreateOutcome::Created {

@@ -10,9 +10,9 @@ pub enum Retry {
     Never,
     /// Immediately.
     Immediate,
-    /// After a delay that doubles with every failure, with jitter, up to a bound.
+    /// After a delay with jitter. The delay doubles with every failure, up to a maximum.
     Backoff,
-    /// After several minutes, because the meaning of the refusal is unknown.
+    /// After several minutes, because the Live API rejected the call with an unknown error.
     Slow,
     /// When the circuit breaker of this cause permits it.
     OnBreaker(FailureDomain),
@@ -33,7 +33,7 @@ pub enum FailureDomain {
 }
 
 impl FailureDomain {
-    /// The shared cause that the status of this object records.
+    /// Returns the shared cause that the status of this object records, or `None` if it records no such cause.
     pub fn recorded_in(object: &LiveMessageGroup) -> Option<Self> {
         match object.ready_reason()? {
             Reason::CredentialsRejected => Some(Self::Credentials),
@@ -63,7 +63,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The failure of a call that used the credentials of the LiveAccount `account`; `None` for the operator's own.
+    /// Converts the error of a call to a failure. The call used the credentials of the LiveAccount `account`, or the
+    /// operator's own credentials if `account` is `None`.
     pub fn of(call: &Call, error: &CallError, account: Option<&str>) -> Self {
         let class = error.class();
         let (reason, retry) = match class {
@@ -100,7 +101,7 @@ impl Failure {
         Self { reason, message: message(call, error, account), retry, record }
     }
 
-    /// The failure of a pass in which the answers of the Live API contradict each other.
+    /// Returns the failure of a pass in which the answers of the Live API contradict each other.
     pub fn contradiction() -> Self {
         Self {
             reason: Reason::ServiceError,
@@ -170,7 +171,8 @@ fn message(call: &Call, error: &CallError, account: Option<&str>) -> String {
     }
 }
 
-/// The text of the error without its request ID. With the ID, every retry would change the message in the status.
+/// Returns the text of the error without the request ID. If the text contained the ID, every retry would change the
+/// message in the status.
 fn without_request_id(error: &CallError) -> String {
     let shown = error.to_string();
     match error.request_id().filter(|id| !id.is_empty()) {
@@ -179,7 +181,7 @@ fn without_request_id(error: &CallError) -> String {
     }
 }
 
-/// The app of a call, and its data center if the spec names one.
+/// Returns the app and, if the call specifies one, the data center.
 fn app_of(call: &Call) -> (&str, Option<&str>) {
     match call {
         Call::Create(group, _)

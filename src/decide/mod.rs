@@ -1,11 +1,12 @@
 //! Decides the next step for one object. The module is pure: it has no I/O, no clock and no Kubernetes client.
 //!
-//! The module owns every decision about a group and the status that records it. It may import `resources` and plain
-//! types of `live`. Its invariant: an object's deletion deletes its group only if the object created it.
+//! The module makes every decision about a group, and computes the status that records the decision. It may import
+//! `resources` and plain types of `live`. Its invariant: the deletion of an object deletes the group only if the object
+//! created the group.
 //!
 //! A *reconcile pass* works on one object until its status can be written. [`decide`] determines the next step from the
-//! object and the [`Facts`] of the pass. If the step is a call, its answer is recorded in the facts and `decide` runs
-//! again. A pass ends with a [`PassOutcome`], from which the status is computed.
+//! object and the [`Facts`] of the pass. If the step is a call, the answer to the call is recorded in the facts and
+//! `decide` runs again. A pass ends with a [`PassOutcome`], from which the status is computed.
 
 mod account;
 mod conflict;
@@ -38,7 +39,8 @@ use crate::resources::{
 };
 use ownership::{intent_proves, may_delete, open_intent, wants_finalizer, was_recreated};
 
-/// The number of times that a change is sent. If a field still has its old value afterwards, it counts as ignored.
+/// The maximum number of times that a pass sends a change. If a field still has its old value afterwards, the field
+/// counts as ignored.
 const MODIFY_ATTEMPTS: u8 = 2;
 
 /// The fields of a group that the Live API can change.
@@ -51,9 +53,9 @@ pub enum Action {
     Nothing,
     /// Send this call.
     Call(Call),
-    /// Add the finalizer, then decide again.
+    /// Add the finalizer, then decide the next step again.
     AddFinalizer,
-    /// Remove the finalizer from an object that is not being deleted, then decide again.
+    /// Remove the finalizer from an object that is not being deleted, then decide the next step again.
     DropFinalizer,
     /// Remove the finalizer from an object that is being deleted, and report what happened to the group.
     FinishDeletion(DeletionOutcome),
@@ -72,7 +74,8 @@ pub enum DeletionOutcome {
     Gone,
     /// The group is retained, for this reason.
     Retained(String),
-    /// The group is retained because this other object names it. See [`Holder::shown_to`].
+    /// The group is retained because another object references it. The text identifies that object (see
+    /// [`Holder::shown_to`]).
     HandedOver(String),
     /// The group is retained because the namespace of the object may not use the operator's own credentials.
     NotPermitted,
@@ -81,18 +84,21 @@ pub enum DeletionOutcome {
     Abandoned,
 }
 
-/// Another object that names the same group. It owns the group, or takes over the group when this object is deleted.
+/// Another object that references the same group as the object of the pass. It owns the group, or it takes over the
+/// group when the object of the pass is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// `namespace/name`.
     pub name: String,
-    /// Whether its status records an origin, which means that the object created, adopted or recovered the group.
+    /// Whether the status of the other object records an origin, which means that the other object created, adopted or
+    /// recovered the group.
     pub has_origin: bool,
 }
 
 impl Holder {
-    /// The name of this object in messages of `object`. It hides objects of other namespaces, which the readers of the
-    /// messages may not be permitted to see; the log of the operator names them.
+    /// Returns the name of this object for the messages of `object`. The name is hidden if `object` is in another
+    /// namespace, because the readers of its messages may lack permission to see the namespace of this object. The
+    /// operator's log contains the name.
     pub fn shown_to(&self, object: &LiveMessageGroup) -> String {
         let namespace = self.name.split_once('/').map(|(namespace, _)| namespace);
         if namespace == object.metadata.namespace.as_deref() {
@@ -103,14 +109,14 @@ impl Holder {
     }
 }
 
-/// The priority of an object in the queue. Greater values are served first.
+/// The priority of an object in the queue. Objects with a greater value are processed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// A check of a settled object.
     Resync,
     /// A retry after a failure.
     Retry,
-    /// A change by a user: a new object, a new generation, a forced reconcile.
+    /// A change by a user: a new object, a new generation or a forced reconcile.
     Change,
 }
 
@@ -125,18 +131,18 @@ impl Priority {
     }
 }
 
-/// The priority of the pending work of an object; `None` if it has none.
+/// Returns the priority of the pending work of an object, or `None` if the object has no pending work.
 pub fn triage(object: &LiveMessageGroup) -> Option<Priority> {
     triage_after(object, None)
 }
 
-/// Like [`triage`], but after the forced reconcile `tried` has failed. Repeating it has the priority
-/// [`Priority::Retry`].
+/// Like [`triage`], but for an object whose forced reconcile failed. `tried` is the annotation value that requested
+/// this reconcile. A retry of the reconcile has the priority [`Priority::Retry`].
 pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Priority> {
     let forced = object.reconcile_is_requested() && (tried.is_none() || object.reconcile_requested_at() != tried);
     if object.is_deleting() {
-        // After a failed deletion, the object waits for its backoff. The status that reports the failure does not count
-        // as a change by a user.
+        // After a failed deletion, the object waits until its backoff ends. The status update that reports the failure
+        // does not count as a change by a user.
         let is_retry = is_observed(object) && !object.is_abandoned() && !forced;
         return object.has_finalizer().then_some(if is_retry { Priority::Retry } else { Priority::Change });
     }
@@ -147,7 +153,8 @@ pub fn triage_after(object: &LiveMessageGroup, tried: Option<&str>) -> Option<Pr
     if paused {
         return finalizer_is_wrong(object).then_some(Priority::Change);
     }
-    // An object that reports its wait for the first call has the same priority as one that waits for a shorter time.
+    // If the first call for a generation must wait for a long time, the status reports the reason `Queued`. This report
+    // does not change the priority of the object.
     if !is_observed(object) || forced || object.ready_reason() == Some(Reason::Queued) {
         return Some(Priority::Change);
     }
@@ -162,7 +169,7 @@ pub fn finalizer_is_wrong(object: &LiveMessageGroup) -> bool {
 
 /// Decides the next step of a pass.
 ///
-/// `other` is another object that names the same group.
+/// `other` is another object that references the same group.
 pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     if object.is_deleting() {
         return deletion::decide(object, facts, other);
@@ -176,8 +183,9 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
-    // If the Live API refused this object's calls, and neither object has a group, this object keeps its status. If it
-    // reported a conflict instead, the two objects would alternate: each refusal of one would make the other retry.
+    // If the Live API refused this object's calls, and neither object has a group, this object keeps its status. If
+    // this object reported a conflict instead, the two objects would alternate: each refusal of one would make the
+    // other retry.
     let is_recorded = has_record(object) && facts.is_at_recorded_account(object);
     let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, is_recorded, false);
     if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {
@@ -198,8 +206,8 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     if observes { observe(object, &desired, facts) } else { advance(object, &desired, facts) }
 }
 
-/// Whether to describe the group of a settled object when its pause ends, because drift was not corrected during the
-/// pause. If manual intervention is required or a change was ignored, a description would not help.
+/// Whether a settled object needs a Describe call when its pause ends, because drift was not corrected during the
+/// pause. If manual intervention is required or a change was ignored, a Describe call would not help.
 fn needs_observation(object: &LiveMessageGroup) -> bool {
     has_condition(object, ConditionType::Ready) && !MUTABLE.iter().any(|field| object.is_ignored(field))
 }
@@ -209,13 +217,13 @@ fn finalizer_step(object: &LiveMessageGroup) -> Option<Action> {
     wrong.then_some(if object.has_finalizer() { Action::DropFinalizer } else { Action::AddFinalizer })
 }
 
-/// The next step with managementPolicy Observe, which never changes the group.
+/// Returns the next step for an object whose managementPolicy is Observe. This step never changes the group.
 fn observe(object: &LiveMessageGroup, desired: &Desired, facts: &Facts) -> Action {
     match facts.remote() {
         Remote::Unknown => Action::Call(Call::Describe(desired.group.clone())),
         Remote::Live(group) => {
-            // The pass may have created or changed the group before managementPolicy became Observe. Its origin is
-            // still recorded.
+            // The pass may have created or changed the group before managementPolicy became Observe. In that case, the
+            // status must still record the origin of the group.
             let origin = if facts.has_effect() { origin(object, facts, Some(group)) } else { None };
             Action::Write(PassOutcome::observed(desired, origin, facts, group))
         }
@@ -277,8 +285,8 @@ fn compare(object: &LiveMessageGroup, desired: &Desired, facts: &Facts, group: &
     live(Some(if fields.is_empty() { SyncState::Equal } else { SyncState::ImmutableDiffer(fields) }))
 }
 
-/// Removes ignored fields from a change. They are sent again only after the spec changes or a reconcile pass is
-/// requested.
+/// Removes ignored fields from a change. The operator sends these fields again only after the spec changes or a
+/// reconcile pass is requested.
 fn retryable_changes(object: &LiveMessageGroup, change: GroupChange) -> GroupChange {
     let resend = !is_observed(object) || object.reconcile_is_requested();
     let [info, administrators] = MUTABLE.map(|field| resend || !object.is_ignored(field));
@@ -295,16 +303,16 @@ fn changed_fields(change: &GroupChange) -> Vec<&'static str> {
     info.into_iter().chain(administrators).collect()
 }
 
-/// The origin of the group, according to this pass, or else according to the status. If the create finds an existing
-/// group, the recorded create intent can prove that this object created it.
+/// Returns the origin of the group, according to this pass or else according to the status. If the create finds an
+/// existing group, the recorded create intent can prove that this object created that group.
 fn origin(object: &LiveMessageGroup, facts: &Facts, group: Option<&GroupSnapshot>) -> Option<Origin> {
     if facts.recovered() == Some(true) {
         return Some(Origin::Recovered);
     }
     let recorded = records_group_of_spec(object);
     let known = object.origin().filter(|_| recorded && !facts.group_ended()).map(|origin| {
-        // The record does not apply to a group that another client has recreated. It also does not apply if another
-        // account made it, because the service of that account may have returned any answer.
+        // The record does not apply to a group that another client has recreated. It also does not apply if the record
+        // was made with another account, because that account may use a service that returns arbitrary answers.
         let another = !facts.is_at_recorded_account(object) || group.is_some_and(|group| was_recreated(object, group));
         if another { Origin::Adopted } else { origin.clone() }
     });
@@ -321,7 +329,7 @@ fn origin(object: &LiveMessageGroup, facts: &Facts, group: Option<&GroupSnapshot
     }
 }
 
-/// Whether the status describes the current generation.
+/// Whether the status was written for the current generation.
 pub fn is_observed(object: &LiveMessageGroup) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     observed.is_some() && observed == object.metadata.generation

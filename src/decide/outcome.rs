@@ -1,4 +1,4 @@
-//! The outcome of a reconcile pass, from which its status is computed.
+//! The outcome of a reconcile pass. The object's new status is computed from it.
 
 mod status;
 
@@ -16,14 +16,14 @@ use crate::resources::{
 };
 use status::Writer;
 
-/// How the fields of a live group compare with the spec.
+/// The result of comparing the fields of a live group with the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyncState {
     /// Every field of the spec matches the group.
     Equal,
     /// These fields differ, and the Live API cannot change them.
     ImmutableDiffer(Vec<&'static str>),
-    /// The Live API accepted changes of these fields, but the group still shows the old values.
+    /// The Live API accepted changes to these fields, but the group still has the old values.
     Ignored(Vec<&'static str>),
 }
 
@@ -34,7 +34,7 @@ pub enum PassOutcome {
     Live(Live),
     /// The group is not live, or it is not known to be live.
     NotLive(NotLive),
-    /// The object is paused: the condition `Paused` is set, and effects of earlier calls are recorded.
+    /// The object is paused: the condition `Paused` is set, and the results of earlier calls are recorded.
     Paused(RecordUpdate),
     /// The pause has ended: the condition `Paused` is removed, and nothing else changes.
     Resumed,
@@ -43,7 +43,8 @@ pub enum PassOutcome {
 /// The outcome for a live group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Live {
-    /// `None` keeps the recorded origin: managementPolicy is Observe, and the pass has changed nothing.
+    /// The origin to record. `None` if managementPolicy is Observe and the pass has changed nothing. The recorded
+    /// origin is then kept.
     origin: Option<Origin>,
     reason: Reason,
     /// `None` keeps the recorded create time. `Some(None)` removes it, because the create time of a new group is not
@@ -52,7 +53,7 @@ pub struct Live {
     request_id: Option<String>,
     /// See [`Facts::account`].
     account: Option<AccountRecord>,
-    /// `None` if the operator does not keep the group in sync.
+    /// The result of the comparison with the spec. `None` if the operator does not keep the group in sync.
     sync: Option<SyncState>,
     /// See [`Facts::created_after`].
     sent_at: Option<Timestamp>,
@@ -128,7 +129,7 @@ impl PassOutcome {
         create_time: Option<Timestamp>,
         sync: Option<SyncState>,
     ) -> Self {
-        // The pass created or adopted the group, so the recorded create time of an earlier group does not apply.
+        // If the pass created or adopted the group, the recorded create time may be that of an earlier group.
         let new = facts.create_outcome().is_some();
         let (reason, state) = match origin {
             Origin::Created => (Reason::Created, "is live"),
@@ -149,7 +150,7 @@ impl PassOutcome {
         })
     }
 
-    /// The outcome for a live group with managementPolicy Observe.
+    /// The outcome for a live group if managementPolicy is Observe.
     pub(super) fn observed(desired: &Desired, origin: Option<Origin>, facts: &Facts, group: &GroupSnapshot) -> Self {
         Self::Live(Live {
             origin,
@@ -165,7 +166,7 @@ impl PassOutcome {
         })
     }
 
-    /// The outcome for an absent group with managementPolicy Observe.
+    /// The outcome for an absent group if managementPolicy is Observe.
     pub(super) fn not_found(desired: &Desired, facts: &Facts) -> Self {
         let (group, app) = (&desired.group.group_id, &desired.group.app_id);
         let message = format!(
@@ -175,14 +176,15 @@ impl PassOutcome {
         Self::waiting(Reason::GroupNotFound, message, facts)
     }
 
-    /// The outcome for a deleted group. The message names the two best remedies.
+    /// The outcome for a deleted group. The message contains the two best remedies.
     pub(super) fn deleted(desired: &Desired, observes: bool, facts: &Facts) -> Self {
         let (recovery, alternative) = match (observes, facts.recovered()) {
             (true, _) => ("", "recover the group".to_owned()),
             (false, Some(_)) => (
                 " and could not be recovered",
                 format!(
-                    "request a reconcile pass when the ID is free (annotation {RECONCILE_REQUESTED_AT_ANNOTATION})"
+                    "request a reconcile pass with the annotation {RECONCILE_REQUESTED_AT_ANNOTATION} when the ID is \
+                     free"
                 ),
             ),
             (false, None) => ("", "set spec.deletedGroupPolicy to Recover".to_owned()),
@@ -210,7 +212,7 @@ impl PassOutcome {
             OriginChange::Clear => false,
             OriginChange::Set(_) => true,
         };
-        // Admission refuses a change of the identity once the object has had a group.
+        // If the status records a group, the apiserver rejects changes to the fields that identify the group.
         let remedy = if had_group {
             "set spec.managementPolicy of this object to Observe"
         } else {
@@ -225,7 +227,7 @@ impl PassOutcome {
         Self::waiting(Reason::Conflict, message, facts)
     }
 
-    /// The outcome of a failed pass. It also records the effects of earlier calls.
+    /// The outcome of a failed pass. It also records the results of earlier calls.
     pub fn failed(failure: &Failure, facts: &Facts) -> Self {
         Self::blocked(failure.reason, failure.message.clone(), Some(failure.record.clone()), facts)
     }
@@ -239,7 +241,7 @@ impl PassOutcome {
     }
 
     /// The outcome for an object that waits for a permit, an answer, a circuit breaker or manual intervention. It also
-    /// records the effects of earlier calls.
+    /// records the results of earlier calls.
     pub fn waiting(reason: Reason, message: String, facts: &Facts) -> Self {
         let mut learned = RecordUpdate::by(facts);
         // An automatic retry uses the same create intent, so the status keeps it.
@@ -258,8 +260,9 @@ impl PassOutcome {
         }
     }
 
-    /// The new status; `None` if it equals the recorded one. `requested_at` is the forced reconcile that was requested
-    /// before the pass last read the group. Later requests are not acknowledged.
+    /// Returns the new status, or `None` if it equals the recorded status. `requested_at` is the value of the
+    /// annotation that requested a reconcile pass before this pass last read the group. The status does not acknowledge
+    /// later requests.
     pub fn status(
         &self,
         object: &LiveMessageGroup,

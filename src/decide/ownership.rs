@@ -1,4 +1,4 @@
-//! The proof that an object created its group. Without it, a deletion retains the group.
+//! The proof that an object created its group. Without this proof, a deletion retains the group.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -10,8 +10,8 @@ use crate::resources::{
     CreateIntent, DeletionPolicy, LiveMessageGroup, LiveMessageGroupStatus, ManagementPolicy, Origin,
 };
 
-/// The allowed difference between the create time of a group and the `Date` of responses, which may come from a gateway
-/// with another clock.
+/// The allowed difference between the create time of a group and the `Date` header of a response. The header may be set
+/// by a gateway that has a different clock.
 pub(super) const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The maximum number of bodies in a create intent. The oldest one is dropped first.
@@ -43,7 +43,7 @@ pub fn digest_of_group(group: &GroupSnapshot) -> String {
 }
 
 /// Whether the create intent proves that this object created the group: the group was created between the intent and
-/// the answer, and its fields equal those of a recorded body that is not disproved.
+/// the answer, and its fields equal the fields of a recorded body that is not disproved.
 pub(super) fn intent_proves(intent: &CreateIntent, group: &GroupSnapshot, facts: &Facts) -> bool {
     let digest = digest_of_group(group);
     created_within(intent, group, facts.answered_at())
@@ -77,7 +77,8 @@ pub(super) fn was_recreated(object: &LiveMessageGroup, group: &GroupSnapshot) ->
 
 /// Whether there is proof that the object created this group, so that a deletion may delete it.
 pub fn owns(object: &LiveMessageGroup, group: &GroupSnapshot, facts: &Facts) -> bool {
-    // This pass created the group, and the group has not disappeared since. The status of the pass is not written yet.
+    // If this pass created the group and the group has not disappeared since, the facts are the proof. The status does
+    // not contain the proof yet.
     if facts.has_created() && !facts.group_ended() {
         return group.create_time.is_some();
     }
@@ -104,12 +105,12 @@ pub(super) fn may_delete(object: &LiveMessageGroup) -> bool {
     object.deletion_policy() == DeletionPolicy::Delete && object.management_policy() != ManagementPolicy::Observe
 }
 
-/// The status to record before a call is sent, and the digest of the body that it adds (see
-/// [`Facts::intent_recorded`]); `None` if the call needs none.
+/// Returns the status that must be written before `call` is sent, and the digest of the body that this status adds to
+/// the create intent (see [`Facts::intent_recorded`]). Returns `None` if no status needs to be written before the call.
 ///
-/// Before a create it records the create intent, which a deletion may need as proof. Before a change of a group, it
-/// closes an open intent by recording the group's origin. After the change the group may equal the recorded body, so
-/// its fields would prove nothing.
+/// Before a create, the status records the create intent, which a deletion may need as proof. Before a change to a
+/// group, the status records the group's origin and closes an open intent. After the change, the group may equal the
+/// recorded body, so the fields of the group would prove nothing.
 pub fn record_before(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -131,17 +132,18 @@ pub fn record_before(
     }
 }
 
-/// Returns the create intent if its create is unanswered and it was recorded for the group in the spec and the account
-/// of this pass.
+/// Returns the create intent if its create has not been answered, and if the intent was recorded for the group in the
+/// spec and for the account of this pass.
 pub(super) fn open_intent<'a>(object: &'a LiveMessageGroup, facts: &Facts) -> Option<&'a CreateIntent> {
     let identity = GroupKey::of(object);
     let intent = object.create_intent().filter(|intent| intent.is_open() && recorded_group(object) == identity)?;
     facts.is_at_recorded_account(object).then_some(intent)
 }
 
-/// The create intent to record before a create with these fields is sent; `None` if the group is never deleted or the
-/// body is already recorded. If the pass has seen that the recorded group no longer exists, it starts a new intent: the
-/// old one could wrongly prove the ownership of a group that another client has created since.
+/// Returns the create intent to record before a create with these fields is sent. Returns `None` if the policies of the
+/// object do not allow a deletion to delete the group, or if the body is already recorded. If the pass has seen that
+/// the recorded group no longer exists, the function starts a new intent: the old intent could wrongly prove the
+/// ownership of a group that another client has created since.
 fn intent_before(
     object: &LiveMessageGroup,
     facts: &Facts,

@@ -1,4 +1,4 @@
-//! The next step for an object that this version cannot read.
+//! Decides the next step for an object that this version of the operator cannot read.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::deletion::stalled_since;
 use crate::resources::{ABANDON_ANNOTATION, Reason, UnreadableGroup};
 
-/// The next step for an object that this version cannot read.
+/// The next step for an unreadable object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnreadableAction {
     /// Report this message in the status.
@@ -16,24 +16,27 @@ pub enum UnreadableAction {
     Release {
         /// The note of the event.
         message: String,
-        /// Whether the finalizer timeout has passed in a terminating namespace. If not, a user has abandoned the group.
+        /// `true` if the namespace is terminating and the finalizer timeout has passed. `false` if a user has set the
+        /// abandon annotation.
         has_timed_out: bool,
     },
 }
 
-/// The time until the finalizer of an object may be removed, if its namespace is terminating. `None` if the object is
-/// not being deleted, or does not have the operator's finalizer.
+/// Returns the time until the operator may remove the finalizer of an object in a terminating namespace. Returns `None`
+/// if the object is not being deleted or does not have the operator's finalizer.
 ///
-/// The timeout starts when this generation is first reported as unreadable.
+/// The timeout starts when the object is deleted or when its `Stalled` condition becomes `True`, whichever is later. If
+/// the status does not yet report the current generation as unreadable, the function returns the full timeout.
 pub fn time_until_release(object: &UnreadableGroup, timeout: Duration, now: Timestamp) -> Option<Duration> {
     let since = stalled_since(&object.metadata, &object.status, Reason::InvalidSpec);
     let passed = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok()).unwrap_or_default();
     object.is_finalizing().then(|| timeout.saturating_sub(passed))
 }
 
-/// Decides the next step. `timed_out` is the finalizer timeout if it has passed and the namespace is terminating.
+/// Decides the next step for an unreadable object. `timed_out` is the finalizer timeout if the namespace is terminating
+/// and the timeout has passed. Otherwise, it is `None`.
 ///
-/// The group is never deleted: the policies of the object are not known.
+/// The group is never deleted, because the deletion policy of an unreadable object is not known.
 pub fn decide_unreadable(object: &UnreadableGroup, timed_out: Option<Duration>) -> UnreadableAction {
     let error = &object.error;
     if !object.is_finalizing() {
@@ -47,15 +50,16 @@ pub fn decide_unreadable(object: &UnreadableGroup, timed_out: Option<Duration>) 
         format!("the namespace is terminating, and the object could not be read for {} s: {error}", timeout.as_secs())
     } else {
         return UnreadableAction::Report(format!(
-            "The object is being deleted, but the stored object cannot be read: {error}. Correct the object, update the \
-             operator, or set the annotation {ABANDON_ANNOTATION} to \"true\", which retains the group."
+            "The object is being deleted, but the operator cannot read it: {error}. Correct the object, update the \
+             operator, or set the annotation {ABANDON_ANNOTATION} to \"true\" to finish the deletion and retain the \
+             group."
         ));
     };
     let group = match (&object.status.group_id, &object.status.app_id) {
         (Some(group), Some(app)) => format!("Group {group} of app {app}"),
         _ => "The group of an unreadable object".to_owned(),
     };
-    let message = format!("{group} is retained: {why}. Delete it if it is not needed.");
+    let message = format!("{group} is retained: {why}. Delete the group if it is not needed.");
     UnreadableAction::Release { message, has_timed_out: !object.is_abandoned() }
 }
 
@@ -73,7 +77,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// An unreadable object, deleted at second 100, with `change` merged into its metadata.
+    /// Returns an unreadable object that was deleted at second 100, with `change` merged into its metadata.
     fn object(change: Value) -> UnreadableGroup {
         let mut metadata = json!({"name": "room", "generation": 2, "finalizers": [FINALIZER],
             "deletionTimestamp": at(100).to_string()});

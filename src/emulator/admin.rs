@@ -1,27 +1,29 @@
-//! The admin API, which controls a running emulator: JSON over HTTP, unauthenticated, on a separate address.
+//! The admin API, which controls a running emulator. It serves JSON over HTTP on a separate address, without
+//! authentication.
 //!
 //! | request | purpose |
 //! | --- | --- |
 //! | `GET /` | the time, the limits, the fault rules, and the number of apps, keys and requests |
 //! | `GET`, `PUT`, `DELETE /faults` | the fault rules, an array of strings such as `"*:slow=500,share=10%"`; see below |
 //! | `GET`, `PUT /limits` | `requestsPerSecond`, `countRefused`, `groupsPerApp`, `latencyMs`; `PUT` sets the given fields |
-//! | `GET`, `PUT`, `POST /clock` | `{"now"}`; changed by `{"advanceSeconds": N}` or `{"now": RFC 3339}` |
-//! | `GET`, `PUT /state` | every app and group, to save and to load |
+//! | `GET`, `PUT`, `POST /clock` | the time, `{"now": RFC 3339}`; `{"advanceSeconds": N}` moves the clock forward |
+//! | `GET`, `PUT /state` | all apps and groups; `PUT` replaces them, for example with the saved response to a `GET` |
 //! | `GET`, `DELETE /requests` | the newest 10,000 records of the request log; `?operation=NAME` selects one operation |
 //! | `GET /keys` | the access keys without their secrets |
 //! | `GET`, `PUT`, `DELETE /keys/ID` | an access key; `PUT` sets `secret`, `account`, `token`, `expires`, `active` |
-//! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, for external changes; see below |
-//! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=ID` |
+//! | `GET`, `PUT`, `DELETE /groups/APP/GROUP` | a group, to simulate external changes; see below |
+//! | `GET /credentials` | a temporary key, for `ALIBABA_CLOUD_CREDENTIALS_URI`; `?account=ID` selects the account |
 //!
 //! `PUT /faults` accepts the array, or `{"rules": […], "seed": N}` to also set the seed of the random numbers.
 //!
-//! `PUT /groups/…` creates the group or sets the given fields of `name`, `info`, `creator`, `administrators`,
-//! `created`, `deleted` (`true`, `false`, or `{"at", "by"}`), without the checks and limits of the API. `DELETE` purges
-//! the group, as the API does after 30 days.
+//! `PUT /groups/…` creates the group if it does not exist, and sets the given fields. The fields are `name`, `info`,
+//! `creator`, `administrators`, `created` and `deleted` (`true`, `false`, or `{"at", "by"}`). Their values are not
+//! subject to the checks and limits of the Live API. `DELETE` purges the group immediately; the Live API purges a group
+//! 30 days after its deletion.
 //!
 //! A `PUT` returns the same response as a `GET` of the same path. A `DELETE` of an object returns the deleted object.
-//! Errors are 400 for an invalid body, 404 for an unknown path or object and 405 for an unsupported method, each with
-//! `{"error"}`.
+//! The status of an error is 400 for an invalid body, 404 for an unknown path or object, and 405 for an unsupported
+//! method. The body of an error is `{"error": MESSAGE}`.
 
 mod objects;
 

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 /// The source of time for signatures, the rate limit, the purge of deleted groups and the request log. Clones share one
 /// clock.
 ///
-/// The system time is read once, and the monotonic clock is added to it. A jump of the system clock therefore does not
-/// affect the rate limit.
+/// The system time is read only once, when the clock is created. After that, the monotonic clock measures the elapsed
+/// time. A jump of the system clock therefore does not affect the rate limit.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Mutex<Source>>);
 
@@ -23,13 +23,13 @@ struct Source {
 }
 
 impl Clock {
-    /// A clock that starts at the system time and runs.
+    /// Creates a clock that starts at the system time and runs.
     pub fn system() -> Self {
         let (base, start) = (Timestamp::now(), Instant::now());
         Self::from_source(Source { origin: Some((base, start)), base, running_since: Some(start) })
     }
 
-    /// A clock that shows `time` until [`Clock::advance`] or [`Clock::set`] moves it.
+    /// Creates a clock that shows `time` until [`Clock::advance`] or [`Clock::set`] moves it.
     pub fn fixed(time: Timestamp) -> Self {
         Self::from_source(Source { origin: None, base: time, running_since: None })
     }
@@ -38,13 +38,13 @@ impl Clock {
         Self(Arc::new(Mutex::new(source)))
     }
 
-    /// The current time, including changes made by [`Clock::advance`] and [`Clock::set`].
+    /// Returns the current time, including changes made by [`Clock::advance`] and [`Clock::set`].
     pub fn now(&self) -> Timestamp {
         self.source().now()
     }
 
-    /// The time without changes made by [`Clock::advance`] and [`Clock::set`], which is also the time on the clocks of
-    /// the clients. For a fixed clock, this is the same as [`Clock::now`].
+    /// Returns the time that a running clock would show if [`Clock::advance`] and [`Clock::set`] had never been called.
+    /// The clients' clocks show this time too. For a fixed clock, this method returns the same time as [`Clock::now`].
     pub fn unadjusted(&self) -> Timestamp {
         let source = self.source();
         source.origin.map_or_else(|| source.now(), |(origin, start)| add(origin, start.elapsed()))

@@ -14,18 +14,19 @@ use super::sts::RoleArn;
 /// The default of [`Config::requests_per_second`]: the documented limit of the API.
 pub const REQUESTS_PER_SECOND: usize = 50;
 
-/// The settings of an emulator. [`Config::default`] listens on a free port of 127.0.0.1, with no access key and no app.
+/// The settings of an emulator. With [`Config::default`], it listens on a free port of 127.0.0.1 and has no access keys
+/// or apps.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address to listen on, `ADDR:PORT`; port 0 selects a free port.
     pub listen: String,
     /// The access keys that requests can be signed with.
     pub access_keys: Vec<AccessKey>,
-    /// The permissions that keys lack. A call without permission gets 403 `NoAuth`.
+    /// The calls that the access keys are not permitted to make. A denied call gets 403 `NoAuth`.
     pub denials: Vec<Denial>,
-    /// The apps that exist from the start.
+    /// The apps that exist at startup.
     pub apps: Vec<AppSpec>,
-    /// The groups that exist from the start.
+    /// The groups that exist at startup.
     pub groups: Vec<GroupSpec>,
     /// The file that the request log is appended to.
     pub request_log: Option<PathBuf>,
@@ -42,8 +43,8 @@ pub struct Config {
     /// The maximum lifetime of a temporary key. If it is `None`, keys have the lifetime that STS or the metadata
     /// service defines.
     pub longest_session: Option<Duration>,
-    /// The RAM role of the instance, for which the ECS metadata service issues keys; `None` if the instance has no
-    /// role.
+    /// The RAM role of the emulated ECS instance; `None` if the instance has no role. The metadata service issues keys
+    /// for this role.
     pub ecs_role: Option<EcsRole>,
     /// The versions of the metadata service that are enabled.
     pub imds: Imds,
@@ -59,7 +60,7 @@ pub struct Config {
     pub seed: Option<u64>,
     /// The initial state. Entries of `apps` and `groups` that the state does not contain are added to it.
     pub state: Option<State>,
-    /// The admin address, `ADDR:PORT`; see [`super::admin`]. Off by default.
+    /// The address of the admin API, `ADDR:PORT`; see [`super::admin`]. If it is `None`, the admin API is disabled.
     pub admin_listen: Option<String>,
 }
 
@@ -115,7 +116,8 @@ impl Builder {
         self
     }
 
-    /// Denies every call of this key, or only its calls on one app. A denied call gets 403 `NoAuth`.
+    /// Denies the Live API calls of this key. If `app` is given, only the calls for this app are denied. A denied call
+    /// gets 403 `NoAuth`.
     pub fn deny(mut self, access_key_id: &str, app: Option<&str>) -> Self {
         let access_key_id = access_key_id.to_owned();
         self.config.denials.push(Denial { access_key_id, app: app.map(str::to_owned) });
@@ -188,7 +190,7 @@ impl Builder {
         self
     }
 
-    /// Sets the RAM role of the instance, for which the ECS metadata service issues keys.
+    /// Sets the RAM role of the emulated ECS instance. The metadata service issues keys for this role.
     pub fn ecs_role(mut self, role: EcsRole) -> Self {
         self.config.ecs_role = Some(role);
         self
@@ -224,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Seeds the random numbers of the fault rules, which makes them repeatable.
+    /// Sets the seed of the fault rules' random numbers, so that the faults are repeatable.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = Some(seed);
         self
@@ -236,7 +238,7 @@ impl Builder {
         self
     }
 
-    /// Sets the admin address, `ADDR:PORT`; see [`super::admin`].
+    /// Sets the address of the admin API, `ADDR:PORT`; see [`super::admin`].
     pub fn admin_listen(mut self, address: impl Into<String>) -> Self {
         self.config.admin_listen = Some(address.into());
         self

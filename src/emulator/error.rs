@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 /// An error as the API reports it: HTTP status, code and message.
 ///
-/// The codes and statuses are from the public documentation: the error tables of the operations (`InputInvalid`,
-/// `ErrorTooManyGroups`, `NoAuth`, `ResourceNotExist`, `ServerError`) and the gateway's common error codes (the rest).
+/// The codes and statuses are from the public documentation. `InputInvalid`, `ErrorTooManyGroups`, `NoAuth`,
+/// `ResourceNotExist` and `ServerError` are listed in the error tables of the operations. All other codes are common
+/// error codes of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code} (HTTP {status}): {message}")]
 pub struct ApiError {
@@ -18,7 +19,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with any status, code and message; prefer the named constructors.
+    /// Creates an error with any status, code and message. For the common errors, use the other constructors.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into() }
     }
@@ -43,7 +44,7 @@ impl ApiError {
         Self::new(403, "NoAuth", format!("{reason}."))
     }
 
-    /// 400 `Throttling.User`: the account exceeded the calls per second of one operation.
+    /// 400 `Throttling.User`: the account exceeded its limit of calls per second for one operation.
     pub fn throttling_user() -> Self {
         Self::new(400, "Throttling.User", "Request was denied due to user flow control.")
     }

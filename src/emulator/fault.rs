@@ -1,9 +1,10 @@
 //! Injects the failures of a gateway, a proxy or a network into a share of the requests.
 //!
-//! The rules are evaluated in order. If several matching rules exclude each other, only the first one applies, and the
-//! `times` of the others do not change. Rules with `times` therefore form a fixed sequence:
-//! `error=ServerError,times=1`, `pass,times=2`, `reset-after,times=1` for one operation produce an error, two calls
-//! without a fault, a lost response, and then no further faults.
+//! The rules are evaluated in order for every request. The delays of `slow` and `late` rules are added together. Of the
+//! matching rules of all other kinds, only the first one applies, and the `times` of the others do not change. Rules
+//! with `times` are therefore used up one after another. For example, the rules `error=ServerError,times=1`,
+//! `pass,times=2` and `reset-after,times=1` for one operation cause an error, two calls without a fault, and a lost
+//! response. After that, they cause no more faults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +22,8 @@ pub enum FaultKind {
     Error(u16, String),
     /// `error-after=STATUS/CODE`: an error of the API after the request took effect.
     ErrorAfter(u16, String),
-    /// `throttle` or `throttle=MS`: 400 `Throttling.User`, optionally with `x-acs-retry-after: MS`; no effect.
+    /// `throttle` or `throttle=MS`: 400 `Throttling.User`; the request has no effect. If MS is given, the response has
+    /// the header `x-acs-retry-after: MS`.
     Throttle(Option<u64>),
     /// `reset-before`: the connection is reset; the request has no effect.
     ResetBefore,
@@ -31,26 +33,27 @@ pub enum FaultKind {
     ResetLate(u64),
     /// `slow=MS`: the request takes effect immediately; its response is delayed by MS milliseconds.
     Slow(u64),
-    /// `late=MS`: the effect and the response are delayed by MS milliseconds.
+    /// `late=MS`: the effect of the request and its response are delayed by MS milliseconds.
     Late(u64),
-    /// `html` or `html=STATUS`: the HTML error page of a proxy, 502 by default; no effect.
+    /// `html` or `html=STATUS`: the HTML error page of a proxy, 502 by default; the request has no effect.
     Html(u16),
     /// `empty`: a 200 response without a body, after the request took effect.
     Empty,
     /// `truncated`: after the request took effect, half of the response body is sent and the connection is closed.
     Truncated,
-    /// `clock=SECONDS`: the clock of the gateway is SECONDS ahead. This affects the time check of signatures and the
-    /// header `Date`.
+    /// `clock=SECONDS`: the clock of the gateway is SECONDS ahead. The gateway uses this clock to check the timestamps
+    /// of signatures and to set the `Date` header.
     Clock(i64),
     /// `mixed` or `mixed=MS`: one of the kinds above at random, with delays up to MS milliseconds (1,000 by default).
-    /// Includes only transient failures, never `NoAuth` or `ErrorTooManyGroups`.
+    /// The failures are always transient, never `NoAuth` or `ErrorTooManyGroups`.
     Mixed(u64),
     /// `pass`: no fault; the rules after this one are skipped.
     Pass,
 }
 
-/// The kinds of [`FaultKind::Mixed`], with delays up to `max_ms`. All of them are transient, so that retries succeed.
-/// Errors that require manual intervention (`NoAuth`, `ErrorTooManyGroups`) are excluded.
+/// Returns the kinds that [`FaultKind::Mixed`] selects from. `max_ms` limits their delays. All of these failures are
+/// transient, so retries succeed. Errors that require manual intervention (`NoAuth`, `ErrorTooManyGroups`) are
+/// excluded.
 fn mixed_kinds(max_ms: u64) -> [FaultKind; 15] {
     let error = |status, code: &str| FaultKind::Error(status, code.to_owned());
     [
@@ -79,25 +82,26 @@ impl FaultKind {
     }
 }
 
-/// A fault rule: the requests that it applies to, how often, and the failure.
+/// A fault rule. It defines which requests it applies to, how often it applies, and which failure it injects.
 ///
 /// Syntax: `OPERATION:KIND[=VALUE][,share=PERCENT%][,times=N]`. The operation is a name, or `*` for every operation of
 /// the Live API. `*` does not include the operations of STS and `EcsMetadata`, so rules for these operations must
 /// specify the name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// `None`: every operation of the Live API, and requests without a known operation.
+    /// The operation that the rule applies to. If it is `None`, the rule applies to every operation of the Live API and
+    /// to requests without a known operation.
     pub operation: Option<Operation>,
     /// The failure.
     pub kind: FaultKind,
-    /// The probability that the rule applies to a matching request, 0 to 1.
+    /// The probability, from 0 to 1, that the rule applies to a matching request.
     pub share: f64,
     /// The remaining number of times that the rule applies; `None` for no limit.
     pub times: Option<u64>,
 }
 
 impl Fault {
-    /// A rule that applies to every request of an operation, or of all operations if `operation` is `None`.
+    /// Creates a rule that applies to every request that matches `operation`; see [`Fault::operation`].
     pub fn new(operation: Option<Operation>, kind: FaultKind) -> Self {
         Self { operation, kind, share: 1.0, times: None }
     }
@@ -131,7 +135,7 @@ impl FromStr for Fault {
     }
 }
 
-/// Parses `PERCENT%` to a value from 0 to 1.
+/// Parses `PERCENT%` into a value from 0 to 1.
 fn parse_share(text: &str) -> Option<f64> {
     let percent: f64 = text.strip_suffix('%')?.parse().ok()?;
     (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
@@ -171,7 +175,7 @@ fn parse_kind(text: &str) -> Option<FaultKind> {
     }
 }
 
-/// The documented HTTP status of an error code.
+/// Returns the documented HTTP status of an error code, or `None` if the code is not documented.
 fn documented_status(code: &str) -> Option<u16> {
     match code {
         "InputInvalid" | "ErrorTooManyGroups" => Some(400),
@@ -225,13 +229,13 @@ impl fmt::Display for Fault {
 pub struct FaultPlan {
     /// The delay before the request takes effect.
     pub late: Duration,
-    /// The delay between the effect and the response.
+    /// The delay between the effect of the request and its response.
     pub slow: Duration,
-    /// The failure to inject. If several matching rules exclude each other, this is the failure of the first one.
+    /// The failure to inject in addition to the delays. If several rules match, this is the failure of the first one.
     pub kind: Option<FaultKind>,
 }
 
-/// The active fault rules and their random numbers.
+/// Selects the faults of each request from the active rules.
 #[derive(Debug)]
 pub struct FaultInjector {
     rules: Vec<Fault>,
@@ -239,12 +243,12 @@ pub struct FaultInjector {
 }
 
 impl FaultInjector {
-    /// Injects the faults of `rules`. The same seed gives the same sequence of faults.
+    /// Creates an injector with these rules. The same seed produces the same sequence of faults.
     pub fn new(rules: Vec<Fault>, seed: Option<u64>) -> Self {
         Self { rules, rng: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed) }
     }
 
-    /// The active rules; `times` is the remaining count.
+    /// Returns the active rules. In each rule, `times` is the remaining count.
     pub fn rules(&self) -> &[Fault] {
         &self.rules
     }
@@ -259,7 +263,8 @@ impl FaultInjector {
         self.rules = rules;
     }
 
-    /// Selects the faults of one request. Every rule for its operation is evaluated once, in order; delays add up.
+    /// Selects the faults of one request. The rules for `operation` are evaluated in order, and their delays are added
+    /// together. If a `pass` rule applies, the rules after it are not evaluated.
     pub fn draw(&mut self, operation: Option<Operation>) -> FaultPlan {
         let mut plan = FaultPlan::default();
         for rule in &mut self.rules {

@@ -1,4 +1,4 @@
-//! The access keys that the emulator accepts, permanent or temporary.
+//! The permanent and temporary access keys that the emulator accepts.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::ApiError;
 
-/// The account of keys and roles that specify no account.
+/// The default account ID of keys and roles.
 pub const DEFAULT_ACCOUNT: &str = "1000000000000000";
 
 /// An access key with the account that it belongs to.
@@ -15,9 +15,10 @@ pub const DEFAULT_ACCOUNT: &str = "1000000000000000";
 pub struct AccessKey {
     /// The `AccessKeyId`, which requests carry.
     pub id: String,
-    /// The `AccessKeySecret`, which signs requests.
+    /// The `AccessKeySecret`, which clients use to sign requests.
     pub secret: SecretString,
-    /// The token that every request of a temporary key (STS) must carry; `None` for a permanent key.
+    /// The security token of a temporary (STS) key; `None` for a permanent key. Every request that is signed with a
+    /// temporary key must carry its token.
     pub token: Option<SecretString>,
     /// When a temporary key expires. Requests after this time get `InvalidSecurityToken.Expired`.
     pub expires: Option<Timestamp>,
@@ -28,13 +29,13 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
-    /// A permanent, active key of [`DEFAULT_ACCOUNT`].
+    /// Creates a permanent, active key of [`DEFAULT_ACCOUNT`].
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         let secret = SecretString::from(secret.into());
         Self { id: id.into(), secret, token: None, expires: None, account: None, inactive: false }
     }
 
-    /// Makes the key temporary. Without `expires`, it never expires.
+    /// Makes the key temporary. If `expires` is `None`, the key never expires.
     pub fn with_token(mut self, token: impl Into<String>, expires: Option<Timestamp>) -> Self {
         self.token = Some(SecretString::from(token.into()));
         self.expires = expires;
@@ -47,13 +48,13 @@ impl AccessKey {
         self
     }
 
-    /// The ID of the owning account.
+    /// Returns the ID of the owning account.
     pub fn account(&self) -> &str {
         self.account.as_deref().unwrap_or(DEFAULT_ACCOUNT)
     }
 
-    /// Checks the security token of a request. All three codes have the status 400. This is an assumption, because the
-    /// public documentation specifies no status for them.
+    /// Checks the security token of a request. The three possible errors have the status 400. This is an assumption,
+    /// because the public documentation does not specify the status of these errors.
     pub(super) fn check_token(&self, sent: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
         let sent = sent.filter(|token| !token.is_empty());
         match (&self.token, sent) {
@@ -77,7 +78,8 @@ impl AccessKey {
 impl FromStr for AccessKey {
     type Err = String;
 
-    /// Parses `ID:SECRET[@ACCOUNT]`. Digits after the last `@` are the account; anything else is part of the secret.
+    /// Parses `ID:SECRET[@ACCOUNT]`. If the text after the last `@` consists of digits, it is the account ID.
+    /// Otherwise, it is part of the secret.
     fn from_str(text: &str) -> Result<Self, String> {
         let (id, rest) = text.split_once(':').unwrap_or_default();
         let (secret, account) = match rest.rsplit_once('@') {

@@ -8,9 +8,9 @@ use super::operation::Operation;
 
 /// A sliding window of one second for each account and operation.
 ///
-/// A call is admitted if fewer than `limit` calls were counted in the last second. Admitted calls always count.
-/// Throttled calls count only after [`RateLimit::set_count_refused`], so that a client stays throttled until it slows
-/// down.
+/// A call is admitted if fewer than `limit` calls were counted in the last second. Admitted calls always count. By
+/// default, throttled calls do not count. If [`RateLimit::set_count_refused`] enables counting them, a client stays
+/// throttled until it slows down.
 ///
 /// The documented limit is 50 calls per second for each account and operation. The documentation specifies neither the
 /// kind of window nor whether throttled calls count. A sliding window is the strictest interpretation.
@@ -22,12 +22,12 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Admits `limit` calls per second; 0 means no limit.
+    /// Creates a rate limit that admits up to `limit` calls per second; 0 means no limit.
     pub fn new(limit: usize) -> Self {
         Self { limit, count_refused: false, windows: HashMap::new() }
     }
 
-    /// The admitted calls per second; 0 means no limit.
+    /// Returns the maximum number of calls that are admitted per second; 0 means no limit.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -42,19 +42,19 @@ impl RateLimit {
         self.count_refused
     }
 
-    /// Sets whether throttled calls count from now on.
+    /// Sets whether future throttled calls count.
     pub fn set_count_refused(&mut self, count: bool) {
         self.count_refused = count;
     }
 
-    /// Counts a call and returns whether it is admitted.
+    /// Returns whether a call is admitted. Counts the call if it is admitted or if throttled calls count.
     pub fn admit(&mut self, account: &str, operation: Operation, now: Timestamp) -> bool {
         if self.limit == 0 {
             return true;
         }
         let window = self.windows.entry((account.to_owned(), operation)).or_default();
-        // Remove calls that are at least one second old, and calls in the future, which exist if the clock was set
-        // back.
+        // Remove calls that are at least one second old. Also remove calls that are later than `now`, which exist if
+        // the clock was set back.
         let second = SignedDuration::from_secs(1);
         window.retain(|at| now.duration_since(*at) < second && *at <= now);
         let admitted = window.len() < self.limit;
@@ -77,10 +77,10 @@ mod tests {
     fn window_slides_and_throttled_calls_do_not_count() {
         let mut limit = RateLimit::new(50);
         let op = Operation::CreateGroup;
-        // 60 calls, one every 10 ms: the first 50 pass.
+        // Make 60 calls, one every 10 ms. The first 50 are admitted.
         let admitted: Vec<i64> = (0..60).map(|i| i * 10).filter(|ms| limit.admit("a", op, at(*ms))).collect();
         assert_eq!(admitted, (0..50).map(|i| i * 10).collect::<Vec<_>>());
-        // The first call stops counting exactly one second later.
+        // A call counts for exactly one second, so the first call no longer counts at 1,000 ms.
         assert!(!limit.admit("a", op, at(999)));
         assert!(limit.admit("a", op, at(1000)));
         assert!(!limit.admit("a", op, at(1009)));
@@ -93,7 +93,7 @@ mod tests {
         limit.set_count_refused(true);
         let mut admit = |ms| limit.admit("a", Operation::CreateGroup, at(ms));
         assert_eq!([0, 500, 900, 1100, 1600].map(&mut admit), [true, true, false, false, false]);
-        // Calls are admitted again only after a pause of one second.
+        // This call is admitted, because only one call was counted in the last second.
         assert!(admit(2100));
     }
 

@@ -18,17 +18,18 @@ use super::verify::SignatureVersion;
 /// sent anyway.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// One request and its result. A line of the log file is a record as JSON.
+/// One request and its result. Each line of the log file is one record in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// When the request took effect or was rejected, according to the emulator's clock. RFC 3339 in UTC, with
-    /// microseconds.
+    /// When the request took effect or was rejected, according to the emulator's clock. The format is RFC 3339 in UTC,
+    /// with microseconds.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    /// The ID of the request's access key, or `null`. If the request was rejected, the ID is not verified.
+    /// The ID of the request's access key, or `null` if the request has none. If the request was rejected, the ID may
+    /// be unverified.
     pub access_key_id: Option<String>,
-    /// The name of the operation, even if it is unknown; `null` if the request has none.
+    /// The operation that the request specifies, even if the emulator does not know it; `null` if there is none.
     pub operation: Option<String>,
     /// The parameters of the operation, without signature parameters and secrets.
     pub params: BTreeMap<String, String>,
@@ -36,11 +37,12 @@ pub struct Record {
     pub signature: Option<SignatureVersion>,
     /// The HTTP status of the response; 0 if a fault reset the connection instead.
     pub status: u16,
-    /// The error code; `null` for a success.
+    /// The error code; `null` if the request succeeded.
     pub code: Option<String>,
     /// The `RequestId` of the response.
     pub request_id: String,
-    /// Milliseconds from the arrival to the response, or to the effect if there was no response.
+    /// The milliseconds from the arrival of the request to its response. If the connection is reset instead, this is
+    /// the time until the reset or until the request takes effect, whichever is later.
     pub duration_ms: u64,
 }
 
@@ -68,7 +70,8 @@ struct Line {
 }
 
 impl RequestLog {
-    /// Keeps the newest `capacity` records in memory and appends to the file at `path`, if given.
+    /// Creates a log that keeps the newest `capacity` records in memory. If `path` is given, the log also appends each
+    /// record to that file.
     ///
     /// # Errors
     ///
@@ -98,18 +101,18 @@ impl RequestLog {
         }
     }
 
-    /// The records kept in memory, oldest first.
+    /// Returns the records kept in memory, oldest first.
     pub fn recent_records(&self) -> Vec<Record> {
         self.recent().iter().cloned().collect()
     }
 
-    /// The records of one operation, or of all, oldest first.
+    /// Returns the records in memory for one operation, or for all operations if `operation` is `None`, oldest first.
     pub fn records_for(&self, operation: Option<&str>) -> Vec<Record> {
         let wanted = |record: &&Record| operation.is_none() || record.operation.as_deref() == operation;
         self.recent().iter().filter(wanted).cloned().collect()
     }
 
-    /// The number of records kept in memory.
+    /// Returns the number of records kept in memory.
     pub fn len(&self) -> usize {
         self.recent().len()
     }
@@ -160,8 +163,8 @@ impl LogFile {
     }
 }
 
-/// Writes lines without buffering until the sender is dropped. Each write is a whole line, so several emulators can
-/// append to one file.
+/// Writes each line to the file immediately, and returns when the sender is dropped. Each write is a whole line, so
+/// several emulators can append to one file.
 fn write_lines(mut file: File, queue: &mpsc::Receiver<Line>) {
     let mut is_failing = false;
     for line in queue {

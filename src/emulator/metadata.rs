@@ -3,7 +3,7 @@
 //! | request | response |
 //! | --- | --- |
 //! | `PUT /latest/api/token` | a token (IMDSv2), valid for `X-aliyun-ecs-metadata-token-ttl-seconds`: 1 to 21600 |
-//! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 without a role |
+//! | `GET /latest/meta-data/ram/security-credentials/` | the name of the role; 404 if the instance has no role |
 //! | `GET /latest/meta-data/ram/security-credentials/ROLE` | a temporary key of the role, as JSON |
 //!
 //! If only IMDSv2 is enabled, a request without a token gets 403, as documented. A request with an invalid token also
@@ -95,7 +95,7 @@ impl MetadataService {
         path.starts_with("/latest/")
     }
 
-    /// The metadata service of an instance; `role` is its RAM role, if it has one.
+    /// Creates the metadata service of an instance. `role` is the RAM role of the instance, if the instance has one.
     pub fn new(imds: Imds, role: Option<EcsRole>) -> Self {
         Self { imds, role, tokens: HashMap::new() }
     }
@@ -104,8 +104,8 @@ impl MetadataService {
     ///
     /// # Errors
     ///
-    /// 400 for an invalid token lifetime, 403 for a missing or invalid token, 404 for an unknown path or role, 405 for
-    /// a token request with a method other than PUT.
+    /// Returns 400 for an invalid token lifetime, 403 for a missing or invalid token, 404 for an unknown path or role,
+    /// and 405 for a token request with a method other than PUT.
     pub fn handle(&mut self, request: &Request, now: Timestamp) -> Result<MetadataReply, ApiError> {
         if request.path == "/latest/api/token" && self.imds != Imds::V1 {
             return self.issue_token(request, now).map(MetadataReply::Text);
@@ -139,7 +139,7 @@ impl MetadataService {
     }
 }
 
-/// A temporary key in the format of the metadata service and of a credentials URI.
+/// Encodes a temporary key as the JSON object that the metadata service and a credentials URI return.
 pub(super) fn credentials_json(key: &AccessKey, now: Timestamp) -> serde_json::Value {
     let mut json: serde_json::Map<String, serde_json::Value> =
         credential_fields(key).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();

@@ -1,13 +1,13 @@
 //! An in-process server that implements the Live API for tests, demos and pipelines. It supports message groups and
-//! their apps, with real state, signatures, limits and errors. It also issues temporary keys through STS and the ECS
-//! metadata service.
+//! their apps: it keeps their state, verifies signatures, enforces limits and returns the errors of the API. It also
+//! issues temporary keys through STS and the ECS metadata service.
 //!
-//! It is based on the public documentation and the official SDKs; no call to Alibaba Cloud was made. Behavior that is
-//! not documented is marked as an assumption in the code.
+//! The emulator is based on the public documentation and the official SDKs. It was developed without calls to Alibaba
+//! Cloud. Behavior that is not documented is marked as an assumption in the code.
 //!
 //! A request passes through [`wire`] (HTTP), [`request`] (parameters), [`verify`] (authentication), [`limit`] (rate
-//! limit), [`state`] (the operation), [`payload`] (JSON or XML) and [`log`]. Everything except `wire`, `log` and
-//! [`server`] is pure: the time is an argument.
+//! limit), [`state`] (the operation), [`payload`] (JSON or XML) and [`log`]. All of these modules except `wire` and
+//! `log` are pure: the caller passes the current time as an argument. [`server`] contains the sockets and the runtime.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {

@@ -1,8 +1,8 @@
 //! The operations that the emulator serves.
 
-/// The version that requests to the Live API must name.
+/// The API version that requests to the Live API must specify.
 pub const LIVE_VERSION: &str = "2016-11-01";
-/// The version that requests to STS must name.
+/// The API version that requests to STS must specify.
 pub const STS_VERSION: &str = "2015-04-01";
 
 /// One operation of the Live API or of STS, or a request to the ECS metadata service.
@@ -10,7 +10,7 @@ pub const STS_VERSION: &str = "2015-04-01";
 pub enum Operation {
     /// Creates a group: `CreateLiveMessageGroup`.
     CreateGroup,
-    /// Describes a group: `DescribeLiveMessageGroup`.
+    /// Reads a group: `DescribeLiveMessageGroup`.
     DescribeGroup,
     /// Changes a group: `ModifyLiveMessageGroup`.
     ModifyGroup,
@@ -24,7 +24,7 @@ pub enum Operation {
     ListGroups,
     /// Creates an app: `CreateLiveMessageApp`.
     CreateApp,
-    /// Describes an app: `DescribeLiveMessageApp`.
+    /// Reads an app: `DescribeLiveMessageApp`.
     DescribeApp,
     /// Lists apps: `ListLiveMessageApps`.
     ListApps,
@@ -34,9 +34,10 @@ pub enum Operation {
     ModifyAppCallback,
     /// Disables or enables an app: `ModifyLiveMessageAppDisable`.
     ModifyAppDisable,
-    /// `AssumeRole` of STS; signed like the Live API.
+    /// Assumes a role: `AssumeRole` of STS. Its requests are signed like requests to the Live API.
     AssumeRole,
-    /// `AssumeRoleWithOIDC` of STS, the only API operation without a signature.
+    /// Assumes a role with an OIDC token: `AssumeRoleWithOIDC` of STS. It is the only API operation whose requests are
+    /// not signed.
     AssumeRoleWithOidc,
     /// `EcsMetadata`: the emulator's own name for every request to the ECS metadata service.
     EcsMetadata,
@@ -68,12 +69,13 @@ impl Operation {
         !matches!(self, Self::AssumeRole | Self::AssumeRoleWithOidc | Self::EcsMetadata)
     }
 
-    /// The API version that a request must name.
+    /// Returns the API version that a request must specify.
     pub fn version(self) -> &'static str {
         if self.is_live() { LIVE_VERSION } else { STS_VERSION }
     }
 
-    /// The name on the wire: `x-acs-action`, or the parameter `Action` of signature V1.
+    /// Returns the name of the operation in a request. A V3 request contains the name in the header `x-acs-action`, and
+    /// a V1 request contains it in the parameter `Action`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CreateGroup => "CreateLiveMessageGroup",
@@ -95,7 +97,7 @@ impl Operation {
         }
     }
 
-    /// The operation with this name on the wire; names are case-sensitive.
+    /// Returns the operation with this [name](Self::name). Names are case-sensitive.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|operation| operation.name() == name)
     }

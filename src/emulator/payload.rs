@@ -10,12 +10,12 @@ use super::error::ApiError;
 pub enum Format {
     /// `application/json;charset=utf-8`.
     Json,
-    /// `text/xml;charset=utf-8`. The SDKs compare the exact text.
+    /// `text/xml;charset=utf-8`. The SDKs compare the header with exactly this text.
     Xml,
 }
 
 impl Format {
-    /// The value of the header `Content-Type`.
+    /// Returns the value of the header `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json;charset=utf-8",
@@ -74,7 +74,7 @@ impl From<Vec<Payload>> for Value {
 pub struct Payload(Vec<(&'static str, Value)>);
 
 impl Payload {
-    /// A payload without fields.
+    /// Creates a payload that has no fields.
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,7 +85,7 @@ impl Payload {
         self
     }
 
-    /// The value of the first field with this name.
+    /// Returns the value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
@@ -119,12 +119,12 @@ impl Serialize for Value {
     }
 }
 
-/// The body of a successful response. In XML the root element is `<operation>Response`.
+/// Returns the body of a successful response. In XML the root element is `<operation>Response`.
 pub fn render(format: Format, operation: &str, request_id: &str, payload: &Payload) -> String {
     encode(format, &format!("{operation}Response"), &Payload::with_first("RequestId", request_id, payload))
 }
 
-/// The body of an error response. In XML the root element is `Error`.
+/// Returns the body of an error response. In XML the root element is `Error`.
 pub fn render_error(format: Format, request_id: &str, host: &str, error: &ApiError) -> String {
     let fields = Payload::new()
         .with("RequestId", request_id)
@@ -161,14 +161,14 @@ fn write_element(out: &mut String, name: &str, value: &Value) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// The name of the XML element for each entry of a list. The documentation specifies `Admins` for `AdminList`, and
-/// `Groups` for `GroupList`.
+/// Returns the name of the XML element for each entry of a list. The documentation specifies `Admins` for `AdminList`,
+/// and `Groups` for `GroupList`.
 fn entry_name(list: &str) -> String {
     format!("{}s", list.strip_suffix("List").unwrap_or(list))
 }
 
-/// Escapes text for XML 1.0. A carriage return becomes a character reference, because a parser would turn it into a
-/// line feed. A character that XML cannot express becomes U+FFFD.
+/// Escapes text for XML 1.0. A carriage return becomes a character reference, because a parser would otherwise convert
+/// it to a line feed. A character that is not allowed in XML becomes U+FFFD.
 fn escape_xml(text: &str) -> String {
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);

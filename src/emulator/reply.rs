@@ -32,7 +32,7 @@ pub(super) struct Exchange {
     pub(super) delivery: Delivery,
     /// The minimum time from the arrival of the request to the response.
     pub(super) wait: Duration,
-    /// The offset of the header `Date`, in seconds.
+    /// The number of seconds by which the header `Date` is ahead of the emulator's clock.
     pub(super) date_error: i64,
 }
 
@@ -45,7 +45,8 @@ pub(super) enum Success {
     Text(String),
 }
 
-/// The error that a fault injects. If the fault replaces the whole response, the error appears only in the request log.
+/// Returns the error that a fault injects. If the fault replaces the whole response, the error appears only in the
+/// request log.
 pub(super) fn injected_error(kind: &FaultKind) -> ApiError {
     match kind {
         FaultKind::Error(status, code) | FaultKind::ErrorAfter(status, code) => {
@@ -56,7 +57,7 @@ pub(super) fn injected_error(kind: &FaultKind) -> ApiError {
     }
 }
 
-/// Applies a fault to a finished response and its error code, and returns how to send it.
+/// Applies a fault to a finished response and its error code, and returns how much of the response to send.
 pub(super) fn apply_fault(response: &mut Response, code: &mut Option<String>, kind: Option<&FaultKind>) -> Delivery {
     match kind {
         Some(FaultKind::ResetBefore | FaultKind::ResetAfter | FaultKind::ResetLate(_)) => return Delivery::Reset,
@@ -80,7 +81,7 @@ fn html_page(status: u16) -> Vec<u8> {
     format!("<html><head><title>{status}</title></head><body>{status}</body></html>").into()
 }
 
-/// Renders the response to a request, without faults.
+/// Renders the response to a request, before any fault is applied.
 pub(super) fn response(
     format: Format,
     request_id: &str,
@@ -105,7 +106,7 @@ pub(super) fn error_response(format: Format, request_id: &str, host: &str, error
     Response { status: error.status, content_type: format.content_type(), headers: Vec::new(), body }
 }
 
-/// The parameters of the operation for the request log, without common parameters and secrets.
+/// Returns the parameters of the operation for the request log, without common parameters and secrets.
 pub(super) fn operation_params(params: &Params, claims: &Claims) -> BTreeMap<String, String> {
     const COMMON: [&str; 11] = [
         "AccessKeyId",
@@ -141,7 +142,7 @@ pub(super) fn record(
     Record { time, access_key_id, operation: action, params, signature, status, code, request_id, duration_ms: 0 }
 }
 
-/// A random UUID (version 4) in upper case.
+/// Returns a random UUID (version 4) in upper case.
 pub(super) fn request_id() -> String {
     let bits = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032X}");

@@ -27,17 +27,18 @@ impl Params {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter: `None` if absent, `Some("")` if empty.
+    /// Returns the value of a parameter. Returns `None` if the parameter is absent, and `Some("")` if its value is
+    /// empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Every name and value, including repeated names.
+    /// Returns every name and value, including repeated names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// The parameters of `self` followed by the parameters of `other`.
+    /// Returns the parameters of `self` followed by the parameters of `other`.
     pub fn merged(&self, other: &Self) -> Self {
         Self(self.0.iter().chain(&other.0).cloned().collect())
     }
@@ -102,18 +103,19 @@ impl Request {
         Ok(request)
     }
 
-    /// The first value of a header; `name` must be lower case.
+    /// Returns the first value of a header. `name` must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// The query parameters followed by the form parameters.
+    /// Returns the query parameters followed by the form parameters.
     pub fn params(&self) -> Params {
         self.query.merged(&self.form)
     }
 }
 
-/// Splits a request target into path and query, without the scheme and authority of an absolute form.
+/// Splits a request target into its path and query. If the target is in absolute form, its scheme and authority are
+/// removed.
 fn split_target(target: &str) -> (&str, &str) {
     let lower = target.get(..8).unwrap_or(target).to_ascii_lowercase();
     let scheme = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme));

@@ -21,15 +21,15 @@ use super::service::Service;
 use super::state::{Group, State};
 use super::wire::{Connection, RawRequest};
 
-/// How long a shutdown waits for in-flight requests.
+/// The maximum time that a shutdown waits for in-flight requests.
 const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(10);
 
-/// Starts emulators: [`Emulator::builder`] for tests, [`Emulator::start`] for a complete [`Config`].
+/// Starts emulators. Tests use [`Emulator::builder`]. [`Emulator::start`] accepts a complete [`Config`].
 #[derive(Debug)]
 pub struct Emulator;
 
 impl Emulator {
-    /// A builder for an emulator on a free port of 127.0.0.1.
+    /// Creates a builder for an emulator on a free port of 127.0.0.1.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -74,7 +74,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// A running emulator, which stops when the handle is dropped.
+/// A handle to a running emulator. The emulator stops when the handle is dropped.
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
@@ -87,27 +87,28 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The address that the API listens on, with the actual port.
+    /// Returns the address that the API listens on, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The admin address, if enabled; see [`super::admin`].
+    /// Returns the address of the [admin API](super::admin), or `None` if the admin API is disabled.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
 
-    /// The second address, if enabled, for clients that expect the metadata service there.
+    /// Returns the second address that the emulator listens on, if one is configured. It serves the same requests as
+    /// the first address and is intended for clients of the metadata service.
     pub fn metadata_address(&self) -> Option<SocketAddr> {
         self.metadata_address
     }
 
-    /// The URL of the API: `http://ADDR:PORT`.
+    /// Returns the URL of the API: `http://ADDR:PORT`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The records in memory, oldest first. A record is added before its response is sent.
+    /// Returns the records in memory, oldest first. A record is added before its response is sent.
     pub fn request_log(&self) -> Vec<Record> {
         self.log.recent_records()
     }
@@ -122,7 +123,7 @@ impl Handle {
         f(&mut self.service.core().state)
     }
 
-    /// A copy of a live or deleted group; `None` if the group does not exist.
+    /// Returns a copy of a live or deleted group, or `None` if the group does not exist.
     pub fn group(&self, app: &str, id: &str) -> Option<Group> {
         self.with_state(|state| state.app(app)?.group(id).cloned())
     }
@@ -132,7 +133,7 @@ impl Handle {
         self.service.core().verifier.put_key(key);
     }
 
-    /// Removes an access key. Later requests with it get `InvalidAccessKeyId.NotFound`.
+    /// Removes an access key. Later requests that use this key get `InvalidAccessKeyId.NotFound`.
     pub fn remove_key(&self, id: &str) {
         self.service.core().verifier.remove_key(id);
     }
@@ -157,13 +158,13 @@ impl Handle {
         self.service.core().latency = latency;
     }
 
-    /// The clock of the emulator, which tests can move.
+    /// Returns the clock of the emulator, which tests can move.
     pub fn clock(&self) -> &super::clock::Clock {
         self.service.clock()
     }
 
-    /// Stops accepting connections, completes in-flight requests (for at most 10 s) and writes the request log. Blocks
-    /// until this is done, and returns the final state.
+    /// Stops accepting connections, waits up to 10 s for in-flight requests, and writes the pending lines of the
+    /// request log. Blocks until this is done, and then returns the final state.
     pub fn shutdown(mut self) -> State {
         self.stop_and_join();
         self.with_state(|state| state.clone())
@@ -199,8 +200,8 @@ async fn accept_connections<F: Future<Output = ()> + Send + 'static>(
             Ok((stream, _)) => {
                 connections.spawn(serve(stream));
             }
-            // Retry, because the process has no free file descriptor, or the client closed the connection before it was
-            // accepted.
+            // The process has no free file descriptor, or the client closed the connection before it was accepted. Both
+            // causes are temporary, so retry after a short delay.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
@@ -215,7 +216,7 @@ struct Server {
     service: Arc<Service>,
     log: Arc<RequestLog>,
     stop: CancellationToken,
-    /// Connections, and requests that take effect after their connection was reset.
+    /// The tasks that accept connections, serve a connection, or execute a request after its connection was reset.
     tasks: TaskTracker,
 }
 
@@ -289,7 +290,8 @@ impl Server {
             let arrived = Instant::now();
             match request {
                 Ok(request) => {
-                    // After HEAD, close the connection, because the client would read the body as the next response.
+                    // Close the connection after a HEAD request. The response has a body, and the client would read it
+                    // as the start of the next response.
                     let reusable = request.keep_alive && request.method != "HEAD";
                     let keep_alive = reusable && !self.stop.is_cancelled();
                     let Some(exchange) = self.handle_request(request, arrived).await else {
@@ -314,8 +316,8 @@ impl Server {
         }
     }
 
-    /// Applies a request and returns its response; `None` if the connection must be reset before the request takes
-    /// effect.
+    /// Applies a request and returns its response. Returns `None` if the connection must be reset before the request
+    /// takes effect.
     async fn handle_request(&self, request: RawRequest, arrived: Instant) -> Option<Exchange> {
         let (incoming, plan) = match self.service.receive(request) {
             Ok(received) => received,
@@ -337,7 +339,8 @@ impl Server {
         None
     }
 
-    /// Waits for the latency, logs the record and sends the response. Returns whether the connection stays open.
+    /// Waits until the latency has passed, logs the record and sends the response. Returns whether the connection stays
+    /// open.
     async fn send_response(
         &self,
         connection: &mut Connection<TcpStream>,

@@ -1,4 +1,4 @@
-//! Processes requests without I/O: authentication, rate limit, execution and response.
+//! Processes requests without I/O: authenticates them, applies the rate limit, executes them and renders the responses.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,8 +38,8 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The temporary key of a named session, registered with the verifier. A key is reused until half of its lifetime
-    /// has passed.
+    /// Returns the temporary key of a named session and registers the key with the verifier. The key is reused until
+    /// half of its lifetime has passed, unless it is removed or deactivated earlier.
     pub(super) fn session_key(&mut self, name: &str, account: &str, now: Timestamp) -> AccessKey {
         let verifier = &self.verifier;
         let is_usable = |key: &AccessKey| verifier.key(&key.id).is_some_and(|known| !known.inactive);
@@ -86,8 +86,9 @@ struct ClockReadings {
     now: Timestamp,
     /// The gateway's clock, which a fault can skew.
     gateway: Timestamp,
-    /// The clients' clock, which does not change when a test moves the emulator's clock. Requests that are dated by
-    /// this clock are also valid.
+    /// The clients' clock, which is not affected when a test moves the emulator's clock. The emulator also accepts
+    /// requests whose timestamp is valid according to this clock. If a fault skews the gateway's clock, this field has
+    /// the same value as `gateway`, so that the fault takes effect.
     unadjusted: Timestamp,
 }
 
@@ -164,7 +165,7 @@ impl Service {
         Ok((incoming, plan))
     }
 
-    /// The error response to bytes that are not a valid HTTP request.
+    /// Returns the error response to bytes that are not a valid HTTP request.
     pub(super) fn reject_malformed(&self, error: WireError) -> Exchange {
         self.reject(&ApiError::new(error.status, error.code, error.message), "")
     }
@@ -255,8 +256,8 @@ impl Service {
     }
 }
 
-/// Verifies the signature, the path and the API version. Returns the operation and the access key ID; `None` for an
-/// operation without a signature.
+/// Verifies the method, the signature, the path and the API version. Returns the operation and the access key ID. The
+/// access key ID is `None` if the operation does not require a signature.
 fn authenticate(
     core: &mut Core,
     incoming: &IncomingRequest,
@@ -271,7 +272,8 @@ fn authenticate(
     let caller = match operation {
         Some(Operation::AssumeRoleWithOidc) => None,
         _ => Some(match core.verifier.verify(request, readings.gateway) {
-            // This error implies that the key has not expired, because the verifier checks the key first.
+            // The timestamp may be valid according to the clients' clock. An expired key cannot pass the second check,
+            // because the verifier checks the expiry of the key first and returns a different error for it.
             Err(error) if error.code == "InvalidTimeStamp.Expired" && readings.unadjusted != readings.gateway => {
                 core.verifier.verify(request, readings.unadjusted)?
             }

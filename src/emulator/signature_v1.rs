@@ -1,5 +1,5 @@
-//! Signature V1 (HMAC-SHA1) of Alibaba Cloud's RPC gateway, which older SDKs use. Implements the public document "RPC
-//! signature".
+//! Signature V1 (HMAC-SHA1), which older SDKs use to sign requests to Alibaba Cloud's RPC gateway. The signature is
+//! specified by the public document "RPC signature".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ pub struct V1Signature {
     pub signature: String,
 }
 
-/// Signs a request with V1. `params` are the decoded parameters of query *and* form body, without `Signature`.
+/// Signs a request with V1. `params` are the decoded parameters of the query *and* the form body, without `Signature`.
 pub fn sign_v1<'a>(method: &str, params: impl IntoIterator<Item = (&'a str, &'a str)>, secret: &str) -> V1Signature {
     let string_to_sign = format!("{method}&%2F&{}", percent_encode(&canonical_query(params)));
     let signature = STANDARD.encode(hmac_sha1(format!("{secret}&").as_bytes(), string_to_sign.as_bytes()));

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::key::is_account;
 use super::state::DataCenter;
 
-/// An app that exists from the start: `[ACCOUNT/]APPID[@DATACENTER]`.
+/// An app that exists at startup: `[ACCOUNT/]APPID[@DATACENTER]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppSpec {
     /// The owning account; `None` if every account can see the app.
@@ -35,10 +35,10 @@ impl FromStr for AppSpec {
     }
 }
 
-/// A group that exists from the start: `APPID/GROUPID[:deleted]`.
+/// A group that exists at startup: `APPID/GROUPID[:deleted]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSpec {
-    /// `AppId`. If no [`AppSpec`] names the app, it is created in `cn-shanghai`.
+    /// `AppId`. If there is no [`AppSpec`] for the app, the app is created in `cn-shanghai`.
     pub app: String,
     /// The ID of the group, `GroupId`.
     pub id: String,
@@ -70,7 +70,7 @@ pub struct TokenSpec {
     pub id: String,
     /// The value that requests must carry.
     pub token: SecretString,
-    /// When the token expires; `None` if it does not expire. The text contains the time in RFC 3339 format.
+    /// When the token expires; `None` if it does not expire. `EXPIRY` is a time in RFC 3339 format.
     pub expires: Option<Timestamp>,
 }
 

@@ -1,5 +1,4 @@
-//! Issues temporary keys: for the operations of STS (version 2015-04-01), the ECS metadata service and the admin
-//! address.
+//! Issues temporary keys for the operations of STS (version 2015-04-01), the ECS metadata service and the admin API.
 //!
 //! The format, the expiry and the audience of an OIDC token are verified. Its signature is not verified, because the
 //! emulator does not have the keys of the issuer.
@@ -73,11 +72,11 @@ impl Sts {
         Self { roles, max_duration, sessions: HashMap::new() }
     }
 
-    /// Issues a key for an account. Its lifetime is `lifetime`, or the configured maximum if that is shorter.
+    /// Issues a key for an account. The lifetime of the key is the shorter of `lifetime` and the configured maximum.
     pub fn issue(&self, account: &str, lifetime: Duration, now: Timestamp) -> AccessKey {
         let lifetime = self.max_duration.map_or(lifetime, |max_duration| max_duration.min(lifetime));
         let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-        // Responses contain whole seconds. The start is rounded up, so that a key does not expire early.
+        // Responses contain whole seconds. The start time is rounded up, so that a key does not expire early.
         let start = now.as_second() + i64::from(now.subsec_nanosecond() > 0);
         let expires = Timestamp::from_second(start.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
         let random = |length: usize| -> String { (0..length).map(|_| fastrand::alphanumeric()).collect() };
@@ -87,8 +86,8 @@ impl Sts {
             .with_account(account)
     }
 
-    /// The key of a named session. The key is reused until half of its lifetime has passed, unless `is_usable` rejects
-    /// it earlier.
+    /// Returns the key of a named session. The key is reused until half of its lifetime has passed, unless `is_usable`
+    /// rejects it earlier.
     pub fn session_key(
         &mut self,
         name: &str,
@@ -109,13 +108,15 @@ impl Sts {
         key
     }
 
-    /// Executes `AssumeRoleWithOIDC` or `AssumeRole`. Returns the new key and the response. An OIDC token is expired
-    /// only if it is expired at both `now` and `client_now`, the time of the clients' clock.
+    /// Executes `AssumeRoleWithOIDC` or `AssumeRole`. Returns the new key and the response. `client_now` is the time on
+    /// the clients' clock. An OIDC token is rejected as expired only if it has expired at both times, `now` and
+    /// `client_now`.
     ///
     /// # Errors
     ///
-    /// `Missing<Parameter>`, `InvalidParameter.<Parameter>`; 401 `AuthenticationFail.OIDCToken.Invalid`, `.Expired`,
-    /// `.AudienceNotMatch`. An unknown role gets 401 `AuthenticationFail.NoPermission` from `AssumeRoleWithOIDC`, and
+    /// Returns `Missing<Parameter>` for a missing parameter and `InvalidParameter.<Parameter>` for an invalid one.
+    /// Returns 401 `AuthenticationFail.OIDCToken.Invalid`, `.Expired` or `.AudienceNotMatch` for an OIDC token that is
+    /// not accepted. For an unknown role, returns 401 `AuthenticationFail.NoPermission` from `AssumeRoleWithOIDC` and
     /// 404 `EntityNotExist.Role` from `AssumeRole`.
     pub fn assume(
         &self,
@@ -130,7 +131,7 @@ impl Sts {
         let session = required_param(params, "RoleSessionName")?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
         if !(2..=64).contains(&session.len()) || !session.chars().all(allowed) {
-            return Err(invalid_parameter("RoleSessionName", "expected 2 to 64 letters, digits and -_.@"));
+            return Err(invalid_parameter("RoleSessionName", "expected 2 to 64 characters: letters, digits and -_.@"));
         }
         let lifetime = session_duration(params)?;
         let mut payload = Payload::new();
@@ -146,7 +147,10 @@ impl Sts {
         }
         if !self.roles.is_empty() && !self.roles.contains(&role) {
             return Err(match with_oidc {
-                true => authentication_failure("NoPermission", &format!("The role {arn} may not be assumed.")),
+                true => authentication_failure(
+                    "NoPermission",
+                    &format!("The caller is not permitted to assume the role {arn}."),
+                ),
                 false => ApiError::new(404, "EntityNotExist.Role", format!("The role not exists: {arn}.")),
             });
         }
@@ -162,7 +166,7 @@ impl Sts {
     }
 }
 
-/// The fields of a temporary key in a response, including its secrets.
+/// Returns the fields of a temporary key in a response, including its secrets.
 pub(super) fn credential_fields(key: &AccessKey) -> [(&'static str, String); 4] {
     [
         ("AccessKeyId", key.id.clone()),
@@ -188,7 +192,7 @@ fn authentication_failure(code: &str, message: &str) -> ApiError {
     ApiError::new(401, format!("AuthenticationFail.{code}"), message)
 }
 
-/// `DurationSeconds`: 900 to 3,600, the default `MaxSessionDuration` of a role.
+/// Reads `DurationSeconds`: 900 to 3,600, or 3,600 by default. The maximum is the default of `MaxSessionDuration`.
 fn session_duration(params: &Params) -> Result<Duration, ApiError> {
     match params.get("DurationSeconds").unwrap_or_default() {
         "" => Ok(Duration::from_secs(3600)),

@@ -1,4 +1,4 @@
-//! Authentication: signatures V3 and V1, the time of a request, and its nonce.
+//! Authenticates requests. Checks the signature (version V3 or V1), the time and the nonce of each request.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,14 +25,14 @@ pub enum SignatureVersion {
     V1,
 }
 
-/// The unverified claims of a request, for the request log and for the format of the response.
+/// The unverified claims of a request. The request log records them, and they determine the format of the response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     /// The signature version; `None` if the request is not signed.
     pub signature: Option<SignatureVersion>,
     /// The ID of the access key, `AccessKeyId`.
     pub access_key_id: Option<String>,
-    /// The name of the operation, even if it is unknown.
+    /// The name of the operation, even if the API has no operation with this name.
     pub action: Option<String>,
     /// The version of the API.
     pub version: Option<String>,
@@ -63,8 +63,8 @@ impl Claims {
         }
     }
 
-    /// The format of the response. V1 requests select it with `Format` and default to XML. V3 requests select it with
-    /// `accept` and default to JSON.
+    /// Returns the format of the response. V1 requests select it with the `Format` parameter, and the default is XML.
+    /// All other requests select it with the `accept` header, and the default is JSON.
     pub fn format(&self, request: &Request) -> Format {
         let xml = match self.signature {
             Some(SignatureVersion::V1) => {
@@ -86,7 +86,7 @@ pub struct Verifier {
     nonces: Nonces,
 }
 
-/// A request with a valid signature, whose nonce is not checked yet.
+/// A request whose signature is valid. Its nonce has not been checked yet.
 struct VerifiedRequest<'r> {
     access_key_id: &'r str,
     nonce: &'r str,
@@ -94,7 +94,7 @@ struct VerifiedRequest<'r> {
 }
 
 impl Verifier {
-    /// A verifier with an initial set of keys.
+    /// Creates a verifier with an initial set of keys.
     pub fn new(keys: impl IntoIterator<Item = AccessKey>) -> Self {
         let keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
         Self { keys, nonces: Nonces::default() }
@@ -105,17 +105,17 @@ impl Verifier {
         self.keys.insert(key.id.clone(), key);
     }
 
-    /// Removes a key and returns it; `None` if it is unknown.
+    /// Removes a key and returns it. Returns `None` if the key is unknown.
     pub fn remove_key(&mut self, id: &str) -> Option<AccessKey> {
         self.keys.remove(id)
     }
 
-    /// The known keys, in no particular order.
+    /// Returns the known keys, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = &AccessKey> {
         self.keys.values()
     }
 
-    /// The key with this ID, active or not.
+    /// Returns the key with this ID, active or not.
     pub fn key(&self, id: &str) -> Option<&AccessKey> {
         self.keys.get(id)
     }
@@ -124,9 +124,10 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// In this order: `Missing<Parameter>`, `IncompleteSignature`, `InvalidTimeStamp.Format`,
-    /// `InvalidAccessKeyId.NotFound`, `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`,
-    /// `InvalidTimeStamp.Expired`, `SignatureDoesNotMatch`, `SignatureNonceUsed`.
+    /// Returns the error of the first check that fails. Its code is `Missing<Parameter>`, `InvalidSignatureMethod`,
+    /// `InvalidSignatureVersion`, `InvalidTimeStamp.Format`, `IncompleteSignature`, `InvalidAccessKeyId.NotFound`,
+    /// `InvalidAccessKeyId.Inactive`, `MissingSecurityToken`, `InvalidSecurityToken.*`, `InvalidTimeStamp.Expired`,
+    /// `SignatureDoesNotMatch` or `SignatureNonceUsed`.
     pub fn verify(&mut self, request: &Request, now: Timestamp) -> Result<String, ApiError> {
         let authorization = request.header("authorization").unwrap_or_default();
         let params = request.params();
@@ -256,8 +257,8 @@ impl<'a> Authorization<'a> {
         Some(Self { access_key_id, signed_headers: signed_headers?, signature: signature? })
     }
 
-    /// Checks that every header that affects the meaning of the request is signed, and that the header names are sorted
-    /// and unique.
+    /// Checks the list of signed headers. It must contain every header that affects the meaning of the request, and its
+    /// names must be sorted and unique.
     fn check_signed_headers(&self, request: &Request) -> Result<(), ApiError> {
         let mut required =
             vec!["x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"];
@@ -277,7 +278,7 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// The values of all headers with this name, joined by commas.
+/// Returns the values of all headers with this name, joined by commas.
 fn joined_header(request: &Request, name: &str) -> String {
     let values: Vec<&str> = request.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
     values.join(",")

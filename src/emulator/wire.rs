@@ -1,7 +1,8 @@
-//! The subset of HTTP/1.1 that the API needs, over any byte stream.
+//! Implements the subset of HTTP/1.1 that the API needs, over any byte stream.
 //!
-//! The emulator does not use Hyper, which rejects request targets above 65,534 bytes with 414. The official SDKs put
-//! all parameters into the target, which takes up to 98 KB for a `GroupInfo` of 32 KB of Chinese text.
+//! The emulator does not use Hyper, because Hyper rejects request targets above 65,534 bytes with status 414. The
+//! official SDKs put all parameters into the target. If the `GroupInfo` is 32 KB of Chinese text, the target is up to
+//! 98 KB long.
 
 use std::time::Duration;
 
@@ -11,25 +12,25 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The maximum length of a request target: 128 KiB. A longer target gets 414.
+/// The maximum length of a request target: 128 KiB. Longer targets are rejected with status 414.
 pub const MAX_TARGET: usize = 128 * 1024;
-/// The maximum length of the request line and the headers: 160 KiB. A longer head gets 431.
+/// The maximum length of the request line and the headers: 160 KiB. Longer heads are rejected with status 431.
 pub const MAX_HEAD: usize = 160 * 1024;
-/// The maximum length of a body: 1 MiB. A longer body gets 413.
+/// The maximum length of a body: 1 MiB. Longer bodies are rejected with status 413.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// The maximum number of headers. A request with more gets 431.
+/// The maximum number of headers. Requests with more headers are rejected with status 431.
 pub const MAX_HEADERS: usize = 100;
 
-/// The timeout for a connection on which no request is being received.
+/// The maximum time to wait for the first byte of the next request on a connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// The timeout for receiving a request, from its first byte, and for sending a response.
+/// The maximum time to receive the rest of a request after its first byte, and the maximum time to send a response.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The first byte that a TLS client sends. Such a client gets an error immediately instead of a timeout.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// The maximum time to read the rest of a rejected request, so that the client can read the response.
+/// The maximum time to read and discard the rest of a rejected request. See [`Connection::close_gracefully`].
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A received request. Only the chunks of its body are decoded.
+/// A request as received, except that a chunked body is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRequest {
     /// The method as sent.
@@ -49,9 +50,9 @@ pub struct RawRequest {
 pub struct WireError {
     /// The HTTP status of the response.
     pub status: u16,
-    /// An error code of the emulator. The real gateway responds to such requests with an HTML page of its web server.
+    /// The error code. The real gateway has no such code: it responds to malformed requests with an HTML page.
     pub code: &'static str,
-    /// A human-readable text.
+    /// A human-readable description of the error.
     pub message: &'static str,
 }
 
@@ -81,7 +82,7 @@ pub struct Response {
     pub content_type: &'static str,
     /// Headers other than `Date`, `Content-Type`, `Content-Length` and `Connection`.
     pub headers: Vec<(&'static str, String)>,
-    /// The complete body, sent with its length.
+    /// The complete body. Its length is sent in `Content-Length`.
     pub body: Vec<u8>,
 }
 
@@ -150,7 +151,7 @@ pub struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection over a stream, before its first request.
+    /// Creates a connection that reads its requests from `stream`.
     pub fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
@@ -276,8 +277,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         matches!(timeout(TRANSFER_TIMEOUT, write).await, Ok(Ok(())))
     }
 
-    /// Closes the connection after the response to a request that was not read completely. If unread bytes remain, the
-    /// kernel resets the connection, and a client that is still writing might not receive the response.
+    /// Closes the connection after the response to a request that was not read completely. Before it closes the
+    /// connection, this function reads and discards the rest of the request. If unread bytes remained, the kernel would
+    /// reset the connection, and a client that is still sending might not receive the response.
     pub async fn close_gracefully(mut self) {
         let _ = timeout(DRAIN_TIMEOUT, async {
             self.stream.shutdown().await?;
@@ -294,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// The index after the first empty line, which ends the head.
+/// Finds the first empty line, which ends the head. Returns the index of the byte after it.
 fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
@@ -308,7 +310,7 @@ fn head_end(buffer: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Rejects a head that exceeds its limits before it is complete.
+/// Checks the size of a head that is still incomplete, so that a head above the limits is rejected early.
 fn check_head_size(buffer: &[u8]) -> Result<(), WireError> {
     // The request line starts with the method, for which this check allows 32 bytes.
     if buffer.len() > MAX_TARGET + 32 && !buffer.contains(&b'\n') {

@@ -27,12 +27,12 @@ impl Credentials {
         }
     }
 
-    /// Same as [`Credentials::new`], from parts that are already secrets.
+    /// Creates credentials from secret strings, in the same way as [`Credentials::new`].
     pub fn of_secrets(id: &SecretString, secret: &SecretString, token: Option<&SecretString>) -> Self {
         Self::new(id.expose_secret(), secret.expose_secret(), token.map(|token| token.expose_secret()))
     }
 
-    /// The access key ID. It is not secret, but appears in logs only where it is useful.
+    /// Returns the access key ID. It is not secret, but appears in logs only where it is useful.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
@@ -45,7 +45,7 @@ impl Credentials {
         self.security_token.as_ref().map(|token| token.expose_secret())
     }
 
-    /// Whether both credentials have the same key and token.
+    /// Whether these credentials have the same access key and token as `other`.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.access_key_secret() == other.access_key_secret()
@@ -55,8 +55,8 @@ impl Credentials {
     /// Checks that the credentials can be sent in HTTP headers.
     ///
     /// # Errors
-    /// Returns an error that names the first part that contains a control character, for example a line break between
-    /// two pasted values.
+    /// Returns an error if a part contains a control character, for example a line break between two pasted values. The
+    /// error identifies the first such part.
     pub fn validate(&self) -> Result<(), String> {
         let parts = [
             ("the access key ID", Some(self.access_key_id.as_str())),
@@ -70,7 +70,7 @@ impl Credentials {
         }
     }
 
-    /// Replaces the secret and the token in `text` with `…`, including their percent-encoded and base64 forms.
+    /// Replaces the secret and the token in `text` with `…`. Also replaces their percent-encoded and base64 forms.
     pub(super) fn redact(&self, text: &str) -> String {
         let secrets = [Some(self.access_key_secret()), self.security_token()];
         secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| redact(&text, secret))

@@ -18,7 +18,7 @@ impl Limits {
     /// The limits for an error response or a response without content.
     pub(super) const ERROR: Self = Self { bytes: 64 * 1024, values: 1_000 };
 
-    /// The limits for the response to `operation`.
+    /// Returns the limits for the response to `operation`.
     pub(super) fn of(operation: Operation) -> Self {
         match operation {
             // A page contains up to 50 groups of 32 KB each. A character outside the BMP takes 4 bytes in UTF-8, but up

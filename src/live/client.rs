@@ -1,4 +1,4 @@
-//! Sends calls. Each call is one HTTP request: redirects and hidden retries are disabled.
+//! Sends calls. Each call is one HTTP request, because the redirects and retries of the HTTP client are disabled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,8 +47,8 @@ pub struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     form_body_threshold: usize,
-    /// Whether the endpoint has refused parameters in a form body. The documentation of the Live API specifies only the
-    /// query.
+    /// Whether the endpoint has refused parameters in a form body. An endpoint may do so, because the documentation of
+    /// the Live API specifies parameters only in the query.
     query_only: AtomicBool,
     clock: ServiceClock,
     share: Arc<Share>,
@@ -72,9 +72,9 @@ impl Client {
         })
     }
 
-    /// Creates a client for another endpoint, with the options of this one. Both clients share one HTTP client, because
-    /// its trusted certificates take 100 KiB of memory. A connection is used only for requests to its own scheme, host
-    /// and port, and carries no user state: each request is signed, and cookies are disabled.
+    /// Creates a client for another endpoint, with the same options as this client. Both clients share one HTTP client,
+    /// because its trusted certificates take 100 KiB of memory. A connection is used only for requests to its own
+    /// scheme, host and port, and carries no user state: each request is signed, and cookies are disabled.
     #[must_use]
     pub fn for_endpoint(&self, endpoint: Endpoint) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// The endpoint of this client.
+    /// Returns the endpoint of this client.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -150,13 +150,14 @@ impl Client {
         let length = self.endpoint.url(query).as_str().len();
         (length >= MAX_URL_BYTES).then(|| {
             format!(
-                "the endpoint ignores parameters in the request body, and the URL has {length} bytes: \
-                 shorten the parameters, because the URL must be shorter than {MAX_URL_BYTES} bytes"
+                "the endpoint ignores parameters in the request body, and the URL with the parameters is too long \
+                 ({length} bytes): shorten the parameters until the URL has fewer than {MAX_URL_BYTES} bytes"
             )
         })
     }
 
-    /// Switches to the query for all later requests. The returned error shows whether this request fits into a query.
+    /// Switches to the query for all later requests. The returned error indicates whether this request fits into a
+    /// query.
     fn body_not_read(&self, request: &RpcRequest, mut answer: ApiError) -> CallError {
         if !self.query_only.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -174,9 +175,9 @@ impl Client {
         }
     }
 
-    /// The current time on the service's clock, estimated from its last response. Before the first response, this is
-    /// the local time. Returns `None` if the service's clock differs from the local clock by more than 15 minutes,
-    /// because such a difference is not credible.
+    /// Returns the current time on the service's clock, estimated from the last response of the service. Before the
+    /// first response, this is the local time. Returns `None` if the service's clock differs from the local clock by
+    /// more than 15 minutes, because such a difference is not credible.
     pub fn server_now(&self) -> Option<Timestamp> {
         self.clock.now()
     }
@@ -191,7 +192,7 @@ impl Client {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        // The HTTP client's timeout does not limit the wait for memory.
+        // The wait for memory needs its own deadline, because the timeout of the HTTP client does not limit it.
         transport::exchange(request, operation, &self.share, Instant::now() + self.timeout).await
     }
 }

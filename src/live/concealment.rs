@@ -3,12 +3,13 @@
 use super::error::{ApiError, CallError, Delivery, ErrorClass, classify_code};
 
 /// The message for transport failures, service errors and unknown responses.
-const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not respond like the Live API, and the operator \
-                              retries: check spec.endpoint of the LiveAccount, or ask the administrator for the cause \
-                              in the operator's log";
+const NOT_UNDERSTOOD: &str = "the endpoint of the LiveAccount does not respond like the Live API: check \
+                              spec.endpoint of the LiveAccount, or ask the administrator to look up the cause in the \
+                              operator's log; the operator retries automatically";
 
-/// The message for the other errors of the Live API.
-const REFUSED: &str = "the endpoint refused the call: ask the administrator for the response in the operator's log";
+/// The message for every other response that contains an error code of the Live API.
+const REFUSED: &str =
+    "the endpoint refused the call: ask the administrator to look up the response in the operator's log";
 
 /// Removes the details of the response from an error. The error keeps its class if the response contains an error code
 /// of the Live API. A transport failure, a service error and an unknown response all become the same error.
@@ -39,8 +40,8 @@ fn not_understood(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: NOT_UNDERSTOOD.to_owned() }
 }
 
-/// A fixed error code for this class. The endpoint's own code is not shown, because the endpoint can append any text to
-/// a known code.
+/// Returns a fixed error code for this class. The endpoint's own code is not shown, because the endpoint can append any
+/// text to a known code.
 fn canonical_code(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::InvalidInput => "InputInvalid",

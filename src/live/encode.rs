@@ -16,8 +16,8 @@ fn percent_encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// The canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. A parameter
-/// with an empty value is written as `name=`. Both queries and form bodies have this format.
+/// Returns the canonical query of `params`: `name=value` pairs, sorted by the bytes of the names and joined by `&`. A
+/// parameter with an empty value is written as `name=`. Both queries and form bodies have this format.
 pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(params: impl IntoIterator<Item = (K, V)>) -> String {
     let mut pairs: Vec<(K, V)> = params.into_iter().collect();
     pairs.sort_by(|a, b| (a.0.as_ref(), a.1.as_ref()).cmp(&(b.0.as_ref(), b.1.as_ref())));

@@ -21,19 +21,19 @@ pub struct Endpoint {
 }
 
 /// The service behind an endpoint. All hosts of the Live API count as the same service; any other host and port is a
-/// separate service. Groups, and the rate limit of an account, belong to a service.
+/// separate service. Each service has its own groups, and its own rate limit for each account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Service(Arc<str>);
 
 impl Service {
-    /// The name of the service: `live.aliyuncs.com` for the Live API, otherwise the host and port.
+    /// Returns the name of the service: `live.aliyuncs.com` for the Live API, otherwise the host and port.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl From<&str> for Service {
-    /// The service with this name, as [`Service::as_str`] returned it.
+    /// Restores a service from its name, as returned by [`Service::as_str`].
     fn from(name: &str) -> Self {
         Self(name.into())
     }
@@ -45,13 +45,13 @@ impl std::fmt::Display for Service {
     }
 }
 
-/// A host without its trailing dot, in lower case.
+/// Returns a host in lower case, without a trailing dot.
 pub(super) fn canonical(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// The prefixes of region IDs. They exclude similar hosts of other services: any customer can create an OSS bucket
-/// named `live`, which is served at `live.oss-cn-hangzhou.aliyuncs.com`.
+/// The prefixes of region IDs. A similar host without a region ID can belong to another service: any customer can
+/// create an OSS bucket named `live`, which is served at `live.oss-cn-hangzhou.aliyuncs.com`.
 const REGIONS: [&str; 6] = ["ap-", "cn-", "eu-", "me-", "na-", "us-"];
 
 /// Whether this is a host of the Live API: `live.aliyuncs.com`, `live.REGION.aliyuncs.com` or
@@ -73,7 +73,7 @@ pub enum EndpointError {
     #[error("endpoint {0:?} does not have the form https://HOST[:PORT]")]
     Malformed(String),
     /// The URL uses plain HTTP, which sends security tokens unencrypted.
-    #[error("endpoint {0:?} is plain http: use https, or allow it with --allow-http (for an emulator on loopback)")]
+    #[error("endpoint {0:?} uses plain http: use https, or set --allow-http (for an emulator on loopback)")]
     PlainHttp(String),
 }
 
@@ -81,7 +81,7 @@ impl Endpoint {
     /// Parses `https://HOST[:PORT]`, or `HOST[:PORT]`, which defaults to HTTPS. `http://` requires `allow_http`.
     ///
     /// # Errors
-    /// Returns an [`EndpointError`], which names the text and the expected form.
+    /// Returns an [`EndpointError`], whose message contains the text and the expected form.
     pub fn parse(text: &str, allow_http: bool) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(text.to_owned());
         let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -98,7 +98,8 @@ impl Endpoint {
         }
         let name = url.host_str().ok_or_else(malformed)?;
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-        // Only the default port of https is omitted, because http and https are different servers.
+        // For a host outside the Live API, the name of the service contains the port unless it is 443. Port 80 is kept,
+        // because the servers for http and https can be different.
         let is_default_port = url.port().is_none();
         let service = match url.port_or_known_default().filter(|port| *port != 443) {
             _ if is_default_port && is_live_api_host(name) => DEFAULT_HOST.to_owned(),
@@ -113,17 +114,17 @@ impl Endpoint {
         })
     }
 
-    /// The service behind the endpoint.
+    /// Returns the service behind the endpoint.
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// The value of the `host` header: the host, with the port if it is not the default port of the scheme.
+    /// Returns the value of the `host` header: the host, with the port if it is not the default port of the scheme.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The URL of a request with this encoded query.
+    /// Returns the URL of a request with this encoded query.
     pub fn url(&self, query: &str) -> Url {
         let mut url = Url::clone(&self.url);
         url.set_query(Some(query).filter(|query| !query.is_empty()));

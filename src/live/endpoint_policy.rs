@@ -16,7 +16,10 @@ pub struct HostPattern(String);
 
 /// The error for a text that is not a [`HostPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use a host such as live.example.com, *.example.com (`*` stands for one label) or `*` for all hosts")]
+#[error(
+    "use a host such as live.example.com, a pattern such as *.example.com (`*` stands for one label), or `*` for all \
+     hosts"
+)]
 pub struct InvalidHostPattern;
 
 impl FromStr for HostPattern {
@@ -41,7 +44,7 @@ impl HostPattern {
         if self.0 == "*" {
             return true;
         }
-        // An IPv6 address has brackets only in a URL.
+        // Brackets are ignored, because an IPv6 address has brackets in a URL but may have none in the pattern.
         let (pattern, host) = (self.0.trim_matches(['[', ']']), host.trim_matches(['[', ']']));
         let (mut expected, mut actual) = (pattern.split('.'), host.split('.'));
         loop {
@@ -66,7 +69,7 @@ impl fmt::Display for HostPattern {
 pub struct EndpointPolicy {
     /// The operator's own endpoint, which a LiveAccount without an endpoint uses.
     pub own: Endpoint,
-    /// The hosts that LiveAccounts may name. If empty, the hosts of the Live API are permitted.
+    /// The hosts that LiveAccounts may use. If the list is empty, the hosts of the Live API are permitted.
     pub hosts: Vec<HostPattern>,
     /// Whether LiveAccounts may use plain http. The operator's own endpoint is not affected.
     pub allow_http: bool,
@@ -80,8 +83,8 @@ pub enum EndpointRefusal {
     Invalid(#[from] EndpointError),
     /// The host is not permitted.
     #[error(
-        "the host of endpoint {endpoint} is not permitted: use one of {hosts}, omit spec.endpoint to use the operator's \
-         own endpoint, or ask the administrator to add the host to --account-endpoints"
+        "the host of endpoint {endpoint} is not permitted: use one of {hosts}; omit spec.endpoint to use the \
+         operator's own endpoint; or ask the administrator to add the host to --account-endpoints"
     )]
     Host {
         /// The endpoint.
@@ -91,17 +94,18 @@ pub enum EndpointRefusal {
     },
     /// The endpoint is plain http.
     #[error(
-        "endpoint {0} is plain http, which is not permitted for LiveAccounts: use https, or ask the administrator to \
+        "endpoint {0} uses plain http, which is not permitted for LiveAccounts: use https, or ask the administrator to \
          set --account-allow-http (for an emulator)"
     )]
     PlainHttp(Endpoint),
 }
 
 impl EndpointPolicy {
-    /// The endpoint of a LiveAccount. `named` is its `spec.endpoint`; without it, the operator's own endpoint is used.
+    /// Returns the endpoint of a LiveAccount. `named` is the `spec.endpoint` of the LiveAccount. If `named` is `None`,
+    /// the LiveAccount uses the operator's own endpoint.
     ///
     /// # Errors
-    /// Returns the reason why the LiveAccount may not use the endpoint, for a condition.
+    /// Returns the reason why the LiveAccount may not use the endpoint. A condition shows this reason.
     pub fn endpoint(&self, named: Option<&str>) -> Result<Endpoint, EndpointRefusal> {
         let Some(text) = named else { return Ok(self.own.clone()) };
         let endpoint = Endpoint::parse(text, true)?;
@@ -136,7 +140,7 @@ impl EndpointPolicy {
     }
 }
 
-/// The host of an endpoint, without its port.
+/// Returns the host of an endpoint, without the port.
 fn hostname(endpoint: &Endpoint) -> &str {
     let host = endpoint.host();
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));

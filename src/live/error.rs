@@ -51,7 +51,7 @@ impl ErrorClass {
         Self::Resent,
     ];
 
-    /// The name of the class, suitable for a metric label because the set of names is fixed.
+    /// Returns the name of the class, suitable for a metric label because the set of names is fixed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidInput => "InvalidInput",
@@ -80,26 +80,26 @@ pub enum RetryHint {
     NewCredentials,
 }
 
-/// A response that is not a success.
+/// An error response or an unexpected response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// The service's error code; `None` if the body contains none, for example because it is empty or the error page of
-    /// a proxy.
+    /// The service's error code. `None` if the body does not contain an error code, for example because the body is
+    /// empty, or because a proxy returned an error page.
     pub code: Option<String>,
     /// The service's message, or a description of an unexpected body.
     pub message: String,
-    /// The request ID, for support tickets; `None` if the response contains none.
+    /// The request ID, for support tickets; `None` if the response contains no request ID.
     pub request_id: Option<String>,
     /// The delay that the service requests (`x-acs-retry-after`, or the older `x-ratelimit-user-api`), at most 60 s.
     pub retry_after: Option<Duration>,
-    /// `false` if the body is truncated, empty, too long, or not JSON although its content type is JSON. The error code
-    /// is then unknown.
+    /// `false` if the body is empty, is malformed JSON, or was not read completely (for example, because it is too
+    /// long). The error code is then unknown.
     pub body_complete: bool,
 }
 
-/// Whether a request without a response may have arrived.
+/// Whether a request that got no response may have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The connection was never established: the request cannot have arrived.
@@ -119,19 +119,19 @@ pub enum CallError {
     Transport {
         /// Whether the request may have arrived.
         delivery: Delivery,
-        /// The cause, without values that differ between calls (ports, times), because conditions show it.
+        /// The cause. Conditions show this message, so it contains no ports, times or other values that vary by call.
         message: String,
     },
     /// The service refused the request, and the client will send a retry in a different way: see [`RetryHint`].
     #[error("{}: {}", shown(.1), match .0 {
-        RetryHint::AsQuery => "the parameters are sent in the query instead",
+        RetryHint::AsQuery => "the operator now sends the parameters in the query instead of the request body",
         RetryHint::NewCredentials => "different credentials were loaded",
     })]
     Resent(RetryHint, ApiError),
     /// The request is too long to be sent. Nothing was sent.
     #[error("{0}")]
     Unsendable(String),
-    /// No credentials are available. Nothing was sent. The message names the providers that were tried.
+    /// No credentials are available. Nothing was sent. The message lists the providers that were tried.
     #[error("{0}")]
     NoCredentials(String),
 }
@@ -141,7 +141,8 @@ impl ApiError {
         Self { body_complete: false, ..self }
     }
 
-    /// The class of this error, determined by its code, or by its status if the code is unknown or absent.
+    /// Returns the class of this error, determined by the error code, or by the HTTP status if the code is unknown or
+    /// absent.
     pub fn class(&self) -> ErrorClass {
         match classify(self.status, self.code.as_deref()) {
             // The error code may be in the part of the body that is missing.
@@ -164,7 +165,7 @@ fn shown(error: &ApiError) -> String {
 }
 
 impl CallError {
-    /// The class of this error, which determines how the caller reacts.
+    /// Returns the class of this error, which determines how the caller reacts.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Api(error) => error.class(),
@@ -175,7 +176,7 @@ impl CallError {
         }
     }
 
-    /// The request ID; `None` if there was no response, or the response contained none.
+    /// Returns the request ID, or `None` if there was no response or the response contained no request ID.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.request_id.as_deref(),
@@ -183,7 +184,7 @@ impl CallError {
         }
     }
 
-    /// The HTTP status; `None` if there was no response.
+    /// Returns the HTTP status, or `None` if there was no response.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Api(error) | Self::Resent(_, error) => Some(error.status),
@@ -200,8 +201,9 @@ impl CallError {
         }
     }
 
-    /// Whether the call may have had an effect, or may still have one: its answer was lost, or the answer shows only
-    /// that the service or a gateway failed. A gateway that reported a timeout can still deliver the call.
+    /// Whether the effect of the call is unknown, because the answer was lost or the service or a gateway failed. A
+    /// gateway that reported a timeout can still deliver the call. A used nonce can mean that the request was delivered
+    /// twice and that the first delivery had an effect.
     pub fn is_undecided(&self) -> bool {
         match self {
             Self::Api(error) => matches!(error.class(), ErrorClass::ServiceError | ErrorClass::NonceUsed),
@@ -210,8 +212,8 @@ impl CallError {
         }
     }
 
-    /// The service's error code, or a fixed word if there is none. The code can be any text. It can be used in logs,
-    /// but metrics must use the [class](Self::class).
+    /// Returns the service's error code, or a fixed word if there is no error code. The code can be any text. It can be
+    /// used in logs, but metrics must use the [class](Self::class).
     pub fn code(&self) -> &str {
         match self {
             Self::Api(error) | Self::Resent(_, error) => error.code.as_deref().unwrap_or("NoCode"),
@@ -235,7 +237,7 @@ pub fn classify(status: u16, code: Option<&str>) -> ErrorClass {
     }
 }
 
-/// The class of a known error code.
+/// Returns the class of an error code, or `None` if the code is unknown.
 pub(super) fn classify_code(code: &str) -> Option<ErrorClass> {
     const CREDENTIALS: [&str; 6] = [
         "SignatureDoesNotMatch",

@@ -1,7 +1,7 @@
 //! A deterministic fuzzer for tests. It mutates seeds, and adds an input to the seeds if its outcome is new.
 //!
-//! `FUZZ_RUNS` sets the number of executions per target. `make fuzz` runs a million with optimization and overflow
-//! checks.
+//! `FUZZ_RUNS` sets the number of executions per target. By default, `make fuzz` runs a million executions per target,
+//! with optimization and overflow checks enabled.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -23,11 +23,11 @@ const LONGEST_SEED: usize = 4 * 1024;
 /// The maximum number of seeds.
 const MOST_SEEDS: usize = 5_000;
 
-/// The maximum memory of an execution, in bytes: a fixed part, and a multiple of the input size.
+/// The memory limit of an execution, in bytes, is `MEMORY` plus `MEMORY_PER_BYTE` for each byte of input.
 const MEMORY: u64 = 1024 * 1024;
 const MEMORY_PER_BYTE: u64 = 64;
 
-/// The name, the first inputs and the words of a fuzz target.
+/// A fuzz target, with the initial seeds and the words from which inputs are made.
 pub struct Target<'a> {
     pub name: &'a str,
     pub seeds: Vec<Vec<u8>>,
@@ -106,12 +106,14 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     drop(input.splice(at..at, bytes.iter().copied()));
 }
 
-/// Runs `parse` once. Returns a hash of the outcome's debug text, which ignores the content of strings and numbers.
+/// Runs `parse` once. Returns a hash of the outcome's debug text without its digits, so that outcomes that differ only
+/// in numbers count as the same outcome.
 fn execute<T: Debug>(parse: &impl Fn(&[u8]) -> T, input: &[u8]) -> u64 {
     let mut outcome = None;
     let allocated = allocation_counter::measure(|| outcome = catch_unwind(AssertUnwindSafe(|| parse(input))).ok());
     let shown = || input[..input.len().min(4_000)].escape_ascii().to_string();
-    let outcome = outcome.unwrap_or_else(|| panic!("a panic with {} bytes: {}", input.len(), shown()));
+    let outcome =
+        outcome.unwrap_or_else(|| panic!("the target panicked on an input of {} bytes: {}", input.len(), shown()));
     let limit = MEMORY + MEMORY_PER_BYTE * input.len() as u64;
     assert!(allocated.bytes_max <= limit, "{} bytes take {}: {}", input.len(), allocated.bytes_max, shown());
     let mut hasher = DefaultHasher::new();
@@ -121,7 +123,7 @@ fn execute<T: Debug>(parse: &impl Fn(&[u8]) -> T, input: &[u8]) -> u64 {
 }
 
 #[test]
-#[should_panic(expected = "a panic with")]
+#[should_panic(expected = "the target panicked on")]
 fn panic_of_a_target_is_found() {
     let target = Target { name: "panic", seeds: vec![b"abc".to_vec()], words: &["magic"] };
     target.run(|input| assert!(!input.windows(5).any(|part| part == b"magic")));

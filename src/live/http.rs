@@ -29,8 +29,8 @@ impl Default for HttpOptions {
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 impl HttpOptions {
-    /// A client that reuses connections. It reads its proxy settings from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY`. Redirects and hidden retries are disabled.
+    /// Creates a client that reuses connections. It reads its proxy settings from `HTTPS_PROXY`, `HTTP_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY`. Redirects and automatic retries are disabled.
     ///
     /// # Errors
     /// Returns an error if the TLS client cannot be built, for example because the machine has no CA certificates.
@@ -38,8 +38,8 @@ impl HttpOptions {
         built(self.builder())
     }
 
-    /// Same as [`HttpOptions::client`], but without idle connections. Exchanges with STS are an hour apart, and servers
-    /// close idle connections sooner.
+    /// Creates the same client as [`HttpOptions::client`], except that it keeps no idle connections. An account calls
+    /// STS about once an hour, and servers close idle connections sooner than that.
     ///
     /// # Errors
     /// See [`HttpOptions::client`].
@@ -47,7 +47,7 @@ impl HttpOptions {
         built(self.builder().pool_max_idle_per_host(0))
     }
 
-    /// A client without proxies, for addresses on this machine.
+    /// Creates a client that uses no proxies, for addresses on this machine.
     ///
     /// # Errors
     /// See [`HttpOptions::client`].
@@ -55,7 +55,7 @@ impl HttpOptions {
         built(self.builder().no_proxy())
     }
 
-    /// A client without proxies and without trusted certificates, for plain HTTP to the metadata service.
+    /// Creates a client that uses no proxies and trusts no certificates, for plain HTTP to the metadata service.
     ///
     /// # Errors
     /// See [`HttpOptions::client`].
@@ -84,32 +84,34 @@ fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpClientE
     builder.build().map_err(|error| HttpClientError::of(&error, |name| std::env::var_os(name)))
 }
 
-/// The variables that replace the CA certificates of the machine: a file, and directories.
+/// The environment variables that replace the CA certificates of the machine. `SSL_CERT_FILE` contains the path of a
+/// file, and `SSL_CERT_DIR` contains the paths of one or more directories.
 const CA_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// The reason why an HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
-    /// A variable names CA certificates that cannot be used.
-    #[error("the CA certificates {path:?} cannot be used: {why}: correct or unset {variable}")]
+    /// An environment variable specifies CA certificates that cannot be used.
+    #[error("the CA certificates in {path:?} cannot be used: {why}: correct or unset {variable}")]
     CaPath {
         /// The variable.
         variable: &'static str,
         /// The file or the directory.
         path: PathBuf,
-        /// The cause: an error of the operating system, or a file without certificates.
+        /// The cause: an operating system error, or a file that contains no certificates.
         why: String,
     },
     /// Any other cause, for example a machine without CA certificates.
     #[error(
-        "the HTTP client cannot be built: {0}: install the CA certificates of the system, or set SSL_CERT_FILE to a \
-         file of PEM certificates"
+        "the HTTP client cannot be built: {0}: install the system's CA certificates, or set SSL_CERT_FILE to the path \
+         of a file with PEM certificates"
     )]
     Other(String),
 }
 
 impl HttpClientError {
-    /// The library reports neither the path nor the cause of a failed read, so the paths are examined here.
+    /// Converts an error of the HTTP library. The library reports neither the path nor the cause of a failed read, so
+    /// the paths are examined here.
     fn of(error: &reqwest::Error, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         for name in CA_VARIABLES {
             let value = variable(name).unwrap_or_default();
@@ -127,7 +129,8 @@ impl HttpClientError {
     }
 }
 
-/// The reason why a file or a directory provides no CA certificates; `None` if it may provide some.
+/// Returns the reason why a file or a directory cannot be used for CA certificates, or `None` if the file contains
+/// certificates or the directory can be read.
 fn unusable(path: &Path) -> Option<String> {
     if path.is_dir() {
         return std::fs::read_dir(path).err().map(|error| error.to_string());
@@ -136,7 +139,7 @@ fn unusable(path: &Path) -> Option<String> {
         Err(error) => Some(error.to_string()),
         Ok(bytes) => {
             let has_some = Certificate::from_pem_bundle(&bytes).is_ok_and(|certificates| !certificates.is_empty());
-            (!has_some).then(|| "it contains no PEM certificate".to_owned())
+            (!has_some).then(|| "the file contains no PEM certificate".to_owned())
         }
     }
 }
@@ -155,7 +158,7 @@ pub enum CaBundleError {
     Unreadable {
         /// The path as given.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The operating system error.
         error: std::io::Error,
     },
     /// The file contains no certificate, or a malformed one.
@@ -167,7 +170,7 @@ impl CaBundle {
     /// Reads one or more certificates from a PEM file.
     ///
     /// # Errors
-    /// Returns a [`CaBundleError`], which names the file.
+    /// Returns a [`CaBundleError`], which contains the path of the file.
     pub fn read(path: &Path) -> Result<Self, CaBundleError> {
         let bytes = std::fs::read(path).map_err(|error| CaBundleError::Unreadable { path: path.to_owned(), error })?;
         match Certificate::from_pem_bundle(&bytes) {

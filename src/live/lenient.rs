@@ -1,5 +1,5 @@
-//! Types that accept a value in all forms in which responses can contain it. The documentation, its samples and XML
-//! responses differ in spelling, type and nesting.
+//! Types that decode values of responses. The documentation, its samples and XML responses differ in spelling, type
+//! and nesting, so these types accept each value in all of these forms.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -44,7 +44,7 @@ pub(super) fn any_case<'de, T: Deserialize<'de>, A: MapAccess<'de>>(members: A) 
     T::deserialize(MapAccessDeserializer::new(LowerCase { members, seen: HashSet::new() }))
 }
 
-/// The members of an object, each once and with its name in lower case.
+/// Yields each member of an object once, with its name in lower case.
 struct LowerCase<A> {
     members: A,
     seen: HashSet<String>,
@@ -87,7 +87,7 @@ impl Default for Scalar {
 }
 
 impl Scalar {
-    /// The string, or the text of the number or boolean.
+    /// Returns the string, or the number or boolean as text. Returns `None` if the value is absent.
     pub(super) fn text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
@@ -120,7 +120,7 @@ impl Scalar {
 }
 
 /// A list of IDs in any of these forms: `["a","b"]`, `[["a","b"]]`, `["[\"a\",\"b\"]"]`, `"a,b"`, `"[a, b]"`, `[1,2]`,
-/// `{"Admins": ["a"]}` (XML). A string is split instead of parsed as JSON, because a number could lose digits.
+/// `{"Admins": ["a"]}` (XML). A string is split, not parsed as JSON, because a parser could round a large number.
 #[derive(Default)]
 pub(super) struct Ids(pub Vec<String>);
 

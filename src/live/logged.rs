@@ -28,7 +28,7 @@ impl MakeWriter<'_> for Sink {
     }
 }
 
-/// Captured log output. Capturing ends when it is dropped.
+/// Captured log output. Capturing ends when this value is dropped.
 pub struct Log {
     sink: Sink,
     _guard: DefaultGuard,
@@ -39,7 +39,7 @@ impl Log {
         String::from_utf8(self.sink.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The number of lines that contain `text`.
+    /// Returns the number of lines that contain `text`.
     pub fn count(&self, text: &str) -> usize {
         self.text().lines().filter(|line| line.contains(text)).count()
     }

@@ -10,9 +10,9 @@ use super::Endpoint;
 /// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// The index of its connection, from 0.
+    /// The index of the connection, starting at 0.
     pub connection: usize,
-    /// Its index among all requests, from 0.
+    /// The index of this request among all requests, starting at 0.
     pub number: usize,
     /// The request line and the headers.
     pub head: String,
@@ -47,18 +47,18 @@ pub enum Act {
     Silence,
 }
 
-/// A response with a `content-length` and the given headers (`Name: value\r\n`).
+/// Creates a response with a `content-length` and the given headers (`Name: value\r\n`).
 pub fn answer_with(status: u16, headers: &str, body: &str) -> Act {
     let length = body.len();
     Act::Send(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}").into_bytes())
 }
 
-/// A JSON response.
+/// Creates a JSON response.
 pub fn answer(status: u16, body: &str) -> Act {
     answer_with(status, "content-type: application/json\r\n", body)
 }
 
-/// A running server. It stops when the runtime of the test stops.
+/// A running server. It stops when the test's runtime stops.
 #[derive(Debug, Clone)]
 pub struct Loopback {
     pub origin: String,
@@ -66,7 +66,7 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Starts a server that calls `act` for each request and performs the returned reaction.
+    /// Starts a server that calls `act` for each request and reacts as the returned [`Act`] specifies.
     pub async fn start(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
         install_tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

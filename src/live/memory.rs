@@ -1,8 +1,9 @@
-//! Limits the memory of the response bodies that the clients of the process receive at the same time.
+//! Limits the memory that all clients of the process together use for the response bodies that they receive.
 //!
-//! If too few bytes are free for a response, the longest response of the client that holds the most bytes is ended,
-//! provided that this client holds more than the waiting client would hold. Otherwise, the response waits. Each of `n`
-//! clients can therefore use 1/n of the memory, however slowly the endpoints of the other clients respond.
+//! If too few bytes are free for a response, the response waits. To free bytes for it, the longest response of the
+//! client that holds the most bytes is ended, but only if that client holds more bytes than the waiting client would
+//! hold. Each of `n` clients can therefore use 1/n of the memory, however slowly the endpoints of the other clients
+//! respond.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -41,7 +42,7 @@ impl ResponseMemory {
         Arc::new(Self { ledger: Mutex::new(ledger), freed: Notify::new() })
     }
 
-    /// The memory of this process, 24 MiB.
+    /// Returns the memory that all clients of this process share, 24 MiB.
     pub fn of_process() -> Arc<Self> {
         static MEMORY: LazyLock<Arc<ResponseMemory>> = LazyLock::new(|| ResponseMemory::new(TOTAL));
         Arc::clone(&MEMORY)
@@ -53,8 +54,8 @@ impl ResponseMemory {
 struct Ledger {
     free: usize,
     responses: HashMap<u64, Entry>,
-    /// The bytes that each client holds, excluding responses that must end. The sums are cached, because computing them
-    /// for every wait is slow.
+    /// The bytes that each client holds, excluding the bytes of responses that must end. These sums are stored, because
+    /// it would be slow to compute them for every wait.
     held: HashMap<u64, usize>,
     /// The bytes of responses that must end.
     ending: usize,
@@ -76,8 +77,8 @@ impl Ledger {
         self.last_id
     }
 
-    /// Takes `bytes` for a response. If too few are free, ends responses of other clients if possible, and
-    /// returns `false`.
+    /// Takes `bytes` for a response. If too few bytes are free, the method returns `false`. If necessary, it also
+    /// ends responses of other clients that hold more bytes.
     fn take(&mut self, id: u64, bytes: usize) -> bool {
         if bytes <= self.free {
             let Some(entry) = self.responses.get_mut(&id) else { return false };
@@ -99,8 +100,9 @@ impl Ledger {
         false
     }
 
-    /// The response to end: the longest response of the other client that holds the most bytes. `None` if no other
-    /// client holds more than the client of `id` would hold.
+    /// Selects a response to end, to free `bytes` for the response `id`. Of all other clients, takes the one that holds
+    /// the most bytes, and returns its longest response that is not ending yet. Returns `None` if no other client holds
+    /// more bytes than the client of `id` would hold after taking `bytes`.
     fn victim(&self, id: u64, bytes: usize) -> Option<u64> {
         let client = self.responses.get(&id)?.client;
         let would_hold = self.held.get(&client).copied().unwrap_or_default() + bytes;
@@ -153,7 +155,7 @@ impl Share {
         Arc::new(Self { memory, id, large: Arc::new(Semaphore::new(1)) })
     }
 
-    /// A new share of the same memory.
+    /// Creates a share of the same memory for another client.
     pub(super) fn of_another_client(&self) -> Arc<Self> {
         Self::new(Arc::clone(&self.memory))
     }
@@ -165,11 +167,11 @@ pub(super) struct Held {
     share: Arc<Share>,
     id: u64,
     bytes: usize,
-    /// Notified when the response must end to free its bytes.
+    /// Notified when this response must be ended early to release the memory that it holds.
     end: Arc<Notify>,
     /// The time at which this response stops waiting for bytes.
     deadline: Instant,
-    /// The permit to receive a response beyond [`SMALL`].
+    /// The permit to receive more than [`SMALL`] bytes. Each client has only one such permit.
     turn: Option<OwnedSemaphorePermit>,
 }
 

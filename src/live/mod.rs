@@ -1,4 +1,4 @@
-//! The client of the Live API, version 2016-11-01. It does not depend on Kubernetes.
+//! A client for the Live API, version 2016-11-01. It does not depend on Kubernetes.
 
 pub mod access_key;
 mod bounded;

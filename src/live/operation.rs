@@ -5,13 +5,13 @@ use super::request::{Method, Placement, RpcRequest};
 /// The version of the Live API.
 pub const VERSION: &str = "2016-11-01";
 
-/// The value of `GroupStatus` that selects the groups that are not deleted.
+/// The value of `GroupStatus` that excludes deleted groups from a list.
 const EXISTING: &str = "1";
 
-/// The supported operations. Each has its own limit of 50 calls per second and account.
+/// The supported operations. Each operation has its own limit: 50 calls per second for each account ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// Creates a group. It does not fail if the ID is in use.
+    /// Creates a group. The call also succeeds if the ID is already in use.
     Create,
     /// Reads a group. A deleted group can be read for about 30 days.
     Describe,
@@ -30,7 +30,7 @@ impl Operation {
     pub const ALL: [Self; 6] =
         [Self::Create, Self::Describe, Self::Modify, Self::Delete, Self::Recover, Self::ListByPage];
 
-    /// The name of the operation in the API.
+    /// Returns the name of the operation in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CreateLiveMessageGroup",
@@ -56,11 +56,12 @@ pub struct GroupRef {
     pub app_id: String,
     /// The group ID, chosen by its creator: `[A-Za-z0-9]{1,64}`.
     pub group_id: String,
-    /// `cn-shanghai` or `ap-southeast-1`. `None` is not sent and defaults to the app's data center.
+    /// The data center: `cn-shanghai` or `ap-southeast-1`. If the field is `None`, it is not sent and defaults to the
+    /// app's data center.
     pub data_center: Option<String>,
 }
 
-/// The fields of a new group. `None` is not sent.
+/// The fields of a new group. A field that is `None` is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupFields {
     /// The name, at most 128 bytes.
@@ -73,12 +74,12 @@ pub struct GroupFields {
     pub administrators: Option<Vec<String>>,
 }
 
-/// A change to a group. `None` leaves a field unchanged.
+/// A change to a group. If a field is `None`, the group keeps its value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupChange {
-    /// The new info; an empty one clears it.
+    /// The new info. An empty string clears the info.
     pub group_info: Option<String>,
-    /// The new administrators; an empty list clears them.
+    /// The user IDs of the new administrators. An empty list removes all administrators.
     pub administrators: Option<Vec<String>>,
 }
 
@@ -115,12 +116,12 @@ pub enum Call {
     Delete(GroupRef),
     /// `RecoverLiveMessageDeletedGroup`.
     Recover(GroupRef),
-    /// `ListLiveMessageGroupByPage`, oldest first.
+    /// `ListLiveMessageGroupByPage`, with the oldest group first.
     ListByPage(ListRequest),
 }
 
 impl Call {
-    /// The group of the call; `None` for a list.
+    /// Returns the group of the call, or `None` if the call lists groups.
     pub fn group(&self) -> Option<&GroupRef> {
         match self {
             Self::Create(group, _)
@@ -132,7 +133,7 @@ impl Call {
         }
     }
 
-    /// The operation of the call.
+    /// Returns the operation of the call.
     pub fn operation(&self) -> Operation {
         match self {
             Self::Create(..) => Operation::Create,
@@ -150,8 +151,8 @@ impl Call {
         !matches!(self, Self::Describe(..) | Self::ListByPage(..))
     }
 
-    /// The unsigned request, with the parameters in the query. A list is one comma-separated value, as in the current
-    /// SDKs; booleans are in lower case.
+    /// Returns the unsigned request, with the parameters in the query. A list is sent as one comma-separated value, as
+    /// in the current SDKs. Booleans are in lower case.
     pub fn request(&self) -> RpcRequest {
         let mut params = Params::default();
         match self {

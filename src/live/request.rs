@@ -1,4 +1,4 @@
-//! Generic RPC requests and their signature, on which all typed operations are built.
+//! Generic RPC requests and their signatures. All typed operations are sent as such requests.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// `GET` or `POST`.
+    /// Returns `GET` or `POST`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -31,19 +31,19 @@ impl Method {
 /// Where the parameters are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the query, with an empty body, as the official SDKs do for message groups.
+    /// In the query, with an empty body. The official SDKs send the parameters of message groups in this way.
     Query,
     /// In a form body, with an empty query. POST only.
     Form,
-    /// The first `in_query` parameters in the query and the others in a form body, as operations of other products
-    /// require. POST only.
+    /// The first `in_query` parameters are sent in the query and the others in a form body. Some operations of other
+    /// products require this. POST only.
     Both {
         /// The number of parameters in the query.
         in_query: usize,
     },
 }
 
-/// An unsigned call of an RPC operation.
+/// An unsigned call to an RPC operation.
 ///
 /// The action and the version are sent as headers, not as parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +69,11 @@ pub struct SignedRequest {
     pub host: String,
     /// The signed query. The request target is `/`, or `/?` followed by the query.
     pub query: String,
-    /// The signed headers, sorted, and `authorization`. The sender adds unsigned headers such as `accept`.
+    /// The sorted signed headers, followed by `authorization`. The sender adds unsigned headers such as `accept`.
     pub headers: Vec<(String, String)>,
-    /// The form body; empty if there is none.
+    /// The form body, which is empty if the parameters are sent in the query.
     pub body: String,
-    /// All steps of the signature.
+    /// The signature and the intermediate results of its computation.
     pub signature: V3Signature,
 }
 
@@ -91,12 +91,12 @@ impl fmt::Debug for SignedRequest {
 }
 
 impl RpcRequest {
-    /// All parameters, encoded as a query.
+    /// Returns all parameters, encoded as a query.
     pub fn encoded_params(&self) -> String {
         encode(&self.params)
     }
 
-    /// Signs the request (ACS3-HMAC-SHA256) over the documented headers.
+    /// Signs the request with ACS3-HMAC-SHA256. The signature covers the documented headers.
     ///
     /// `date` has the form `yyyy-MM-ddTHH:mm:ssZ` and must be within 15 minutes of the service's clock. `nonce` must be
     /// new for every request, including retries.
@@ -139,7 +139,7 @@ impl RpcRequest {
     }
 }
 
-/// A unique value for each request: 128 random bits.
+/// Returns a unique value for each request: 128 random bits.
 pub(super) fn nonce() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
@@ -148,8 +148,9 @@ fn encode(params: &[(String, String)]) -> String {
     canonical_query(params.iter().map(|(name, value)| (name, value)))
 }
 
-/// Encodes a space as `+`, as the official SDKs do. The body is hashed as it is sent, so this affects the signature. In
-/// the encoded text, `%20` always stands for a space, because a `%` in a value is encoded as `%25`.
+/// Encodes the parameters as a form body. A space is encoded as `+`, as in the official SDKs. The encoding of a space
+/// affects the signature, because the signature covers a hash of the encoded body. In the encoded text, `%20` always
+/// stands for a space, because a `%` in a value is encoded as `%25`.
 fn encode_form(params: &[(String, String)]) -> String {
     encode(params).replace("%20", "+")
 }

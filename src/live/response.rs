@@ -12,8 +12,8 @@ use super::document::Document;
 use super::error::{ApiError, CallError};
 use super::lenient::{Ids, Scalar, any_case};
 
-/// The maximum size of a `GroupInfo` in bytes: twice the limit of the service. Groups stay in memory while their
-/// objects wait.
+/// The maximum size of a `GroupInfo` in bytes: twice the limit of the service. The size is limited because a group
+/// stays in memory while its object waits.
 const MAX_INFO: usize = 64 * 1024;
 
 /// A group as the service reports it.
@@ -29,7 +29,7 @@ pub struct GroupSnapshot {
     pub creator_id: String,
     /// `AdminList`, flattened.
     pub administrators: Vec<String>,
-    /// `Delete`: the group is deleted and its ID is blocked.
+    /// `Delete`: the group is deleted and its ID cannot be reused.
     pub deleted: bool,
     /// `Createtime`. Its unit is not documented, so it is derived from the magnitude of the value.
     pub create_time: Option<Timestamp>,
@@ -44,7 +44,7 @@ pub struct GroupPage {
     pub total: u64,
 }
 
-/// The result of a successful create.
+/// The result of a successful Create call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
     /// The group was created.
@@ -58,13 +58,13 @@ pub enum CreateOutcome {
 /// A decoded successful response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The response to a create.
+    /// The response to a Create call.
     Created(CreateOutcome),
-    /// The response to a describe.
+    /// The response to a Describe call.
     Group(GroupSnapshot),
-    /// The response to a list.
+    /// The response to a List call.
     Page(GroupPage),
-    /// The response to a modify, delete or recover, which has no content.
+    /// The response to a Modify, Delete or Recover call, which has no content.
     Done,
 }
 
@@ -79,7 +79,7 @@ pub struct Response<T> {
     pub status: u16,
 }
 
-/// The members of a response to a create.
+/// The members of a Create response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CreateBody {
@@ -93,7 +93,7 @@ struct CreateBody {
     already_delete: Scalar,
 }
 
-/// The members of a response to a describe, and of an entry of a list.
+/// The members of a Describe response. Each entry in a List response has the same members.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct GroupBody {
@@ -117,7 +117,7 @@ struct GroupBody {
     wrapped: Option<Groups>,
 }
 
-/// The members of a response to a list.
+/// The members of a List response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ListBody {
@@ -147,8 +147,9 @@ pub(super) struct ErrorBody {
     message: Scalar,
 }
 
-/// The groups of a list: `[{…}]`. In XML, the elements are repeated (a single group is `{…}`) or wrapped
-/// (`{"Groups": [{…}]}`).
+/// The groups in a list. In JSON, they are an array: `[{…}]`. In XML, the list element is either repeated for each
+/// group or contains a `Groups` element for each group. XML is first converted to JSON: a list element that is not
+/// repeated becomes `{…}`, and `Groups` elements become `{"Groups": [{…}]}`.
 #[derive(Default)]
 struct Groups(Vec<GroupBody>);
 
@@ -167,7 +168,7 @@ impl<'de> Deserialize<'de> for Groups {
                 Ok(Groups::default())
             }
 
-            /// An empty XML element.
+            /// Accepts an empty XML element, which contains no groups.
             fn visit_str<E: Error>(self, text: &str) -> Result<Groups, E> {
                 if text.trim().is_empty() { Ok(Groups::default()) } else { Err(E::custom("not a group")) }
             }
@@ -205,8 +206,8 @@ pub fn parse_epoch(number: i64) -> Option<Timestamp> {
 
 impl GroupBody {
     /// # Errors
-    /// Returns an error if the group info exceeds the memory limit, or if the response has no group ID, because an
-    /// empty snapshot would cause the operator to overwrite the group.
+    /// Returns an error if the group info is longer than [`MAX_INFO`], or if the response has no group ID. A response
+    /// without a group ID must not become an empty snapshot, because the operator would then overwrite the group.
     fn snapshot(self) -> Result<GroupSnapshot, String> {
         let text = |value: Scalar| value.text().unwrap_or_default();
         let group = GroupSnapshot {
@@ -232,7 +233,7 @@ impl CreateBody {
     /// `AlreadyDelete` takes precedence, because the service also sets `AlreadyExists` for a deleted group.
     ///
     /// # Errors
-    /// Returns an error if the response has neither of these fields nor a group ID.
+    /// Returns an error if the response has no `AlreadyDelete`, `AlreadyExists` or group ID.
     fn outcome(self) -> Result<CreateOutcome, String> {
         match (self.already_exists.boolean(), self.already_delete.boolean()) {
             (_, Some(true)) => Ok(CreateOutcome::AlreadyDelete),
@@ -263,7 +264,7 @@ pub(super) struct Decoded {
     pub request_id: Option<String>,
 }
 
-/// Decodes the response to `operation`; `None` if it is not a response of the Live API.
+/// Decodes the response to `operation`. Returns `None` if the document is not a response of the Live API.
 pub(super) fn decode(operation: Operation, document: Document<'_>) -> Option<Decoded> {
     let (reply, id) = match operation {
         Operation::Create => {
@@ -289,19 +290,20 @@ pub(super) fn decode(operation: Operation, document: Document<'_>) -> Option<Dec
     Some(Decoded { reply, request_id: request_id(id) })
 }
 
-/// The request ID of a response, if it is one word.
+/// Returns the request ID of a response, or `None` if it is not a single word.
 fn request_id(value: Scalar) -> Option<String> {
     value.text().filter(|id| is_word(id))
 }
 
-/// Whether a text is a single word of printable ASCII. An endpoint can return any text, and logs and terminals show
-/// codes and IDs unchanged.
+/// Whether a text is a single word of printable ASCII. Codes and IDs must be checked, because an endpoint can return
+/// any text, and logs and terminals show codes and IDs unchanged.
 fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl ErrorBody {
-    /// The error, or `None` if it has no error code. The message is unchanged: see [`bounded`].
+    /// Returns the error, or `None` if the body has no valid error code. The message is not shortened here: see
+    /// [`bounded`].
     pub(super) fn into_error(self, status: u16) -> Option<CallError> {
         // Logs and conditions show the code, so only a short word is accepted.
         let code = self.code.text().filter(|code| (1..=100).contains(&code.len()) && is_word(code))?;
@@ -321,7 +323,8 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Makes a text suitable for a condition: one line of at most 500 characters, without control and direction characters.
+/// Makes a text suitable for a condition. The result is one line of at most 500 characters, without control characters
+/// or invisible characters.
 pub(super) fn bounded(text: &str) -> String {
     let apart = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
     let words = text.split(apart).filter(|word| !word.is_empty());

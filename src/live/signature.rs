@@ -1,5 +1,5 @@
-//! Signature V3 (`ACS3-HMAC-SHA256`) of Alibaba Cloud's RPC gateway. It implements the public document "Request syntax
-//! and signature method V3".
+//! Implements signature V3 (`ACS3-HMAC-SHA256`) of Alibaba Cloud's RPC gateway, as described in the public document
+//! "Request syntax and signature method V3".
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// The name of signature V3: the first word of its `Authorization` header and the first line of its string to sign.
 pub const V3_ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// The SHA-256 of `bytes`, in lower-case hex.
+/// Returns the SHA-256 of `bytes`, in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
@@ -19,21 +19,22 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 pub struct V3Request<'a> {
     /// The HTTP method: `POST` or `GET`.
     pub method: &'a str,
-    /// The path; `/` for every RPC operation.
+    /// The path, which is `/` for every RPC operation.
     pub path: &'a str,
-    /// The canonical query: see [`canonical_query`](super::encode::canonical_query).
+    /// The canonical query, as [`canonical_query`](super::encode::canonical_query) returns it.
     pub query: &'a str,
-    /// The headers to sign, sorted, with lower-case names.
+    /// The headers to sign, sorted by name. The names are in lower case.
     pub headers: &'a [(String, String)],
     /// The SHA-256 of the body in lower-case hex, which is also the value of `x-acs-content-sha256`.
     pub body_sha256: &'a str,
 }
 
-/// The steps of a signature, kept so that tests can compare each of them. Its `Debug` output omits the canonical
-/// request, which contains the security token.
+/// A signature and the intermediate values of its computation. Tests compare each of these values with test vectors.
+/// The `Debug` output omits the canonical request, because the canonical request can contain the security token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct V3Signature {
-    /// Method, path, query, headers, names of the signed headers and body hash, separated by newlines.
+    /// The method, the path, the query, the headers, the names of the signed headers and the hash of the body,
+    /// separated by newlines.
     pub canonical_request: String,
     /// The algorithm and the hash of the canonical request.
     pub string_to_sign: String,
@@ -54,7 +55,7 @@ impl fmt::Debug for V3Signature {
 }
 
 impl V3Signature {
-    /// The value of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     pub fn authorization(&self, access_key_id: &str) -> String {
         format!(
             "{V3_ALGORITHM} Credential={access_key_id},SignedHeaders={},Signature={}",

@@ -14,14 +14,14 @@ use super::error::{ApiError, CallError, Delivery};
 use super::memory::{Held, Share};
 use super::response::{self, Decoded, ErrorBody, Reply, Response};
 
-/// The outcome of a request, and the service's time if there was a response with a `Date`.
+/// The outcome of a request, and the service's time if the response has a `Date` header.
 pub(super) struct Exchange {
     pub outcome: Result<Response<Reply>, CallError>,
     pub server_time: Option<SystemTime>,
 }
 
-/// Sends a request and decodes the response to `operation`. The memory for the body is taken from `share`. If it is not
-/// available, the call waits until `deadline` at the latest.
+/// Sends a request and decodes the response to `operation`. The memory for the body is taken from `share`. If too
+/// little memory is free, the function waits for memory until `deadline` at the latest.
 pub(super) async fn exchange(
     request: reqwest::RequestBuilder,
     operation: Operation,
@@ -44,7 +44,8 @@ pub(super) async fn exchange(
     Exchange { outcome, server_time }
 }
 
-/// Redacts and shortens an error. The service's message can contain the string to sign, which includes the token.
+/// Redacts and shortens an error. The service's message can quote the canonical request, which can contain the
+/// security token.
 pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> CallError {
     match error {
         CallError::Api(mut answer) => {
@@ -56,7 +57,7 @@ pub(super) fn without_secrets(error: CallError, credentials: &Credentials) -> Ca
     }
 }
 
-/// A response body. If it is not read to its end, its connection is not reused.
+/// A response body. If the body is not read to the end, the connection is not reused.
 pub(super) enum Body {
     Whole(Vec<u8>),
     TooLong,
@@ -65,8 +66,8 @@ pub(super) enum Body {
     NoMemory,
 }
 
-/// Reads a body of up to `limit` bytes, counted after decompression. `held` accounts for the memory of the body; with
-/// `None`, the memory is not counted.
+/// Reads a body of up to `limit` bytes, counted after decompression. `held` accounts for the memory of the body. If it
+/// is `None`, the memory is not counted.
 pub(super) async fn read(mut response: reqwest::Response, limit: usize, mut held: Option<&mut Held>) -> Body {
     let mut body = Vec::new();
     loop {
@@ -116,7 +117,7 @@ fn interpret(
         Body::NoMemory => {
             return Err(broken(
                 status,
-                "not enough memory for the response: other responses use up the memory limit",
+                "the response was not read completely, because other responses use all the memory for response bodies",
                 request_id,
             ));
         }
@@ -142,7 +143,7 @@ fn interpret(
     }
 }
 
-/// A response without the expected content.
+/// Returns the error for a response that does not contain the expected content.
 fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError {
     CallError::Api(ApiError {
         status,
@@ -154,7 +155,8 @@ fn unreadable(status: u16, what: &str, request_id: Option<String>) -> CallError 
     })
 }
 
-/// The error for a response whose body is truncated, too long, empty or malformed JSON. Its error code is unknown.
+/// Returns the error for a response whose body is truncated, too long, empty or malformed JSON. The error code in such
+/// a body is unknown.
 fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     match unreadable(status, what, request_id) {
         CallError::Api(error) => CallError::Api(error.broken()),
@@ -162,7 +164,7 @@ fn broken(status: u16, what: &str, request_id: Option<String>) -> CallError {
     }
 }
 
-/// Describes an unexpected body without its content, because the error page of a proxy can contain times and IDs.
+/// Describes an unexpected body without quoting its content, because a proxy's error page can contain times and IDs.
 fn describe_body(content_type: &str, bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "the response is empty".to_owned();
@@ -188,7 +190,7 @@ fn with_retry_after(error: CallError, headers: &HeaderMap) -> CallError {
     }
 }
 
-/// Converts a transport error. The message contains no addresses or ports.
+/// Converts a transport error to a [`CallError`] whose message contains no addresses or ports.
 pub(super) fn transport(error: &reqwest::Error) -> CallError {
     let delivery = if error.is_connect() { Delivery::NeverSent } else { Delivery::Unknown };
     let message = if error.is_timeout() && error.is_connect() {

@@ -35,8 +35,8 @@ impl Element {
     }
 }
 
-/// The content of the root element. Returns `None` if the text is not well-formed XML, is nested deeper than 32 levels
-/// or has more than `elements` elements.
+/// Returns the content of the root element, or `None` if the text is not well-formed XML, is nested deeper than 32
+/// levels or has more than `elements` elements.
 pub(super) fn to_json(bytes: &[u8], elements: usize) -> Option<Value> {
     let mut reader = Reader::from_str(std::str::from_utf8(bytes).ok()?);
     let mut open: Vec<Element> = Vec::new();

@@ -22,7 +22,8 @@ use super::{ConditionType, get_condition, rules, schema};
     namespaced,
     status = "LiveAccountStatus",
     derive = "PartialEq",
-    doc = "Credentials and budget for the LiveMessageGroups in a namespace that reference it in spec.accountRef.",
+    doc = "Credentials and a budget for LiveMessageGroups in the same namespace. A LiveMessageGroup uses them if its \
+           spec.accountRef names the LiveAccount.",
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -32,13 +33,13 @@ use super::{ConditionType, get_condition, rules, schema};
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "The reason of the condition Ready",
+        description = "The reason for the status of the Ready condition",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(
         name = "Groups",
         type_ = "integer",
-        description = "The number of LiveMessageGroups that reference it",
+        description = "The number of LiveMessageGroups that reference the LiveAccount",
         json_path = ".status.groups"
     ),
     printcolumn(
@@ -66,25 +67,27 @@ use super::{ConditionType, get_condition, rules, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LiveAccountSpec {
-    /// Where the credentials come from: exactly one of secretRef and oidc. It may be changed at any time.
+    /// The source of the credentials: exactly one of secretRef and oidc. It may be changed at any time.
     pub credentials: AccountCredentials,
 
-    /// The ID of the Alibaba Cloud account (digits). LiveAccounts with the same ID share the limit of 50 calls per second for
-    /// each operation. With oidc, the default is the account ID in roleArn. With secretRef, there is no default;
-    /// LiveAccounts without an ID then share the limit if they have the same access key ID. Example: 1234567890123456
+    /// The ID of the Alibaba Cloud account (digits). LiveAccounts with the same ID share the limit of 50 calls per
+    /// second for each operation. With oidc, the ID defaults to the account ID in roleArn. With secretRef, there is no
+    /// default: LiveAccounts without an account ID share the limit if they have the same access key ID.
+    /// Example: 1234567890123456
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub account_id: Option<String>,
 
-    /// The address of the Live API: https:// and a host, with a port if needed. Defaults to the operator's own endpoint, which is
-    /// live.aliyuncs.com unless --endpoint sets another one. An http:// address requires the operator's flag --account-allow-http.
+    /// The address of the Live API: https:// and a host, with a port if needed. Defaults to the operator's own
+    /// endpoint, which is live.aliyuncs.com unless --endpoint sets another one. An http:// address requires the
+    /// operator's flag --account-allow-http.
     /// Example: `https://live.ap-southeast-1.aliyuncs.com`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 262))]
     pub endpoint: Option<String>,
 
-    /// The maximum number of calls per second to each operation with these credentials, 1 to 50. Defaults to 50. It
-    /// limits only this LiveAccount, not others with the same account ID. Example: 20
+    /// The maximum number of calls per second that the operator sends to each operation for this LiveAccount: 1 to 50.
+    /// Defaults to 50. The maximum does not apply to other LiveAccounts with the same account ID. Example: 20
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub requests_per_second: Option<i64>,
@@ -94,14 +97,14 @@ pub struct LiveAccountSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountCredentials {
-    /// An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary
-    /// credentials, securityToken. The operator gets the Secret by name every few minutes, and
-    /// again if the access key is rejected.
+    /// The Secret in this namespace that contains the access key. The keys of the Secret are accessKeyId,
+    /// accessKeySecret and, for temporary credentials, securityToken. The operator gets the Secret by name every few
+    /// minutes, and again if the access key is rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::secret_ref")]
     pub secret_ref: Option<NameRef>,
 
-    /// A RAM role, assumed with a token of a ServiceAccount in this namespace (RRSA).
+    /// A RAM role that the operator assumes with a token of a ServiceAccount in this namespace (RRSA).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::oidc")]
     pub oidc: Option<OidcCredentials>,
@@ -122,7 +125,7 @@ pub struct OidcCredentials {
     pub role_arn: String,
     /// The ARN of the cluster's OIDC provider: `acs:ram::ACCOUNT_ID:oidc-provider/NAME`.
     pub oidc_provider_arn: String,
-    /// The ServiceAccount whose token is sent to STS.
+    /// The ServiceAccount whose token the operator sends to STS.
     pub service_account_ref: NameRef,
 }
 
@@ -130,12 +133,13 @@ pub struct OidcCredentials {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveAccountStatus {
-    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. -1 until the
-    /// first reconcile.
+    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. The value is
+    /// -1 until the first reconcile pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The state of the account. Ready is always present: True while the credentials exist and have not been rejected.
+    /// The conditions of the account. Ready is always present. It is True while the credentials exist and have not been
+    /// rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -150,27 +154,28 @@ pub struct LiveAccountStatus {
     pub queue: Option<AccountQueue>,
 }
 
-/// The LiveMessageGroups that wait for the rate limit of an account.
+/// The LiveMessageGroups that wait because of the rate limit of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountQueue {
-    /// The number of LiveMessageGroups that wait. Updated at most every 30 s. Example: 3500
+    /// The number of waiting LiveMessageGroups. The operator updates the number at most every 30 s. Example: 3500
     pub waiting: i64,
 
-    /// The time when the last of them is expected to be processed. Example: 2026-07-01T14:03:20Z
+    /// The time when the last waiting LiveMessageGroup is expected to be processed. Example: 2026-07-01T14:03:20Z
     #[schemars(schema_with = "schema::date_time")]
     pub expected_end: String,
 }
 
 impl LiveAccountSpec {
-    /// The account ID: `accountId`, or else the one in the role's ARN. `None` if the spec contains neither.
+    /// Returns the account ID: `accountId`, or else the ID in the role's ARN. Returns `None` if the spec contains
+    /// neither of them.
     pub fn number(&self) -> Option<&str> {
         let role = || account_of_arn(&self.credentials.oidc.as_ref()?.role_arn);
         self.account_id.as_deref().filter(|number| !number.is_empty()).or_else(role)
     }
 }
 
-/// The account ID in an ARN: `acs:SERVICE:REGION:ACCOUNT_ID:RESOURCE`.
+/// Returns the account ID in an ARN, which has the form `acs:SERVICE:REGION:ACCOUNT_ID:RESOURCE`.
 pub fn account_of_arn(arn: &str) -> Option<&str> {
     arn.split(':').nth(3).filter(|number| !number.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Conditions: their types, and pure functions that read and change a list of them.
+//! The types of conditions, and pure functions that read and change a list of conditions.
 
 use std::fmt;
 
@@ -10,25 +10,28 @@ use super::Reason;
 /// The maximum length of a condition message, in characters. It is the limit of `metav1.Condition`.
 pub(super) const MESSAGE_MAX_CHARS: usize = 32_768;
 
-/// The condition types that the operator writes, in their order in the status.
+/// The condition types that the operator writes, in the order in which the status lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// The group matches the spec, as far as the Live API allows. Always present.
+    /// The group matches the spec, as far as the Live API allows. This condition is always present.
     Ready,
-    /// The operator is working on the object: queued, throttled or retrying. Absent unless true.
+    /// The operator is working on the object: for example, the object is queued, or a call is throttled or retried.
+    /// This condition is present only while it is true.
     Reconciling,
-    /// Manual intervention is required. Absent unless true; never together with `Reconciling`.
+    /// Manual intervention is required. This condition is present only while it is true, and never together with
+    /// `Reconciling`.
     Stalled,
-    /// The group existed and no longer exists. Absent unless true.
+    /// The group existed and no longer exists. This condition is present only while it is true.
     Degraded,
-    /// Whether the group matches every field of the spec. If false, its message names the fields that do not match.
+    /// Whether the group matches every field of the spec. If the condition is false, its message lists the fields that
+    /// do not match.
     InSync,
-    /// The object is paused by annotation. Absent unless true.
+    /// The object is paused by its annotation. This condition is present only while it is true.
     Paused,
 }
 
 impl ConditionType {
-    /// All types, in their order in the status.
+    /// All types, in the order in which the status lists them.
     pub const ALL: &'static [ConditionType] = &[
         ConditionType::Ready,
         ConditionType::Reconciling,
@@ -38,7 +41,7 @@ impl ConditionType {
         ConditionType::Paused,
     ];
 
-    /// The value of `type`.
+    /// The value of the condition's `type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             ConditionType::Ready => "Ready",
@@ -69,7 +72,7 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
-    /// The value of `status`.
+    /// The value of the condition's `status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             ConditionStatus::True => "True",
@@ -78,7 +81,7 @@ impl ConditionStatus {
         }
     }
 
-    /// The status of a recorded condition. A value that is not one of the three counts as `Unknown`.
+    /// Returns the status of a recorded condition. Any value other than `True` and `False` counts as `Unknown`.
     pub fn of(condition: &Condition) -> Self {
         match condition.status.as_str() {
             "True" => ConditionStatus::True,
@@ -94,12 +97,12 @@ impl fmt::Display for ConditionStatus {
     }
 }
 
-/// The condition of this type; `None` if the list has none.
+/// Returns the condition of this type, or `None` if the list has no such condition.
 pub fn get_condition(list: &[Condition], kind: ConditionType) -> Option<&Condition> {
     list.iter().find(|c| c.type_ == kind.as_str())
 }
 
-/// Removes the condition of this type. Returns whether there was one.
+/// Removes the condition of this type. Returns whether the list contained the condition.
 pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool {
     let before = list.len();
     list.retain(|c| c.type_ != kind.as_str());
@@ -108,10 +111,12 @@ pub fn remove_condition(list: &mut Vec<Condition>, kind: ConditionType) -> bool 
 
 /// Sets the condition of this type.
 ///
-/// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes, so that repeating a call
-///   changes nothing. It has whole seconds, because the apiserver stores no fractions.
-/// - The order follows [`ConditionType::ALL`]; conditions of other writers follow in their original order.
-/// - A message is cut to 32,768 characters, the limit of the CRD: otherwise the apiserver would refuse the status.
+/// - `lastTransitionTime` becomes `now` only if the condition is new or its status changes. Repeating a call therefore
+///   changes nothing. `now` is truncated to whole seconds, because the apiserver does not store fractions.
+/// - The list is sorted in the order of [`ConditionType::ALL`]. Conditions that other clients have set come last, in
+///   their original order.
+/// - A message is cut to 32,768 characters, which is the limit of the CRD. The apiserver would refuse a status with a
+///   longer message.
 pub fn set_condition(
     list: &mut Vec<Condition>,
     kind: ConditionType,

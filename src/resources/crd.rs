@@ -1,5 +1,5 @@
-//! The CustomResourceDefinitions: derived from the types, and completed with the parts that derive attributes cannot
-//! express.
+//! The CustomResourceDefinitions. They are derived from the Rust types. This module adds the parts that derive
+//! attributes cannot express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -14,16 +14,19 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![complete(LiveAccount::crd()), complete(LiveMessageGroup::crd())]
 }
 
-/// [`crds`] as one stream of YAML documents, each starting with `---`, as `live-message-operator crd` prints it.
+/// Returns [`crds`] as one stream of YAML documents. Each document starts with `---`. The command
+/// `live-message-operator crd` prints this stream.
 ///
 /// # Errors
 ///
-/// Returns an error if a definition cannot be serialized as YAML. A unit test rules this out for this version.
+/// Returns an error if a definition cannot be serialized as YAML. A unit test ensures that this does not happen in this
+/// version of the operator.
 pub fn crds_yaml() -> Result<String, serde_yaml::ser::Error> {
     Ok(crd_files()?.into_iter().map(|(_, yaml)| yaml).collect())
 }
 
-/// [`crds`] as files: the name (`<plural>.<group>.yaml`) and the content, one YAML document that starts with `---`.
+/// Returns [`crds`] as files. Each pair contains the name of a file (`<plural>.<group>.yaml`) and its content, which is
+/// one YAML document that starts with `---`.
 ///
 /// # Errors
 ///
@@ -49,11 +52,12 @@ fn complete(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// The default status, which an object has until the operator writes its first one.
+/// The default status. An object has this status until the operator writes the status for the first time.
 ///
-/// Without a status, kstatus (Flux, `helm --wait`) and `kubectl wait` would count a new object as a success. The
-/// condition has its own `observedGeneration`, which `kubectl wait` checks before `status.observedGeneration`. It may
-/// not be negative (`metav1.Condition`), so it is 0, which is less than every real generation.
+/// Without a default status, kstatus (Flux, `helm --wait`) and `kubectl wait` would count a new object as a success.
+/// The condition has its own `observedGeneration`, because `kubectl wait` checks that value before
+/// `status.observedGeneration`. The schema of `metav1.Condition` does not allow a negative value. The value is
+/// therefore 0, which is less than every real generation.
 fn initial_status() -> serde_json::Value {
     json!({
         "observedGeneration": -1,
@@ -68,7 +72,7 @@ fn initial_status() -> serde_json::Value {
     })
 }
 
-/// Removes the line breaks of doc comments from descriptions, because the program that shows a description wraps it.
+/// Removes the line breaks of doc comments from descriptions, because clients such as kubectl wrap the text.
 fn unfold_descriptions(schema: &mut JSONSchemaProps) {
     if let Some(text) = &mut schema.description {
         *text = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
@@ -110,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Makes `0.0` and `0` equal: a `minimum` may change from one to the other.
+    /// Makes `0.0` and `0` equal, because the conversion to or from YAML can change a `minimum` from one to the other.
     fn whole_numbers(value: Value) -> Value {
         match value {
             Value::Number(n) => n.as_f64().map_or(Value::Null, Value::from),

@@ -43,7 +43,7 @@ pub(super) const RECONCILE_AT_MAX_CHARS: usize = 256;
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "The reason of the condition Ready",
+        description = "The reason for the status of the Ready condition",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(
@@ -129,16 +129,17 @@ pub struct LiveMessageGroupSpec {
     #[schemars(length(max = 64))]
     pub creator_id: Option<String>,
 
-    /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8. A change is applied
-    /// to the group. The empty string clears it. If the field is absent, the operator does not manage it.
+    /// Free text for the clients of the group (an announcement, or JSON): at most 32768 bytes of UTF-8. A change is
+    /// applied to the group. The empty string removes the text. If the field is absent, the operator does not manage
+    /// the text.
     /// Example: {"topic":"launch"}
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub group_info: Option<String>,
 
-    /// The user IDs of the administrators of the group: up to 3 different IDs of 1 to 64 letters and digits, in any order.
-    /// A change replaces the whole list. The empty list removes all administrators. If the field is
-    /// absent, the operator does not manage it.
+    /// The user IDs of the administrators of the group: up to 3 different IDs of 1 to 64 letters and digits, in any
+    /// order. A change replaces the whole list. The empty list removes all administrators. If the field is absent, the
+    /// operator does not manage the administrators.
     /// Example: ["host1", "moderator1"]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3), inner(length(max = 64)))]
@@ -160,15 +161,15 @@ pub struct LiveMessageGroupSpec {
 
     /// What happens to the group when this object is deleted: Retain (the group is retained) or Delete (the group is
     /// deleted if this object created it; an adopted or recovered group is retained). Defaults to Retain, because
-    /// deleting a group closes a live room for all its users and blocks its ID for about 30 days. It may be changed at
-    /// any time and is read when the object is deleted. Example: Delete
+    /// deleting a group closes a live room for all its users and blocks its ID for about 30 days. The field may be
+    /// changed at any time. The operator reads it when the object is deleted. Example: Delete
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deletion_policy")]
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// What happens if the group has been deleted in the Live API: Report (the object becomes Degraded with the reason
-    /// GroupDeleted) or Recover (the group is recovered, which the Live API allows for about 30 days). Defaults to
-    /// Report. It may be changed at any time. Example: Recover
+    /// GroupDeleted) or Recover (the operator recovers the group, which is possible until about 30 days after the
+    /// deletion). Defaults to Report. It may be changed at any time. Example: Recover
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deleted_group_policy")]
     pub deleted_group_policy: Option<DeletedGroupPolicy>,
@@ -199,15 +200,15 @@ impl DataCenter {
 }
 
 impl LiveMessageGroup {
-    /// The effective group ID: `spec.groupId`, or `metadata.name` if that is absent.
-    /// `None` only for an object without a name, which no apiserver returns.
+    /// Returns the effective group ID: `spec.groupId`, or `metadata.name` if `spec.groupId` is absent. Returns `None`
+    /// only if the object has no name. Every object that an apiserver returns has a name.
     pub fn group_id(&self) -> Option<&str> {
         self.spec.group_id.as_deref().or(self.metadata.name.as_deref())
     }
 
-    /// The resourceVersion as a number, which orders the versions of an object. It is a number in every apiserver that
-    /// stores its objects in etcd. Kubernetes documents it as comparable since version 1.35. `None` if it is not a
-    /// number.
+    /// Returns the resourceVersion as a number. A newer version of an object has a higher number. Every apiserver that
+    /// stores its objects in etcd uses numbers. Since version 1.35, Kubernetes documents that clients may compare them.
+    /// Returns `None` if the resourceVersion is not a number.
     pub fn revision(&self) -> Option<u64> {
         self.metadata.resource_version.as_deref()?.parse().ok()
     }
@@ -217,13 +218,14 @@ impl LiveMessageGroup {
         self.status.as_ref()?.condition(kind)
     }
 
-    /// The reason of the recorded `Ready` condition; `None` if it is absent or not known to this version.
+    /// Returns the reason of the recorded `Ready` condition. Returns `None` if the condition is absent, or if this
+    /// version of the operator does not know the reason.
     pub fn ready_reason(&self) -> Option<Reason> {
         self.condition(ConditionType::Ready)?.reason.parse().ok()
     }
 
-    /// Whether the Live API ignored a change of this field in this generation. The change is not sent again before the
-    /// spec changes or a reconcile pass is requested.
+    /// Whether the Live API ignored a change to this field in this generation. The operator does not send the change
+    /// again until the spec changes or a reconcile pass is requested.
     pub fn is_ignored(&self, field: &str) -> bool {
         let is_recorded = self.condition(ConditionType::InSync).is_some_and(|sync| {
             sync.reason == Reason::UpdateIgnored.as_str() && sync.observed_generation == self.metadata.generation
@@ -242,7 +244,7 @@ impl LiveMessageGroup {
         self.annotation(PAUSED_ANNOTATION) == Some("true")
     }
 
-    /// The value of the annotation that requests a reconcile pass, cut to 256 characters, the limit of
+    /// The value of the annotation that requests a reconcile pass, truncated to 256 characters, which is the limit of
     /// `status.lastHandledReconcileAt`.
     pub fn reconcile_requested_at(&self) -> Option<&str> {
         let value = self.annotation(RECONCILE_REQUESTED_AT_ANNOTATION)?;
@@ -284,8 +286,8 @@ impl LiveMessageGroup {
         is_abandoned(&self.metadata)
     }
 
-    /// Whether a reconcile pass is requested and not yet acknowledged. An empty value does not request a reconcile
-    /// pass.
+    /// Whether a reconcile pass has been requested but not yet acknowledged. An empty value of the annotation does not
+    /// request a reconcile pass.
     pub fn reconcile_is_requested(&self) -> bool {
         let handled = self.status.as_ref().and_then(|s| s.last_handled_reconcile_at.as_deref());
         self.reconcile_requested_at().is_some_and(|requested| !requested.is_empty() && Some(requested) != handled)

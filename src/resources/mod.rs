@@ -32,11 +32,12 @@ pub use uid::Uid;
 /// The API group of every resource of this operator.
 pub const API_GROUP: &str = "live.alibabacloud.com";
 
-/// Annotation: while its value is `"true"`, the operator makes no calls for the object, except for its deletion.
+/// The annotation that pauses an object. While its value is `"true"`, the operator makes calls for the object only if
+/// the object is being deleted.
 pub const PAUSED_ANNOTATION: &str = "live.alibabacloud.com/paused";
 
-/// Annotation: while its value is `"true"`, a deletion of the object retains the group and removes the finalizer
-/// immediately.
+/// The annotation that abandons the group of an object. While its value is `"true"`, a deletion of the object retains
+/// the group, and the finalizer is removed immediately.
 pub const ABANDON_ANNOTATION: &str = "live.alibabacloud.com/abandon";
 
 /// The field manager of the operator's writes.
@@ -45,6 +46,6 @@ pub const FIELD_MANAGER: &str = "live-message-operator";
 /// The finalizer of objects whose deletion may delete their group.
 pub const FINALIZER: &str = "live.alibabacloud.com/group";
 
-/// Annotation: a value that differs from `status.lastHandledReconcileAt` forces one full reconcile. Any value is valid;
-/// a time is customary.
+/// The annotation that requests a reconcile pass. A value that differs from `status.lastHandledReconcileAt` forces one
+/// reconcile pass. The value can be any text except the empty string. Users usually set it to the current time.
 pub const RECONCILE_REQUESTED_AT_ANNOTATION: &str = "live.alibabacloud.com/reconcile-requested-at";

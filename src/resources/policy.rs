@@ -12,7 +12,7 @@ macro_rules! policy {
         }
 
         impl $name {
-            /// Every value, the default first.
+            /// Every value. The default is the first one.
             pub const ALL: &'static [Self] = &[$(Self::$value,)+];
 
             /// The value in the spec.

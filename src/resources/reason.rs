@@ -1,4 +1,5 @@
-//! The reasons of conditions, in one table with their effect on `Ready`, the next actor and the documentation.
+//! The reasons of conditions. One table lists each reason with its effect on `Ready`, the party that must act next, and
+//! the documentation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,26 +18,27 @@ pub enum ReadyEffect {
     False,
     /// `Ready=Unknown`.
     Unknown,
-    /// `Ready` is unchanged if this generation was applied before. Otherwise it becomes `Unknown`: after an edit,
-    /// `kubectl wait` must not succeed before the edit is applied.
+    /// `Ready` is unchanged if this generation has already been applied. Otherwise, `Ready` becomes `Unknown`, because
+    /// `kubectl wait` must not succeed after an edit until the edit is applied.
     Unchanged,
 }
 
-/// The party that must act next. It determines `Reconciling` and `Stalled`, of which at most one is true. A condition
-/// that is not true is removed.
+/// The party that must act next. This value determines whether the condition `Reconciling` or `Stalled` is true. At
+/// most one of these two conditions is true, and the operator removes a condition that is not true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextActor {
-    /// No action is needed: neither `Reconciling` nor `Stalled`.
+    /// No action is needed, so neither `Reconciling` nor `Stalled` is true.
     None,
     /// The operator acts automatically: `Reconciling=True`.
     Operator,
     /// Manual intervention by the user is required: `Stalled=True`.
     User,
-    /// The operator acts for this long after the reason was first written. Then manual intervention is required.
+    /// The operator acts automatically until this duration has passed since the reason was first written. After that,
+    /// manual intervention is required.
     UserAfter(Duration),
 }
 
-/// Text that is not a [`Reason`] of this version.
+/// Text that is not a [`Reason`] in this version of the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a condition reason of this version")]
 pub struct UnknownReason(pub String);
@@ -90,7 +92,8 @@ macro_rules! reasons {
 
 reasons! {
     Pending: ReadyEffect::Unknown, NextActor::Operator,
-        "The operator has not reconciled the object yet. If this persists, check that the operator runs and watches this namespace.";
+        "The operator has not reconciled the object yet. If this persists, check that the operator is running and \
+         watches this namespace.";
     Queued: ReadyEffect::Unchanged, NextActor::Operator,
         "The object waits because of the rate limit of the Live API: 50 calls per second for each account and operation. No action is needed.";
     Applying: ReadyEffect::Unchanged, NextActor::Operator,
@@ -98,7 +101,8 @@ reasons! {
     Created: ReadyEffect::True, NextActor::None,
         "The operator created the group.";
     AlreadyExists: ReadyEffect::True, NextActor::None,
-        "The group already existed and was adopted. Its mutable fields match the spec.";
+        "The group already existed, and the operator adopted it. Unless managementPolicy is CreateOnly, the operator \
+         keeps groupInfo and administrators in sync with the spec.";
     Recovered: ReadyEffect::True, NextActor::None,
         "The group had been deleted, and the operator recovered it.";
     Observed: ReadyEffect::True, NextActor::None,
@@ -106,11 +110,14 @@ reasons! {
     Available: ReadyEffect::True, NextActor::None,
         "The credentials of the LiveAccount exist, and Alibaba Cloud has not rejected them.";
     GroupDeleted: ReadyEffect::False, NextActor::User,
-        "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. When the ID is free again, request a reconcile pass to recreate the group.";
+        "The group was deleted, and the Live API blocks its ID until about 30 days after the deletion. Edit \
+         spec.groupId (every field may be edited now), or set spec.deletedGroupPolicy to Recover. To recreate the \
+         group with the same ID, request a reconcile pass when the ID is free again.";
     GroupNotFound: ReadyEffect::False, NextActor::User,
         "The group does not exist, and managementPolicy Observe does not allow the operator to create it. Create the group, or set spec.managementPolicy to Manage.";
     InvalidInput: ReadyEffect::False, NextActor::User,
-        "The Live API refused a value of the spec, which the message names. Correct the spec (every field may be edited while no group exists).";
+        "The Live API refused a value of the spec. Correct the value that the message names (every field may be edited \
+         while no group exists).";
     InvalidSpec: ReadyEffect::False, NextActor::User,
         "This version of the operator cannot read the stored object. Update the operator, or correct the object.";
     QuotaExceeded: ReadyEffect::False, NextActor::User,
@@ -130,11 +137,15 @@ reasons! {
     ServiceError: ReadyEffect::Unchanged, NextActor::Operator,
         "The Live API failed, or its response cannot be read. The operator retries with increasing delays. If this persists, check for a proxy that changes responses, or contact Alibaba Cloud.";
     Unreachable: ReadyEffect::Unchanged, NextActor::Operator,
-        "The Live API cannot be reached, or did not respond in time. The operator retries with increasing delays. If this persists, check DNS, egress rules, proxy, TLS certificates and endpoint.";
+        "The Live API cannot be reached, or did not respond in time. The operator retries with increasing delays. If \
+         this persists, check DNS, the egress rules, the proxy, the TLS certificates and the endpoint.";
     Rejected: ReadyEffect::False, NextActor::User,
-        "The Live API refused the call for a reason that the operator does not know. Correct the cause that the message names; the operator retries every few minutes.";
+        "The Live API refused the call with an error that the operator does not recognize. Read the error in the \
+         message and correct its cause; the operator retries every few minutes.";
     Conflict: ReadyEffect::False, NextActor::User,
-        "Another object, which the message names, owns the group (same appId and group ID). Delete one of the two objects, or edit the spec of this object. If this object has had a group, set its managementPolicy to Observe instead.";
+        "Another object owns the group with this appId and group ID; the message names that object. Delete one of the \
+         two objects, or edit the spec of this object. If the fields are immutable because the status of this object \
+         records a group, set spec.managementPolicy of this object to Observe.";
     InSync: ReadyEffect::Unchanged, NextActor::None,
         "Every field of the spec matches the group.";
     ImmutableFieldsDiffer: ReadyEffect::Unchanged, NextActor::None,

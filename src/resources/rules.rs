@@ -1,19 +1,19 @@
 //! The admission rules of the custom resources, in CEL. The apiserver evaluates them, so that no webhook is needed.
 //!
-//! Each rule is attached to `spec` or to the root, and names its field in `fieldPath`. If a rule were attached to the
-//! field itself, a refusal would print the field's value: up to 32 KB of `groupInfo` on the user's terminal. Every
-//! message says what to do. `tests/integration/admission.rs` tests each rule with accepted and with refused values.
+//! Each rule is attached to `spec` or to the root, and specifies its field in `fieldPath`. If a rule were attached to
+//! the field itself, a refusal would print the field's value: up to 32 KB of `groupInfo` on the user's terminal. Every
+//! message says what to do. `tests/integration/admission.rs` tests each rule with accepted and refused values.
 
 use kube::core::{Message, Rule};
 
 use super::Reason;
 
-/// The pattern of group IDs and user IDs. The Live API documents their characters.
+/// The pattern of group IDs and user IDs. The Live API documents which characters these IDs may contain.
 const ID: &str = "^[A-Za-z0-9]{1,64}$";
 
-/// The Live API does not document the characters of an app ID. The rule refuses only white space, control and format
-/// characters, and slashes, which are hard to see or ambiguous in a terminal, a log line or a path. A stricter rule
-/// could lock out a valid app.
+/// The Live API does not document which characters an app ID may contain. The rule refuses only white space, control
+/// characters, format characters and slashes, because they are hard to see or ambiguous in a terminal, a log line or a
+/// path. A stricter rule could refuse the ID of an existing app.
 pub(super) fn app_id() -> Rule {
     on_field(
         "appId",
@@ -79,11 +79,11 @@ pub(super) fn group_id_or_name() -> Rule {
         .field_path(".spec.groupId")
 }
 
-/// The rule for a field that identifies the group or that the Live API cannot change. The field can be changed, added
-/// or removed only while no group of this object can exist.
+/// Returns the rule for a field that identifies the group or that the Live API cannot change. The field can be changed,
+/// added or removed only while no group of this object can exist.
 ///
-/// That is the case while the reason of `Ready` is `GroupDeleted`, or while it is one of the refusals and the status
-/// has neither an origin nor a create intent.
+/// No group can exist while the reason of `Ready` is `GroupDeleted`. Also, no group can exist while the reason is
+/// `AppNotFound`, `InvalidInput` or `Conflict` and the status contains neither an origin nor a create intent.
 pub(super) fn fixed(field: &str) -> Rule {
     let refused = [Reason::AppNotFound, Reason::InvalidInput, Reason::Conflict].map(|r| format!("'{r}'")).join(", ");
     let gone = Reason::GroupDeleted;

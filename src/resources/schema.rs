@@ -10,7 +10,8 @@ use super::policy::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 /// CEL rules within their cost limit.
 const CONDITIONS_MAX: usize = 16;
 
-/// A list of `metav1.Condition`, with the bounds of that type and merged by `type`.
+/// The schema of a list of `metav1.Condition`. The bounds are those of `metav1.Condition`, and the apiserver merges the
+/// list by the field `type`.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -47,18 +48,19 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 "lastTransitionTime": {
                     "type": "string",
                     "format": "date-time",
-                    "description": "When status last changed."
+                    "description": "The time when the status of the condition last changed."
                 }
             }
         }
     })
 }
 
-/// The schema of `spec.dataCenter`. If it were derived, the description of the type would replace the description of
-/// the field.
+/// The schema of `spec.dataCenter`. If the schema were derived, the description of the type would replace the
+/// description of the field.
 ///
-/// Unlike the other optional fields, it is not `nullable`: the apiserver refuses null for an enum, even if the enum
-/// lists it, but drops null from a field that is not nullable. Only server-side apply refuses such a null.
+/// Unlike the other optional fields, this field is not `nullable`. If the field were nullable, the apiserver would
+/// refuse null, even if the enum listed null. Because the field is not nullable, the apiserver drops null. The only
+/// exception is a server-side apply, in which the apiserver refuses null.
 pub(super) fn data_center(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = DataCenter::ALL.iter().map(|d| d.as_str()).collect();
     json_schema!({ "type": "string", "enum": names })
@@ -68,7 +70,7 @@ fn enumeration(values: impl Iterator<Item = &'static str>) -> Schema {
     json_schema!({ "type": "string", "enum": values.collect::<Vec<_>>() })
 }
 
-/// The schema of `spec.managementPolicy`. See [`data_center`] for why it is not `nullable`.
+/// The schema of `spec.managementPolicy`. See [`data_center`] for why the field is not `nullable`.
 pub(super) fn management_policy(_: &mut SchemaGenerator) -> Schema {
     enumeration(ManagementPolicy::ALL.iter().map(|policy| policy.as_str()))
 }
@@ -85,7 +87,7 @@ pub(super) fn origin(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["Created", "Adopted", "Recovered"] })
 }
 
-/// A time in RFC 3339 format.
+/// The schema of a time in RFC 3339 format.
 pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
@@ -101,7 +103,7 @@ fn reference(what: &str, description: &str) -> Schema {
     })
 }
 
-/// The schema of `spec.accountRef`. If it were derived, the description of the field would be lost.
+/// The schema of `spec.accountRef`. If the schema were derived, the description of the field would be lost.
 pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a LiveAccount in this namespace.",
@@ -113,7 +115,9 @@ pub(super) fn account_ref(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
     reference(
         "The name of a Secret in this namespace.",
-        "An access key in a Secret in this namespace, with the keys accessKeyId, accessKeySecret and, for temporary credentials, securityToken. The operator gets the Secret by name every few minutes, and again if the access key is rejected. Example: {name: live-credentials}",
+        "The Secret in this namespace that contains the access key. The keys of the Secret are accessKeyId, \
+         accessKeySecret and, for temporary credentials, securityToken. The operator gets the Secret by name every few \
+         minutes, and again if the access key is rejected. Example: {name: live-credentials}",
     )
 }
 
@@ -121,7 +125,7 @@ pub(super) fn secret_ref(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
     let account = reference(
         "The name of a ServiceAccount in this namespace.",
-        "The ServiceAccount whose token is sent to STS, with the audience sts.aliyuncs.com.",
+        "The ServiceAccount whose token the operator sends to STS. The audience of the token is sts.aliyuncs.com.",
     );
     let arn = |what: &str| json_schema!({ "type": "string", "minLength": 1, "maxLength": 512, "description": what });
     let (role, provider) = (
@@ -132,6 +136,6 @@ pub(super) fn oidc(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "required": ["roleArn", "oidcProviderArn", "serviceAccountRef"],
         "properties": { "roleArn": role, "oidcProviderArn": provider, "serviceAccountRef": account },
-        "description": "A RAM role, assumed with a token of a ServiceAccount in this namespace (RRSA)."
+        "description": "A RAM role that the operator assumes with a token of a ServiceAccount in this namespace (RRSA)."
     })
 }

@@ -1,4 +1,4 @@
-//! A stored LiveMessageGroup, which this version may be unable to read.
+//! A stored LiveMessageGroup, which this version of the operator may be unable to read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,20 +21,20 @@ const ANNOTATION_PREFIX: &str = "live.alibabacloud.com/";
 /// one unreadable object must not hide the other objects of a list.
 #[derive(Clone, Debug)]
 pub enum StoredGroup {
-    /// This version can read the object.
+    /// This version of the operator can read the object.
     Readable(Box<LiveMessageGroup>),
-    /// This version cannot read the object, for example because a newer version wrote it.
+    /// This version of the operator cannot read the object, for example because a newer version wrote it.
     Unreadable(Box<UnreadableGroup>),
 }
 
-/// The readable parts of an object that this version cannot read.
+/// The readable parts of an object that this version of the operator cannot read.
 #[derive(Clone, Debug, Default)]
 pub struct UnreadableGroup {
     /// The metadata of the object.
     pub metadata: ObjectMeta,
     /// The status without the fields that cannot be read.
     pub status: LiveMessageGroupStatus,
-    /// Why the object cannot be read.
+    /// The reason why the object cannot be read.
     pub error: String,
 }
 
@@ -51,7 +51,7 @@ impl UnreadableGroup {
 }
 
 /// The parts of an object that the operator uses. The other parts are skipped during decoding, because managedFields
-/// and the annotations of other programs make up most of an object.
+/// and the annotations that other programs set make up most of an object.
 #[derive(Deserialize)]
 struct UsedParts {
     metadata: UsedMetadata,
@@ -101,7 +101,7 @@ impl From<UsedMetadata> for ObjectMeta {
     }
 }
 
-/// The annotations of the operator.
+/// The annotations that have the operator's prefix.
 struct OwnAnnotations(BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for OwnAnnotations {
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for StoredGroup {
     }
 }
 
-/// The fields of a status that this version can read.
+/// Returns the fields of a status that this version of the operator can read.
 fn readable_part(status: &Value) -> LiveMessageGroupStatus {
     let is_readable =
         |(name, value): &(&String, &Value)| LiveMessageGroupStatus::deserialize(json!({ *name: value })).is_ok();

@@ -1,6 +1,7 @@
 //! The uid of an object.
 
-/// `metadata.uid`. The apiserver uses UUIDs, which take 16 bytes here instead of 36 as text.
+/// The `metadata.uid` of an object. The apiserver uses UUIDs. This type stores a UUID in 16 bytes, because its text
+/// would take 36 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Uid(Form);
 
@@ -16,7 +17,8 @@ impl From<&str> for Uid {
     }
 }
 
-/// The bytes of a UUID in its usual form; `None` for any other text. Different texts never have the same bytes.
+/// Returns the bytes of a UUID, or `None` if `text` does not have the usual form of a UUID (lower-case hex with
+/// hyphens). Different texts therefore never result in the same bytes.
 fn uuid(text: &str) -> Option<[u8; 16]> {
     let is_usual = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',

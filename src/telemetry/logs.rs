@@ -8,7 +8,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 
-/// Silences the messages of kube about each failed request and list. The operator logs each failure once, with advice.
+/// Silences the messages that the kube library logs for each failed request and list. The operator logs each failure
+/// once, with advice.
 const QUIET: &str = "kube_runtime::watcher=error,kube_client::client::builder=off";
 
 /// The log target under which the kube library quotes whole response bodies, for example a Secret that cannot be
@@ -24,7 +25,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Converts `RUST_LOG` to filter directives. Uses `debug`, `trace` and explicit directives unchanged.
+/// Converts `RUST_LOG` to filter directives. Leaves `debug`, `trace` and explicit directives unchanged.
 fn directives(requested: &str) -> String {
     match requested.trim().to_ascii_lowercase().as_str() {
         "" => format!("info,{QUIET}"),
@@ -46,11 +47,15 @@ pub fn start_logs(format: LogFormat) {
         eprintln!("cannot start logging: {error}");
     }
     if let Some(error) = invalid {
-        tracing::warn!(%error, "RUST_LOG is invalid, so the level is info: set RUST_LOG to a level or to directives");
+        tracing::warn!(
+            %error,
+            "RUST_LOG is invalid, so the log level is info: set RUST_LOG to a level, such as warn, \
+             or to filter directives"
+        );
     }
 }
 
-/// Writes the lines that `filter` admits, except those that quote bodies.
+/// Creates a subscriber that writes the lines that `filter` permits, except the lines that can quote response bodies.
 pub(crate) fn subscriber(
     format: LogFormat,
     filter: EnvFilter,

@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::metrics::{self, Metrics};
 
-/// The maximum number of open connections. A new connection closes the oldest one, which is probably stuck because
-/// probes and scrapes are short.
+/// The maximum number of open connections. At this limit, the server closes the oldest connection to serve a new one.
+/// Probes and scrapes are short, so the oldest connection is probably stuck.
 const MAX_CONNECTIONS: usize = 64;
 
 /// The time limit for the headers of a request.
@@ -33,15 +33,18 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum size of the request line and the headers. No body is read.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The delay after a failed accept, for example because no file descriptor is free.
+/// The delay after the server fails to accept a connection, for example because the process has no free file
+/// descriptors.
 const ACCEPT_DELAY: Duration = Duration::from_secs(1);
 
-/// The check behind a probe. The response is 200, or 503 with the error.
+/// A check that determines the response to a probe: 200 if the check succeeds, or 503 with the error if it fails.
 trait Check: Fn() -> Result<(), String> + Send + Sync + 'static {}
 
 impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Check for F {}
 
-/// Serves `/healthz` (always 200), `/livez`, `/readyz` (200, or 503 with the error) and `/metrics`; never returns.
+/// Serves `/healthz`, `/livez`, `/readyz` and `/metrics`. This function never returns.
+///
+/// `/healthz` always responds with 200. `/livez` and `/readyz` respond with 200, or with 503 and the error.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
@@ -79,7 +82,7 @@ async fn serve_connection(stream: TcpStream, app: Router) {
     match timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "connection to the health endpoints failed"),
-        Err(_) => tracing::debug!("connection to the health endpoints closed after its time limit"),
+        Err(_) => tracing::debug!("closed a connection to the health endpoints that exceeded its time limit"),
     }
 }
 
@@ -121,7 +124,8 @@ mod tests {
         address
     }
 
-    /// Sends `request` and reads until the server closes the connection; `None` if it does not close within `limit`.
+    /// Sends `request` and reads until the server closes the connection. Returns `None` if the connection is still open
+    /// after `limit`.
     async fn exchange(address: SocketAddr, request: &str, limit: Duration) -> Option<String> {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // The server may close the connection before it has read everything.
@@ -144,7 +148,7 @@ mod tests {
             let text = exchange(address, PROBE, Duration::from_secs(3)).await.unwrap();
             assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("ok"), "{text}");
         }
-        // The probe closed the oldest connection before its header timeout.
+        // To serve the first probe, the server closed the oldest connection before the header timeout.
         let closed = timeout(Duration::from_secs(3), idle[0].read(&mut [0])).await;
         assert!(closed.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0)));
     }

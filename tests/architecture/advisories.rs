@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// The summary line that the script prints for this result of the last check. `None` means that no check has run.
+/// Returns the summary that `tests/tools/deny` prints if the last check had the given result. `None` means that no
+/// check has run.
 fn summary(result: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("advisories");

@@ -33,7 +33,8 @@ const IMPURE: &[&str] = &[
     "Timestamp::now",
 ];
 
-/// HTTP clients and the kube clients. A module that must not use them may still use the kube types.
+/// The async runtime, the HTTP libraries and the client parts of `kube`. The other items of `kube` are allowed, for
+/// example the `CustomResource` derive macro.
 const CLIENTS: &[&str] = &[
     "tokio",
     "tokio_util",
@@ -81,7 +82,7 @@ const PLAIN_LIVE: &[&str] = &[
     "response",
 ];
 
-/// Finds the paths in a module's file that these rules forbid.
+/// Returns a message for each path in `paths` that the rules forbid.
 fn violations(rules: &Rules, paths: &[NamedPath]) -> Vec<String> {
     let mut found = Vec::new();
     for path in paths {
@@ -159,7 +160,7 @@ fn modules_import_only_allowed_modules() {
     assert_eq!(modules, known, "the rules and the modules under src/ differ");
 }
 
-/// The imports of each module from its sibling modules.
+/// Maps each module to the sibling modules that it imports.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
 /// Finds the imports between the children of the module `of`. A child is a file or a folder. Tests and the module's
@@ -184,8 +185,8 @@ fn edges(of: &[&str], sources: &[(String, Vec<String>, String)]) -> Edges {
     edges
 }
 
-/// Finds import cycles: repeatedly removes modules without imports. The remaining modules are in a cycle or depend on
-/// one.
+/// Finds import cycles. Repeatedly removes a module that imports none of the remaining modules. Each module that cannot
+/// be removed is part of a cycle or depends on a cycle.
 fn cycles(mut edges: Edges) -> Edges {
     while let Some(bottom) =
         edges.iter().find(|(_, others)| others.iter().all(|other| !edges.contains_key(other))).map(|(n, _)| n.clone())

@@ -1,9 +1,9 @@
-//! Tests that the Dockerfile and `make image` build the same image from pinned parts.
+//! Tests that the Dockerfile and `make image` build the same image, and that the Dockerfile pins its base image.
 
 const DOCKERFILE: &str = include_str!("../../Dockerfile");
 const SCRIPT: &str = include_str!("../../tools/image");
 
-/// The base images of the stages.
+/// Returns the base image of each stage in the Dockerfile.
 fn bases() -> Vec<&'static str> {
     let stages = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("FROM "));
     stages.map(|stage| stage.split_whitespace().next().unwrap()).collect()

@@ -4,8 +4,8 @@ use std::iter::Peekable;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 
-/// The segments of a path. The first one is `crate` for a path of this library, otherwise the name of the crate or the
-/// first identifier. The last segment of a glob is `*`.
+/// The segments of a path. A path of this library starts with `crate`. Any other path starts with its first identifier,
+/// for example the name of an external crate. The last segment of a glob is `*`.
 pub type NamedPath = Vec<String>;
 
 /// Finds every path in `source`, the content of a module's file. `module` is the module's path without `crate`.
@@ -44,7 +44,7 @@ impl Reader {
         }
     }
 
-    /// Reads an inline module. Its `super` is the module of the file.
+    /// Reads an inline module. In the inline module, `super` refers to the enclosing module.
     fn inline_module(&mut self, tokens: &mut Tokens) {
         let Some(TokenTree::Ident(name)) = tokens.next() else { return };
         if let Some(TokenTree::Group(body)) = tokens.peek().cloned() {
@@ -104,7 +104,7 @@ impl Reader {
     }
 }
 
-/// Skips `::` if it comes next. Returns whether it did.
+/// If the next token is `::`, skips it and returns true.
 fn skip_separator(tokens: &mut Tokens) -> bool {
     let mut ahead = tokens.clone();
     let colon = |token: Option<TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');

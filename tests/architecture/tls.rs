@@ -3,7 +3,7 @@
 
 use live_message_operator::live::{Client, ClientOptions, Endpoint};
 
-/// Other rustls providers and other TLS libraries.
+/// The rustls providers and TLS libraries that must not be dependencies.
 const NEVER: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "aws-lc-fips-sys", "boring", "boring-sys", "native-tls", "openssl", "openssl-sys"];
 

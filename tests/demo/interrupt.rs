@@ -7,7 +7,7 @@ use crate::support::{Error, Result};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Records Ctrl-C instead of exiting.
+/// Installs a handler that records Ctrl-C. After that, Ctrl-C no longer ends the process immediately.
 pub fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Register the handler here and not on the thread, which may start after this function returns.

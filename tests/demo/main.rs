@@ -1,8 +1,8 @@
 //! `make demo`: runs the operator without an Alibaba Cloud account.
 //!
 //! The demo starts a control plane, the emulator and the operator, applies the manifests in `examples/`, and shows and
-//! checks the results. With `KEEP=1`, everything keeps running until Ctrl-C. With `DEMO_CONTEXT=<kubeconfig context>`,
-//! the demo uses that cluster instead of a control plane.
+//! checks the results. With `KEEP=1`, everything keeps running until you press Ctrl-C. With
+//! `DEMO_CONTEXT=<kubeconfig context>`, the demo uses the cluster of that context instead of a new control plane.
 
 mod interrupt;
 mod report;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use stage::Stage;
 use support::{Emulator, EmulatorOptions, Error, Operator, OperatorOptions, Result, repository, wait_for};
 
-/// A manifest in `examples/` and its expected condition `Ready`.
+/// A manifest in `examples/` and the condition `Ready` that its object is expected to have.
 struct Expected {
     file: &'static str,
     object: &'static str,
@@ -35,7 +35,7 @@ const EXPECTED: [Expected; 4] = [
     Expected { file: "announcement.yaml", object: "weekly-announcement", ready: "True", reason: "Created" },
 ];
 
-/// The timeout for the objects to settle, which takes about one second.
+/// The timeout for the objects to settle. They usually settle in about one second.
 const SETTLE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {

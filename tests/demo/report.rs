@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::stage::Stage;
 use crate::support::{ACCESS_KEY, Context as _, Emulator, Error, Result, documents, repository};
 
-/// The status and reason of the condition `Ready`, or "none".
+/// Returns the status and the reason of the condition `Ready`. A missing value is returned as "none".
 pub fn ready(stage: &Stage, object: &str) -> Result<(String, String)> {
     let object = get(stage, object)?;
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -25,7 +25,8 @@ enum Place {
     Foreign(Foreign),
 }
 
-/// An existing cluster, with the resources to remove from it.
+/// An existing cluster and the manifests that the demo applied to it. When this value is dropped, it deletes the
+/// resources in these manifests.
 struct Foreign {
     context: String,
     kubectl: Kubectl,
@@ -110,7 +111,7 @@ impl Foreign {
         Ok(())
     }
 
-    /// Installs the CRDs, unless they exist. Existing CRDs are not changed, because other objects may depend on them.
+    /// Installs the CRDs, unless they already exist. Existing CRDs are not changed, because other objects may use them.
     fn apply_crds(&mut self) -> Result<()> {
         let crds = repository().join("crds");
         let path = crds.to_string_lossy();
@@ -135,7 +136,8 @@ impl Drop for Foreign {
     }
 }
 
-/// Finds the user's kubectl, which may need credential plugins, or the kubectl from the test environment.
+/// Finds the user's kubectl in `PATH`. If `PATH` contains no kubectl, returns the kubectl from the test environment.
+/// The user's kubectl is preferred because the context may use credential plugins.
 fn find_kubectl() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|program| program.is_file());

@@ -11,7 +11,8 @@ use crate::support::{Context as _, Error, Result, busiest_second, parse_request_
 /// The limit that the Live API sets for each operation.
 const LIMIT: usize = 50;
 
-/// Checks the call rate, and that no create was repeated. Returns a summary.
+/// Checks that the operator did not exceed the call rate, and that it did not repeat a create after the object became
+/// ready. Returns a summary.
 pub fn check(cluster: &Cluster) -> Result<String> {
     let log = cluster.call_log()?;
     let requests = parse_request_log(log.lines().filter(|line| line.starts_with('{')))?;
@@ -36,7 +37,7 @@ pub fn check(cluster: &Cluster) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// The times at which the existing objects became ready, by name.
+/// Returns the time at which each existing object became ready. The keys are the names of the objects.
 fn ready_times(cluster: &Cluster) -> Result<BTreeMap<String, Timestamp>> {
     let listed: Value = serde_json::from_str(&cluster.groups(&["get", "lmg", "-o", "json"])?)?;
     let mut times = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The installation under test: kubectl, helm, the groups that were created, and the calls that the emulator logged.
+//! The installation under test. This module runs kubectl and helm, creates groups, and reads the emulator's log.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ pub const NAMESPACE: &str = "production";
 pub const GROUPS: &str = "rooms";
 /// The namespace of the emulator.
 const LIVE_API: &str = "live-api";
-/// The number of groups that are created during each disturbance. Their calls take three seconds.
+/// The number of groups in a burst. At 50 calls per second, the operator creates them in three seconds.
 pub const BURST: usize = 150;
 /// The timeout for a burst. It includes the 15 s until a Lease expires.
 const SETTLE: Duration = Duration::from_secs(120);
@@ -70,7 +70,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The settings with which a user's kubectl and helm reach the cluster.
+    /// Returns the environment variables that a user's kubectl and helm need to access the cluster.
     pub fn user_environment(&self) -> Result<[(&'static str, OsString); 3]> {
         let programs = [control_plane_tools()?, helm_tools()?].map(|folder| folder.into_os_string());
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -110,7 +110,8 @@ impl Cluster {
         self.kubectl.run(&["--namespace", LIVE_API, "logs", "deployment/live-api-emulator", "--tail=-1"])
     }
 
-    /// Checks that the Pod Security Standard is enforced, which proves that the pods of the release meet it.
+    /// Checks that the namespace of the release rejects a pod that violates the Pod Security Standard. The pods of the
+    /// release run in the same namespace, so they meet the standard.
     pub fn rejects_unrestricted_pods(&self) -> Result<()> {
         let plain = ["--namespace", NAMESPACE, "run", "plain", "--image", "localhost/sandbox:1", "--restart", "Never"];
         let refusal = self.kubectl.refused(&plain, "")?;
@@ -123,7 +124,7 @@ impl Cluster {
         self.wait_until_ready(burst)
     }
 
-    /// Creates the objects of a burst. If the burst is `calm`, the operator deletes each group with its object.
+    /// Creates the objects of a burst. If the burst is `calm`, deleting an object also deletes its group.
     pub fn apply_groups(&self, burst: &str, info: &str) -> Result<()> {
         let policy = if burst == "calm" { "Delete" } else { "Retain" };
         let mut manifests = String::new();
@@ -184,7 +185,7 @@ impl Cluster {
         })
     }
 
-    /// The state of the installation, which the report of a failure includes.
+    /// Describes the state of the installation. The description becomes part of the error message after a failure.
     pub fn diagnosis(&self) -> String {
         let mut text = String::new();
         for args in [
@@ -217,7 +218,7 @@ pub struct Pod {
     /// Whether the pod is ready and not terminating.
     pub is_ready: bool,
     pub is_pending: bool,
-    /// The reason for which its container last terminated, such as `OOMKilled`.
+    /// The reason for the last termination of the pod's container, such as `OOMKilled`.
     pub last_end: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The container of a pod, as the kernel sees it: its process and its cgroup.
+//! Finds the process and the cgroup of the operator's container, to kill the process or to lower the memory limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// Finds the cgroup by the pod UID in its name, and the process by its program. The program identifies the process,
-    /// because the pod has a second container that holds the pod's network.
+    /// Finds the pod's cgroup, whose name contains the UID of the pod. The pod also has a second container for its
+    /// network, so this function identifies the operator's container by the executable of the container's process.
     pub fn of(pod: &Pod) -> Result<Self> {
         let roots = [Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup")];
         let root = roots.into_iter().find(|root| root.exists()).context("no cgroups")?;

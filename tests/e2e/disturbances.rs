@@ -1,4 +1,4 @@
-//! The events in a cluster that the operator must survive. Each of them happens while the operator creates groups.
+//! Disturbs the operator, for example by killing the leader, and checks that it still creates all groups.
 
 use std::thread;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub fn delete_leader(cluster: &Cluster) -> Result<()> {
     expect_another_leader(cluster, &leader)
 }
 
-/// Kills the process of the leader, which therefore does not release its Lease.
+/// Kills the leader's process, so that the leader cannot release the Lease.
 pub fn kill_leader(cluster: &Cluster) -> Result<()> {
     let leader = cluster.leader()?;
     during_a_burst(cluster, "killed", || Container::of(&leader)?.kill())
@@ -45,7 +45,7 @@ pub fn restart(cluster: &Cluster) -> Result<()> {
     expect_another_leader(cluster, &leader)
 }
 
-/// Drains the only node. The disruption budget keeps one replica until the other one is running again.
+/// Drains the only node. The PodDisruptionBudget protects one replica from eviction until the other one is ready again.
 pub fn drain(cluster: &Cluster) -> Result<()> {
     let node = cluster.kubectl.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
     during_a_burst(cluster, "drained", || {
@@ -104,8 +104,8 @@ pub fn failed_upgrade(cluster: &Cluster) -> Result<()> {
     during_a_burst(cluster, "rolledback", || Ok(()))
 }
 
-/// Reinstalls the release. The CRDs and the objects remain. The new installation reads the state of every group from
-/// the status of its object, without a call.
+/// Reinstalls the release. The CRDs and the objects remain in the cluster. The new operator reads the state of each
+/// group from the object's status instead of calling the Live API.
 pub fn reinstall(cluster: &Cluster) -> Result<()> {
     cluster.helm(&["uninstall", NAME, "--wait"])?;
     let left = cluster.groups(&["get", "lmg", "-l", "burst=rolledback", "-o", "name"])?;

@@ -1,9 +1,9 @@
 //! `make e2e`: runs the image and the chart as pods on a real node.
 //!
-//! `tests/e2e/run` starts the cluster and runs this program in its network. The program runs the commands in
-//! docs/getting-started.md, and installs the chart with two replicas. It creates groups while it disturbs the operator,
-//! and checks after each disturbance that all groups are ready. At the end, it reads the emulator's log, which contains
-//! every call, checks the call rate, and checks that no create was repeated. It prints a timeline.
+//! `tests/e2e/run` starts the cluster and runs this program in the cluster's network. The program runs the commands in
+//! docs/getting-started.md and installs the chart with two replicas. It creates groups while it disturbs the operator,
+//! and checks after each disturbance that all groups are ready. At the end, it reads all calls from the emulator's log,
+//! checks the call rate, checks that no create was repeated after the object became ready, and prints a timeline.
 
 mod calls;
 mod cluster;

@@ -11,7 +11,7 @@ pub fn check(cluster: &Cluster) -> Result<()> {
     objects(cluster)
 }
 
-/// Each line of the log is a JSON object with a time, a level and a message.
+/// Checks that each line of the log is a JSON object that contains a time, a level and a message.
 fn logs(cluster: &Cluster) -> Result<()> {
     let leader = cluster.leader()?.name;
     let log = cluster.operator(&["logs", &leader])?;
@@ -26,7 +26,8 @@ fn logs(cluster: &Cluster) -> Result<()> {
     if log.is_empty() { Err(Error::new(format!("{leader} has an empty log"))) } else { Ok(()) }
 }
 
-/// Each replica serves metrics. Exactly one replica is the leader, and only the leader counts the groups.
+/// Checks that each replica serves metrics, that exactly one replica is the leader, and that the leader counts the
+/// groups.
 fn metrics(cluster: &Cluster) -> Result<()> {
     let mut leaders = Vec::new();
     for pod in cluster.pods()? {
@@ -40,7 +41,7 @@ fn metrics(cluster: &Cluster) -> Result<()> {
     if leaders == [true] { Ok(()) } else { Err(Error::new(format!("metrics of the leaders: {leaders:?}"))) }
 }
 
-/// `kubectl get` and `kubectl describe` show the state and its reason.
+/// Checks that `kubectl get` and `kubectl describe` print the state and the reason.
 fn objects(cluster: &Cluster) -> Result<()> {
     let table = cluster.groups(&["get", "lmg", "calm0"])?;
     let description = cluster.groups(&["describe", "lmg", "calm0"])?;

@@ -1,4 +1,4 @@
-//! Prints each step with its start and its duration.
+//! Prints each step with its start time and its duration.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -143,7 +143,7 @@ fn requests_filter_by_operation_and_post_moves_the_clock() {
     let before = emulator.clock().now();
     assert_eq!(request("POST", "/clock", r#"{"advanceSeconds": 3600}"#).0, 200);
     assert!(emulator.clock().now().as_second() >= before.as_second() + 3600);
-    // A client with the system clock still succeeds, and a client with a skewed clock still fails.
+    // After the clock is advanced, the emulator still accepts the system time and still rejects a wrong time.
     client.ok(DESCRIBE, &GROUP);
     let wrong = Client { time: Some(before - jiff::SignedDuration::from_mins(20)), ..client };
     assert_eq!(wrong.call(DESCRIBE, &GROUP).code(), "InvalidTimeStamp.Expired");

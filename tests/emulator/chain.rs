@@ -1,4 +1,4 @@
-//! Tests of the operator's credential chain and client with the emulator.
+//! Tests the operator's credential chain and its Live API client against the emulator.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,8 @@ fn emulator(imds: Imds) -> Handle {
     builder.ecs_role("an-operator@42".parse().unwrap()).admin_listen("127.0.0.1:0").start().unwrap()
 }
 
-/// Loads a key with these environment variables, calls the API with it, and returns the name of the provider.
+/// Gets a key from the credential chain, which reads these environment variables, and makes a call with this key.
+/// Returns the name of the provider that issued the key.
 async fn issuing_provider(emulator: &Handle, variables: &[(&str, &str)]) -> &'static str {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = Endpoint::parse(&emulator.base_url(), true).unwrap();

@@ -10,7 +10,7 @@ use live_message_operator::live::encode::canonical_query;
 use live_message_operator::live::signature::{V3Request, sha256_hex, sign_v3};
 use serde_json::Value;
 
-/// A client, with the parts of its requests that tests vary.
+/// A client whose fields set the parts of a request that the tests vary.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub address: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Client {
     pub form: bool,
     /// Whether to sign with V1 instead of V3.
     pub v1: bool,
-    /// The header `accept` of V3, or the parameter `Format` of V1.
+    /// The value of the `accept` header in V3, or of the `Format` parameter in V1.
     pub format: Option<&'static str>,
     pub time: Option<Timestamp>,
     pub nonce: Option<String>,
@@ -196,7 +196,7 @@ impl Connection {
         response
     }
 
-    /// Whether the server closes the connection. Blocks until it closes the connection or sends data.
+    /// Waits until the server closes the connection or sends data. Returns whether the server closed the connection.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill() == 0
     }

@@ -94,8 +94,8 @@ fn retries_overcome_mixed_faults() {
         let done = || {
             let mut stream = TcpStream::connect(client.address).unwrap();
             stream.write_all(&client.request(CREATE, &[GROUP[0], ("GroupId", &id)])).unwrap();
-            // Closing the write side makes the emulator close the connection after its response. `shutdown` fails if
-            // the connection is already reset.
+            // After the client closes its write side, the emulator closes the connection when it has responded.
+            // `shutdown` fails if the emulator has already reset the connection.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let mut text = String::new();
             let complete = stream.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200");

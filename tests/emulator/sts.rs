@@ -20,7 +20,7 @@ fn start_time() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
-/// A projected Kubernetes token with a fake signature.
+/// Creates a projected ServiceAccount token that has a fake signature.
 pub fn token(expires: Timestamp) -> String {
     let claims = json!({
         "aud": ["sts.aliyuncs.com"],
@@ -38,8 +38,8 @@ fn send(address: SocketAddr, request: String) -> Response {
     connection.receive()
 }
 
-/// Calls `AssumeRoleWithOIDC` with a form body like the Go SDK, or with all parameters in the query like the Python
-/// SDK.
+/// Calls `AssumeRoleWithOIDC`. Sends the parameters in a form body, as the Go SDK does, or all of them in the query, as
+/// the Python SDK does.
 fn exchange(address: SocketAddr, form: bool, token: &str, role: &str) -> Response {
     let common = [("Action", "AssumeRoleWithOIDC"), ("Format", "JSON"), ("Version", "2015-04-01")];
     let values = [

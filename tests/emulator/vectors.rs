@@ -9,7 +9,7 @@ mod vector;
 
 #[test]
 fn captured_sdk_requests_are_accepted() {
-    // Skip the documented examples, which are calls to another product.
+    // Skip the documented examples, because they call another product.
     let vectors = vector::read_all(&vector::own_folder()).unwrap();
     for vector in vectors.iter().filter(|vector| vector.captured()) {
         let mut key = AccessKey::new(vector.access_key_id.clone(), vector.access_key_secret.clone());

@@ -1,5 +1,5 @@
-//! The golden log of requests: one long scenario, with every call and every write that it causes. `UPDATE_GOLDEN=1 make
-//! integration FILTER=golden_story` updates `tests/golden/story.log`.
+//! Runs a long scenario and compares all its calls and writes with the golden log `tests/golden/story.log`.
+//! `UPDATE_GOLDEN=1 make integration FILTER=golden_story` updates the golden log.
 
 mod chapters;
 mod record;
@@ -18,16 +18,16 @@ use record::Cursor;
 
 const GOLDEN: &str = "tests/golden/story.log";
 
-/// A step ends after this time without a call or a write.
+/// A step ends when the operator has made no call and no write for this long.
 const QUIET: Duration = Duration::from_millis(1200);
 
 /// The maximum wait for the expected calls and writes of a step.
 const LATE: Duration = Duration::from_secs(20);
 
-/// The maximum wait while the golden file is updated. In that case there are no expected calls or writes to wait for.
+/// The wait in each step of an update of the golden log. An update has no expected calls or writes to wait for.
 const LATE_IN_AN_UPDATE: Duration = Duration::from_secs(2);
 
-/// The arguments that disable drift checks, and those that run one drift check per second.
+/// The first argument disables drift checks. The second one causes one drift check per second.
 const INTERVALS: [&str; 2] = ["--drift-check-interval=168h", "--drift-check-interval=1s"];
 
 #[tokio::test]
@@ -57,7 +57,7 @@ struct Story<'c> {
     cursor: Cursor,
     steps: usize,
     text: String,
-    /// The expected log; empty while it is updated.
+    /// The golden log. It is empty in an update.
     golden: String,
 }
 
@@ -88,7 +88,7 @@ impl<'c> Story<'c> {
         self.start().await
     }
 
-    /// Applies a manifest with these annotations, as a pipeline does.
+    /// Applies a manifest with these annotations by server-side apply, as a CI pipeline does.
     async fn apply_with(&mut self, name: &str, spec: Value, annotations: Value) -> Result<()> {
         let mut merged = json!({"appId": APP});
         if let (Some(merged), Some(spec)) = (merged.as_object_mut(), spec.as_object()) {
@@ -208,7 +208,7 @@ fn compare(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Both versions of the steps that differ.
+/// Returns the old and the new version of each step that differs.
 fn difference(old: &str, new: &str) -> String {
     let steps = |text: &str| -> Vec<(String, String)> {
         let split = |step: &str| step.split_once('\n').map(|(title, lines)| (title.to_owned(), lines.to_owned()));

@@ -24,13 +24,13 @@ pub const SECRET: &str = "hush-team/secret+1=";
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// Values of the chart that grant the permissions for LiveAccounts.
+/// Chart values that grant the operator the permissions that LiveAccounts require.
 const FLAGS: [&str; 4] = ["--set", "rbac.secrets=namespaced", "--set", "rbac.serviceAccountTokens=namespaced"];
 
 /// Arguments that permit LiveAccounts to use any endpoint on loopback.
 const LOOPBACK: [&str; 2] = ["--account-endpoints=127.0.0.1", "--account-allow-http"];
 
-/// A world whose emulator accepts these keys in addition to the operator's own.
+/// Creates a world whose emulator accepts these keys in addition to the operator's own key.
 pub async fn world(keys: &[(&str, &str)]) -> Result<World<'static>> {
     world_over(emulator(keys)).await
 }
@@ -64,7 +64,7 @@ pub fn secret(world: &World<'_>, name: &str, (id, secret): (&str, &str)) -> Resu
     apply(world, &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}))
 }
 
-/// Applies a LiveAccount whose Secret has the same name. `more` is merged into its spec.
+/// Applies a LiveAccount that uses the Secret of the same name. `more` is merged into the spec of the LiveAccount.
 pub fn account(world: &World<'_>, name: &str, more: Value) -> Result<()> {
     let mut spec = json!({"credentials": {"secretRef": {"name": name}}, "endpoint": world.emulator.url()});
     if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
@@ -84,7 +84,7 @@ async fn get_account(world: &World<'_>, name: &str) -> Result<LiveAccount> {
     Ok(api.get(name).await?)
 }
 
-/// Waits until the `Ready` condition of a LiveAccount has this reason and its status counts this many groups.
+/// Waits until a LiveAccount reports this reason in its `Ready` condition and this number of groups in its status.
 pub async fn account_is(world: &World<'_>, name: &str, reason: &str, groups: i64) -> Result<LiveAccount> {
     world
         .find(&format!("LiveAccount {name} to be {reason} with {groups} groups"), PATIENCE, async || {
@@ -127,7 +127,7 @@ pub fn calls_with(world: &World<'_>, key: &str) -> Result<usize> {
     Ok(world.emulator.requests()?.iter().filter(|request| request.access_key_id.as_deref() == Some(key)).count())
 }
 
-/// The access key of the last call for this group.
+/// Returns the access key ID of the last call for this group, or `None` if there is no such call.
 fn last_key(world: &World<'_>, group: &str) -> Result<Option<String>> {
     let requests = world.requests()?;
     Ok(requests.iter().rfind(|request| request.param("GroupId") == Some(group)).and_then(|r| r.access_key_id.clone()))
@@ -169,8 +169,8 @@ async fn missing_and_rotated_credentials_recover_without_restart() -> Result<()>
     assert_eq!(last_key(&world, "room")?.as_deref(), Some("LTAIteamKey0002"));
     assert_eq!(get_account(&world, "team").await?.resource_version(), available.resource_version());
 
-    // After accountRef is removed, the next call uses the operator's own key. The status records that the group was
-    // created with the LiveAccount, not with that key, so the group counts as adopted.
+    // After accountRef is removed, the next call uses the operator's own key. According to the status, the group was
+    // created with the key of the LiveAccount. It therefore counts as adopted.
     world.patch("room", json!({"spec": {"accountRef": null}})).await?;
     let room = world.ready("room", "True", "AlreadyExists").await?;
     let account = room.status.and_then(|status| status.account).unwrap_or_default();
@@ -206,14 +206,14 @@ async fn account_created_after_its_object_is_not_reported_missing() -> Result<()
     });
     let began = Timestamp::now();
     world.create("room", of("team")).await?;
-    // Give the operator time to process the object without its account.
+    // Give the operator time to process the object before the LiveAccount exists.
     tokio::time::sleep(Duration::from_millis(300)).await;
     secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
     accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     world.ready("room", "True", "Created").await?;
     account_is(&world, "team", "Available", 1).await?;
     let log = world.log();
-    // Ignore reports after the grace period of 2 s, which may end before the account exists on a slow machine.
+    // On a slow machine, the grace period of 2 s may end before the LiveAccount exists. Ignore later reports.
     let is_within_grace = |line: &&str| {
         let at = line.split_whitespace().next().and_then(|at| at.parse::<Timestamp>().ok());
         at.is_none_or(|at| at.duration_since(began).as_secs_f64() < 2.0)
@@ -299,7 +299,7 @@ async fn changed_account_endpoint_recounts_the_usage() -> Result<()> {
         world.create(name, of("team")).await?;
         world.count_of(reason, 1, PATIENCE).await?;
     }
-    // Pause the first object, which could otherwise use up the quota in the other emulator.
+    // Pause the first object, because it could use up the quota in the other emulator.
     world.patch("first", json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": "true"}}})).await?;
     let paused = async || Ok(condition(&world.api.get("first").await?, ConditionType::Paused)[0] == "True");
     world.until("the pause to be reported", PATIENCE, paused).await?;

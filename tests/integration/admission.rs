@@ -163,7 +163,7 @@ fn explicit_null_counts_as_absent() -> Result<()> {
     test.run(&["apply", "--filename=-"], &group("applied", &all))?;
     let server_side = ["apply", "--server-side", "--filename=-"];
     test.run(&server_side, &group("serverside", &some))?;
-    // Null is accepted everywhere, except for an enum in a server-side apply.
+    // Null is accepted in every field, except in an enum field of a server-side apply.
     test.refused("null", &server_side, &group("serverside", &all), &["spec.dataCenter: Unsupported value"])?;
     for name in ["room", "applied", "serverside"] {
         test.set_ready(name, "Created", Some("Created"))?;
@@ -327,7 +327,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> String {
     .to_string()
 }
 
-/// A condition, in the form that the operator writes for the first generation.
+/// Returns a condition in the form that the operator writes for the first generation.
 fn condition(kind: &str, reason: &str) -> Value {
     let status = if reason == "Created" { "True" } else { "False" };
     json!({
@@ -353,7 +353,7 @@ impl Test {
         self.control_plane.kubectl_with_input(&[&["--namespace", &self.namespace], args].concat(), input)
     }
 
-    /// Expects a refusal whose message contains every text of `says` and does not exceed the maximum size.
+    /// Expects a refusal. Its message must contain all texts in `says`, and must not exceed the maximum size.
     fn refused(&self, rule: &str, args: &[&str], input: &str, says: &[impl AsRef<str>]) -> Result<()> {
         let args = [&["--namespace", &self.namespace], args].concat();
         let refusal = self.control_plane.kubectl_program().refused(&args, input)?;
@@ -369,7 +369,7 @@ impl Test {
         self.run(&["create", "--filename=-"], &group(name, spec)).map(drop)
     }
 
-    /// Writes a status as the operator does, with this reason of the `Ready` condition.
+    /// Writes a status with this reason in the `Ready` condition, in the same form as the operator.
     fn set_ready(&self, name: &str, reason: &str, origin: Option<&str>) -> Result<()> {
         let group_id = name.replace('-', "");
         let status = json!({

@@ -1,4 +1,4 @@
-//! The alerts, evaluated by promtool: the rule file that the chart contains, and the rules that the chart renders.
+//! Tests the alerts with promtool: the rule file in the chart, and the rules that the chart renders from this file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +33,8 @@ fn shipped_alerts_pass_their_tests() -> Result<()> {
     Ok(())
 }
 
-/// Each alert needs a test in which it fires, but not before its `for` duration ends, and a test in which it is silent.
+/// Each alert needs two tests. In one test, the alert is pending for its `for` duration and then fires. In the other
+/// test, the alert does not fire.
 #[test]
 fn every_alert_has_a_positive_and_a_negative_test() -> Result<()> {
     let mut tests: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
@@ -62,7 +63,7 @@ fn every_alert_has_a_positive_and_a_negative_test() -> Result<()> {
     Ok(())
 }
 
-/// The rules that the chart renders with these flags.
+/// Returns the rules that the chart renders with these flags.
 fn rendered(flags: &[&str]) -> Result<Value> {
     let mut all = vec!["--set", "metrics.prometheusRule.enabled=true"];
     all.extend(flags);
@@ -99,8 +100,8 @@ fn rendered_alerts_select_only_their_release() -> Result<()> {
     ] {
         let rules = rendered(flags)?;
         assert!(!rules.to_string().contains("job=~"), "{rules}");
-        // The release was never scraped. A release in another namespace and one in another cluster are ready, but
-        // some of their objects are not.
+        // Prometheus has no metrics of the tested release. It has only metrics of two other releases, one in another
+        // namespace and one in another cluster. The operators of these releases are ready, but some objects are not.
         let mut input = Vec::new();
         for other in [r#"namespace="two",job="metrics""#, r#"cluster="us",namespace="live",job="metrics""#] {
             let not_ready = format!(r#"{other},ready="False",reason="Conflict""#);

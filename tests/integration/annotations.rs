@@ -80,7 +80,7 @@ async fn resumed_object_is_described_once_and_drift_is_corrected() -> Result<()>
     pause_and_resume("room", Some("theirs"), &corrected).await?;
     assert_eq!(ByHand::at(&world)?.describe("room").await?.group_info, "mine");
     world.ready("room", "True", "Created").await?;
-    // An object with the policy Observe never corrects drift, so it makes no calls.
+    // With the policy Observe, the operator never corrects drift, so it makes no calls after the pause.
     pause_and_resume("seen", Some("theirs"), &[]).await
 }
 
@@ -133,7 +133,7 @@ async fn forced_reconcile_describes_once_and_corrects_drift() -> Result<()> {
     let room = world.ready("room", "True", "Created").await?;
     assert_eq!(condition(&room, ConditionType::InSync), ["True", "InSync"]);
 
-    // Neither another edit nor a restart repeats the forced reconcile.
+    // A changed label and a restart do not repeat the forced reconcile.
     let calls = world.requests()?.len();
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.stop()?;
@@ -151,8 +151,8 @@ async fn forced_reconcile_during_an_outage_respects_backoff() -> Result<()> {
         world.create(name, json!({"deletionPolicy": policy})).await?;
         world.ready(name, "True", "Created").await?;
     }
-    // The error alternates, so that each failure changes the status. The watch event of the status write must not cause
-    // a retry.
+    // Alternate between two errors, so that each failure changes the status. Each status write causes a watch event,
+    // which must not shorten the backoff.
     let faults = ["ServerError", "ServiceUnavailable"].iter().cycle().take(60);
     let faults: Vec<String> = faults.map(|code| format!("DescribeLiveMessageGroup:error={code},times=1")).collect();
     world.emulator.faults(&faults.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -170,7 +170,7 @@ async fn forced_reconcile_during_an_outage_respects_backoff() -> Result<()> {
         assert!(tries <= 6, "{name}: {tries} calls, but backoff and request allow 6");
     }
 
-    // A new request is acknowledged after a success.
+    // Without faults, a reconcile pass succeeds and acknowledges the new request.
     world.emulator.faults(&[])?;
     world.patch("room", annotate("reconcile-requested-at", json!("again"))).await?;
     let acknowledged = async || {

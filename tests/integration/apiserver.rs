@@ -1,4 +1,4 @@
-//! Tests with an apiserver that is unavailable, or whose connections stop forwarding data without an error.
+//! Tests with an apiserver that is unavailable, and with a network that silently stops forwarding data.
 
 mod outages;
 mod silence;

@@ -1,4 +1,5 @@
-//! Errors in arguments and in the environment. Each prevents the start, with a message, advice and an exit code.
+//! Tests of invalid arguments and environments. The program does not start, but prints an error with advice and
+//! exits with an error code.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -117,7 +118,7 @@ fn unusable_ca_files_are_reported_with_their_path() -> Result<()> {
         let said = stderr.contains(&format!("the CA file {path:?} of the apiserver")) && stderr.contains(why);
         assert!(code == Some(1) && said && !stderr.contains("hush"), "{stderr}");
         let (code, stderr) = fails(&home, &["run"], &[("SSL_CERT_FILE", &path)])?;
-        let said = stderr.contains(&format!("the CA certificates {path:?} cannot be used")) && stderr.contains(why);
+        let said = stderr.contains(&format!("the CA certificates in {path:?} cannot be used")) && stderr.contains(why);
         assert!(code == Some(1) && said && stderr.contains("SSL_CERT_FILE"), "{stderr}");
     }
     Ok(())

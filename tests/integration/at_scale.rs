@@ -53,7 +53,7 @@ fn versions(objects: &[LiveMessageGroup]) -> BTreeMap<String, Option<String>> {
     objects.iter().map(|object| (object.name_any(), object.resource_version())).collect()
 }
 
-/// The writes that ServiceAccounts made in the world's namespace after this time, as resource and name.
+/// Returns the resource and the name of each write that a ServiceAccount made in the world's namespace after this time.
 fn writes(world: &World<'_>, after: Timestamp) -> Result<Vec<(String, String)>> {
     let text =
         |line: &Value, pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -83,7 +83,8 @@ async fn restart_in_sync_makes_no_calls_and_no_writes() -> Result<()> {
     let settled = wait_for_all(&world, "settled", "Created", SETTLED, 180).await?;
     assert!(writes_to_settled(&writes(&world, begun)?).len() >= SETTLED, "the audit log records the writes");
     world.stop()?;
-    // The apiserver may process the last requests of the operator after its exit.
+    // The apiserver may still process requests of the operator after the operator has exited. Wait until it records no
+    // further writes.
     let mut recorded = 0;
     while recorded != writes(&world, begun)?.len() {
         recorded = writes(&world, begun)?.len();
@@ -103,7 +104,7 @@ async fn restart_in_sync_makes_no_calls_and_no_writes() -> Result<()> {
 
 #[tokio::test]
 async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
-    // There are more new objects than calls that can be in flight.
+    // The number of new objects exceeds `WINDOW`, the maximum number of in-flight calls.
     const NEW: usize = 100;
     const WINDOW: usize = 50;
     let mut world = world(&[(KEY, SECRET)]).await?;
@@ -132,7 +133,8 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (initial, gaps) = probes(&call_times(&world, revoked)?);
     println!("{NEW} new objects with a revoked key: {initial} calls at first, then one after each of {gaps:.1?} s");
-    // These calls were in flight when the first rejection arrived. They are few, unless the machine is slow.
+    // The initial calls were in flight when the first rejection arrived. Usually, there are only a few such calls, but
+    // on a slow machine there can be more.
     assert!(initial <= WINDOW, "{initial} calls");
     assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap >= 59.0), "at most one call per minute: {gaps:?}");
     let written = writes(&world, revoked)?;
@@ -154,7 +156,7 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
     account_is(&world, "team", "Available", i64::try_from(SETTLED + NEW)?).await.map(drop)
 }
 
-/// The arrival times of the calls with the key of the LiveAccount after this time.
+/// Returns the arrival times of all calls that were signed with the LiveAccount's key and arrived after this time.
 fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     let requests = world.emulator.requests()?;
     let of_team = requests.iter().filter(|request| request.access_key_id.as_deref() == Some(KEY));
@@ -163,8 +165,8 @@ fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     Ok(times.into_iter().filter(|at| *at > after).collect())
 }
 
-/// Returns the number of calls within 30 s of the first call, and the intervals between the later calls in seconds. The
-/// first interval starts at the first call.
+/// Returns the number of calls within 30 s of the first call, and the intervals, in seconds, between the later calls.
+/// The first interval starts at the first call.
 fn probes(times: &[Timestamp]) -> (usize, Vec<f64>) {
     let initial = times.iter().filter(|at| seconds(times[0], **at) < 30.0).count();
     let before = times.iter().take(1).chain(&times[initial..]);

@@ -1,5 +1,5 @@
-//! Objects that are restored without their status, or whose status is removed. They adopt their groups without
-//! changing them, because the record of the creation is lost.
+//! Tests of objects that were restored without their status, or whose status was removed. Such an object adopts its
+//! group without changing it, because `status.origin` no longer records that the object created the group.
 
 use kube::api::DeleteParams;
 use live_message_operator::live::GroupSnapshot;
@@ -38,7 +38,8 @@ fn backup(room: &LiveMessageGroup) -> Value {
     })
 }
 
-/// Simulates the loss of a cluster: stops the operator, deletes the object without it, and restores the object.
+/// Simulates the loss of a cluster: stops the operator, removes the finalizer, deletes the object, and restores the
+/// object from a backup.
 async fn lose_and_restore(world: &mut World<'_>, room: &LiveMessageGroup) -> Result<()> {
     world.stop()?;
     world.patch("room", json!({"metadata": {"finalizers": null}})).await?;
@@ -60,7 +61,8 @@ fn changes(world: &World<'_>) -> Result<usize> {
     Ok(world.requests()?.iter().filter(|request| !excluded.contains(&request.operation.as_str())).count())
 }
 
-/// Expects that the object adopts its group unchanged, and that its deletion retains the group.
+/// Expects that the object adopts its group without changing it. Then deletes the object, and expects that the group is
+/// retained.
 async fn expect_adopted_and_retained(world: &World<'_>, group: &GroupSnapshot) -> Result<()> {
     let room = world.ready("room", "True", "AlreadyExists").await?;
     assert_eq!(room.origin(), Some(&Origin::Adopted));
@@ -73,7 +75,7 @@ async fn expect_adopted_and_retained(world: &World<'_>, group: &GroupSnapshot) -
     expect_retained(world, group).await
 }
 
-/// Expects that the group is unchanged, and that an event reports why it is retained.
+/// Expects that the group is unchanged, and that an event reports why the group is retained.
 async fn expect_retained(world: &World<'_>, group: &GroupSnapshot) -> Result<()> {
     let args = ["get", "events", "-n", &world.namespace, "--field-selector", "reason=Retained"];
     let args = [&args[..], &["-o", "jsonpath={.items[*].message}"]].concat();

@@ -1,4 +1,4 @@
-//! External changes: calls to the Live API from a test, without the operator.
+//! A client with which tests call the Live API directly, for example to make external changes.
 
 use live_message_operator::live::{
     Call, Client, ClientOptions, Credentials, Endpoint, GroupChange, GroupRef, GroupSnapshot, Reply,
@@ -14,7 +14,7 @@ pub struct ByHand {
 }
 
 impl ByHand {
-    /// Creates a client for the emulator of this world, with its first access key.
+    /// Creates a client that calls the emulator of this world. It signs calls with the emulator's first access key.
     pub fn at(world: &World<'_>) -> Result<Self> {
         let client = Client::new(Endpoint::parse(world.emulator.url(), true)?, ClientOptions::default())?;
         let (id, secret) = &world.emulator_options.access_keys[0];
@@ -39,7 +39,7 @@ impl ByHand {
     }
 }
 
-/// A reference to a group in [`APP`].
+/// Returns a reference to a group in [`APP`].
 pub fn group(id: &str) -> GroupRef {
     GroupRef { app_id: APP.to_owned(), group_id: id.to_owned(), data_center: None }
 }

@@ -27,12 +27,12 @@ impl Calls {
         self.requests.len()
     }
 
-    /// The largest number of calls in any interval of one second.
+    /// Returns the largest number of calls in any interval of one second.
     pub fn busiest_second(&self) -> usize {
         busiest_second(&self.times)
     }
 
-    /// The time from the first to the last call, or zero if there are no calls.
+    /// Returns the time from the first to the last call, or zero if there are no calls.
     pub fn span(&self) -> Duration {
         match (self.times.first(), self.times.last()) {
             (Some(first), Some(last)) => Duration::from_secs_f64(seconds_from(*first, *last)),
@@ -40,7 +40,7 @@ impl Calls {
         }
     }
 
-    /// The number of calls for each group ID.
+    /// Returns the number of calls for each group ID.
     pub fn by_group(&self) -> BTreeMap<&str, usize> {
         let mut groups = BTreeMap::new();
         for request in &self.requests {
@@ -49,7 +49,7 @@ impl Calls {
         groups
     }
 
-    /// The time of the first call for this group ID.
+    /// Returns the time of the first call for this group ID, or `None` if there is no such call.
     pub fn first_of(&self, group: &str) -> Option<Timestamp> {
         let call = self.requests.iter().position(|request| request.param("GroupId") == Some(group))?;
         Some(self.times[call])
@@ -68,7 +68,7 @@ impl Calls {
         Self { requests, times }
     }
 
-    /// The error codes of the calls that failed.
+    /// Returns the error codes of the failed calls.
     pub fn codes(&self) -> Vec<&str> {
         self.requests.iter().filter_map(|request| request.code.as_deref()).collect()
     }

@@ -1,4 +1,4 @@
-//! The Helm chart: its rendered objects, its permissions and its schema, on a real apiserver.
+//! Tests the objects that the Helm chart renders and the permissions that it grants. Many tests use a real apiserver.
 
 use std::fs;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ fn apiserver_accepts_every_rendering() -> Result<()> {
     let helm = Helm::new()?;
     for (name, values) in matrix()? {
         let namespace = control_plane.namespace()?;
-        // In a release named 123, a name without quotes becomes a number, which the apiserver refuses.
+        // If a template does not quote the release name, `123` is parsed as a number, and the apiserver rejects it.
         for release in ["chart", "123"] {
             let rendered = helm.template(release, &namespace, &["--values", &values])?;
             let accepted = control_plane.kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered);
@@ -125,7 +125,8 @@ fn listed_namespaces_grant_no_cluster_wide_permissions() -> Result<()> {
     assert!(!list(&home)?, "the operator's namespace is watched only if it is listed");
     assert!(!list("")?);
 
-    // The option rbac.groupsClusterWide is the only exception.
+    // With rbac.groupsClusterWide, the operator may read and patch LiveMessageGroups and read namespaces in the whole
+    // cluster. It has no other cluster-wide permissions.
     let groups = ["--set", "rbac.groupsClusterWide=true"];
     let operator = control_plane.operator_kubeconfig_with(&home, &[&watched], &groups)?;
     let operator = control_plane.kubectl_program().with_kubeconfig(operator);

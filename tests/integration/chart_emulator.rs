@@ -1,4 +1,4 @@
-//! The emulator in the chart, with which users can try the operator without an account.
+//! Tests of the emulator in the chart. With it, users can try the operator without an Alibaba Cloud account.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::world::World;
 
 const ENABLED: [&str; 2] = ["--set", "emulator.enabled=true"];
 
-/// The two Deployments: the operator and the emulator.
+/// Returns the Deployments of the operator and of the emulator.
 fn deployments(objects: &[Value]) -> Result<[&Value; 2]> {
     let found = ["operator", "emulator"].map(|container| {
         let is_it = |deployment: &&Value| deployment["spec"]["template"]["spec"]["containers"][0]["name"] == container;
@@ -119,12 +119,12 @@ fn trial_needs_no_secret_of_the_user() -> Result<()> {
     Ok(())
 }
 
-/// The values of an argument that the chart passes to the emulator several times.
+/// Returns the values of an argument that the chart passes to the emulator several times.
 fn values_of(args: &[&str], option: &str) -> Vec<String> {
     args.iter().filter_map(|arg| arg.strip_prefix(option)?.strip_prefix('=')).map(str::to_owned).collect()
 }
 
-/// The file, the column READY and the column REASON of each example, from examples/README.md.
+/// Reads the table of examples in examples/README.md. Returns the file, READY and REASON of each example.
 fn documented_states() -> Result<Vec<[String; 3]>> {
     let readme = fs::read_to_string(repository().join("examples/README.md"))?;
     let rows = readme.lines().filter(|line| line.starts_with("| [") && line.matches('|').count() == 5);

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::chart::{assert_selects, of_kind, render};
 use crate::support::{Context as _, Result, repository};
 
-/// The CRDs of the Prometheus Operator, reduced to the fields that the chart may use: kubectl refuses other fields.
+/// The CRDs of the Prometheus Operator, reduced to the fields that the chart may use. If the chart renders any other
+/// field, kubectl rejects the object.
 pub fn prometheus_crds() -> [Value; 3] {
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text});
@@ -118,7 +119,8 @@ fn dashboard_is_rendered_unchanged_for_the_sidecar() -> Result<()> {
     Ok(())
 }
 
-/// An empty section, such as `metrics:` in a values file, deletes the section's defaults.
+/// An empty section in a values file, such as `metrics:`, is null. Helm then deletes the defaults of this section, and
+/// the chart must restore them.
 #[test]
 fn empty_sections_of_metrics_disable_them() -> Result<()> {
     const KINDS: [&str; 5] = ["Service", "ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"];

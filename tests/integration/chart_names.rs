@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::chart::{of_kind, render};
 use crate::support::{CHART, Helm, Result, documents, shared_control_plane};
 
-/// Enables the objects whose names have the strictest rules: Services.
+/// Enables the Services, because their names must follow the strictest rules.
 const SERVICES: [&str; 2] = ["--set", "emulator.enabled=true,metrics.serviceMonitor.enabled=true"];
 
 #[test]
@@ -57,7 +57,7 @@ fn namespace_override_moves_every_object() -> Result<()> {
     Ok(())
 }
 
-/// Every object that the chart renders with these values, except the `extraObjects`.
+/// Returns every object that the chart renders with these values, except the `extraObjects`.
 fn objects_with(values: &[&str]) -> Result<Vec<Value>> {
     let full = format!("{CHART}/ci/full-values.yaml");
     let full = ["--values", &full, "--set-json", "extraObjects=[]"];
@@ -78,7 +78,7 @@ fn common_labels_and_annotations_are_on_every_object() -> Result<()> {
             assert_eq!(metadata["labels"]["team"], "live", "{metadata}");
             assert_eq!(metadata["annotations"]["contact"], "live@example.com", "{metadata}");
         }
-        // A selector is immutable.
+        // Common labels must not change a selector, because the selector of a Deployment is immutable.
         assert_eq!(object["spec"]["selector"], plain["spec"]["selector"]);
     }
     Ok(())

@@ -12,7 +12,7 @@ fn policies(flags: &[&str]) -> Result<Vec<Value>> {
     Ok(of_kind(&objects, "NetworkPolicy").into_iter().cloned().collect())
 }
 
-/// The ports to which a policy permits connections to any address.
+/// Returns the destination ports that a policy permits for all addresses.
 fn open_ports(policy: &Value) -> Vec<u64> {
     let rules = policy["spec"]["egress"].as_array().into_iter().flatten();
     let rules = rules.filter(|rule| rule.get("to").is_none());

@@ -44,7 +44,7 @@ fn helm_shows_the_readme_and_packages_no_test_values() -> Result<()> {
     Ok(())
 }
 
-/// The annotations of Artifact Hub. Those that contain YAML are parsed.
+/// Reads the Artifact Hub annotation with this name from Chart.yaml, and parses its value as YAML.
 fn annotation(name: &str) -> Result<Value> {
     let chart = fs::read_to_string(repository().join(CHART).join("Chart.yaml"))?;
     let chart: Value = serde_yaml::from_str(&chart)?;

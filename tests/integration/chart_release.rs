@@ -13,7 +13,8 @@ const GROUP: &str = "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessa
 /// The short names in the CRD. The CRD in the previous version of the chart does not have them.
 const SHORT_NAMES: &str = "    shortNames:\n    - lmg\n";
 
-/// Creates a copy of the chart that has an older version and an older CRD, and that lacks a section of the values.
+/// Simulates the previous version of the chart. Copies the chart, lowers its version, removes the section
+/// `networkPolicy` from values.yaml, and removes the short names from the CRD.
 fn previous_chart(to: &Path) -> Result<()> {
     copy(&repository().join(CHART), to)?;
     let replace = |file: &str, from: &str, with: &str| -> Result<()> {
@@ -106,7 +107,7 @@ fn crds_and_objects_survive_every_step_of_a_release() -> Result<()> {
         cluster.helm(&["rollback", "lmo", "1"])?;
         assert!(!cluster.has_current_crd()?);
         cluster.assert_state(true, "rollback")?;
-        // With this flag, Helm uses the defaults of the previous chart, which has no networkPolicy.
+        // With --reuse-values, Helm uses the default values of the previous chart, which do not contain networkPolicy.
         cluster.helm(&["upgrade", "lmo", CHART, "--reuse-values"])?;
 
         cluster.helm(&["uninstall", "lmo"])?;
@@ -116,7 +117,7 @@ fn crds_and_objects_survive_every_step_of_a_release() -> Result<()> {
         cluster.assert_state(true, "reinstall")?;
         cluster.helm(&["uninstall", "lmo"])?;
 
-        // The CRDs belong to a release with another name.
+        // The CRDs still belong to the uninstalled release lmo.
         let error = cluster.apply("install", "other", CHART, &[]).expect_err("the CRDs are of lmo").to_string();
         assert!(error.contains("ownership") && error.contains("lmo"), "{error}");
         cluster.apply("install", "other", CHART, &["--take-ownership"])?;

@@ -1,4 +1,4 @@
-//! Several replicas in the chart: the leader election with its permissions, updates, drains and probes.
+//! Tests of the chart with several replicas: leader election and the permissions for it, updates, drains and probes.
 
 use std::fs;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::chart::{of_kind, render};
 use crate::support::{Context as _, ControlPlane, Result, shared_control_plane, wait_for};
 
-/// Whether a user may do `"VERB RESOURCE"` in a namespace.
+/// Whether a user has a permission in a namespace. `what` is a verb and a resource, such as `create liveaccounts`.
 fn user_may(control_plane: &ControlPlane, user: &str, namespace: &str, what: &str) -> Result<bool> {
     let (verb, resource) = what.split_once(' ').context(what)?;
     let attributes =

@@ -31,7 +31,8 @@ fn schema_contains_exactly_the_values() -> Result<()> {
     Ok(())
 }
 
-/// Compares the schema with the values, down to the Kubernetes types, whose properties the schema does not list.
+/// Asserts that the schema and the values contain the same keys at every level. Does not compare the content of
+/// Kubernetes types, because the schema does not list their properties.
 fn compare(path: &str, schema: &Value, values: &Value) {
     let Some(properties) = schema["properties"].as_object() else { return };
     assert_eq!(schema["additionalProperties"], false, "the schema accepts unknown values at {path:?}");
@@ -45,7 +46,7 @@ fn compare(path: &str, schema: &Value, values: &Value) {
     }
 }
 
-/// Invalid values, and the field that the refusal names.
+/// Invalid values, and the field that the error message must contain.
 const REFUSED: [(&[&str], &str); 37] = [
     (&["--set", "rbac.secrets=all"], "secrets"),
     (&["--set", "rbac.serviceAccountTokens=true"], "serviceAccountTokens"),
@@ -117,7 +118,7 @@ const CONFLICTS: [(&str, &[&str]); 19] = [
     ),
     (
         "alibabaCloud.existingSecret=,alibabaCloud.credentialsFile.secret=a,alibabaCloud.rrsa.roleName=a",
-        &["alibabaCloud.credentialsFile.secret and alibabaCloud.rrsa.roleName exclude each other"],
+        &["alibabaCloud.credentialsFile.secret and alibabaCloud.rrsa.roleName are mutually exclusive"],
     ),
     ("alibabaCloud.existingSecret=,alibabaCloud.rrsa.roleArn=acs:ram::1:role/a", &["oidcProviderArn", "Set both"]),
     ("alibabaCloud.existingSecret=,alibabaCloud.rrsa.oidcProviderArn=acs:ram::1:oidc-provider/a", &["Set both"]),
@@ -168,7 +169,8 @@ const OF_KUBERNETES: [&str; 8] = [
     "readinessProbe",
 ];
 
-/// Replaces the values at `depth` and returns their number. A map at a lower depth is kept.
+/// Replaces the values at the nesting level `depth` for which `replacement` returns a new value. Returns the number of
+/// replaced values. Does not change the content of the maps in `OF_KUBERNETES`.
 fn replace(values: &mut Value, depth: usize, replacement: impl Copy + Fn(&Value) -> Option<Value>) -> usize {
     let mut replaced = 0;
     for (key, value) in values.as_object_mut().into_iter().flatten() {
@@ -196,7 +198,8 @@ fn empty_sections_and_keys_have_their_defaults() -> Result<()> {
         {
             let mut values = values()?;
             assert!(replace(&mut values, depth, replacement) >= at_least, "depth {depth}: {values}");
-            // This value is the only required one. Without the key, the value from the previous file applies.
+            // `image.repository` is the only required value. Set it here, because this file overrides the value in
+            // ci/default-values.yaml.
             if values["image"].is_object() {
                 values["image"]["repository"] = json!("live-message-operator");
             } else {
@@ -226,7 +229,8 @@ fn null_removes_a_key_of_a_kubernetes_type() -> Result<()> {
     Ok(())
 }
 
-/// Without this step, a template would use a null value.
+/// Each template must start with the init template, which restores the defaults. Otherwise, the template could use a
+/// null value.
 #[test]
 fn every_template_restores_the_defaults_first() -> Result<()> {
     let chart = repository().join(CHART);
@@ -260,7 +264,7 @@ fn values() -> Result<Value> {
     serde_yaml::from_str(&fs::read_to_string(path)?).context("values.yaml")
 }
 
-/// The paths that follow `.Values.` in the templates.
+/// Returns the paths that follow `.Values.` in the templates.
 fn used_paths() -> Result<BTreeSet<String>> {
     let mut used = BTreeSet::new();
     for entry in fs::read_dir(repository().join(CHART).join("templates"))? {
@@ -277,7 +281,7 @@ fn at<'a>(values: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(values, |value, key| value.get(key))
 }
 
-/// The paths of all values that are not maps.
+/// Returns the paths of all values that are not maps.
 fn leaves(values: &Value) -> Vec<String> {
     let mut leaves = Vec::new();
     for (key, value) in values.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! The chart with both versions of Helm, and for every supported version of Kubernetes.
+//! Tests the chart with both supported major versions of Helm, and with every supported version of Kubernetes.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::support::{CHART, Context as _, Helm, Result, Scratch, documents, kube
 /// The minor versions of Kubernetes whose schemas the rendered chart must match.
 const KUBERNETES: std::ops::RangeInclusive<u32> = 30..=37;
 
-/// Kinds of other projects. The tests validate them with a CustomResourceDefinition.
+/// Kinds of other projects, for which Kubernetes has no schemas. The module `chart` validates them with CRDs instead.
 const WITHOUT_SCHEMA: &str = "PodMonitor,PrometheusRule,ServiceMonitor";
 
 #[test]
@@ -91,7 +91,7 @@ fn schema_validation_detects_an_unknown_field() -> Result<()> {
 #[test]
 fn old_kubernetes_is_refused_and_vendor_suffix_accepted() -> Result<()> {
     for helm in Helm::versions()? {
-        // The CustomResourceDefinitions need 1.30 (selectableFields).
+        // The CRDs contain the field `selectableFields`, which was added in Kubernetes 1.30.
         let error = helm.template("chart", "default", &["--kube-version", "1.29.9"]);
         let error = error.expect_err("Kubernetes 1.29 is too old").to_string();
         assert!(error.contains(">=1.30.0-0") && error.contains("1.29.9"), "{error}");

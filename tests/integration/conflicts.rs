@@ -1,4 +1,5 @@
-//! Several objects with the same group. One is its owner. The others report a conflict and make no calls.
+//! Tests several objects that specify the same group. One object is the owner of the group. The other objects report a
+//! conflict and make no calls.
 
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ async fn object_with_group_deleted_does_not_reserve_its_group() -> Result<()> {
     world.ready("older", "False", "GroupDeleted").await?;
     tokio::time::sleep(AGE_DIFFERENCE).await;
 
-    // Recover the group externally. The older object does not detect this.
+    // Recover the group externally. The operator does not detect this change for the older object.
     ByHand::at(&world)?.call(Call::Recover(group("gone"))).await?;
     world.create("younger", json!({"groupId": "gone"})).await?;
     let younger = world.ready("younger", "True", "AlreadyExists").await?;

@@ -1,4 +1,4 @@
-//! The credentials of the operator: a wrong access key secret, and secrets that must not leak.
+//! Tests that the operator reports a wrong access key secret, and that it does not leak secrets.
 
 mod secrets;
 
@@ -37,7 +37,7 @@ async fn wrong_secret(objects: usize) -> Result<()> {
     let initial = world.emulator.requests()?.len();
     tokio::time::sleep(Duration::from_secs(65)).await;
     world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > initial)).await?;
-    // The probes include list calls, which need the same secret.
+    // Count all requests, because a probe can also be a list call, which is signed with the same secret.
     let times = world.emulator.requests()?.into_iter().map(|request| request.time.parse::<Timestamp>());
     let times = times.collect::<Result<Vec<_>, _>>()?;
     let first = times[0];

@@ -1,4 +1,5 @@
-//! The Grafana dashboard: its rules, and its queries on the metrics of a recorded burst, evaluated by promtool.
+//! Tests that the Grafana dashboard follows the rules for its panels, and that each of its queries finds data in the
+//! metrics of a recorded burst. promtool evaluates the queries.
 
 mod recording;
 
@@ -17,14 +18,14 @@ pub const DASHBOARD: &str = "charts/live-message-operator/files/dashboards/live-
 /// The data source that the user selects.
 const DATASOURCE: &str = "${datasource}";
 
-/// The units of Grafana that the dashboard uses.
+/// The Grafana units that the dashboard uses.
 const UNITS: [&str; 5] = ["short", "s", "cps", "percentunit", "bytes"];
 
-/// The matchers that select the metrics of the selected operators.
+/// The label matchers of every query. They restrict the query to the operators that the user selects.
 const SELECTOR: &str = r#"cluster=~"$cluster",namespace=~"$namespace",job=~"$job""#;
 
-/// The metrics whose queries may return zero for every sample. The recording contains no panics and no failures of the
-/// apiserver, and the operator processes a drift candidate within milliseconds.
+/// The metrics whose queries may return zero for every sample. During the recording, there were no panics, orphans or
+/// apiserver failures, and the operator processed each drift candidate before the next sample.
 const ZERO: [&str; 6] = [
     "controller_runtime_reconcile_panics_total",
     "live_message_operator_groups_orphaned_total",
@@ -91,7 +92,8 @@ fn dashboard_follows_the_rules() -> Result<()> {
     Ok(())
 }
 
-/// Every query of the dashboard as Grafana sends it if all operators are selected.
+/// Returns every query of the dashboard with the title of its panel. The variables in the query are replaced as Grafana
+/// replaces them if the user selects all operators.
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let interval = format!("{}s", 4 * INTERVAL.as_secs());
     let all = |query: &str| {
@@ -111,7 +113,7 @@ fn every_query_finds_data_of_the_recorded_burst() -> Result<()> {
     let mut tests = Vec::new();
     for (_, query) in queries(&dashboard()?) {
         assert!(!query.contains('$'), "{query}");
-        // A comment at the end of a query would hide the text that follows the query.
+        // A query must not end with a PromQL comment, because the comment would include the rest of this expression.
         let values = format!("max_over_time(({query})[{end}s:{}s])", INTERVAL.as_secs());
         let is_zero = ZERO.iter().any(|name| query.contains(name));
         let values = if is_zero { values } else { format!("{values} > 0") };
@@ -129,7 +131,7 @@ fn every_query_finds_data_of_the_recorded_burst() -> Result<()> {
     Ok(())
 }
 
-/// A metric or a label that was added, removed or renamed makes the recording stale.
+/// The recording becomes stale when a metric or a label is added, removed or renamed.
 #[test]
 fn recording_has_exactly_the_described_metrics() -> Result<()> {
     let recorded = recorded()?;

@@ -1,4 +1,5 @@
-//! Deletion of the CustomResourceDefinition and its objects while the operator runs. Each test starts a control plane.
+//! Tests that delete the CustomResourceDefinition and its objects while the operator runs. Each test starts its own
+//! control plane.
 
 use std::time::Duration;
 

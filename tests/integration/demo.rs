@@ -1,4 +1,4 @@
-//! The demo: the permissions in its files, and the source of its control plane.
+//! Tests that the demo has the permissions of the chart, and that it downloads or compiles its control plane.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -27,7 +27,7 @@ fn demo_has_the_permissions_of_the_chart() -> Result<()> {
     Ok(())
 }
 
-/// A cache directory without a control plane, and a `go` that cannot build.
+/// Simulates a machine whose cache contains no control plane and whose `go` command cannot compile anything.
 struct Machine {
     dir: Scratch,
 }
@@ -38,7 +38,7 @@ impl Machine {
         for folder in ["cache/tools", "bin"] {
             fs::create_dir_all(dir.join(folder))?;
         }
-        // Link only the compiled setup-envtest, so that the test does not use the downloads in the machine's cache.
+        // Link only the compiled setup-envtest, so that the test does not find a control plane in the real cache.
         let (compiled, copy) = (envtest()?, dir.join("cache/tools/envtest"));
         fs::create_dir(&copy)?;
         std::os::unix::fs::symlink(&compiled, copy.join(compiled.file_name().unwrap()))?;
@@ -47,7 +47,7 @@ impl Machine {
         Ok(Self { dir })
     }
 
-    /// Runs the script of `make demo` without cargo.
+    /// Runs the script of `make demo` with a `cargo` command that does nothing.
     fn build(&self, index: &str, variables: &[(&str, &str)]) -> Result<Output> {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut script = Command::new(repository().join("tests/tools/demo"));

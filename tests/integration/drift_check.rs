@@ -66,8 +66,8 @@ async fn ignored_update_makes_no_calls_until_the_group_changes() -> Result<()> {
     world.start()?;
     world.create("room", json!({"groupInfo": "new"})).await?;
     let room = world.ready("room", "True", "Created").await?;
-    // The emulator cannot ignore a change. The test therefore writes the status of an ignored change while the operator
-    // is stopped.
+    // The emulator cannot ignore a change. The test therefore stops the operator and writes the status that an ignored
+    // change would cause.
     world.stop()?;
     world.emulator.set(&format!("/groups/{APP}/room"), &json!({"info": "old"}))?;
     let mut conditions = room.status.unwrap_or_default().conditions;
@@ -119,7 +119,7 @@ async fn objects_above_the_quota_wait_without_calls() -> Result<()> {
     let groups = (0..4_990).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
     world.options.args.push(INTERVAL.into());
-    // The group of this object exists, so the quota does not block it.
+    // The group of this object already exists, so the quota does not block the object.
     world.create("adopted", json!({"groupId": "there7"})).await?;
     world.create_many("new", 50).await?;
     world.start()?;
@@ -190,8 +190,8 @@ async fn paused_object_loses_its_reservation() -> Result<()> {
         world.create(&format!("room{number:02}"), json!({})).await?;
     }
     world.count_of("Created", 1, PATIENCE).await?;
-    // This object reserves the last group of the quota, and then waits ten seconds for a permit, behind ten other
-    // objects.
+    // This object reserves the last place in the quota. It then waits ten seconds for a permit, because ten other
+    // objects are ahead of it in the queue.
     let waiting = "room11";
     world.create(waiting, json!({})).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -209,10 +209,10 @@ async fn paused_object_loses_its_reservation() -> Result<()> {
 async fn new_object_is_created_during_a_long_drift_check() -> Result<()> {
     let groups = (0..300).map(|n| format!("{APP}/there{n}")).collect();
     let mut world = World::with(crate::support::EmulatorOptions { groups, ..app() }).await?;
-    // At this interval, the drift check lists seven pages, more than two seconds apart.
+    // With this interval, the drift check lists seven pages and waits more than two seconds between them.
     world.options.args.push("--drift-check-interval=30s".into());
     world.start()?;
-    // With fewer objects than pages, the drift check would list only one page and describe each object.
+    // With fewer objects than pages, the drift check would list only one page and send a Describe call for each object.
     world.create_many("room", 8).await?;
     world.count_of("Created", 8, PATIENCE).await?;
     // After the restart, no object requests the usage of the app, so the first list call belongs to the drift check.

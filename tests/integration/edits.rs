@@ -37,7 +37,7 @@ async fn edit_during_an_outage_makes_ready_unknown_until_applied() -> Result<()>
     let after = since.duration_since(sent).as_secs_f64();
     println!("Ready becomes Unknown {after:.1} s after a call without a response");
     assert!(after < 10.0, "Ready became Unknown only after the call failed: {after} s");
-    // Check the conditions until the second call is in flight, after the timeout of the first one.
+    // The first call times out, and the operator sends a second one. Check the conditions until that call is in flight.
     while edited.elapsed() < Duration::from_secs(14) {
         let room = world.api.get("room").await?;
         assert_eq!(condition(&room, ConditionType::Ready)[0], "Unknown");
@@ -60,7 +60,8 @@ async fn edit_during_an_in_flight_create_is_applied_after_it() -> Result<()> {
     // The create must not time out before the edit, even on a slow machine.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // Count the groups of the app first, so that the next object only sends its create.
+    // The first object of an app causes a list call that counts the groups of the app. Create such an object first, so
+    // that the next object causes only a create.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;

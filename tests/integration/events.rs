@@ -10,7 +10,7 @@ use crate::by_hand::{ByHand, group};
 use crate::support::Result;
 use crate::world::{PATIENCE, World, condition, is};
 
-/// The events of an object in order, each as `Type Reason` and note.
+/// Returns the events of an object in chronological order. Each event is a pair of `Type Reason` and the note.
 async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, &world.namespace);
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -23,7 +23,8 @@ async fn events(world: &World<'_>, name: &str) -> Result<Vec<(String, String)>> 
     Ok(events.into_iter().map(shown).collect())
 }
 
-/// Expects that an object has exactly these events, and no others 500 ms later. Returns the notes.
+/// Waits until an object has as many events as expected. Asserts 500 ms later that it has exactly the expected events,
+/// and returns their notes.
 async fn expect_events(world: &World<'_>, name: &str, expected: &[&str]) -> Result<Vec<String>> {
     let what = format!("{name} to have {expected:?}");
     world.until(&what, PATIENCE, async || Ok(events(world, name).await?.len() >= expected.len())).await?;
@@ -114,7 +115,7 @@ async fn fault_is_reported_once_and_again_after_a_success() -> Result<()> {
     assert!(gone(&world.api.get("room").await?));
     all.push("Warning GroupDeleted");
     expect_events(&world, "room", &all).await?;
-    // A pause and a restart are not transitions of the group.
+    // A pause of the object and a restart of the operator do not cause events.
     let pause = |value: Value| json!({"metadata": {"annotations": {"live.alibabacloud.com/paused": value}}});
     for (value, status) in [(json!("true"), "True"), (Value::Null, "")] {
         world.patch("room", pause(value)).await?;

@@ -1,13 +1,14 @@
-//! Tests the status contract for GitOps tools. Objects in every situation are read from the apiserver and evaluated
-//! with kstatus, with the health expressions for Flux, with Argo CD's health check in its Lua interpreter, and with
-//! `kubectl wait`.
+//! Tests the status contract for GitOps tools. The test cases are *situations*: each has a title and an object in a
+//! particular state. The test reads the objects of all situations from the apiserver and evaluates them with kstatus,
+//! with the health expressions for Flux, with Argo CD's health check in its Lua interpreter, and with `kubectl wait`.
 //!
-//! The resulting tables are in `tests/golden/` and in `docs/status.md`. The situations are defined in three modules:
-//! `live` if the operator reaches them with the emulator, `script` if they require a fault or a long time, and
-//! `account` for LiveAccounts.
+//! The resulting tables are in `tests/golden/` and in `docs/status.md`. Three modules define the situations. `live`
+//! defines the situations that the operator reaches with the emulator, `script` defines the situations that require a
+//! fault or a long time, and `account` defines the situations of LiveAccounts. A *scene* is a group of situations that
+//! share one operator.
 //!
-//! The other modules test the examples for GitOps tools: `schemas` validates the manifests, and `flux_runs` applies them with
-//! the real kustomize-controller.
+//! The other modules test the examples for GitOps tools. For example, `schemas` validates the manifests, and
+//! `flux_runs` applies them with the real kustomize-controller.
 
 mod account;
 mod examples;
@@ -37,12 +38,12 @@ const GROUPS: &str = "status-contract";
 const ACCOUNTS: &str = "account-status";
 const PAGE: &str = "docs/status.md";
 
-/// The path of a file in `examples/gitops`.
+/// Returns the path of a file in `examples/gitops`.
 fn example(path: &str) -> PathBuf {
     repository().join("examples/gitops").join(path)
 }
 
-/// The objects in a file in `examples/gitops`.
+/// Reads the objects in a file in `examples/gitops`.
 fn manifests(path: &str) -> Result<Vec<Value>> {
     documents(&std::fs::read_to_string(example(path)).context(path)?)
 }
@@ -81,7 +82,6 @@ async fn golden_table_of_accounts() -> Result<()> {
     compare(ACCOUNTS, &table::markdown(rows))
 }
 
-/// Asserts that every reason occurs in a situation.
 fn assert_every_reason_has_a_row(rows: &[Row]) {
     let shown: BTreeSet<&str> = rows.iter().flat_map(Row::reasons).collect();
     // Only LiveAccounts have the reason `Available`.
@@ -114,7 +114,7 @@ fn compare(name: &str, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// The lines that only one of the tables contains.
+/// Returns the lines that only one of the tables contains.
 fn difference(old: &str, new: &str) -> String {
     let only = |sign: &str, of: &str, other: &str| -> String {
         let others: BTreeSet<&str> = other.lines().collect();

@@ -1,5 +1,5 @@
-//! Two operators with leader election: takeovers after every kind of leader failure. `LMO_TAKEOVERS=30` repeats each of
-//! them 30 times.
+//! Tests takeovers between two operators with leader election. The leader is stopped, killed, frozen or cut off from
+//! the apiserver. `LMO_TAKEOVERS=30` repeats each of these takeovers 30 times.
 
 mod chaos;
 
@@ -17,7 +17,7 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// The interval at which a standby reads the Lease, plus the wait for the first permit.
 const TAKEOVER: Duration = Duration::from_secs(3);
 
-/// The delay that a busy machine may add to each time.
+/// The delay that a busy machine may add to a takeover.
 const SLACK: Duration = Duration::from_secs(7);
 
 /// How a leader stops or fails.
@@ -82,7 +82,7 @@ impl Replica {
     }
 }
 
-/// The options of an operator with leader election.
+/// Returns the options for an operator that uses leader election.
 pub fn elected(world: &World<'_>) -> OperatorOptions {
     let mut options = world.options.clone();
     let flags = ["--leader-elect".to_owned(), format!("--leader-elect-resource-name=lmo-{}", world.namespace)];

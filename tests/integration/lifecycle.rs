@@ -1,4 +1,4 @@
-//! Tests of the lifecycle of an object: it creates, adopts and changes its group.
+//! Tests the lifecycle of an object. The operator creates or adopts its group, and changes the group after an edit.
 
 use live_message_operator::resources::{ConditionType, Origin};
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn edit_is_applied_and_settled_objects_make_no_calls() -> Result<()> {
     let modify = world.requests()?.into_iter().find(|r| r.operation == "ModifyLiveMessageGroup").unwrap();
     assert_eq!(modify.param("GroupInfo"), Some("zwei 群 \"&+\n"));
     let calls = world.requests()?.len();
-    // A label and a restart do not change the spec.
+    // Neither a new label nor a restart of the operator changes the spec, so the operator makes no calls.
     world.patch("room", json!({"metadata": {"labels": {"a": "b"}}})).await?;
     world.operator.as_mut().unwrap().process.sigterm()?;
     world.operator.as_mut().unwrap().process.wait(std::time::Duration::from_secs(60))?;

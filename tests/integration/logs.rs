@@ -1,4 +1,5 @@
-//! The log of the operator as JSON: every line, the calls, and the transitions of `Ready`.
+//! Tests the JSON log of the operator. Every line is valid JSON, and the log has one line for each call and for each
+//! transition of `Ready`.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::support::{Context as _, Result};
 use crate::world::{PATIENCE, World};
 
-/// A JSON value in which no object has a key twice.
+/// A JSON value without duplicate keys.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {

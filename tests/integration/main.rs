@@ -1,8 +1,8 @@
 //! Tests on a real etcd and kube-apiserver, with the real helm and kubectl. The tests share one control plane; each
 //! test has its own namespace. If the control plane is unavailable, the tests fail with instructions.
 //!
-//! The tests start in the order of their names. The longest ones, which mostly wait, are in modules whose names are early
-//! in the alphabet, so that no test runs alone at the end.
+//! The tests start in the order of their names. The longest tests spend most of their time waiting. The names of their
+//! modules come early in the alphabet, so that no test runs alone at the end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 

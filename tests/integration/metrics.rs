@@ -1,4 +1,4 @@
-//! The metrics of a running operator, in the situations that the alerts cover.
+//! Tests the metrics of a running operator in the states that the alerts detect.
 
 mod exposition;
 
@@ -153,7 +153,7 @@ fn expect_calls(shown: &Scrape, calls: &[Request]) {
     }
 }
 
-/// Expects that all exported metrics are described, and that all described metrics are exported.
+/// Expects that the exported metrics are exactly the metrics in [`Metrics::described`].
 fn expect_descriptions(shown: &Scrape) {
     let metrics = Metrics::default();
     for (name, labels) in shown.metrics() {
@@ -166,7 +166,7 @@ fn expect_descriptions(shown: &Scrape) {
     }
 }
 
-/// Expects that the operator exports every metric that the alerts and the dashboard name.
+/// Expects that the operator exports every metric that the alerts and the dashboard use.
 fn expect_named(shown: &Scrape) -> Result<()> {
     let exported = shown.metrics();
     for (file, least) in [(RULES, 15), (DASHBOARD, 35)] {
@@ -259,7 +259,7 @@ async fn rejected_credentials_and_abandoned_groups_are_counted() -> Result<()> {
 #[tokio::test]
 async fn live_account_has_its_own_series_while_it_exists() -> Result<()> {
     let mut world = accounts::world(&[(accounts::KEY, accounts::SECRET)]).await?;
-    // At this interval, the list of apps is updated too.
+    // The operator also updates its list of apps at this interval.
     world.options.args.push("--drift-check-interval=5s".into());
     world.start()?;
     accounts::account(&world, "team", json!({"requestsPerSecond": 7}))?;

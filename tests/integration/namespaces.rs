@@ -1,5 +1,5 @@
-//! The deletion of namespaces by the real namespace controller. It deletes objects in any order, including credentials
-//! and permissions, and nothing can be created in a terminating namespace.
+//! Tests the deletion of namespaces by the real namespace controller. The controller deletes objects in any order,
+//! including credentials and permissions. Nothing can be created in a terminating namespace.
 
 use std::time::{Duration, Instant};
 
@@ -86,8 +86,8 @@ async fn deleted_groups(world: &World<'_>) -> Result<usize> {
     Ok(deleted)
 }
 
-/// The notes of the warning events about the namespace with this reason. The events are in the namespace `default`, so
-/// they are not deleted with it.
+/// Returns the notes of the warning events that are about the namespace and have this reason. These events are stored
+/// in the namespace `default`, so they are not deleted together with the namespace of the test.
 async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     let api: Api<Event> = Api::namespaced(world.control_plane.client().await?, "default");
     let mut events = api.list(&ListParams::default()).await?.items;
@@ -99,8 +99,8 @@ async fn warnings(world: &World<'_>, reason: &str) -> Result<Vec<String>> {
     Ok(events.into_iter().filter_map(|event| event.note).collect())
 }
 
-/// Waits for one warning for each object. The event is about the namespace, so its note starts with the name of the
-/// object.
+/// Waits for one warning event for each object. Every event is about the namespace, so its note starts with the kind
+/// and name of the object.
 async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     let what = format!("a warning {reason} for each object");
     world.until(&what, PATIENCE, async || Ok(warnings(world, reason).await?.len() >= OBJECTS)).await?;
@@ -115,7 +115,7 @@ async fn warned(world: &World<'_>, reason: &str, says: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every object reports this reason for its deletion, and returns the message of one of them.
+/// Waits until every object reports this reason during its deletion, and returns the message of one object.
 async fn all_report(world: &World<'_>, reason: &str, progress: ConditionType) -> Result<String> {
     let report = async || {
         let objects = world.list().await?;
@@ -223,8 +223,8 @@ async fn deletions_wait_for_the_end_of_transient_failures() -> Result<()> {
 
 #[tokio::test]
 async fn deletion_without_permission_ends_after_the_timeout() -> Result<()> {
-    // The first refusal blocks all deletions. The responses to the other Describes are slow, so that these objects do
-    // not send a Delete.
+    // The Delete call for one object is refused after 2 seconds. This refusal blocks all deletions. The Describe calls
+    // for the other objects take 8 seconds, so that these objects are blocked before a Delete call is sent for them.
     let faults = [
         "DescribeLiveMessageGroup:pass,times=1",
         "DescribeLiveMessageGroup:slow=8000,times=4",
@@ -232,8 +232,8 @@ async fn deletion_without_permission_ends_after_the_timeout() -> Result<()> {
         "DeleteLiveMessageGroup:error=403/NoAuth",
     ];
     let refused = delete_calls_with_faults(&faults, "NotAuthorized").await?;
-    // Usually, there is one call. If the machine stalls until every Describe is answered, each object sends a call, and
-    // probes follow.
+    // Usually, the operator sends one Delete call. If the machine stalls until every Describe call is answered, the
+    // operator sends a Delete call for each object, and probes follow.
     println!("{refused:?}");
     assert!((1..=2 * OBJECTS).contains(&refused.iter().sum()), "{refused:?}");
     Ok(())
@@ -247,8 +247,8 @@ async fn permanently_refused_deletion_ends_after_the_timeout() -> Result<()> {
     Ok(())
 }
 
-/// Deletes the namespace with these faults and waits until it is gone. Returns the number of Delete calls for each
-/// group.
+/// Deletes the namespace while the emulator injects these faults, and waits until the namespace is gone. Returns the
+/// number of Delete calls for each group.
 async fn delete_calls_with_faults(faults: &[&str], reason: &str) -> Result<Vec<usize>> {
     let mut world = team().await?;
     restart(&mut world, "--finalizer-timeout=25s").await?;
@@ -275,8 +275,8 @@ async fn with_roles() -> Result<(World<'static>, Vec<String>)> {
     Ok((world, watched))
 }
 
-/// Grants the operator the permissions of the chart with these flags. The operator is installed in the
-/// first namespace.
+/// Grants the operator the permissions that the chart renders with these flags. The operator is installed in the first
+/// namespace.
 fn grant(world: &mut World<'_>, watched: &[&str], more: &[&str]) -> Result<()> {
     let flags = [&["--set", "rbac.secrets=namespaced"], more].concat();
     world.options.kubeconfig = world.control_plane.operator_kubeconfig_with(watched[0], watched, &flags)?;
@@ -329,8 +329,8 @@ async fn deleted_role_affects_only_its_namespace() -> Result<()> {
     let lists = world.log().matches("watch list error with 403").count();
     assert!(lists < 30, "{lists} lists were refused");
 
-    // `helm upgrade` can still grant permissions outside the deleted namespace: the Role in the other namespace, and
-    // the ClusterRole.
+    // `helm upgrade` cannot create a Role in the terminating namespace. However, it can still apply the Role in the
+    // other namespace and the ClusterRole.
     grant(&mut world, &watched[..1], &CLUSTER_WIDE)?;
     world.until("the finalizers to be removed", PATIENCE, async || Ok(world.list().await?.is_empty())).await?;
     until_gone(&world, 120).await?;

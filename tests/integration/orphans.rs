@@ -1,5 +1,5 @@
-//! Orphans: groups that no object manages, because their object was deleted, or its group ID was changed, while the
-//! call that created or recovered the group was in flight. The operator reports them.
+//! Tests that the operator reports orphans, which are groups that no object manages. A group becomes an orphan if its
+//! object is deleted or gets another group ID while the call that creates or recovers the group is in flight.
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn orphaned(world: &World<'_>) -> Result<f64> {
     Ok(scrape(world).await?.value("live_message_operator_groups_orphaned_total", &[]))
 }
 
-/// Waits until one orphan is counted and its event names the group.
+/// Waits until one orphan is counted and an event reports the group.
 async fn assert_reported(world: &World<'_>, id: &str) -> Result<()> {
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(world).await? == 1.0)).await?;
     let note = format!(
@@ -60,7 +60,7 @@ async fn group_created_for_a_deleted_object_is_counted() -> Result<()> {
     assert_eq!(orphaned(&world).await?, 0.0);
     world.control_plane.kubectl(&["delete", "lmg", "room", "-n", &world.namespace, "--force", "--timeout=60s"])?;
     world.until("the orphan to be counted", PATIENCE, async || Ok(orphaned(&world).await? == 1.0)).await?;
-    assert!(world.log().contains("a group was created or changed for an object that no longer exists"));
+    assert!(world.log().contains("a group was created or changed, but its object was deleted"));
     assert!(!ByHand::at(&world)?.describe("room").await?.deleted, "the group is retained");
     Ok(())
 }

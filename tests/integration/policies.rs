@@ -144,7 +144,7 @@ async fn recover_policy_recovers_and_updates_a_deleted_group() -> Result<()> {
     let object = world.ready("old", "True", "Recovered").await?;
     assert_eq!(object.status.as_ref().unwrap().origin, Some(Origin::Recovered));
     assert_eq!(ByHand::at(&world)?.describe("old").await?.group_info, "new");
-    // The object reports the deleted group first, and recovers it after the policy changes.
+    // The object first reports that its group is deleted. After the policy changes, the operator recovers the group.
     world.create("older", json!({})).await?;
     world.ready("older", "False", "GroupDeleted").await?;
     world.patch("older", json!({"spec": {"deletedGroupPolicy": "Recover"}})).await?;

@@ -13,7 +13,8 @@ const CREATE: &str = "CreateLiveMessageGroup";
 const DESCRIBE: &str = "DescribeLiveMessageGroup";
 const MODIFY: &str = "ModifyLiveMessageGroup";
 
-/// Asserts the `Ready` condition, and that either `Reconciling` (with retries) or `Stalled` is true, with this reason.
+/// Asserts the status and reason of `Ready`. Also asserts that `Reconciling` is true with this reason if the operator
+/// retries, and that `Stalled` is true with this reason if it does not.
 fn assert_reported(object: &LiveMessageGroup, ready: [&str; 2], has_retries: bool, reason: &str) {
     let (present, absent) = if has_retries {
         (ConditionType::Reconciling, ConditionType::Stalled)
@@ -36,7 +37,7 @@ async fn transient_failures_are_retried_and_written_once() -> Result<()> {
         ("error=500/ServerError", "ServiceError", "Created"),
         ("error=503/ServiceUnavailable", "ServiceError", "Created"),
         ("html=502", "ServiceError", "Created"),
-        // These two calls take effect, but their responses are lost.
+        // With these two faults, the call takes effect, but its response is lost.
         ("empty", "ServiceError", "AlreadyExists"),
         ("reset-after", "Unreachable", "AlreadyExists"),
     ];
@@ -125,7 +126,7 @@ async fn permanent_failures(policy: &str) -> Result<()> {
         assert!(message(&object).contains(*says), "{}", message(&object));
         names.push(name);
     }
-    // If a refusal proves that there is no group, the finalizer is removed shortly after the status is written.
+    // If a refusal means that the group does not exist, the finalizer is removed shortly after the status is written.
     let settled = async || {
         let objects = futures::future::try_join_all(names.iter().map(|name| world.api.get(name))).await?;
         let settled = !objects.iter().any(|object| is(object, "InvalidInput") && finalizer_is_wrong(object));
@@ -140,7 +141,8 @@ async fn permanent_failures(policy: &str) -> Result<()> {
         assert_eq!(world.calls(CREATE, name)?, 1, "{name}");
     }
 
-    // A failure that the spec causes is retried only after an edit. The others are also retried after a restart.
+    // If the spec causes the failure, the operator retries only after an edit. Other failures are also retried
+    // after a restart.
     world.emulator.faults(&[])?;
     world.patch("g0", json!({"spec": {"groupName": "corrected"}})).await?;
     world.ready("g0", "True", "Created").await?;
@@ -213,7 +215,7 @@ async fn objects_wait_for_the_service_and_for_credentials() -> Result<()> {
     Ok(())
 }
 
-/// This test takes more than one minute, the interval between probes.
+/// This test takes more than one minute, because the operator sends one probe per minute.
 #[tokio::test]
 async fn shared_cause_is_probed_by_one_object_per_minute() -> Result<()> {
     let (app, quota, permission) =
@@ -231,7 +233,7 @@ async fn permission_for_one_operation_is_missing() -> Result<()> {
         world.create(&format!("there{number:02}"), json!({"groupInfo": "new"})).await?;
     }
     world.count_of("NotAuthorized", GROUPS, PATIENCE).await?;
-    // An object that needs only other operations is not blocked.
+    // An object that does not need the forbidden operation is not blocked.
     world.create("new", json!({})).await?;
     world.ready("new", "True", "Created").await?;
     let calls = |operation: &str| Ok::<_, Error>(world.called(operation)?.len());
@@ -255,7 +257,8 @@ async fn app_is_created_later() -> Result<()> {
         assert_reported(&object, ["False", "AppNotFound"], false, "AppNotFound");
         assert!(message(&object).contains("\"later\""), "{}", message(&object));
     }
-    // The first refusal opens the circuit breaker. Calls that are already in flight, one every 20 ms, are refused too.
+    // The first refusal opens the circuit breaker. The operator sends a call every 20 ms, so other calls may already be
+    // in flight. These calls are refused too.
     let refused = world.called(CREATE)?.len();
     assert!(refused <= 3, "{refused} creates");
     let mut state = world.emulator.get("/state")?;

@@ -1,4 +1,4 @@
-//! The release script, in a copy of the repository with a stand-in for `make image`.
+//! Tests the release script in a copy of the repository, with a stand-in for `make image`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ use crate::support::{Context as _, Error, Result, Scratch, documents, helm_tools
 const FILES: &[&str] =
     &["Cargo.toml", "CHANGELOG.md", "charts", "tools/release", "tests/tools/common.sh", ".gitignore"];
 
-/// Writes an OCI archive with only an index, and an SBOM, as `make image` does.
+/// Writes an OCI archive and an SBOM, as `make image` does. This archive contains only an index.
 const MAKE: &str = r#"#!/bin/sh
 mkdir -p "$IMAGE_OUTPUT/index" && cd "$IMAGE_OUTPUT/index"
 echo '{"manifests": [{"digest": "sha256:1111111111111111111111111111111111111111111111111111111111111111"}]}' > index.json
@@ -27,7 +27,8 @@ struct Copy {
 }
 
 impl Copy {
-    /// Creates a committed copy of the repository, whose changelog has a section for this version.
+    /// Copies the files of the repository, turns the changelog's Unreleased section into a section for the current
+    /// version, and commits the copy.
     fn new() -> Result<Self> {
         let copy = Self { dir: Scratch::new("release")? };
         fs::create_dir_all(copy.dir.join("tools"))?;
@@ -118,7 +119,7 @@ fn release_contains_every_file_and_only_prints_the_rest() -> Result<()> {
         assert!(printed.contains(&command), "{command} is missing in:\n{printed}");
     }
 
-    // The manifest installs the CRDs and the image by digest.
+    // The manifest installs the CRDs, and it refers to the image by digest.
     let manifest = documents(&fs::read_to_string(copy.output("install.yaml"))?)?;
     let of_kind = |kind: &'static str| manifest.iter().filter(move |object| object["kind"] == kind);
     assert_eq!(of_kind("CustomResourceDefinition").count(), 2);
@@ -133,7 +134,7 @@ fn release_contains_every_file_and_only_prints_the_rest() -> Result<()> {
     let rendered = String::from_utf8(rendered.stdout)?;
     assert!(rendered.contains(&format!("image: \"{image}:{version}\"")), "{rendered}");
 
-    // The checksums and the provenance name the same files, with the correct digests.
+    // The checksums and the provenance list the same files with the correct digests.
     let sums = fs::read_to_string(copy.output("SHA256SUMS"))?;
     let provenance: Value = serde_json::from_str(&fs::read_to_string(copy.output("provenance.intoto.json"))?)?;
     let subjects = provenance["subject"].as_array().context("no subjects")?;

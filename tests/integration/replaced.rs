@@ -14,10 +14,11 @@ const CREATE: &str = "CreateLiveMessageGroup";
 #[tokio::test]
 async fn object_recreated_during_its_create_inherits_nothing() -> Result<()> {
     let mut world = World::new(&[]).await?;
-    // The timeout keeps the create in flight until the object is recreated.
+    // With this long timeout, the create is still in flight when the object is recreated.
     world.options.args.push("--request-timeout=60s".into());
     world.start()?;
-    // Count the groups of the app first, so that the next object only sends its create.
+    // The operator lists the groups of an app before the first create. Create another object first, so that no list
+    // call is sent for `room`.
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
     world.emulator.process.sigstop()?;

@@ -1,4 +1,4 @@
-//! Namespaces that may not use the operator's own credentials.
+//! Tests of namespaces that are not permitted to use the operator's own credentials.
 
 use live_message_operator::resources::ConditionType;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn excluded_namespace_makes_no_call_and_retains_its_groups() -> Result<()>
     assert_eq!(condition(&room, ConditionType::Reconciling), ["True", "CredentialsMissing"]);
     let text = room.condition(ConditionType::Ready).map(|ready| ready.message.clone()).unwrap_or_default();
     assert!(text.contains("Create a LiveAccount") && text.contains("--operator-credentials-namespaces"), "{text}");
-    // Wait longer than the interval between drift checks, which list the apps of objects.
+    // Wait longer than the drift check interval of 1 s. A drift check would list the groups of the app.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(world.emulator.requests()?.len(), 0, "neither a create nor a list");
 

@@ -15,10 +15,10 @@ use crate::support::{
     shared_control_plane,
 };
 
-/// The timeout in seconds of a step, which takes one or two seconds on an idle machine.
+/// The timeout for one step of a test, in seconds. On an idle machine, a step takes one or two seconds.
 pub const PATIENCE: u64 = 90;
 
-/// Disables drift checks: no test runs as long as this interval.
+/// Effectively disables drift checks, because the interval is much longer than any test.
 const NO_DRIFT_CHECK: &str = "--drift-check-interval=168h";
 
 /// The default app of the objects and the emulators.
@@ -41,7 +41,7 @@ impl World<'static> {
         Self::with(EmulatorOptions { groups: groups.iter().map(|g| format!("{APP}/{g}")).collect(), ..app() }).await
     }
 
-    /// Like [`World::new`], with these options for the emulator.
+    /// Like [`World::new`], but with these options for the emulator.
     pub async fn with(emulator: EmulatorOptions) -> Result<Self> {
         let control_plane = shared_control_plane()?;
         control_plane.apply_crds()?;
@@ -50,8 +50,8 @@ impl World<'static> {
 }
 
 impl<'c> World<'c> {
-    /// Like [`World::with`], on this control plane and without applying the CRDs. The operator also watches the
-    /// namespaces `more`.
+    /// Like [`World::with`], but uses this control plane and does not apply the CRDs. The operator also watches the
+    /// namespaces in `more`.
     pub async fn on(control_plane: &'c ControlPlane, emulator: EmulatorOptions, more: &[&str]) -> Result<Self> {
         let namespace = control_plane.namespace()?;
         let emulator_options = emulator;
@@ -68,7 +68,7 @@ impl<'c> World<'c> {
         Ok(Self { control_plane, namespace, emulator, emulator_options, operator: None, api, options })
     }
 
-    /// Starts the operator. It runs no drift check unless the options set the interval.
+    /// Starts the operator. Drift checks are disabled unless the options set their interval.
     pub fn start(&mut self) -> Result<()> {
         let mut options = self.options.clone();
         if !options.args.iter().any(|arg| arg.starts_with("--drift-check-interval=")) {
@@ -90,12 +90,13 @@ impl<'c> World<'c> {
         operator.process.wait(Duration::from_secs(60)).map(drop)
     }
 
-    /// The log of the running operator, or an empty string.
+    /// Returns the log of the running operator, or an empty string if no operator is running.
     pub fn log(&self) -> String {
         self.operator.as_ref().map(|operator| operator.process.log()).unwrap_or_default()
     }
 
-    /// Replaces the emulator with a new one at the same address, without the old state.
+    /// Replaces the emulator with a new one at the same address. The new emulator does not have the state
+    /// of the old one.
     pub fn replace_emulator(&mut self, options: EmulatorOptions) -> Result<()> {
         let listen = self.emulator.url().trim_start_matches("http://").to_owned();
         if self.emulator.process.exited()?.is_none() {
@@ -192,7 +193,7 @@ impl<'c> World<'c> {
         .await
     }
 
-    /// The calls for single groups, without list calls.
+    /// Returns the calls that the emulator has received so far, except for the calls that list groups.
     pub fn requests(&self) -> Result<Vec<Request>> {
         let requests = self.emulator.requests()?;
         Ok(requests.into_iter().filter(|request| request.operation != "ListLiveMessageGroupByPage").collect())
@@ -204,7 +205,7 @@ impl<'c> World<'c> {
         Ok(requests.iter().filter(|r| r.operation == operation && r.param("GroupId") == Some(group)).count())
     }
 
-    /// Counts the calls of an operation that the operator has sent, according to its log.
+    /// Counts how many calls of an operation the operator has sent, according to its log.
     pub fn sent(&self, operation: &str) -> usize {
         let of = format!("operation={operation}");
         self.log().lines().filter(|line| line.contains("call sent") && line.contains(&of)).count()
@@ -218,18 +219,18 @@ impl<'c> World<'c> {
         lines("call sent") - lines("call answered") - lines("call failed")
     }
 
-    /// The calls of an operation that the emulator has received so far.
+    /// Returns all calls of an operation in the emulator's request log.
     pub fn called(&self, operation: &str) -> Result<Calls> {
         Calls::read(&self.emulator, operation)
     }
 }
 
-/// The value of an environment variable that makes a test longer or repeats it, or `default` if it is not set.
+/// Returns the value of an environment variable that configures a test, or `default` if the variable is not set.
 pub fn setting<T: FromStr<Err = ParseIntError>>(name: &str, default: T) -> Result<T> {
     std::env::var(name).map_or(Ok(default), |value| Ok(value.parse()?))
 }
 
-/// The options of an emulator with the app [`APP`].
+/// Returns the options for an emulator that has the app [`APP`].
 pub fn app() -> EmulatorOptions {
     EmulatorOptions { apps: vec![APP.to_owned()], ..EmulatorOptions::default() }
 }
@@ -253,7 +254,7 @@ pub fn is(object: &LiveMessageGroup, reason: &str) -> bool {
     observed == object.metadata.generation && condition(object, ConditionType::Ready)[1] == reason
 }
 
-/// The status and reason of a condition, or two empty strings if it is absent.
+/// Returns the status and reason of a condition, or two empty strings if the object does not have the condition.
 pub fn condition(object: &LiveMessageGroup, kind: ConditionType) -> [&str; 2] {
     object.condition(kind).map_or(["", ""], |condition| [&condition.status, &condition.reason])
 }

@@ -1,12 +1,13 @@
-//! Tests that the commands in the documents name files and chart values that exist.
+//! Tests that the commands in the documents use only existing files and chart values.
 
 use super::markdown::Document;
 use super::{path, read};
 
-/// The directories of this repository to which commands refer.
+/// The directories of this repository that the commands refer to.
 const DIRECTORIES: &[&str] = &["charts/", "crds/", "examples/", "tests/", "tools/", "docs/"];
 
-/// The commands in the shell blocks of a document. A command that continues on the next line is one command.
+/// Returns the commands in the shell code blocks of a document. If a line ends with a backslash, joins it with the next
+/// line.
 fn commands(document: &str) -> Vec<String> {
     let source = read(document);
     let shell = |language: &str| matches!(language, "sh" | "console" | "bash");
@@ -41,7 +42,7 @@ fn commands_name_existing_files() {
     assert!(found > 10, "the search finds only {found} files");
 }
 
-/// The chart values that a command sets with `--set` and similar flags.
+/// Returns the chart values that a command sets with `--set` and similar flags.
 fn set_values(command: &str) -> Vec<String> {
     let mut words = command.split_whitespace();
     let mut keys = Vec::new();

@@ -1,4 +1,4 @@
-//! Tests that the diagrams name the reasons that the operator reports.
+//! Tests that the diagrams contain the reasons that the operator reports.
 
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
@@ -8,7 +8,7 @@ use live_message_operator::resources::{ReadyEffect, Reason};
 use super::markdown::Document;
 use super::read;
 
-/// The lines of the first diagram of this type in a document.
+/// Returns the lines of the first diagram of this type in a document.
 fn diagram(document: &str, kind: &str) -> Vec<String> {
     let source = read(document);
     let code = Document::parse(&source).code;
@@ -42,7 +42,7 @@ fn troubleshooting_chart_leads_from_every_failure() {
         named.extend(known.map(Reason::as_str));
     }
     for reason in Reason::ALL {
-        // The chart need not contain every reason for which Ready is not False. Pending is required anyway.
+        // The chart must contain every reason that sets Ready to False, and Pending. The other reasons are optional.
         if reason.ready() == ReadyEffect::False || *reason == Reason::Pending {
             assert!(named.contains(reason.as_str()), "no arrow for {reason}");
         }

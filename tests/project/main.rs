@@ -1,5 +1,5 @@
-//! Tests of the files around the code: the API reference, the diagrams, the commands in the documents, the translation
-//! of the README, and the workflows.
+//! Tests of the project's documents and workflows: the API reference, the diagrams, the commands and versions in the
+//! documents, the translation of the README, and the GitHub workflows.
 //!
 //! `UPDATE_DOCS=1 cargo test --test project` updates docs/api.md.
 

@@ -1,4 +1,4 @@
-//! Tests that the documents name the versions of this commit.
+//! Tests that the documents state the current version of the operator and the minimum version of Kubernetes.
 
 use serde_json::Value;
 

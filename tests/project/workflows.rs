@@ -1,11 +1,11 @@
-//! Tests that the workflows only call make targets and scripts, which also run on a developer's machine, and that they
-//! are safe: pinned actions, few permissions, time limits.
+//! Tests that every command in a workflow is a make target or a script, so that developers can run the same commands.
+//! Also tests that the workflows are safe: they pin actions by commit, have few permissions and set time limits.
 
 use serde_json::Value;
 
 use super::{path, read};
 
-/// The file name, the raw text and the parsed YAML of each workflow.
+/// Returns the file name, the raw text and the parsed YAML of each workflow.
 fn workflows() -> Vec<(String, String, Value)> {
     let files = std::fs::read_dir(path(".github/workflows")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -19,7 +19,7 @@ fn workflows() -> Vec<(String, String, Value)> {
     workflows
 }
 
-/// The jobs of a workflow, with their names.
+/// Returns the jobs of a workflow with their names.
 fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
     workflow["jobs"].as_object().expect("a workflow has jobs").iter()
 }

@@ -1,4 +1,5 @@
-//! A cache of installations: folders outside the work tree, named after the hash of their inputs.
+//! A cache of SDK installations outside the work tree. The name of each folder is a hash of the inputs of the
+//! installation.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -16,13 +17,13 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 /// The timeout of one installation step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Prints a line to stderr. Does not use `eprintln!`, whose output the test harness shows only if the test fails.
+/// Prints a line to stderr. Does not use `eprintln!`, because the test harness shows its output only if the test fails.
 pub fn print_progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Returns the cached folder of `kind` for the content of `files` and `extra`. If the folder does not exist, calls
-/// `fill` to create its content.
+/// Returns the cached folder that `kind`, the content of `files` and `extra` identify. If the folder does not exist,
+/// calls `fill` to create its content.
 pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let mut content = Vec::from(extra);
     for file in files {
@@ -50,7 +51,7 @@ pub fn folder(kind: &str, files: &[PathBuf], extra: &str, fill: impl FnOnce(&Pat
     Ok(folder)
 }
 
-/// The cache directory, the same as in `tests/tools/build`.
+/// Returns the cache directory. `tests/tools/build` uses the same directory.
 fn cache_root() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
@@ -76,7 +77,8 @@ fn lock(path: &Path, kind: &str) -> Result<File> {
     }
 }
 
-/// Runs an installation step with the developer's settings for package clients, and prints its progress.
+/// Runs an installation step and prints its progress. The step inherits all environment variables, so that the package
+/// client uses the developer's settings.
 pub fn run_step<A: AsRef<OsStr>>(
     what: &str,
     program: &Path,

@@ -21,7 +21,7 @@ use support::{Context as _, Emulator, EmulatorOptions, Error, Process, Request, 
 /// The timeout for the scenario, which takes a few seconds.
 const SCENARIO_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A program that runs the scenario through an SDK, with the expected properties of the SDK's calls.
+/// A program that runs the scenario through an SDK, and the properties that the SDK's calls must have.
 struct Runner {
     /// The package and version that the program must print.
     sdk: &'static str,
@@ -61,10 +61,10 @@ impl Runner {
         self.check_calls(&emulator, scenario.steps())
     }
 
-    /// Checks the request log: one call for each step (without retries), with the signature and the list format of the
-    /// SDK.
+    /// Checks that the request log contains exactly one call for each step (the SDKs make no retries), and that the
+    /// calls use the SDK's signature version and list format.
     fn check_calls(&self, emulator: &Emulator, steps: usize) -> Result<()> {
-        // Wait, because the record of the slowest response is written after its client has timed out.
+        // Wait, because the client of the slowest call times out before the emulator logs the call.
         let calls = support::wait_for("one call for each step", Duration::from_secs(60), || {
             Ok(Some(emulator.requests()?).filter(|calls| calls.len() >= steps))
         })?;
@@ -86,7 +86,7 @@ fn python_product_sdk_passes_the_scenario() -> Result<()> {
     Runner {
         sdk: "alibabacloud-live20161101 3.0.2",
         program: prepare::python()?,
-        // `-B` writes no bytecode to the work tree, and `-I` ignores the user's modules.
+        // With `-B`, Python writes no bytecode to the work tree. With `-I`, it ignores the user's modules.
         args: vec!["-B".into(), "-I".into(), script.into()],
         env: Vec::new(),
         argument: None,

@@ -1,4 +1,4 @@
-//! Installs each SDK into the cache, from its lock file and with the package client of its language.
+//! Installs the SDKs into the cache. The package client of each language installs the pinned versions.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ const PYTHON: (u32, u32) = (3, 11);
 const NODE: (u32, u32) = (20, 0);
 const GO: (u32, u32) = (1, 26);
 const JAVA: (u32, u32) = (17, 0);
-/// The toolchain that a Go installation below the minimum version downloads.
+/// The toolchain that Go downloads if the installed version is older than the minimum version.
 const GO_TOOLCHAIN: &str = "go1.26.8";
 
 /// Installs the Python product SDK and returns its interpreter.
@@ -47,7 +47,7 @@ pub fn python() -> Result<PathBuf> {
 pub fn go() -> Result<PathBuf> {
     let hint = "the Go SDK needs Go 1.26 or later: install it (https://go.dev/dl)";
     let source = folder().join("go");
-    // An older Go downloads the pinned toolchain as a module.
+    // If the installed Go is older than the minimum version, it downloads the pinned toolchain as a Go module.
     let local = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").current_dir("/").output();
     let local = String::from_utf8(local.map_err(|_| Error::new(format!("go is missing: {hint}")))?.stdout)?;
     let toolchain = if version(&local).is_some_and(|found| found >= GO) { "local" } else { GO_TOOLCHAIN };
@@ -55,7 +55,7 @@ pub fn go() -> Result<PathBuf> {
     let installed = cache::folder("go", &files, &format!("{local}{}", std::env::consts::ARCH), |into| {
         let env = [("GOTOOLCHAIN", toolchain), ("CGO_ENABLED", "0"), ("GOWORK", "off")];
         let env = env.map(|(name, value)| (name, OsString::from(value)));
-        // Go requires that `-C` is the first flag.
+        // Go requires `-C` to be the first flag.
         let mut args = vec![OsString::from("build"), "-C".into(), source.clone().into()];
         args.extend(["-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"].map(OsString::from));
         args.extend([into.join("runner").into(), ".".into()]);
@@ -85,7 +85,7 @@ pub fn node() -> Result<PathBuf> {
     Ok(installed.join("node_modules"))
 }
 
-/// Installs the classic Java product SDK with its runner and returns the class path.
+/// Installs the classic Java product SDK, compiles its runner and returns the class path.
 pub fn java() -> Result<OsString> {
     let hint = "the Java SDK needs a JDK 17 or later and Maven: install default-jdk-headless and maven";
     for program in ["java", "javac"] {
@@ -110,8 +110,8 @@ pub fn java() -> Result<OsString> {
     std::env::join_paths([installed.join("classes"), installed.join("jars/*")]).context("the path of the cache")
 }
 
-/// Checks that a folder contains exactly the files of `sums`, which has the format of `sha256sum`. Maven itself pins
-/// versions, but not the content of the files.
+/// Checks that a folder contains exactly the files in `sums`, a list in the format of `sha256sum`. This check is
+/// required because Maven pins the versions of the files, but not their content.
 fn require_files(folder: &Path, sums: &str) -> Result<()> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).context(folder.display())? {

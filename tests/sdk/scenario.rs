@@ -1,4 +1,4 @@
-//! Reads, validates and expands `scenario.json` for the runners. `README.md` describes its format.
+//! Reads, validates and expands `scenario.json` for the runners. `README.md` describes the format of this file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct Scenario {
     pub emulator: Vec<String>,
     groups: BTreeMap<String, usize>,
     steps: usize,
-    /// The content of the file for the runners, with `$repeat` expanded.
+    /// The content of `scenario.json` after the expansion of `$repeat`. The runners read this content.
     pub expanded: Value,
 }
 
@@ -92,12 +92,13 @@ impl Scenario {
         Ok(Self { emulator, groups, steps: steps.len(), expanded })
     }
 
-    /// The number of steps, each of which is one call.
+    /// The number of steps. Each step makes one call.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The names of the existing groups, as `APPID/groupN`. The file contains the number of groups for each app.
+    /// Returns the names of the groups that the emulator needs at startup, as `APPID/groupN`. `scenario.json` contains
+    /// only the number of groups for each app.
     pub fn groups(&self) -> Vec<String> {
         let of_app = |(app, count): (&String, &usize)| (1..=*count).map(move |n| format!("{app}/group{n}")).collect();
         self.groups.iter().flat_map::<Vec<String>, _>(of_app).collect()

@@ -1,4 +1,4 @@
-//! Client of the emulator's admin API.
+//! A client for the emulator's admin API.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

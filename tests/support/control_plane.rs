@@ -1,5 +1,5 @@
-//! A real etcd, kube-apiserver and kube-controller-manager on loopback, on free ports, with data in a temporary
-//! directory.
+//! A real etcd, kube-apiserver and kube-controller-manager. They listen on free loopback ports, and their data is in a
+//! temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,10 +37,10 @@ struct Parts {
     controllers: bool,
 }
 
-/// A running etcd and kube-apiserver, and optionally kube-controller-manager. They are stopped, and their data is
-/// removed, when this is dropped or the process ends.
+/// A running etcd and kube-apiserver, and optionally kube-controller-manager. When this value is dropped or the test
+/// process ends, the servers are stopped and their data is removed.
 pub struct ControlPlane {
-    // The first field is dropped first. The controllers are clients of the other servers.
+    // This is the first field, so that the controllers stop before the servers that they call.
     _controllers: Option<Process>,
     apiserver: Mutex<Process>,
     etcd: Process,
@@ -51,13 +51,13 @@ pub struct ControlPlane {
     ports: Ports,
     parts: Parts,
     crds: Mutex<bool>,
-    // The last field is dropped last. The servers write to this directory.
+    // This is the last field, so that the servers stop before the directory that they write to is removed.
     dir: Scratch,
 }
 
 impl ControlPlane {
-    /// Starts etcd and the apiserver and waits until they are ready: 3 to 4 s on an idle machine. Does not start
-    /// controllers, so a namespace is never removed and has no default ServiceAccount.
+    /// Starts etcd and the apiserver and waits until they are ready. This takes 3 to 4 s on an idle machine. Does not
+    /// start controllers, so a namespace is never removed and has no default ServiceAccount.
     pub fn start() -> Result<Self> {
         Self::start_with(Parts { audit: Audit::Off, controllers: false })
     }
@@ -74,7 +74,7 @@ impl ControlPlane {
         loop {
             attempts -= 1;
             match Self::start_once(tools.clone(), parts) {
-                // Retry, because another process may have bound the port between its selection and its use.
+                // Retry, because another process may have bound a port after it was selected.
                 Err(error) if attempts > 0 && error.to_string().contains("address already in use") => {}
                 done => return done,
             }
@@ -142,7 +142,7 @@ impl ControlPlane {
         self.kubectl.run(args)
     }
 
-    /// Like [`kubectl`](Self::kubectl), with `input` on stdin (`-f -`).
+    /// Like [`kubectl`](Self::kubectl), but with `input` on stdin (`-f -`).
     pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> Result<String> {
         self.kubectl.run_with_input(args, input)
     }
@@ -170,27 +170,28 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// A kubeconfig for an operator in `namespace`: the token of its ServiceAccount, with exactly the RBAC
-    /// permissions of the chart. `watch` is the chart's `watchNamespaces`; empty selects the whole cluster.
+    /// Creates a kubeconfig for an operator in `namespace`. It contains a token of the operator's ServiceAccount, which
+    /// has exactly the RBAC permissions of the chart. `watch` is the chart's `watchNamespaces`. An empty list selects
+    /// the whole cluster.
     pub fn operator_kubeconfig(&self, namespace: &str, watch: &[&str]) -> Result<PathBuf> {
         self.operator_kubeconfig_with(namespace, watch, &[])
     }
 
     /// Like [`operator_kubeconfig`](Self::operator_kubeconfig), with additional Helm flags.
     pub fn operator_kubeconfig_with(&self, namespace: &str, watch: &[&str], flags: &[&str]) -> Result<PathBuf> {
-        // ClusterRole names contain the release name. One release per namespace keeps tests independent.
+        // Use one release name per namespace. The names of ClusterRoles contain it, so tests do not share ClusterRoles.
         let release = format!("lmo-{namespace}");
         let installation = Installation { release: &release, namespace, watch, flags };
         let rbac = installation.rbac(&Helm::new()?)?;
         installation.kubeconfig(&rbac, &self.kubectl, &self.cluster, self.dir.path())
     }
 
-    /// A kubeconfig for the operator of the demo.
+    /// Creates a kubeconfig for the operator of the demo.
     pub fn demo_kubeconfig(&self) -> Result<PathBuf> {
         DEMO.installation.kubeconfig(&DEMO.rbac()?, &self.kubectl, &self.cluster, self.dir.path())
     }
 
-    /// Kills the apiserver: connections are refused until [`start_apiserver`](Self::start_apiserver).
+    /// Kills the apiserver. Connections are refused until [`start_apiserver`](Self::start_apiserver) restarts it.
     pub fn stop_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigkill()
     }
@@ -203,23 +204,23 @@ impl ControlPlane {
         wait_ready(&self.kubectl, &mut [&mut apiserver])
     }
 
-    /// Suspends the apiserver (SIGSTOP): connections stay open without responses.
+    /// Suspends the apiserver with SIGSTOP. Connections stay open, but clients receive no responses.
     pub fn pause_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigstop()
     }
 
-    /// Resumes the apiserver (SIGCONT).
+    /// Resumes the apiserver with SIGCONT.
     pub fn resume_apiserver(&self) -> Result<()> {
         lock(&self.apiserver).sigcont()
     }
 
-    /// The writes that ServiceAccounts have made so far (`audit.k8s.io/v1`). They contain the objects only if the
-    /// control plane was started with [`start_audited`](Self::start_audited).
+    /// Returns the audit events (`audit.k8s.io/v1`) of all writes that ServiceAccounts have made so far. The events
+    /// contain the objects only if the control plane was started with [`start_audited`](Self::start_audited).
     pub fn audit_log(&self) -> Result<Vec<Value>> {
         self.audit_lines(|_| true)
     }
 
-    /// Like [`audit_log`](Self::audit_log), for one namespace.
+    /// Like [`audit_log`](Self::audit_log), but only for one namespace.
     pub fn audit_log_of(&self, namespace: &str) -> Result<Vec<Value>> {
         let of = format!(r#""namespace":"{namespace}""#);
         self.audit_lines(|line| line.contains(&of))

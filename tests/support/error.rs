@@ -1,4 +1,4 @@
-//! The error type of the test environment. It contains a text that is printed unchanged.
+//! The error type of the test environment. `Display` and `Debug` both print its message unchanged.
 
 use std::fmt;
 
@@ -25,21 +25,23 @@ impl fmt::Display for Error {
     }
 }
 
-// The same as Display. A test that fails with `?` prints Debug, and escaped line breaks would make a log unreadable.
+// Prints the message unchanged, because a test that fails with `?` prints its error with Debug. The derived
+// implementation would escape the line breaks, which makes a log unreadable.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-// As in `anyhow`, this is possible because Error does not implement std::error::Error.
+// This does not conflict with `impl From<T> for T`, because Error does not implement std::error::Error. The `anyhow`
+// crate does the same.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
 }
 
-/// Adds the failed operation to an error.
+/// Adds a description of the failed operation to an error.
 pub trait Context<T> {
     /// Prefixes the error with "`what`: ".
     fn context(self, what: impl fmt::Display) -> Result<T>;

@@ -1,7 +1,8 @@
-//! Stops child processes and removes their directories when the test process ends, even by SIGKILL.
+//! Stops child processes and removes their directories when the test process ends, even if it is killed with SIGKILL.
 //!
-//! The guardian is a shell with a pipe to this process. `PR_SET_PDEATHSIG` is not suitable: it requires unsafe code,
-//! and it kills the child when the *thread* that started it ends, which is before the end of the test run.
+//! The guardian is a shell that reads from a pipe. The kernel closes the pipe when this process ends.
+//! `PR_SET_PDEATHSIG` is not suitable: it requires unsafe code, and it kills the child when the *thread* that started
+//! it ends, which is before the end of the test run.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -12,7 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::error::{Context as _, Error, Result};
 
-/// Registers a child to kill when this process ends, unless [`reaped`] is called first.
+/// Registers a child process. The guardian kills it when this process ends, unless [`reaped`] is called first.
 pub fn child(pid: u32) -> Result<()> {
     send("child", pid)
 }
@@ -22,7 +23,7 @@ pub fn reaped(pid: u32) -> Result<()> {
     send("reaped", pid)
 }
 
-/// Registers a directory to remove when this process ends, if it still exists.
+/// Registers a directory. If it still exists when this process ends, the guardian removes it.
 pub fn folder(path: &Path) -> Result<()> {
     send("folder", path.display())
 }
@@ -31,7 +32,8 @@ fn send(verb: &str, what: impl Display) -> Result<()> {
     static GUARDIAN: OnceLock<Result<Mutex<ChildStdin>, String>> = OnceLock::new();
     let stdin = GUARDIAN.get_or_init(|| start().map_err(|error| error.to_string()));
     let mut stdin = stdin.as_ref().map_err(Error::new)?.lock().unwrap_or_else(PoisonError::into_inner);
-    // Write each line at once. Otherwise, a test run that is killed could leave an incomplete and therefore wrong ID.
+    // Write each line in one piece. Otherwise, if the test run is killed between two writes, the guardian could read a
+    // part of a process ID and kill the wrong process.
     stdin.write_all(format!("{verb} {what}\n").as_bytes()).context("the guardian of the child processes has exited")
 }
 
@@ -41,7 +43,8 @@ fn start() -> Result<Mutex<ChildStdin>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // In its own process group, the guardian does not receive Ctrl-C. It exits when the test run closes the pipe.
+        // The guardian has its own process group, so that Ctrl-C in the terminal does not reach it. It exits when the
+        // pipe is closed.
         .process_group(0)
         .spawn()
         .context("cannot start sh, which stops the child processes at the end")?;
@@ -56,7 +59,7 @@ mod tests {
     use super::super::wait_for;
     use super::*;
 
-    /// Simulates a killed test run, whose pipe the kernel closes.
+    /// Closes the pipe to the guardian, as the kernel does when the test run is killed.
     #[test]
     fn closed_pipe_stops_children_and_removes_directories() -> Result<()> {
         let sleep = || Command::new("sleep").arg("600").process_group(0).spawn();

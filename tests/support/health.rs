@@ -15,7 +15,7 @@ use super::tools;
 /// The health of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// The status, one of the words that the tool defines.
+    /// The status that the tool reports, such as `Current` or `Healthy`.
     pub status: String,
     /// The message from the tool, with whitespace collapsed.
     pub message: String,
@@ -29,7 +29,7 @@ pub fn kstatus(objects: &[Value]) -> Result<Vec<Health>> {
     parse(objects, named.map(|line| Ok(line?.1)).collect::<Result<_>>()?)
 }
 
-/// Computes the health of each object with the `healthCheckExprs` of a Flux Kustomization, which return no message.
+/// Computes the health of each object with the `healthCheckExprs` of a Flux Kustomization. The messages are empty.
 pub fn flux_health(expressions: &Value, objects: &[Value]) -> Result<Vec<Health>> {
     let input = json!({ "healthCheckExprs": expressions, "objects": objects });
     let output = run(Command::new(tools::flux()?.join("flux-health")), input.to_string().as_bytes())?;
@@ -49,9 +49,9 @@ pub fn argo_cd(script: &Path, objects: &[Value]) -> Result<Vec<Health>> {
     parse(objects, run(glua, b"")?.lines().collect())
 }
 
-/// The environment of a health check in Argo CD: the object is `obj`, and only basic functions are available. Argo CD
-/// also opens `table` and a part of `os`, but this sandbox does not. An object that is being deleted is Progressing,
-/// and the script is not called.
+/// A Lua program that imitates the environment of a health check in Argo CD. The variable `obj` contains the object,
+/// and only basic functions are available. Argo CD also provides `table` and a part of `os`, but this sandbox does not.
+/// If an object is being deleted, the program reports Progressing without calling the script, as Argo CD does.
 const SANDBOX: &str = r#"
 local check, print, libraries = assert(loadfile(SCRIPT)), print, {
   "string", "table", "math", "io", "os", "debug", "coroutine", "channel", "package", "require", "module", "load",
@@ -96,7 +96,8 @@ fn parse(objects: &[Value], lines: Vec<&str>) -> Result<Vec<Health>> {
 
 fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // The write cannot block, because each program reads either all of the input or nothing before it writes output.
+    // This write cannot deadlock: kstatus and flux-health read all of their input before they write output, and the
+    // input of glua is empty.
     let written = child.stdin.take().context("a child without stdin")?.write_all(input);
     let output = child.wait_with_output()?;
     let program = command.get_program().to_string_lossy();

@@ -24,7 +24,7 @@ impl Helm {
         Ok(Self { program: tools::helm()?.join("helm"), home: Scratch::new("helm")? })
     }
 
-    /// Helm 4 and Helm 3.
+    /// Finds or builds both Helm 4 and Helm 3.
     pub fn versions() -> Result<[Self; 2]> {
         Ok([Self::new()?, Self { program: tools::helm3()?.join("helm"), home: Scratch::new("helm3")? }])
     }
@@ -51,7 +51,7 @@ impl Helm {
         Err(Error::new(format!("helm {}: {}\n{stdout}{stderr}", args.join(" "), output.status)))
     }
 
-    /// Runs `helm template` on the chart, with an image.
+    /// Runs `helm template` on the chart. A values file sets the image, which the chart requires.
     pub fn template(&self, release: &str, namespace: &str, flags: &[&str]) -> Result<String> {
         let image = format!("{CHART}/ci/default-values.yaml");
         let mut args = vec!["template", release, CHART, "--namespace", namespace, "--values", &image];

@@ -25,7 +25,7 @@ pub enum Access<'a> {
 }
 
 impl Cluster {
-    /// The settings for `server`, whose certificate is signed by `ca` (PEM).
+    /// Creates the settings for the apiserver at the URL `server`. `ca` is its CA certificate (PEM).
     pub fn new(server: String, ca: &str) -> Self {
         let mut settings = serde_json::Map::new();
         settings.insert("certificate-authority-data".to_owned(), json!(STANDARD.encode(ca)));

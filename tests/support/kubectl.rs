@@ -1,4 +1,4 @@
-//! Runs kubectl for an explicit cluster, never for the developer's current context.
+//! Runs kubectl against an explicitly selected cluster, never against the developer's current context.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Kubectl {
 enum Target {
     /// A kubeconfig of the test environment. The developer's settings have no effect.
     Kubeconfig(PathBuf),
-    /// A context of the user's kubeconfig. Its credential plugins may need the user's environment.
+    /// A context of the user's kubeconfig. kubectl inherits the environment, because credential plugins may need it.
     Context(String),
 }
 
@@ -32,7 +32,7 @@ impl Kubectl {
         Self { program, target: Target::Context(context.to_owned()) }
     }
 
-    /// The same program with another kubeconfig.
+    /// Returns the same program with another kubeconfig.
     pub fn with_kubeconfig(&self, kubeconfig: PathBuf) -> Self {
         Self::new(self.program.clone(), kubeconfig)
     }
@@ -46,7 +46,7 @@ impl Kubectl {
         self.run_with_input(args, "")
     }
 
-    /// Like [`run`](Self::run), with `input` on stdin.
+    /// Like [`run`](Self::run), but with `input` on stdin.
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Result<String> {
         let output = self.output(args, input)?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -88,8 +88,8 @@ impl Kubectl {
             .spawn()
             .context(self.program.display())?;
         let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
-        // Write on a thread, because kubectl may fill its output pipes before it has read the input. Ignore a failed
-        // write, because kubectl may exit without reading.
+        // Write the input on a separate thread, because kubectl may fill its output pipes before it has read all of the
+        // input. Ignore a failed write, because kubectl may exit without reading its input.
         let input = input.to_owned();
         let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = child.wait_with_output()?;

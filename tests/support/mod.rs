@@ -1,9 +1,9 @@
-//! The test environment for the integration tests and the demo: real etcd, kube-apiserver, kube-controller-manager,
-//! helm and kubectl, and the operator and the emulator as processes. At the end of a run, it stops all processes and
-//! removes their data, even if the run is killed.
+//! The test environment for the integration tests and the demo. It runs a real etcd, kube-apiserver,
+//! kube-controller-manager, helm and kubectl, and it starts the operator and the emulator as child processes. At the
+//! end of a run, it stops all processes and removes their data, even if the run is killed.
 //!
-//! - [`ControlPlane`]: namespaces, kubectl, CRDs, a kubeconfig with the chart's RBAC, and outages.
-//! - [`Operator`], [`Emulator`]: the binary under test, as processes with a log and signals.
+//! - [`ControlPlane`]: creates kubeconfigs with the chart's RBAC, creates namespaces and CRDs, and causes outages.
+//! - [`Operator`], [`Emulator`]: run the binary under test as a child process. Tests can read its log and send signals.
 //! - [`Sts`]: a fake STS, which returns credentials for a token.
 //! - [`Helm`]: renders and lints the chart.
 //! - [`promtool`]: checks and evaluates the rules and queries of Prometheus.

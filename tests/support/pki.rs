@@ -1,4 +1,4 @@
-//! The certificates of a control plane: a CA, the apiserver, its clients, and the key that signs tokens.
+//! Creates the certificates of a CA, the apiserver and its clients, and the key that signs ServiceAccount tokens.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -7,7 +7,7 @@ use rcgen::{
 use super::error::Result;
 use super::scratch::Scratch;
 
-/// The names of the apiserver in its certificate: loopback, and its Service in the cluster.
+/// The subject alternative names in the apiserver's certificate: those of loopback and of the `kubernetes` Service.
 const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"];
 
 /// The certificates and keys that clients need, in PEM.

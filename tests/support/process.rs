@@ -1,4 +1,5 @@
-//! Child processes with a log file and signals. They are killed when dropped, and at the end of the test run.
+//! Runs child processes, writes their output to log files, and sends signals to them. A child process is killed when
+//! its [`Process`] is dropped, and at the latest when the test run ends.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::error::{Context as _, Error, Result};
 use super::guardian;
 
-/// A running program, killed with SIGKILL when dropped.
+/// A running program. It is killed with SIGKILL when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -28,8 +29,9 @@ impl Process {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let output = File::options().create(true).append(true).open(log).context(log.display())?;
         let home = log.parent().unwrap_or(Path::new("/"));
-        // The shell starts the program after the guardian has registered its ID. Otherwise, the program would keep
-        // running if the test run was killed in between.
+        // The shell waits for a line on stdin and then replaces itself with the program. The line is sent after the
+        // process ID is registered with the guardian. Otherwise, if the test run were killed before the registration,
+        // the program would keep running.
         let mut child = Command::new("sh")
             .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, "sh"])
             .arg(program)
@@ -58,12 +60,12 @@ impl Process {
         self.child.id()
     }
 
-    /// The combined stdout and stderr so far.
+    /// Returns the combined stdout and stderr so far.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The last lines of the log with a heading, for error messages.
+    /// Returns the last lines of the log with a heading, for error messages.
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -71,7 +73,7 @@ impl Process {
         format!("--- end of the log of {}\n{tail}\n---", self.name)
     }
 
-    /// The exit status, if the process has exited.
+    /// Returns the exit status, or `None` if the process has not exited.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -99,7 +101,7 @@ impl Process {
         self.wait(Duration::from_secs(30)).map(drop)
     }
 
-    /// Suspends the process: its connections stay open without responses.
+    /// Suspends the process. Its connections stay open, but it does not respond.
     pub fn sigstop(&mut self) -> Result<()> {
         self.signal("STOP")
     }
@@ -123,7 +125,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // An error is ignored, because the guardian kills the process too.
+            // Ignore an error, because the guardian also kills the process when the test run ends.
             let _ = self.child.kill();
             if self.child.wait().is_ok() {
                 let _ = guardian::reaped(self.pid());
@@ -132,7 +134,7 @@ impl Drop for Process {
     }
 }
 
-/// Polls `ask` ten times per second until it returns a value. The error contains `what`.
+/// Calls `ask` ten times per second until it returns a value or an error. The timeout error contains `what`.
 pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + timeout;
     loop {

@@ -1,4 +1,4 @@
-//! The binary under test as processes: the operator and the emulator.
+//! Runs the operator and the emulator, which are commands of the binary under test, as child processes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ const TAKEN: &str = "ddress already in use";
 /// The options of an operator. Use `..OperatorOptions::default()` for the rest.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
-    /// The path of the kubeconfig, see `ControlPlane::operator_kubeconfig`.
+    /// The path of the kubeconfig. `ControlPlane::operator_kubeconfig` creates one.
     pub kubeconfig: PathBuf,
     /// The URL of the emulator.
     pub endpoint: String,
@@ -60,7 +60,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator without waiting for it.
+    /// Starts the operator and does not wait until it is ready.
     pub fn start(options: &OperatorOptions) -> Result<Self> {
         let dir = Scratch::new("operator")?;
         let mut args = vec!["run".to_owned(), "--endpoint".to_owned(), options.endpoint.clone()];
@@ -78,7 +78,7 @@ impl Operator {
         Ok(Self { process, _dir: dir })
     }
 
-    /// The URL of the health endpoints, `http://ADDR:PORT`. Waits until the log contains it.
+    /// Waits until the log contains the address of the health endpoints, and returns their URL, `http://ADDR:PORT`.
     pub fn probes(&self) -> Result<String> {
         let address = || {
             let log = self.process.log();
@@ -111,11 +111,11 @@ impl Drop for Operator {
 pub struct EmulatorOptions {
     /// The address to listen on, `ADDR:PORT` on loopback. Port 0 selects a free port.
     pub listen: String,
-    /// The access keys, each with ID and secret.
+    /// The access keys, as pairs of an ID and a secret.
     pub access_keys: Vec<(String, String)>,
     /// The apps, as `APPID` or `APPID@DATACENTER`.
     pub apps: Vec<String>,
-    /// The existing groups, as `APPID/GROUPID` or `APPID/GROUPID:deleted`.
+    /// The groups at startup, as `APPID/GROUPID`, or as `APPID/GROUPID:deleted` for a group that was just deleted.
     pub groups: Vec<String>,
     /// Additional arguments of `emulate`.
     pub args: Vec<String>,
@@ -160,7 +160,7 @@ impl Emulator {
         let addresses = wait_for("the emulator to listen", LISTENS, || {
             if let Some(status) = process.exited()? {
                 if process.log().contains(TAKEN) {
-                    // The address belongs to a stopped emulator, and a connection may still use its port. Retry.
+                    // Retry, because a connection of a stopped emulator may still use the port.
                     process = Process::spawn(&binary()?, &args, &[], &dir.join("emulator.log"))?;
                     return Ok(None);
                 }
@@ -174,7 +174,7 @@ impl Emulator {
         Ok(Self { process, url, admin, dir })
     }
 
-    /// The URL of the emulator for `--endpoint`, `http://ADDR:PORT`.
+    /// The URL of the emulator, `http://ADDR:PORT`. The operator's `--endpoint` accepts it.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -204,7 +204,7 @@ impl Emulator {
         admin::request(&self.admin, "DELETE", path, "").map(drop)
     }
 
-    /// The calls that the emulator has received so far, in order.
+    /// Returns the calls that the emulator has received so far, in order.
     pub fn requests(&self) -> Result<Vec<Request>> {
         request_log::read(&self.dir.join("requests.jsonl"))
     }
@@ -215,8 +215,8 @@ impl Emulator {
     }
 }
 
-/// Finds the binary under test. Cargo provides its path to tests, but not to the demo, which is an example in a
-/// subdirectory of the binary's directory.
+/// Finds the binary under test. Cargo provides the path of the binary to tests, but not to the demo, which is a Cargo
+/// example. Cargo builds examples into a subdirectory of the directory that contains the binary.
 fn binary() -> Result<PathBuf> {
     if let Some(path) = option_env!("CARGO_BIN_EXE_live-message-operator") {
         return Ok(PathBuf::from(path));

@@ -15,7 +15,7 @@ pub fn promtool(args: &[&str], input: &str) -> Result<String> {
     let mut child = command.spawn().context(program.display())?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     let output = std::thread::scope(|scope| {
-        // A check that fails early does not read its input.
+        // Ignore a failed write, because promtool may fail before it has read its input.
         scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
         child.wait_with_output()
     });

@@ -14,7 +14,8 @@ pub struct Proxy {
     state: Arc<Mutex<State>>,
 }
 
-/// A flag for each connection: whether it is silent.
+/// Whether new connections are silent, and one such flag for each current connection. A silent connection stays open,
+/// but the proxy forwards nothing.
 #[derive(Default)]
 struct State {
     is_silent: bool,
@@ -22,7 +23,7 @@ struct State {
 }
 
 impl Proxy {
-    /// Starts a proxy on a free port of 127.0.0.1 to `target`, as `HOST:PORT`.
+    /// Starts a proxy that listens on a free port of 127.0.0.1 and forwards connections to `target` (`HOST:PORT`).
     pub fn start(target: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let proxy = Self { address: listener.local_addr()?, state: Arc::default() };
@@ -49,7 +50,7 @@ impl Proxy {
         self.address
     }
 
-    /// Stops forwarding. The current connections never forward again.
+    /// Stops forwarding. The current connections stay silent, even after [`recover`](Self::recover).
     pub fn silence(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_silent = true;
@@ -62,7 +63,7 @@ impl Proxy {
     }
 }
 
-/// Copies in one direction, in a thread.
+/// Starts a thread that copies data from `from` to `to`, or discards it while `silent` is set.
 fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
     let (Ok(mut from), Ok(mut to), silent) = (from.try_clone(), to.try_clone(), Arc::clone(silent)) else { return };
     thread::spawn(move || {
@@ -71,7 +72,7 @@ fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
             let read = from.read(&mut buffer).unwrap_or(0);
             let is_silent = silent.load(Ordering::SeqCst);
             if read == 0 {
-                // If the connection is silent, do not forward that it was closed.
+                // If the connection is silent, keep the other side open.
                 if !is_silent {
                     let _ = to.shutdown(Shutdown::Write);
                 }

@@ -12,14 +12,14 @@ use super::kubectl::Kubectl;
 use super::process::wait_for;
 use super::repository;
 
-/// The demo on its own control plane. The operator watches all namespaces.
+/// The release of the demo on its own control plane. The operator watches all namespaces.
 pub const DEMO: Recorded = Recorded {
     installation: Installation { release: "live-message-operator", namespace: "default", watch: &[], flags: &[] },
     file: "tests/demo/rbac-cluster.yaml",
 };
 
-/// The demo in a namespace of an existing cluster. The operator watches only that namespace, so that it does not process
-/// other objects of the cluster.
+/// The release of the demo in a namespace of an existing cluster. The operator watches only that namespace, so that it
+/// does not process other objects of the cluster.
 pub const DEMO_IN_A_NAMESPACE: Recorded = Recorded {
     installation: Installation { release: DEMO_NAME, namespace: DEMO_NAME, watch: &[DEMO_NAME], flags: &[] },
     file: "tests/demo/rbac-namespace.yaml",
@@ -27,7 +27,8 @@ pub const DEMO_IN_A_NAMESPACE: Recorded = Recorded {
 
 const DEMO_NAME: &str = "live-message-operator-demo";
 
-/// A release whose permissions are in a file, so that the demo does not need Helm. A test compares the file with the chart.
+/// A release whose permissions are in a file, so that the demo does not need Helm. A test compares the file with the
+/// chart.
 pub struct Recorded {
     /// The release.
     pub installation: Installation<'static>,
@@ -52,9 +53,9 @@ pub struct Installation<'a> {
     pub release: &'a str,
     /// The namespace of the release.
     pub namespace: &'a str,
-    /// The chart's `watchNamespaces`; empty selects the whole cluster.
+    /// The chart's `watchNamespaces`. An empty list selects the whole cluster.
     pub watch: &'a [&'a str],
-    /// Additional Helm flags, for more permissions.
+    /// Additional Helm flags, which can grant more permissions.
     pub flags: &'a [&'a str],
 }
 
@@ -76,8 +77,8 @@ impl Installation<'_> {
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": objects.collect::<Vec<_>>() }).to_string())
     }
 
-    /// Applies `rbac`, the output of [`rbac`](Self::rbac), writes a kubeconfig with a token of the ServiceAccount to
-    /// `folder`, and waits until the permissions take effect.
+    /// Applies the manifests in `rbac`, writes a kubeconfig with a token of the ServiceAccount to `folder`, and waits
+    /// until the permissions take effect.
     pub fn kubeconfig(&self, rbac: &str, admin: &Kubectl, cluster: &Cluster, folder: &Path) -> Result<PathBuf> {
         // Validation would download the OpenAPI schema, which is slow on a busy machine.
         admin.run_with_input(&["apply", "--validate=false", "-f", "-"], rbac)?;

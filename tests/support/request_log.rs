@@ -12,20 +12,20 @@ use super::error::{Context as _, Error, Result};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// The time of arrival, in RFC 3339.
+    /// The time at which the request arrived, in RFC 3339 format.
     pub time: String,
-    /// The ID of the access key. In a rejected request, it is not verified.
+    /// The access key ID in the request. If the request was rejected, this ID may be unverified.
     pub access_key_id: Option<String>,
-    /// The operation, such as `CreateLiveMessageGroup`, or empty if the request has none.
+    /// The operation, such as `CreateLiveMessageGroup`, or an empty string if the request does not contain one.
     #[serde(deserialize_with = "or_empty")]
     pub operation: String,
     /// The decoded parameters, without the signature parameters.
     pub params: BTreeMap<String, String>,
-    /// The version of the signature; `None` for an unsigned request.
+    /// The version of the signature, or `None` if the request is unsigned.
     pub signature: Option<String>,
     /// The HTTP status of the response, or 0 if there was no response.
     pub status: u16,
-    /// The error code; `None` for a successful response.
+    /// The error code, or `None` if the call succeeded.
     pub code: Option<String>,
     /// The RequestId of the response.
     pub request_id: String,
@@ -34,7 +34,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a parameter, if the request has it.
+    /// Returns the value of a parameter, or `None` if the request does not have this parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.get(name).map(String::as_str)
     }
@@ -60,7 +60,7 @@ pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Request>> {
     lines.map(|line| serde_json::from_str(line).context(format_args!("request log line {line}"))).collect()
 }
 
-/// The largest number of calls in any interval of one second. `times` is sorted.
+/// Returns the largest number of calls in any interval of one second. `times` can be in any order.
 pub fn busiest_second(times: &[Timestamp]) -> usize {
     let within = |from: Timestamp| {
         times.iter().filter(|time| **time >= from && time.duration_since(from) < SignedDuration::from_secs(1)).count()
@@ -68,9 +68,9 @@ pub fn busiest_second(times: &[Timestamp]) -> usize {
     times.iter().map(|from| within(*from)).max().unwrap_or_default()
 }
 
-/// Counts the creates that were repeated. A new leader repeats a create if the previous leader ended before it wrote
-/// the status. If a create is repeated after the status was written, that is an error. `ready` contains the time at
-/// which the object of each group became ready.
+/// Counts the repeated creates. A new leader repeats a create if the previous leader stopped before it wrote the
+/// status. Returns an error if a create was repeated after the object of the group became ready. `ready` contains the
+/// time at which the object of each group became ready.
 pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp>) -> Result<usize> {
     let mut created = BTreeMap::new();
     let mut repeated = 0;
@@ -84,7 +84,7 @@ pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp
             continue;
         };
         repeated += 1;
-        // The time in the condition has a precision of one second.
+        // The times in `ready` come from conditions, which store whole seconds.
         if ready.get(group).is_some_and(|ready| time > *ready + SignedDuration::from_secs(1)) {
             return Err(Error::new(format!(
                 "{group} was created at {first}, was Ready, and was created again at {time}"

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Context as _, Result};
 use super::guardian;
 
-/// A temporary directory, removed when dropped or at the end of the process.
+/// A temporary directory that is removed when this value is dropped or when the process ends.
 #[derive(Debug)]
 pub struct Scratch(tempfile::TempDir);
 

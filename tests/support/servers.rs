@@ -10,16 +10,17 @@ use super::scratch::Scratch;
 /// The file name of the audit log, which contains one JSON object per line.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
-/// The controllers that affect the operator. They delete the contents of namespaces and owned objects, create the
-/// default ServiceAccounts, and aggregate the roles `view`, `edit` and `admin`. Other controllers would only slow down
-/// the tests.
+/// The controllers that affect the operator. They delete the contents of deleted namespaces and the dependents of
+/// deleted objects, create the default ServiceAccounts, and aggregate the roles `view`, `edit` and `admin`. Other
+/// controllers would only slow down the tests.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// The level of detail of the audit log. It records the writes by ServiceAccounts, except those by the controllers.
+/// The level of detail of the audit log. The log contains the writes of all ServiceAccounts except those in
+/// `kube-system`, which the controllers use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
-    /// No audit log.
+    /// The apiserver writes no audit log.
     Off,
     /// The audit log contains requests and response statuses, without objects.
     Names,
@@ -80,7 +81,7 @@ pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> 
         format!("--data-dir={}", dir.join("etcd").display()),
         // The data is temporary and does not have to survive a crash.
         "--unsafe-no-fsync".to_owned(),
-        // The benchmark creates 200,000 objects. The default is 2 GiB.
+        // The benchmark creates 200,000 objects, for which the default quota of 2 GiB may be too small.
         "--quota-backend-bytes=8589934592".to_owned(),
         "--log-level=warn".to_owned(),
         format!("--listen-client-urls={client}"),
@@ -92,7 +93,7 @@ pub fn start_etcd(tools: &Path, dir: &Scratch, ports: Ports) -> Result<Process> 
     Process::spawn(&tools.join("etcd"), &args, &[], &dir.join("etcd.log"))
 }
 
-/// Starts the apiserver. `controllers` states whether kube-controller-manager will run too.
+/// Starts the apiserver. `controllers` specifies whether kube-controller-manager will run too.
 pub fn start_apiserver(
     tools: &Path,
     dir: &Scratch,
@@ -121,13 +122,14 @@ pub fn start_apiserver(
         "--profiling=false".to_owned(),
     ];
     if !controllers {
-        // This plugin requires a `default` ServiceAccount for pods, which does not exist without controllers.
+        // This plugin rejects a pod if its ServiceAccount does not exist. The controllers would create the `default`
+        // ServiceAccount of each namespace, but they do not run.
         args.push("--disable-admission-plugins=ServiceAccount".to_owned());
     }
     if let Some(policy) = audit.policy() {
         let policy = dir.write("audit-policy.yaml", policy)?;
         args.push(format!("--audit-policy-file={}", policy.display()));
-        // In blocking mode, a line is written before the request completes.
+        // In blocking mode, the apiserver writes the log line of a request before the request completes.
         args.extend([format!("--audit-log-path={}", file(AUDIT_LOG)), "--audit-log-mode=blocking".to_owned()]);
     }
     Process::spawn(&tools.join("kube-apiserver"), &args, &[], &dir.join("kube-apiserver.log"))

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Context as _, Result};
 
-/// The lifetime of the credentials in seconds, the default of STS.
+/// The lifetime of the credentials in seconds. It is equal to the default of the real STS.
 const LIFETIME: i64 = 3600;
 
 /// A running fake STS, which stops at the end of the test process.
@@ -22,7 +22,7 @@ pub struct Sts {
 /// The credentials that the STS returns.
 pub struct IssuedKey {
     pub access_key_id: &'static str,
-    /// The secrets for successive requests. The last one is used repeatedly.
+    /// The secrets that the STS returns, one per request. After the last secret, the STS keeps returning that secret.
     pub secrets: &'static [&'static str],
     pub security_token: &'static str,
 }
@@ -35,8 +35,8 @@ impl Sts {
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let secret = key.secrets[number.min(key.secrets.len() - 1)];
-                // Errors are ignored: the operator retries a failed request, and a test may not read the recorded
-                // requests.
+                // Errors are ignored, because the operator retries a failed request, and because `send` fails only if
+                // the test has already dropped the `Sts`.
                 let body = stream.map_err(Into::into).and_then(|stream| answer(stream, &key, secret));
                 let _ = body.map(|body| sender.send(body));
             }
@@ -49,7 +49,7 @@ impl Sts {
         self.requests.recv_timeout(Duration::from_secs(60)).context("no request to the STS")
     }
 
-    /// The form bodies of the unread requests so far.
+    /// Returns the form bodies of all unread requests without waiting for further requests.
     pub fn received_requests(&self) -> Vec<String> {
         self.requests.try_iter().collect()
     }

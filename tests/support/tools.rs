@@ -1,5 +1,5 @@
-//! Locates etcd, kube-apiserver, kubectl, kube-controller-manager, helm, promtool, the health checkers and the parts of
-//! Flux. `tests/tools/build` builds them once per machine.
+//! Locates the external programs and schemas that the tests and the benchmark use, such as etcd, kubectl and helm.
+//! `tests/tools/build` builds each of them once per machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -26,7 +26,7 @@ pub fn helm() -> Result<PathBuf> {
     once(&FOLDER, "helm")
 }
 
-/// The directory with `helm` in version 3.
+/// The directory with version 3 of `helm`.
 pub fn helm3() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "helm3")
@@ -50,7 +50,7 @@ pub fn kubernetes_schemas() -> Result<PathBuf> {
     once(&FOLDER, "kubernetes-schemas")
 }
 
-/// The directory with `kstatus`, a program that uses the library of Flux and Helm 4.
+/// The directory with `kstatus`, a program that uses the same kstatus library as Flux and Helm 4.
 pub fn kstatus() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "kstatus")
@@ -74,7 +74,7 @@ pub fn gitops_crds() -> Result<PathBuf> {
     once(&FOLDER, "gitops-crds")
 }
 
-/// The directory with `setup-envtest`, with which the demo downloads a control plane.
+/// The directory with `setup-envtest`. The demo uses this program to download a control plane.
 pub fn envtest() -> Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&FOLDER, "envtest")
@@ -92,7 +92,8 @@ pub fn yardstick() -> Result<PathBuf> {
     once(&FOLDER, "yardstick")
 }
 
-// Finds a family of tools once. A failure is cached too, so that each test does not start a build again.
+// Locates or builds a family of tools, at most once in this process. A failure is cached too, so that only the first
+// test starts a build that fails.
 fn once(folder: &OnceLock<Result<PathBuf, String>>, family: &str) -> Result<PathBuf> {
     let found = folder.get_or_init(|| build(family).map_err(|error| error.to_string()));
     found.clone().map_err(Error::new)

@@ -1,6 +1,6 @@
-//! Reads the golden vectors: requests that the official SDKs sent, byte for byte, with each step of their signatures
-//! (see `tests/vectors/README.md`). This module does not depend on the crate, so that unit tests and integration tests
-//! can use it.
+//! Reads the golden vectors (see `tests/vectors/README.md`). A vector contains a request from an official SDK or from
+//! the public documentation, and the steps in which its signature is computed. This module does not depend on the
+//! crate, so that unit tests and integration tests can use it.
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-/// Decoded names and values.
+/// The decoded parameters or the headers of a request, as pairs of a name and a value.
 pub type Pairs = Vec<(String, String)>;
 
 /// The signature algorithm of a vector.
@@ -50,30 +50,30 @@ pub struct Vector {
     pub expected: Expected,
 }
 
-/// The expected signature of the request, over the headers that are documented as mandatory.
+/// The expected signature of the request. In V3, it covers only the headers that are documented as mandatory.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// `None` for V1.
+    /// The canonical request, or `None` if the algorithm is V1.
     pub canonical_request: Option<String>,
     pub string_to_sign: String,
-    /// `None` for V1.
+    /// The signed headers, or `None` if the algorithm is V1.
     pub signed_headers: Option<String>,
-    /// `None` for V1.
+    /// The `authorization` header, or `None` if the algorithm is V1.
     pub authorization: Option<String>,
     pub signature: String,
 }
 
-/// The directory of this repository that contains the vectors.
+/// Returns the directory of this repository that contains the vectors.
 pub fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
-/// `$VECTORS_DIR`, or the vectors of this repository if it is not set.
+/// Returns the directory that `$VECTORS_DIR` specifies, or [`own_folder`] if the variable is unset or empty.
 pub fn folder() -> PathBuf {
     std::env::var_os("VECTORS_DIR").filter(|folder| !folder.is_empty()).map_or_else(own_folder, PathBuf::from)
 }
 
-/// Reads each `0*.json` of a directory, sorted by name. An empty result is an error.
+/// Reads all `0*.json` files of a directory in the order of their names. Returns an error if there are no such files.
 pub fn read_all(folder: &Path) -> Result<Vec<Vector>, String> {
     let of_folder = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut paths = Vec::new();
@@ -111,7 +111,7 @@ impl Vector {
         let signing = ["signing_min_headers", "signing"].into_iter().map(|name| &json[name]).find(|v| v.is_object());
         let expected = Expected::of(signing.ok_or("neither signing_min_headers nor signing")?)?;
         let mut headers = headers(request)?;
-        // In the documented example, the value of this header is outside the request.
+        // The file of the V3 example from the documentation contains this header in `signing`, not in `request`.
         if let (Some(value), None) = (json["signing"]["authorization"].as_str(), header(&headers, "authorization")) {
             headers.push(("authorization".to_owned(), value.to_owned()));
         }
@@ -141,12 +141,12 @@ impl Vector {
         })
     }
 
-    /// The request target as sent.
+    /// Returns the request target as sent.
     pub fn target(&self) -> String {
         if self.query_raw.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query_raw) }
     }
 
-    /// The request as sent.
+    /// Returns the request as sent.
     pub fn wire(&self) -> Vec<u8> {
         let mut wire = format!("{} {} HTTP/1.1\r\n", self.method, self.target());
         for (name, value) in &self.headers {
@@ -155,7 +155,7 @@ impl Vector {
         format!("{wire}\r\n{}", self.body).into_bytes()
     }
 
-    /// Whether the request was captured. If not, it is a documented example.
+    /// Whether the request was captured. A request that was not captured is a documented example.
     pub fn captured(&self) -> bool {
         header(&self.headers, "accept-encoding").is_some()
     }
@@ -185,7 +185,8 @@ fn optional(object: &Value, name: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// Reads the query as sent, and its parameters. The documented examples have only the parameters.
+/// Returns the encoded query and its decoded parameters. The files of the documented examples contain only the decoded
+/// parameters, so this function encodes them.
 fn query(request: &Value) -> Result<(String, Pairs), String> {
     let raw = optional(request, "query_raw")?;
     let decoded = match &request["query_decoded"] {

@@ -1,6 +1,7 @@
-//! Tests that the operator uses the full rate limit of the API and never exceeds it, with hundreds of objects at once.
+//! Tests that the operator uses the full rate limit of the API and never exceeds it. Each test creates hundreds of
+//! objects at once.
 //!
-//! These tests are a separate binary, because cargo runs test binaries one at a time. No other test distorts the
+//! These tests have their own binary. Cargo runs test binaries one at a time, so other tests cannot distort the
 //! measurements.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
@@ -30,8 +31,8 @@ use tokio::sync::Semaphore;
 use crate::support::Result;
 use crate::world::{World, app, condition};
 
-/// Limits the number of parallel tests. They mostly wait for the rate limit, but more of them would distort the
-/// measurements.
+/// Limits the number of parallel tests. The tests mostly wait for the rate limit, but more than three tests at a time
+/// would distort the measurements.
 static MEASURING: Semaphore = Semaphore::const_new(3);
 
 const CREATE: &str = "CreateLiveMessageGroup";
@@ -90,7 +91,7 @@ async fn restart_amid_500_creates_resumes_without_repeats() -> Result<()> {
     Ok(())
 }
 
-/// The names of the ready objects.
+/// Returns the names of the ready objects.
 async fn ready(world: &World<'_>) -> Result<HashSet<String>> {
     let objects = world.list().await?.into_iter();
     let ready = objects.filter(|object| condition(object, ConditionType::Ready)[0] == "True");

@@ -1,4 +1,4 @@
-//! Throughput with another client on the same account.
+//! Tests the throughput of the operator while another client uses the same account.
 
 use std::time::{Duration, Instant};
 

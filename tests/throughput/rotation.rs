@@ -49,7 +49,8 @@ async fn key_rotation_stalls_no_object() -> Result<()> {
         creates.codes().len(),
         creates.span().as_secs_f64()
     );
-    // Only calls in flight during the rotation can be rejected: at most 50, and one or two on an idle machine.
+    // Only calls in flight during the rotation can be rejected. There are at most 50 such calls. On an idle machine,
+    // there are only one or two.
     assert!(creates.codes().len() <= 50, "{:?}", creates.codes());
     Ok(())
 }

@@ -30,7 +30,7 @@
 {{- range index $list 1 -}}
 {{- $flag := splitList "=" . | first -}}
 {{- if has $flag $flags -}}
-{{- $problems = append $problems (printf "%s contains %s, which the chart sets. Set the value of the chart instead." (first $list) $flag) -}}
+{{- $problems = append $problems (printf "%s contains %s, which the chart sets. Use the corresponding chart value instead." (first $list) $flag) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -48,7 +48,7 @@
 {{- $problems = append $problems "alibabaCloud.endpoint is an http:// address, which requires alibabaCloud.allowHttp: true. Use it only with an emulator." -}}
 {{- end -}}
 {{- if ne (empty $rrsa.roleArn) (empty $rrsa.oidcProviderArn) -}}
-{{- $problems = append $problems "alibabaCloud.rrsa.roleArn and alibabaCloud.rrsa.oidcProviderArn belong together. Set both." -}}
+{{- $problems = append $problems "Only one of alibabaCloud.rrsa.roleArn and alibabaCloud.rrsa.oidcProviderArn is set. Set both." -}}
 {{- end -}}
 {{- $sources := list -}}
 {{- if and $cloud.existingSecret (not .Values.emulator.enabled) -}}{{- $sources = append $sources "alibabaCloud.existingSecret" -}}{{- end -}}
@@ -56,7 +56,7 @@
 {{- if $rrsa.roleName -}}{{- $sources = append $sources "alibabaCloud.rrsa.roleName" -}}{{- end -}}
 {{- if $rrsa.roleArn -}}{{- $sources = append $sources "alibabaCloud.rrsa.roleArn" -}}{{- end -}}
 {{- if gt (len $sources) 1 -}}
-{{- $problems = append $problems (printf "%s exclude each other. Set only one source of credentials. alibabaCloud.existingSecret has a default: set it to \"\" to use another source." (join " and " $sources)) -}}
+{{- $problems = append $problems (printf "%s are mutually exclusive. Set only one source of credentials. alibabaCloud.existingSecret has a default: set it to \"\" to use another source." (join " and " $sources)) -}}
 {{- end -}}
 {{- if .Values.emulator.enabled -}}
 {{- if $cloud.endpoint -}}{{- $sources = append $sources "alibabaCloud.endpoint" -}}{{- end -}}

@@ -52,7 +52,7 @@ pub struct Account {
 pub struct SharedBudget {
     /// The budgets of all account IDs.
     pub registry: Arc<BudgetRegistry>,
-    /// The account ID; `None` if it is unknown, in which case the access key ID is used instead.
+    /// The account ID. If it is unknown (`None`), the access key ID is used instead.
     pub number: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub struct Unavailable {
 #[derive(Debug)]
 pub struct Sent {
     result: Result<Response<Reply>, CallError>,
-    /// The credentials that signed the call; `None` if there were none.
+    /// The credentials that signed the call; `None` if no credentials were available.
     credentials: Option<Credentials>,
 }
 
@@ -208,7 +208,7 @@ impl Account {
         &self.credentials
     }
 
-    /// The ID of the access key in use; `None` without credentials.
+    /// The ID of the access key in use; `None` if no credentials are loaded.
     pub fn access_key_id(&self) -> Option<String> {
         self.credentials.held_key_id()
     }
@@ -237,19 +237,19 @@ impl Account {
         own.into_iter().chain(shared).reduce(f64::min)
     }
 
-    /// How fast waiting calls can be sent.
+    /// Returns how fast waiting calls can be sent.
     pub fn pace(&self, operation: Operation) -> Pace {
         let first = Pace { delay: self.leadership.until_first_permit(Instant::now()), per_second: None };
         first.and(self.own.of(operation).pace()).and(self.budgets().of(operation).pace())
     }
 
-    /// The permits of the account's own budget that are in use; `None` if it has no limit.
+    /// The number of permits in use in the account's own budget; `None` if the budget has no limit.
     pub fn permits_in_use(&self, operation: Operation) -> Option<u32> {
         self.own.of(operation).permits_in_use()
     }
 
-    /// Why no call can be made now; `None` if credentials are available. A deletion may use credentials whose source
-    /// was removed.
+    /// Returns the reason why no call can be made now, or `None` if credentials are available. A deletion may use
+    /// credentials whose source was removed.
     pub fn unavailable(&self, for_deletion: bool) -> Option<Unavailable> {
         let removed =
             || self.credentials.source_removed().filter(|_| !for_deletion && self.key != AccountKey::Operator);
@@ -263,22 +263,23 @@ impl Account {
         Some(Unavailable { why: Some(self.explain(&error)), retry_after: Some(self.credentials.next_try()) })
     }
 
-    /// Waits until the credentials are loaded, unless older ones are available.
+    /// Waits until the load of the credentials has ended. Returns immediately if valid credentials are available.
     pub async fn wait_loaded(&self) {
         drop(self.credentials.current().await);
     }
 
-    /// Marks that a task waits for the load; returns `false` if another task already does.
+    /// Marks that a task waits for the load. Returns `false` if another task already waits for it.
     pub fn watch_load(&self) -> bool {
         !self.load_is_watched.swap(true, Ordering::AcqRel)
     }
 
-    /// Clears the mark that [`Account::watch_load`] set, after the load has ended.
+    /// Clears the mark that [`Account::watch_load`] set. Must be called after the load has ended.
     pub fn load_ended(&self) {
         self.load_is_watched.store(false, Ordering::Release);
     }
 
-    /// Whether the source of a LiveAccount's credentials was removed: only deletions may use the loaded credentials.
+    /// Whether the source of a LiveAccount's credentials was removed. If it was, only deletions may use the credentials
+    /// that are still loaded.
     pub fn source_removed(&self) -> bool {
         self.key != AccountKey::Operator && self.credentials.source_removed().is_some()
     }
@@ -338,11 +339,11 @@ impl Account {
         Sent { result, credentials: Some(credentials) }
     }
 
-    /// Loads the credentials again if the service rejected them. If they are different now, the error is
+    /// Loads the credentials again if the service rejected them. If the new credentials are different, the error is
     /// [`CallError::Resent`] and the caller must repeat the call.
     ///
     /// # Errors
-    /// The [`CallError`] of the call.
+    /// Returns the [`CallError`] of the call.
     pub async fn reload_if_rejected(&self, sent: Sent) -> Result<Response<Reply>, CallError> {
         let result = self.result_after_reload(sent).await;
         if !self.conceals_errors {
@@ -386,7 +387,7 @@ fn log_call(account: &AccountKey, call: &Call, result: &Result<Response<Reply>, 
     }
 }
 
-/// The error for a call that a process cannot send because it does not lead.
+/// The error for a call that is not sent, or is dropped after it was sent, because this process does not lead.
 fn no_leader(delivery: Delivery) -> CallError {
     CallError::Transport { delivery, message: "this process is no longer the leader".to_owned() }
 }

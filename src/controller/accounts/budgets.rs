@@ -1,4 +1,4 @@
-//! Budgets per operation, the accounts that share them, and permits.
+//! The budgets of each operation, how accounts share them, and the permits for a call.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -66,7 +66,7 @@ impl Budgets {
         self.budgets.iter().all(Budget::is_idle)
     }
 
-    /// The latest time at which a call can arrive; `None` if no call can.
+    /// The latest time at which a call can arrive; `None` if no call can still arrive.
     fn last_arrival(&self) -> Option<Instant> {
         self.budgets.iter().filter_map(Budget::last_arrival).max()
     }
@@ -163,19 +163,20 @@ impl BudgetRegistry {
         Self { rate, operator, known: Mutex::default() }
     }
 
-    /// The latest time at which a call of any account can arrive; `None` if no call can.
+    /// The latest time at which a call of any account can arrive; `None` if no call can still arrive.
     pub fn last_arrival(&self) -> Option<Instant> {
         let known = self.known.lock();
         let operator = self.operator.iter().map(|operator| &operator.budgets);
         known.values().chain(operator).filter_map(|budgets| budgets.last_arrival()).max()
     }
 
-    /// New budgets that no other account shares, with the rate limit that applies to an account ID.
+    /// Creates budgets that no other account shares, with the rate limit that applies to an account ID.
     pub fn unshared(&self) -> Arc<Budgets> {
         Budgets::new(self.rate)
     }
 
-    /// Removes the budgets that no account uses, once no call that took a permit from them can still arrive.
+    /// Removes the budgets that no account uses. Budgets with permits in use are kept, because a call with one of these
+    /// permits may still arrive.
     pub fn remove_unused(&self) {
         self.known.lock().retain(|_, budgets| Arc::strong_count(budgets) > 1 || !budgets.are_idle());
     }

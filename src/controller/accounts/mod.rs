@@ -31,7 +31,8 @@ use crate::telemetry::metrics::Calls;
 use account::SharedBudget;
 use sources::{SecretKey, ServiceAccountToken};
 
-/// The maximum delay between two reads of a missing Secret while an object waits for it. Jitter can extend it to 30 s.
+/// The maximum delay between two attempts to read a missing Secret for which an object waits. Jitter can extend the
+/// delay to 30 s.
 const SECRET_RETRY_MAX: Duration = Duration::from_secs(24);
 
 /// The settings that all LiveAccounts share.
@@ -71,10 +72,10 @@ pub struct AccountEvents {
 pub struct ObservedAccount {
     pub uid: String,
     pub generation: i64,
-    /// When the watch first showed this generation.
+    /// The time at which the watch first reported this generation.
     pub since: Instant,
     pub status: LiveAccountStatus,
-    /// A reference for events. The object itself is not kept, because its annotations can take 256 KiB.
+    /// A reference for events. The object itself is not kept, because its annotations can take up to 256 KiB of memory.
     pub reference: ObjectReference,
 }
 
@@ -82,9 +83,10 @@ pub struct ObservedAccount {
 struct Entry {
     /// `None` if the LiveAccount does not exist.
     observed: Option<ObservedAccount>,
-    /// The account that calls use. It is kept after its LiveAccount is deleted, as long as deletions may need it.
+    /// The account that is used for calls. It is kept after its LiveAccount is deleted, because the deletion of groups
+    /// may still need it.
     account: Option<Arc<Account>>,
-    /// Why the spec cannot be used; `None` if it can.
+    /// The reason why the spec cannot be used; `None` if the spec is valid.
     invalid: Option<String>,
     ended: CancellationToken,
     is_started: bool,
@@ -124,7 +126,7 @@ impl Accounts {
         (accounts, AccountEvents { started: started_events, loads: load_events })
     }
 
-    /// The account with this key; `None` if there is none.
+    /// Returns the account with this key, or `None` if it does not exist.
     pub fn current(&self, key: &AccountKey) -> Option<Arc<Account>> {
         match key {
             AccountKey::Operator => Some(Arc::clone(&self.operator)),
@@ -132,11 +134,11 @@ impl Accounts {
         }
     }
 
-    /// Returns the account if calls can be made with it. A deletion may use an account whose LiveAccount or Secret was
+    /// Returns the account if it can be used for calls. A deletion may use an account whose LiveAccount or Secret was
     /// deleted.
     ///
     /// # Errors
-    /// `Unavailable` if no call can be made. While the credentials are being loaded, the account is sent to
+    /// Returns `Unavailable` if no call can be made. While the credentials are being loaded, the account is sent to
     /// `AccountEvents::loads`, whose receiver unblocks the objects after the load.
     pub fn usable(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, Unavailable> {
         let account = self.find(key, for_deletion);
@@ -148,10 +150,10 @@ impl Accounts {
         Err(unavailable)
     }
 
-    /// Returns the account, with or without credentials.
+    /// Returns the account, even if it has no credentials.
     ///
     /// # Errors
-    /// The reason why there is no account, as the text of a condition.
+    /// Returns the reason why there is no account, as the text for a condition.
     pub fn find(&self, key: &AccountKey, for_deletion: bool) -> Result<Arc<Account>, String> {
         let AccountKey::LiveAccount(key) = key else { return Ok(Arc::clone(&self.operator)) };
         let entries = self.entries.lock();
@@ -198,8 +200,8 @@ impl Accounts {
         true
     }
 
-    /// Removes a deleted LiveAccount. The account for calls is kept while deletions may need it. Returns whether the
-    /// LiveAccount existed.
+    /// Removes a deleted LiveAccount, but keeps the account that is used for calls, because the deletion of groups may
+    /// still need it. Returns whether the LiveAccount existed.
     pub fn remove(&self, key: &ObjectKey) -> bool {
         let removed = self.entries.lock().get_mut(key).and_then(|entry| {
             entry.invalid = None;
@@ -208,7 +210,8 @@ impl Accounts {
         removed.is_some()
     }
 
-    /// The known LiveAccounts of `namespace` (`None`: of all namespaces) that are not in `listed`.
+    /// Returns the keys of all known LiveAccounts that are not in `listed`. If `namespace` is set, returns only the
+    /// keys in this namespace.
     pub fn unlisted(&self, namespace: Option<&str>, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
         let entries = self.entries.lock();
         let is_unlisted =
@@ -216,7 +219,8 @@ impl Accounts {
         entries.keys().filter(is_unlisted).cloned().collect()
     }
 
-    /// Every LiveAccount, with the account for its calls or the reason why there is none.
+    /// Returns every LiveAccount, each with the account that is used for its calls, or with the reason why no calls can
+    /// be made.
     pub fn observed(&self) -> Vec<(ObjectKey, ObservedAccount, Result<Arc<Account>, String>)> {
         let entries = self.entries.lock();
         let account = |entry: &Entry| match (&entry.invalid, &entry.account) {
@@ -247,14 +251,16 @@ impl Accounts {
         }
     }
 
-    /// Waits until no earlier call can still arrive. The caller ensures that no call is in flight.
+    /// Waits until the calls that were already sent can no longer arrive at the Live API. The caller must ensure that
+    /// no call is in flight.
     pub async fn calls_arrived(&self) {
         if let Some(last) = self.budgets.last_arrival() {
             sleep_until(last).await;
         }
     }
 
-    /// Removes the accounts of deleted LiveAccounts that no object names, and returns their keys.
+    /// Removes every account whose LiveAccount was deleted and is not referenced by any object. Returns the keys of the
+    /// removed accounts.
     pub fn forget_unused(&self, is_used: impl Fn(&ObjectKey) -> bool) -> Vec<AccountKey> {
         let mut entries = self.entries.lock();
         let unused = entries.extract_if(|key, entry| entry.observed.is_none() && !is_used(key));

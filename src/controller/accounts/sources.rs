@@ -15,13 +15,14 @@ use crate::controller::api::API_TIMEOUT;
 use crate::live::Credentials;
 use crate::live::credentials::{Issued, Provider, ProviderError, TokenSource};
 
-/// How long a Secret is used before it is read again, because it may have been rotated.
+/// The time after which a Secret is read again, because its access key may have been rotated.
 const REFRESH_AFTER: Duration = Duration::from_secs(120);
 
 /// The audience of the ServiceAccount tokens that are sent to STS.
 const AUDIENCE: &str = "sts.aliyuncs.com";
 
-/// The lifetime of tokens in seconds: the minimum that the apiserver accepts. Each token is used once, immediately.
+/// The lifetime of tokens in seconds. The minimum that the apiserver accepts is long enough, because each token is used
+/// only once, immediately after it is issued.
 const TOKEN_SECONDS: i64 = 600;
 
 /// A reference to a namespaced object.
@@ -35,7 +36,7 @@ struct ObjectRef {
 #[derive(Debug)]
 pub struct SecretKey(ObjectRef);
 
-/// Requests tokens of a ServiceAccount.
+/// Requests tokens for a ServiceAccount.
 #[derive(Debug)]
 pub struct ServiceAccountToken(ObjectRef);
 
@@ -50,8 +51,8 @@ impl ObjectRef {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    /// Returns the name if it is valid. The name becomes part of a URL path, so it must not change the path, even if
-    /// admission accepted it.
+    /// Returns the name if it is valid. The name becomes part of a URL path, so a name with a character such as `/` is
+    /// rejected, even if admission accepted it.
     fn checked(&self) -> Result<&str, ProviderError> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
         let fits = self.name.bytes().all(plain) && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -123,7 +124,7 @@ impl TokenSource for ServiceAccountToken {
                 },
                 ..TokenRequest::default()
             };
-            let what = format!("cannot request a token of ServiceAccount {name}");
+            let what = format!("cannot request a token for ServiceAccount {name}");
             let params = PostParams::default();
             let asking = async {
                 match api.create_token_request(name, &params, &request).await {
@@ -154,9 +155,9 @@ async fn with_timeout<T>(
     let failed = |why: &str| ProviderError::Failed(format!("{failure}: {why}"));
     match tokio::time::timeout(API_TIMEOUT, call).await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(failed(&format!("the operator lacks the permission: set {permission} in the values of the chart")))
-        }
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(failed(&format!(
+            "the operator lacks the permission: set {permission} to namespaced or cluster in the chart's values"
+        ))),
         Ok(Err(kube::Error::Api(status))) => Err(failed(&format!("the apiserver responded with HTTP {}", status.code))),
         Ok(Err(_)) => Err(failed("the apiserver cannot be reached")),
         Err(_) => Err(failed("the apiserver did not respond in time")),

@@ -1,4 +1,4 @@
-//! Writes the status of every LiveAccount, and unblocks the objects that wait for its credentials.
+//! Writes the status of every LiveAccount, and unblocks the objects that wait for credentials.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::decide::{AccountCondition, AccountNumbers, account_status};
 use crate::live::Operation;
 use crate::resources::{AccountQueue, ConditionType, LiveAccountStatus, ReadyEffect, Reason};
 
-/// The interval at which every LiveAccount is checked even without a notification, and the minimum interval between two
-/// writes that change only numbers. A wait for the rate limit that is shorter than this interval is not reported.
+/// The maximum interval between two checks of a LiveAccount, even if no notification arrives. It is also the minimum
+/// interval between two status writes that change only numbers. A queue is reported only if its last object is expected
+/// to wait at least this long because of the rate limit.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Notifications within this time are handled together.
+/// The delay between a notification and the checks. Notifications that arrive during the delay are handled together.
 const GATHER: Duration = Duration::from_millis(200);
 
 /// The number of LiveAccounts whose status is written at the same time.
@@ -48,8 +49,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Whenever credentials have been loaded, or the load has failed, unblocks the objects that wait for these credentials.
-/// Returns when the channel closes.
+/// Waits until the credentials of each account in `loads` have been loaded or the load has failed, and then unblocks
+/// the objects that wait for these credentials. Returns when the channel closes.
 pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc<Account>>) {
     while let Some(account) = loads.recv().await {
         let context = Arc::clone(&context);
@@ -63,8 +64,8 @@ pub async fn watch_loads(context: Arc<Context>, mut loads: UnboundedReceiver<Arc
     }
 }
 
-/// Removes the accounts whose LiveAccounts do not exist and that no object names. Returns the number of objects that
-/// name each remaining account.
+/// Removes every account whose LiveAccount was deleted and is not referenced by any object. Returns the number of
+/// objects that reference each LiveAccount.
 pub fn forget_unused(context: &Context) -> HashMap<ObjectKey, usize> {
     let groups = context.scheduler.with(|scheduler, _| scheduler.objects_by_account());
     for account in context.accounts.forget_unused(|key| groups.contains_key(key)) {
@@ -74,7 +75,7 @@ pub fn forget_unused(context: &Context) -> HashMap<ObjectKey, usize> {
     groups
 }
 
-/// Checks every account; returns the delay until the next check.
+/// Checks every account. Returns the delay until the next check.
 async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> Duration {
     let groups = forget_unused(context);
     if context.accounts.usable(&AccountKey::Operator, false).is_ok() {
@@ -89,8 +90,8 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
         waiting.entry(budget.account).or_default().push((budget.operation, count));
     }
     let looks = all.into_iter().map(|(key, observed, account)| {
-        // If only the numbers changed, they are written at most once per interval. Missing numbers are
-        // written immediately.
+        // If only the numbers have changed, they are written at most once per interval. If the status does not contain
+        // any numbers yet, they are written immediately.
         let is_due = observed.status.groups.is_none() || counted.get(&key).is_none_or(|at| *at + INTERVAL <= now);
         let numbers = is_due.then(|| AccountNumbers {
             groups: groups.get(&key).map_or(0, |number| *number as i64),
@@ -113,8 +114,8 @@ async fn look(context: &Context, counted: &mut HashMap<ObjectKey, Instant>) -> D
     looked.into_iter().map(|(_, next_look)| next_look).min().unwrap_or(INTERVAL)
 }
 
-/// The queue of an account with this many waiting objects for each operation; `None` if the last object is expected to
-/// wait less than [`INTERVAL`].
+/// Returns the queue of an account. `waiting` contains the number of waiting objects for each operation. Returns `None`
+/// if the last object is expected to wait less than [`INTERVAL`].
 fn queue_of(account: &Account, waiting: &[(Operation, usize)]) -> Option<AccountQueue> {
     let waits = waiting.iter().map(|(operation, count)| (*count, account.pace(*operation).time_for(*count)));
     let (waiting, longest) =
@@ -126,8 +127,8 @@ fn queue_of(account: &Account, waiting: &[(Operation, usize)]) -> Option<Account
     })
 }
 
-/// Determines the condition of an account, and unblocks the objects that wait for its credentials if they are
-/// available.
+/// Determines the condition of an account. If the credentials of the account are available, unblocks the objects that
+/// wait for these credentials.
 fn examine(
     context: &Context,
     key: &ObjectKey,
@@ -161,7 +162,8 @@ fn examine(
         ready.reason == Reason::CredentialsRejected.as_str() && ready.observed_generation == Some(observed.generation)
     });
     if let Some(rejected) = rejected.filter(|_| !is_proven) {
-        // The credentials were rejected in an earlier process, and no call has been made since.
+        // A previous process recorded in the status that the credentials were rejected. Since then, no call has shown
+        // that the service accepts them.
         return report(Reason::CredentialsRejected, rejected.message.clone());
     }
     report(Reason::Available, "The credentials exist and have not been rejected.".to_owned())

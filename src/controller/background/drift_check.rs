@@ -1,7 +1,8 @@
 //! The drift check: one paged list per app finds external changes and counts the groups of the app.
 //!
 //! The check time of an app is derived from a hash of the app and the wall clock. No state is stored, and a restart
-//! neither skips nor adds a check. Only the groups for which the list contradicts the status are described.
+//! neither skips nor adds a check. If the list of an app contradicts the status of an object, the operator calls
+//! `DescribeLiveMessageGroup` for the group of this object.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -35,7 +36,7 @@ const TRIES: u32 = 3;
 /// The maximum interval between two searches for new apps.
 const APPS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A list in progress: a scheduled check (`None`), or the list for a usage request, which does not pause between pages.
+/// A list in progress: the app, and the usage request that the list serves (`None` for a scheduled check).
 type Task = (AppKey, Option<UsageQuery>);
 
 /// The time from `now` until the check of this app is due: more than zero and at most `interval`.
@@ -57,8 +58,7 @@ fn millis(moment: SystemTime) -> u128 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Checks every app once per interval, and handles usage requests immediately; never returns. A shutdown ends the
-/// checks in progress.
+/// Checks every app once per interval, and handles usage requests at once; never returns. A shutdown ends all checks.
 pub async fn run(context: Arc<Context>, interval: Duration, supervisor: Supervisor) {
     let checks = DriftChecks { context, interval, supervisor, in_progress: Arc::default() };
     tokio::join!(checks.serve_requests(), checks.run_schedule());
@@ -178,14 +178,14 @@ fn max_listed(max_groups: u64) -> u64 {
     max_groups.saturating_mul(2)
 }
 
-/// Whether a list that has `ids` IDs after `number` pages is longer than the list of any app can be.
+/// Whether a list is longer than [`max_listed`] allows. `ids` IDs and `number` pages have been read so far.
 fn is_too_long(ids: usize, number: u32, max_groups: u64) -> bool {
     let max = max_listed(max_groups);
     ids as u64 > max || u64::from(number) > max.div_ceil(u64::from(PAGE_SIZE)) + 1
 }
 
 impl Check {
-    /// Lists the groups of the app. Starts again if the account is replaced during the list.
+    /// Lists the groups of the app. Starts again if the account is replaced while the pages are read.
     async fn run(&self) {
         while !self.try_run().await {}
     }
@@ -200,9 +200,9 @@ impl Check {
         }
         let account = self.context.accounts.find(&app.account, false).ok();
         let is_rejected = || scheduler.with(|scheduler, _| scheduler.credentials_failure(&app.account).is_some());
-        // Only a list that objects wait for may probe rejected credentials.
+        // A scheduled check must not probe rejected credentials. Only a list for a usage request may do so.
         let is_skipped = self.query.is_none() && is_rejected();
-        // The app is not listed if every object that names it lacks permission.
+        // The app is listed only if the namespace of at least one of its objects may use the account.
         let may_list = !is_skipped && scheduler.with(|scheduler, _| scheduler.has_permitted_object(app));
         let Some(account) = account.filter(|account| !account.source_removed() && may_list) else {
             self.count_result("skipped");
@@ -241,8 +241,8 @@ impl Check {
             Ok(Listed::Counted { total }) => {
                 scheduler.with(|scheduler, _| scheduler.usage_known(app, total, None));
                 if self.query.is_none() {
-                    // The app has fewer objects than pages, so the group of each object is described instead, even if
-                    // the status records that the group does not exist.
+                    // The list has more pages than the app has objects, so one Describe call per object needs fewer
+                    // calls, even though this includes groups that do not exist according to the status.
                     for recorded in recorded {
                         scheduler.with(|scheduler, _| scheduler.mark_drift(&recorded.object, recorded.state));
                     }
@@ -255,7 +255,12 @@ impl Check {
             }
             Err(ListError::TooLong { max_groups }) => {
                 let hint = "if Alibaba Cloud has raised the quota of the app, set --max-groups-per-app";
-                tracing::warn!(%app, max_groups, hint, "the app exceeds the limit; settled objects keep their status");
+                tracing::warn!(
+                    %app,
+                    max_groups,
+                    hint,
+                    "the drift check was aborted because the app has too many groups; settled objects keep their status"
+                );
                 self.failed();
             }
             Err(ListError::Call(error)) => {
@@ -309,7 +314,7 @@ impl Check {
             if u64::from(number) >= pages || groups.is_empty() {
                 return Ok(Listed::Complete { total, ids });
             }
-            // A page can take several megabytes, so it is dropped before the pause.
+            // A page can take up several megabytes of memory, so it is dropped before the pause.
             drop(groups);
             if is_too_long(ids.len(), number, max_groups) {
                 return Err(ListError::TooLong { max_groups });
@@ -334,7 +339,7 @@ impl Check {
         loop {
             match self.send(account, call).await? {
                 Ok(Reply::Page(page)) => return Ok(page),
-                Ok(other) => tracing::error!(?other, "unexpected response to a list"),
+                Ok(other) => tracing::error!(?other, "unexpected response to a list call"),
                 Err(error) => {
                     tries += 1;
                     if error.class() == ErrorClass::Resent && tries < TRIES {
@@ -347,7 +352,8 @@ impl Check {
                             | ErrorClass::Unreachable
                             | ErrorClass::NonceUsed
                     );
-                    // If objects wait for the list, it fails immediately, and their own calls report the failure.
+                    // A list for a usage request fails without a further delay, because objects wait for the list.
+                    // These objects then make their own calls, which report the failure.
                     if self.query.is_some() || !is_passing || tries == TRIES {
                         return Err(ListError::Call(error));
                     }
@@ -357,8 +363,7 @@ impl Check {
         }
     }
 
-    /// Sends one list call. If another call is testing the credentials of the account, waits for the result of that
-    /// call first.
+    /// Sends one list call. If another call is testing the credentials of the account, first waits for its result.
     async fn send(&self, account: &Arc<Account>, call: &Call) -> Result<Result<Reply, CallError>, ListError> {
         let (scheduler, app) = (&self.context.scheduler, &self.app);
         let permit = account.permit(Operation::ListByPage).await;

@@ -24,14 +24,15 @@ use crate::telemetry::metrics::{
     DriftCheckLabels, GroupLabels, OutcomeLabels, PriorityLabels, QueueLabels, ReasonLabels, State,
 };
 
-/// The maximum number of apps with a metric series; the apps with the most groups come first. The limit exists because
-/// any user who can create a LiveAccount can name an endpoint that accepts any number of apps.
+/// The maximum number of apps with a metric series. If there are more apps, only those with the most groups have a
+/// series. The limit exists because any user who can create a LiveAccount can specify an endpoint that accepts any
+/// number of apps.
 const MAX_APPS: usize = 100;
 
 /// The values of the metric label `outcome` for deleted objects.
 const OUTCOMES: [&str; 7] = ["Deleted", "AlreadyGone", "Retained", "HandedOver", "Abandoned", TIMED_OUT, NOT_DELETED];
 
-/// The reasons that failed passes report.
+/// The reasons for which a reconcile pass can fail.
 const FAILURES: [Reason; 11] = [
     Reason::InvalidInput,
     Reason::QuotaExceeded,
@@ -46,13 +47,14 @@ const FAILURES: [Reason; 11] = [
     Reason::Rejected,
 ];
 
-/// The reasons that open circuit breakers report.
+/// The reasons for which a circuit breaker can open.
 const BREAKERS: [Reason; 4] =
     [Reason::CredentialsRejected, Reason::NotAuthorized, Reason::AppNotFound, Reason::QuotaExceeded];
 
 const PRIORITIES: [Priority; 3] = [Priority::Resync, Priority::Retry, Priority::Change];
 
-/// The status of `Ready` with this reason; `None` if the `Ready` condition of a LiveMessageGroup never has this reason.
+/// Returns the status of a `Ready` condition that has this reason. Returns `None` if the `Ready` condition of a
+/// LiveMessageGroup never has this reason.
 fn ready_status_of(reason: Reason) -> Option<ConditionStatus> {
     match (reason, reason.ready()) {
         (Reason::Available | Reason::Paused | Reason::InSync, _)
@@ -206,8 +208,8 @@ fn collect_accounts(context: &Context, state: &State) {
     }
 }
 
-/// The keys of all accounts, each with the reason of its condition and, if calls can be made with it, the account
-/// itself.
+/// Returns the operator's own account and the account of every LiveAccount, each with its key and the reason of its
+/// condition. The account is `None` if the LiveAccount cannot be used.
 fn account_reasons(context: &Context) -> Vec<(AccountKey, Reason, Option<Arc<Account>>)> {
     let operator = context.accounts.current(&AccountKey::Operator);
     let is_rejected =
@@ -240,7 +242,8 @@ fn collect_apps(context: &Context, state: &State) {
     state.oldest_drift_check.set(oldest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
-/// The apps with the most groups. Copies only these apps, because the scheduler is locked during the copy.
+/// Returns the [`MAX_APPS`] apps with the most groups. Clones only the keys of these apps, because the caller holds
+/// the lock of the scheduler.
 fn fullest<'a>(usages: impl Iterator<Item = (u64, &'a AppKey)>) -> Vec<(u64, AppKey)> {
     let mut most = BinaryHeap::with_capacity(MAX_APPS);
     for usage in usages {
@@ -277,7 +280,8 @@ mod tests {
             assert!(series.contains(&format!("group_changes_total{{change=\"{change}\"}} 0\n")), "{change}");
         }
         let calls = series.lines().filter(|line| line.contains("live_api_requests_total{")).count();
-        // `CredentialsMissing` has no series, because no call is sent. `OK` has one.
+        // Each operation has a series for `OK` and for every error class except `CredentialsMissing`. No call is sent
+        // if the credentials are missing.
         assert_eq!(calls, Operation::ALL.len() * ErrorClass::ALL.len());
     }
 }

@@ -1,5 +1,5 @@
-//! The breakdown of the objects by namespace, for metrics. The number of namespaces is bounded, because any user who
-//! can create a namespace can create many.
+//! Counts the objects of each namespace for metrics. Only a limited number of namespaces is counted separately,
+//! because a user who can create namespaces could otherwise create an unlimited number of time series.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,13 +9,15 @@ use crate::controller::scheduler::ConditionSummary;
 use crate::resources::{ConditionStatus, Reason};
 use crate::telemetry::metrics::{NamespaceLabels, State};
 
-/// The label of the objects in all other namespaces. No namespace can have this name.
+/// The label of objects whose namespace is not counted separately. It cannot be the name of a namespace, because it
+/// contains parentheses.
 const OTHER: &str = "(other)";
 
 /// The number of objects by status and reason of `Ready`.
 type Counts = HashMap<(ConditionStatus, Option<Reason>), usize>;
 
-/// Sets the gauges for the `most` largest namespaces, and one gauge for all others. Sets none if `most` is 0.
+/// Sets the gauges for the largest namespaces, up to `most` of them, and combined gauges for all other namespaces. If
+/// `most` is 0, no gauge is set.
 pub fn collect(context: &Context, state: &State, most: usize) {
     if most == 0 {
         return;
@@ -29,7 +31,7 @@ pub fn collect(context: &Context, state: &State, most: usize) {
     }
 }
 
-/// The counts of the `most` namespaces with the most objects, and of all others together.
+/// Returns the counts of the largest namespaces, up to `most` of them, and the combined counts of all other namespaces.
 fn largest<'a>(objects: impl Iterator<Item = (&'a str, ConditionSummary)>, most: usize) -> Vec<(String, Counts)> {
     let mut all: HashMap<&str, Counts> = HashMap::new();
     for (namespace, summary) in objects {

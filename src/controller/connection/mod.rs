@@ -1,8 +1,8 @@
 //! The connections to the apiserver, with a timeout for every request.
 //!
 //! The module owns the clients. It imports no module of the controller. Its invariant: every request has a timeout for
-//! the head of its response, and no request is sent on a connection that has received no data for longer than the read
-//! timeout of its client.
+//! the head of its response, and a client closes a connection that receives no data for longer than the client's read
+//! timeout.
 
 mod throttle;
 
@@ -24,7 +24,7 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout for connecting, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client, and the delay that the apiserver requests from it.
+/// A client for the apiserver, with its own `Retry-After` delay.
 #[derive(Clone)]
 pub struct Connection {
     /// The client.
@@ -33,13 +33,13 @@ pub struct Connection {
     pub throttle: Arc<Throttle>,
 }
 
-/// The connections to the apiserver. Watches use a separate client, because a watch may receive no data for longer than
-/// the timeout of a request.
+/// The connections to the apiserver. Watches use a separate client with a longer read timeout, because a working watch
+/// can go without data for longer than the timeout of a request.
 #[derive(Clone)]
 pub struct Connections {
     /// The connection for reads and writes.
     pub requests: Connection,
-    /// The connection for watches and their lists.
+    /// The connection for watches. The lists that precede them use `requests`.
     pub watches: Connection,
 }
 
@@ -54,7 +54,7 @@ impl Connections {
     }
 }
 
-/// Uses one client for requests and watches, without timeouts.
+/// Uses the same client for requests and watches, and sets no timeouts.
 #[cfg(test)]
 impl From<Client> for Connections {
     fn from(client: Client) -> Self {
@@ -65,7 +65,7 @@ impl From<Client> for Connections {
 
 fn connection(mut cluster: kube::Config, silence: Duration, metrics: &Metrics) -> kube::Result<Connection> {
     cluster.connect_timeout = Some(CONNECT_TIMEOUT);
-    // This also closes idle connections, because a network failure can silently break them.
+    // The read timeout also closes idle connections, because a network failure can break a connection without an error.
     cluster.read_timeout = Some(silence);
     cluster.reset_reader_on_write = true;
     // The queue retries failed requests. With additional retries in the client, a request could take minutes.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 /// operator.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time until which a client's requests wait, because the apiserver requested a delay.
+/// Stores when a client may send requests again after the apiserver requested a delay.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Option<Instant>>);
 
@@ -24,13 +24,13 @@ impl Throttle {
         }
     }
 
-    /// Records the delay that a response requests: status 429 with `Retry-After` in seconds.
+    /// Records the delay if the response has status 429 and a `Retry-After` header in seconds. Returns the response.
     pub fn observe<B>(&self, response: Response<B>) -> Response<B> {
         if let Some(delay) = delay_of(&response) {
             let until = Instant::now() + delay;
             let previous = self.until();
             if previous.is_none() {
-                tracing::warn!(seconds = delay.as_secs(), "the apiserver requested a delay; requests wait");
+                tracing::warn!(seconds = delay.as_secs(), "delaying requests because the apiserver sent Retry-After");
             }
             *self.0.lock() = previous.max(Some(until));
         }

@@ -1,4 +1,4 @@
-//! Accesses to a scheduler on behalf of an object.
+//! Functions that access a scheduler on behalf of an object.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub enum Returned {
     Nothing,
     /// The object was loaded; `true` if it has drifted.
     Loaded(bool),
-    /// Another object owns the group, or would take it over.
+    /// Another object owns the group or, if this object is being deleted, will take over the group.
     OwnedByOther {
         has_origin: bool,
     },
@@ -44,7 +44,7 @@ pub fn preflight(
         Preflight::Cleared | Preflight::NeedsPermit { .. } => Returned::Cleared,
         Preflight::Delayed(_) => Returned::Delayed,
         Preflight::OwnerChanged => Returned::OwnerChanged,
-        other => panic!("the exploration has no account and no quota that block: {other:?}"),
+        other => panic!("the exploration has no account or quota that blocks a call: {other:?}"),
     }
 }
 
@@ -53,7 +53,7 @@ pub fn observe_own_write(scheduler: &mut Scheduler, key: &ObjectKey, object: Liv
     scheduler.observe(key, &own_write(object), Seen { list: 0, is_initial: false }, *NOW);
 }
 
-/// The version of the object that the operator wrote.
+/// Returns the object with the resourceVersion of the operator's last write.
 pub fn own_write(mut object: LiveMessageGroup) -> LiveMessageGroup {
     object.metadata.resource_version = Some(OWN_WRITE.to_string());
     object

@@ -5,15 +5,15 @@ use crate::controller::keys::{AccountKey, ObjectKey};
 use crate::controller::scheduler::AccountState;
 use crate::resources::AccountRecord;
 
-/// The account that a call uses.
+/// The account that a call uses, and the service that receives the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum At {
-    /// The operator's own account, at the Live API.
+    /// The operator's own account. The Live API receives the call.
     #[default]
     Own,
-    /// The LiveAccount, at a hostile service.
+    /// The LiveAccount. A hostile service receives the call.
     Hostile,
-    /// The LiveAccount, at the Live API.
+    /// The LiveAccount. The Live API receives the call.
     Rerouted,
 }
 
@@ -25,7 +25,7 @@ impl At {
     }
 }
 
-/// The LiveAccount. Its endpoint is the Live API if `is_rerouted` is true, otherwise a hostile service.
+/// The LiveAccount. If `is_rerouted` is true, its endpoint is the Live API. Otherwise, it is a hostile service.
 pub fn team(is_rerouted: bool) -> (AccountKey, AccountState) {
     let at = if is_rerouted { At::Rerouted } else { At::Hostile };
     let state = AccountState { service: at.record().service.as_str().into(), is_usable: true, namespaces: None };

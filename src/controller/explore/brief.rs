@@ -8,7 +8,7 @@ use crate::resources::{ConditionStatus, ConditionType, CreateIntent, LiveMessage
 /// The status of a stored object and the operator's view of it, in compact form.
 #[derive(Debug, Clone, Copy)]
 pub struct Brief {
-    /// The priority of the object's work; `None` if it has none.
+    /// The priority of the object's pending work; `None` if the object is settled.
     pub priority: Option<Priority>,
     pub finalizer_is_wrong: bool,
     pub ready: ConditionStatus,
@@ -26,12 +26,12 @@ pub struct Brief {
     pub created: bool,
     /// Whether the status has an origin or a create intent.
     pub has_record: bool,
-    /// Whether the status records no call.
+    /// Whether the status does not record any call yet.
     pub is_new: bool,
     pub has_open_intent: bool,
-    /// Whether the status has an origin or a create intent for the group that the spec names.
+    /// Whether the status has an origin or a create intent for the group in the spec.
     pub is_proven: bool,
-    /// The group that the status describes.
+    /// The group that is recorded in the status.
     pub recorded: Option<u8>,
 }
 

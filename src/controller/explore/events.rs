@@ -25,7 +25,7 @@ impl Explorer {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             if world.processes[p].work[i].is_behind {
                 let mut after = world;
-                // Whether the process already knows this version, because it read or wrote it.
+                // True if the process has already read or written this version of the object.
                 let work = &world.processes[p].work[i];
                 let is_own = work.copy.is_some() && work.copy == world.objects[i].stored;
                 self.watch(&mut after, p, i, is_own);
@@ -126,7 +126,7 @@ impl Explorer {
                     let label = if is_other {
                         "another client creates the group"
                     } else {
-                        "another client creates the very group"
+                        "another client creates an identical group"
                     };
                     self.changed(world, id, made, label);
                 }
@@ -144,8 +144,8 @@ impl Explorer {
         self.emit(world, label);
     }
 
-    /// The uid of the object that has an open intent for this group, or is about to record one; [`FOREIGN`] if there is
-    /// none.
+    /// Returns the uid of the object that has an open create intent for this group or is about to record one. Returns
+    /// [`FOREIGN`] if there is no such object.
     fn with_open_intent(&mut self, world: &World, id: usize) -> u8 {
         let is_recording = |i: usize| {
             let mut steps = world.processes.iter().filter_map(|process| process.work[i].step);
@@ -158,7 +158,8 @@ impl Explorer {
         stored.find(|(i, stored)| has_intent(*i, stored)).map_or(FOREIGN, |(_, stored)| stored.uid)
     }
 
-    /// Whether 30 days can pass now. A pass takes minutes, unless the apiserver refuses its writes for a long time.
+    /// Whether 30 days can pass now. A pass lasts only minutes, so 30 days cannot pass while a pass is in progress. The
+    /// exception is a pass whose writes fail, which may wait for a long time.
     fn has_thirty_days(&self, world: &World, id: usize) -> bool {
         let mut work = world.processes.iter().flat_map(|process| &process.work);
         let is_patient = |work: &Work| {
@@ -246,7 +247,7 @@ impl Explorer {
         self.emit(world, label);
     }
 
-    /// Emits the creation of an object under the name of a deleted one, once for each name.
+    /// Emits the events that create an object with the name of a deleted object. Each name is reused only once.
     fn create_again(&mut self, mut world: World, i: usize) {
         let uid = world.objects[i].last_uid + 2;
         if !(3..=4).contains(&uid) {

@@ -37,12 +37,12 @@ invariants! {
     NoneForgotten: "no object is left with work to do",
     OneOwner: "if two objects manage one group, only one makes calls and only one owns it",
     Allowed: "no call that a policy or a pause forbids",
-    Counted: "a pass sends one create (two if a recovery found nothing), none after its group was recorded as created, and two \
-         changes per generation",
+    Counted: "a pass sends at most one create (two if a recovery found nothing), no create after the group was \
+         recorded as created, and at most two changes per generation",
     Recorded: "a create is recorded before it is sent, if a deletion may depend on it",
     TrueOrigin: "a recorded origin is correct, and is removed with the group",
     TrueStatus: "a status describes the generation that was applied, and never has both Reconciling and Stalled",
-    Released: "a deletion retains a group that it may delete only for another object, or if it is abandoned",
+    Released: "a deletion that may delete its group retains it only for another object, or if the group is abandoned",
 }
 
 impl Invariant {
@@ -50,8 +50,9 @@ impl Invariant {
     /// status of an object reports what that service claims.
     pub const UNDER_ATTACK: &'static [Self] = &[Self::OnlyOwn, Self::InheritsNothing, Self::Allowed, Self::TrueStatus];
 
-    /// The invariants that are checked even while two processes are running. The others require a single process: with
-    /// two, a group that could be deleted may be retained, and a change may be reverted until the next drift check.
+    /// The invariants that are checked even while two processes are running. The other invariants require a single
+    /// process. If two processes are running, a group may be retained although it could be deleted. One process may
+    /// also revert a change that the other process made, until the next drift check detects the difference.
     pub const SAFETY: &'static [Self] = &[
         Self::OnlyOwn,
         Self::QuietWhenSettled,
@@ -78,8 +79,8 @@ impl Explorer {
         let has_begun = facts.create_outcome().is_some() || facts.has_effect() || *facts.remote() != Remote::Unknown;
         let has_work = brief.priority.is_some() || trail.suspects || has_begun;
         self.must(Invariant::QuietWhenSettled, has_work, || format!("a call in a settled state: {call:?}"));
-        // Other objects do not matter if this object was deleted or names another group, because its call can no longer
-        // be stopped.
+        // If this object was deleted or now references another group, its call can no longer be stopped. In that case,
+        // a call of the other object for the same group does not violate the invariant.
         let own = self.known(&work[i]).record.as_ref().filter(|own| own.uid == Uid::from(&*read.uid.to_string()));
         let is_claimed =
             own.and_then(|own| own.group.as_ref()).is_some_and(|group| *group.group.group_id == *id_text(read.id));
@@ -142,7 +143,7 @@ impl Explorer {
         let group = world.groups[id];
         let is_right = group.state != State::Live || group.maker == uid || group.twin_of == uid;
         self.must(Invariant::OnlyOwn, is_right, || {
-            format!("a delete of object {uid} reaches a group that the object did not create")
+            format!("a delete call from object {uid} reaches a group that object {uid} did not create")
         });
     }
 
@@ -201,8 +202,8 @@ impl Explorer {
         matches!(facts.remote(), Remote::Live(_)) || facts.create_outcome() == Some(CreateOutcome::Created)
     }
 
-    /// Checks the decision to remove the finalizer. It does not detect the case in which the next owner is deleted
-    /// before the patch.
+    /// Checks the decision to remove the finalizer. The check does not detect that the next owner is deleted after the
+    /// decision but before the patch.
     pub fn check_release(&mut self, world: &World, p: usize, i: usize, read: &Stored) {
         let work = world.processes[p].work;
         let (trail, group) = (work[i].trail, world.groups[usize::from(read.id)]);
@@ -217,7 +218,7 @@ impl Explorer {
             DeletionOutcome::Abandoned => read.abandoned || world.objects[i].timed_out,
             // In the explored worlds, every namespace may use the operator's credentials.
             DeletionOutcome::NotPermitted => false,
-            // Another client may have recovered the group since then.
+            // Another client may have recovered the group after the object deleted it.
             DeletionOutcome::Deleted => true,
             DeletionOutcome::Gone | DeletionOutcome::Retained(_) => !is_own || !read.deletes(),
         };
@@ -236,8 +237,8 @@ impl Explorer {
 
     /// Checks the invariants of one world.
     pub fn check_world(&mut self, world: &World) {
-        // Each new group and each new intent advances the clock, so the search for cycles does not find a loop that
-        // creates them.
+        // The search for cycles does not find a loop that creates groups or intents. Each new group or intent advances
+        // the clock, so the loop never returns to an earlier world. It is detected here, because its clock grows.
         self.must(Invariant::Ends, world.clock < MAX_CLOCK, || "groups or intents are created without end".to_owned());
         for object in world.objects {
             let Some(stored) = object.stored else { continue };
@@ -307,7 +308,7 @@ impl Explorer {
         });
         let is_reported = brief.differs != is(wanted.name, found.name) || brief.update_ignored;
         self.must(Invariant::NoChangeLost, is_reported, || {
-            format!("object {}: a difference of an immutable field is not reported", stored.uid)
+            format!("object {}: a difference in an immutable field is not reported", stored.uid)
         });
     }
 }

@@ -109,7 +109,7 @@ impl<T: Debug> Shelf<T> {
     }
 }
 
-/// Numbered small values without duplicates.
+/// Assigns a number to each distinct value. For small types that implement `Copy`.
 pub struct Index<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32, Fast>,

@@ -26,7 +26,7 @@ const FINALIZER_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Load,
-    /// Reads the object instead of taking its copy.
+    /// Reads the object from the apiserver, even if a cached copy exists.
     Read,
     CheckNamespace,
     SetFinalizer(bool),
@@ -68,10 +68,10 @@ pub enum Fed {
     WriteFailed { is_gone: bool },
 }
 
-/// The part of the world that a pass can see at a step.
+/// The part of the world that a pass can see during a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Context {
-    /// The index of the other object if it owns the group or would take it over.
+    /// The index of the other object, if that object owns the group or will take it over.
     owner: Option<usize>,
     owner_has_origin: bool,
     clock: u8,
@@ -90,18 +90,18 @@ pub struct Moved {
 /// An access to a scheduler on behalf of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// The watch showed the object; `true` for an item of its first list.
+    /// The watch delivered the object. The flag is `true` if the object was in the first list of the watch.
     Observe(Stored, bool),
-    /// The watch showed the version that the operator wrote last.
+    /// The watch delivered the version of the object that the operator wrote last.
     ObserveOwnWrite(Stored),
     /// The operator wrote the object.
     Refresh(Stored),
     /// A worker read the object.
     Load(Stored),
-    /// A worker took the copy of the object.
+    /// A worker took the cached copy of the object.
     TakeCopy,
     Remove,
-    /// Asks for the other object that owns the group.
+    /// Asks whether another object owns the group or will take it over.
     Owner,
     /// A call is about to be sent.
     Preflight {
@@ -242,7 +242,7 @@ impl Explorer {
         }
     }
 
-    /// Executes an access on the scheduler of a process.
+    /// Applies an access to the scheduler of a process.
     pub fn access(&mut self, world: &mut World, p: usize, i: usize, access: Access) -> Returned {
         let known = world.processes[p].work.map(|work: Work| work.known);
         let key = (known, i, access, world.is_rerouted);

@@ -15,23 +15,24 @@
 //!
 //! - forced reconciles, pauses, deletions, and objects that are recreated under the same name;
 //!
-//! - answers that are lost before or after the call takes effect, calls that arrive late, failures of the service,
-//!   missing credentials, and an open circuit breaker;
+//! - calls and answers that are lost, calls that arrive late, failures of the service, missing credentials, and an open
+//!   circuit breaker;
 //!
 //! - crashes between any two requests, and a second process that runs at the same time;
 //!
-//! - writes that fail or whose answer is lost, watches that are behind, and copies that are outdated;
+//! - writes that fail or whose answer is lost, watches that are behind, and cached copies that are outdated;
 //!
-//! - two accounts, one at a hostile service that answers anything, and changes to an object's account and to the
-//!   endpoint of that account at any time;
+//! - two accounts: the operator's own, and a LiveAccount that may use a hostile service, which can return any answer;
+//!
+//! - changes to the account of an object, and to the endpoint of the LiveAccount, at any time;
 //!
 //! - every change that other clients can make to the group, including a create after a purge.
 //!
 //! Each write by a process wakes the other objects of the group, as in the operator.
 //!
-//! The exploration assumes that a pass waits for 30 days only if its writes fail, and that a watch that is behind shows
-//! only the newest state of an object. It does not cover data centers. For quotas and circuit breakers, it covers only
-//! the status that they cause.
+//! The exploration assumes that a pass waits for 30 days only if its writes fail. If a watch is behind, the exploration
+//! assumes that the watch later delivers only the newest state of each object. The exploration does not cover data
+//! centers. For quotas and circuit breakers, it covers only the status that they cause.
 
 mod access;
 mod accounts;
@@ -58,8 +59,8 @@ use machine::{Access, Context, Fed, Moved};
 use mutants::Mutation;
 use world::{Fields, Group, Object, Packed, Parts, Policies, Process, Stored, World};
 
-/// A world from which an exploration starts: its objects, the group with the first ID, and the number of events that
-/// may happen.
+/// An initial world of an exploration: its objects, the group with the first ID, and the number of events that may
+/// happen.
 #[derive(Clone)]
 struct Start {
     objects: Vec<(Policies, Fields)>,
@@ -69,7 +70,7 @@ struct Start {
     only: Option<&'static [&'static str]>,
 }
 
-/// The numbers of the states that a scheduler keeps for the two objects.
+/// The states that a scheduler keeps for the two objects. Each state is stored as its number in the [`Library`].
 type KnownPair = [u32; 2];
 
 /// Cached results of the production code.
@@ -84,13 +85,14 @@ struct Explorer {
     mutation: Mutation,
     library: Library,
     memo: Memo,
-    /// The worlds that follow the expanded world, each with its event.
+    /// The worlds that can follow the current world, each with the event that leads to it.
     next: Vec<(World, &'static str)>,
-    /// The number of events that the expanded world has left, and the events that may happen.
+    /// The number of events that may still happen in the current world, and the [`Start::only`] filter that applies to
+    /// it.
     now: (u8, Option<&'static [&'static str]>),
     /// How often each invariant was checked.
     checked: [u64; Invariant::ALL.len()],
-    /// How often the exception of [`Explorer::check_delete`] was reached.
+    /// How often [`Explorer::check_delete`] found its known exception.
     exceptions: u64,
     broken: Option<(Invariant, String)>,
 }
@@ -150,8 +152,8 @@ impl Explorer {
         world
     }
 
-    /// Every world that can follow `world`, each with its event. The flag is `true` if the event is neither a fault nor
-    /// a change.
+    /// Returns every world that can follow `world`, each with the event that leads to it. The flag is `true` if the
+    /// event is neither a fault nor a change.
     fn successors(&mut self, world: World) -> Vec<(World, &'static str, bool)> {
         for (p, i) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let work = world.processes[p].work[i];
@@ -164,7 +166,8 @@ impl Explorer {
         self.settle(world);
         self.happen(world);
         let next = std::mem::take(&mut self.next);
-        // These calls are not free: if a service never answers, they can repeat without end.
+        // A cycle of free events counts as work that never ends. A call that the hostile service does not answer is not
+        // free, because the operator repeats such a call until the service answers.
         let is_free = |after: &World, label| after.left == world.left && label != SILENT;
         next.into_iter().map(|(after, label)| (after, label, is_free(&after, label))).collect()
     }

@@ -1,5 +1,5 @@
-//! Mutants: operators with one wrong decision or one wrong driver step. Each mutant violates an invariant, and each
-//! invariant detects a mutant.
+//! Mutants: variants of the operator with one wrong decision or one wrong driver step. Each mutant violates an
+//! invariant, and each invariant detects a mutant.
 
 use super::invariants::Invariant;
 use super::world::{FULL, Policies};
@@ -79,7 +79,7 @@ fn careless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) ->
     }
 }
 
-/// Deletes a group that was last described before the deletion was requested.
+/// Deletes a group although its last Describe call was made before the deletion was requested.
 fn hurried(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
         (Action::Call(Call::Describe(name)), Remote::Live(seen))
@@ -99,7 +99,7 @@ fn content(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> 
     }
 }
 
-/// Describes the group of a settled object.
+/// Calls Describe for the group of a settled object.
 fn curious(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
         Action::Nothing if !object.is_deleting() => Action::Call(Call::Describe(group(object))),
@@ -107,7 +107,7 @@ fn curious(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> 
     }
 }
 
-/// Repeats Describe without end.
+/// Calls Describe again and again.
 fn restless(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match (decide(object, facts, other), facts.remote()) {
         (Action::Write(_), Remote::Live(_)) => Action::Call(Call::Describe(group(object))),
@@ -160,7 +160,7 @@ fn lax(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Acti
     }
 }
 
-/// Deletes a group only if it is recorded as created. Retains it if the answer to its create was lost.
+/// Deletes a group only if it is recorded as created. Retains the group if the answer to its create was lost.
 fn forgetful(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) -> Action {
     match decide(object, facts, other) {
         Action::Call(Call::Delete(_)) if object.origin().is_none() && !facts.has_created() => {
@@ -195,7 +195,12 @@ fn mutants() -> Vec<Mutant> {
     let pair = |left| two(left, &[(default, default)]);
     vec![
         decides("deletes any group with its group ID", careless, delete(2), OnlyOwn),
-        mutant("the one known exception, not excepted", Mutation::WithoutTheException, only(delete(3), TWIN), OnlyOwn),
+        mutant(
+            "counts the known exception as a violation",
+            Mutation::WithoutTheException,
+            only(delete(3), TWIN),
+            OnlyOwn,
+        ),
         decides("deletes what it described before the deletion", hurried, later_groups(), OnlyOwn),
         decides("accepts every difference", content, manage(1), NoChangeLost),
         mutant(
@@ -245,5 +250,5 @@ fn every_invariant_detects_a_mutant() {
         assert!(caught.contains(invariant), "{invariant:?} cannot fail");
     }
     let (mutants, invariants) = (caught.len(), Invariant::ALL.len());
-    print(&format!("\ncaught {mutants} mutants of the operator, by all {invariants} invariants\n"));
+    print(&format!("\ncaught {mutants} mutants; each of the {invariants} invariants caught at least one\n"));
 }

@@ -14,8 +14,8 @@ use crate::live::Call;
 const MAX_INPUTS: usize = 8;
 
 impl Explorer {
-    /// Gives the object to a worker, which takes a copy or reads the object. A copy may be outdated while the watch is
-    /// behind.
+    /// Gives the object to a worker. The worker takes the cached copy, or reads the object from the apiserver. The copy
+    /// may be outdated while the watch is behind.
     pub fn begin(&mut self, mut world: World, p: usize, i: usize) {
         self.take(world.work(p, i));
         world.work(p, i).has_called = false;
@@ -41,7 +41,7 @@ impl Explorer {
             return self.go_on(world, p, i, None, Fed::Gone, "finds nothing");
         };
         let Returned::Loaded(has_drifted) = self.access(&mut world, p, i, Access::Load(stored)) else {
-            return self.finish(world, p, i, None, Rest::Done, "reads an object that the watch has not shown");
+            return self.finish(world, p, i, None, Rest::Done, "reads an object that the watch has not delivered yet");
         };
         let work = world.work(p, i);
         work.copy = work.is_behind.then_some(stored);
@@ -78,8 +78,8 @@ impl Explorer {
             match step {
                 Step::Finish(rest) => return self.finish(world, p, i, read, rest, label),
                 Step::CheckNamespace => fed = Fed::NamespaceTerminates,
-                // Only another object can change the result of the preflight. Without one, the preflight runs
-                // immediately.
+                // Only another object can change the result of the preflight. If there is no other object, the
+                // preflight runs immediately.
                 Step::Preflight(call) if self.known(world.work(p, 1 - i)).record.is_none() => {
                     return self.preflight(world, p, i, object, call, label);
                 }
@@ -118,8 +118,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), fed, label);
     }
 
-    /// Resets the counts of creates and changes after a failed step. If a call was refused because of a wrong clock,
-    /// only that call is subtracted.
+    /// Resets the counts of creates and changes after a failed step. If the service refused a call because of a wrong
+    /// clock and the pass repeats the call, the count of creates is reduced by one instead.
     fn note_failure(&mut self, world: &mut World, p: usize, i: usize, fed: Fed, step: Step) {
         let trail = &mut world.work(p, i).trail;
         if matches!(step, Step::Finish(_)) && matches!(fed, Fed::Answer { answer: Answer::Skewed, .. }) {
@@ -169,8 +169,9 @@ impl Explorer {
         }
     }
 
-    /// Executes a patch that tests the resourceVersion. `noted` is `world` with the data about the patch for the
-    /// invariants. `after` is `None` if the patch removes the last finalizer, because the object is then deleted.
+    /// Executes a patch that tests the resourceVersion. `noted` is `world` with updated data for the invariants, and it
+    /// replaces `world` if the patch takes effect. `after` is `None` if the patch removes the last finalizer, because
+    /// the apiserver then deletes the object.
     #[expect(clippy::too_many_arguments, reason = "the place, and the object before and after")]
     fn patch(
         &mut self,
@@ -195,7 +196,7 @@ impl Explorer {
         self.go_on(noted, p, i, Some(answer), Fed::Patched(answer), label);
     }
 
-    /// Whether the object is unchanged since it was read. If it changed, the patch fails.
+    /// Whether the stored object is still the version that was read. If it is not, the patch fails.
     fn is_current(&mut self, world: &World, p: usize, i: usize, read: Stored) -> bool {
         let stored = world.objects[i].stored;
         if stored != Some(read) {
@@ -240,8 +241,8 @@ impl Explorer {
         self.send_with(world, p, i, read, number, None);
     }
 
-    /// The world and the object after the status reports a slow call; `None` unless the status has `Ready=True` for an
-    /// older generation.
+    /// Reports a slow call in the status, and returns the world and the object after this write. Returns `None` if the
+    /// status needs no such report, if the object has changed since it was read, or if no event is left.
     fn report_progress(&mut self, world: &World, p: usize, i: usize, read: Stored) -> Option<(World, Stored)> {
         let mut world = world.cheaper()?;
         let pass = self.library.passes.get(world.work(p, i).pass);
@@ -313,7 +314,7 @@ impl Explorer {
         }
         if is_heard {
             object.drifted &= !world.processes[p].work[i].trail.knows || is_pausing;
-            // The next pass describes the group before it relies on the group's state.
+            // The next pass calls Describe before it relies on the state of the group.
             world.processes[p].work[i].trail.knows = false;
         }
         for (other, process) in world.processes.iter_mut().enumerate() {
@@ -331,8 +332,8 @@ impl Explorer {
         self.go_on(world, p, i, Some(read), Fed::WriteFailed { is_gone: false }, label);
     }
 
-    /// Stores the object that process `p` wrote. The watch of `p` shows it immediately, unless the watch is behind. The
-    /// scheduler of `p` records the response if `hears` is true, and then recognizes its own write in the watch.
+    /// Stores the object that process `p` wrote. The watch of `p` delivers the object immediately, unless the watch is
+    /// behind. If `hears` is true, the scheduler of `p` records the response, and recognizes the write in the watch.
     fn store(&mut self, world: &mut World, p: usize, i: usize, after: Option<Stored>, hears: bool) {
         let was_behind = world.work(p, i).is_behind;
         world.store(i, after);
@@ -347,7 +348,8 @@ impl Explorer {
         }
     }
 
-    /// Delivers the current object to the watch of a process. `is_own` is true if the process has written this version.
+    /// Delivers the current object to the watch of a process. `is_own` is true if the process wrote this version of the
+    /// object.
     pub fn watch(&mut self, world: &mut World, p: usize, i: usize, is_own: bool) {
         let (before, now) = (world.work(p, i).shown, world.objects[i].stored);
         let uid = now.map(|now| now.uid);

@@ -118,7 +118,7 @@ impl World {
 }
 
 impl Explorer {
-    /// Every possible result of a call.
+    /// Returns every possible result of a call.
     pub fn answers(
         &mut self,
         world: World,
@@ -143,7 +143,7 @@ impl Explorer {
         ends.push((cheaper, Answer::Lost, "calls, and the call is lost"));
         ends.push((cheaper, Answer::ServerError, "calls, and the service fails"));
         if served.groups != cheaper.groups {
-            ends.push((served, Answer::ServerError, "calls, and the service fails after the effect"));
+            ends.push((served, Answer::ServerError, "calls, and the service fails after it applies the call"));
         }
         ends.push((cheaper, Answer::Throttled, "calls, and is throttled"));
         ends.push((cheaper, Answer::Skewed, "calls, and its clock is wrong"));
@@ -172,7 +172,8 @@ impl Explorer {
     pub fn arrive(&mut self, world: &mut World, late: Late) {
         let call = self.library.calls.get(late.call).clone();
         if world.processes.iter().any(|process| process.is_fenced) {
-            // Describe does not wait for calls of an earlier process. The next drift check finds the difference.
+            // A Describe call is sent even while calls of an earlier process may arrive. If such a call arrives later,
+            // the status of an object that only observes the group may be outdated until the next drift check.
             world.drift(|stored, _| stored.observes());
         }
         self.deliver(world, &call, late.uid);
@@ -184,7 +185,7 @@ impl Explorer {
     }
 }
 
-/// Every answer that a hostile service may give. The service knows the groups in the Live API.
+/// Returns every answer that a hostile service may give. The service knows the groups in the Live API.
 fn hostile_answers(world: &World, call: &Call) -> Vec<Answer> {
     let group = target(call).map_or(Group::ABSENT, |id| world.groups[id]);
     let invented = Group { born: world.clock, ..Group::foreign(group.fields) };
@@ -204,7 +205,7 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
     let group = world.groups[usize::from(read.id)];
     let trail = &mut world.processes[p].work[i].trail;
     let is_same = object.stored.is_some_and(|stored| stored.uid == read.uid);
-    // An answer for a group that the object no longer names is not recorded.
+    // An answer for a group that the object no longer references is not recorded.
     let is_named = object.stored.is_some_and(|stored| stored.uid == read.uid && stored.id == read.id);
     trail.shown = Shown::Nothing;
     let was_just_made = std::mem::take(&mut trail.just_made);
@@ -219,18 +220,18 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
         Answer::Group(seen) if seen.is_live() => {
             let is_own = seen.maker == read.uid;
             (trail.made, trail.gone) = (trail.made && is_own, trail.gone && !is_own);
-            // Only the service can distinguish the group in the exception of [`Explorer::check_delete`] from the
-            // object's own group.
+            // [`Explorer::check_delete`] describes one case in which only the service knows that another client created
+            // the group. In this case, the group counts as the object's own.
             let is_twin = seen.twin_of == read.uid && object.unheard & seen.body != 0;
             (trail.knows, trail.shown) = (true, Shown::Live(if is_twin { read.uid } else { seen.maker }));
         }
-        // A create that fails because the app does not exist shows nothing about the group.
+        // A create that fails because the app does not exist reveals nothing about the group.
         Answer::NotFound if matches!(call, Call::Create(..)) => {}
-        // A replica of the service may not yet show a group that was just created.
+        // A replica of the service may not return a newly created group yet.
         Answer::NotFound if was_just_made && matches!(call, Call::Describe(_)) => trail.knows = false,
         Answer::Group(_) | Answer::Blocked | Answer::NotFound => {
             (trail.made, trail.gone, trail.shown) = (false, is_named, Shown::Gone);
-            // The answer may be false. Compare it with the group at the service.
+            // `NotFound` may be a false answer, so it is compared with the group in the Live API.
             trail.knows = answer != Answer::NotFound || group.state == State::Absent;
             object.drifted |= !trail.knows;
         }
@@ -247,7 +248,7 @@ pub fn note_answer(world: &mut World, p: usize, i: usize, read: Stored, call: &C
     }
 }
 
-/// The ID of the group that a call names.
+/// The ID of the group that a call is for; `None` if the call lists groups.
 pub fn target(call: &Call) -> Option<usize> {
     match call {
         Call::Create(name, _)

@@ -1,5 +1,5 @@
 //! The state of an explored world. It is small, because millions of worlds are compared and stored. Large values are
-//! replaced by their numbers in the [`Library`](super::library::Library).
+//! stored in the [`Library`](super::library::Library) and referenced by index.
 
 use jiff::Timestamp;
 
@@ -13,13 +13,13 @@ use crate::resources::{DeletedGroupPolicy, DeletionPolicy, ManagementPolicy};
 /// The `maker` of a group that no object created.
 pub const FOREIGN: u8 = 0;
 
-/// The value that other clients write.
+/// The value of `groupInfo` that other clients write.
 pub const THEIRS: u8 = 9;
 
 /// The app of every group.
 pub const APP: &str = "demo";
 
-/// The fields of a group or of a spec. 0 is an empty or absent field.
+/// The fields of a group or of a spec. 0 stands for an empty or absent field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fields {
     /// `groupName`, which the API cannot change.
@@ -45,11 +45,11 @@ impl Fields {
 /// The state of one world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct World {
-    /// Whether the LiveAccount names the endpoint of the Live API. If not, it names the endpoint of a hostile service.
+    /// Whether the LiveAccount uses the endpoint of the Live API. If not, it uses the endpoint of a hostile service.
     pub is_rerouted: bool,
     /// The objects by name.
     pub objects: [Object; 2],
-    /// The groups by ID: an object names one of the two.
+    /// The groups by ID. Each object references one of the two.
     pub groups: [Group; 2],
     /// For each group ID, a call whose answer was lost and that has not arrived yet.
     pub late: [Option<Late>; 2],
@@ -77,7 +77,7 @@ pub struct Object {
     pub called: bool,
     /// The bodies of the creates that were sent under the open intent, with one bit for each body.
     pub sent: u32,
-    /// The bodies in `sent` of the creates whose answers were lost.
+    /// The bodies of the creates whose answers were lost, with one bit for each body.
     pub unheard: u32,
 }
 
@@ -86,7 +86,7 @@ pub struct Object {
 pub struct Stored {
     pub uid: u8,
     pub generation: u8,
-    /// Whether the object names the LiveAccount.
+    /// Whether the object references the LiveAccount.
     pub has_account: bool,
     pub id: u8,
     pub fields: Fields,
@@ -141,11 +141,11 @@ pub struct Process {
 /// The state that a process keeps for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Work {
-    /// The uid of the object that the watch last showed.
+    /// The uid of the object that the watch last delivered.
     pub shown: Option<u8>,
-    /// Whether the object changed after the watch last showed it.
+    /// Whether the object changed after the watch last delivered it.
     pub is_behind: bool,
-    /// The newest version that the watch has shown or the process has read or written, while the watch is behind.
+    /// While the watch is behind: the newest version that the process knows from the watch, a read or a write.
     pub copy: Option<Stored>,
     /// The number of the state that the scheduler of the process keeps.
     pub known: u32,
@@ -156,7 +156,7 @@ pub struct Work {
     pub at: At,
     /// Whether the worker has used its permit.
     pub has_called: bool,
-    /// The data about the pass for the invariants.
+    /// The data that the invariants need about the pass.
     pub trail: Trail,
 }
 
@@ -196,7 +196,7 @@ impl Trail {
     }
 }
 
-/// The state of a group that an answer showed.
+/// The state of a group according to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Shown {
     #[default]
@@ -214,9 +214,9 @@ pub struct Group {
     /// The uid of the object that created the group.
     pub maker: u8,
     pub born: u8,
-    /// If another client created the group: the uid of the object whose create intent was open at that time. `body`
-    /// holds the fields of that create. If the answer to the object's own create with these fields is lost, only the
-    /// service can tell whose group it is.
+    /// The uid of the object whose create intent was open when another client created the group; [`FOREIGN`] if no
+    /// intent was open. `body` identifies the fields that the other client sent. If the object also sent these fields
+    /// in a create and the answer was lost, only the service knows which create was successful.
     pub twin_of: u8,
     pub body: u32,
 }
@@ -236,7 +236,7 @@ pub struct Late {
 }
 
 impl World {
-    /// The same world with one fewer event left; `None` if no event is left.
+    /// Returns the same world with one fewer event left, or `None` if no event is left.
     pub fn cheaper(mut self) -> Option<Self> {
         self.left = self.left.checked_sub(1)?;
         Some(self)
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// Marks the objects for which `concerns` is true as drifted, because their status may be outdated.
+    /// Marks an object as drifted if `concerns` returns true for it, because its status may be outdated.
     pub fn drift(&mut self, concerns: impl Fn(&Stored, &Trail) -> bool) {
         for i in 0..2 {
             let Some(stored) = self.objects[i].stored else { continue };
@@ -296,7 +296,7 @@ impl Group {
             group_id: id_text(id),
             group_name: text("Room", name).unwrap_or_default(),
             group_info: text("v", info).unwrap_or_default(),
-            // The order differs from the request, because administrators are a set.
+            // The order differs from the request, to test that administrators are compared as a set.
             administrators: people(admins).map(|people| people.into_iter().rev().collect()).unwrap_or_default(),
             deleted: self.state == State::Deleted,
             create_time: Some(moment(self.born)),
@@ -335,7 +335,7 @@ pub struct Parts {
     processes: Index<Process>,
 }
 
-/// A stored world: the numbers of its parts.
+/// A world in compact form. Its objects, service and processes are stored as indexes into [`Parts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Packed {
     objects: [u32; 2],
@@ -366,7 +366,8 @@ impl Parts {
     }
 }
 
-/// The name of the object with this uid. Odd uids have the first name, even uids the second. A smaller uid is older.
+/// The name of the object with this uid: `first` if the uid is odd, `second` if it is even. Older objects have smaller
+/// uids.
 pub fn name_of(uid: u8) -> &'static str {
     if uid.is_multiple_of(2) { "second" } else { "first" }
 }
@@ -379,12 +380,12 @@ pub fn id_text(id: u8) -> String {
     format!("room{id}")
 }
 
-/// `word` with a number; `None` for 0.
+/// Returns `word` followed by `number`, or `None` if `number` is 0.
 pub fn text(word: &str, number: u8) -> Option<String> {
     (number > 0).then(|| format!("{word}{number}"))
 }
 
-/// The administrators with this number; `None` for 0.
+/// Returns the administrators with this number, or `None` if `number` is 0.
 pub fn people(number: u8) -> Option<Vec<String>> {
     (number > 0).then(|| vec![format!("ann{number}"), format!("bob{number}")])
 }

@@ -1,14 +1,15 @@
 //! The rules of leader election, modeled on client-go's `leaderelection` package.
 //!
-//! The rules are pure: `lease` sends the requests and passes the times. Their invariants:
+//! The rules are pure. The `lease` module sends the requests and passes the current time to the rules. The rules have
+//! these invariants:
 //!
-//! - A process leads until the renew deadline, counted from the moment at which its last successful write was *sent*.
-//!   The apiserver stored the write later, if at all, so no other process has seen it earlier.
-//! - A process takes over when the Lease has not changed for the lease duration, counted on the process's own monotonic
-//!   clock from the moment at which it saw the last change. Times in the Lease are never compared, because clocks
-//!   differ.
-//! - Every write tests the resourceVersion, so if two processes write after they have seen the same Lease, one write
-//!   fails.
+//! - A leader stops at the renew deadline. The deadline counts from the moment at which the leader *sent* its last
+//!   successful write. The apiserver stores the write after that moment, so no other process can see it earlier.
+//! - A process takes over the Lease of another process only if the Lease has not changed for the lease duration. The
+//!   process measures this duration with its own monotonic clock, from the moment at which it saw the last change. It
+//!   never compares its clock with the times in the Lease, because the clocks of machines differ.
+//! - An update fails if the resourceVersion has changed, and a create fails if the Lease exists. If two processes see
+//!   the same version of the Lease and both write, one of the writes therefore fails.
 //!
 //! The leader therefore stops at least `lease duration - renew deadline` before any other process can take over.
 
@@ -129,8 +130,8 @@ impl Election {
         }
     }
 
-    /// The write that acquires or renews the Lease at `now`, based on the last observed Lease; `None` if that Lease is
-    /// unknown or held by another process. `wall` is the time that the Lease shows to readers.
+    /// Returns the write that acquires or renews the Lease at `now`. Returns `None` if the process has not read the
+    /// Lease yet or may not claim it. `wall` is the wall-clock time to write to the Lease.
     pub fn claim(&mut self, now: Instant, wall: Timestamp) -> Option<Write> {
         let may_claim = match self.role(now) {
             Role::Leader { .. } => true,
@@ -176,15 +177,16 @@ impl Election {
         };
     }
 
-    /// The Lease without a holder, for an orderly shutdown. `None` if this process does not hold it. A deposed process
-    /// never releases the Lease: its last calls may still arrive, and the Lease must not end before then.
+    /// Returns the Lease without a holder, to be written during an orderly shutdown. Returns `None` if this process
+    /// does not hold the Lease. A deposed process never releases the Lease, because its last calls may still arrive.
+    /// The Lease must not end before then.
     pub fn release(&mut self, now: Instant, wall: Timestamp) -> Option<Lease> {
         let is_own = self.observed.as_ref().is_some_and(|known| known.exists) && self.holder() == Some(&*self.identity);
         if !is_own || self.role(now) == Role::Deposed {
             return None;
         }
         self.with_spec(LeaseSpec {
-            // The same values as in client-go. The apiserver requires a positive duration.
+            // client-go writes the same values. The apiserver requires a positive duration.
             holder_identity: Some(String::new()),
             lease_duration_seconds: Some(1),
             acquire_time: Some(MicroTime(wall)),
@@ -194,7 +196,7 @@ impl Election {
         })
     }
 
-    /// When to start the next attempt, after one that started at `started`. `random` is between 0 and 1.
+    /// Returns when to start the next attempt if the last one started at `started`. `random` is between 0 and 1.
     pub fn next_attempt(&self, started: Instant, now: Instant, random: f64) -> Instant {
         let period = self.settings.retry_period;
         if matches!(self.role, Role::Leader { .. }) {
@@ -202,17 +204,17 @@ impl Election {
         }
         // A standby tries twice as often as the leader renews, so that a released Lease is soon acquired.
         let retry = now + (period / 2).mul_f64(1.0 + (ElectionSettings::JITTER - 1.0) * random);
-        // The standby does not wait beyond the end of a failed leader's lease.
+        // If the leader has failed, the standby waits at most until the lease expires.
         self.expires().filter(|expires| *expires > now).map_or(retry, |expires| expires.min(retry))
     }
 
-    /// Whether the last observed Lease has no holder, has expired, or is the result of this process's own write whose
-    /// answer was lost.
+    /// Whether the last observed Lease has no holder, has expired, or is already held by this process. The last case
+    /// occurs if the answer to an earlier write was lost.
     fn is_free(&self, now: Instant) -> bool {
         self.holder().is_none_or(|holder| holder == self.identity) || self.expires().is_some_and(|at| at <= now)
     }
 
-    /// When the last observed Lease expires, if it does not change before then.
+    /// Returns when the last observed Lease expires, unless it changes before then.
     fn expires(&self) -> Option<Instant> {
         let observed = self.observed.as_ref()?;
         let seconds = spec(observed).and_then(|spec| u64::try_from(spec.lease_duration_seconds?).ok());
@@ -221,7 +223,7 @@ impl Election {
         Some(observed.since + duration.unwrap_or(self.settings.lease_duration))
     }
 
-    /// The last observed Lease with this spec instead of its own. Its labels and annotations remain.
+    /// Returns a copy of the last observed Lease with a new spec. The copy keeps the labels and annotations.
     fn with_spec(&self, spec: LeaseSpec) -> Option<Lease> {
         let observed = self.observed.as_ref()?;
         Some(Lease { spec: Some(spec), ..observed.lease.clone() })

@@ -1,4 +1,4 @@
-//! Sends the requests of the election.
+//! Sends the requests of leader election to the apiserver.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::mem::discriminant;
@@ -24,8 +24,8 @@ const RELEASE_ATTEMPTS: usize = 2;
 /// The process lost the Lease and must stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the process lost the lease {namespace}/{name}: the Deployment restarts the process as a standby; if this happens \
-     often, check how long the apiserver takes to respond"
+    "the process lost the lease {namespace}/{name} and exits: Kubernetes restarts the container as a standby; if this \
+     happens often, check how long the apiserver takes to respond"
 )]
 pub struct LeaseLost {
     /// The namespace of the Lease.
@@ -40,18 +40,21 @@ enum Failure {
     #[error("the apiserver did not respond in time; the request is repeated")]
     Timeout,
     #[error(
-        "the operator may not get, create or update leases in the namespace: install the Role of the chart for leases.\
-         coordination.k8s.io"
+        "the operator is not permitted to get, create or update leases in the namespace: install the Role of the chart \
+         for leases.coordination.k8s.io"
     )]
     Forbidden,
-    #[error("the namespace of the lease does not exist: create it, or set --leader-elect-resource-namespace")]
+    #[error(
+        "the namespace of the lease does not exist: create the namespace, or set --leader-elect-resource-namespace to \
+         an existing namespace"
+    )]
     NoNamespace,
     #[error("{0}")]
     Kube(Box<kube::Error>),
 }
 
-/// An identity that no other process has. `host` is the name of the pod or the machine. A restarted container also gets
-/// a new identity, because calls from its predecessor may still arrive.
+/// Returns an identity that no other process has. `host` is the name of the pod or the machine. A restarted container
+/// also gets a new identity, because calls from its predecessor may still arrive.
 pub fn identity(host: &str) -> String {
     format!("{host}_{:016x}", RandomState::new().hash_one(host))
 }
@@ -63,14 +66,15 @@ pub struct Elector {
     election: Election,
     leadership: Leadership,
     metrics: Arc<Metrics>,
-    /// The state in the last log line: whether this process leads, and the holder.
+    /// The state that was last logged: whether this process leads, and the identity of the holder.
     reported: (bool, Option<String>),
-    /// The last failure, until an attempt succeeds.
+    /// Why the last attempt failed; `None` if it succeeded.
     failure: Option<Failure>,
 }
 
 impl Elector {
-    /// Creates an elector, and a handle that shows whether the process leads. `identity` comes from [`identity`].
+    /// Creates an elector, and a handle that reports whether the process leads. Use the function [`identity`] to create
+    /// the identity.
     pub fn new(
         client: kube::Client,
         name: LeaseName,
@@ -92,8 +96,8 @@ impl Elector {
         (elector, leadership)
     }
 
-    /// Acquires the Lease and renews it until `may_release` is canceled, then releases it. Cancel `may_release` once
-    /// every outcome is written and no call can still arrive.
+    /// Acquires the Lease and renews it until `may_release` is canceled, then releases it. Before you cancel
+    /// `may_release`, write the outcomes of all calls to the status, and wait until no call can still arrive.
     ///
     /// # Errors
     /// Returns an error if the process lost the Lease. The process must then exit without sending anything else.
@@ -114,8 +118,9 @@ impl Elector {
         }
     }
 
-    /// One attempt to acquire or renew the Lease. Writes first if the last observed Lease permits it, as client-go does
-    /// for the leader. After a conflict, reads the Lease and decides again.
+    /// Attempts once to acquire or renew the Lease. If the last observed Lease permits a write, the process writes
+    /// without reading the Lease first, as the leader does in client-go. If it may not write, or if the write fails
+    /// with a conflict, it reads the Lease and checks again whether it may write.
     async fn attempt(&mut self) -> Result<(), Failure> {
         if self.claim().await? {
             return Ok(());
@@ -143,9 +148,9 @@ impl Elector {
 
     /// Sends a write. Returns `None` if the stored Lease has changed or was deleted.
     ///
-    /// A leader recreates a deleted Lease, as client-go does. Until the leader's deadline, no process that has seen the
-    /// deleted Lease takes over. If a process that never saw it creates the Lease first, this create fails with a
-    /// conflict.
+    /// A leader recreates a deleted Lease, as client-go does. A standby that saw the Lease before its deletion does not
+    /// take over before the leader's renew deadline. A standby that never saw the Lease may create a new one first. The
+    /// leader's create then fails with a conflict.
     async fn write(&self, write: &Write) -> Result<Option<Lease>, Failure> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let Write { lease, is_new } = write;

@@ -34,9 +34,10 @@ use crate::budget::{START_DELAY, TAKEOVER_DELAY};
 pub struct Term {
     /// When the process learned that it leads.
     pub acquired: Instant,
-    /// Before this time, calls from a previous process may arrive in the same second as the first call from this one.
+    /// When the first permit can be granted. A call before this time could arrive in the same second as the last calls
+    /// of the previous process.
     pub first_permit_at: Instant,
-    /// The renew deadline; `None` without leader election.
+    /// The renew deadline; `None` if leader election is disabled.
     until: Option<Instant>,
 }
 
@@ -62,7 +63,7 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// The leadership of a process without leader election: it leads from now on, and is never deposed.
+    /// The leadership of a process that uses no leader election: it leads from now on, and is never deposed.
     pub fn always() -> Self {
         let acquired = Instant::now();
         Self::with(State::Leader(Term { acquired, first_permit_at: acquired + START_DELAY, until: None }))
@@ -101,7 +102,8 @@ impl Leadership {
     /// Runs `work`. When the process no longer leads, drops `work` and returns `None`.
     pub async fn while_leading<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
-        // After a freeze, the work can continue before the deadline timer has fired.
+        // After a freeze of the process, the runtime may poll `work` before the deadline timer fires. Therefore, the
+        // leadership is checked before each poll.
         let guarded = poll_fn(|context| {
             if self.may_send(Instant::now()) { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
         });
@@ -172,7 +174,7 @@ impl Leadership {
         });
     }
 
-    /// Gives up the leadership permanently, without being deposed.
+    /// Gives up the leadership permanently. The state becomes `Released`, unless the process was already deposed.
     fn give_up(&self) {
         self.end_if_due();
         self.state.send_if_modified(|state| {

@@ -1,4 +1,5 @@
-//! Tests the call rate across takeovers: the processes of [`simulation`] crash, freeze, lose the apiserver and restart.
+//! Tests the call rate across takeovers. The processes of [`simulation`] crash, freeze, restart, and lose the
+//! connection to the apiserver.
 
 mod events;
 mod simulation;
@@ -34,7 +35,7 @@ fn takeovers_never_exceed_the_limit() {
     for seed in 0..hours {
         let outcome = simulate(rules(), HOUR, seed);
         let busiest = busiest_second(&outcome.arrived);
-        assert!(busiest <= LIMIT, "seed {seed}: {busiest} in one second");
+        assert!(busiest <= LIMIT, "seed {seed}: {busiest} calls in one second");
         assert_eq!(outcome.sent_without_lease, 0, "seed {seed}");
         calls += outcome.arrived.len();
         takeovers += outcome.takeovers;
@@ -44,7 +45,7 @@ fn takeovers_never_exceed_the_limit() {
     assert!(calls > 80_000 * hours && takeovers > 60 * hours, "{calls} calls, {takeovers} takeovers");
 }
 
-/// Settings without any safety margin: the last calls of a leader arrive when its lease expires.
+/// Settings that leave no safety margin: the last calls of a leader arrive when its lease expires.
 fn shortest() -> ElectionSettings {
     let [lease_duration, renew_deadline, retry_period] = [8, 3, 1].map(Duration::from_secs);
     ElectionSettings { lease_duration, renew_deadline, retry_period }.check().unwrap()
@@ -53,7 +54,7 @@ fn shortest() -> ElectionSettings {
 #[test]
 fn shortest_valid_lease_never_exceeds_the_limit() {
     let (busiest, without_lease) = worst(Rules { settings: shortest(), ..rules() });
-    assert!(busiest <= LIMIT && without_lease == 0, "{busiest} in one second, {without_lease} without the Lease");
+    assert!(busiest <= LIMIT && without_lease == 0, "{busiest} calls in one second, {without_lease} without the Lease");
 }
 
 #[test]
@@ -62,22 +63,22 @@ fn lease_shorter_than_late_calls_exceeds_the_limit() {
     let settings = ElectionSettings { lease_duration, ..ElectionSettings::default() };
     assert!(settings.check().is_err());
     let (busiest, _) = worst(Rules { settings, ..rules() });
-    println!("{busiest} in one second");
-    assert!(busiest > LIMIT, "only {busiest} in one second");
+    println!("{busiest} calls in one second");
+    assert!(busiest > LIMIT, "only {busiest} calls in one second");
 }
 
 #[test]
 fn deadline_that_counts_from_the_answer_exceeds_the_limit() {
     let (busiest, _) = worst(Rules { counts_from_answer: true, ..rules() });
-    println!("{busiest} in one second");
-    assert!(busiest > LIMIT, "only {busiest} in one second");
+    println!("{busiest} calls in one second");
+    assert!(busiest > LIMIT, "only {busiest} calls in one second");
 }
 
 #[test]
 fn successor_that_does_not_wait_exceeds_the_limit() {
     let (busiest, _) = worst(Rules { settings: shortest(), takeover_delay: Duration::ZERO, ..rules() });
-    println!("{busiest} in one second");
-    assert!(busiest > LIMIT, "only {busiest} in one second");
+    println!("{busiest} calls in one second");
+    assert!(busiest > LIMIT, "only {busiest} calls in one second");
 }
 
 #[test]

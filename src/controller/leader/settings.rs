@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::budget::LATE_ARRIVAL;
 
-/// The longest lease duration. A standby uses its own lease duration instead of a longer one.
+/// The maximum lease duration. If the Lease contains a longer duration, a standby uses its own setting instead.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// The timing settings of leader election. The defaults are those of client-go.
@@ -12,9 +12,9 @@ pub const LONGEST_LEASE: Duration = Duration::from_secs(600);
 pub struct ElectionSettings {
     /// How long a standby waits after the last observed change to the Lease before it takes over.
     pub lease_duration: Duration,
-    /// How long a leader continues after its last renewal before it stops.
+    /// How long a leader continues to lead after it sends its last successful renewal.
     pub renew_deadline: Duration,
-    /// The time between two attempts to acquire or renew the Lease.
+    /// The time between two renewals by the leader. A standby reads the Lease twice as often.
     pub retry_period: Duration,
 }
 
@@ -30,15 +30,15 @@ impl Default for ElectionSettings {
 pub enum InvalidElectionSettings {
     /// The lease duration is too long.
     #[error(
-        "--leader-elect-lease-duration {0:?} is longer than {LONGEST_LEASE:?}: shorten it, because a standby waits \
-         that long after a failure"
+        "--leader-elect-lease-duration {0:?} is longer than the maximum of {LONGEST_LEASE:?}: shorten the lease \
+         duration, because a standby waits for the whole lease duration after the leader fails"
     )]
     LongLease(Duration),
     /// The time between the renew deadline and the end of the lease is too short.
     #[error(
-        "--leader-elect-lease-duration {lease:?} is less than {LATE_ARRIVAL:?} longer than --leader-elect-renew-deadline \
-         {renew:?}: lengthen the first or shorten the second, because the last calls of a leader arrive up to \
-         {LATE_ARRIVAL:?} after the renew deadline"
+        "--leader-elect-lease-duration {lease:?} must be at least {LATE_ARRIVAL:?} longer than \
+         --leader-elect-renew-deadline {renew:?}, because the last calls of a leader arrive up to {LATE_ARRIVAL:?} \
+         after the renew deadline: lengthen the lease duration or shorten the renew deadline"
     )]
     ShortLease {
         /// The lease duration.
@@ -48,8 +48,8 @@ pub enum InvalidElectionSettings {
     },
     /// The renew deadline is too short for a second attempt.
     #[error(
-        "--leader-elect-renew-deadline {renew:?} is not longer than 1.2 times --leader-elect-retry-period {retry:?}: \
-         lengthen the first or shorten the second"
+        "--leader-elect-renew-deadline {renew:?} must be longer than 1.2 times --leader-elect-retry-period {retry:?}: \
+         lengthen the renew deadline or shorten the retry period"
     )]
     ShortDeadline {
         /// The renew deadline.
@@ -60,13 +60,14 @@ pub enum InvalidElectionSettings {
 }
 
 impl ElectionSettings {
-    /// A standby waits for half of the retry period, multiplied by a random number between 1 and this value.
+    /// The maximum jitter factor. Between two attempts, a standby waits for half of the retry period, multiplied by a
+    /// random number between 1 and this value.
     pub const JITTER: f64 = 1.2;
 
-    /// Checks that a leader has stopped, and that its last calls have arrived, before its lease can expire.
+    /// Checks that, with these settings, a leader stops and its last calls arrive before its lease can expire.
     ///
     /// # Errors
-    /// Names the flags to change.
+    /// Returns an error whose message lists the flags to change.
     pub fn check(self) -> Result<Self, InvalidElectionSettings> {
         let Self { lease_duration: lease, renew_deadline: renew, retry_period: retry } = self;
         if lease > LONGEST_LEASE {
@@ -108,7 +109,7 @@ mod tests {
     fn late_calls_must_arrive_within_the_lease() {
         assert!(settings(15_000, 10_000, 2_000).check().is_ok());
         let error = settings(14_999, 10_000, 2_000).check().unwrap_err().to_string();
-        assert!(error.starts_with("--leader-elect-lease-duration 14.999s is less than 5s longer than"), "{error}");
+        assert!(error.starts_with("--leader-elect-lease-duration 14.999s must be at least 5s longer than"), "{error}");
         let error = settings(15_000, 15_000, 2_000).check().unwrap_err();
         assert!(matches!(error, InvalidElectionSettings::ShortLease { .. }), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The call of a pass: preflight, create intent, call, and the record of its answer.
+//! The call of a pass: the preflight, the create intent, the call itself, and the recording of the answer.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::decide::{PassOutcome, is_observed, record_before};
 use crate::live::{Call, CallError, Reply, Response};
 use crate::resources::Reason;
 
-/// The shortest expected wait for a permit that an object reports.
+/// An object reports the expected wait for a permit only if the wait is at least this long.
 const REPORT_FROM: Duration = Duration::from_secs(30);
 
 /// Like [`REPORT_FROM`], but for a status that has `Ready=True` for an older generation. Such a status must not hide a
 /// pending change.
 const REPORT_STALE_FROM: Duration = Duration::from_secs(2);
 
-/// The shortest wait for which the reported time includes the date.
+/// If the expected wait is at least this long, the reported time includes the date.
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 3600);
 
 impl Pass {
@@ -26,7 +26,7 @@ impl Pass {
                 self.without_credentials_since = None;
                 self.await_permit(Requeue::Permit(budget), wait, context)
             }
-            // The call was decided for another account.
+            // The account has changed since the pass decided on this call, so the object is reconciled again.
             Preflight::Cleared if self.facts.account() != context.account.as_deref() => {
                 self.finish(Requeue::After(Duration::ZERO), false)
             }
@@ -49,8 +49,8 @@ impl Pass {
         }
     }
 
-    /// Waits for a permit. An object reports a long wait only before the first call for a generation, because
-    /// later reports, such as a failure, are more important.
+    /// Waits for a permit. The object reports a long wait only before the first call for a generation. A later report,
+    /// such as a failure, is more important, and the wait must not replace it.
     fn await_permit(&mut self, requeue: Requeue, wait: Duration, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         let report_from = if is_stale(object) { REPORT_STALE_FROM } else { REPORT_FROM };
@@ -59,7 +59,8 @@ impl Pass {
             Some(expected) => {
                 let format = if wait < HALF_A_DAY { "%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
                 let message = format!(
-                    "The next call waits because of the rate limit of the Live API. It is expected at about {}. No action is needed.",
+                    "The rate limit of the Live API delays the next call, which is expected at about {}. No action is \
+                     needed.",
                     expected.strftime(format)
                 );
                 let outcome = PassOutcome::waiting(Reason::Queued, message, &self.facts);
@@ -69,7 +70,7 @@ impl Pass {
         }
     }
 
-    /// Records the create intent before the call, because a later deletion may depend on it even if the answer is lost.
+    /// Records the create intent before the call. If the answer is lost, a later deletion may depend on the intent.
     fn persist_intent(&mut self, call: Call, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         match record_before(object, &self.facts, &call, context.service.unwrap_or(context.wall), context.wall) {

@@ -11,13 +11,14 @@ use crate::decide::Holder;
 use crate::live::{Call, CallError, Reply, Response};
 use crate::resources::{AccountRecord, LastFailure, LiveMessageGroup, LiveMessageGroupStatus, Reason};
 
-/// The next step of a pass. An [`Input`] answers each effect except the last one.
+/// The next step of a pass. The driver answers each effect except the last one with an [`Input`]. The comment on each
+/// effect ends with the possible inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Take the copy of the object, or read the object if there is none: [`Input::Read`], [`Input::Gone`] or
-    /// [`Input::ReadFailed`].
+    /// Take the cached copy of the object, or read the object from the apiserver if no copy is cached:
+    /// [`Input::Read`], [`Input::Gone`] or [`Input::ReadFailed`].
     Load,
-    /// Read the object: same inputs as [`Effect::Load`].
+    /// Read the object from the apiserver: [`Input::Read`], [`Input::Gone`] or [`Input::ReadFailed`].
     Read,
     /// Check whether the namespace is terminating: [`Input::Namespace`].
     CheckNamespace,
@@ -62,7 +63,7 @@ pub enum Input {
     Gone,
     /// The object could not be read.
     ReadFailed {
-        /// Whether the operator lacks the permission.
+        /// Whether the operator lacks the permission to read the object.
         is_forbidden: bool,
     },
     /// The answer to [`Effect::CheckNamespace`].
@@ -75,9 +76,9 @@ pub enum Input {
     Preflight(Preflight),
     /// The call ended.
     Answer {
-        /// The answer, or why there is none.
+        /// The answer, or the reason why there is no answer.
         result: Result<Response<Reply>, CallError>,
-        /// The object after its status was written while the call was in flight; `None` if no status was written.
+        /// The object with the status that was written while the call was in flight; `None` if no status was written.
         progress: Option<Box<LiveMessageGroup>>,
     },
     /// The object with the new status.
@@ -98,9 +99,10 @@ pub enum WriteFailure {
 pub enum Preflight {
     /// The call may be sent. The object's claim to its group is recorded.
     Cleared,
-    /// The call needs only a permit of this budget, which is expected after `wait`.
+    /// The call needs only a permit of this budget. The permit is expected after `wait`.
     NeedsPermit { budget: BudgetKey, wait: Duration },
-    /// The call must wait for this delay: an earlier call for the group may still arrive, or the object changed.
+    /// The call must wait for this delay, because an earlier call for the group may still arrive, or because the object
+    /// has changed.
     Delayed(Duration),
     /// Another object owns the group now.
     OwnerChanged,
@@ -116,7 +118,7 @@ pub enum Preflight {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCredentials {
     pub account: AccountKey,
-    /// The text for a condition; `None` while the credentials are loaded for the first time.
+    /// The message for the condition; `None` while the credentials are being loaded for the first time.
     pub why: Option<String>,
     /// The delay until the credentials are loaded again; `None` during a load, or if there is nothing to load.
     pub retry_after: Option<Duration>,
@@ -144,7 +146,7 @@ pub struct Explanation {
 pub enum Report {
     Event(EventDraft),
     Failed(Explanation),
-    /// The pass failed for a cause that other objects share.
+    /// The pass failed, and other objects share the cause of the failure.
     Tripped {
         /// The circuit breaker of the cause.
         breaker: BreakerKey,
@@ -155,10 +157,10 @@ pub enum Report {
     Released {
         outcome: &'static str,
     },
-    /// A group was created or changed for an object that was deleted, or that names another group now.
+    /// A group was created or changed for an object that no longer exists or whose spec now specifies another group.
     Orphaned {
         group: GroupKey,
-        /// The event of the object; `None` if the object was deleted.
+        /// The event to publish for the object; `None` if the object was deleted.
         event: Option<EventDraft>,
     },
 }
@@ -171,18 +173,20 @@ pub struct StepContext {
     pub wall: Timestamp,
     /// The clock of the service, estimated from its responses; `None` if it differs too much from the local clock.
     pub service: Option<Timestamp>,
-    /// The account that the object's next call uses; `None` if there is none.
+    /// The account that the object's next call uses; `None` if the account is not available.
     pub account: Option<Arc<AccountRecord>>,
-    /// The object's group at the service of its account; `None` if the object names no group.
+    /// The group in the object's spec, with the service of the object's account; `None` if the spec does not specify a
+    /// valid group.
     pub group: Option<Arc<GroupAtService>>,
-    /// The other object that owns this object's group or would take it over; `None` if there is none.
+    /// The other object that owns this object's group, or that would take over the group after this object is deleted;
+    /// `None` if there is no such object.
     pub owner: Option<Holder>,
     /// The number of objects that wait for a delay to end.
     pub delayed: usize,
-    /// A factor from 0.75 to 1.25, so that objects that failed together do not retry together.
+    /// A random factor from 0.75 to 1.25. It spreads the retries of objects that failed at the same time.
     pub jitter: f64,
-    /// The time after which the finalizer of a stalled deletion is removed in a terminating namespace.
+    /// How long a deletion in a terminating namespace can be stalled before the finalizer is removed.
     pub finalizer_timeout: Duration,
-    /// Like `finalizer_timeout`, but for a deletion that cannot reach the Live API.
+    /// Like `finalizer_timeout`, but for a deletion that is stalled because the Live API cannot be reached.
     pub unreachable_finalizer_timeout: Duration,
 }

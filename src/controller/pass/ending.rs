@@ -9,15 +9,15 @@ use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, Requeue};
 use crate::decide::{DeletionOutcome, Failure, FailureDomain, PassOutcome, Retry, finalizer_is_wrong};
 use crate::resources::{ConditionStatus, ConditionType, LiveMessageGroup, Reason};
 
-/// The number of immediate retries before a failure counts as a failure of the service.
+/// The maximum number of consecutive immediate retries. A further failure is retried with a backoff.
 const MAX_IMMEDIATE_RETRIES: u32 = 2;
 
 /// How long the operator waits before it reports missing credentials. One `kubectl apply` can create a LiveAccount, its
 /// Secret and the groups in any order, and the operator observes them one by one.
 pub const MISSING_GRACE: Duration = Duration::from_secs(2);
 
-/// An object that waits for a LiveAccount or its Secret is reconciled again after this time. By then, its condition
-/// `Reconciling` has become `Stalled`.
+/// The delay after which an object with missing credentials is reconciled again, so that the condition `Stalled` can
+/// replace `Reconciling`.
 const STALLED_CHECK: Duration = Duration::from_secs(160);
 
 /// The minimum delay between two attempts to load the operator's own credentials.
@@ -41,8 +41,8 @@ pub struct PendingWrite {
 }
 
 impl End {
-    /// Adds another reconcile if none follows. This step only repeats the write, and would miss a forced reconcile or a
-    /// pause that was requested in the meantime, because neither changes the generation.
+    /// Schedules another reconcile if none is scheduled. The current step only repeats the failed write. The user may
+    /// have requested a pause or a forced reconcile since the first attempt, and neither changes the generation.
     pub fn looking_again(self) -> Self {
         let requeue = if self.requeue == Requeue::Done { Requeue::After(Duration::ZERO) } else { self.requeue };
         Self { requeue, ..self }
@@ -133,7 +133,8 @@ impl Pass {
                 let before = self.replace_object(written);
                 self.report_transitions(before.as_deref(), end.outcome.reason());
                 if !is_same_group {
-                    // The spec names another group now. The next pass does not know the group of this status.
+                    // The spec now specifies another group. An orphan is reported here, because the next pass knows
+                    // only the new group.
                     let object = self.object.take();
                     self.report_orphan(object.as_deref());
                     self.object = object;
@@ -152,8 +153,8 @@ impl Pass {
             Err(WriteFailure::Failed) => {
                 let delay = self.delay_after_failed_write(context);
                 let generation = self.object.as_ref().and_then(|object| object.metadata.generation).unwrap_or_default();
-                // This outcome may no longer apply at the retry, because the pause may have ended. Therefore the retry
-                // decides again, which needs no call.
+                // The object may be paused or resumed before the retry. Therefore an outcome that only reports a pause
+                // or its end is not kept. Instead, the retry evaluates the object again, which requires no call.
                 let is_lasting = !matches!(end.outcome, PassOutcome::Paused(_) | PassOutcome::Resumed);
                 self.pending_write = is_lasting.then_some(PendingWrite { generation, end });
                 self.finish(Requeue::After(delay), false)
@@ -161,7 +162,8 @@ impl Pass {
         }
     }
 
-    /// Handles a failed write before a call: nothing was sent, and the step is repeated.
+    /// Handles a failed write of the finalizer or the create intent. No call is sent. The object is then read and
+    /// evaluated again.
     pub(super) fn not_written(&mut self, failure: WriteFailure, context: &StepContext) -> Effect {
         if failure == WriteFailure::Gone {
             return self.gone();
@@ -210,8 +212,9 @@ impl Pass {
         self.wait(End { outcome, requeue }, context)
     }
 
-    /// Ends a pass whose object may not use the operator's own credentials. Only an edit to the object or a restart of
-    /// the operator changes this, so a deletion does not wait for it.
+    /// Ends a pass whose object may not use the operator's own credentials. The permission changes only when a user
+    /// edits the object or an administrator restarts the operator with other flags. Therefore a deletion finishes
+    /// without a call.
     pub(super) fn not_permitted(&mut self, context: &StepContext) -> Effect {
         let Some(object) = self.object.as_deref() else { return self.gone() };
         if object.is_deleting() {
@@ -220,7 +223,7 @@ impl Pass {
         }
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let message = format!(
-            "namespace {namespace} may not use the operator's own credentials. Create a LiveAccount and set \
+            "Objects in namespace {namespace} may not use the operator's own credentials. Create a LiveAccount and set \
              spec.accountRef, or ask the administrator to add the namespace to --operator-credentials-namespaces."
         );
         let is_stalled = reports_missing_credentials(object);
@@ -232,14 +235,15 @@ impl Pass {
     /// Reports each transition of the pass once, as an event.
     pub(super) fn report_transitions(&mut self, before: Option<&LiveMessageGroup>, reason: Reason) {
         let (Some(before), Some(after)) = (before, self.object.as_deref()) else { return };
-        // A status that is written before a call no longer has `Ready=True`.
+        // A status that is written before a call no longer has `Ready=True`, so `was_applied` must stay true if it was
+        // true before.
         self.was_applied |= super::events::is_applied(before);
         let change = super::events::Change { before, after, facts: &self.facts, reason, was_applied: self.was_applied };
         let events = transition_events(&change, &mut self.reported);
         self.reports.extend(events.into_iter().map(Report::Event));
     }
 
-    /// Limits the time until a stalled deletion is rechecked, because its namespace may be terminating.
+    /// Limits the time until a stalled deletion is rechecked, because the namespace of the object may be terminating.
     fn schedule_recheck(
         &mut self,
         object: &LiveMessageGroup,

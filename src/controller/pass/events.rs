@@ -1,4 +1,4 @@
-//! The events of a pass: one per transition, sent after the write that records it.
+//! The events of a pass: one per transition, sent after the write that records the transition.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub struct EventDraft {
     pub note: String,
 }
 
-/// The change that a pass made, as input for its events.
+/// The change that a pass made to an object. The events of the pass are derived from this change.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
     /// The object as the pass read it.
@@ -55,11 +55,12 @@ pub struct Change<'a> {
     pub facts: &'a Facts,
     /// The reason in the final status of the pass.
     pub reason: Reason,
-    /// Whether this generation was applied when the pass began.
+    /// Whether the object's current generation was already applied when the pass began.
     pub was_applied: bool,
 }
 
-/// The events of a change. `reported` contains the faults that were reported since the pass began.
+/// Returns the events for a change. `reported` contains the faults that have been reported since the pass began; a new
+/// fault is added.
 pub fn transition_events(change: &Change<'_>, reported: &mut Vec<Reason>) -> Vec<EventDraft> {
     let done = change_event(change);
     let fault = fault_event(change, done.is_some(), reported);
@@ -80,7 +81,7 @@ fn is_unwanted(object: &LiveMessageGroup, outcome: &DeletionOutcome) -> bool {
     matches!(outcome, DeletionOutcome::Retained(_)) && object.deletion_policy() == DeletionPolicy::Delete
 }
 
-/// The value of the metric label for a finalizer that was removed with this event.
+/// The value of the metric label for a removed finalizer: the reason of `event`, or a more specific value.
 pub fn released_label(object: &LiveMessageGroup, outcome: &DeletionOutcome, event: &EventDraft) -> &'static str {
     match outcome {
         DeletionOutcome::Abandoned if !object.is_abandoned() => TIMED_OUT,
@@ -123,7 +124,8 @@ pub fn deletion_event(
     draft(object, "Delete", event_type, reason, format!("Group {group} of app {app} {what}"))
 }
 
-/// The event for an object whose spec no longer names the group that a call was made for.
+/// The event for an orphan: the pass created or changed the group, but the spec of the object now specifies another
+/// group.
 pub fn orphaned_event(object: &LiveMessageGroup, group: &GroupKey) -> EventDraft {
     let GroupKey { app_id, group_id } = group;
     let note = format!(
@@ -168,12 +170,10 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
         // The change is reported when the origin is recorded.
         None if facts.create_outcome().is_some() || facts.recovered().is_some() => return None,
         None if !facts.has_modified() || update_was_ignored(after) => return None,
-        None if *was_applied => {
-            ("DriftCorrected", "was changed by another client, and the operator restored the fields of the spec")
-        }
+        None if *was_applied => ("DriftCorrected", "was changed by another client and was restored to match the spec"),
         None => ("Modified", "was changed to match the spec"),
     };
-    // `before` names the group of the pass. The spec may name another group now.
+    // `before` contains the group of the pass. The spec may now specify another group.
     let (app, group) = (&before.spec.app_id, before.group_id().unwrap_or_default());
     let mut note = format!("Group {group} of app {app} {what}");
     if let Some(id) = facts.last_write().filter(|id| !id.is_empty()) {
@@ -182,7 +182,8 @@ fn change_event(change: &Change<'_>) -> Option<EventDraft> {
     Some(draft(after, "Reconcile", EventType::Normal, reason, note))
 }
 
-/// The event for a new fault, or for the end of a fault that no other event reports.
+/// The event for a new fault or for the end of a fault. If the group has changed, the event for that change already
+/// shows that the fault has ended.
 fn fault_event(change: &Change<'_>, is_changed: bool, reported: &mut Vec<Reason>) -> Option<EventDraft> {
     let Change { before, after, reason, .. } = *change;
     let former = current_condition(before).map_or("", |condition| condition.reason.as_str());
@@ -207,7 +208,8 @@ fn fault_event(change: &Change<'_>, is_changed: bool, reported: &mut Vec<Reason>
     Some(draft(after, "Reconcile", EventType::Normal, reason, note))
 }
 
-/// The event for fields that newly differ from the spec and cannot be corrected.
+/// The event for fields that differ from the spec and cannot be corrected; `None` if the previous status already
+/// reported them.
 fn out_of_sync_event(change: &Change<'_>) -> Option<EventDraft> {
     let reason_of = |object| failed_sync(object).and_then(|sync| sync.reason.parse::<Reason>().ok());
     let reason = reason_of(change.after).filter(|reason| reason_of(change.before) != Some(*reason))?;

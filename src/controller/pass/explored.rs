@@ -13,7 +13,7 @@ use crate::resources::LiveMessageGroup;
 pub type Decide = fn(&LiveMessageGroup, &Facts, Option<&Holder>) -> Action;
 
 thread_local! {
-    /// The decision function of this thread. Tests with mutants replace it.
+    /// The decision function of this thread. Mutation tests replace it.
     pub static DECIDE: Cell<Decide> = const { Cell::new(crate::decide::decide) };
 }
 
@@ -23,7 +23,7 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, owner: Option<&Holder>) 
 }
 
 impl Pass {
-    /// A pass with a call in flight.
+    /// Creates a pass that has a call in flight.
     pub fn with_claim() -> Self {
         Self { claimed: true, ..Self::new() }
     }
@@ -43,12 +43,12 @@ impl Pass {
         &self.facts
     }
 
-    /// The generation of the pending write; `None` if none is pending.
+    /// The generation of the pending write; `None` if no write is pending.
     pub fn pending_generation(&self) -> Option<i64> {
         self.pending_write.as_ref().map(|pending| pending.generation)
     }
 
-    /// Sets the generation of the pending write, if there is one.
+    /// Sets the generation of the pending write, if a write is pending.
     pub fn set_pending_generation(&mut self, generation: i64) {
         if let Some(pending) = &mut self.pending_write {
             pending.generation = generation;

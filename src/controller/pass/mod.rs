@@ -48,15 +48,15 @@ pub struct Pass {
     group: Option<GroupKey>,
     /// The object as last read or written; `None` between steps.
     object: Option<Box<LiveMessageGroup>>,
-    /// Whether `object` is a copy. The apiserver may have a newer version.
+    /// Whether `object` is a copy that the operator kept. The apiserver may have a newer version.
     is_copy: bool,
-    /// Whether the next step must read the object, because a write failed.
+    /// Whether the next step must read the object from the apiserver, because a write failed.
     must_read: bool,
     stage: Stage,
     /// The facts about the group that the pass has collected.
     facts: Facts,
-    /// The forced reconcile request that was read before the group was last examined; `None` if there was none, or if
-    /// the group was not examined.
+    /// The forced reconcile that the object had requested before the pass last examined the group. `None` if there was
+    /// no request, or if the pass did not examine the group.
     requested_at: Option<String>,
     /// The number of consecutive failures.
     failures: u32,
@@ -64,18 +64,18 @@ pub struct Pass {
     not_before: Option<Instant>,
     /// The number of consecutive immediate retries.
     immediate_retries: u32,
-    /// The faults that events have reported since the pass began, so that two alternating faults are reported once
-    /// each.
+    /// The faults that events have reported since the pass began. An event reports each fault only once, even if two
+    /// faults alternate.
     reported: Vec<Reason>,
-    /// Whether this generation was applied when the pass began.
+    /// Whether the object's current generation was already applied when the pass began.
     was_applied: bool,
-    /// The stall of the deletion; `None` if the regular retries may complete it.
+    /// The stall of the deletion; `None` if the regular retries may complete the deletion.
     stall: Option<Stall>,
     /// When the pass first found the LiveAccount without credentials; reset when a call passes preflight.
     without_credentials_since: Option<Instant>,
     /// The outcome whose write failed and must be repeated.
     pending_write: Option<PendingWrite>,
-    /// Whether a call is in flight, or its effect is not recorded yet.
+    /// Whether a call is in flight, or the effect of a call is not recorded yet.
     claimed: bool,
     reports: Vec<Report>,
 }
@@ -98,7 +98,7 @@ enum Stage {
 }
 
 impl Pass {
-    /// Creates a pass that has not begun. It takes its object from the first read.
+    /// Creates a pass that has not begun. The pass belongs to the first object that it reads.
     pub fn new() -> Self {
         Self {
             uid: String::new(),
@@ -161,7 +161,7 @@ impl Pass {
             }
             (_, Input::Patched(Err(failure))) => self.not_written(failure, context),
             (Stage::Writing(end), Input::StatusWritten(result)) => self.status_written(*end, result, context),
-            // `Gone`, or an input that does not belong to the stage: the pass ends.
+            // The pass ends if its object is gone, or if the input does not match the stage.
             (_, _) => self.gone(),
         }
     }
@@ -171,7 +171,8 @@ impl Pass {
         std::mem::take(&mut self.reports)
     }
 
-    /// Whether the object keeps its claim to its group: a call is in flight, or its effect is not recorded yet.
+    /// Whether the object keeps its claim to its group: a call is in flight, or the effect of a call is not recorded
+    /// yet.
     pub fn holds_claim(&self) -> bool {
         self.claimed
     }
@@ -187,7 +188,7 @@ impl Pass {
         self.object.take()
     }
 
-    /// Replaces the object with the apiserver's answer to a write. Returns the former object.
+    /// Replaces the object with the apiserver's answer to a write. Returns the previous object.
     fn replace_object(&mut self, object: Box<LiveMessageGroup>) -> Option<Box<LiveMessageGroup>> {
         self.is_copy = false;
         self.object.replace(object)
@@ -198,13 +199,14 @@ impl Pass {
         self.object.as_deref()
     }
 
-    /// The group that the pass has created or changed without recording it; `None` if every effect is recorded, or if
-    /// the pass has deleted the group.
+    /// The group that the pass has created or changed, if the status does not record this effect yet; `None` if every
+    /// effect is recorded, or if the pass has deleted the group.
     pub fn unrecorded_group(&self) -> Option<&GroupKey> {
         self.group.as_ref().filter(|_| self.facts.has_effect() && !self.facts.has_deleted())
     }
 
-    /// A status that reports a slow call; `None` unless the status still has `Ready=True` for an older generation.
+    /// Returns a status that reports a slow call, if the current status still has `Ready=True` for an older generation;
+    /// `None` otherwise.
     pub fn progress_status(&self, message: &str, wall: jiff::Timestamp) -> Option<Box<LiveMessageGroupStatus>> {
         let object = self.object.as_deref().filter(|object| is_stale(object))?;
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &Facts::default());
@@ -232,7 +234,8 @@ impl Pass {
         self.finish(Requeue::After(delay), false)
     }
 
-    /// Takes the object that was read. Starts a new pass if it is another object or names another group.
+    /// Continues with the object that was read. Starts a new pass if this is another object, or if its spec specifies
+    /// another group.
     fn loaded(&mut self, object: Box<LiveMessageGroup>, has_drifted: bool, context: &StepContext) -> Effect {
         if !self.belongs_to(&object) {
             // A recreated object must not report events about the deleted one.
@@ -254,7 +257,7 @@ impl Pass {
                 return self.conclude(end.looking_again(), context);
             }
             if !self.facts.has_effect() {
-                // Observations for an older generation do not apply to this one.
+                // Observations for an older generation do not apply to the current generation.
                 self.forget_recorded();
             }
         }
@@ -305,8 +308,7 @@ impl Pass {
         }
     }
 
-    /// Records the effects of calls that were made with an account that the object no longer uses. Then the pass starts
-    /// over.
+    /// Records the effects of the calls that used the object's previous account. Then the pass starts over.
     fn record_former_account(&mut self, context: &StepContext) -> Effect {
         let message = "The account of the object has changed. The operator continues with the new account.";
         let outcome = PassOutcome::waiting(Reason::Applying, message.to_owned(), &self.facts);
@@ -323,7 +325,7 @@ impl Pass {
         self.requested_at = self.object.as_ref().and_then(|object| object.reconcile_requested_at().map(str::to_owned));
     }
 
-    /// Whether this pass is for this object and the group that it names.
+    /// Whether this pass belongs to this object and to the group in its spec.
     fn belongs_to(&self, object: &LiveMessageGroup) -> bool {
         object.metadata.uid.as_deref() == Some(&self.uid) && GroupKey::of(object) == self.group
     }
@@ -357,7 +359,7 @@ impl Pass {
         let end = self.failed(&failure, context);
         match end {
             Some(end) => self.conclude(end, context),
-            // The step is repeated immediately, and no status is written.
+            // The call is repeated immediately, and no status is written.
             None => self.finish(Requeue::After(Duration::ZERO), false),
         }
     }

@@ -1,5 +1,5 @@
-//! Stalled deletions, which require manual intervention or cannot reach the Live API, and their time limit in a
-//! terminating namespace.
+//! Stalled deletions. A deletion is stalled if it requires manual intervention or if the Live API is unreachable. In a
+//! terminating namespace, a stalled deletion ends after a timeout.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use super::{Pass, StepContext};
 use crate::decide::without_credentials_since;
 use crate::resources::{LiveMessageGroup, NextActor, Reason};
 
-/// How often a stalled deletion is rechecked if the recheck makes no call. Its namespace may have started to terminate.
+/// The interval at which a stalled deletion is rechecked if the recheck makes no call. After the timeout, each recheck
+/// also checks whether the namespace is terminating.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether an object with this reason requires manual intervention.
@@ -16,7 +17,8 @@ fn stalls(reason: Reason) -> bool {
     matches!(reason.next_actor(), NextActor::User | NextActor::UserAfter(_))
 }
 
-/// Whether a recheck with this reason makes no call: a circuit breaker blocks the object, or it has no credentials.
+/// Whether rechecking an object with this reason makes no call, because a circuit breaker blocks the object or because
+/// its credentials are missing.
 fn is_free_to_check(reason: Reason) -> bool {
     matches!(
         reason,
@@ -61,8 +63,8 @@ impl StallCause {
 }
 
 impl Pass {
-    /// Records the reason why a deletion does not succeed. Returns the maximum time until it is rechecked; `None` if
-    /// the regular retries suffice.
+    /// Records the reason why a deletion does not succeed. Returns the maximum time until the deletion is rechecked;
+    /// `None` if the regular retries suffice.
     pub(super) fn recheck_after(
         &mut self,
         object: &LiveMessageGroup,
@@ -83,13 +85,13 @@ impl Pass {
         interval.into_iter().chain(Some(left).filter(|left| !left.is_zero())).min()
     }
 
-    /// Whether a deletion has been stalled for its timeout.
+    /// Whether the timeout of a stalled deletion has expired.
     pub(super) fn has_timed_out(&self, context: &StepContext) -> bool {
         let (Some(object), Some(stall)) = (self.object.as_deref(), self.stall) else { return false };
         object.is_deleting() && stall.time_left(object, context).is_zero()
     }
 
-    /// The timeout that ended a stalled deletion.
+    /// The timeout that applies to the stalled deletion.
     pub(super) fn stall_timeout(&self, context: &StepContext) -> Duration {
         self.stall.map_or(context.finalizer_timeout, |stall| stall.cause.timeout(context))
     }
@@ -105,9 +107,9 @@ impl Stall {
     }
 }
 
-/// The time left for a deletion that has been stalled for `here` in this process. The time that an earlier process
-/// recorded counts only after this process has seen the same cause for a minute, because the cause may have been
-/// corrected since.
+/// The time left until a stalled deletion times out. `here` is the time for which this process has seen the stall. The
+/// time that an earlier process recorded in the status counts only after this process has seen the stall for a minute,
+/// because the user may have corrected the cause before this process started.
 fn time_left_for_user(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
     let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
     let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();

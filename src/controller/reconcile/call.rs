@@ -1,4 +1,4 @@
-//! The preflight of a call, and the call itself.
+//! Runs the preflight of a call, and sends the call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::controller::pass::{Input, NoCredentials, Preflight};
 use crate::controller::scheduler::CallRequest;
 use crate::live::Call;
 
-/// The time after which the status reports a call without an answer. `Ready=True` for an older generation must not hide
-/// a pending change.
+/// If a call has no answer after this time, the status reports that the call is in flight. Without this report,
+/// `Ready=True` for an older generation would hide the pending change.
 const REPORT_AFTER: Duration = Duration::from_secs(2);
 
 impl Reconcile {

@@ -1,7 +1,7 @@
-//! The driver: executes the effects of a [`Pass`], and returns the object to the scheduler.
+//! The driver executes the effects of a [`Pass`], and then returns the object to the scheduler.
 //!
 //! The module owns only the step in progress. It may import every module of the controller except `watch` and
-//! `background`. Its invariant: each arm of [`Reconcile::step`] executes one effect and decides nothing.
+//! `background`. Its invariant: each arm of [`Reconcile::step`] executes one effect and makes no decisions.
 
 mod call;
 mod read;
@@ -31,14 +31,15 @@ use super::scheduler::Work;
 use crate::decide::Priority;
 use crate::resources::AccountRecord;
 
-/// The maximum number of calls of one operation that are in flight at the same time. It applies to accounts without a
-/// rate limit.
+/// The maximum number of calls of one operation that are in flight at the same time. It matters only for accounts that
+/// have no rate limit. For other accounts, the number of permits is lower.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// The delay before an object is reconciled again after a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// One step of a pass. It starts when a worker or a permit is available, and ends at the next wait.
+/// One step of a pass. It starts when a worker or a permit is available, and ends when the object must wait or the pass
+/// is complete.
 struct Reconcile {
     context: Arc<Context>,
     key: ObjectKey,
@@ -46,7 +47,7 @@ struct Reconcile {
     pass: Box<Pass>,
     /// The account that the call uses; `None` before the preflight.
     account: Option<Arc<Account>>,
-    /// The account that the object's next call uses; `None` if there is none.
+    /// The account that the object's next call uses; `None` if no such account is available.
     record: Option<Arc<AccountRecord>>,
     permit: Option<GrantedPermit>,
 }
@@ -112,7 +113,6 @@ pub async fn run(context: Arc<Context>, work: Work, permit: Option<GrantedPermit
     metrics.reconciles.observe_reconcile(result, started.elapsed());
 }
 
-/// The message of a panic.
 fn message_of(panic: &(dyn Any + Send)) -> &str {
     let message = panic.downcast_ref::<String>().map(String::as_str);
     message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown")
@@ -145,7 +145,8 @@ impl Reconcile {
         }
     }
 
-    /// The other object that owns the group, or would take it over; `None` if there is none.
+    /// Returns the name of the other object that owns the group. If this object is being deleted, returns the name of
+    /// the object that would take over the group. Returns `None` if there is no such object.
     fn owner(&self) -> Option<String> {
         let owner = self.context.scheduler.with(|scheduler, _| scheduler.other_claimant(&self.key));
         owner.map(|owner| owner.name)
@@ -210,7 +211,7 @@ fn result_label(requeue: &Requeue) -> &'static str {
     }
 }
 
-/// Reports the group that the pass of a removed object created or changed without recording it.
+/// Reports the group of a removed object if the object's pass created or changed the group and no status records this.
 pub fn report_removed(context: &Context, key: &ObjectKey, pass: Option<&Pass>) {
     if let Some(pass) = pass {
         report::orphaned(context, key, pass);

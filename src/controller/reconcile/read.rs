@@ -10,7 +10,7 @@ use crate::controller::pass::Input;
 use crate::resources::LiveMessageGroup;
 
 impl Reconcile {
-    /// Takes the copy of the object, or reads the object if there is none.
+    /// Takes the scheduler's copy of the object. If the scheduler has no copy, reads the object from the apiserver.
     pub(super) async fn load(&mut self) -> ControlFlow<Requeue, Input> {
         let Some((object, has_drifted)) = self.context.scheduler.with(|scheduler, _| scheduler.take_copy(&self.key))
         else {
@@ -25,7 +25,9 @@ impl Reconcile {
         self.record = account.ok().map(|account| Arc::clone(account.record()));
     }
 
-    /// Reads the object. `Break` ends the step; the next watch event queues the object again.
+    /// Reads the object from the apiserver. Returns `Break` to end the step if this version of the operator cannot read
+    /// the object, if the watch has not delivered the object yet, or if the watch has delivered the object's deletion.
+    /// In the last two cases, the next watch event queues the object again.
     pub(super) async fn read(&mut self) -> ControlFlow<Requeue, Input> {
         ControlFlow::Continue(match self.context.api.get(&self.key).await {
             Ok(GetResult::Object(object)) => {
@@ -35,14 +37,15 @@ impl Reconcile {
                 Input::Read { object, has_drifted, is_copy: false }
             }
             Ok(GetResult::Gone) => {
-                // The removed pass is dropped: the current pass reports its own unrecorded effect.
+                // Only the pass in progress can have created or changed the group without recording this in the status.
+                // This pass receives `Input::Gone` and reports the group, so the result of `remove` is dropped.
                 self.context.scheduler.with(|scheduler, now| drop(scheduler.remove(&self.key, now)));
                 Input::Gone
             }
             Ok(GetResult::Unreadable(object)) => match self.handle_unreadable(&object).await {
                 Ok(requeue) => return ControlFlow::Break(requeue),
                 Err(error) => {
-                    tracing::warn!(%error, "an unreadable object could not be written");
+                    tracing::warn!(%error, "the status or the finalizer of an unreadable object could not be updated");
                     Input::ReadFailed { is_forbidden: true }
                 }
             },

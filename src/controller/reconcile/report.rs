@@ -54,7 +54,7 @@ pub(super) fn send_event(context: &Context, event: EventDraft) {
     context.events.publish(event);
 }
 
-/// Reports a group that a pass created or changed without recording it, because the object was deleted.
+/// Reports the group of a deleted object if the pass created or changed the group and no status records this.
 pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
     if let Some(group) = pass.unrecorded_group() {
         let _entered = tracing::info_span!("reconcile", object = %key).entered();
@@ -65,9 +65,5 @@ pub fn orphaned(context: &Context, key: &ObjectKey, pass: &Pass) {
 fn report_orphan(context: &Context, group: &GroupKey) {
     let (app, group) = (&*group.app_id, &*group.group_id);
     context.metrics.orphaned();
-    tracing::warn!(
-        app,
-        group,
-        "a group was created or changed for an object that no longer exists or names another group"
-    );
+    tracing::warn!(app, group, "a group was created or changed, but its object was deleted or now names another group");
 }

@@ -1,4 +1,4 @@
-//! Handles objects that this version cannot read: reports them, and completes their deletion.
+//! Handles objects that this version of the operator cannot read: reports them, and completes their deletion.
 
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use crate::decide::{UnreadableAction, decide_unreadable, time_until_release, unr
 use crate::resources::{Reason, UnreadableGroup};
 use crate::telemetry::metrics::OutcomeLabels;
 
-/// How often the deletion of an unreadable object is rechecked. Its namespace may have started to terminate.
+/// The interval at which the operator checks again whether it can complete the deletion of an unreadable object. The
+/// object's namespace may have started to terminate since the last check.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Reconcile {
-    /// Reports an unreadable object, or removes its finalizer. Returns when the object is read next.
+    /// Reports an unreadable object, or removes its finalizer. The returned `Requeue` determines when the object is
+    /// read again.
     pub(super) async fn handle_unreadable(&self, object: &UnreadableGroup) -> Result<Requeue, ApiError> {
         tracing::warn!(error = object.error, "a stored object cannot be read");
         let timeout = self.context.finalizer_timeout;

@@ -70,7 +70,7 @@ impl Reconcile {
     }
 
     /// Reports in the status that a change is not applied yet, if the status still has `Ready=True` for an older
-    /// generation. Returns the object with the new status; `None` if nothing was written.
+    /// generation. Returns the object with the new status, or `None` if nothing was written.
     pub(super) async fn write_progress(&self, text: &str) -> Option<Box<LiveMessageGroup>> {
         let object = self.pass.object()?;
         let status = self.pass.progress_status(text, jiff::Timestamp::now())?;
@@ -81,7 +81,7 @@ impl Reconcile {
                 Some(written)
             }
             Err(error) => {
-                tracing::warn!(%error, "the progress could not be written");
+                tracing::warn!(%error, "the progress could not be reported in the status");
                 None
             }
         }

@@ -16,20 +16,20 @@ use crate::resources::{LiveMessageGroup, Reason};
 /// A call that an object is about to send.
 #[derive(Debug, Clone, Copy)]
 pub struct CallRequest<'a> {
-    /// The object as it was just read.
+    /// The version of the object that the pass works with.
     pub object: &'a LiveMessageGroup,
     pub call: &'a Call,
     /// The account that the call uses. Its credentials are available.
     pub account: &'a AccountKey,
-    /// Whether a permit was granted, so that the call is sent immediately.
+    /// Whether a permit was granted. If so, the call can be sent immediately.
     pub has_permit: bool,
-    /// How fast the account can send waiting calls of this operation.
+    /// The pace at which the account can send waiting calls of this operation.
     pub pace: Pace,
 }
 
 impl Scheduler {
     /// Takes the next object that waits for a permit of `budget`; `None` if no object waits, or while another call is
-    /// proving the credentials.
+    /// verifying the credentials.
     pub fn grant(&mut self, budget: &BudgetKey) -> Option<Work> {
         if !self.breakers.may_grant(&budget.account) {
             return None;
@@ -44,7 +44,7 @@ impl Scheduler {
     }
 
     /// Updates the record of an object that a worker has read. Returns whether a drift check contradicts its status;
-    /// `None` if the watch has not shown the object yet, or has shown its deletion.
+    /// `None` if the watch has not delivered the object yet, or has delivered its deletion.
     pub fn loaded(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> Option<bool> {
         self.refresh(key, object).then(|| self.take_drift(key))
     }
@@ -67,7 +67,7 @@ impl Scheduler {
         if request.has_permit && !self.claim(key) {
             return Preflight::OwnerChanged;
         }
-        // A permit cannot be used while another call is proving the credentials.
+        // A permit cannot be used while another call is verifying the credentials.
         if request.has_permit && self.prove_credentials(key, request.account, now) {
             return Preflight::Cleared;
         }
@@ -86,8 +86,9 @@ impl Scheduler {
     /// Returns the circuit breaker that blocks the call, if any.
     fn pass_breakers(&mut self, key: &ObjectKey, request: CallRequest<'_>, now: Instant) -> Option<Blocked> {
         let mut breakers = breakers_for(request.call, request.account);
-        // An object that lacks a permission for a later call cannot complete, so the calls before it would be wasted.
-        // After an edit, the object may need other calls, so this check does not apply.
+        // If the permission for one of the object's later calls is missing, the earlier calls would be wasted.
+        // Therefore, the breaker of that permission also blocks the earlier calls. After an edit, this check does not
+        // apply, because the object may need different calls.
         if is_observed(request.object) {
             breakers.extend(
                 self.permissions_ahead(key).into_iter().filter(|ahead| !breakers.contains(ahead)).collect::<Vec<_>>(),
@@ -110,7 +111,7 @@ impl Scheduler {
         }
     }
 
-    /// The permission breakers that the object is blocked on or probes.
+    /// The open permission breakers that block the object, or that the object is probing.
     fn permissions_ahead(&self, key: &ObjectKey) -> Vec<BreakerKey> {
         let probes =
             self.objects.get(key).and_then(|state| state.held.as_ref()).into_iter().flat_map(|held| &held.probes);
@@ -124,8 +125,8 @@ impl Scheduler {
         probes.chain(blocked).filter(is_open).cloned().collect()
     }
 
-    /// Reserves the place that a create needs in its app. Returns the cause that blocks the call if no place is free or
-    /// the usage is unknown.
+    /// If the call creates a group, reserves a place for the group in its app. Returns the cause that blocks the call
+    /// if no place is free or the usage is unknown.
     fn reserve_place(&mut self, key: &ObjectKey, request: CallRequest<'_>) -> Option<Blocked> {
         let Call::Create(group, _) = request.call else { return None };
         let app = AppKey::new(request.account, &group.app_id);
@@ -139,7 +140,8 @@ impl Scheduler {
             }
             Fit::Unknown(query) => (Some(query), None),
             Fit::Full { used, limit } => {
-                // The user may have deleted groups. Count the groups now instead of at the next drift check.
+                // A user who forces a reconcile may have just deleted groups, so the groups are counted now instead of
+                // at the next drift check.
                 let query = request.object.reconcile_is_requested().then_some(UsageQuery::Count);
                 let message = format!(
                     "App {:?} has {used} of {limit} groups. Delete groups that are not needed; the operator then \
@@ -156,7 +158,7 @@ impl Scheduler {
         Some(Blocked { on: Cause::Quota(app), explanation })
     }
 
-    /// Records the result of an object's call: its effect on breakers, fences and the usage of the app.
+    /// Updates the breakers, the fences and the usage of the app according to the result of an object's call.
     pub fn record_answer(
         &mut self,
         key: &ObjectKey,
@@ -180,7 +182,8 @@ impl Scheduler {
         }
     }
 
-    /// Suspends other calls with credentials that the service rejected, until the credentials have been loaded again.
+    /// Suspends all further calls of an account whose credentials the service rejected, except those of the object
+    /// `key`, until the credentials are reloaded. Then one call verifies them before the other calls are sent.
     pub fn suspend_credentials(&mut self, key: &ObjectKey, account: &AccountKey, now: Instant) {
         self.breakers.suspend(account, &Prober::Object(key.clone()), now);
         self.add_probe(key, BreakerKey::Credentials(account.clone()));
@@ -220,7 +223,7 @@ impl Scheduler {
         }
     }
 
-    /// Applies the effect of a result to one breaker.
+    /// Applies the effect of a call's result to one breaker.
     pub(super) fn learn_from(
         &mut self,
         breaker: &BreakerKey,
@@ -261,7 +264,7 @@ impl Scheduler {
     }
 
     /// Ends the step of an active object, and queues the object according to `requeue`. Returns the pass if the object
-    /// was deleted meanwhile.
+    /// was deleted during the step.
     pub fn finish(
         &mut self,
         key: &ObjectKey,
@@ -297,7 +300,7 @@ impl Scheduler {
         None
     }
 
-    /// Whether the cause of a block persists. It may have ended while the status was written.
+    /// Whether the object must still be blocked. The cause may have ended while the status was being written.
     fn still_holds(&self, key: &ObjectKey, requeue: &Requeue) -> bool {
         let Requeue::Blocked { on, .. } = requeue else { return true };
         match on {
@@ -321,7 +324,7 @@ impl Scheduler {
         }
     }
 
-    /// Releases the object's probes of unproven credentials, so that the next call of any object can prove them.
+    /// Releases the object's probes of unverified credentials, so that the next call of any object can verify them.
     fn release_unproven(&mut self, key: &ObjectKey, now: Instant) {
         self.release_probes(key, now, |breakers, probe| breakers.failure(probe).is_none());
     }

@@ -40,8 +40,8 @@ pub enum Fit {
 pub struct AppState {
     pub objects: HashSet<ObjectKey>,
     used: Option<u64>,
-    /// The number of created groups that `used` may not include. They are counted separately, because only a number
-    /// from the service shows that an app has a higher quota.
+    /// The number of groups that objects have created and that `used` might not include. They are not added to `used`:
+    /// if `used` exceeds the limit, the app must have a higher quota, and only a count from the service can show that.
     added: u64,
     /// Whether `used` is a count that the service returned, rather than an assumption.
     is_counted: bool,
@@ -49,11 +49,13 @@ pub struct AppState {
     /// listed.
     group_ids: Option<HashSet<Box<str>>>,
     reservations: HashSet<ObjectKey>,
-    /// The number of queries without an answer. A requested query and a drift check can overlap.
+    /// The number of queries in progress. There can be several, because a requested query and a drift check can
+    /// overlap.
     queries: u32,
-    /// The groups that objects created since the first of these queries began. The answers may not include them.
+    /// The groups that objects have created since the first query in progress began. The answers to the queries might
+    /// not include these groups.
     created: HashSet<Box<str>>,
-    /// The query that the next list call answers; `None` if no query is open.
+    /// The query that the next list call must answer; `None` if no query is requested.
     pub requested: Option<UsageQuery>,
     /// When the last drift check completed, or when the app was first seen.
     pub last_check: Option<SystemTime>,
@@ -103,7 +105,7 @@ impl AppState {
     pub fn on_create(&mut self, object: &ObjectKey, group_id: &str, is_new: bool) {
         self.reservations.remove(object);
         if is_new {
-            // A list may have shown the group before the answer arrived.
+            // A list may have contained the group before the answer to the create arrived.
             let is_counted = self.group_ids.as_ref().is_some_and(|ids| ids.contains(group_id));
             self.added += u64::from(!is_counted);
             if let Some(ids) = &mut self.group_ids {
@@ -127,8 +129,8 @@ impl AppState {
         }
     }
 
-    /// Begins a query. Its pages are read one after the other, so its answer may not include groups that are created
-    /// meanwhile.
+    /// Begins a query. The pages of the list are read one after the other, so the answer might not include groups that
+    /// are created during the query.
     pub fn begin_query(&mut self) {
         self.queries += 1;
     }
@@ -147,8 +149,8 @@ impl AppState {
         let is_news = self.used.is_none() || (self.group_ids.is_none() && group_ids.is_some());
         self.is_counted = true;
         self.used = Some(used);
-        // Without the IDs, the number may already include the created groups. Counting them twice is harmless: at
-        // worst, it causes a list call, which returns the exact number.
+        // Without the IDs, the operator cannot determine whether `used` already includes the created groups. Counting
+        // these groups twice is harmless: at worst, it causes a list call, which returns the exact number.
         self.added = self.created.len() as u64;
         if let Some(mut ids) = group_ids {
             ids.extend(self.created.iter().cloned());
@@ -159,13 +161,13 @@ impl AppState {
     }
 
     /// Records that the groups cannot be counted, for example because the permission to list them is missing. Creates
-    /// are then sent without a check, and the service refuses those that do not fit.
+    /// are then sent without a check, and the service refuses any create that does not fit.
     pub fn on_usage_unavailable(&mut self) {
         self.used.get_or_insert(0);
         self.group_ids.get_or_insert_default();
     }
 
-    /// Whether no count is known and none is requested.
+    /// Whether the number of groups is unknown and has not been requested.
     pub fn needs_count(&self) -> bool {
         self.used.is_none() && self.requested.is_none()
     }

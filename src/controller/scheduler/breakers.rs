@@ -1,4 +1,5 @@
-//! Circuit breakers: if many objects share a cause of failure, one of them probes it while the others are blocked.
+//! Circuit breakers: if many objects share a cause of failure, one object probes the cause while the others are
+//! blocked.
 //!
 //! *Closed* (not in the map): calls are sent. *Open*: the cause is known, and no call is sent before the next probe is
 //! due. *Half-open*: one call is in flight, and its answer closes or reopens the breaker. The credentials of an account
@@ -13,29 +14,28 @@ use crate::decide::FailureDomain;
 use crate::live::{Call, ErrorClass};
 use crate::resources::Reason;
 
-/// The interval before the next probe if a probe shows that the cause persists. For credentials and permissions, the
-/// interval is constant.
+/// The initial interval between two probes. For credentials and permissions, the interval does not increase.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The maximum interval between two probes of an app or of its quota. The cause may last for days, so the interval
 /// doubles until it reaches this value.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The interval between two probes after an answer that shows nothing about the cause.
+/// The interval before the next probe if the answer to a probe shows nothing about the cause.
 pub const QUICK_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The maximum number of consecutive inconclusive probes that are followed by [`QUICK_PROBE_INTERVAL`]. After more of
-/// them, the interval is [`PROBE_INTERVAL`].
+/// The maximum number of consecutive inconclusive probes to which [`QUICK_PROBE_INTERVAL`] applies. After further
+/// inconclusive probes, [`PROBE_INTERVAL`] applies.
 const MAX_QUICK_PROBES: u32 = 3;
 
-/// A probe without a result ends after this time.
+/// A probe that has no result ends after this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The caller whose call decides whether a half-open breaker closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prober {
     Object(ObjectKey),
-    /// The drift check of an app.
+    /// A list of the groups of an app, for a drift check or for the usage.
     List(AppKey),
 }
 
@@ -53,10 +53,10 @@ struct Probe {
 
 #[derive(Debug)]
 struct Breaker {
-    /// Why the breaker is open; `None` while credentials are only unproven.
+    /// The reason why the breaker is open; `None` if the credentials are only unverified.
     failure: Option<Explanation>,
     state: State,
-    /// When the last probe had a result; `None` before the first one.
+    /// The time of the last probe result; `None` before the first result.
     last_probe: Option<Instant>,
     interval: Duration,
     /// The number of inconclusive probes since the last conclusive one.
@@ -76,7 +76,7 @@ pub enum BreakerEffect {
     Inconclusive,
 }
 
-/// The effect of a call with this result on a breaker of `domain`. A `class` of `None` is a success.
+/// Determines how the result of a call affects a breaker of `domain`. `class` is `None` if the call succeeded.
 pub fn effect_of(domain: FailureDomain, class: Option<ErrorClass>) -> BreakerEffect {
     let own = match domain {
         FailureDomain::Credentials => ErrorClass::CredentialsRejected,
@@ -122,13 +122,13 @@ pub struct Breakers {
 }
 
 impl Breakers {
-    /// Marks the credentials of an account as unproven: no call has shown that the service accepts them.
+    /// Marks the credentials of an account as unverified: no call has shown that the service accepts them.
     pub fn credentials_unproven(&mut self, account: AccountKey) {
         self.breakers.insert(BreakerKey::Credentials(account), Breaker::unproven());
     }
 
-    /// Checks whether `object` may pass these breakers, and makes it the probe of those that are open. Returns the
-    /// breakers that it probes. The error is the first breaker that blocks it.
+    /// Checks whether `object` may pass all of these breakers. If so, the object starts to probe the open breakers, and
+    /// their keys are returned. Otherwise, the error is the key of the first breaker that blocks the object.
     pub fn admit(
         &mut self,
         keys: &[BreakerKey],
@@ -156,15 +156,15 @@ impl Breakers {
         Ok(probed)
     }
 
-    /// Whether a permit may be granted to `account`. No permit may be granted while a call that proves the credentials
-    /// is in flight.
+    /// Whether a permit may be granted to `account`. No permit may be granted while a call that verifies the
+    /// credentials is in flight.
     pub fn may_grant(&self, account: &AccountKey) -> bool {
         let breaker = self.breakers.get(&BreakerKey::Credentials(account.clone()));
         breaker.is_none_or(|breaker| breaker.failure.is_some() || !breaker.is_probed())
     }
 
-    /// Whether `prober` may send a call with these credentials now. If the credentials are unproven, only one prober
-    /// may send a call, and that call proves them.
+    /// Whether `prober` may send a call with the credentials of `account` now. If the credentials are unverified, only
+    /// one prober may send a call, and that call verifies them.
     pub fn may_send(&mut self, account: &AccountKey, prober: &Prober, now: Instant) -> bool {
         let Some(breaker) = self.breakers.get_mut(&BreakerKey::Credentials(account.clone())) else { return true };
         breaker.expire_probe(now);
@@ -174,7 +174,8 @@ impl Breakers {
                 breaker.start_probe(prober.clone(), now);
                 true
             }
-            // Objects become probes when they are admitted. A list call that objects wait for can also be a probe.
+            // An object has already started its probe in `admit`. A list call does not use `admit`, so its probe starts
+            // here.
             (State::Open { next_probe }, _) if *next_probe <= now && matches!(prober, Prober::List(_)) => {
                 breaker.start_probe(prober.clone(), now);
                 true
@@ -183,8 +184,8 @@ impl Breakers {
         }
     }
 
-    /// Opens the breaker after a call failed for the breaker's cause. Returns whether the breaker was closed or
-    /// unproven before.
+    /// Opens the breaker after a call failed for the breaker's cause. Returns whether the breaker was closed before, or
+    /// half-open only because the credentials were unverified.
     pub fn trip(&mut self, key: &BreakerKey, prober: &Prober, failure: Explanation, now: Instant) -> bool {
         let is_lasting = matches!(key, BreakerKey::App(..) | BreakerKey::Quota(..));
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
@@ -200,8 +201,8 @@ impl Breakers {
         is_new
     }
 
-    /// Opens a breaker that was open when the previous process ended, according to a recorded status. One object probes
-    /// it immediately.
+    /// Opens a breaker because a recorded status shows that the breaker was open when the previous process ended. One
+    /// object can probe the breaker immediately.
     pub fn restore(&mut self, key: &BreakerKey, failure: Explanation, now: Instant) {
         let breaker = self.breakers.entry(key.clone()).or_insert_with(Breaker::unproven);
         if breaker.failure.is_none() {
@@ -210,9 +211,9 @@ impl Breakers {
         }
     }
 
-    /// Closes the breaker after a call that shows that the cause has ended. Returns whether all blocked objects can
-    /// continue. A successful call proves only that the app had one free place, so a quota breaker with blocked objects
-    /// stays open, and the next object probes it immediately.
+    /// Closes the breaker, because a call has shown that the cause has ended. Returns whether all blocked objects can
+    /// continue. A quota breaker with blocked objects stays open, because a successful call proves only that the app
+    /// had one free place. The next object then probes the breaker immediately.
     pub fn close(&mut self, key: &BreakerKey, has_blocked: bool, now: Instant) -> bool {
         if matches!(key, BreakerKey::Quota(..))
             && has_blocked
@@ -225,8 +226,9 @@ impl Breakers {
         self.breakers.remove(key).is_some()
     }
 
-    /// Schedules the next probe within seconds, because the answer (such as a timeout or throttling) shows nothing
-    /// about the cause, but another object's call may. After several such answers, the next probe is due in a minute.
+    /// Schedules the next probe after a result that shows nothing about the cause, such as a timeout or throttling. The
+    /// next probe is due within seconds, because the call of another object may have a conclusive result. After several
+    /// inconclusive results, the next probe is due in a minute.
     pub fn inconclusive(&mut self, key: &BreakerKey, prober: &Prober, now: Instant) {
         let Some(breaker) = self.breakers.get_mut(key).filter(|breaker| breaker.is_by(prober)) else { return };
         if breaker.failure.is_none() {
@@ -247,8 +249,9 @@ impl Breakers {
         }
     }
 
-    /// Suspends calls with credentials that the service rejected and that may have been renewed meanwhile. No other
-    /// call is sent until `prober` has a result.
+    /// Suspends the calls of an account whose credentials the service has rejected. The breaker does not open yet,
+    /// because the credentials may have been renewed at their source. No other call is sent until `prober` has a
+    /// result.
     pub fn suspend(&mut self, account: &AccountKey, prober: &Prober, now: Instant) {
         let key = BreakerKey::Credentials(account.clone());
         let breaker = self.breakers.entry(key).or_insert_with(Breaker::unproven);
@@ -257,8 +260,8 @@ impl Breakers {
         }
     }
 
-    /// Makes `object` the next probe of the open breakers in `keys`, because of a forced reconcile. Probes remain
-    /// limited to one per minute.
+    /// Selects `object` as the next object to probe the open breakers in `keys`, because of a forced reconcile. The
+    /// next probe of a breaker is then due at the latest one minute after the previous probe.
     pub fn expedite(&mut self, keys: &[BreakerKey], object: &ObjectKey) {
         for key in keys {
             if let Some(breaker) = self.breakers.get_mut(key)
@@ -272,9 +275,10 @@ impl Breakers {
         }
     }
 
-    /// The breakers that are due for a probe, each with the object that requested a forced reconcile, if any. A breaker
-    /// without blocked objects closes when it is due. It does not close earlier, because then each new object would
-    /// probe the cause. A breaker of credentials stays open until the service accepts a call.
+    /// Returns the breakers that are due for a probe. If a user has forced a reconcile of a blocked object, that object
+    /// is returned with the breaker and probes it. A breaker without blocked objects closes when its probe is due. If
+    /// the breaker closed earlier, each new object would probe the cause. A credentials breaker stays open until the
+    /// service accepts a call.
     pub fn due_probes(
         &mut self,
         now: Instant,
@@ -313,7 +317,7 @@ impl Breakers {
         self.breakers.extract_if(|key, _| key.account() == account).map(|(key, _)| key).collect()
     }
 
-    /// Why the breaker is open; `None` if it is closed or only unproven.
+    /// Returns why the breaker is open; `None` if it is closed, or if the credentials are only unverified.
     pub fn failure(&self, key: &BreakerKey) -> Option<&Explanation> {
         self.breakers.get(key)?.failure.as_ref()
     }
@@ -336,8 +340,8 @@ impl Breaker {
         Self { failure: None, state, last_probe: None, interval, inconclusive, expedited: None }
     }
 
-    /// Whether `object` may pass: it is the probe, or a probe is due. Unproven credentials block no object here; they
-    /// limit how permits are granted.
+    /// Whether `object` may pass: the object is already probing the breaker, or a probe is due. Unverified credentials
+    /// do not block objects here. Instead, they limit how permits are granted.
     fn admits(&self, object: &ObjectKey, now: Instant) -> bool {
         match &self.state {
             _ if self.failure.is_none() => true,

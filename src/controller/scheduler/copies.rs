@@ -1,24 +1,26 @@
-//! Copies of objects with pending work, from watch events and responses of the apiserver. An object with a copy does
-//! not have to be read again.
+//! Keeps copies of objects with pending work, so that a worker does not have to read these objects again. The copies
+//! come from watch events and apiserver responses.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::controller::keys::ObjectKey;
 use crate::resources::LiveMessageGroup;
 
-/// The memory that the copies may take, in bytes. An object that does not fit is read from the apiserver instead.
+/// The maximum memory for all copies, in bytes. An object whose copy does not fit is read from the apiserver instead.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// The memory that a small object takes without its strings of variable length, in bytes.
+/// The estimated memory of an object without its variable-length strings, in bytes.
 const BASE_BYTES: usize = 4096;
 
 #[derive(Debug, Default)]
 pub struct Copies {
     objects: HashMap<ObjectKey, ObjectCopy>,
     bytes: usize,
-    /// The version of this process's first write; `None` before that write. A former leader has written nothing since.
+    /// The resourceVersion of the first write by this process; `None` before that write. All writes by former leaders
+    /// are older.
     first_write: Option<u64>,
-    /// The namespaces whose watch has failed; `None` is the watch of all namespaces. No copy of their objects is kept.
+    /// The namespaces whose watch has failed; `None` stands for the watch of all namespaces. Objects in these
+    /// namespaces have no copies.
     failed: HashSet<Option<Box<str>>>,
 }
 
@@ -30,18 +32,20 @@ struct ObjectCopy {
 }
 
 impl Copies {
-    /// Records the version of a write of this process.
+    /// Records the version of a write by this process. Only the first call has an effect.
     pub fn written(&mut self, version: u64) {
         self.first_write.get_or_insert(version);
     }
 
-    /// Whether an object with this version contains every write of a former leader, even if a watch delivers it late.
-    /// This works because the apiserver orders the versions across all objects of a kind.
+    /// Whether this version of an object includes all writes by former leaders. This is the case if the version is
+    /// newer than the first write by this process, because the apiserver orders the versions across all objects of a
+    /// kind.
     pub fn is_after_former_leader(&self, version: u64) -> bool {
         self.first_write.is_some_and(|first| version > first)
     }
 
-    /// Keeps a copy of this version. If it does not fit, no copy is kept.
+    /// Replaces the copy of an object with this version of the object. Keeps no copy if the memory limit would be
+    /// exceeded or if the object's watch has failed.
     pub fn keep(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>, version: u64) {
         self.forget(key);
         let bytes = bytes_of(&object);
@@ -52,7 +56,7 @@ impl Copies {
         }
     }
 
-    /// Removes the copy of an object. Returns it with its version.
+    /// Removes the copy of an object, and returns the copy with its version.
     pub fn take(&mut self, key: &ObjectKey) -> Option<(Box<LiveMessageGroup>, u64)> {
         let ObjectCopy { object, version, bytes } = self.objects.remove(key)?;
         self.bytes -= bytes;

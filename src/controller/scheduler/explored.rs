@@ -1,4 +1,4 @@
-//! Builds a scheduler from the state of two objects for the tests in `explore`, and reads their state back.
+//! Builds a scheduler from the states of two objects, and reads these states back. The tests in `explore` use it.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use crate::decide::Priority;
 /// The state that a scheduler keeps for one object.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The record; `None` if the watch has not shown the object, or has shown its deletion.
+    /// The record; `None` if the watch has not delivered the object, or has delivered its deletion.
     pub record: Option<Record>,
     pub place: Place,
     /// Whether a pass was interrupted.
     pub has_pass: bool,
     /// The recorded state that a drift check contradicted; `None` if there is no contradiction.
     pub drift: Option<RecordedState>,
-    /// The priority of the work that remained after the last write.
+    /// The priority of the work that remained after the last write; `None` if no work remained.
     pub left: Option<Priority>,
 }
 
@@ -81,7 +81,8 @@ impl Scheduler {
         }
     }
 
-    /// Records that a worker took the copy of the object. Returns whether a drift check contradicts its status.
+    /// Records that a worker took the copy of the object. Returns whether a drift check contradicts the object's
+    /// status.
     pub fn copy_taken(&mut self, key: &ObjectKey) -> bool {
         self.take_drift(key)
     }

@@ -1,33 +1,33 @@
-//! The order in which objects are processed: by priority, then round robin over the namespaces, then first in, first
-//! out.
+//! Orders objects for processing: by priority, then round robin across namespaces, then first in, first out within each
+//! namespace.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::controller::keys::ObjectKey;
 use crate::decide::Priority;
 
-/// One in this many processed objects is taken from a lower priority, alternately from the lowest and the middle one,
-/// so that no priority starves.
+/// The interval, in processed objects, at which one object is taken from a lower priority. The lowest and the middle
+/// priority take turns, so that neither starves.
 const LOWER_PRIORITY_SHARE: u64 = 10;
 
-/// A position in a [`FairQueue`]. An object keeps it while a worker processes it.
+/// A position in a [`FairQueue`]. While a worker processes an object, the object keeps its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The turn of the object's namespace when the object was removed. It applies only if no other object of the
-    /// namespace waits.
+    /// The turn that the object's namespace had when the object was removed. When the object is inserted again, this
+    /// turn is used only if no other object of the namespace waits.
     turn: u64,
     /// The order within the namespace.
     sequence: u64,
 }
 
 impl Position {
-    /// The position behind all others. `sequence` must be larger than any earlier one.
+    /// Returns the position behind all others. `sequence` must be larger than any earlier sequence number.
     pub fn last(sequence: u64) -> Self {
         Self { turn: sequence, sequence }
     }
 }
 
-/// The objects that wait for a worker, or for the same permit or cause.
+/// The objects that wait for a worker, for a permit of the same budget, or for the end of the same cause.
 #[derive(Debug, Default)]
 pub struct FairQueue {
     levels: [Level; 3],
@@ -61,7 +61,7 @@ impl FairQueue {
     }
 
     /// Removes and returns the next object. Its namespace gets the turn `next_turn`, which must be larger than any
-    /// earlier one.
+    /// earlier turn.
     pub fn pop(&mut self, next_turn: u64) -> Option<ObjectKey> {
         self.served += 1;
         let lower = self.served.is_multiple_of(LOWER_PRIORITY_SHARE);
@@ -81,16 +81,17 @@ impl FairQueue {
         self.len() == 0
     }
 
-    /// All objects: higher priorities first, and within each namespace the object that has waited longest first.
+    /// Returns all objects by priority, highest first. Within a priority, the objects are grouped by namespace in the
+    /// order of the turns. Within a namespace, the object that has waited longest is first.
     pub fn in_order(&self) -> Vec<ObjectKey> {
         let levels = self.levels.iter().rev();
         let namespaces = levels.flat_map(|level| level.turns.values().filter_map(|name| level.namespaces.get(name)));
         namespaces.flat_map(|namespace| namespace.keys.values().cloned()).collect()
     }
 
-    /// The number of objects that are processed before an object of `namespace` that is added now, if no other object
-    /// is added later. For lower priorities, the number is an upper bound, because it ignores the share that they get
-    /// while higher priorities wait.
+    /// Returns how many objects are processed before an object of `namespace` that is added now, if no other object is
+    /// added later. Below the highest priority, this number is an upper bound: it ignores that some objects of this
+    /// priority are processed while objects of higher priorities wait.
     pub fn ahead(&self, namespace: &str, priority: Priority) -> usize {
         let counts = self.by_priority();
         let (lower, higher) = (&counts[..priority as usize], &counts[priority as usize + 1..]);
@@ -131,13 +132,13 @@ impl Level {
         Some(turn)
     }
 
-    /// The number of objects that are removed before an object of `namespace` that is added now.
+    /// Returns how many objects `pop` removes before an object of `namespace` that is added now.
     fn ahead(&self, namespace: &str) -> usize {
         // A namespace without objects gets the last turn of the current round.
         let own = self.namespaces.get(namespace);
         let (waiting, turn) = own.map_or((0, u64::MAX), |own| (own.keys.len(), own.turn));
-        // Every other namespace has one turn before each turn of this one. Some have already had theirs in the current
-        // round.
+        // Each other namespace has one turn before each turn of this namespace. In the current round, some namespaces
+        // have already had their turn.
         let others = self.namespaces.values().filter(|other| other.turn != turn);
         let turns = others.map(|other| other.keys.len().min(waiting + usize::from(other.turn < turn)));
         waiting + turns.sum::<usize>()

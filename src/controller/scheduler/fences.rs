@@ -8,7 +8,7 @@ use crate::controller::keys::GroupAtService;
 use crate::live::Call;
 use crate::resources::LiveMessageGroup;
 
-/// The groups with a call that may still arrive, and the time until which no other call for them is sent.
+/// Stores, for each group with a call that may still arrive, the time until which no other call for the group is sent.
 #[derive(Debug)]
 pub struct LateArrivals {
     /// The time until which a call from an earlier process can arrive.
@@ -17,7 +17,7 @@ pub struct LateArrivals {
 }
 
 impl LateArrivals {
-    /// The fences of a process that is starting now.
+    /// Creates the fences of a process that is starting now.
     pub fn new(now: Instant) -> Self {
         Self { predecessor: now + LATE_ARRIVAL, until: HashMap::new() }
     }
@@ -29,7 +29,7 @@ impl LateArrivals {
         self.until.insert(group, now + LATE_ARRIVAL);
     }
 
-    /// The time that `call`, made for `object`, must wait; `None` if no earlier call can still arrive.
+    /// Returns how long `call` for `object` must wait; `None` if no earlier call can still arrive.
     pub fn remaining(
         &self,
         group: Option<&GroupAtService>,
@@ -38,15 +38,15 @@ impl LateArrivals {
         now: Instant,
     ) -> Option<Duration> {
         let lost = group.and_then(|group| self.until.get(group)).copied();
-        // The fence also applies to objects that are younger than this process, because comparing their creation time
-        // with the start time of the process would depend on the apiserver's clock.
+        // Objects that were created after this process started are not exempt: their creation time comes from the
+        // apiserver's clock, which may differ from the clock of this process.
         let predecessor = could_be_overtaken(object, call).then_some(self.predecessor);
         lost.max(predecessor).filter(|until| *until > now).map(|until| until - now)
     }
 }
 
-/// Whether a late call of an earlier process could undo `call`: a create that arrives after a delete, or a change for
-/// an older generation that arrives after one for a newer generation. Generation 1 has only one possible change.
+/// Whether a late call of an earlier process could undo `call`: a late create could undo a delete, and a late change
+/// for an older generation could undo a change for a newer generation. No generation is older than generation 1.
 fn could_be_overtaken(object: &LiveMessageGroup, call: &Call) -> bool {
     let edited = object.metadata.generation.unwrap_or_default() > 1;
     object.is_deleting() || (edited && matches!(call, Call::Modify(..)))

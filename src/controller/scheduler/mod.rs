@@ -51,10 +51,11 @@ use ownership::Group;
 use queue::{Moment, Queue};
 use record::Record;
 
-/// The waiting state of all objects.
+/// The state that determines which object is processed next.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Boxed, because a hash table has more slots than entries.
+    /// Each state is boxed: a hash table has more slots than entries, and an empty slot takes as much memory as a full
+    /// one.
     objects: HashMap<ObjectKey, Box<ObjectState>>,
     groups: HashMap<Arc<GroupAtService>, Group>,
     accounts: HashMap<AccountKey, AccountState>,
@@ -63,34 +64,34 @@ pub struct Scheduler {
     queue: Queue,
     copies: Copies,
     fences: LateArrivals,
-    /// The number of objects with each summary.
+    /// The number of objects with each condition summary.
     summaries: HashMap<ConditionSummary, usize>,
     drift_candidates: usize,
     max_groups: u64,
     started: Instant,
 }
 
-/// The state of one object: its record, its interrupted pass, and everything that must be released with it.
+/// The state of one object: its record, its interrupted pass, and the probes and the reservation that it holds.
 #[derive(Debug)]
 struct ObjectState {
     record: Record,
-    /// The newest version that the operator has read or written, or that was kept as a copy. Older copies of the object
-    /// are not used.
+    /// The newest resourceVersion that the operator has read or written, or that was kept as a copy. Older copies of
+    /// the object are not used.
     version: u64,
     /// Whether `version` is the result of the operator's own write.
     is_written: bool,
-    /// The priority of the work that remained after the operator's last write; `None` if none remained. The work is
+    /// The priority of the work that remained after the operator's last write; `None` if no work remained. The work is
     /// queued when the step ends, because the watch event for the write does not queue it.
     left: Option<Priority>,
-    /// The interrupted pass, which continues when the object is processed again; `None` if there is none, or while a
-    /// worker processes the object.
+    /// The interrupted pass, which continues when the object is processed again; `None` if no pass was interrupted, or
+    /// while a worker processes the object.
     pass: Option<Box<Pass>>,
     /// The probes and the reservation that other objects wait for; `None` for most objects.
     held: Option<Box<Held>>,
-    /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object was
-    /// read since.
+    /// The recorded state that a drift check contradicted; `None` if there is no contradiction, or if the object has
+    /// been read since then.
     drift: Option<RecordedState>,
-    /// When the watch delivered the current generation; `None` if it is applied.
+    /// When the watch delivered the current generation; `None` if the status reports this generation as applied.
     edited: Option<Moment>,
 }
 
@@ -131,14 +132,14 @@ impl ObjectState {
     }
 }
 
-/// The part of an account's state that the ownership of groups depends on.
+/// The properties of an account that determine which groups its objects can own.
 #[derive(Debug, Clone)]
 pub struct AccountState {
     /// The service that the account calls.
     pub service: Service,
-    /// Whether it has credentials that the service has not rejected.
+    /// Whether the account has credentials that the service has not rejected.
     pub is_usable: bool,
-    /// The namespaces whose objects may use it; `None` for all.
+    /// The namespaces whose objects may use the account; `None` permits all namespaces.
     pub namespaces: Option<Arc<[NamespacePattern]>>,
 }
 
@@ -150,7 +151,7 @@ impl AccountState {
 }
 
 impl Scheduler {
-    /// Creates a scheduler without objects, for apps with at most `max_groups` groups.
+    /// Creates a scheduler that has no objects yet. Each app may have at most `max_groups` groups.
     pub fn new(max_groups: u64, now: Instant) -> Self {
         Self {
             objects: HashMap::new(),
@@ -173,7 +174,7 @@ impl Scheduler {
         self.queue.now = Moment::after(now.saturating_duration_since(self.started));
     }
 
-    /// The tasks to notify about changes since the last call.
+    /// Returns which tasks must be notified about changes since this method was last called.
     pub fn take_wakeups(&mut self) -> Wakeups {
         std::mem::take(&mut self.queue.wakeups)
     }
@@ -202,17 +203,17 @@ impl Scheduler {
         self.queue.delayed()
     }
 
-    /// The number of objects with each summary of their conditions.
+    /// The number of objects with each condition summary.
     pub fn summaries(&self) -> &HashMap<ConditionSummary, usize> {
         &self.summaries
     }
 
-    /// The number of objects that a drift check contradicted and that no worker has read since.
+    /// The number of drift candidates: a drift check contradicted their status, and no worker has read them since then.
     pub fn drift_candidates(&self) -> usize {
         self.drift_candidates
     }
 
-    /// Makes every object that is blocked on `cause` ready again, in order.
+    /// Makes all objects that are blocked on `cause` ready again, in queue order.
     pub fn unblock(&mut self, cause: &Cause) {
         self.queue.unblock(cause, usize::MAX);
     }

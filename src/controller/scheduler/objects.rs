@@ -15,9 +15,9 @@ use crate::resources::{ConditionType, LiveMessageGroup, ManagementPolicy, Unread
 /// Where an observed object came from: a list or a later watch event.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
-    /// The number of the list that the event belongs to.
+    /// The number of the list that contains the object or that preceded the watch event.
     pub list: u64,
-    /// Whether the object is an item of that list rather than a later change.
+    /// Whether the object is an item of that list; `false` if a later watch event delivered it.
     pub is_initial: bool,
 }
 
@@ -26,7 +26,7 @@ pub struct Seen {
 pub struct Work {
     pub key: ObjectKey,
     pub priority: Priority,
-    /// The interrupted pass to continue; `None` to begin a new one.
+    /// The interrupted pass to continue; `None` to begin a new pass.
     pub pass: Option<Box<Pass>>,
 }
 
@@ -57,8 +57,9 @@ impl Scheduler {
         self.queue.add(key, priority);
     }
 
-    /// Records when the watch delivered a generation, until that generation is applied. While a worker is processing
-    /// the object, the worker's write clears the recorded time; the watch event for that write does not.
+    /// Records the time when the watch delivered a new generation, and clears it when the status reports this
+    /// generation as applied. While a worker processes the object, the time is kept for [`Scheduler::take_edit`], which
+    /// the worker calls after it writes the status.
     fn note_edit(&mut self, key: &ObjectKey, object: &LiveMessageGroup, is_edited: bool) {
         let (now, is_active) = (self.queue.now, self.queue.is_active(key));
         let Some(state) = self.objects.get_mut(key) else { return };
@@ -69,27 +70,27 @@ impl Scheduler {
         }
     }
 
-    /// Returns the time since the watch delivered the generation that the written status reports as applied. Returns
-    /// `None` if the status reports no generation as applied, or if this time was returned before.
+    /// Returns the time since the watch delivered the current generation, if the written status reports this generation
+    /// as applied. Otherwise, or if this time was already returned, returns `None`.
     pub fn take_edit(&mut self, key: &ObjectKey, written: &LiveMessageGroup) -> Option<Duration> {
         let state = self.objects.get_mut(key).filter(|_| is_applied(written))?;
         state.edited.take().map(|edited| edited.until(self.queue.now))
     }
 
-    /// The priority of the pending work of an object; `None` if it has none.
+    /// Returns the priority of the object's pending work; `None` if the object has no pending work.
     fn pending_work(&self, key: &ObjectKey, object: &LiveMessageGroup) -> Option<Priority> {
         triage(object).or_else(|| self.has_lost_group(key).then_some(Priority::Retry))
     }
 
-    /// Whether this is the version that the operator wrote last. Work that remains after that write is queued when the
-    /// step ends.
+    /// Whether `object` is the version that this process wrote last. The watch event for this version can be ignored,
+    /// because any work that remains is queued when the step that wrote it ends.
     fn is_own_write(&self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(state) = self.objects.get(key).filter(|state| state.is_written) else { return false };
         object.revision() == Some(state.version) && state.record.is_of(object)
     }
 
-    /// Removes an object without work from the queue, unless a pass or a drift check must continue. On a standby, the
-    /// queue may contain an object whose work the leader has done.
+    /// Removes an object that has no pending work from the queue, unless the object has an interrupted pass or a drift
+    /// check contradicts its status. On a standby, the queue may contain objects whose work the leader has done.
     fn dequeue_settled(&mut self, key: &ObjectKey) {
         if self.objects.get(key).is_some_and(|state| state.pass.is_none() && state.drift.is_none()) {
             self.queue.forget(key);
@@ -97,7 +98,7 @@ impl Scheduler {
         }
     }
 
-    /// Drops the copy of an object without pending work.
+    /// Drops the copy of an object that has no pending work.
     pub(super) fn forget_copy_if_idle(&mut self, key: &ObjectKey) {
         if !self.queue.contains(key) {
             self.copies.forget(key);
@@ -138,8 +139,8 @@ impl Scheduler {
     }
 
     /// Updates the record of an object that the operator read or wrote. Returns `false` and changes nothing if the
-    /// watch has not shown an object with this uid. A late response must not restore a deleted object, which would own
-    /// its group forever.
+    /// watch has not delivered an object with this UID. Without this check, a late response could restore a deleted
+    /// object, and the deleted object would own its group forever.
     pub(super) fn refresh(&mut self, key: &ObjectKey, object: &LiveMessageGroup) -> bool {
         let Some(before) = self.objects.get(key).map(|state| &state.record) else { return false };
         if !before.is_of(object) {
@@ -147,7 +148,7 @@ impl Scheduler {
         }
         let known = self.objects.get(key).map_or(0, |state| state.version);
         if object.revision().is_some_and(|revision| revision < known) {
-            // The watch has already shown a newer version.
+            // A newer version of the object is already recorded.
             return true;
         }
         let record = Record::of(object, Some(before), 0, self.service_of(object));
@@ -164,14 +165,15 @@ impl Scheduler {
         self.keep_if(key, object, |_, _| true);
     }
 
-    /// Keeps a copy of an object from the watch. An interrupted watch delivers old versions first, and a new leader
-    /// must not act on a version that is older than the former leader's last write. Therefore, a copy is kept only if
-    /// it is newer than the first write of this process. Before that write, objects are read from the apiserver.
+    /// Keeps a copy of an object that the watch delivered. After an interruption, a watch delivers old versions first,
+    /// and a new leader must not act on a version that is older than the former leader's last write. Therefore, a copy
+    /// is kept only if it is newer than the first write of this process. Before that write, objects are read from the
+    /// apiserver.
     pub fn keep_delivered(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
         self.keep_if(key, object, Copies::is_after_former_leader);
     }
 
-    /// Keeps a copy of a known version if the object has pending work and `is_usable` returns true for the version.
+    /// Keeps a copy of an object if its version is not outdated, it has pending work, and `is_usable` returns `true`.
     fn keep_if(
         &mut self,
         key: &ObjectKey,
@@ -204,7 +206,8 @@ impl Scheduler {
         self.copies.watch_changed(namespace, works);
     }
 
-    /// Removes a deleted object. Returns its interrupted pass, which may have an unrecorded effect.
+    /// Removes a deleted object. Returns its interrupted pass, which may have had an effect that the status does not
+    /// record.
     pub fn remove(&mut self, key: &ObjectKey, now: Instant) -> Option<Box<Pass>> {
         self.queue.forget(key);
         self.release_waits(key, now);
@@ -239,8 +242,8 @@ impl Scheduler {
         self.queue.add(key, Priority::Resync);
     }
 
-    /// Clears the mark of a drift check. Returns whether the status still records the contradicted state. If it does
-    /// not, the status is newer than the list.
+    /// Clears the mark that [`Scheduler::mark_drift`] set. Returns whether the status still records the contradicted
+    /// state. If it does not, the status is newer than the list of groups that the drift check used.
     pub(super) fn take_drift(&mut self, key: &ObjectKey) -> bool {
         let Some(state) = self.objects.get_mut(key) else { return false };
         let Some(contradicted) = state.drift.take() else { return false };
@@ -265,7 +268,7 @@ impl Scheduler {
         Work { key, priority, pass }
     }
 
-    /// Replaces the object's record, and updates the summaries, apps and groups that refer to it.
+    /// Replaces the object's record, and updates the summaries, apps and groups that refer to the object.
     fn replace(&mut self, key: &ObjectKey, mut record: Record) {
         *self.summaries.entry(record.summary).or_default() += 1;
         let app = self.enter_app(key, &mut record);
@@ -287,7 +290,7 @@ impl Scheduler {
         self.enter_group(key, group.as_ref());
     }
 
-    /// The service that the object may call; `None` if it cannot call any.
+    /// The service that the object may call; `None` if the object cannot call any service.
     fn service_of(&self, object: &LiveMessageGroup) -> Option<&Service> {
         self.service_at(&AccountKey::of(object), object.metadata.namespace.as_deref().unwrap_or_default())
     }
@@ -315,8 +318,8 @@ impl Scheduler {
         }
     }
 
-    /// Adds the object to the app that its spec names, and returns the app. The record then shares the strings of the
-    /// app's key.
+    /// Adds the object to the app in its record, and returns the app. The record then shares the strings of the app's
+    /// key.
     pub(super) fn enter_app(&mut self, key: &ObjectKey, record: &mut Record) -> Option<AppKey> {
         let entry = self.apps.entry(app_of(record)?);
         let app = entry.key().clone();
@@ -334,8 +337,8 @@ impl Scheduler {
         }
     }
 
-    /// Requests the usage of the app of an object that may need a create, so that the count runs while the object is
-    /// queued.
+    /// Requests the usage of an object's app if the object may need a create, so that the groups are counted while the
+    /// object is queued.
     fn request_usage_for(&mut self, key: &ObjectKey, object: &LiveMessageGroup) {
         let Some(record) = self.objects.get(key).map(|state| &state.record) else { return };
         let may_create = !record.is_proven()
@@ -351,8 +354,9 @@ impl Scheduler {
         }
     }
 
-    /// Opens the breaker that the recorded status of an unchanged object names. Returns `None` if the status names
-    /// none. A quota breaker is not restored, because the groups of the app are counted before the first create.
+    /// Opens the breaker that the status of an unchanged object records, and returns its key. Returns `None` if the
+    /// status records no breaker. A quota breaker is not restored, because the groups of the app are counted before the
+    /// first create.
     fn restore_breaker(&mut self, object: &LiveMessageGroup, now: Instant) -> Option<BreakerKey> {
         let (reason, ready) = (object.ready_reason()?, object.condition(ConditionType::Ready)?);
         let domain = FailureDomain::recorded_in(object).filter(|domain| *domain != FailureDomain::Quota)?;
@@ -372,7 +376,7 @@ fn is_applied(object: &LiveMessageGroup) -> bool {
     is_observed(object) && has_condition(object, ConditionType::Ready)
 }
 
-/// The app that the object's spec names; `None` if the object cannot be read or names no group.
+/// Returns the app of the group in the record; `None` if the record contains no group.
 pub(super) fn app_of(record: &Record) -> Option<AppKey> {
     let app_id = Arc::clone(&record.group.as_ref()?.group.app_id);
     Some(AppKey { account: record.account.clone(), app_id })

@@ -1,4 +1,4 @@
-//! Decides which of the objects that name the same group at the same service owns it.
+//! Decides which object owns a group if several objects reference the same group at the same service.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::controller::keys::{AccountKey, Cause, GroupAtService, ObjectKey};
 use crate::decide::{Claim, Holder, Priority, holder};
 use crate::live::Service;
 
-/// The objects that name one group.
+/// The objects that reference one group.
 #[derive(Debug, Default)]
 pub struct Group {
     members: Vec<ObjectKey>,
@@ -18,15 +18,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// The objects that name the group.
+    /// The objects that reference the group.
     pub fn members(&self) -> &[ObjectKey] {
         &self.members
     }
 }
 
 impl Scheduler {
-    /// The other object that owns this object's group. If this object is being deleted, it is the object that would
-    /// take over the group. `None` if there is no such object.
+    /// Returns the other object that owns this object's group. If this object is being deleted, returns the object that
+    /// would take over the group instead. Returns `None` if there is no such object.
     pub fn other_claimant(&self, key: &ObjectKey) -> Option<Holder> {
         let record = self.record(key)?;
         let group = self.groups.get(record.group.as_ref()?)?;
@@ -38,9 +38,9 @@ impl Scheduler {
         (other != key).then(|| Holder { name: other.to_string(), has_origin })
     }
 
-    /// Whether another object owns this object's group, and this object's status does not report that yet. If the
-    /// service refused this object, it loses the group only after the owner has recorded an origin. Otherwise, two
-    /// refused objects would replace each other forever.
+    /// Whether another object owns this object's group, and this object's status does not report the conflict yet. If
+    /// the service refused the last call of this object, the object loses the group only after the owner has recorded
+    /// an origin. Otherwise, two refused objects would forever replace each other as the owner.
     pub(super) fn has_lost_group(&self, key: &ObjectKey) -> bool {
         let Some(record) = self.record(key) else { return false };
         if record.is_deleting || record.is_conflict || record.observes {
@@ -52,7 +52,7 @@ impl Scheduler {
         })
     }
 
-    /// Claims the group of an object whose call is about to be sent. Returns `false` if another object owns it.
+    /// Claims the group of an object whose call is about to be sent. Returns `false` if another object owns the group.
     pub(super) fn claim(&mut self, key: &ObjectKey) -> bool {
         if self.other_claimant(key).is_some() {
             return false;
@@ -62,7 +62,7 @@ impl Scheduler {
         true
     }
 
-    /// Records whether a call of the object is in flight, or the effect of a call is not recorded yet.
+    /// Records whether the object has a call that is in flight or whose effect is not recorded yet.
     pub(super) fn set_in_flight(&mut self, key: &ObjectKey, in_flight: bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
         if std::mem::replace(&mut state.record.in_flight, in_flight) != in_flight {
@@ -75,7 +75,7 @@ impl Scheduler {
         let Some(group) = group.filter(|group| group.service.is_some()) else { return };
         let members = &mut self.groups.entry(Arc::clone(group)).or_default().members;
         if !members.contains(key) {
-            // Exactly one place is reserved, because most groups have one member.
+            // Capacity for exactly one more member is reserved, because most groups have only one member.
             members.reserve_exact(1);
             members.push(key.clone());
         }
@@ -93,8 +93,8 @@ impl Scheduler {
         }
     }
 
-    /// Recomputes the owner of a group. If the owner changed, the objects that wait for the group are processed again.
-    /// The same applies to objects whose status does not report yet that they lost the group.
+    /// Recomputes the owner of a group. If the owner changed, wakes the objects that wait for the group. Also wakes the
+    /// objects that have lost the group and whose status does not report the conflict yet.
     fn settle_owner(&mut self, group: Option<&Arc<GroupAtService>>) {
         let Some((key, state)) = group.and_then(|group| self.groups.get_key_value(group)) else { return };
         let key = Arc::clone(key);
@@ -120,8 +120,8 @@ impl Scheduler {
         }
     }
 
-    /// The object that would own the group without this one. It must be able to call the Live API: an object without
-    /// credentials cannot prevent a deletion.
+    /// Returns the object that would own the group if the object `key` were deleted. The new owner must be able to call
+    /// the Live API, so that an object without credentials cannot prevent the deletion of the group.
     fn next_owner<'a>(&'a self, key: &ObjectKey, group: &'a Group) -> Option<&'a ObjectKey> {
         let candidates: Vec<&ObjectKey> =
             group.members.iter().filter(|member| *member != key && self.may_take_over(member, key)).collect();
@@ -130,8 +130,9 @@ impl Scheduler {
         holder(&claims).and_then(|index| candidates.get(index)).copied()
     }
 
-    /// Whether `candidate` can take over the group of `owner`, which is being deleted. If the candidate is in another
-    /// namespace, the service must have accepted its credentials: otherwise any tenant could prevent the deletion.
+    /// Whether `candidate` can take over the group of `owner`, an object that is being deleted. If the candidate is in
+    /// another namespace and uses another account, the service must have accepted the credentials of that account.
+    /// Otherwise, any tenant could prevent the deletion of the group.
     fn may_take_over(&self, candidate: &ObjectKey, owner: &ObjectKey) -> bool {
         let (Some(record), Some(owned)) = (self.record(candidate), self.record(owner)) else { return false };
         let is_usable = self.accounts.get(&record.account).is_some_and(|account| account.is_usable);
@@ -142,7 +143,7 @@ impl Scheduler {
         !record.observes && !record.is_deleting && record.may_call() && is_usable && is_trusted
     }
 
-    /// Whether the status of an object records that the service accepted a call of this account.
+    /// Whether the status of an object records that the service accepted a call from this account.
     fn has_proven_object(&self, account: &AccountKey) -> bool {
         let apps = self.apps.iter().filter(|(app, _)| app.account == *account);
         let mut objects = apps.flat_map(|(_, state)| &state.objects);

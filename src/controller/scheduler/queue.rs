@@ -1,8 +1,8 @@
 //! The work queue: the only place where an object waits. An object has at most one entry and at most one worker.
 //!
-//! An entry waits for a worker, a delay, a permit of a budget, or the end of a [`Cause`], or a worker is processing its
-//! object. If several objects wait for the same thing, [`FairQueue`] defines their order. The queue is pure: the caller
-//! passes the time.
+//! An entry waits for a worker, the end of a delay, a permit of a budget, or the end of a [`Cause`]. While a worker
+//! processes the object, the entry is active. If several objects wait for the same thing, [`FairQueue`] defines their
+//! order. The queue is pure: the caller passes the time.
 
 mod depths;
 #[cfg(test)]
@@ -19,15 +19,15 @@ use super::fair_queue::{FairQueue, Position};
 use crate::controller::keys::{BudgetKey, Cause, ObjectKey, Requeue};
 use crate::decide::Priority;
 
-/// A permit or a cause that several objects can wait for together.
+/// A permit or the end of a cause. Several objects can wait for it at the same time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Wait {
     Permit(BudgetKey),
     Cause(Cause),
 }
 
-/// The position that an object had in a wait before it was woken. The object returns to it if it waits for the same
-/// thing again with the same priority.
+/// The position that an object had among the waiting objects before it was woken. If the object waits for the same
+/// permit or cause again with the same priority, it returns to this position.
 #[derive(Debug, Clone)]
 struct Kept {
     on: Wait,
@@ -43,14 +43,14 @@ enum State {
     Delayed { until: Instant },
     /// Waits for a permit, or for a cause to end; a blocked object may have a deadline.
     Waiting { on: Wait, position: Position, deadline: Option<Instant> },
-    /// Processed by a worker. If the object changed meanwhile, it must be processed again with the priority `dirty`.
+    /// A worker processes the object. If the object changes during this time, `dirty` is the priority of the next run.
     Active { dirty: Option<Priority>, kept: Option<Kept> },
 }
 
 #[derive(Debug)]
 struct Entry {
     priority: Priority,
-    /// The time since which the object has been waiting only for a worker or a permit.
+    /// The time when the object became runnable. Since then, it has waited only for a worker or a permit.
     since: Moment,
     state: State,
 }
@@ -119,14 +119,15 @@ impl Queue {
         self.make_ready(key.clone(), priority, kept);
     }
 
-    /// Blocks an object that is not in the queue on `cause`, without queuing it for a worker first.
+    /// Adds an object to the queue as blocked on `cause`, so that it does not wait for a worker first. Does nothing if
+    /// the object is already in the queue.
     pub fn block(&mut self, key: &ObjectKey, priority: Priority, cause: Cause) {
         if !self.entries.contains_key(key) {
             self.wait(key, priority, Wait::Cause(cause), None, None);
         }
     }
 
-    /// Takes the next object for a worker; it is active until [`Queue::finish`].
+    /// Takes the next object for a worker; the object is active until [`Queue::finish`].
     pub fn pop(&mut self) -> Option<(ObjectKey, Priority)> {
         let turn = self.next_sequence();
         let key = self.ready.pop(turn)?;
@@ -137,7 +138,7 @@ impl Queue {
         Some((key, entry.priority))
     }
 
-    /// Takes the next object that waits for a permit of `budget`; it is active until [`Queue::finish`].
+    /// Takes the next object that waits for a permit of `budget`; the object is active until [`Queue::finish`].
     pub fn grant(&mut self, budget: &BudgetKey) -> Option<(ObjectKey, Priority)> {
         let key = self.pop_waiting(&Wait::Permit(budget.clone()))?;
         let entry = self.entries.get_mut(&key)?;
@@ -146,8 +147,8 @@ impl Queue {
         Some((key, entry.priority))
     }
 
-    /// Ends the work on an active object. If the object changed meanwhile, it is processed again immediately and
-    /// `requeue` is dropped.
+    /// Ends the work on an active object. If the object changed while it was active, it becomes ready immediately
+    /// instead of waiting as `requeue` requests.
     pub fn finish(&mut self, key: &ObjectKey, priority: Priority, requeue: &Requeue, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Active { dirty, kept } = &mut entry.state else { return };
@@ -161,8 +162,9 @@ impl Queue {
             let priority = if *requeue == Requeue::Done { dirty } else { dirty.max(priority) };
             let mut kept = kept.filter(|kept| wait_of(requeue).as_ref() == Some(&kept.on));
             if let (None, Requeue::Permit(budget)) = (&kept, requeue) {
-                // The object keeps its place in the wait. The change may be only the report that the object waits,
-                // because the watch can show the write of that report before its response arrives.
+                // The object keeps its place among the objects that wait for a permit. The change may be only the
+                // operator's own status write, which reports that the object waits: the watch can deliver this write
+                // before its response arrives.
                 let position = Position::last(self.next_sequence());
                 kept = Some(Kept { on: Wait::Permit(budget.clone()), priority, position });
             }
@@ -184,7 +186,7 @@ impl Queue {
         }
     }
 
-    /// Makes up to `count` of the objects that are blocked on `cause` ready again, and returns them in order.
+    /// Makes at most `count` objects that are blocked on `cause` ready again, and returns them in queue order.
     pub fn unblock(&mut self, cause: &Cause, count: usize) -> Vec<ObjectKey> {
         let on = Wait::Cause(cause.clone());
         let mut released = Vec::new();
@@ -201,7 +203,7 @@ impl Queue {
         released
     }
 
-    /// Makes one object ready again if it is blocked on `cause`. Returns whether it was.
+    /// If the object is blocked on `cause`, makes it ready again and returns `true`.
     pub fn unblock_object(&mut self, cause: &Cause, key: &ObjectKey) -> bool {
         let blocked = self.blocked_on(key) == Some(cause);
         if blocked {
@@ -210,7 +212,7 @@ impl Queue {
         blocked
     }
 
-    /// Makes every object that waits for a permit ready again if its budget satisfies `concerns`.
+    /// For each budget that satisfies `concerns`, makes all objects that wait for a permit of this budget ready again.
     pub fn recheck(&mut self, concerns: impl Fn(&BudgetKey) -> bool) {
         let waits = self.waiting.keys().filter(|wait| matches!(wait, Wait::Permit(budget) if concerns(budget)));
         for wait in waits.cloned().collect::<Vec<_>>() {
@@ -284,8 +286,9 @@ impl Queue {
         self.waiting.get(&Wait::Permit(budget.clone())).map_or(0, FairQueue::len)
     }
 
-    /// The number of objects that get a permit of `budget` before this active object if it starts to wait now. If
-    /// objects wait, the number includes the other active objects, because most of them are about to wait too.
+    /// Returns how many objects would get a permit of `budget` ahead of the active object `key` if it started to wait
+    /// now. If any objects are already waiting for such a permit, the result also counts all other active objects,
+    /// because most of them are about to wait too.
     pub fn ahead(&self, key: &ObjectKey, budget: &BudgetKey) -> usize {
         let Some(waiting) = self.waiting.get(&Wait::Permit(budget.clone())) else { return 0 };
         waiting.ahead(key.namespace(), self.priority_of(key)) + self.active.saturating_sub(1)
@@ -329,7 +332,7 @@ impl Queue {
         match &on {
             Wait::Permit(budget) => self.wakeups.budgets.push(budget.clone()),
             Wait::Cause(Cause::Account(_)) => self.wakeups.accounts = true,
-            // A probe becomes due only while an object is blocked.
+            // A probe becomes due only while objects are blocked on the breaker, so the next deadline may change now.
             Wait::Cause(Cause::Breaker(_)) => self.wakeups.timer = true,
             Wait::Cause(Cause::Owner(_) | Cause::Quota(_)) => {}
         }
@@ -351,8 +354,8 @@ impl Queue {
         key
     }
 
-    /// Removes an object from the structure that it waits in, and leaves its entry to the caller. Returns its position
-    /// if it waited for a permit or a cause.
+    /// Removes an object from the structure that it waits in. The caller must replace or remove the object's entry.
+    /// Returns the object's position among the objects that wait for a permit or a cause, if it has or had one.
     fn detach(&mut self, key: &ObjectKey) -> Option<Kept> {
         let Entry { priority, state, .. } = self.entries.get_mut(key)?;
         let priority = *priority;
@@ -381,7 +384,7 @@ impl Queue {
         }
     }
 
-    /// The waiting objects in the order in which they would be processed without the share of lower priorities.
+    /// The objects that wait for the same permit or cause, in the order of [`FairQueue::in_order`].
     fn in_order(&self, wait: &Wait) -> Vec<ObjectKey> {
         self.waiting.get(wait).map_or_else(Vec::new, FairQueue::in_order)
     }

@@ -18,13 +18,14 @@ pub struct Record {
     /// `metadata.creationTimestamp` in seconds since 1970.
     pub created: i64,
     pub generation: i64,
-    /// The group that the spec names, at the service of the account; `None` if the object cannot be read or names none.
+    /// The group in the spec, with the service of the account. If the object cannot be read, this is the group that its
+    /// status records. `None` if there is no such group.
     pub group: Option<Arc<GroupAtService>>,
-    /// The service at which the status records an origin or a create intent; `None` if it records neither.
+    /// The service for which the status records an origin or a create intent; `None` if the status records neither.
     pub recorded_at: Option<Service>,
-    /// The account that the spec names.
+    /// The account that the spec references. If the object cannot be read, this is the account that its status records.
     pub account: AccountKey,
-    /// Whether the status records an origin for the group that the spec names.
+    /// Whether the status records an origin for the group in the spec.
     has_origin: bool,
     /// Whether the status records no origin and no create intent, and the object's last call failed for a cause that
     /// does not end automatically.
@@ -39,20 +40,21 @@ pub struct Record {
     pub is_conflict: bool,
     /// The data that a drift check compares with a list of the app's groups.
     pub fingerprint: Fingerprint,
-    /// The conditions, as the metrics count them.
+    /// A compact summary of the conditions, for the metrics.
     pub summary: ConditionSummary,
     /// The number of the list that last contained the object.
     pub seen_in: u64,
 }
 
 impl Record {
-    /// The record of an object that was just read; `before` is the record that it replaces. `service` is the service of
-    /// the object's account; `None` if there is none.
+    /// Creates the record of an object that was just read; `before` is the record that it replaces. `service` is the
+    /// service that the object may call; `None` if the object cannot call any service.
     pub fn of(object: &LiveMessageGroup, before: Option<&Self>, list: u64, service: Option<&Service>) -> Self {
         let metadata = &object.metadata;
         let group = GroupKey::of(object);
         let is_same = records_group_of_spec(object);
-        // The operator has already removed its finalizer, even if another finalizer still exists.
+        // Once the operator's finalizer is removed, the object no longer has a recorded claim to its group, even if
+        // another finalizer still exists.
         let is_released = object.is_deleting() && !object.has_finalizer();
         let has_origin = is_same && !is_released && object.origin().is_some();
         let has_record = is_same && !is_released && (object.origin().is_some() || object.create_intent().is_some());
@@ -63,7 +65,7 @@ impl Record {
         let group = group.map(|group| GroupAtService { service: service.cloned(), group });
         let uid = Uid::from(metadata.uid.as_deref().unwrap_or_default());
         let seen_in = list.max(before.map_or(0, |before| before.seen_in));
-        // The record of another object with this name, or for another group, is not used.
+        // The previous record is used only if it belongs to the same object and the same group.
         let before = before.filter(|before| before.uid == uid && before.group.as_deref() == group.as_ref());
         Self {
             created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
@@ -85,9 +87,9 @@ impl Record {
         }
     }
 
-    /// The record of an object that this version of the operator cannot read. The object keeps the claim that its
-    /// status records, because it may become readable after an update. `service` is the service of `account`, which the
-    /// status records.
+    /// Creates the record of an object that this version of the operator cannot read. The object keeps the claim that
+    /// its status records, because the object may become readable after an update. `account` is the account that the
+    /// status records. `service` is the service of that account; `None` if the object cannot call any service.
     pub fn unreadable(
         object: &UnreadableGroup,
         before: Option<&Self>,
@@ -125,12 +127,12 @@ impl Record {
         }
     }
 
-    /// Whether this is the record of the object, and not of another one with the same name.
+    /// Whether this is the record of the object, and not of another object with the same name.
     pub fn is_of(&self, object: &LiveMessageGroup) -> bool {
         object.metadata.uid.as_deref().map(Uid::from).as_ref() == Some(&self.uid)
     }
 
-    /// Whether the object was edited or replaced since it was read.
+    /// Whether the object has been edited or replaced since it was read.
     pub fn is_newer_than(&self, read: &LiveMessageGroup) -> bool {
         !self.is_of(read) || self.generation > read.metadata.generation.unwrap_or_default()
     }
@@ -146,14 +148,15 @@ impl Record {
         }
     }
 
-    /// Whether the status records an origin or a create intent for the group that the spec names, at the service of the
-    /// account.
+    /// Whether the status records an origin or a create intent for the group in the spec. The recorded service must
+    /// also be the service of the account.
     pub fn is_proven(&self) -> bool {
         let service = self.group.as_ref().and_then(|group| group.service.as_ref());
         self.recorded_at.is_some() && self.recorded_at.as_ref() == service
     }
 
-    /// Whether the status records an origin for the group that the spec names, at the service of the account.
+    /// Whether the status records an origin for the group in the spec. The recorded service must also be the service of
+    /// the account.
     pub fn has_origin(&self) -> bool {
         self.has_origin && self.is_proven()
     }
@@ -163,10 +166,10 @@ impl Record {
         !self.is_refused && (!self.is_paused || self.is_proven())
     }
 
-    /// Makes the record share the strings of `app`, which are equal to its own.
+    /// Replaces the account and the app ID of the record with the equal values in `app`, so that they share memory.
     pub fn share(&mut self, app: &AppKey) {
         self.account = app.account.clone();
-        // A group that was taken from the former record already shares the app ID.
+        // A group that was taken from the previous record already shares the app ID, and `get_mut` returns `None`.
         if let Some(group) = self.group.as_mut().and_then(Arc::get_mut) {
             group.group.app_id = Arc::clone(&app.app_id);
         }
@@ -186,7 +189,7 @@ impl Record {
     }
 }
 
-/// The service that the status records. If it equals `service`, the result shares its memory.
+/// The service that the status records. If both services are equal, the result shares the memory of `service`.
 fn recorded_service(object: &LiveMessageGroup, service: Option<&Service>) -> Option<Service> {
     let recorded = &object.status.as_ref()?.account.as_ref()?.service;
     Some(service.filter(|service| service.as_str() == recorded).cloned().unwrap_or_else(|| recorded.as_str().into()))
@@ -195,7 +198,7 @@ fn recorded_service(object: &LiveMessageGroup, service: Option<&Service>) -> Opt
 /// The state of the group according to the object's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RecordedState {
-    /// No state that a list can contradict, because the object has work to do.
+    /// Drift checks ignore the object, for example because it is paused or has pending work.
     #[default]
     None,
     Live,
@@ -212,12 +215,13 @@ pub struct Fingerprint {
     pub data_center: Option<DataCenter>,
     info: Option<NonZero<u64>>,
     administrators: Option<NonZero<u64>>,
-    /// Whether the Live API ignored the last change of each mutable field, so that the group differs from the spec.
+    /// For each mutable field, whether the Live API ignored the last change to the field, so that the group differs
+    /// from the spec.
     ignored_fields: [bool; 2],
 }
 
 impl Fingerprint {
-    /// The fingerprint of an object. `is_recorded` is true if the status describes the group that the spec names.
+    /// Creates the fingerprint of an object. `is_recorded` is true if the status refers to the group in the spec.
     pub fn of(object: &LiveMessageGroup, is_recorded: bool) -> Self {
         let ready = object.condition(ConditionType::Ready).map(ConditionStatus::of);
         let state = match object.ready_reason() {
@@ -279,7 +283,7 @@ pub const COUNTED: [(ConditionType, ConditionStatus); 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConditionSummary {
     pub ready: ConditionStatus,
-    /// The reason of `Ready`; `None` if this version does not know it.
+    /// The reason of `Ready`; `None` if this version of the operator does not know the reason.
     pub reason: Option<Reason>,
     /// For each entry of [`COUNTED`], whether the object has the condition with that status.
     pub counted: [bool; COUNTED.len()],
@@ -296,7 +300,7 @@ impl ConditionSummary {
         }
     }
 
-    /// The summary of an object that cannot be read, with the conditions that its status is about to get.
+    /// The summary of an object that cannot be read. The operator is about to write these conditions to its status.
     pub fn unreadable() -> Self {
         let counted = COUNTED.map(|(kind, _)| kind == ConditionType::Stalled);
         Self { ready: ConditionStatus::False, reason: Some(Reason::InvalidSpec), counted }

@@ -12,7 +12,7 @@ use crate::controller::pass::Explanation;
 use crate::live::{ErrorClass, GroupSnapshot, Operation};
 use crate::resources::{DataCenter, Reason};
 
-/// An object whose status records the state of a group of an app.
+/// An object whose status records the state of its group.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     pub object: ObjectKey,
@@ -31,7 +31,8 @@ impl Scheduler {
         self.queue.wakeups.usage = true;
     }
 
-    /// Drops a standby's requests for objects that the former leader has processed.
+    /// Drops usage requests that are no longer needed: this replica recorded them as a standby, and the previous leader
+    /// has since processed all objects of the app.
     pub fn start_leading(&mut self) {
         for app in self.apps.values_mut() {
             if !app.objects.iter().any(|object| self.queue.contains(object)) {
@@ -45,14 +46,15 @@ impl Scheduler {
         self.apps.iter().filter_map(|(app, state)| Some((app.clone(), state.requested?))).collect()
     }
 
-    /// Begins a list of an app that answers a usage request or a drift check.
+    /// Records that the operator begins to list the groups of an app, for a usage request or a drift check.
     pub fn usage_query_begins(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.begin_query();
         }
     }
 
-    /// Ends a list that [`Scheduler::usage_query_begins`] began, after its answer was recorded.
+    /// Records that a list has ended. If the list has an answer, the answer must be recorded first. See
+    /// [`Scheduler::usage_query_begins`].
     pub fn usage_query_ends(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.end_query();
@@ -72,7 +74,7 @@ impl Scheduler {
     }
 
     /// Records that the groups of an app cannot be counted. Creates are then sent without a check, and the service
-    /// refuses those that do not fit.
+    /// refuses any create that does not fit.
     pub fn usage_unavailable(&mut self, app: &AppKey) {
         let state = self.apps.entry(app.clone()).or_default();
         state.requested = None;
@@ -81,7 +83,7 @@ impl Scheduler {
     }
 
     /// Drops the request for usage, because the account has no usable credentials. Objects that can make calls request
-    /// it again.
+    /// the usage again.
     pub fn usage_postponed(&mut self, app: &AppKey) {
         if let Some(state) = self.apps.get_mut(app) {
             state.requested = None;
@@ -89,7 +91,7 @@ impl Scheduler {
         self.unblock(&Cause::Quota(app.clone()));
     }
 
-    /// Reserves free places for the objects that wait for one, in order.
+    /// Reserves the free places of an app for the objects that wait for a place, in the order of the queue.
     pub(super) fn fill_free_places(&mut self, app: &AppKey) {
         let Some(state) = self.apps.get(app) else { return };
         let Some(free) = state.free(self.max_groups) else { return };
@@ -105,7 +107,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether the usage of this app is still unknown and requested, or the app is full.
+    /// Whether the app is full, or its usage is unknown and has been requested.
     pub(super) fn waits_for_quota(&self, app: &AppKey) -> bool {
         self.apps.get(app).is_some_and(|state| match state.free(self.max_groups) {
             None => state.requested.is_some(),
@@ -113,8 +115,9 @@ impl Scheduler {
         })
     }
 
-    /// Resets the state of the credentials, permissions and apps of an account that was replaced or deleted (`None`),
-    /// and makes its objects ready again. A deleted account keeps its service, so that its objects keep their groups.
+    /// Records that an account was replaced, or that it was deleted if `state` is `None`. Resets the state of the
+    /// account's credentials, permissions and apps, and makes the account's objects ready again. A deleted account
+    /// keeps its service, so that its objects keep their groups.
     pub fn account_changed(&mut self, account: &AccountKey, state: Option<AccountState>) {
         match state {
             Some(state) => {
@@ -140,7 +143,7 @@ impl Scheduler {
         self.ring_budgets(account);
     }
 
-    /// Removes an account that was deleted and that no object names.
+    /// Removes an account that was deleted and that no object references.
     pub fn account_removed(&mut self, account: &AccountKey) {
         self.account_changed(account, None);
         self.breakers.remove_account(account);
@@ -154,7 +157,7 @@ impl Scheduler {
         }
     }
 
-    /// The group that the object names, at the service of its account; `None` if it names none.
+    /// The group in the object's record, with the service of its account; `None` if the record has no group.
     pub fn group_of(&self, key: &ObjectKey) -> Option<Arc<GroupAtService>> {
         self.record(key)?.group.clone()
     }
@@ -177,14 +180,14 @@ impl Scheduler {
         self.breakers.is_proven(account)
     }
 
-    /// Whether the drift check of an app may send a list call now. It must wait while another call proves the
-    /// credentials.
+    /// Whether the drift check of an app may send a list call now. The drift check must wait while another call
+    /// verifies the credentials.
     pub fn may_list(&mut self, app: &AppKey, now: Instant) -> bool {
         self.breakers.may_send(&app.account, &Prober::List(app.clone()), now)
     }
 
-    /// Suspends calls with credentials that the service rejected for a list call; see
-    /// [`Scheduler::suspend_credentials`].
+    /// Suspends the other calls of an account whose credentials the service rejected when the operator listed the
+    /// groups of an app. See [`Scheduler::suspend_credentials`].
     pub fn suspend_credentials_for_list(&mut self, app: &AppKey, now: Instant) {
         self.breakers.suspend(&app.account, &Prober::List(app.clone()), now);
     }
@@ -207,7 +210,7 @@ impl Scheduler {
         self.ring_budgets(&app.account);
     }
 
-    /// The apps that objects name, each with its state.
+    /// The apps that objects reference, each with its state.
     pub fn apps(&self) -> impl Iterator<Item = (&AppKey, &AppState)> {
         self.apps.iter().filter(|(_, state)| !state.objects.is_empty())
     }
@@ -217,12 +220,12 @@ impl Scheduler {
         self.max_groups
     }
 
-    /// Removes the apps that no object names.
+    /// Removes the apps that no object references.
     pub fn remove_unused_apps(&mut self) {
         self.apps.retain(|_, state| !state.objects.is_empty());
     }
 
-    /// Removes the apps that no object names. For a new app, sets the time of the last check to `now`.
+    /// Removes the apps that no object references. For a new app, sets the time of the last check to `now`.
     pub fn retain_apps(&mut self, now: SystemTime) {
         self.remove_unused_apps();
         for state in self.apps.values_mut() {
@@ -237,7 +240,8 @@ impl Scheduler {
         }
     }
 
-    /// Whether a list of this app is useful: an object records the state of a group, or waits for a place.
+    /// Whether it is useful to list the groups of this app: the status of an object records the state of a group, or an
+    /// object waits for a place.
     pub fn is_worth_checking(&self, app: &AppKey) -> bool {
         let has_blocked = self.queue.blocked(&Cause::Quota(app.clone())) > 0;
         has_blocked || self.recorded_objects(app).next().is_some()
@@ -293,7 +297,7 @@ impl Scheduler {
         contradicted.collect()
     }
 
-    /// The number of objects that name each LiveAccount.
+    /// The number of objects that reference each LiveAccount.
     pub fn objects_by_account(&self) -> HashMap<ObjectKey, usize> {
         let mut counts = HashMap::new();
         for (app, state) in self.apps() {
@@ -304,7 +308,7 @@ impl Scheduler {
         counts
     }
 
-    /// The number of open breakers by their reason.
+    /// The number of open breakers for each reason.
     pub fn open_breakers(&self) -> HashMap<Reason, usize> {
         let mut counts = HashMap::new();
         for reason in self.breakers.reasons() {

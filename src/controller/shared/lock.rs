@@ -1,6 +1,6 @@
 //! The lock around the scheduler, and the notifications that wake the tasks.
 //!
-//! Every access uses [`SharedScheduler::with`], which notifies the tasks that have new work.
+//! All code accesses the scheduler through [`SharedScheduler::with`], which notifies the tasks that have new work.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct SharedScheduler {
     state: Mutex<State>,
     workers: Notify,
     timer: Notify,
-    /// Notified when the status of an account may need to be written, or an object waits for an account.
+    /// Notified when the status of an account may need to be written, or when an object starts to wait for an account.
     pub accounts: Notify,
     /// Notified when the usage of an app is requested.
     pub usage: Notify,
@@ -74,7 +74,7 @@ impl SharedScheduler {
         }
     }
 
-    /// Waits until `try_access` returns a value; it is called again after each notification of this budget.
+    /// Calls `try_access` until it returns a value. Waits for a notification of this budget before each further call.
     pub async fn wait_for<T>(
         &self,
         budget: &BudgetKey,

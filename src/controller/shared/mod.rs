@@ -1,8 +1,8 @@
-//! The scheduler as its tasks share it: behind a lock, with notifications.
+//! Shares the scheduler among the tasks: a lock protects it, and notifications wake the tasks that have new work.
 //!
-//! The module owns the lock and the notifications. It may import `keys` and `scheduler`. Its invariant: no task waits
-//! for work that exists. `tests/interleavings.rs` compiles `lock` with other notifications, and runs the tasks in
-//! random orders.
+//! The module owns the lock and the notifications. It may import `keys` and `scheduler`. Its invariant: no task keeps
+//! waiting while there is work for it. To test this, `tests/interleavings.rs` compiles `lock` with the lock and the
+//! notifications of Shuttle, and runs the tasks in random orders.
 
 mod lock;
 mod sync;

@@ -1,7 +1,7 @@
-//! Runs the tasks that share the scheduler's lock in random orders, with Shuttle, and tests that no notification is
-//! lost.
+//! Tests that no notification of the scheduler is lost. Shuttle runs the tasks that share the scheduler many times,
+//! each time in a random order.
 //!
-//! `shared/lock.rs` is compiled here a second time, with Shuttle's lock and notifications.
+//! This module compiles `shared/lock.rs` a second time, with Shuttle's lock and notifications.
 
 #[path = "../shared/lock.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "compiled with other locks; the tests use a part of it")]
@@ -46,7 +46,7 @@ use crate::resources::LiveMessageGroup;
 
 const OBJECTS: usize = 4;
 
-/// The number of orders that `make test` tries.
+/// The number of random orders that each of the two checks tries.
 const ORDERS: usize = 1_500;
 
 #[derive(Debug, Default)]
@@ -91,8 +91,8 @@ impl Shell {
         Self { scheduler: SharedScheduler::new(scheduler), progress: Mutex::default(), finished: Notify::new() }
     }
 
-    /// Runs a step of an object. In successive steps, the object waits for the account, for a delay and for a permit,
-    /// and is then done.
+    /// Runs the next step of an object. After its first three steps, the object waits for the account, for a delay and
+    /// for a permit, in this order. After the fourth step, the object is done.
     fn step(&self, key: &ObjectKey) {
         assert!(self.progress.lock().unwrap().active.insert(key.clone()), "two tasks process {key}");
         shuttle::thread::yield_now();
@@ -161,7 +161,8 @@ impl Shell {
     }
 }
 
-/// Runs the tasks of the operator in one order. Shuttle fails if every task waits.
+/// Runs the tasks of the operator once, in an order that Shuttle chooses. Shuttle fails the test if all tasks wait at
+/// the same time.
 fn run() {
     let shell = Arc::new(Shell::new());
     let task = |work: fn(Arc<Shell>) -> futures::future::BoxFuture<'static, ()>| spawn(work(Arc::clone(&shell)));

@@ -1,5 +1,5 @@
-//! Tests the memory that LiveAccounts take, in allocated bytes. Everything runs on the test's thread, so that the
-//! memory of other tests is not counted.
+//! Tests how many bytes the operator allocates for LiveAccounts. All code runs on the thread of the test, so that
+//! allocations of other tests are not counted.
 
 use super::*;
 
@@ -11,7 +11,8 @@ const BYTES_PER_ACCOUNT: i64 = 32 * 1024;
 /// The limit for the budgets that a LiveAccount keeps after changes to its account ID.
 const BYTES_OF_FORMER_BUDGETS: i64 = 32 * 1024;
 
-/// The limit for the bytes that further edits add to a LiveAccount, and that remain after it is deleted.
+/// The limit for the bytes that further edits of a LiveAccount add, and for the bytes that remain after a LiveAccount
+/// is created and deleted again.
 const REST: i64 = 256;
 
 /// The time until all LiveAccounts are listed and checked.
@@ -25,7 +26,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// Half of the accounts have their own endpoint.
+    /// Returns the LiveAccounts as a list of the apiserver. Every second LiveAccount has its own endpoint.
     fn list(self) -> Value {
         let accounts = (0..self.accounts).map(|number| {
             let (name, generation) = (format!("team{number}"), self.generation);
@@ -38,7 +39,7 @@ impl Stored {
             if number % 2 == 0 {
                 account["spec"]["endpoint"] = json!(format!("https://{name}.example.com"));
             }
-            // Only the first generation has annotations, because they slow down this test. They may take 256 KiB.
+            // Annotations can take up to 256 KiB, but they slow down this test, so only the first generation has them.
             if generation == 1 {
                 account["metadata"]["annotations"] = json!({"note": "x".repeat(40_000)});
             }
@@ -48,7 +49,8 @@ impl Stored {
     }
 }
 
-/// An apiserver that has every Secret, and that ends every watch, so that the objects are listed again.
+/// An apiserver that returns every requested Secret. It answers a watch with a line that is not an event, so that the
+/// operator lists the objects again.
 fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
     let stored = Arc::clone(stored);
     apiserver(move |method, path, body| {
@@ -66,7 +68,7 @@ fn listing(stored: &Arc<Mutex<Stored>>) -> Client {
     })
 }
 
-/// A controller with a rate limit, whose LiveAccounts may use their own endpoints.
+/// The settings of a controller with a rate limit. LiveAccounts may use their own endpoints.
 fn limited(stored: &Arc<Mutex<Stored>>) -> Config {
     let mut config = Config { operator_namespaces: Vec::new(), ..config(listing(stored)) };
     config.defaults.rate = Rate::PerSecond(50);
@@ -90,7 +92,7 @@ fn memory_of_accounts_is_bounded_and_returned() {
     grown(0, 0);
     let created = grown(ACCOUNTS, 1);
     assert!(created <= BYTES_PER_ACCOUNT, "a LiveAccount takes {created} bytes");
-    // After each change to the account ID, the former budgets are kept for some minutes.
+    // After each change to its account ID, a LiveAccount keeps its former budgets for a few minutes.
     let first_edits: i64 = (2..8).map(|generation| grown(ACCOUNTS, generation)).sum();
     assert!(first_edits <= BYTES_OF_FORMER_BUDGETS, "the first edits take {first_edits} bytes");
     let edits: i64 = (8..12).map(|generation| grown(ACCOUNTS, generation)).sum();

@@ -1,19 +1,20 @@
-//! Tests the memory that settled objects take, in allocated bytes. Everything runs on the test's thread, so that the
-//! memory of other tests is not counted.
+//! Tests how many bytes the operator allocates for settled objects. All code runs on the thread of the test, so that
+//! allocations of other tests are not counted.
 
 use super::*;
 
-/// With this number, the scheduler's tables are as full as with 20,000 objects.
+/// The number of objects. It fills the hash tables of the scheduler to the same percentage as 20,000 objects.
 const OBJECTS: usize = 1_250;
 
 /// The limit for one settled object.
 const BYTES_PER_OBJECT: i64 = 512;
 
-/// The limit for the additional bytes that a list needs while it is processed. All objects together take 4.5 MB as
-/// text.
+/// The limit for the additional bytes that the operator needs while it processes a list. The JSON text of all objects
+/// is 4.5 MB long.
 const BYTES_OF_LIST: u64 = 1536 * 1024;
 
-/// Each watch ends after this time with a line that is not an event, so that the objects are listed again.
+/// The duration of a watch. The watch ends with a line that is not an event, so that the operator lists the objects
+/// again.
 const WATCH: Duration = Duration::from_secs(15);
 
 fn condition(kind: &str, reason: &str, message: &str) -> Value {
@@ -21,7 +22,7 @@ fn condition(kind: &str, reason: &str, message: &str) -> Value {
         "lastTransitionTime": "2026-01-02T03:04:05Z"})
 }
 
-/// An object with 2 KB of `groupInfo` whose status matches its spec.
+/// A settled object, as JSON text. Its status matches its spec, and its `groupInfo` is 2 KiB long.
 fn settled(number: usize) -> String {
     let (name, app) = (format!("room{number}"), format!("demo{}", number % 3));
     let object = json!({
@@ -58,7 +59,7 @@ fn page(objects: &[String], query: &str) -> Vec<u8> {
     format!(r#"{{"metadata":{{"resourceVersion":"1","continue":"{next}"}},"items":[{items}]}}"#).into_bytes()
 }
 
-/// An apiserver with these LiveMessageGroups, which are listed again after each watch.
+/// An apiserver that contains the LiveMessageGroups in `stored`. The operator lists them again after each watch.
 fn listing(stored: &Arc<Mutex<Vec<String>>>) -> Client {
     let stored = Arc::clone(stored);
     let service = tower::service_fn(move |request: Request<Body>| {

@@ -1,9 +1,9 @@
-//! Tests of the deletion of objects that this version cannot read.
+//! Tests of the deletion of objects that this version of the operator cannot read.
 
 use super::*;
 use crate::resources::{ABANDON_ANNOTATION, FINALIZER, StoredGroup, UnreadableGroup};
 
-/// An object of a newer version that is being deleted.
+/// An object that is being deleted. Only a newer version of the operator can read its spec.
 fn deleting() -> Value {
     let mut object = object("room");
     let change = json!({
@@ -28,7 +28,7 @@ impl Store {
         Self { object: Arc::new(Mutex::new(deleting())), released: Arc::default(), events: Arc::default() }
     }
 
-    /// An apiserver with this object, in a namespace that is terminating if `is_terminating` is true.
+    /// An apiserver that contains this object. `is_terminating` determines whether the namespace is being deleted.
     fn client(&self, is_terminating: bool) -> Client {
         let store = self.clone();
         apiserver(move |method, path, body| {
@@ -57,7 +57,7 @@ impl Store {
         })
     }
 
-    /// Shows the object to the operator as the watch does.
+    /// Delivers the object to the operator as the watch does.
     fn show(&self, context: &Context) {
         let stored = serde_json::from_value(self.object.lock().unwrap().clone());
         let Ok(StoredGroup::Unreadable(object)) = stored else { panic!("the object is readable") };

@@ -88,7 +88,7 @@ async fn follow(
                     let error_text = error_chain(&error);
                     tracing::warn!(namespace, error = error_text, "LiveAccounts cannot be watched");
                 }
-                // Objects without a LiveAccount must not wait for a missing CRD or permission.
+                // A missing CRD or permission must not delay the objects that use no LiveAccount.
                 if is_refused(&error)
                     && let Some(on_listed) = on_listed.take()
                 {

@@ -23,8 +23,8 @@ use crate::controller::scheduler::Seen;
 use crate::resources::StoredGroup;
 use crate::telemetry::metrics::OutcomeLabels;
 
-/// How long an operator that watches several namespaces waits for a forbidden namespace before it starts without that
-/// namespace.
+/// If the operator watches several namespaces and lacks permission to list one of them, it waits this long for the
+/// permission. Then it starts without that namespace.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(30);
 
 /// The number of objects in a page of a list. Each page is processed before the next one is requested, so that a list
@@ -79,7 +79,7 @@ struct Follower<'a, F> {
     readiness: &'a Readiness,
     health: &'a WatchHealth,
     on_listed: Option<F>,
-    /// The number of the current list.
+    /// The sequence number of the current list.
     list: u64,
     failure: WatchFailure,
 }
@@ -165,7 +165,10 @@ impl<F: FnOnce()> Follower<'_, F> {
         self.context.scheduler.with(|scheduler, _| scheduler.watch_changed(namespace, false));
         self.context.metrics.watch_errors.get_or_create(&GROUPS).inc();
         if self.failure.report(error, self.scope, self.readiness) && self.on_listed.is_some() {
-            tracing::warn!(namespace, "starting without this namespace until the operator gets permission to list it");
+            tracing::warn!(
+                namespace,
+                "starting without this namespace; its objects are managed when the operator has permission to list them"
+            );
             self.listed();
         }
     }
@@ -200,7 +203,7 @@ impl WatchFailure {
         self.forbidden_since.get_or_insert_with(Instant::now).elapsed() >= FORBIDDEN_GRACE
     }
 
-    /// Returns whether there was a failure.
+    /// Clears the failure, and returns whether there was one.
     fn end(&mut self, namespace: Option<&str>, readiness: &Readiness) -> bool {
         let has_failed = self.text.is_some();
         if has_failed {
@@ -217,7 +220,7 @@ fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         let why =
             if let watcher::Error::WatchError(status) = error { status.message.clone() } else { error_chain(error) };
-        return format!("watch of LiveMessageGroups interrupted, restarting: {why}");
+        return format!("the watch of LiveMessageGroups was interrupted and restarts: {why}");
     };
     match cause {
         _ if is_undefined(error) => {
@@ -228,7 +231,7 @@ fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
         kube::Error::Api(status) if status.is_forbidden() => {
             let hint = if is_one_of_several { format!("; {RBAC_HINT}") } else { String::new() };
             format!(
-                "the operator lacks permission to list LiveMessageGroups: {}: apply the roles of the chart{hint}",
+                "the operator lacks permission to list LiveMessageGroups ({}): apply the roles of the chart{hint}",
                 status.message
             )
         }

@@ -1,7 +1,8 @@
 //! Watches of LiveMessageGroups and LiveAccounts. They forward each event and store no object.
 //!
-//! The module owns the watches and the readiness. It may import `context`, `scheduler`, `api` and the reports of
-//! `reconcile`. Its invariant: the next list finds every change that happened while no watch was running.
+//! The module owns the watches and the readiness. It may import `connection`, `context`, `keys`, `scheduler`, `api`,
+//! and the reports about removed objects in `pass` and `reconcile`. Its invariant: the next list finds every change
+//! that happened while no watch was running.
 
 mod accounts;
 mod backoff;
@@ -34,8 +35,8 @@ pub fn longest_watch() -> Duration {
 pub const GROUPS: ResourceLabels = ResourceLabels { resource: "livemessagegroups" };
 pub const ACCOUNTS: ResourceLabels = ResourceLabels { resource: "liveaccounts" };
 
-/// The text of an error with its causes. For example, "client error (Connect)" alone does not show whether the name,
-/// the port or the certificate is wrong.
+/// The text of an error and of its causes. The first text is often too general: "client error (Connect)", for example,
+/// does not indicate whether the name, the port or the certificate is wrong.
 fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

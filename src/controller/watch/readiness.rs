@@ -21,9 +21,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// The reason why the operator is not ready; `None` if it is ready. It is not ready before the first list, and
-    /// while the CustomResourceDefinition is missing. An unavailable apiserver does not make it unready: known objects
-    /// are still reconciled.
+    /// The reason why the operator is not ready; `None` if it is ready. The operator is not ready before all objects
+    /// are listed, or while the CustomResourceDefinition is missing. It stays ready while the apiserver is unavailable,
+    /// because it still reconciles the objects that it knows.
     pub fn waits_for(&self) -> Option<String> {
         if self.is_listed.load(Ordering::Acquire) && !self.is_undefined.load(Ordering::Acquire) {
             return None;
@@ -43,15 +43,15 @@ impl Readiness {
         health
     }
 
-    /// The time since the apiserver last sent anything on a watch of this resource. With several namespaces, the
-    /// longest of these times.
+    /// The time since the apiserver last sent anything on the watch of this resource. If the operator watches several
+    /// namespaces, this is the longest time of all their watches.
     pub(in crate::controller) fn silence(&self, resource: &ResourceLabels) -> Duration {
         let watches = self.watches.lock();
         let of_resource = watches.iter().filter(|(of, _)| of == resource);
         of_resource.map(|(_, health)| health.silence()).max().unwrap_or_default()
     }
 
-    /// Returns the number of a list that starts now.
+    /// Returns the sequence number for a list that starts now.
     pub(super) fn next_list(&self) -> u64 {
         self.lists.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -1,8 +1,8 @@
-//! The connection of one watch. It ends watches that the apiserver does not end in time, and lists again after a
-//! line that cannot be decoded.
+//! The client of one watch. If the apiserver does not end the watch in time, the client ends it. If a line of the watch
+//! cannot be decoded, the client ends the watch with an error, and the `kube` library lists the objects again.
 //!
-//! The library ignores a truncated line, and waits indefinitely for a watch to end. In both cases, the operator would
-//! miss changes.
+//! On its own, the library ignores a truncated line, and waits indefinitely for a watch to end. In both cases, the
+//! operator would miss changes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,11 +33,12 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// The maximum size of a line. An object occupies at most 1.5 MiB in etcd.
 const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A client for one watch, which reports to `health`.
+/// Creates a client for one watch. The client reports to `health`.
 ///
-/// Each watch opens its own connection and closes it when the watch ends. A watch on a connection that was idle during
-/// a network failure would get no response, and the operator would miss changes for another [`API_TIMEOUT`]. Lists use
-/// the connections of the other requests, which are closed soon if they are idle.
+/// Each watch opens its own connection and closes it when the watch ends. If the connection stayed open, a network
+/// failure could break it without an error. The next watch on this connection would get no response, and the operator
+/// would miss changes for another [`API_TIMEOUT`]. Lists use the same connections as all other requests. Each of these
+/// connections is closed when it has been idle for [`API_TIMEOUT`].
 pub fn client(connections: &Connections, health: &Arc<WatchHealth>) -> Client {
     let (connections, health) = (connections.clone(), Arc::clone(health));
     let service = tower::service_fn(move |mut request: Request<Body>| {
@@ -65,7 +66,7 @@ pub fn client(connections: &Connections, health: &Arc<WatchHealth>) -> Client {
 /// An error in the response body of a list or a watch.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
-    #[error("the apiserver did not end the watch; the connection may be lost")]
+    #[error("the apiserver did not end the watch in time; the connection may be lost")]
     SilentWatch,
     #[error("the apiserver did not send the rest of its response")]
     SilentList,
@@ -89,7 +90,7 @@ impl WatchBody {
         Self { body, health, limit, lines: is_watch.then(Lines::default), has_ended: false }
     }
 
-    /// The data for the library; `None` if no line is complete.
+    /// Handles received data. Returns the data to pass to the library, or `None` if no line is complete yet.
     fn received(&mut self, data: Bytes) -> Option<Bytes> {
         let Some(lines) = &mut self.lines else {
             self.limit.as_mut().reset(Instant::now() + API_TIMEOUT);
@@ -117,8 +118,8 @@ impl WatchBody {
         }
     }
 
-    /// Ends the watch as the apiserver does when the resource version has expired: the library lists again, and reports
-    /// the message as an error.
+    /// Ends the watch, and returns the event that the apiserver sends when a resource version has expired. The library
+    /// reports the message of this event as an error, and lists the objects again.
     fn expire(&mut self, why: &str) -> Bytes {
         self.has_ended = true;
         let message = format!("a line of the watch cannot be decoded: {why}");
@@ -162,7 +163,7 @@ impl HttpBody for WatchBody {
     }
 }
 
-/// The incomplete last line of a watch. Returns complete lines only if each of them is an event.
+/// The incomplete last line of a watch. [`Lines::add`] returns complete lines only if each of them is an event.
 #[derive(Debug, Default)]
 struct Lines(Vec<u8>);
 
@@ -213,13 +214,13 @@ impl Lines {
     }
 }
 
-/// Whether the type of an event comes before its object. Otherwise the library first copies all values, and the objects
-/// here cannot be decoded from such a copy.
+/// Whether the type of an event comes before its object. If it does not, the library buffers the object until it has
+/// read the type. A LiveMessageGroup cannot be decoded from this buffer, because its decoder needs the JSON text.
 fn has_type_first(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"{\"type\":")
 }
 
-/// The same events, with the type of each event before its object.
+/// Returns the same events, with the type of each event before its object.
 fn reordered(lines: &[u8]) -> Result<Vec<u8>, &'static str> {
     #[derive(Deserialize, Serialize)]
     struct Event<'a> {

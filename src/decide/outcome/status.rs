@@ -18,7 +18,7 @@ pub(super) struct Writer<'a> {
     object: &'a LiveMessageGroup,
     status: LiveMessageGroupStatus,
     generation: i64,
-    /// Whether this generation was applied before: the recorded status has `Ready=True` for it.
+    /// Whether this generation was applied before: the recorded status has `Ready=True` for this generation.
     applied: bool,
     requested_at: Option<&'a str>,
     now: Timestamp,
@@ -129,8 +129,8 @@ impl<'a> Writer<'a> {
         if let Some(origin) = &live.origin {
             self.own(origin, live.account.as_ref(), (live.sent_at, live.answered_at), live.create_time);
         } else if let Some(create_time) = live.create_time.filter(|_| self.status.origin.is_none()) {
-            // If an origin is recorded, the create time proves ownership, and must not change with managementPolicy
-            // Observe.
+            // If an origin is recorded, the recorded create time proves ownership. A pass with managementPolicy Observe
+            // must not overwrite it.
             self.status.create_time = create_time.map(|time| time.to_string());
         }
         self.remove_disproved(&live.disproved_intents);
@@ -141,8 +141,8 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Records the origin of the group, with the create time if it is known, or else with the interval in which the
-    /// group was created. See [`Live`] for the meaning of `create_time`.
+    /// Records the origin and the create time of the group. If the create time is not known, records the interval in
+    /// which the group was created. See [`Live`] for the meaning of `create_time`.
     fn own(
         &mut self,
         origin: &Origin,
@@ -166,8 +166,8 @@ impl<'a> Writer<'a> {
         let intent = self.status.create_intent.take().filter(|_| *origin == Origin::Created);
         let answered_at = answered_at.map(|at| at.to_string());
         self.status.create_intent = match (intent, sent_at, answered_at) {
-            // An open intent is closed here, whether it was answered or not. If it stayed open, it could later wrongly
-            // prove the ownership of a new group.
+            // An open intent is closed if its create was answered, and removed otherwise. If the intent stayed open, it
+            // could later wrongly prove the ownership of a new group.
             (Some(intent), _, answered_at) if intent.is_open() => {
                 answered_at.map(|at| CreateIntent { answered_at: Some(at), ..intent })
             }
@@ -261,8 +261,8 @@ impl<'a> Writer<'a> {
         self.observed()
     }
 
-    /// Whether the conditions have had `reason` for at least `grace`. The later of the two transition times counts,
-    /// because a condition may already have had its status with another reason.
+    /// Whether Ready and Reconciling have had `reason` for at least `grace`, or Stalled already has this reason. The
+    /// later of the two transition times counts, because a transition time does not change if only the reason changes.
     fn is_late(&self, reason: Reason, grace: Duration) -> bool {
         let since = |kind| {
             let condition = self.object.condition(kind).filter(|condition| condition.reason == reason.as_str());
@@ -275,8 +275,8 @@ impl<'a> Writer<'a> {
 
     pub(super) fn paused(mut self, learned: &RecordUpdate) -> LiveMessageGroupStatus {
         self.learn(learned);
-        // The operator does not reconcile the object until the pause ends. Pending work remains visible in Ready, the
-        // generations and the annotation.
+        // The operator does not reconcile the object until the pause ends. Pending work remains visible in Ready, in
+        // observedGeneration and in the annotation that requests a reconcile pass.
         remove_condition(&mut self.status.conditions, ConditionType::Reconciling);
         self.set(
             ConditionType::Paused,
@@ -293,7 +293,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The status that records the origin of a group that exists while a create intent is open.
+/// Returns the status that records the origin of an existing group and closes the open create intent.
 pub fn ownership_status(
     object: &LiveMessageGroup,
     origin: &Origin,
@@ -306,7 +306,7 @@ pub fn ownership_status(
     writer.status
 }
 
-/// The status that records a create intent before its create is sent.
+/// Returns the status that records a create intent before the create is sent.
 pub fn intent_status(
     object: &LiveMessageGroup,
     facts: &Facts,
@@ -327,13 +327,13 @@ pub fn intent_status(
     writer.observed()
 }
 
-/// A request ID, cut to the 128 characters that the CRD allows.
+/// Truncates a request ID to the 128 characters that the CRD allows. Returns `None` if the ID is empty.
 fn bounded(request_id: Option<&str>) -> Option<String> {
     request_id.filter(|id| !id.is_empty()).map(|id| id.chars().take(128).collect())
 }
 
-/// The status of an object that cannot be parsed; `None` if it is already recorded. `status` is the part of the
-/// recorded status that can be parsed.
+/// Returns the status of an object that cannot be parsed, or `None` if this status is already recorded. `status` is the
+/// part of the recorded status that can be parsed.
 pub fn unreadable_status(
     status: LiveMessageGroupStatus,
     generation: i64,

@@ -1,4 +1,4 @@
-//! Tests of ownership by account: a record applies only to the account that it names.
+//! Tests that the record of a group applies only to the account in the record.
 
 use serde_json::json;
 

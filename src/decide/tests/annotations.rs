@@ -1,4 +1,4 @@
-//! The annotations `paused` and `reconcile-requested-at`.
+//! Tests of the annotations `paused` and `reconcile-requested-at`.
 
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn resumed_live_group_is_described_once() {
     assert_eq!(shown(&settled, vec![Answer::Group(snapshot())]), described);
     let drifted = GroupSnapshot { group_info: "by hand".into(), ..snapshot() };
     assert_eq!(shown(&settled, vec![Answer::Group(drifted), Answer::Done, Answer::Group(snapshot())]), described);
-    // A failed description is retried.
+    // A failed Describe call is retried.
     let failed = after(settled.clone(), vec![Answer::Lost], json!({}));
     assert_eq!(triage(&failed), Some(Priority::Retry));
 
@@ -85,7 +85,7 @@ fn resumed_object_without_pending_work_makes_no_call() {
 
 #[test]
 fn paused_object_records_earlier_calls_and_makes_none() {
-    // The create is answered, but its status is not written. Meanwhile the spec is edited and the object is paused.
+    // The create is answered, but the status is not written. Then the spec is edited, and the object is paused.
     let new = object(json!({}));
     let mut facts = Facts::default();
     let Action::Call(call) = decide(&new, &facts, None) else { panic!("expected a create") };

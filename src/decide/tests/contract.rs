@@ -1,4 +1,4 @@
-//! The status contract: the complete status that follows each answer.
+//! Tests of the status contract, which defines the complete status after each answer.
 
 use rstest::rstest;
 use serde_json::json;
@@ -55,7 +55,7 @@ fn refusal_sets_ready_false_and_stalled(
     assert_eq!(shown(&after_edit, answers.clone()), format!("{stalled} origin=Created observed=2"));
     let End::Failed(failure, _) = play(&new, None, answers.clone()).0 else { panic!("expected a failure") };
     assert_eq!(failure.retry, retry);
-    // After a restart every refusal is retried, except those with `Retry::Never`.
+    // After a restart, a refused call is retried unless its failure has `Retry::Never`.
     let priority = triage(&after(new, answers, json!({})));
     assert_eq!(priority.is_none(), retry == Retry::Never);
 }
@@ -128,7 +128,7 @@ fn object_in_conflict_makes_no_call() {
     let status = end.outcome().unwrap().status(&new, new.reconcile_requested_at(), at(NOW)).unwrap();
     assert_eq!((line(&status).as_str(), calls.len()), ("Ready=False/Conflict Stalled=True/Conflict observed=1", 0));
     assert!(status.condition(ConditionType::Ready).unwrap().message.contains("ns/first"));
-    // Without an owner, the object is reconciled like a new one.
+    // The status does not change while there is an owner. Without an owner, the object is reconciled like a new object.
     let waiting = with(LiveMessageGroup { status: Some(status), ..new }, json!({}));
     assert_eq!(
         play(&waiting, Some(&holder), vec![]).0.outcome().unwrap().status(
@@ -165,7 +165,7 @@ fn grace_period_starts_when_credentials_are_first_missing() {
     let missing =
         PassOutcome::waiting(Reason::CredentialsMissing, "Secret ns/live does not exist".into(), &Facts::default());
     let refused = after(object(json!({})), vec![Answer::Refused(403, "NoAuth")], json!({}));
-    // The first object already has Ready=False, the second one Reconciling=True.
+    // `refused` already has Ready=False, and `unreachable` already has Reconciling=True.
     let unreachable = after(object(json!({})), vec![Answer::Lost], json!({}));
     for mut waiting in [refused, unreachable] {
         for (seconds, late) in [(3600, false), (3660, false), (3720, true)] {
@@ -185,7 +185,7 @@ fn invalid_stored_object_reports_what_to_do() {
     assert!(message.contains("spec.groupId") && message.contains("room-1"), "{message}");
 }
 
-/// The second of two failures that differ only in their request ID does not change the status.
+/// A repeated failure does not change the status if only its request ID is different.
 #[rstest]
 #[case(400, "InputInvalid")]
 #[case(400, "ErrorTooManyGroups")]

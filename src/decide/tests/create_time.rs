@@ -1,4 +1,5 @@
-//! Tests of the create time that identifies a group: from the description after the create, or from the intent.
+//! Tests that a group is identified by its create time, which must equal the recorded create time or lie within the
+//! interval of the create intent.
 
 use serde_json::json;
 

@@ -70,8 +70,8 @@ fn recovered_group_is_not_created() {
     json!({"deletedGroupPolicy": "Recover"}),
     vec![Answer::Blocked, Answer::Refused(404, "ResourceNotExist"), Answer::Blocked],
     "was deleted and could not be recovered, and the Live API blocks its ID until about 30 days after the deletion. \
-     Edit spec.groupId (every field may be edited now), or request a reconcile pass when the ID is free (annotation \
-     live.alibabacloud.com/reconcile-requested-at)."
+     Edit spec.groupId (every field may be edited now), or request a reconcile pass with the annotation \
+     live.alibabacloud.com/reconcile-requested-at when the ID is free."
 )]
 #[case::observer(
     json!({"managementPolicy": "Observe", "deletedGroupPolicy": "Recover"}),

@@ -26,7 +26,7 @@ fn deleting() -> LiveMessageGroup {
     in_deletion(owner, status)
 }
 
-/// Runs a deletion, which must use every answer. Returns its outcome and its calls.
+/// Runs a deletion, which must use every answer. Returns the outcome and the calls of the deletion.
 fn finish_deletion(
     object: &LiveMessageGroup,
     facts: &mut Facts,
@@ -114,7 +114,7 @@ fn group_recreated_by_another_client_is_retained() {
     let (object, mut facts) = (with_intent(deleting_policy(json!({})), &Facts::default(), 100), Facts::default());
     facts.mark_sent(Some(at(100)));
     take(&mut facts, &object, 101, &Answer::Created);
-    // The status could not be written. After an edit, the group no longer exists.
+    // The status could not be written. Then the spec is edited, and the group no longer exists when the change is sent.
     let edited = with(object, edited(json!({"groupInfo": "v2"})));
     take(&mut facts, &edited, 102, &found("v1", 100));
     take(&mut facts, &edited, 103, &not_found());
@@ -144,7 +144,7 @@ fn intent_is_recorded_only_if_a_deletion_may_need_it() {
     let moved = with(object_with_intent, edited(json!({"groupId": "room2"})));
     let intent = before(&moved).unwrap().create_intent.unwrap();
     assert_eq!((intent.started_at, intent.sent.len()), (at(500).to_string(), 1));
-    // A failed first pass for the new group records no intent.
+    // The first pass for the new group removes the intent for the old group, even if the pass fails.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
     assert_eq!((failed.create_intent, failed.group_id.as_deref()), (None, Some("room2")));
 }
@@ -236,7 +236,7 @@ fn retained_group_is_reported_with_the_reason() {
     assert!(why(&with(with(created.clone(), observing.clone()), deleting.clone())).contains("Observe"));
     let retained = with(with(created.clone(), json!({"spec": {"deletionPolicy": "Retain"}})), deleting);
     assert!(why(&retained).contains("deletionPolicy"));
-    // Without a finalizer the object is removed immediately.
+    // An object that has no finalizer is removed immediately.
     assert!(retained_at_once(&with(created.clone(), observing)).unwrap().contains("Observe"));
     assert_eq!(retained_at_once(&with(created.clone(), json!({"spec": {"deletionPolicy": "Retain"}}))), None);
     assert_eq!(retained_at_once(&created), None);

@@ -1,4 +1,4 @@
-//! The finalizer, which an object has only while its deletion may delete a group.
+//! Tests of the finalizer, which an object has only while its deletion may delete a group.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Tests of adopted, changed and lost groups.
+//! Tests of adopted, changed and absent groups.
 
 use rstest::rstest;
 use serde_json::json;
@@ -122,7 +122,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
     let message = message(&status, ConditionType::InSync);
     assert!(message.contains("groupInfo") && !message.contains("administrators"), "{message}");
     assert_eq!(shown(&ignored, vec![]), "unchanged");
-    // After a drift check that contradicts the status, the group is described.
+    // After a drift check that contradicts the status, the next step is a Describe call.
     let mut drifted = Facts::default();
     drifted.mark_drift();
     assert!(matches!(decide(&ignored, &drifted, None), Action::Call(Call::Describe(_))));
@@ -151,7 +151,7 @@ fn ignored_change_is_sent_twice_until_the_spec_changes() {
     );
 }
 
-/// Records these answers, in order, to the calls that the object needs.
+/// Records one of `answers`, in order, for each call that the object needs.
 fn learn(facts: &mut Facts, object: &LiveMessageGroup, answers: &[Answer]) {
     for given in answers {
         let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
@@ -210,7 +210,7 @@ fn absent_group_is_recreated() {
 #[case(Answer::Lost, "Ready=Unknown/Unreachable Reconciling=True/Unreachable observed=1")]
 #[case(Answer::Refused(500, "ServerError"), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=1")]
 #[case(Answer::Refused(400, "ErrorTooManyGroups"), "Ready=False/QuotaExceeded Stalled=True/QuotaExceeded observed=1")]
-// The spec may be edited, because the object has no group.
+// In the next two cases, the user can edit every field of the spec, because the object has no group.
 #[case(Answer::Refused(404, "ResourceNotExist"), "Ready=False/AppNotFound Stalled=True/AppNotFound observed=1")]
 #[case(Answer::Blocked, "Ready=False/GroupDeleted Stalled=True/GroupDeleted Degraded=True/GroupDeleted observed=1")]
 fn origin_is_removed_with_the_group(#[case] answer: Answer, #[case] expected: &str) {
@@ -238,7 +238,7 @@ fn another_group_id_starts_a_new_record() {
     let lost = after(created(forced()), vec![Answer::Group(deleted)], json!({}));
     assert!(lost.status.as_ref().unwrap().last_request_id.is_some());
     let moved = with(lost, edited(json!({"groupId": "room2", "groupName": "Another"})));
-    // The first pass for the new group removes the record of the old one, even if it fails.
+    // The first pass for the new group removes the record of the old group, even if the pass fails.
     let failed = pass(&moved, vec![Answer::Refused(500, "ServerError")]).unwrap();
     assert_eq!(line(&failed), "Ready=Unknown/ServiceError Reconciling=True/ServiceError observed=2");
     assert_eq!((failed.group_id.as_deref(), failed.last_request_id.as_deref()), (Some("room2"), None));

@@ -1,4 +1,4 @@
-//! Tests of whole passes. The fixtures run a pass with a list of answers, and show its final status in one line.
+//! Tests of whole passes. The fixtures run a pass with a list of answers and format the final status as one line.
 
 mod accounts;
 mod annotations;
@@ -34,7 +34,7 @@ enum Answer {
     Lost,
 }
 
-/// An object with the defaults of the apiserver. `change` is merged into it.
+/// Returns an object with the defaults that the apiserver sets, and with `change` merged into it.
 fn object(change: Value) -> LiveMessageGroup {
     let mut object = json!({
         "apiVersion": "live.alibabacloud.com/v1alpha1",
@@ -75,7 +75,7 @@ fn forced() -> Value {
     json!({"metadata": {"annotations": {"live.alibabacloud.com/reconcile-requested-at": "again"}}})
 }
 
-/// The group as the spec of [`object`] describes it.
+/// The group that matches the spec of [`object`].
 fn snapshot() -> GroupSnapshot {
     GroupSnapshot {
         group_id: "room1".into(),
@@ -90,7 +90,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// The result of a call with this answer.
+/// Converts an answer to the result of the call.
 fn answer(call: &Call, answer: &Answer) -> Result<Reply, CallError> {
     let reply = match (call, answer) {
         (Call::Create(..), Answer::Created) => Reply::Created(CreateOutcome::Created),
@@ -127,7 +127,7 @@ enum End {
     Failed(Failure, PassOutcome),
 }
 
-/// Runs a pass, which must use every answer. Returns its end and its calls.
+/// Runs a pass, which must use every answer. Returns the end and the calls of the pass.
 fn play(object: &LiveMessageGroup, holder: Option<&Holder>, answers: Vec<Answer>) -> (End, Vec<Call>) {
     let (mut facts, mut calls, mut answers) = (Facts::default(), Vec::new(), answers.into_iter());
     let generation = object.metadata.generation.unwrap();
@@ -164,17 +164,17 @@ impl End {
     }
 }
 
-/// The status at the end of a pass, if it differs from the recorded one.
+/// Runs a pass. Returns the status at the end of the pass if this status differs from the recorded status.
 fn pass(object: &LiveMessageGroup, answers: Vec<Answer>) -> Option<LiveMessageGroupStatus> {
     play(object, None, answers).0.outcome()?.status(object, object.reconcile_requested_at(), at(NOW))
 }
 
-/// The status at the end of a pass, in one line.
+/// Runs a pass. Returns the status at the end of the pass as one line.
 fn shown(object: &LiveMessageGroup, answers: Vec<Answer>) -> String {
     pass(object, answers).map_or_else(|| "unchanged".to_owned(), |status| line(&status))
 }
 
-/// A status in one line: its conditions, its origin and its observed generation.
+/// Formats a status as one line that contains its conditions, its origin and its observed generation.
 fn line(status: &LiveMessageGroupStatus) -> String {
     let conditions = status
         .conditions

@@ -22,7 +22,7 @@ pub(super) fn with_intent(object: LiveMessageGroup, facts: &Facts, second: i64) 
     LiveMessageGroup { status: Some(status), ..object }
 }
 
-/// Records this answer, which arrives at `second`, to the next call. Returns the call.
+/// Records that the answer to the next call is `given` and arrives at `second`. Returns the call.
 pub(super) fn take(facts: &mut Facts, object: &LiveMessageGroup, second: i64, given: &Answer) -> Call {
     let Action::Call(call) = decide(object, facts, None) else { panic!("expected a call") };
     let result = answer(&call, given);
@@ -42,7 +42,7 @@ pub(super) fn end(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupS
     outcome.status(object, None, at(NOW)).unwrap_or_else(|| object.status.clone().unwrap())
 }
 
-/// The status if the description after the create was throttled.
+/// Returns the status that is recorded if the Describe call after the create is throttled.
 pub(super) fn without_description(object: &LiveMessageGroup, facts: &Facts) -> LiveMessageGroupStatus {
     let waiting = PassOutcome::waiting(crate::resources::Reason::Throttled, "wait".into(), facts);
     waiting.status(object, None, at(NOW)).unwrap()
@@ -56,7 +56,7 @@ pub(super) fn in_deletion(object: LiveMessageGroup, status: LiveMessageGroupStat
 #[test]
 fn adopted_group_stays_adopted_after_a_change() {
     let object = with_intent(deleting_policy(json!({})), &Facts::default(), 100);
-    // The answer was lost. Meanwhile another client created the group with another groupInfo.
+    // The answer to the create was lost, and another client has created the group with a different groupInfo.
     let mut facts = Facts::default();
     take(&mut facts, &object, 200, &Answer::Exists);
     take(&mut facts, &object, 201, &found("theirs", 150));
@@ -64,7 +64,7 @@ fn adopted_group_stays_adopted_after_a_change() {
     let (status, body) = record_before(&object, &facts, &modify, at(202), at(202)).unwrap();
     assert_eq!((status.origin.as_ref().unwrap().as_str(), &status.create_intent, body), ("Adopted", &None, None));
     assert_eq!(status.created_at(), Some(at(150)));
-    // The change makes the group equal to the recorded body. Only the recorded origin shows that it was adopted.
+    // The change makes the group equal to the recorded body. Only the recorded origin shows that the group was adopted.
     let object = LiveMessageGroup { status: Some(status), ..object };
     take(&mut facts, &object, 203, &Answer::Done);
     take(&mut facts, &object, 204, &found("v1", 150));
@@ -90,7 +90,7 @@ fn group_recreated_by_another_client_is_adopted() {
     let mut facts = Facts::default();
     take(&mut facts, &object, 101, &Answer::Created);
     object.status = Some(without_description(&object, &facts));
-    // The first pass identifies the group by the time range of the create, the later ones by its create time.
+    // The first pass identifies the group by the interval of the create. Later passes identify it by its create time.
     for second in [100, 100, 300] {
         let requested = with(object.clone(), forced());
         let mut facts = Facts::default();
@@ -243,7 +243,7 @@ fn created_group_is_recorded_after_a_switch_to_observe() {
     let observer = with(object(json!({})), edited(json!({"managementPolicy": "Observe"})));
     take(&mut facts, &observer, 102, &found("v1", 100));
     assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed origin=Created observed=2");
-    // Without an effect there is nothing to record.
+    // If the pass has changed nothing, no origin is recorded.
     let mut facts = Facts::default();
     take(&mut facts, &observer, 102, &found("v1", 100));
     assert_eq!(line(&end(&observer, &facts)), "Ready=True/Observed observed=2");
@@ -288,7 +288,7 @@ fn only_a_create_with_an_unclear_result_proves_ownership() {
         let result = result.map(|reply| (reply, None));
         facts.record(&create, 1, result.as_ref().cloned(), None).unwrap_err();
         let mut facts = facts.recorded();
-        // The group exists with the recorded body.
+        // The group exists, and its fields match the recorded request body.
         take(&mut facts, &object, 200, &Answer::Exists);
         take(&mut facts, &object, 201, &found("v1", 150));
         assert_eq!(end(&object, &facts).origin.unwrap().as_str(), origin, "{result:?}");
@@ -323,7 +323,7 @@ fn disproved_intent_is_removed_at_the_end_of_the_pass() {
     assert_eq!(end(&paused, &facts).create_intent, None);
     // An intent that may have created a group is kept.
     assert!(end(&paused, &Facts::default()).create_intent.is_some());
-    // It is also kept while the operator retries automatically, because the next try uses it.
+    // A disproved intent is kept while the operator retries automatically, because the next attempt uses it.
     let waiting = PassOutcome::waiting(crate::resources::Reason::Throttled, "wait".into(), &facts);
     assert!(waiting.status(&object, None, at(NOW)).unwrap().create_intent.is_some());
     let stalled = PassOutcome::waiting(crate::resources::Reason::NotAuthorized, "wait".into(), &facts);

@@ -54,7 +54,7 @@ impl State {
         Ok(payload)
     }
 
-    /// A new ID of eight hexadecimal digits.
+    /// Returns an unused ID of eight hexadecimal digits.
     fn new_app_id(&self, now: Timestamp) -> String {
         let mut seed = self.apps.len();
         loop {

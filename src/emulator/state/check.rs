@@ -1,4 +1,4 @@
-//! Parameter validation. Every error is `InputInvalid` and names the parameter.
+//! Parameter validation. Every error is `InputInvalid`, and its message contains the name of the parameter.
 
 use std::ops::RangeInclusive;
 
@@ -10,12 +10,12 @@ use crate::emulator::state::DataCenter;
 pub(super) const MAX_ID_BYTES: usize = 64;
 /// The maximum length of `GroupName`.
 pub(super) const MAX_NAME_BYTES: usize = 128;
-/// The maximum length of `GroupInfo`: documented as "32 KB", interpreted as 32,768 bytes before encoding.
+/// The maximum length of `GroupInfo`. The emulator interprets the documented "32 KB" as 32,768 bytes before encoding.
 pub(super) const MAX_INFO_BYTES: usize = 32_768;
 /// The maximum number of administrators of a group.
 pub(super) const MAX_ADMINISTRATORS: usize = 3;
 
-/// A required parameter, which must be present and not empty.
+/// Returns a required parameter, which must be present and not empty.
 pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, ApiError> {
     match params.get(name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -23,13 +23,13 @@ pub(super) fn required<'p>(params: &'p Params, name: &str) -> Result<&'p str, Ap
     }
 }
 
-/// `GroupId`: required, `[A-Za-z0-9]{1,64}`.
+/// Returns the required parameter `GroupId`, which must match `[A-Za-z0-9]{1,64}`.
 pub(super) fn group_id(params: &Params) -> Result<&str, ApiError> {
     let id = required(params, "GroupId")?;
     check_id("GroupId", id).map(|()| id)
 }
 
-/// An optional user ID; an absent parameter is the same as an empty one.
+/// Returns an optional user ID. An absent parameter is the same as an empty one.
 pub(super) fn user_id(params: &Params, name: &str) -> Result<String, ApiError> {
     match params.get(name).unwrap_or_default() {
         "" => Ok(String::new()),
@@ -47,7 +47,7 @@ fn check_id(name: &str, id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// An optional text of at most `max_bytes` bytes of UTF-8.
+/// Returns an optional text of at most `max_bytes` bytes of UTF-8.
 pub(super) fn text(params: &Params, name: &str, max_bytes: usize) -> Result<String, ApiError> {
     let text = params.get(name).unwrap_or_default();
     if text.len() > max_bytes {
@@ -57,7 +57,7 @@ pub(super) fn text(params: &Params, name: &str, max_bytes: usize) -> Result<Stri
     Ok(text.to_owned())
 }
 
-/// An optional boolean, `false` by default. The Python SDK sends `True`, and the other SDKs send `true`.
+/// Returns an optional boolean, `false` by default. The Python SDK sends `True`, and the other SDKs send `true`.
 pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     match params.get(name).unwrap_or_default() {
         "true" | "True" | "TRUE" | "1" => Ok(true),
@@ -66,8 +66,8 @@ pub(super) fn flag(params: &Params, name: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// A whole number in a range. If the parameter is absent or empty, returns the default, or an error if there is no
-/// default.
+/// Returns a whole number in a range. An absent or empty parameter has the default value. If there is no default, the
+/// parameter is required.
 pub(super) fn number(
     params: &Params,
     name: &str,
@@ -85,7 +85,7 @@ pub(super) fn number(
     }
 }
 
-/// The optional parameter `DataCenter`.
+/// Returns the optional parameter `DataCenter`.
 pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiError> {
     match params.get("DataCenter").unwrap_or_default() {
         "" => Ok(None),
@@ -93,15 +93,15 @@ pub(super) fn data_center(params: &Params) -> Result<Option<DataCenter>, ApiErro
     }
 }
 
-/// A list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy SDK
-/// and CLI). An absent or empty parameter means that there are no administrators. Rejects more than three IDs, repeated
-/// IDs, and both formats in one request. The last two rules are assumptions, because they are not documented.
+/// Parses a list of administrators in one of two wire formats: `name=a,b` (current SDKs) or `name.1=a&name.2=b` (legacy
+/// SDK and CLI). An absent or empty parameter means that there are no administrators. Rejects more than three IDs,
+/// repeated IDs, and both formats in one request. The last two rules are assumptions, because they are not documented.
 pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>, ApiError> {
     let joined = params.get(name).unwrap_or_default();
     let mut numbered: Vec<(u32, &str)> = Vec::new();
     for (key, value) in params.iter() {
         let Some(number) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
-        let number = number.parse().map_err(|_| ApiError::input_invalid(key, "must end in a number from 1"))?;
+        let number = number.parse().map_err(|_| ApiError::input_invalid(key, "must end in a number, such as 1"))?;
         numbered.push((number, value));
     }
     if !joined.is_empty() && !numbered.is_empty() {
@@ -125,7 +125,7 @@ pub(super) fn administrators(params: &Params, name: &str) -> Result<Vec<String>,
     Ok(ids.into_iter().map(str::to_owned).collect())
 }
 
-/// An optional `http` or `https` URL without a port and without a private address.
+/// Returns an optional `http` or `https` URL. It must not contain a port or a private address.
 pub(super) fn public_url(params: &Params, name: &str) -> Result<String, ApiError> {
     let url = params.get(name).unwrap_or_default();
     if url.is_empty() {

@@ -8,7 +8,8 @@ use crate::emulator::payload::{Payload, Value};
 use crate::emulator::request::Params;
 
 impl State {
-    /// Creates a group. If the ID exists, nothing changes, and the response is a success with `AlreadyExists`.
+    /// Creates a group. If a group with this ID exists, nothing changes, and the call succeeds. The response then has
+    /// `AlreadyExists` set to true.
     pub(super) fn create_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let mut group = Group::new(check::group_id(params)?, now);
         group.name = check::text(params, "GroupName", check::MAX_NAME_BYTES)?;
@@ -27,7 +28,7 @@ impl State {
         Ok(payload.with("AlreadyExists", false).with("AlreadyDelete", false))
     }
 
-    /// Describes a live group, or a deleted group until it is purged.
+    /// Returns a live group, or a deleted group until it is purged.
     pub(super) fn describe_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let group = self.enabled_app(params, now)?.group(id).ok_or_else(|| group_not_found(id))?;
@@ -44,7 +45,8 @@ impl State {
         })
     }
 
-    /// Changes the fields whose flags are set. A flag without a value clears the field.
+    /// Changes the fields whose flags are set. If the flag of a field is set and the value of the field is absent or
+    /// empty, the field is cleared.
     pub(super) fn modify_group(&mut self, params: &Params, now: Timestamp) -> Result<Payload, ApiError> {
         let id = check::group_id(params)?;
         let administrators = match check::flag(params, "ModifyAdmin")? {
@@ -106,7 +108,7 @@ impl State {
     }
 }
 
-/// The response fields that Describe and the lists have in common.
+/// Returns the response fields that Describe and the list operations have in common.
 pub(super) fn group_fields(group: &Group) -> Payload {
     Payload::new()
         .with("GroupId", group.id.as_str())

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Group, RETENTION};
 
-/// The groups of an app. Each group has a sequence number in the order of creation. A group that replaces another one
-/// keeps its number.
+/// The groups of an app. Each group has a sequence number in the order of creation. If a group is replaced, the new
+/// group has the same number.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Group>", into = "Vec<Group>")]
 pub(super) struct Groups {
@@ -57,7 +57,8 @@ impl Groups {
         self.deleted.extend(deletion);
     }
 
-    /// Changes a group in place and updates the index of deletions; `None` if the ID is unknown.
+    /// Changes a group in place and updates the index of deletions. Returns the result of `change`, or `None` if the ID
+    /// is unknown.
     pub(super) fn update<T>(&mut self, id: &str, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
         let sequence = *self.sequence_by_id.get(id)?;
         let group = self.by_sequence.get_mut(&sequence)?;

@@ -14,7 +14,7 @@ const GROUPS_PER_PAGE: usize = 100;
 /// The parameters that both operations have in common.
 struct Filter {
     descending: bool,
-    /// Whether to list deleted groups or live groups; `None` to list both.
+    /// `true` to list deleted groups, `false` to list live groups, `None` to list both.
     deleted: Option<bool>,
 }
 
@@ -29,7 +29,7 @@ impl Filter {
         Ok(Self { descending, deleted })
     }
 
-    /// The matching groups with their sequence numbers, in the requested order.
+    /// Returns the matching groups with their sequence numbers, in the requested order.
     fn select<'a>(&self, app: &'a App) -> Box<dyn Iterator<Item = (u64, &'a Group)> + 'a> {
         let deleted = self.deleted;
         let all = app.groups.by_sequence.iter().map(|(number, group)| (*number, group));

@@ -1,5 +1,5 @@
-//! The state of the Live API: apps and their groups. This module is pure: it uses neither I/O nor a clock, and the time
-//! is an argument.
+//! The state of the Live API: apps and their groups. This module is pure: it performs no I/O and reads no clock, and
+//! the caller passes the current time as an argument.
 
 mod app;
 mod check;
@@ -21,7 +21,7 @@ use super::payload::Payload;
 use super::request::Params;
 use groups::Groups;
 
-/// How long a deleted group can be recovered before it is purged: 30 days, as documented.
+/// The time during which a deleted group can be recovered before it is purged: 30 days, as documented.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The default quota of live groups per app, as documented. Deleted groups do not count.
@@ -40,7 +40,7 @@ pub enum DataCenter {
 }
 
 impl DataCenter {
-    /// The name on the wire.
+    /// Returns the name that is used in requests and responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shanghai => "cn-shanghai",
@@ -72,7 +72,7 @@ impl FromStr for DataCenter {
 pub struct Deletion {
     /// `Deletatime`: when the group was deleted.
     pub at: Timestamp,
-    /// `Deletor`: the `OperatorId` of the call, or empty.
+    /// `Deletor`: the `OperatorId` of the call, which can be empty.
     #[serde(default)]
     pub by: String,
 }
@@ -103,7 +103,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A live group with empty optional fields.
+    /// Creates a live group with empty optional fields.
     pub fn new(id: impl Into<String>, created: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -117,27 +117,27 @@ impl Group {
     }
 }
 
-/// An app: the namespace of its groups.
+/// An app: a container of message groups. The ID of a group is unique within its app.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct App {
     /// `AppId`, unique across accounts.
     pub id: String,
-    /// The owning account; `None` if every account can use the app. For accounts other than the owner, the app does not
-    /// exist.
+    /// The owning account; `None` if every account can use the app. Accounts other than the owning account cannot see
+    /// the app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// `AppName`, 2 to 16 characters or empty.
     #[serde(default)]
     pub name: String,
-    /// The app's data center. A call that names another one gets `ResourceNotExist`.
+    /// The app's data center. A call that specifies another data center gets `ResourceNotExist`.
     #[serde(default)]
     pub data_center: DataCenter,
     /// `Disable`. Calls on the groups of a disabled app get `NoAuth`. The error is an assumption, because it is not
     /// documented.
     #[serde(default)]
     pub disabled: bool,
-    /// `AuditType`: 0 for none, 1 for the built-in audit, 2 for an audit by `audit_url`.
+    /// `AuditType`: 0 for none, 1 for the built-in audit, 2 for an audit by the service at `audit_url`.
     #[serde(default)]
     pub audit_type: i64,
     /// `AuditUrl`, required for audit type 2.
@@ -151,14 +151,14 @@ pub struct App {
     pub message_life_cycle: i64,
     /// `CreateTime`; immutable.
     pub created: Timestamp,
-    /// `ModifyTime`: the last change of the app's settings.
+    /// `ModifyTime`: the time of the last change to the app's settings.
     pub modified: Timestamp,
     #[serde(default)]
     groups: Groups,
 }
 
 impl App {
-    /// An app with default settings that every account can see.
+    /// Creates an app with default settings that every account can see.
     pub fn new(id: impl Into<String>, data_center: DataCenter, now: Timestamp) -> Self {
         Self {
             id: id.into(),
@@ -181,23 +181,23 @@ impl App {
         self.account.as_deref().is_none_or(|owner| owner == account)
     }
 
-    /// The group with this ID, which is either live or deleted but not yet purged.
+    /// Returns the group with this ID, live or deleted, or `None` if the group does not exist or has been purged.
     pub fn group(&self, id: &str) -> Option<&Group> {
         self.groups.get(id)
     }
 
-    /// Every group in the order of creation, including deleted groups.
+    /// Returns every group in the order of creation, including deleted groups.
     pub fn groups(&self) -> impl DoubleEndedIterator<Item = &Group> {
         self.groups.by_sequence.values()
     }
 
-    /// The number of live groups, which the quota limits.
+    /// Returns the number of live groups, which the quota limits.
     pub fn live_groups(&self) -> usize {
         self.groups.live_count()
     }
 
-    /// Adds a group or replaces the group with the same ID, without the checks of the API. Simulates an external
-    /// change.
+    /// Adds a group, or replaces the group with the same ID. This method bypasses the checks of the API, so tests can
+    /// simulate an external change with it.
     pub fn put_group(&mut self, group: Group) {
         self.groups.put(group);
     }
@@ -246,14 +246,14 @@ impl Default for State {
 }
 
 impl State {
-    /// A state without apps and with a quota of live groups per app; 0 means no limit.
+    /// Creates a state that contains no apps. `limit` is the quota of live groups per app; 0 means no limit.
     pub fn with_groups_per_app(limit: usize) -> Self {
         let mut state = Self { apps: BTreeMap::new(), groups_per_app: 0 };
         state.set_groups_per_app(limit);
         state
     }
 
-    /// The quota of live groups per app; 0 means no limit.
+    /// Returns the quota of live groups per app; 0 means no limit.
     pub fn groups_per_app(&self) -> usize {
         if self.groups_per_app == usize::MAX { 0 } else { self.groups_per_app }
     }
@@ -273,17 +273,17 @@ impl State {
         self.apps.insert(app.id.clone(), app);
     }
 
-    /// The app with this ID, regardless of its account.
+    /// Returns the app with this ID, regardless of its account.
     pub fn app(&self, id: &str) -> Option<&App> {
         self.apps.get(id)
     }
 
-    /// The app with this ID, for changes without the checks of the API.
+    /// Returns mutable access to the app with this ID. Changes to the app bypass the checks of the API.
     pub fn app_mut(&mut self, id: &str) -> Option<&mut App> {
         self.apps.get_mut(id)
     }
 
-    /// Every app, ordered by ID.
+    /// Returns every app, ordered by ID.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.values()
     }
@@ -337,7 +337,7 @@ impl State {
     }
 }
 
-/// The time format of the API: seconds since 1970, as documented for Describe and both lists.
+/// Converts a time to the format of the API: seconds since 1970, as documented for Describe and both list operations.
 fn epoch_seconds(time: Timestamp) -> i64 {
     time.as_second()
 }

@@ -86,7 +86,7 @@ fn expired_nonces_are_removed() {
     }
     assert_eq!(nonces.seen.len(), 7000);
     assert!(nonces.insert("other", "5000", later, later), "each key has its own nonces");
-    // A nonce that is repeated with an older date is still kept until the date of its first use expires.
+    // A nonce is kept until the date of its first use expires, even if a later request repeats it with an older date.
     assert!(!nonces.insert("id", "5000", start, later));
     assert!(!nonces.insert("id", "5000", later, later + TIME_WINDOW));
 }

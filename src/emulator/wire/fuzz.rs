@@ -54,7 +54,7 @@ const WORDS: &[&str] = &[
     "Timestamp=",
 ];
 
-/// Reads requests until the first error, as a connection does, and verifies each.
+/// Reads and verifies requests until a request cannot be read, as the server does. Returns the outcomes.
 fn serve(bytes: &[u8]) -> Vec<String> {
     let mut connection = Connection::new(tokio::io::join(bytes, tokio::io::sink()));
     let mut outcomes = Vec::new();

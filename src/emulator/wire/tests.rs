@@ -2,7 +2,7 @@ use tokio::io::duplex;
 
 use super::*;
 
-/// Reads a request that is sent in pieces of `piece` bytes. Then the stream ends.
+/// Sends `bytes` in pieces of `piece` bytes, closes the stream, and returns the first request that the server reads.
 async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<RawRequest, WireError> {
     let (mut client, server) = duplex(8 * 1024);
     let bytes = bytes.to_vec();

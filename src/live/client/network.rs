@@ -1,4 +1,4 @@
-//! Tests of proxies and certificates between the client and the service.
+//! Tests that the client uses proxies and verifies the service's certificate.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ async fn call(origin: &str, ca_bundle: Option<CaBundle>) -> Result<Response<Repl
 
 /// Runs in a child process, because environment variables must not be changed while other threads run.
 #[tokio::test]
-#[ignore = "run by other tests, with an endpoint and proxies in its environment"]
+#[ignore = "started by other tests, which set TEST_ORIGIN and the proxy variables"]
 async fn call_with_proxy_environment() {
     let outcome = call(&std::env::var("TEST_ORIGIN").unwrap(), None).await;
     println!("outcome: {outcome:?}");
@@ -51,7 +51,8 @@ fn run_with(origin: &str, variables: &[(&str, &str)]) -> String {
     text[at..].lines().next().unwrap_or_default().to_owned()
 }
 
-/// A proxy that refuses its first request. Returns its address and the first line of that request.
+/// Starts a proxy that refuses its first request. Returns the address of the proxy, and a thread that returns the first
+/// line of that request.
 fn refusing_proxy() -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -83,7 +84,8 @@ async fn no_proxy_variable_is_honored() {
     assert_eq!(server.seen().len(), 1);
 }
 
-/// A TLS server on loopback with a private CA. Returns its origin and the PEM of the CA.
+/// Starts a TLS server on loopback with a certificate that a private CA signed. Returns the server's origin and the CA
+/// certificate as PEM.
 fn tls_server() -> (String, String) {
     install_tls();
     let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());

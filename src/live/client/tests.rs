@@ -162,7 +162,8 @@ async fn request_on_a_closed_connection_may_have_arrived() {
 #[tokio::test]
 async fn refused_connection_never_sends_the_request() {
     install_tls();
-    // The socket is bound but does not listen, so that no other process can listen on the port.
+    // The bound socket prevents other processes from listening on the port. The socket itself does not listen, so
+    // connections to the port are refused.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap();
@@ -183,7 +184,7 @@ async fn clock_skew_is_corrected_and_logged_once() {
     let server = Loopback::start(dated).await;
     let client = client(&server);
     let log = logged();
-    // A call that is sent before the first response arrives is refused as well.
+    // Both calls are sent before the first response arrives, so both are refused.
     let (call, credentials) = (create(1), credentials());
     let both = tokio::join!(client.send(&call, &credentials), client.send(&call, &credentials));
     assert_eq!(both.0.unwrap_err().class(), ErrorClass::ClockSkew);
@@ -238,7 +239,7 @@ async fn refused_body_with_too_long_query_is_invalid_input() {
     let second = client.send(&create(70_000), &credentials()).await.unwrap_err();
     assert!(!second.may_have_arrived() && second.class() == ErrorClass::InvalidInput);
     for error in [first, second] {
-        assert!(error.to_string().contains("shorter than 65534"), "{error}");
+        assert!(error.to_string().contains("fewer than 65534"), "{error}");
     }
     assert_eq!(server.seen().len(), 1, "the second call was not sent");
 }
@@ -259,7 +260,7 @@ async fn errors_do_not_repeat_secrets() {
     }
 }
 
-/// A describe call. [`endless`] and [`describes`] are responses to it.
+/// Creates a Describe call. [`endless`] and [`describes`] create responses to this call.
 fn describe() -> Call {
     Call::Describe(GroupRef { app_id: "demo".into(), group_id: "g1".into(), data_center: None })
 }

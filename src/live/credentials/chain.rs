@@ -12,8 +12,8 @@ use super::{CredentialsError, Issued, Provider, ProviderEnv, ProviderError};
 
 const NONE: usize = usize::MAX;
 
-/// Credential providers in the order in which they are tried. The first provider that returns credentials is kept: the
-/// others are tried again only when it is no longer configured.
+/// Credential providers in the order in which they are tried. The chain keeps using the first provider that returned
+/// credentials. It tries the providers in order again only when that provider is no longer configured.
 #[derive(Debug)]
 pub struct Chain {
     providers: Vec<Box<dyn Provider>>,
@@ -21,7 +21,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The chain of the official SDKs: environment, OIDC, command-line profile, credentials file, ECS RAM role,
+    /// Creates the chain of the official SDKs: environment, OIDC, command-line profile, credentials file, ECS RAM role,
     /// credentials URI.
     pub fn default_chain(env: &ProviderEnv) -> Self {
         let around = || env.clone();
@@ -35,7 +35,7 @@ impl Chain {
         ])
     }
 
-    /// A chain of the given providers.
+    /// Creates a chain of the given providers.
     pub fn of(providers: Vec<Box<dyn Provider>>) -> Self {
         Self { providers, kept: AtomicUsize::new(NONE) }
     }
@@ -43,7 +43,7 @@ impl Chain {
     /// Requests credentials. Also returns the name of the provider that issued them.
     ///
     /// # Errors
-    /// Returns an error that lists every provider that was tried, with its error.
+    /// Returns an error that lists the tried providers and their errors.
     pub async fn issue(&self) -> Result<(Issued, &'static str), CredentialsError> {
         if let Some(kept) = self.providers.get(self.kept.load(Ordering::Relaxed)) {
             match issue(kept.as_ref()).await {
@@ -72,8 +72,8 @@ impl Chain {
     }
 }
 
-/// Requests credentials from a provider. Returns an error if the credentials cannot be sent in HTTP headers. Otherwise,
-/// every call would fail in the same way as a broken connection.
+/// Requests credentials from a provider. Returns an error if the credentials cannot be sent in HTTP headers. Without
+/// this check, every call with these credentials would fail, and the error would look like a broken connection.
 async fn issue(provider: &dyn Provider) -> Result<Issued, ProviderError> {
     let issued = provider.issue().await?;
     issued.credentials.validate().map_err(ProviderError::Failed)?;

@@ -1,4 +1,4 @@
-//! Credentials from the official environment variables.
+//! Reads credentials from the environment variables that the official SDKs use.
 
 use futures::future::BoxFuture;
 

@@ -1,6 +1,6 @@
-//! Fetches and decodes responses that contain credentials, from STS, the metadata service or a credentials URI.
+//! Fetches credentials from STS, the metadata service or a credentials URI, and decodes the responses.
 //!
-//! Messages show only the HTTP status and the code of an error response, because its text can contain a token.
+//! Error messages show only the HTTP status and the error code of a response, because its text can contain a token.
 
 use std::mem::take;
 use std::time::Duration;
@@ -46,13 +46,13 @@ struct Keys {
 pub(super) struct HttpReply {
     pub status: u16,
     pub body: Vec<u8>,
-    /// The time of the `Date` header, or the local time if the header is absent.
+    /// The time in the `Date` header, or the local time if the header is absent.
     pub now: Timestamp,
 }
 
-/// The error if no complete response to a request is received.
+/// The error returned when a request does not receive a complete response.
 pub(super) struct FetchError {
-    /// Whether no connection was established.
+    /// Whether the request failed before a connection was established.
     pub unreachable: bool,
     pub why: String,
 }
@@ -80,7 +80,7 @@ impl HttpReply {
         (200..300).contains(&self.status)
     }
 
-    /// The code and the status of an error response.
+    /// Returns the error code, if any, and the HTTP status of an error response, for error messages.
     pub(super) fn refusal(&self) -> String {
         match self.code() {
             Some(code) => format!("{code} (HTTP {})", self.status),
@@ -92,21 +92,22 @@ impl HttpReply {
         Document { bytes: &self.body, is_xml: false, values: MAX_VALUES }.read()
     }
 
-    /// The code of an error response, if it looks like an error code.
+    /// Returns the error code of a response, or `None` if the value does not look like an error code.
     pub(super) fn code(&self) -> Option<String> {
         code(self.read::<Envelope>()?.code)
     }
 
-    /// The credentials at the top level of the response.
+    /// Returns the credentials at the top level of the response.
     ///
     /// # Errors
-    /// Returns the reason for the failure, which does not include the content of the response.
+    /// Returns the reason for the failure. The reason contains no part of the response other than the HTTP status and
+    /// the error code.
     pub(super) fn credentials(&self) -> Result<Issued, String> {
         self.success()?;
         self.issued(self.read().unwrap_or_default())
     }
 
-    /// The credentials in the member `Credentials` of the response.
+    /// Returns the credentials in the member `Credentials` of the response.
     ///
     /// # Errors
     /// See [`HttpReply::credentials`].
@@ -136,7 +137,7 @@ impl HttpReply {
         let credentials = Credentials::new(&id, &secret, Some(&text(keys.token, "SecurityToken")?));
         let expiration: Timestamp = text(keys.expiration, "Expiration")?
             .parse()
-            .map_err(|_| "the Expiration in the response is not a time".to_owned())?;
+            .map_err(|_| "the Expiration in the response is not a valid time".to_owned())?;
         let lifetime = Duration::try_from(expiration.duration_since(self.now)).unwrap_or_default();
         if lifetime.is_zero() {
             return Err("the issued credentials have already expired".to_owned());
@@ -145,7 +146,7 @@ impl HttpReply {
     }
 }
 
-/// The value of `Code`, if it looks like an error code.
+/// Returns the value of `Code`, or `None` if it does not look like an error code.
 fn code(value: Scalar) -> Option<String> {
     let Scalar::Text(code) = value else { return None };
     let is_plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');

@@ -13,14 +13,15 @@ use super::{Issued, Provider, ProviderEnv, ProviderError};
 const FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 
-/// The default paths of the Python and Go SDKs.
+/// The default paths of the credentials file in the Python and Go SDKs, relative to the home folder.
 const AT_HOME: [&str; 2] = [".alibabacloud/credentials.ini", ".alibabacloud/credentials"];
 
 /// The supported values of the key `type`, for error messages.
 const TYPES: &str = "access_key, sts, ram_role_arn, ecs_ram_role or oidc_role_arn";
 
 /// Reads a section of the credentials file. `ALIBABA_CLOUD_PROFILE` specifies the section, which defaults to `default`.
-/// `ALIBABA_CLOUD_CREDENTIALS_FILE` specifies the file, which defaults to one of the default paths.
+/// `ALIBABA_CLOUD_CREDENTIALS_FILE` specifies the path. If this variable is not set, the first default path that exists
+/// is used.
 #[derive(Debug)]
 pub(super) struct IniFile(pub ProviderEnv);
 
@@ -52,7 +53,7 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     Err(ProviderError::NotConfigured(format!("neither ~/{} nor ~/{} exists", AT_HOME[0], AT_HOME[1])))
 }
 
-/// Parses a section. Messages never contain a key or a token.
+/// Parses a section. Error messages never contain an access key or a token.
 pub(super) fn parse(text: &str, section: &str) -> Result<ProfileSource, ProviderError> {
     let Some(values) = values_of(text, section) else {
         return Err(ProviderError::NotConfigured(format!("the file has no section [{section}]")));
@@ -89,12 +90,12 @@ pub(super) fn parse(text: &str, section: &str) -> Result<ProfileSource, Provider
         Some(other) => {
             Err(ProviderError::Failed(format!("section [{section}] has the unsupported type {other:?}: use {TYPES}")))
         }
-        None => Err(ProviderError::Failed(format!("section [{section}] has no type: set it to {TYPES}"))),
+        None => Err(ProviderError::Failed(format!("section [{section}] has no type: set type to {TYPES}"))),
     }
 }
 
-/// The values of a section, or `None` if the section does not exist. Comments begin with `#` or `;`, at the start of a
-/// line or after white space. Quotes around a value are removed.
+/// Returns the values of a section, or `None` if the section does not exist. Comments begin with `#` or `;`, at the
+/// start of a line or after white space. Quotes around a value are removed.
 fn values_of<'a>(text: &'a str, section: &str) -> Option<HashMap<&'a str, &'a str>> {
     let mut inside = false;
     let mut found = None;

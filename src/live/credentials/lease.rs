@@ -13,12 +13,12 @@ const SHARE_USED: f64 = 0.75;
 /// The longest delay after a failed renewal.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long credentials are valid, and when they are renewed.
+/// Determines how long credentials are valid and when they are renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// `None` if the credentials are not renewed.
+    /// The time at which the renewal is due; `None` if the credentials are not renewed.
     renewal: Option<Instant>,
-    /// `None` if the credentials do not expire.
+    /// The time at which the credentials expire; `None` if they do not expire.
     end: Option<Instant>,
 }
 
@@ -36,9 +36,9 @@ pub(super) enum Step {
 }
 
 impl Lease {
-    /// The lease of credentials that are issued at `now`. `jitter` (0 to 1) starts the renewal earlier, by up to a
-    /// fifth of the time between renewal and expiry, so that processes that started at the same time do not all call
-    /// STS at the same time.
+    /// Creates the lease for credentials that were issued at `now`. A `jitter` from 0 to 1 lengthens the time between
+    /// renewal and expiry by up to a fifth. Without jitter, processes that start at the same time would also call STS
+    /// at the same time.
     pub(super) fn new(now: Instant, lifetime: Option<Duration>, jitter: f64) -> Self {
         let renewal = lifetime.map(|lifetime| {
             let lead = LEAD.min(lifetime.mul_f64(1.0 - SHARE_USED));
@@ -47,13 +47,14 @@ impl Lease {
         Self { renewal, end: lifetime.map(|lifetime| now + lifetime) }
     }
 
-    /// The same lease, but with a renewal at most `after` from now, even if the credentials are valid for longer.
+    /// Returns the lease with a renewal no later than `now + after`, even if the credentials are valid for longer. If
+    /// `after` is `None`, the lease is unchanged.
     pub(super) fn looked_at_again(self, now: Instant, after: Option<Duration>) -> Self {
         let look = after.map(|after| now + after);
         Self { renewal: self.renewal.into_iter().chain(look).min(), ..self }
     }
 
-    /// The remaining lifetime; `None` if the credentials do not expire.
+    /// Returns the remaining lifetime, or `None` if the credentials do not expire.
     pub(super) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(now))
     }
@@ -67,7 +68,8 @@ impl Lease {
     }
 }
 
-/// The next action when a caller needs credentials at `now`. `next_try` is set after a failed renewal.
+/// Returns the next action when a caller needs credentials at `now`. `next_try` is the time of the next attempt after a
+/// failed renewal.
 pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant>) -> Step {
     let may_try = next_try.is_none_or(|at| at <= now);
     match lease.filter(|lease| !lease.has_ended(now)) {
@@ -79,8 +81,8 @@ pub(super) fn step(now: Instant, lease: Option<&Lease>, next_try: Option<Instant
     }
 }
 
-/// The delay after a failed renewal: 1 s, doubled for each of the previous `failures`, up to a minute. `jitter` (0 to
-/// 1) scales it to 75 % to 125 %.
+/// Returns the delay after a failed renewal. It starts at 1 s and doubles for each of the previous `failures`, up to a
+/// minute. It is then multiplied by a factor from 0.75 (`jitter` is 0) to 1.25 (`jitter` is 1).
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(LONGEST_WAIT).mul_f64(0.75 + jitter / 2.0)
 }

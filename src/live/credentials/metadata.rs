@@ -1,5 +1,5 @@
-//! Obtains the credentials of an ECS instance's RAM role from the metadata service. Supports version 2 of the service,
-//! which requires a session token, and version 1.
+//! Obtains the credentials of an ECS instance's RAM role from the metadata service. Versions 1 and 2 of the service are
+//! supported. Version 2 requires a session token.
 
 use futures::future::BoxFuture;
 
@@ -68,7 +68,7 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// The session token of version 2; `None` if version 1 must be used.
+    /// Returns the session token for version 2, or `None` if version 1 must be used.
     async fn session_token(&self) -> Result<Option<String>, ProviderError> {
         let request = self
             .http
@@ -87,7 +87,9 @@ impl Service<'_> {
             Err(error) => format!("the metadata service returned no session token: {}", error.why),
         };
         if self.env.flag(V1_DISABLED) {
-            return Err(ProviderError::Failed(format!("{why}, and {V1_DISABLED} is true")));
+            return Err(ProviderError::Failed(format!(
+                "{why}, and {V1_DISABLED} is true, so version 1 of the service (without a token) is not used"
+            )));
         }
         Ok(None)
     }
@@ -109,7 +111,7 @@ impl Service<'_> {
 
 fn unreachable() -> ProviderError {
     ProviderError::not_configured(
-        "the metadata service cannot be reached: the operator does not run on an ECS instance, or a network policy \
-         blocks 100.100.100.200",
+        "the metadata service cannot be reached: the operator is not running on an ECS instance, or a network \
+         policy blocks 100.100.100.200",
     )
 }

@@ -25,7 +25,8 @@ pub use provider::{Issued, Provider, ProviderEnv, ProviderError};
 pub use store::{CredentialSource, CredentialState};
 
 /// The error that reports missing credentials. It lists the providers that were tried, in order, and is cheap to clone.
-/// Conditions show it, so it contains no secrets and is the same for every attempt.
+/// Its text is shown in conditions. Therefore, the text contains no secrets and does not change when another attempt
+/// fails for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsError {
     tried: Arc<[(&'static str, ProviderError)]>,
@@ -37,10 +38,10 @@ impl CredentialsError {
     }
 
     fn panicked() -> Self {
-        Self::of(vec![("credentials", ProviderError::failed("a provider panicked: report this bug"))])
+        Self::of(vec![("the provider chain", ProviderError::failed("a provider panicked: report this bug"))])
     }
 
-    /// The providers that were tried, in order, with their errors.
+    /// Returns the providers that were tried, in order, with their errors.
     pub fn tried(&self) -> &[(&'static str, ProviderError)] {
         &self.tried
     }

@@ -20,7 +20,8 @@ const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 /// The token lengths that STS accepts, in characters.
 const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
 
-/// Uses the variables that the ACK webhook sets. The provider is configured only if all three are set.
+/// Uses the variables that the ACK webhook sets: the ARN of the role, the ARN of the OIDC provider and the path of the
+/// token file. The provider is configured only if all three are set.
 #[derive(Debug)]
 pub(super) struct Oidc(pub ProviderEnv);
 
@@ -57,7 +58,7 @@ pub struct AssumedRole {
 }
 
 impl AssumedRole {
-    /// Creates a provider for a role. `provider_arn` names the OIDC provider in RAM that issues the tokens.
+    /// Creates a provider for a role. `provider_arn` is the ARN of the RAM OIDC provider for the token issuer.
     pub fn new(env: &ProviderEnv, role_arn: &str, provider_arn: &str, tokens: impl TokenSource + 'static) -> Self {
         let role = Role { arn: role_arn.to_owned(), ..Role::default() };
         Self { env: env.clone(), role, provider_arn: provider_arn.to_owned(), tokens: Box::new(tokens) }

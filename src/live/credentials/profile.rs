@@ -17,7 +17,7 @@ const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 /// The maximum length of a chain of source profiles. This limit ends the recursion if profiles refer to each other.
 const DEEPEST: usize = 5;
 
-/// Reads the profile that `ALIBABA_CLOUD_PROFILE` names, or the current profile of the file.
+/// Reads the profile that `ALIBABA_CLOUD_PROFILE` specifies, or the current profile of the file.
 #[derive(Debug)]
 pub(super) struct Profiles(pub ProviderEnv);
 
@@ -51,14 +51,14 @@ fn source(env: &ProviderEnv) -> Result<ProfileSource, ProviderError> {
     parse_file(&text, env.value(PROFILE)).unwrap_or_else(|| Err(ProviderError::Failed(format!("{shown} is not JSON"))))
 }
 
-/// Parses the profile `name` of a file, or the file's current profile; `None` if the file is not JSON.
+/// Parses the profile `name`, or the current profile if `name` is `None`. Returns `None` if the file is not JSON.
 pub(super) fn parse_file(text: &str, name: Option<String>) -> Option<Result<ProfileSource, ProviderError>> {
     let file: Value = serde_json::from_str(text).ok()?;
     let current = file.get("current").and_then(Value::as_str).unwrap_or("default").to_owned();
     Some(parse(&file, &name.unwrap_or(current), 0))
 }
 
-/// Parses a profile. Messages never contain a key or a token.
+/// Parses a profile. Error messages never contain an access key or a token.
 fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, ProviderError> {
     let profiles = file.get("profiles").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let Some(profile) = profiles.iter().find(|profile| profile.get("name").and_then(Value::as_str) == Some(name))
@@ -96,9 +96,10 @@ fn parse(file: &Value, name: &str, depth: usize) -> Result<ProfileSource, Provid
             provider_arn: needed("oidc_provider_arn")?,
             token_file: needed("oidc_token_file")?.into(),
         }),
-        "ChainableRamRoleArn" if depth == DEEPEST => {
-            Err(ProviderError::Failed(format!("profile {name:?} ends a chain of more than {DEEPEST} source profiles")))
-        }
+        "ChainableRamRoleArn" if depth == DEEPEST => Err(ProviderError::Failed(format!(
+            "profile {name:?} is in a chain of more than {DEEPEST} source profiles: shorten the chain, or remove the \
+             cycle"
+        ))),
         "ChainableRamRoleArn" => {
             let source = parse(file, &needed("source_profile")?, depth + 1).map_err(ProviderError::into_failed)?;
             Ok(ProfileSource::Assume { role: role()?, source: Box::new(source) })

@@ -8,12 +8,12 @@ use futures::future::BoxFuture;
 use super::sts::Role;
 use super::{Credentials, Issued, ProviderEnv, ProviderError, metadata, oidc, sts};
 
-/// A parsed profile, as the source of its credentials.
+/// A parsed profile. It determines how the credentials are obtained.
 #[derive(Clone)]
 pub(super) enum ProfileSource {
     /// An access key, with or without a token.
     Key(Credentials),
-    /// The RAM role of the ECS instance, with its name if the profile has one.
+    /// The RAM role of the ECS instance. Contains the name of the role if the profile specifies it.
     EcsRamRole(Option<String>),
     /// A role that is assumed with a token file.
     Oidc { role: Role, provider_arn: String, token_file: PathBuf },
@@ -22,7 +22,7 @@ pub(super) enum ProfileSource {
 }
 
 impl ProfileSource {
-    /// An access key from the values of a profile.
+    /// Creates a source from the access key in a profile.
     ///
     /// # Errors
     /// Returns `NotConfigured` if both the ID and the secret are empty, as in the initial profile of `aliyun`, and

@@ -1,4 +1,5 @@
-//! The trait of credential providers, and the environment that the official providers read.
+//! The trait for credential providers, and the environment (variables, files, metadata service) that the providers of
+//! the official SDKs use.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,24 +32,26 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Credentials that do not expire.
+    /// Creates credentials that do not expire.
     pub fn non_expiring(credentials: Credentials) -> Self {
         Self { credentials, lifetime: None, refresh_after: None }
     }
 
-    /// Credentials that do not expire but can change at their source. They are requested again after `refresh_after`.
+    /// Creates credentials that do not expire but can change at their source. They are requested again after
+    /// `refresh_after`.
     pub fn refreshable(credentials: Credentials, refresh_after: Duration) -> Self {
         Self { refresh_after: Some(refresh_after), ..Self::non_expiring(credentials) }
     }
 }
 
-/// The reason why a provider returned no credentials. Conditions show the texts, so they contain no secrets and are the
-/// same for every attempt.
+/// The reason why a provider returned no credentials. Its text is shown in conditions. Therefore, the text contains no
+/// secrets and does not change when another attempt fails for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderError {
     /// The provider is not configured. The next one is tried.
     NotConfigured(String),
-    /// The provider is configured but failed. The next one is not tried, because it can have different permissions.
+    /// The provider is configured but failed. The next provider is not tried, because its credentials can have
+    /// different permissions.
     Failed(String),
 }
 
@@ -61,7 +64,7 @@ impl ProviderError {
         Self::NotConfigured(why.into())
     }
 
-    /// Converts `NotConfigured` to `Failed`, for a source that the configuration names explicitly.
+    /// Converts `NotConfigured` to `Failed`, for a source that the configuration specifies explicitly.
     pub(super) fn into_failed(self) -> Self {
         match self {
             Self::NotConfigured(why) | Self::Failed(why) => Self::Failed(why),
@@ -71,21 +74,21 @@ impl ProviderError {
 
 /// A source of credentials.
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// The name that is shown to users.
+    /// Returns the name that is shown to users.
     fn name(&self) -> &'static str;
 
     /// Requests credentials. Implementations do not cache them.
     fn issue(&self) -> BoxFuture<'_, Result<Issued, ProviderError>>;
 }
 
-/// The environment of the official providers: variables, home folder, HTTP options and metadata service.
+/// The environment of the providers: variables, home folder, HTTP options and metadata service.
 #[derive(Clone)]
 pub struct ProviderEnv {
     lookup: Arc<Lookup>,
     home: Option<PathBuf>,
     allow_http: bool,
     http: HttpOptions,
-    /// The HTTP client for exchanges, which is created for the first exchange.
+    /// The HTTP client for STS and the credentials URI. It is created for the first request.
     exchanges: Arc<Mutex<Option<reqwest::Client>>>,
     metadata_origin: String,
     metadata_timeout: Duration,
@@ -114,7 +117,7 @@ impl ProviderEnv {
         Self { metadata_origin: metadata.to_string(), metadata_timeout: self.http.request_timeout, ..self }
     }
 
-    /// The trimmed value of a variable; `None` if it is unset or empty.
+    /// Returns the trimmed value of a variable, or `None` if the variable is unset or empty.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
@@ -124,7 +127,7 @@ impl ProviderEnv {
         self.value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// A path in the home folder.
+    /// Returns the path of a file in the home folder, or `None` if the home folder is unknown.
     pub(super) fn home_path(&self, path: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(path))
     }
@@ -133,8 +136,9 @@ impl ProviderEnv {
         self.allow_http
     }
 
-    /// A client with the usual proxies, for exchanges. All exchanges share it, because its trusted certificates take
-    /// 100 KiB of memory and all LiveAccounts exchange their tokens when the process starts.
+    /// Returns the client for STS and the credentials URI. It uses the proxies that are set in the environment. All
+    /// requests share it, because all LiveAccounts exchange their tokens when the process starts, and each client needs
+    /// 100 KiB of memory for the trusted certificates.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ProviderError> {
         let mut client = self.exchanges.lock();
         if let Some(client) = &*client {
@@ -143,17 +147,17 @@ impl ProviderEnv {
         Ok(client.insert(built(self.http.exchange_client())?).clone())
     }
 
-    /// A client without proxies, for addresses on this machine.
+    /// Creates a client that uses no proxies, for addresses on this machine.
     pub(super) fn direct_client(&self) -> Result<reqwest::Client, ProviderError> {
         built(self.http.direct_client())
     }
 
-    /// A client for the metadata service, with a short timeout and without proxies.
+    /// Creates a client for the metadata service. It has a short timeout and uses no proxies.
     pub(super) fn metadata(&self) -> Result<reqwest::Client, ProviderError> {
         built(HttpOptions::plain_client(self.metadata_timeout))
     }
 
-    /// The URL of a path in the metadata service.
+    /// Returns the URL of a path in the metadata service.
     pub(super) fn metadata_url(&self, path: &str) -> String {
         format!("{}{path}", self.metadata_origin)
     }
@@ -169,10 +173,10 @@ fn built(client: Result<reqwest::Client, HttpClientError>) -> Result<reqwest::Cl
     client.map_err(|error| ProviderError::Failed(error.to_string()))
 }
 
-/// Reads a file; `None` if it does not exist.
+/// Reads a file. Returns `None` if the file does not exist.
 ///
 /// # Errors
-/// Returns the error of the operating system, with the path.
+/// Returns the operating system error and the path of the file.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, ProviderError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

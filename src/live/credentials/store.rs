@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::lease::{LONGEST_WAIT, Lease, Step, backoff, step};
 use super::{Chain, Credentials, CredentialsError, Issued, Provider, ProviderError};
 
-/// The minimum interval between reloads of rejected credentials. STS issues a new key each time, so without this limit
-/// the reloads would never end.
+/// The minimum interval between reloads of rejected credentials. STS issues a new key for every reload. Without this
+/// limit, the operator would reload credentials and repeat the call endlessly if the Live API rejected every new key.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The source of an account's credentials. Clones share it.
+/// The source of an account's credentials. All clones share the same credentials.
 ///
 /// At most one renewal runs at a time. Callers wait for it only while there are no valid credentials.
 #[derive(Debug, Clone)]
@@ -80,28 +80,28 @@ impl Provider for Fixed {
 }
 
 impl CredentialSource {
-    /// A source that requests credentials from `chain` when they are first needed.
+    /// Creates a source that requests credentials from `chain` when they are first needed.
     pub fn new(chain: Chain) -> Self {
         Self::with_longest_wait(chain, LONGEST_WAIT)
     }
 
-    /// Same as [`CredentialSource::new`], with the given longest delay after a failed renewal.
+    /// Creates the same source as [`CredentialSource::new`], but with the given longest delay after a failed renewal.
     pub fn with_longest_wait(chain: Chain, longest_wait: Duration) -> Self {
         let shared = Shared { chain, longest_wait, state: Mutex::default(), rounds: watch::Sender::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A source of credentials that never change.
+    /// Creates a source of credentials that never change.
     pub fn fixed(credentials: Credentials) -> Self {
         Self::new(Chain::of(vec![Box::new(Fixed(credentials))]))
     }
 
-    /// The credentials with which calls are signed now. Waits only while there are no valid ones and a renewal is
-    /// running.
+    /// Returns the current credentials. Waits for a renewal only if there are no valid credentials.
     ///
     /// # Errors
-    /// Returns an error that lists the providers that were tried and why they failed. Until
-    /// [`CredentialSource::next_try`] has passed, the same error is returned immediately.
+    /// Returns an error if there are no valid credentials and the renewal fails. The error lists the providers that
+    /// were tried, with the reasons for their failures. The same error is returned immediately until the next attempt
+    /// is due (see [`CredentialSource::next_try`]).
     pub async fn current(&self) -> Result<Credentials, CredentialsError> {
         let mut rounds = self.shared.rounds.subscribe();
         loop {
@@ -114,7 +114,7 @@ impl CredentialSource {
         }
     }
 
-    /// Whether there are credentials, without waiting for a renewal. Starts a renewal that is due.
+    /// Reports whether there are valid credentials. Does not wait for a renewal, but starts one if it is due.
     pub fn held(&self) -> CredentialState {
         match self.look() {
             Look::Have(_) => CredentialState::Valid,
@@ -127,7 +127,7 @@ impl CredentialSource {
 
     /// Reloads credentials that the service rejected. Returns whether the source has different credentials now.
     ///
-    /// Concurrent callers share one reload. A reload starts at most every 30 seconds.
+    /// Concurrent callers share one reload. A reload starts at most once every 30 seconds.
     pub async fn reload(&self, rejected: &Credentials) -> bool {
         let mut rounds = self.shared.rounds.subscribe();
         {
@@ -148,19 +148,19 @@ impl CredentialSource {
         self.shared.state().has_other_than(rejected)
     }
 
-    /// The time until the next attempt after a failed renewal; zero if the last renewal succeeded.
+    /// Returns the time until the next attempt after a failed renewal, or zero if the last renewal succeeded.
     pub fn next_try(&self) -> Duration {
         let state = self.shared.state();
         state.failure.as_ref().map_or(Duration::ZERO, |failure| failure.next_try - Instant::now())
     }
 
-    /// The access key ID of the current credentials.
+    /// Returns the access key ID of the current credentials.
     pub fn held_key_id(&self) -> Option<String> {
         self.shared.state().held.as_ref().map(|(held, _)| held.access_key_id().to_owned())
     }
 
-    /// The error of the last renewal, if no provider is configured. The current credentials may still be valid. They
-    /// may be used to finish existing work, but not to start new work.
+    /// Returns the error of the last renewal if no provider is configured. The current credentials may still be valid.
+    /// They may be used to finish existing work, but not to start new work.
     pub fn source_removed(&self) -> Option<CredentialsError> {
         let state = self.shared.state();
         let error = state.failure.as_ref().map(|failure| &failure.error)?;
@@ -182,8 +182,8 @@ impl CredentialSource {
         }
     }
 
-    /// Starts a renewal unless one is running. The renewal is a separate task, so it continues if the caller is
-    /// dropped.
+    /// Starts a renewal unless one is running. The renewal is a separate task, so it continues even if the caller's
+    /// future is dropped.
     fn start(&self, state: &mut State) {
         if std::mem::replace(&mut state.renewing, true) {
             return;

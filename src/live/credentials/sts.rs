@@ -1,5 +1,5 @@
-//! The two calls of the Security Token Service that issue credentials. They are not calls of the Live API and use no
-//! budget.
+//! The two operations of the Security Token Service that issue credentials. They are not part of the Live API, so they
+//! do not use the budget of an account.
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,7 +15,7 @@ const VERSION: &str = "2015-04-01";
 /// The default lifetime in seconds. STS accepts values from 900 to the role's maximum.
 const DURATION: u32 = 3600;
 
-/// The default session name, which the audit log of STS shows.
+/// The default session name, which appears in the STS audit log.
 const SESSION_NAME: &str = "live-message-operator";
 
 /// A role to assume.
@@ -26,7 +26,7 @@ pub(super) struct Role {
     pub duration_seconds: Option<u32>,
     pub policy: Option<String>,
     pub external_id: Option<String>,
-    /// The region of STS, if a profile names one.
+    /// The STS region, if a profile specifies it.
     pub region: Option<String>,
     pub vpc: bool,
 }
@@ -43,9 +43,10 @@ impl Role {
     }
 }
 
-/// The STS endpoint for a role. `ALIBABA_CLOUD_STS_ENDPOINT` takes precedence. Otherwise, the region determines the
-/// endpoint: the role's region, or else the region in `ALIBABA_CLOUD_STS_REGION`. Without a region, this is the global
-/// endpoint. In a region, the VPC endpoint is used if the role or `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` requires it.
+/// Returns the STS endpoint for a role. `ALIBABA_CLOUD_STS_ENDPOINT` takes precedence. If it is not set, the endpoint
+/// of the role's region is used. If the role has no region, `ALIBABA_CLOUD_STS_REGION` specifies it. If neither
+/// specifies a region, the global endpoint is used. For a region, the VPC endpoint is used if the role or
+/// `ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED` requires it.
 pub(super) fn endpoint(env: &ProviderEnv, role: &Role) -> Result<Endpoint, ProviderError> {
     let given = env.value("ALIBABA_CLOUD_STS_ENDPOINT");
     let region = role.region.clone().or_else(|| env.value("ALIBABA_CLOUD_STS_REGION"));
@@ -111,10 +112,12 @@ fn outcome(action: &str, answer: Result<HttpReply, http_reply::FetchError>) -> R
     })
 }
 
-/// Explains the most frequent STS errors, which the public document "STS error codes" lists.
+/// Explains the most frequent STS errors, which are listed in the public document "STS error codes".
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "AuthenticationFail.NoPermission" => "the trust policy of the role does not allow this caller: correct it",
+        "AuthenticationFail.NoPermission" => {
+            "the trust policy of the role does not allow this caller to assume the role: correct the policy"
+        }
         "AuthenticationFail.OIDCToken.Expired" => "the token has expired: check that the token file is renewed",
         "AuthenticationFail.OIDCToken.AudienceNotMatch" => "the audience of the token must be sts.aliyuncs.com",
         "AuthenticationFail.OIDCToken.InvalidSignature" => {

@@ -1,4 +1,4 @@
-//! Credentials from a URI, which a sidecar or the `aliyun` command line serves.
+//! Requests credentials from a URI. The server is, for example, a sidecar or the `aliyun` command line.
 
 use futures::future::BoxFuture;
 

@@ -12,7 +12,6 @@ fn free(memory: &ResponseMemory) -> usize {
     ledger.free
 }
 
-/// Memory for a response with a timeout of 1 s.
 fn held(share: &Arc<Share>) -> Held {
     Held::of(share, Instant::now() + Duration::from_secs(1))
 }

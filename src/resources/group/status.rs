@@ -11,13 +11,13 @@ use crate::resources::{ConditionType, get_condition, schema};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveMessageGroupStatus {
-    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. -1 until the
-    /// first reconcile.
+    /// The generation of the spec (metadata.generation) that was last reconciled, successfully or not. The value is
+    /// -1 until the first reconcile pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The state of the object. Ready is always present; Reconciling, Stalled, Degraded and Paused only while they
-    /// are true. To wait for it: kubectl wait --for=condition=Ready lmg/NAME
+    /// The conditions of the object. Ready is always present. Reconciling, Stalled, Degraded and Paused are present
+    /// only while they are true. To wait until the object is ready, run: kubectl wait --for=condition=Ready lmg/NAME
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -32,13 +32,14 @@ pub struct LiveMessageGroupStatus {
     #[schemars(length(max = 64))]
     pub app_id: Option<String>,
 
-    /// The data center of the group, if it is known.
+    /// The data center of the group, as specified in spec.dataCenter. Absent if spec.dataCenter is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub data_center: Option<String>,
 
-    /// How this object came to manage the group: Created (by the operator for this object), Adopted (it already
-    /// existed) or Recovered (it was deleted and recovered). Absent while there is no group.
+    /// How this object came to manage the group: Created (the operator created the group for this object), Adopted (the
+    /// group already existed) or Recovered (the group had been deleted, and the operator recovered it). Absent while
+    /// there is no group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::origin")]
     pub origin: Option<Origin>,
@@ -48,23 +49,24 @@ pub struct LiveMessageGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountRecord>,
 
-    /// When the group was created, by the Live API's clock (RFC 3339, UTC). Present only if an API response included
-    /// it.
+    /// The creation time of the group, according to the clock of the Live API (RFC 3339, UTC). Absent if no
+    /// response of the Live API has included the creation time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub create_time: Option<String>,
 
-    /// The interval in which the group was created, if createTime is not known. It distinguishes the group from a
-    /// later group with the same ID. With deletionPolicy Delete, the start of the interval is recorded before the
-    /// create is sent. It then proves that this object created the group, even if the response is lost.
+    /// The interval in which the group was created. It is recorded if createTime is not known, and distinguishes the
+    /// group from a later group with the same ID. With deletionPolicy Delete, the operator records the start of the
+    /// interval before it sends the create. This record proves that this object created the group, even if the response
+    /// is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_intent: Option<CreateIntent>,
 
-    /// The last failed call. Absent after a pass that succeeded, unless the Live API ignored a change.
+    /// The last failed call. Absent after a successful reconcile pass, unless the Live API ignored a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 
-    /// The RequestId of the last call that changed something in the Live API, for tickets to Alibaba Cloud.
+    /// The request ID of the last call that changed the group. Quote it in a ticket to Alibaba Cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_request_id: Option<String>,
@@ -76,7 +78,7 @@ pub struct LiveMessageGroupStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
-/// An account at a service.
+/// An account, and the API service that was called with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRecord {
@@ -95,7 +97,7 @@ pub struct AccountRecord {
     pub uid: String,
 }
 
-/// A failed call, with the data that later decisions need, also after a restart of the operator.
+/// A failed call. The record contains the data that later reconcile passes need, even after a restart of the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastFailure {
@@ -127,11 +129,11 @@ impl LastFailure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateIntent {
-    /// When the first create was sent, by the Live API's clock (RFC 3339, UTC).
+    /// The time when the first create was sent, according to the clock of the Live API (RFC 3339, UTC).
     #[schemars(schema_with = "schema::date_time")]
     pub started_at: String,
 
-    /// When the Live API responded; absent while the response is pending or lost.
+    /// The time when the Live API responded. Absent if the response is pending or was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::date_time")]
     pub answered_at: Option<String>,
@@ -151,7 +153,8 @@ impl CreateIntent {
 
 /// How an object came to manage its group.
 ///
-/// A value that this version does not know is kept, so that objects of a newer operator can be read and written back.
+/// Unknown values are preserved, so that this version can read an object that a newer operator wrote, and write the
+/// value back unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Origin {

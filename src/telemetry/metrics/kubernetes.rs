@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that responds with the status in the path, or never if the path has none.
+    /// A server that responds with the status in the path. It fails for `/reset`, and never responds to other paths.
     #[derive(Clone)]
     struct Server;
 

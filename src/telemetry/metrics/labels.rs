@@ -1,8 +1,9 @@
-//! The label sets of the metrics. The cardinality is bounded: a label value is never text from a response or a message.
+//! The label sets of the metrics. Label values never contain the text of a response or a message, so the number of
+//! series is bounded.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// A label set that knows the names of its labels, for the documentation.
+/// A label set with a list of its label names. The documentation of the metrics is generated from this list.
 pub trait Labels: EncodeLabelSet {
     /// The names of the labels, in encoding order.
     const NAMES: &'static [&'static str];
@@ -83,16 +84,17 @@ labels! {
         /// Reason of the condition.
         reason: &'static str,
     }
-    /// Labels of objects by their `Ready` condition.
+    /// Labels of the metric that counts objects by their `Ready` condition.
     GroupLabels {
         /// Status of the condition.
         ready: &'static str,
         /// Reason of the condition.
         reason: &'static str,
     }
-    /// Labels of the objects in a namespace, by their `Ready` condition.
+    /// Labels of the metric that counts the objects in each namespace by their `Ready` condition.
     NamespaceLabels {
-        /// Namespace of the objects. Prometheus sets the label `namespace` to the namespace of the operator.
+        /// Namespace of the objects. This label is not called `namespace`, because Prometheus sets the label
+        /// `namespace` to the namespace of the operator.
         object_namespace: String,
         /// Status of the condition.
         ready: &'static str,
@@ -104,7 +106,7 @@ labels! {
         /// `resync`, `retry` or `change`.
         priority: &'static str,
     }
-    /// Labels of objects by a condition other than `Ready`.
+    /// Labels of the metric that counts objects by a condition other than `Ready`.
     ConditionLabels {
         /// Type of the condition.
         condition: &'static str,

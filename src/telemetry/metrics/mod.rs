@@ -1,8 +1,8 @@
 //! The metrics of the operator. The tables in docs/metrics.md are generated from this module.
 //!
-//! A metric that controller-runtime or client-go also has uses the same name. All others start with
-//! `live_message_operator_`. Counters are incremented when an event happens. Gauges are computed from the state of the
-//! operator on each scrape, so they are always up to date.
+//! If controller-runtime, client-go or the Prometheus client libraries export the same metric, the operator uses the
+//! same name for it. All other names start with `live_message_operator_`. Counters are incremented when an event
+//! happens. On each scrape, the gauges are computed from the state of the operator, so they are always up to date.
 
 mod kubernetes;
 mod labels;
@@ -39,7 +39,7 @@ pub struct Metrics {
     ready: FloatGauge,
     /// Calls to the Live API.
     pub calls: Calls,
-    /// Finished reconciles.
+    /// Finished reconcile passes.
     pub reconciles: Reconciles,
     applied: Histograms<PriorityLabels>,
     /// Failed reconcile passes, by reason.
@@ -59,7 +59,7 @@ pub struct Metrics {
     pub watch_errors: Counters<ResourceLabels>,
     /// Watches that work again after a failure.
     pub watch_recoveries: Counters<ResourceLabels>,
-    /// 1 while this process is the leader, 0 while it is a standby; no series without leader election.
+    /// 1 while this process is the leader, 0 while it is a standby. The gauge is absent if leader election is disabled.
     pub leader: Gauges<LeaderLabels>,
     state: State,
     fill: OnceLock<Fill>,
@@ -118,7 +118,7 @@ impl Calls {
     }
 }
 
-/// Buckets in seconds, from short round trips to the default timeouts of a call.
+/// Buckets in seconds. They range from a short round trip to more than the default timeout of a call.
 fn call_buckets() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
@@ -142,7 +142,7 @@ const LEADER_HELP: &str = "1 if the process holds the Lease `name`, 0 if not; ab
 const WATCH_ERRORS_HELP: &str = "Lists and watches that failed, including watches that timed out without data and \
                                  watches that returned undecodable data";
 
-/// Registers the metrics of the process. Returns the gauge that [`Metrics::render`] sets.
+/// Registers the metrics of the process. Returns the readiness gauge, which [`Metrics::render`] sets on each scrape.
 fn register_process(register: &mut Register, version: &'static str, started: f64) -> FloatGauge {
     register.collector(ProcessCollector, ProcessCollector::described());
     register.single_gauge("process_start_time_seconds", "Unix time when the process started").set(started);
@@ -161,7 +161,7 @@ impl Metrics {
     pub const PREFIXES: [&'static str; 6] =
         ["live_message_operator_", "controller_runtime_", "leader_election_", "workqueue_", "rest_client_", "process_"];
 
-    /// Registers the metrics of a process that starts now.
+    /// Registers the metrics. Reports the current time as the start time of the process.
     pub fn new(version: &'static str) -> Self {
         let mut register = Register::default();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -238,7 +238,7 @@ impl Metrics {
     /// # Errors
     /// Returns an error if a value cannot be encoded.
     pub fn render(&self, ready: bool) -> Result<String, fmt::Error> {
-        // Serialize scrapes, because concurrent ones would clear each other's gauges.
+        // Serialize scrapes, because concurrent scrapes would clear each other's gauges.
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.ready.set(f64::from(u8::from(ready)));
         self.register.clear.iter().for_each(|clear| clear());
@@ -250,7 +250,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// Counts a group that was created or changed, and that no object manages.
+    /// Counts an orphaned group. The operator created or changed this group, but no object manages it.
     pub fn orphaned(&self) {
         self.orphaned.inc();
     }
@@ -260,7 +260,7 @@ impl Metrics {
         drop(self.applied.get_or_create(&PriorityLabels { priority }));
     }
 
-    /// Records that a new object or a change was applied, this long after the watch delivered it.
+    /// Records that a new object or a change was applied. `took` is the time since the watch delivered it.
     pub fn applied(&self, priority: &'static str, took: Duration) {
         self.applied.get_or_create(&PriorityLabels { priority }).observe(took.as_secs_f64());
     }
@@ -270,7 +270,7 @@ impl Metrics {
         self.drift.inc();
     }
 
-    /// A layer that counts the requests that a client sends to the apiserver at `host`.
+    /// Returns a layer that counts the requests sent to the apiserver at `host`.
     pub fn count_requests(&self, host: String) -> CountRequests {
         CountRequests { requests: self.requests.clone(), host }
     }

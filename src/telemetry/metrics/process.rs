@@ -1,5 +1,5 @@
-//! Metrics of the process, with the names that every Prometheus client library uses. They are read from `/proc/self` on
-//! each scrape. On a system without `/proc`, they are absent.
+//! Metrics of the process, with the names that every Prometheus client library uses. The values are read from
+//! `/proc/self` on each scrape. On a system without `/proc`, the metrics are absent.
 
 use std::fmt;
 use std::fs;
@@ -11,7 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::register::Described;
 
-/// `USER_HZ`, the unit of the CPU times in `/proc`: 100 per second on every architecture that Rust supports on Linux.
+/// The number of clock ticks per second (`USER_HZ`). `/proc` reports CPU times in clock ticks. The number is 100 on
+/// every architecture that Rust supports on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 const CPU: &str = "process_cpu_seconds";
@@ -62,7 +63,8 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// Parses the user and system time in `/proc/PID/stat`. The name of the program, in parentheses, may contain spaces.
+/// Returns the sum of the user and system time in `/proc/PID/stat`. The name of the program is in parentheses and can
+/// contain spaces and parentheses, so only the fields after the last `)` are parsed.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);

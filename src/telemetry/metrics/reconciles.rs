@@ -1,4 +1,4 @@
-//! Metrics of reconciles, with the names that controller-runtime uses.
+//! Metrics of reconcile passes, with the names that controller-runtime uses.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub const CONTROLLER: &str = "livemessagegroup";
 
 const LABELS: ControllerLabels = ControllerLabels { controller: CONTROLLER };
 
-/// The metrics of finished reconciles.
+/// The metrics of finished reconcile passes.
 #[derive(Debug)]
 pub struct Reconciles {
     results: Counters<ReconcileLabels>,
@@ -31,12 +31,12 @@ impl Reconciles {
             results: register.counter(
                 "controller_runtime_reconcile",
                 "Reconcile passes by result: `success` (no further work), `requeue_after` (a retry or further work is \
-                 scheduled), `awaiting_permit` (a call waits for a permit), `blocked` (the object waits until a \
-                 cause ends), `error` (the pass panicked)",
+                 scheduled), `awaiting_permit` (a call waits for a permit), `blocked` (the object waits for an \
+                 account, the owner of its group, a circuit breaker or a quota), `error` (the pass panicked)",
             ),
             time: register.histogram(
                 "controller_runtime_reconcile_time_seconds",
-                "Duration of a reconcile pass, including its call",
+                "Duration of a reconcile pass, including its call to the Live API",
                 buckets,
             ),
             panics: register.counter(
@@ -55,13 +55,13 @@ impl Reconciles {
         drop(self.panics.get_or_create(&LABELS));
     }
 
-    /// Records a finished reconcile.
+    /// Records a finished reconcile pass.
     pub fn observe_reconcile(&self, result: &'static str, took: Duration) {
         self.results.get_or_create(&ReconcileLabels { controller: CONTROLLER, result }).inc();
         self.time.get_or_create(&LABELS).observe(took.as_secs_f64());
     }
 
-    /// Counts a panic, in addition to the result of the reconcile.
+    /// Counts a panic. The result of the reconcile pass is counted separately.
     pub fn panicked(&self) {
         self.panics.get_or_create(&LABELS).inc();
     }

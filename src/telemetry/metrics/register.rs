@@ -27,7 +27,7 @@ pub type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 /// The description of a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
-    /// Full name, with the suffix that a counter has in a scrape.
+    /// Full name, as in a scrape. The name of a counter includes the suffix `_total`.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
@@ -48,7 +48,7 @@ impl<S: Clone + Eq + std::hash::Hash> Gauges<S> {
     }
 }
 
-/// A gauge without labels that is absent until it is set.
+/// A gauge without labels. It is absent from a scrape until it is set.
 #[derive(Debug, Clone, Default)]
 pub struct TransientGauge(Arc<Mutex<Option<f64>>>);
 
@@ -98,7 +98,7 @@ impl fmt::Debug for Register {
     }
 }
 
-/// A label set of a metric that can be registered.
+/// A label set with which a metric can be registered.
 pub trait LabelSet:
     Labels + EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static
 {
@@ -148,7 +148,7 @@ impl Register {
         gauges
     }
 
-    /// Registers a gauge without labels that is cleared before each scrape.
+    /// Registers a gauge without labels. The gauge is cleared before each scrape.
     pub fn transient_single_gauge(&mut self, name: &str, help: &'static str) -> TransientGauge {
         let gauge = TransientGauge::default();
         self.registry.register(name, help, gauge.clone());

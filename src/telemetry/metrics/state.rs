@@ -11,7 +11,8 @@ use super::register::{Gauges, Register, TransientGauge};
 pub struct State {
     /// Objects by their `Ready` condition.
     pub groups: Gauges<GroupLabels>,
-    /// Objects of each namespace by their `Ready` condition; no series unless enabled.
+    /// Objects of each namespace by their `Ready` condition. The gauges are set only if `--metric-namespaces` is
+    /// greater than 0.
     pub namespace_groups: Gauges<NamespaceLabels>,
     /// Objects by a condition other than `Ready`.
     pub conditions: Gauges<ConditionLabels>,
@@ -19,7 +20,7 @@ pub struct State {
     pub accounts: Gauges<AccountLabels>,
     /// Calls per second that the budget grants.
     pub rates: Gauges<BudgetLabels>,
-    /// Permits of calls that have no answer yet, or had none a second ago.
+    /// Permits in use. A permit is in use until one second after its call is answered or can no longer arrive.
     pub permits_in_use: Gauges<BudgetLabels>,
     /// Objects that wait for a permit.
     pub awaiting_permit: Gauges<BudgetLabels>,
@@ -33,7 +34,7 @@ pub struct State {
     pub delayed: TransientGauge,
     /// Objects that are blocked on a cause.
     pub blocked: TransientGauge,
-    /// Running reconciles.
+    /// Reconcile passes that are running.
     pub active_workers: Gauges<ControllerLabels>,
     /// Open circuit breakers.
     pub breakers: Gauges<ReasonLabels>,
@@ -41,7 +42,7 @@ pub struct State {
     pub oldest_drift_check: TransientGauge,
     /// Seconds between two drift checks of an app.
     pub drift_check_interval: TransientGauge,
-    /// Objects with drift that are not reconciled yet.
+    /// Objects that must be examined because of the result of a drift check.
     pub drift_candidates: TransientGauge,
     /// Groups in each app.
     pub app_groups: Gauges<AppLabels>,
@@ -57,18 +58,19 @@ impl State {
         Self {
             groups: register.transient_gauge(
                 "live_message_operator_groups",
-                "LiveMessageGroups by status and reason of the condition Ready",
+                "LiveMessageGroups by the status and the reason of the Ready condition",
             ),
             namespace_groups: register.transient_gauge(
                 "live_message_operator_namespace_groups",
-                "LiveMessageGroups of a namespace by status and reason of the condition Ready; absent unless \
+                "LiveMessageGroups of a namespace by the status and the reason of the Ready condition; absent unless \
                  --metric-namespaces is set. `object_namespace` is the namespace. If there are more namespaces than \
-                 that number, those with the fewest LiveMessageGroups are counted together as `(other)`",
+                 --metric-namespaces permits, the namespaces with the fewest LiveMessageGroups are counted together as \
+                 `(other)`",
             ),
             conditions: register.transient_gauge(
                 "live_message_operator_groups_condition",
-                "LiveMessageGroups with this condition: Reconciling, Stalled, Degraded or Paused with status True, InSync \
-                 with status False",
+                "LiveMessageGroups by condition. A LiveMessageGroup is counted for Reconciling, Stalled, Degraded or \
+                 Paused if the status of the condition is True, and for InSync if the status is False",
             ),
             accounts: register.transient_gauge(
                 "live_message_operator_account_ready",
@@ -82,8 +84,9 @@ impl State {
             ),
             permits_in_use: register.transient_gauge(
                 "live_message_operator_budget_permits_in_use",
-                "Permits in use. A permit is in use until one second after its call is answered or can no longer \
-                 arrive. If all permits are in use, further calls wait",
+                "Permits in use. A permit stays in use until one second after its call is answered. If the call is not \
+                 answered, the permit stays in use until one second after the call can no longer arrive. While all \
+                 permits are in use, further calls wait",
             ),
             awaiting_permit: register.transient_gauge(
                 "live_message_operator_budget_waiting",
@@ -96,11 +99,12 @@ impl State {
             queue_depth: register.transient_gauge(
                 "workqueue_depth",
                 "LiveMessageGroups that wait for a worker; `priority` is `change` for changes by users, `retry` for \
-                 failures and continued work, `resync` for drift checks",
+                 retries after a failure and other pending work, `resync` for drift candidates",
             ),
             oldest_age: register.transient_gauge(
                 "live_message_operator_queue_oldest_age_seconds",
-                "Age of the LiveMessageGroup that has waited longest for a worker or a permit; 0 if none waits",
+                "How long the longest-waiting LiveMessageGroup has waited for a worker or a permit; 0 if none is \
+                 waiting",
             ),
             delayed: register.transient_single_gauge(
                 "live_message_operator_queue_delayed",
@@ -121,9 +125,9 @@ impl State {
             ),
             oldest_drift_check: register.transient_single_gauge(
                 "live_message_operator_drift_check_oldest_success_timestamp_seconds",
-                "Unix time of the last successful drift check of the app that was checked least recently. For an app \
-                 that was never checked, it is the time when the operator first saw the app. Without apps, it is the \
-                 current time",
+                "Unix time of the last successful drift check of the app whose last check is the oldest. For an app \
+                 that has never been checked, the operator uses the time when it first saw the app. If there are no \
+                 apps, the value is the current time",
             ),
             drift_check_interval: register.transient_single_gauge(
                 "live_message_operator_drift_check_interval_seconds",
@@ -131,7 +135,8 @@ impl State {
             ),
             drift_candidates: register.transient_single_gauge(
                 "live_message_operator_drift_candidates",
-                "LiveMessageGroups that a drift check found to differ and that are not reconciled yet",
+                "LiveMessageGroups whose recorded state differs from the list of a drift check, and that have not been \
+                 reconciled since then",
             ),
             app_groups: register.transient_gauge(
                 "live_message_operator_app_groups",

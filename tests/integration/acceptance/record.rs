@@ -8,12 +8,14 @@ use crate::support::{Context as _, Request, Result};
 
 const LIST: &str = "ListLiveMessageGroupByPage";
 
-/// A line of the log. Lines are sorted by the fields, in this order.
+/// A line of the log. Lines are sorted by their fields, in the order of declaration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// The group ID, empty for list calls. Objects are reconciled concurrently, so the lines are sorted by group.
+    /// The group ID, or an empty string for list calls. Objects are reconciled concurrently, so only the lines of one
+    /// group have a stable order in time.
     group: String,
-    /// Whether the line is an event. A separate task sends events, so they are sorted last.
+    /// Whether the line is an event. A separate task sends the events, so they can arrive early or late. They are
+    /// therefore sorted after the other lines of their group.
     is_event: bool,
     at: Timestamp,
     text: String,
@@ -37,7 +39,7 @@ pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
     Ok(Line { group, is_event: false, at: time.checked_sub(moved)?, text })
 }
 
-/// Formats a write in the audit log. `group_of` returns the group ID of an object.
+/// Formats a write from the audit log. `group_of` returns the group ID of an object.
 pub fn write(audit: &Value, group_of: impl Fn(&str) -> String) -> Result<Line> {
     let text = |pointer: &str| audit.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let at = text("/requestReceivedTimestamp").parse().context(audit)?;

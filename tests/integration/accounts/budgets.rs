@@ -1,4 +1,4 @@
-//! LiveAccounts with the same account ID share a budget. `requestsPerSecond` limits each of them separately.
+//! LiveAccounts with the same account ID share a budget, but `requestsPerSecond` limits each LiveAccount separately.
 
 use serde_json::json;
 
@@ -74,7 +74,7 @@ async fn accounts_share_a_budget_fairly_but_not_their_caps() -> Result<()> {
     Ok(())
 }
 
-/// Counts the creates with the first key among the first 150 creates.
+/// Counts how many of the first 150 creates used the first key.
 fn early_creates_of_first_key(world: &World<'_>) -> Result<usize> {
     let requests = world.emulator.requests()?;
     let creates = requests.iter().filter(|request| request.operation == CREATE).take(150);

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use super::*;
 
-/// A server that reads a request and sends these bytes.
+/// Starts a server that answers each request with these bytes. Returns the URL of the server.
 fn server(answer: &'static [u8]) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -15,7 +15,7 @@ fn server(answer: &'static [u8]) -> Result<String> {
             std::thread::spawn(move || {
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(answer);
-                // Without an answer, the server stays silent.
+                // If there is no answer to send, keep the connection open until the client closes it.
                 if answer.is_empty() {
                     let _ = stream.read_to_end(&mut Vec::new());
                 }
@@ -42,7 +42,7 @@ async fn endpoint_outside_of_the_allowed_hosts_is_refused() -> Result<()> {
     world.stop()?;
     world.options.args.push("--account-endpoints=127.0.0.1".to_owned());
     world.start()?;
-    world.says("room", "CredentialsMissing", "is plain http, which is not permitted for LiveAccounts").await?;
+    world.says("room", "CredentialsMissing", "uses plain http, which is not permitted for LiveAccounts").await?;
     assert!(other.requests()?.is_empty(), "the operator's --allow-http is not for LiveAccounts");
 
     world.stop()?;

@@ -1,5 +1,5 @@
-//! Tests of hostile endpoints in an operator that also manages objects at the Live API. LMO_HOSTILE_SECONDS=600 and
-//! LMO_HONEST_OBJECTS=1000 make the test longer.
+//! Tests that LiveAccounts with hostile endpoints do not affect objects without a LiveAccount. The environment
+//! variables LMO_HOSTILE_SECONDS=600 and LMO_HONEST_OBJECTS=1000 make the test longer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::world::setting;
 
-/// The resident memory that the operator may use, in MiB. The chart limits it to 256 MiB.
+/// The resident memory that the operator may use in the test, in MiB. The memory limit in the chart is 256 MiB.
 const MEMORY: u64 = 128;
 
 /// The number of LiveAccounts with a hostile endpoint, and the number of objects that use each of them.
@@ -57,7 +57,7 @@ fn respond(stream: &mut TcpStream, number: usize) -> std::io::Result<()> {
     }
 }
 
-/// Starts a hostile endpoint. Returns its URL and the number of requests that it has received.
+/// Starts a hostile endpoint. Returns its URL and a counter of the requests that it receives.
 fn hostile_endpoint() -> Result<(String, Arc<AtomicUsize>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -71,7 +71,7 @@ fn hostile_endpoint() -> Result<(String, Arc<AtomicUsize>)> {
                 let Ok(clone) = stream.try_clone() else { return };
                 let is_header = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|line| !line.is_empty());
                 BufReader::new(clone).lines().take_while(is_header).for_each(drop);
-                // The operator closes the connection if a response is too long.
+                // Ignore errors, because the operator closes the connection if a response is too long.
                 let _ = respond(&mut stream, number);
             });
         }

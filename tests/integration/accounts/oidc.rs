@@ -50,8 +50,7 @@ async fn account_assumes_a_role_with_a_service_account_token() -> Result<()> {
 #[tokio::test]
 async fn unresponsive_sts_does_not_delay_other_accounts() -> Result<()> {
     const ACCOUNTS: usize = 60;
-    /// The timeout of a call to STS, in seconds. It is longer than the other accounts take to become available
-    /// on a busy machine.
+    /// The timeout of a call to STS, in seconds. Even on a busy machine, the other accounts become available sooner.
     const STS_PATIENCE: u64 = 60;
     // The listener accepts connections but never responds.
     let sts = std::net::TcpListener::bind("127.0.0.1:0")?;

@@ -1,4 +1,5 @@
-//! The expected times that objects and their LiveAccount report while they wait for the rate limit.
+//! Objects that wait for the rate limit report an expected time, and so does their LiveAccount. Tests that these times
+//! are accurate.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::world::is;
 const OBJECTS: usize = 400;
 const RATE: usize = 5;
 
-/// The longest time until every object is ready.
+/// The maximum wait until every object is ready, in seconds.
 const LONGEST: u64 = 180;
 
 /// The largest relative error of an expected time.
 const TOLERANCE: f64 = 0.2;
 
-/// Reads the time of day in a message.
+/// Reads the expected time from a message. The message contains only the time of day, so `started` provides the date.
 fn expected_in(message: &str, started: Timestamp) -> Result<Timestamp> {
     let (_, after) = message.split_once("expected at about ").context(message)?;
     let (time, _) = after.split_once("Z.").context(message)?;
@@ -48,7 +49,7 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
         })
         .await?;
     let waiting = world.list().await?.iter().filter(|object| !is(object, "Created")).count();
-    // The operator writes the number every 30 s.
+    // The operator updates the reported number only every 30 s, so that number can be too high.
     let reported = usize::try_from(queue.waiting)?;
     assert!((waiting..waiting + 40 * RATE).contains(&(reported + RATE)), "{queue:?}, {waiting} wait");
 

@@ -133,7 +133,7 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     world.control_plane.kubectl(&["patch", "lmg", "noapp", "-n", &namespace, "--type=merge", "-p", &patch])?;
     world.ready("noapp", "True", "Created").await?;
 
-    // Restore the CRD and restart the operator. The object is still unreadable.
+    // Restore the CRD and restart the operator. The object `text` is still unreadable.
     world.control_plane.kubectl(&["apply", "--server-side", "-f", &repository().join("crds").to_string_lossy()])?;
     let version = get("text")?["metadata"]["resourceVersion"].clone();
     world.stop()?;
@@ -150,7 +150,8 @@ async fn tolerates_unreadable_objects(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A CRD that accepts any spec and status, as an older version or an incorrectly edited version of the CRD could.
+/// Returns a CRD that accepts any spec and status. A CRD in a cluster can be this lax if it is outdated or was edited
+/// incorrectly.
 fn lax_definition() -> Result<String> {
     let text = std::fs::read_to_string(repository().join("crds").join(format!("{CRD}.yaml")))?;
     let mut definition: Value = serde_yaml::from_str(&text)?;

@@ -8,10 +8,10 @@ use crate::metrics::scrape;
 use crate::support::{Proxy, Result, Scratch};
 use crate::world::World;
 
-/// The maximum time from the end of the outage until an object that was created during the outage is ready.
+/// An object that was created during the outage must be ready within this time after the outage ends.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// A kubeconfig that connects through the proxy.
+/// Writes a copy of `kubeconfig` in which the proxy is the server. Returns the path of the copy.
 fn through(proxy: &Proxy, kubeconfig: &str, scratch: &Scratch) -> Result<std::path::PathBuf> {
     let mut config: Value = serde_json::from_str(kubeconfig)?;
     config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", proxy.address()));
@@ -31,7 +31,8 @@ async fn object_created_in_a_silent_outage_is_served_soon() -> Result<()> {
     world.create("before", json!({})).await?;
     world.ready("before", "True", "Created").await?;
 
-    // Both outages break all connections. The first one ends before any timeout.
+    // After an outage, the existing connections never forward data again. The short outage ends before any timeout
+    // expires.
     for (name, outage) in [("short", 1), ("long", 40)] {
         proxy.silence();
         world.create(name, json!({})).await?;

@@ -1,4 +1,4 @@
-//! A thousand objects with a faulty gateway.
+//! Tests that a thousand objects become ready although the emulator injects faults.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ async fn create_1000_objects_despite_30_percent_faults() -> Result<()> {
     const SHARE: f64 = 0.3;
     let args = ["--fault", "*:mixed,share=30%", "--seed", "7", "--requests-per-second", "0"].map(str::to_owned);
     let mut world = World::with(EmulatorOptions { args: args.to_vec(), ..app() }).await?;
-    // The rate is unlimited, because random throttling would slow the operator down for minutes.
+    // Do not limit the rate. Otherwise, the operator would lower its rate after each injected throttling error, and
+    // the test would take minutes longer.
     world.options.args.push("--requests-per-second=unlimited".to_owned());
     world.create_many("g", OBJECTS).await?;
     let started = Instant::now();

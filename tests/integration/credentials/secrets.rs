@@ -1,4 +1,4 @@
-//! Credentials from STS and from a file. Tests that no secret is in the log or in an object.
+//! Tests credentials from STS and from a file, and tests that no secret appears in the log or in an object.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,10 +18,11 @@ const SECRET: &str = "right-hush/secret+2=";
 const TOKEN: &str = "hush/security+token==/of-some-length";
 const OIDC_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.hush_oidc-token.c2ln";
 
-/// The text of a secret, unencoded and in each encoding in which it could leak.
+/// Returns a secret as plain text, and percent-encoded, in base64 and in hexadecimal, because each form could leak.
 fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret);
-    // An incomplete last group of base64 depends on the bytes after the secret, so it is omitted.
+    // Base64 encodes groups of three bytes. If the last group of the secret is incomplete, its encoding depends on the
+    // bytes that follow the secret in a text, so this group is omitted.
     let whole = &secret[..secret.len() / 3 * 3];
     vec![
         secret.to_owned(),
@@ -64,13 +65,13 @@ async fn run_with_rrsa_leaks_no_secrets() -> Result<()> {
     let mut world = world(variables, (KEY, SECRET), Some(TOKEN)).await?;
     world.start()?;
     world.create("room", json!({"groupInfo": "x".repeat(9000)})).await?;
-    // The first secret is rejected, and so is the second, which the operator loads next. The probe loads the third,
-    // which is valid.
+    // The Live API rejects the first secret. The operator then loads the second secret, which is rejected too. The
+    // probe loads the third secret, which is valid.
     let rejected = world.ready("room", "False", "CredentialsRejected").await?;
     assert_eq!(condition(&rejected, ConditionType::Stalled), ["True", "CredentialsRejected"]);
     let created = async || Ok(condition(&world.api.get("room").await?, ConditionType::Ready)[1] == "Created");
     world.until("the probe to find the new secret", 100, created).await?;
-    // The test does not use `World::stop`, because that drops the log.
+    // Do not call `World::stop`, because it drops the operator and its log, which is read below.
     let operator = world.operator.as_mut().unwrap();
     operator.process.sigterm()?;
     operator.process.wait(Duration::from_secs(30))?;

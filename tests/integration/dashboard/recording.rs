@@ -26,13 +26,13 @@ pub const INTERVAL: Duration = Duration::from_secs(5);
 /// The number of samples.
 pub const SAMPLES: u32 = 37;
 
-/// The sample before which the leader is killed.
+/// The leader is killed immediately before the sample with this index.
 const KILLED: usize = 27;
 
 /// The number of objects that the burst creates in each of the two namespaces.
 const OBJECTS: [usize; 2] = [900, 200];
 
-/// The samples of each series; `None` while the operator cannot be scraped or does not export the series.
+/// The samples of each series. A sample is `None` if the operator cannot be scraped or does not export the series.
 #[derive(Default)]
 struct Recording(BTreeMap<String, Vec<Option<f64>>>);
 
@@ -54,7 +54,7 @@ impl Recording {
         }
     }
 
-    /// One line for each series.
+    /// Serializes the recording as a JSON array with one line for each series.
     fn lines(mut self) -> String {
         self.0.values_mut().for_each(|samples| samples.resize(SAMPLES as usize, None));
         let lines =
@@ -74,7 +74,8 @@ pub fn recorded() -> Result<Vec<Value>> {
     Ok(recorded)
 }
 
-/// Formats samples for promtool: a value, `VALUExN` for N more equal values, `_xN` for N missing values.
+/// Formats samples in the notation of promtool. `VALUE` is one sample, `VALUExN` is a sample that is followed by N more
+/// samples with the same value, and `_xN` is N missing samples.
 fn values(samples: &[Option<f64>]) -> String {
     let mut words = Vec::new();
     for run in samples.chunk_by(|one, next| one == next) {
@@ -135,7 +136,7 @@ async fn act(world: &World<'_>, second: &Api<LiveMessageGroup>, started: Instant
     Ok(())
 }
 
-/// Writes the samples with which the queries are tested. Takes three minutes.
+/// Records the samples with which the queries of the dashboard are tested. The recording takes three minutes.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "records metrics: see docs/development.md"]
 async fn record_burst() -> Result<()> {

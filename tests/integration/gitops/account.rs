@@ -26,7 +26,7 @@ impl<'a> Scene<'a> {
         Ok(Self { world, api, situations })
     }
 
-    /// Creates the account for a situation and returns its name. The endpoint defaults to the emulator.
+    /// Creates the account of a situation and returns the name of the account. The endpoint defaults to the emulator.
     async fn add(&mut self, title: &str, spec: Value, metadata: Value) -> Result<String> {
         let situation = Situation::of(ACCOUNT, title, &self.world.namespace);
         let mut object = json!({
@@ -43,7 +43,7 @@ impl<'a> Scene<'a> {
         Ok(name)
     }
 
-    /// Like [`Scene::add`], and waits for this `Ready` reason.
+    /// Creates an account like [`Scene::add`], and waits until its `Ready` condition has this reason.
     async fn settle(&mut self, title: &str, spec: Value, reason: Reason) -> Result<String> {
         let name = self.add(title, spec, json!({})).await?;
         self.is(&name, reason).await?;
@@ -111,7 +111,7 @@ fn good_key() -> Value {
     json!({"accessKeyId": ACCESS_KEY.0, "accessKeySecret": ACCESS_KEY.1})
 }
 
-/// Situations with the permissions to read Secrets and to request tokens, and a reachable Live API and STS.
+/// Adds the situations in which the operator has the permissions to read Secrets and to request tokens.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static ControlPlane> {
     use Reason::{Available, CredentialsMissing, CredentialsRejected, InvalidInput};
     let mut world = World::with(EmulatorOptions { args: vec![format!("--oidc-role={ROLE}")], ..app() }).await?;
@@ -131,7 +131,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     let port = json!({"endpoint": "https://127.0.0.1:99999", "credentials": key("good")["credentials"]});
     scene.settle("the endpoint is invalid", port, InvalidInput).await?;
 
-    // Only a call shows that the key is rejected.
+    // The operator detects a wrong key only when it sends a call, so the test also creates a LiveMessageGroup.
     let rejected = scene.settle("the access key is rejected", key("wrong"), Available).await?;
     scene.world.create("room", json!({"accountRef": {"name": rejected}})).await?;
     scene.is(&rejected, CredentialsRejected).await?;
@@ -150,8 +150,8 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
 
     let away = scene.settle("the Live API is unreachable", key("good"), Available).await?;
     let used = scene.settle("edited, the operator has not seen it", key("good"), Available).await?;
-    // These accounts are created shortly before the operator stops, because the other steps can take two minutes on a
-    // busy machine.
+    // These situations last for two minutes, and the other steps can take that long on a busy machine. The accounts are
+    // therefore created shortly before the operator stops.
     let refused = role("acs:ram::42:role/another", "team");
     let before = scene.situations.len();
     for (title, spec) in [
@@ -162,7 +162,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     ] {
         scene.settle(title, spec, CredentialsMissing).await?;
     }
-    // Move the new situations behind the first two in the table.
+    // In the table, list the new situations after the first two situations.
     let early = scene.situations.split_off(before);
     scene.situations.splice(2..2, early);
     scene.world.emulator.process.sigkill()?;
@@ -180,7 +180,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<&'static Cont
     Ok(scene.world.control_plane)
 }
 
-/// Situations of an operator without `--allow-http` and without permission to read Secrets.
+/// Adds the situations in which the operator runs without `--allow-http` and without permission to read Secrets.
 pub async fn strict_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut world = World::new(&[]).await?;
     world.options.allow_http = false;

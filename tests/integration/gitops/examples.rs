@@ -1,4 +1,4 @@
-//! Tests of the manifests and the health check script in `examples/gitops/`.
+//! Tests of the manifests and the health check scripts in `examples/gitops/`.
 
 use live_message_operator::resources::{API_GROUP, crds};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::{Result, Scratch, argo_cd, repository, shared_control_plane}
 
 const WAITING: &str = "Waiting for the operator";
 
-/// The kinds of all CRDs, which all have the conditions of the status contract.
+/// The kinds of all CRDs. Each kind has the conditions of the status contract.
 fn kinds() -> Vec<String> {
     crds().into_iter().map(|crd| crd.spec.names.kind).collect()
 }

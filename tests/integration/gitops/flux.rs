@@ -1,5 +1,6 @@
-//! The real kustomize-controller of Flux, and the Git repository of a test. The tests do not run source-controller: they
-//! serve the files of the repository on loopback and write the status of the GitRepository.
+//! Runs the real kustomize-controller of Flux with the Git repository of a test. The tests do not run
+//! source-controller. Instead, they serve the files of the repository on loopback and write the status of the
+//! GitRepository.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,13 +15,13 @@ use super::objects::{Objects, install_all_crds, install_flux_crds};
 use crate::support::{Context as _, ControlPlane, Error, Process, Result, Scratch, flux_tools, shared_control_plane};
 use crate::world::{PATIENCE, World};
 
-/// The name of the GitRepository, as after `flux bootstrap`.
+/// The name of the GitRepository. `flux bootstrap` creates a GitRepository with this name.
 const GIT_REPOSITORY: &str = "flux-system";
 
 /// The timeout in seconds for a Kustomization to reach a state. The controller polls its objects every 5 s.
 const FLUX_PATIENCE: u64 = 2 * PATIENCE;
 
-/// A running kustomize-controller and the server of its artifacts.
+/// A running kustomize-controller, and the HTTP server from which it downloads artifacts.
 pub struct Flux {
     process: Process,
     artifacts: Scratch,
@@ -35,8 +36,8 @@ impl Flux {
         Self::start_controller(control_plane)
     }
 
-    /// The controller on the shared control plane, which has the CRDs of all projects. The first call starts the
-    /// controller.
+    /// Returns the controller on the shared control plane, which has the CRDs of all projects. The first call starts
+    /// the controller.
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Flux, String>> = OnceLock::new();
         let start = || {
@@ -125,17 +126,18 @@ impl<'a> Repository<'a> {
         self.objects.set_status(&repository, json!({"observedGeneration": 1, "artifact": artifact})).await
     }
 
-    /// An object in the namespace of the repository, without a spec.
+    /// Returns an object that is in the namespace of the repository and has no spec.
     pub fn object(&self, version: &str, kind: &str, name: &str) -> Value {
         json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": self.namespace}})
     }
 
-    /// A Kustomization in the namespace of the repository, without a spec.
+    /// Returns a Kustomization that is in the namespace of the repository and has no spec.
     pub fn kustomization(&self, name: &str) -> Value {
         self.object("kustomize.toolkit.fluxcd.io/v1", "Kustomization", name)
     }
 
-    /// Creates a Kustomization of the directory `path` that waits for its objects and retries every second.
+    /// Creates a Kustomization for the directory `path`. The Kustomization waits for its objects and retries every
+    /// second.
     pub async fn create_kustomization(&self, name: &str, path: &str) -> Result<()> {
         let mut object = self.kustomization(name);
         object["spec"] = json!({
@@ -172,7 +174,8 @@ impl<'a> Repository<'a> {
         let what = format!("Kustomization {name} {what}");
         let found = world.until(&what, FLUX_PATIENCE, async || {
             let object = get().await?;
-            // Use the condition, because Flux updates `status.observedGeneration` only after a success.
+            // Read the generation from the condition, because Flux updates `status.observedGeneration` only after a
+            // success.
             let is_current = ready_condition(&object)["observedGeneration"] == object["metadata"]["generation"];
             Ok(is_current && holds(&object))
         });

@@ -1,4 +1,5 @@
-//! The real kustomize-controller applies the examples, waits, reports failures, and prunes.
+//! Tests that the real kustomize-controller applies the examples, waits for objects, reports failures and prunes
+//! objects.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +12,17 @@ use super::{example, manifests};
 use crate::support::{Context as _, ControlPlane, Result, Scratch, repository as root};
 use crate::world::{PATIENCE, World, app};
 
-/// The Kustomizations of the example.
+/// The names of the Kustomizations in the example.
 const OPERATOR: &str = "live-message-operator";
 const GROUPS: &str = "live-message-groups";
 
-/// A Kustomization for the other tests.
+/// The name of the Kustomization in the other tests.
 const TEAM: &str = "team";
 
 const LIVE_MESSAGE_GROUP: &str = "apiVersion: live.alibabacloud.com/v1alpha1\nkind: LiveMessageGroup\n";
 
-/// A LiveMessageGroup with these fields of its spec, as a file in the directory `groups`.
+/// Returns the path and the content of a file in the directory `groups`. The file contains a LiveMessageGroup with
+/// these fields in its spec.
 fn group(world: &World<'_>, name: &str, spec: &str) -> (String, String) {
     let metadata = format!("metadata: {{name: {name}, namespace: {}}}\n", world.namespace);
     (format!("groups/{name}.yaml"), format!("{LIVE_MESSAGE_GROUP}{metadata}spec: {{{spec}}}\n"))
@@ -36,13 +38,13 @@ async fn push(world: &World<'_>, repository: &Repository<'_>, groups: &[(&str, &
     repository.push(&files).await
 }
 
-/// The files in `examples/gitops/groups`, for the namespace of the world.
+/// Reads the files in `examples/gitops/groups`, and replaces their namespace with the namespace of the world.
 fn example_groups(world: &World<'_>) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for file in std::fs::read_dir(example("groups"))? {
         let file = file?;
         let content = std::fs::read_to_string(file.path())?;
-        // Replace `namespace: team` in the Kustomization, and the name in the Namespace.
+        // Replace the name of the Namespace, and the field `namespace` in `kustomization.yaml`.
         let content = content.replace("name: team\n", &format!("name: {}\n", world.namespace));
         let content = content.replace("namespace: team\n", &format!("namespace: {}\n", world.namespace));
         files.push((format!("groups/{}", file.file_name().to_string_lossy()), content));
@@ -107,7 +109,8 @@ async fn create_example_kustomizations(repository: &Repository<'_>) -> Result<()
     Ok(())
 }
 
-/// Reports the chart and its release as ready, like source-controller and helm-controller, which the tests do not run.
+/// Reports in the status that the chart and its release are ready. Normally, source-controller and helm-controller
+/// write this status, but the tests do not run them.
 async fn finish_helm_release(world: &World<'_>, repository: &Repository<'_>) -> Result<()> {
     for (version, kind) in
         [("source.toolkit.fluxcd.io/v1", "OCIRepository"), ("helm.toolkit.fluxcd.io/v2", "HelmRelease")]
@@ -148,7 +151,8 @@ async fn flux_applies_the_examples_in_order() -> Result<()> {
     }
     assert_no_drift(&world, &example).await?;
 
-    // rehearsal has `prune: disabled`, because its group would be deleted with it.
+    // Flux must not delete `rehearsal`, because the group would be deleted with the object. The object therefore has
+    // the annotation `prune: disabled`.
     example.remove("lobby")?;
     example.remove("rehearsal")?;
     example.push(&repository).await?;

@@ -1,4 +1,5 @@
-//! `helm install --wait` of a chart with one LiveMessageGroup. Helm 4 waits with kstatus.
+//! Tests `helm install --wait` with a chart that contains one LiveMessageGroup. Helm 4 uses kstatus to determine
+//! whether the object is ready.
 
 use std::time::{Duration, Instant};
 

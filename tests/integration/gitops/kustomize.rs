@@ -38,7 +38,7 @@ fn kubectl_apply_k_installs_the_operator() -> Result<()> {
     let image = "--output=jsonpath={.spec.template.spec.containers[*].image}";
     let image = control_plane.kubectl(&["get", "deployment", "live-message-operator", namespace, image])?;
     assert_eq!(image, "registry.example.com/live-message-operator:0.1.0");
-    // The comment in the file must contain this command, and its directory must exist.
+    // The comment in the file must contain this command, and the directory in the command must exist.
     let text = std::fs::read_to_string(example("kustomize/kustomization.yaml"))?;
     assert!(text.contains("kubectl apply --server-side -k examples/gitops/kustomize"), "{text}");
     assert!(repository().join("examples/gitops/kustomize").is_dir());

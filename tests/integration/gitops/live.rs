@@ -8,10 +8,11 @@ use super::table::Situation;
 use crate::support::{ACCESS_KEY, EmulatorOptions, Result};
 use crate::world::{PATIENCE, World, app, condition};
 
-/// The title of the first situation of every object.
+/// The title of the initial situation of every object.
 pub const FRESH: &str = "just applied, the operator has not seen it";
 
-/// The title, spec and final `Ready` condition of each situation. `appId` and `groupId` have defaults.
+/// Returns the title, the spec and the final `Ready` condition of each settled situation. `appId` and `groupId` have
+/// defaults.
 fn settled() -> Vec<(&'static str, Value, [&'static str; 2])> {
     vec![
         ("group created", json!({}), ["True", "Created"]),
@@ -43,7 +44,7 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Creates the object of a situation and returns its name.
+    /// Creates the object of a situation and returns the name of the object.
     async fn add(&mut self, title: &str, spec: Value, metadata: Value) -> Result<String> {
         let situation = Situation::new(title, &self.world.namespace);
         let name = situation.create(&self.world.api, spec, metadata).await?;
@@ -51,7 +52,7 @@ impl Scene<'_> {
         Ok(name)
     }
 
-    /// Like [`Scene::add`], and waits for this `Ready` condition.
+    /// Creates an object like [`Scene::add`], and waits until it has this `Ready` condition.
     async fn settle(&mut self, title: &str, spec: Value, [status, reason]: [&str; 2]) -> Result<String> {
         let name = self.add(title, spec, json!({})).await?;
         self.world.ready(&name, status, reason).await?;
@@ -64,7 +65,7 @@ impl Scene<'_> {
     }
 }
 
-/// Situations with valid credentials and a reachable Live API.
+/// Adds the situations in which the credentials are valid and the Live API is reachable.
 pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static>> {
     // The quota exceeds the number of groups that this test creates in the app `demo`.
     let quota = 20;
@@ -108,7 +109,7 @@ pub async fn main_scene(situations: &mut Vec<Situation>) -> Result<World<'static
     Ok(scene.world)
 }
 
-/// Situations with a Live API that becomes unreachable.
+/// Adds the situations in which the Live API becomes unreachable.
 pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.start()?;
@@ -136,7 +137,7 @@ pub async fn unreachable_scene(situations: &mut Vec<Situation>) -> Result<()> {
     scene.world.kill()
 }
 
-/// Situations with a wrong access key secret.
+/// Adds the situation in which the access key secret is wrong.
 pub async fn rejected_scene(situations: &mut Vec<Situation>) -> Result<()> {
     let mut scene = Scene { world: World::new(&[]).await?, situations };
     scene.world.options.access_key.1 = "another-secret".to_owned();

@@ -24,7 +24,7 @@ const FLUX: (&str, &[&str]) = (
 const ARGO_CD: (&str, &[&str]) = ("argo-cd.yaml", &["argoproj.io/v1alpha1/applications"]);
 const EXTERNAL_SECRETS: (&str, &[&str]) = ("external-secrets.yaml", &["external-secrets.io/v1/externalsecrets"]);
 
-/// Installs the CRDs of all projects on the shared control plane. Only the first call has an effect.
+/// Installs the CRDs of all projects on the shared control plane. Only the first call installs them.
 pub fn install_all_crds() -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     let install = || {
@@ -62,7 +62,7 @@ impl Objects {
         Ok(Self(control_plane.client().await?))
     }
 
-    /// The API of the object's kind and namespace, and the name of the object.
+    /// Returns the API for the kind and the namespace of an object, and the name of the object.
     fn api<'o>(&self, object: &'o Value) -> Result<(Api<DynamicObject>, &'o str)> {
         let text = |value: &'o Value| value.as_str().context(format_args!("not an object: {object}"));
         let (group, version) =
@@ -90,7 +90,7 @@ impl Objects {
         api.patch(name, &parameters, &Patch::Apply(object)).await.map(drop).context(object)
     }
 
-    /// Writes the status of an existing object, like its controller.
+    /// Writes the status of an existing object, as the controller of the object would do.
     pub async fn set_status(&self, object: &Value, status: Value) -> Result<()> {
         let (api, name) = self.api(object)?;
         let patch = Patch::Merge(json!({ "status": status }));

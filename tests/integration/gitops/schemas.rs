@@ -1,4 +1,5 @@
-//! Validates the manifests in `examples/gitops` with the CRDs of Flux, Argo CD and External Secrets on a real apiserver.
+//! Validates the manifests in `examples/gitops` against the CRDs of Flux, Argo CD and External Secrets, on a real
+//! apiserver.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,17 +10,17 @@ use super::objects::{Objects, install_all_crds};
 use super::{example, manifests};
 use crate::support::{Helm, Result, Scratch, repository, shared_control_plane};
 
-/// Values whose fields a schema does not define.
+/// The ends of the JSON pointers to free-form values. No schema defines the fields of these values.
 const FREE_FORM: &[&str] = &["/spec/values", "/spec/target/template/data", "valuesObject", "labels", "annotations"];
 
-/// The kinds in which the test misspells fields. The other kinds belong to Kubernetes.
+/// The kinds in which the test misspells fields.
 const KINDS: [&str; 6] =
     ["Kustomization", "HelmRelease", "OCIRepository", "Application", "ExternalSecret", "LiveMessageGroup"];
 
 /// The files that Kustomize, SOPS or Helm reads. The apiserver does not read them.
 const NOT_OBJECTS: &[&str] = &["kustomization.yaml", ".sops.yaml", "values.yaml"];
 
-/// The paths of all manifests in a directory and its subdirectories.
+/// Returns the paths of all manifests in a directory and its subdirectories.
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -34,7 +35,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every object of the examples, in an existing namespace.
+/// Returns every object of the examples. Namespaced objects get this namespace, which must exist.
 fn objects(namespace: &str) -> Result<Vec<Value>> {
     let root = example("");
     let mut all = Vec::new();
@@ -50,7 +51,7 @@ fn objects(namespace: &str) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// The JSON pointers of all fields that a schema defines.
+/// Collects the JSON pointers of all fields that a schema defines.
 fn fields(value: &Value, pointer: &str, found: &mut Vec<String>) {
     if FREE_FORM.iter().any(|end| pointer.ends_with(end)) {
         return;
@@ -109,7 +110,7 @@ async fn manifests_match_the_schemas_of_their_tools() -> Result<()> {
     Ok(())
 }
 
-/// The chart values in the example for each tool.
+/// Returns the chart values in the example for each tool.
 fn chart_values() -> Result<Vec<(&'static str, Value)>> {
     let of = |path, kind: &str, pointer: &str| -> Result<Value> {
         let found = manifests(path)?.into_iter().find(|object| object["kind"] == kind);

@@ -1,5 +1,5 @@
-//! Situations that require a fault or a long time. The operator's own code computes the status from scripted responses,
-//! and the test writes it to the status subresource.
+//! Creates objects in situations that require a fault or a long time. The operator's own code computes each status from
+//! scripted responses, and the test writes the status to the status subresource.
 
 use std::collections::VecDeque;
 
@@ -21,9 +21,10 @@ use crate::world::World;
 enum Step {
     /// The user applies this merge patch.
     Edit(Value),
-    /// One reconcile pass, whose calls get these responses.
+    /// The operator runs one reconcile pass, and its calls get these responses.
     Pass(Vec<Answer>),
-    /// The operator reports this reason without a call, this many seconds after the start.
+    /// The operator reports this reason and makes no call. The number is the time since the start of the script, in
+    /// seconds.
     Reports(Reason, i64),
     /// The operator records a create intent before it sends the create.
     RecordsIntent,
@@ -138,14 +139,14 @@ async fn play(api: &Api<LiveMessageGroup>, name: &str, step: Step, start: Timest
             unreadable_status(object.status.unwrap_or_default(), generation, message, start)
         }
     };
-    // With `None`, the status does not change.
+    // `None` means that the status does not change.
     let Some(status) = status else { return Ok(()) };
     let operations = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]))?;
     api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(operations)).await?;
     Ok(())
 }
 
-/// Runs one reconcile pass over an object with these responses, and returns the status to write.
+/// Runs one reconcile pass over an object, answers its calls with these responses, and returns the status to write.
 fn pass(
     object: &LiveMessageGroup,
     mut answers: VecDeque<Answer>,

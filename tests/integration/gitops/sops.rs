@@ -10,7 +10,7 @@ use crate::support::{Context as _, Error, Result, Scratch, flux_tools};
 /// The placeholder in the SOPS rules.
 const RECIPIENT: &str = "age1REPLACE_WITH_YOUR_PUBLIC_KEY";
 
-/// The Secret of the examples, encrypted, and the key that decrypts it.
+/// The encrypted Secret of the examples, and the age key that decrypts it.
 pub struct EncryptedSecret {
     /// The encrypted Secret as YAML.
     pub yaml: String,
@@ -18,7 +18,8 @@ pub struct EncryptedSecret {
 }
 
 impl EncryptedSecret {
-    /// Encrypts the example with its rules, for this namespace and with this access key in place of the placeholders.
+    /// Puts this namespace and this access key into the example Secret, and encrypts the Secret with the SOPS rules of
+    /// the examples.
     pub fn create(namespace: &str, (id, secret): (&str, &str)) -> Result<Self> {
         let work_tree = Scratch::new("sops")?;
         run(&work_tree, "age-keygen", &["-o", "age.agekey"])?;

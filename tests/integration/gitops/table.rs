@@ -20,7 +20,7 @@ pub struct Kind(&'static str, &'static str);
 pub const GROUP: Kind = Kind("lmg", "livemessagegroup.live.alibabacloud.com");
 pub const ACCOUNT: Kind = Kind("lacc", "liveaccount.live.alibabacloud.com");
 
-/// A situation of an object, with the identity of the object.
+/// A situation, and the kind, namespace and name of its object.
 pub struct Situation {
     kind: Kind,
     title: String,
@@ -29,12 +29,12 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// Creates a situation of a LiveMessageGroup. The name of the object is derived from the title.
+    /// Creates a situation with a LiveMessageGroup. The name of the object is derived from the title.
     pub fn new(title: &str, namespace: &str) -> Self {
         Self::of(GROUP, title, namespace)
     }
 
-    /// Creates a situation of an object of the given kind.
+    /// Creates a situation with an object of the given kind.
     pub fn of(kind: Kind, title: &str, namespace: &str) -> Self {
         let words: Vec<&str> =
             title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -46,7 +46,7 @@ impl Situation {
         &self.name
     }
 
-    /// Creates the object and returns its name. `appId` defaults to [`APP`], `groupId` is derived from the name.
+    /// Creates the object and returns its name. `appId` defaults to [`APP`], and `groupId` is derived from the name.
     pub async fn create(&self, api: &Api<LiveMessageGroup>, spec: Value, metadata: Value) -> Result<String> {
         let group_id: String = self.name.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
         let mut object = json!({
@@ -140,12 +140,12 @@ impl Row {
         self.object.status.observed_generation
     }
 
-    /// The reasons of the conditions.
+    /// Returns the reasons of the conditions.
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         self.conditions().iter().map(|condition| condition.reason.as_str())
     }
 
-    /// The rules of the contract that this object breaks.
+    /// Returns the rules of the contract that this object breaks.
     pub fn broken_rules(&self) -> Vec<String> {
         use ConditionType::{Degraded, Paused, Ready, Reconciling, Stalled};
         let holds = |kind| self.condition(kind).is_some();
@@ -224,7 +224,7 @@ impl Row {
     }
 }
 
-/// The rows as a table, sorted by the results of the tools. Equal rows keep the order of the situations.
+/// Formats the rows as a table and sorts them by the results of the tools. Rows with the same results keep their order.
 pub fn markdown(mut rows: Vec<Row>) -> String {
     rows.sort_by_key(|row| (row.kstatus.status.clone(), row.argo.status.clone(), !row.met));
     let head = ["situation", "Ready", "Reconciling", "Stalled", "other", "kstatus", "Argo CD", "`kubectl wait`"];

@@ -1,4 +1,5 @@
-//! Operators that exit, freeze and lose the apiserver at random moments, while objects are created and deleted.
+//! Tests operators that exit, freeze or lose their connection to the apiserver at random moments. At the same time,
+//! objects are created and deleted.
 //!
 //! `LMO_CHAOS_ROUNDS=100` makes the test longer, and `LMO_CHAOS_SEED` repeats the random choices of an earlier run.
 
@@ -24,10 +25,10 @@ const OBJECTS: usize = 60;
 
 const OPERATIONS: [&str; 3] = ["CreateLiveMessageGroup", "DescribeLiveMessageGroup", "DeleteLiveMessageGroup"];
 
-/// The maximum time in seconds until all objects are processed after the last round.
+/// The maximum time in seconds that the operators may need to process all objects after the last round.
 const LONGEST: u64 = 180;
 
-/// Two operators, and the number of operators that were started.
+/// Two operators. `started` also counts the operators that have exited.
 struct Pair<'a> {
     options: &'a OperatorOptions,
     scratch: &'a Scratch,
@@ -43,7 +44,7 @@ impl<'a> Pair<'a> {
         Ok(Self { options, scratch, replicas, started: 2, ended: Vec::new() })
     }
 
-    /// Disturbs one of the operators. If it is frozen or cut off, it recovers after `pause`.
+    /// Disturbs one of the operators. An operator that is frozen or cut off recovers after `pause`.
     async fn disturb(&mut self, replica: usize, end: End, pause: Duration) -> Result<()> {
         // An operator that lost the Lease in an earlier round may have exited in the meantime.
         self.restart_exited()?;
@@ -77,7 +78,7 @@ impl<'a> Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// The lines of all logs that contain one of these words, in the order of their times.
+    /// Returns the lines that contain one of these words, from all logs, sorted by time.
     fn lines_about(&self, words: &[&str]) -> String {
         let current = self.replicas.iter().map(|replica| replica.operator.process.log());
         let logs: Vec<String> = self.ended.iter().cloned().chain(current).collect();
@@ -88,7 +89,7 @@ impl Pair<'_> {
     }
 }
 
-/// The groups in the emulator that are not deleted.
+/// Returns the groups in the emulator that are not deleted.
 fn existing_groups(world: &World<'_>) -> Result<BTreeSet<String>> {
     let state = world.emulator.get("/state")?;
     let groups = state["apps"][0]["groups"].as_array().into_iter().flatten();
@@ -128,7 +129,7 @@ async fn random_failures_lose_no_group_and_leave_none_behind() -> Result<()> {
         created.and(disturbed)?;
         pair.restart_exited()?;
     }
-    // A process that has lost the Lease may not have exited yet.
+    // An operator that lost the Lease in the last round may exit during this wait and must then be restarted.
     let pair = tokio::sync::Mutex::new(pair);
     let expected = OBJECTS * rounds - (OBJECTS / 3) * (rounds - 1);
     let objects = world

@@ -62,7 +62,8 @@ impl Scrape {
         scrape
     }
 
-    /// Checks that the buckets ascend, and that the last one is +Inf and equals the count.
+    /// Checks that the bounds and values of the buckets ascend. The last bucket must have the bound +Inf and
+    /// contain the total count.
     fn check_histograms(&self) {
         for family in self.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
             let mut buckets: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
@@ -84,13 +85,14 @@ impl Scrape {
         }
     }
 
-    /// Every series.
+    /// Returns every series.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Labels, f64)> {
         let all = self.series.iter();
         all.flat_map(|(name, series)| series.iter().map(move |(labels, value)| (name.as_str(), labels, *value)))
     }
 
-    /// The text in the older Prometheus format, in which the description lines of a counter also contain the suffix.
+    /// Returns the text in the older Prometheus format, in which the HELP and TYPE lines of a counter also contain
+    /// `_total`.
     pub fn older_text(&self) -> String {
         let lines = self.text.lines().filter(|line| *line != "# EOF").map(|line| {
             let mut words: Vec<String> = line.splitn(4, ' ').map(str::to_owned).collect();
@@ -102,12 +104,12 @@ impl Scrape {
         lines.collect()
     }
 
-    /// Every series of this name.
+    /// Returns every series of this name.
     pub fn series(&self, name: &str) -> Vec<(&Labels, f64)> {
         self.series.get(name).into_iter().flatten().map(|(labels, value)| (labels, *value)).collect()
     }
 
-    /// The value of the series with exactly these labels.
+    /// Returns the value of the series with exactly these labels, or `None` if there is no such series.
     pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let wanted: Labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.series(name).into_iter().find(|(labels, _)| **labels == wanted).map(|(_, value)| value)
@@ -123,18 +125,19 @@ impl Scrape {
         self.find(name, labels).unwrap_or(or)
     }
 
-    /// The sum of all series of this name.
+    /// Returns the sum of all series of this name.
     pub fn sum(&self, name: &str) -> f64 {
         self.series(name).into_iter().map(|(_, value)| value).sum()
     }
 
-    /// The sum of the series of this name that have at least these labels.
+    /// Returns the sum of the series of this name that have at least these labels.
     pub fn sum_where(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |series: &Labels| labels.iter().all(|(name, value)| series.get(*name).is_some_and(|it| it == value));
         self.series(name).into_iter().filter(|(series, _)| has(series)).map(|(_, value)| value).sum()
     }
 
-    /// The documented names of the metrics, with the labels of each.
+    /// Returns the names of the metrics, as in the documentation, and their labels. The name of a histogram has no
+    /// suffix.
     pub fn metrics(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, series) in &self.series {

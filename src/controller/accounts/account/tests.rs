@@ -33,7 +33,7 @@ impl Provider for Keys {
     }
 }
 
-/// A service that accepts one key.
+/// Starts a service that accepts only the key `known`.
 async fn service(known: &'static str) -> Loopback {
     let act = move |seen: &Seen| {
         let good = seen.header("authorization").is_some_and(|header| header.contains(&format!("Credential={known},")));
@@ -73,7 +73,7 @@ async fn process_that_does_not_lead_sends_nothing() {
     let server = service("key0").await;
     let account = account(&server, 1);
     let permits = account.permit(Operation::Recover).await;
-    // The deadline passes while the call waits for its permit.
+    // The renew deadline passes after the permits are granted and before the call is sent.
     let account = account.led_by(&Leadership::leading_until(Some(Instant::now())));
     let recover = Call::Recover(GroupRef { app_id: "demo".into(), group_id: "g".into(), data_center: None });
     let error = account.reload_if_rejected(account.send(&recover, permits).await).await.unwrap_err();
@@ -168,7 +168,8 @@ async fn live_account_of_the_operators_number_shares_its_budget() {
     assert!(!shares(&named(Some("43"), server.endpoint())));
     let elsewhere = Endpoint::parse("live.aliyuncs.com", false).unwrap();
     assert!(!shares(&named(Some("42"), elsewhere)), "another host is another service");
-    // The access key ID replaces a missing account ID, regardless of the order in which the keys become known.
+    // If the account ID of a LiveAccount is not set, accounts are matched by access key ID, no matter which account
+    // loads its key first.
     let by_key = named(None, server.endpoint());
     call(&by_key).await.unwrap();
     assert!(!shares(&by_key), "the operator's own key is not known yet");
@@ -201,7 +202,8 @@ async fn accounts_of_one_key_share_a_budget() {
     assert_eq!(why.as_deref(), Some("LiveAccount n has no credentials: keys: none left"));
 }
 
-/// The account of a LiveAccount that sends no calls to a server; `keys` is the `count` of its [`Keys`].
+/// Creates the account of a LiveAccount for a test that needs no server. `keys` is the number of different keys that
+/// the account's [`Keys`] provider issues.
 fn offline(registry: &Arc<BudgetRegistry>, number: Option<&str>, keys: usize) -> Account {
     install_tls();
     let source = CredentialSource::new(Chain::of(vec![Box::new(Keys { count: keys, given: AtomicUsize::new(0) })]));
@@ -234,7 +236,7 @@ async fn own_and_shared_budget_grant_500_permits_in_10_s() {
 async fn throttled_account_does_not_slow_another_of_its_id() {
     let registry = limited();
     let (claimant, other) = (offline(&registry, Some("42"), 1), offline(&registry, Some("42"), 1));
-    // The response requests a delay of one hour. The client limits the delay to 60 s.
+    // A response can request a longer delay, but the client limits the delay to 60 s.
     let limited = Duration::from_secs(60);
     claimant.permit(Operation::Create).await.complete(PermitOutcome::Throttled(Some(limited)));
     let throttled = Instant::now();
@@ -314,7 +316,8 @@ async fn edited_account_continues_with_its_budgets() {
 
 #[tokio::test(start_paused = true)]
 async fn rotations_never_exceed_the_limit_at_the_receiver() {
-    // The credentials are reloaded at most every 30 s.
+    // At 50 calls per second, these calls take 40 s. The interval between two reloads of the credentials must be at
+    // least 30 s.
     const CALLS_OF_A_KEY: usize = 2_000;
     let registry = limited();
     let accounts = [(); 2].map(|()| offline(&registry, None, usize::MAX));

@@ -19,7 +19,7 @@ const CALL_TIMEOUT: u64 = 10 * SECOND;
 /// The longest one-way delay of a call that is not lost.
 const LONGEST_DELAY: u64 = SECOND / 50;
 
-/// The rules of a simulated operator. The tests break them one by one.
+/// The rules of a simulated operator. Some tests disable one rule to show that it is necessary.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     pub settings: ElectionSettings,
@@ -37,7 +37,7 @@ pub struct Rules {
 pub struct Outcome {
     /// The sorted times at which calls arrived at the Live API.
     pub arrived: Vec<u64>,
-    /// The calls that a process sent while it was not the holder of the stored Lease.
+    /// The number of calls that processes sent while they did not hold the stored Lease.
     pub sent_without_lease: usize,
     /// How often a process acquired the Lease.
     pub takeovers: usize,
@@ -142,7 +142,7 @@ impl Simulation {
         self.events.push(Reverse(Entry { at, order: self.order, process: slot, incarnation, event }));
     }
 
-    /// Rounds up, as timers do.
+    /// Adds an event at `at`, rounded up to a microsecond, because a timer never fires early.
     fn push_at(&mut self, slot: usize, at: Instant, event: Event) {
         let us = u64::try_from(at.saturating_duration_since(self.start).as_nanos().div_ceil(1000)).unwrap();
         self.push(slot, us.max(self.now), event);
@@ -169,7 +169,7 @@ impl Simulation {
                 let process = &mut self.processes[slot];
                 let is_open = call.is_none_or(|call| process.out.contains(&call));
                 process.out.retain(|out| Some(*out) != call);
-                // An abandoned call can arrive later than its answer would have arrived.
+                // If the process abandoned the call, the call may arrive after this event, so it counts as lost.
                 let outcome = if is_open { outcome } else { PermitOutcome::Lost };
                 process.window.as_mut().unwrap().return_permit(outcome, now);
                 if std::mem::take(&mut process.waits_for_return) {
@@ -194,7 +194,7 @@ impl Simulation {
         self.processes[slot].election.role(now)
     }
 
-    /// A random time, because the clocks of machines differ.
+    /// Returns a random wall-clock time, because the clocks of machines differ.
     fn wall(&mut self) -> Timestamp {
         Timestamp::from_second(self.random.i64(0..4_000_000_000)).unwrap()
     }
@@ -204,7 +204,7 @@ impl Simulation {
         self.claim_or(slot, Some(Request::Read));
     }
 
-    /// Writes the Lease if the process may claim it; otherwise sends `other` or ends the attempt.
+    /// Writes the Lease if the process may claim it. Otherwise sends `other`, or ends the attempt if `other` is `None`.
     fn claim_or(&mut self, slot: usize, other: Option<Request>) {
         let (now, wall) = (self.at(self.now), self.wall());
         let write = self.processes[slot].election.claim(now, wall).map(|write| Request::Write(Box::new(write)));
@@ -232,7 +232,7 @@ impl Simulation {
         self.random.u64(0..longest)
     }
 
-    /// Lets a request take effect, even if its process has given it up or is no longer running.
+    /// Executes a request at the apiserver, even if the process no longer waits for the answer or is no longer running.
     fn arrives(&mut self, slot: usize, id: u64, request: Request) {
         let stored = self.stored.as_ref().map(|lease| lease.metadata.resource_version.clone());
         let answer = match request {
@@ -351,7 +351,8 @@ impl Simulation {
         }
     }
 
-    /// The arrival time of a call that was given up at `end`: as late as possible, because this is the worst case.
+    /// The arrival time of a call whose process stopped waiting for the answer at `end`. Simulates the worst case, in
+    /// which the call arrives almost as late as possible.
     fn late(&mut self, end: u64) -> u64 {
         end + LATE_ARRIVAL_US - self.random.u64(0..SECOND / 20)
     }
@@ -375,8 +376,8 @@ impl Simulation {
         match self.random.u8(0..4) {
             0 => return self.exit(slot),
             1 => {
-                // The kernel sends the data that the frozen process has written, and receives the answers to calls that
-                // arrive soon. It gives up the other calls.
+                // While the process is frozen, the kernel still sends the data that the process has written. It also
+                // receives the answers to some of the calls that arrive soon. The other calls are abandoned.
                 let (arrived, soon) = (&self.outcome.arrived, self.now + LONGEST_DELAY);
                 let is_answered = |call: &mut usize| self.random.bool() && arrived[*call] < soon;
                 let answered = self.processes[slot].out.extract_if(.., is_answered).collect();

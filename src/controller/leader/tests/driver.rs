@@ -43,7 +43,7 @@ async fn standby_takes_over_when_the_lease_expires() {
     let term = two.leads().await;
     assert!(two.may_send() && !one.may_send());
     let waited = (term.acquired - killed).as_secs_f64();
-    // The standby read the last renewal up to 2.4 s later.
+    // The standby reads the last renewal up to 2.4 s after it is written, and then waits for 15 s.
     assert!((14.5..=16.9).contains(&waited), "{waited}");
     let server = server.lock();
     assert_eq!((server.holder(), &server.lease.as_ref().unwrap()["spec"]["leaseTransitions"]), ("two", &json!(1)));
@@ -56,7 +56,7 @@ async fn silent_apiserver_deposes_at_the_deadline() {
     let term = process.leads().await;
     sleep(Duration::from_secs(3)).await;
     server.lock().mode = Mode::Silent;
-    // The last renewal was sent 2 s after the first one.
+    // The last successful renewal was sent 2 s after the Lease was acquired. The renew deadline is 10 s.
     let deadline = term.acquired + Duration::from_secs(12);
     sleep(Duration::from_millis(8_999)).await;
     assert!(process.may_send());
@@ -74,7 +74,7 @@ async fn deadline_counts_from_the_sending_of_a_slow_write() {
     sleep(Duration::from_secs(1)).await;
     server.lock().mode = Mode::Silent;
     process.ends_deposed().await;
-    // The last successful renewal was sent after 6 s and answered after 9 s.
+    // The last successful renewal was sent 6 s after the start, and its answer arrived 9 s after the start.
     assert_eq!(Instant::now(), started + Duration::from_secs(16));
 }
 
@@ -117,7 +117,7 @@ async fn lost_answer_to_the_first_write_is_found_by_reading() {
     assert_eq!(server.lock().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 0);
 }
 
-/// Edits the Lease as another client does.
+/// Edits the Lease as another client would.
 fn edit(server: &Shared, change: impl FnOnce(&mut Value)) {
     let mut server = server.lock();
     let mut lease = server.lease.clone().unwrap();
@@ -240,8 +240,10 @@ async fn process_without_election_leads_from_the_start() {
 async fn each_change_is_logged_once() {
     let log = Log::default();
     let writer = log.clone();
-    // If the process had only one subscriber, tracing would disable log lines that a test in another thread reaches
-    // first.
+    // When a thread first reaches a log statement, tracing caches for all threads whether the statement is enabled.
+    // While only one subscriber is registered, the cached result depends only on the current thread's subscriber, so
+    // another test's thread could disable log lines that this test expects. Registering a second subscriber makes
+    // tracing consult all subscribers.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let filter = tracing_subscriber::EnvFilter::try_new("live_message_operator=info").unwrap();
     let subscriber = subscriber(LogFormat::Json, filter, false, move || writer.clone());

@@ -1,4 +1,4 @@
-//! An in-memory apiserver that stores one Lease, and processes that share it.
+//! An in-memory apiserver that stores one Lease, and simulated processes that compete for the Lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,8 @@ impl Server {
     }
 }
 
-/// A client of `server`. `delays` returns the delays in milliseconds before and after a request takes effect.
+/// Creates a client of `server`. `delays` returns two delays in milliseconds: the time until a request takes effect,
+/// and the time from then until the answer arrives.
 pub fn client(server: &Shared, delays: impl Fn() -> (u64, u64) + Clone + Send + 'static) -> Client {
     let server = Arc::clone(server);
     apiserver(move |method, path, body| {
@@ -133,12 +134,12 @@ impl Process {
         value.unwrap() == "1.0"
     }
 
-    /// Waits for at most an hour until the process leads.
+    /// Waits until the process leads, but not longer than an hour.
     pub async fn leads(&self) -> Term {
         timeout(Duration::from_secs(3600), self.leadership.acquired()).await.expect("the process becomes leader")
     }
 
-    /// Waits for at most an hour until the process is deposed.
+    /// Waits until the process is deposed, but not longer than an hour.
     pub async fn ends_deposed(self) {
         timeout(Duration::from_secs(3600), self.leadership.deposed()).await.expect("the process is deposed");
         assert!(!self.may_send());

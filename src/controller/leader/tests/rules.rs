@@ -1,4 +1,4 @@
-//! Tests of each rule of the election, without requests.
+//! Tests of the rules of the election. They send no requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn election() -> Election {
     Election::new("me".to_owned(), name(), ElectionSettings::default())
 }
 
-/// A stored Lease that `holder` acquired and renewed at the time [`WALL`], according to its own clock.
+/// A stored Lease that `holder` acquired and renewed when the holder's clock showed [`WALL`].
 fn held_by(holder: &str, version: u32) -> Lease {
     let mut lease = Lease::default();
     lease.metadata.resource_version = Some(version.to_string());
@@ -43,7 +43,7 @@ fn lease_of_seconds(seconds: Option<i32>) -> Lease {
     lease
 }
 
-/// An election that acquired the Lease with a request that was sent at `sent`.
+/// The election of a process that acquired the Lease. The process sent the request at `sent`.
 fn leader(sent: Instant) -> Election {
     let mut election = election();
     election.observe(None, sent);
@@ -78,7 +78,7 @@ fn absent_lease_is_created() {
 #[test]
 fn held_lease_is_claimed_after_its_observed_duration() {
     let (mut election, start) = (election(), Instant::now());
-    // The times in the Lease are decades old, which has no effect.
+    // The times in the Lease are decades old, but the election ignores them.
     election.observe(Some(held_by("other", 1)), start);
     assert_eq!(election.claim(start + seconds(14.999), WALL), None);
     // An unchanged Lease does not prolong the wait. A renewal does, and so does a change to the metadata.
@@ -164,7 +164,7 @@ fn deposed_process_never_leads_again() {
     let start = Instant::now();
     let mut late = leader(start);
     let write = late.claim(start + seconds(9.0), WALL).unwrap();
-    // The renewal succeeded, but the answer arrives after the deadline.
+    // The renewal succeeds, but its answer does not arrive before the deadline.
     late.written(write.lease, start + seconds(9.0), start + seconds(10.0));
     let mut replaced = leader(start);
     replaced.observe(Some(held_by("other", 9)), start + seconds(1.0));

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::fake::{Mode, Shared, client, start};
 
-/// Processes that start, stop, crash and lose their apiserver at random never lead at the same time.
+/// The processes start, stop, crash and lose the connection to the apiserver at random. At most one of them leads at
+/// any time.
 #[tokio::test(start_paused = true)]
 async fn random_schedules_have_at_most_one_leader() {
     for seed in 0..20 {
@@ -17,7 +18,7 @@ async fn random_schedules_have_at_most_one_leader() {
         let network = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed + 1000)));
         let delays = move || {
             let mut random = network.lock();
-            // One request in ten is so slow that its sender gives up.
+            // One request in ten can be so slow that the process stops waiting for the answer.
             let longest = if random.u8(0..10) == 0 { 9_000 } else { 400 };
             (random.u64(0..longest), random.u64(0..longest))
         };

@@ -90,7 +90,7 @@ fn effect_of_a_former_account_is_recorded_with_it() {
     assert!(matches!(end, Effect::WriteStatus(_)));
     let retry = scenario.next(Input::StatusWritten(Err(WriteFailure::Failed)));
     assert!(matches!(requeue(&retry), Requeue::After(_)));
-    // Meanwhile, the user selects another account.
+    // The user selects another account before the write is repeated.
     scenario.object.metadata.generation = Some(2);
     scenario.context.account = account("two");
     let end = scenario.load();

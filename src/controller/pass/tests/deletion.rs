@@ -3,7 +3,7 @@
 use super::*;
 use crate::live::GroupSnapshot;
 
-/// The deletion of an object and of the group that it created.
+/// Creates a scenario in which an object and the group that it created are being deleted.
 pub fn deletion() -> Scenario {
     Scenario::new(json!({
         "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
@@ -18,8 +18,8 @@ pub fn unreachable() -> Result<Response<Reply>, CallError> {
     Err(CallError::Transport { delivery: Delivery::Unknown, message: "no answer".to_owned() })
 }
 
-/// Retries a deletion with this answer until `minutes` have passed. Returns whether the namespace was checked in that
-/// time.
+/// Retries the deletion once per minute for the given number of minutes, and answers each call with `answer`. Returns
+/// true as soon as the pass checks the namespace, and false if it does not.
 fn retries(scenario: &mut Scenario, minutes: u64, answer: &Result<Response<Reply>, CallError>) -> bool {
     for _ in 0..minutes {
         scenario.context.now += Duration::from_secs(60);
@@ -80,16 +80,16 @@ fn deleted_group_is_not_reported_as_orphaned() {
         scenario.next(Input::Patched(Err(WriteFailure::Failed)));
         scenario
     };
-    // The watch shows the deletion, and the scheduler removes the pass.
+    // The watch delivers the deletion, and the scheduler removes the pass.
     assert_eq!(delete().pass.unrecorded_group(), None);
-    // The object is read before the watch shows the deletion.
+    // The object is read before the watch delivers the deletion.
     let mut scenario = delete();
     scenario.context.now += Duration::from_secs(60);
     scenario.next(Input::Start);
     scenario.next(Input::Gone);
     let reports = scenario.pass.take_reports();
     assert!(!reports.iter().any(|report| matches!(report, Report::Orphaned { .. })), "{reports:?}");
-    // The object is recreated under the same name before the watch shows the deletion.
+    // The object is recreated under the same name before the watch delivers the deletion.
     let mut scenario = delete();
     scenario.context.now += Duration::from_secs(60);
     scenario.object = object(json!({"metadata": {"uid": "again"}}));

@@ -104,7 +104,7 @@ fn wait_does_not_restart_the_timeout_of_a_deletion() {
     scenario.store(&failed);
     let stall = scenario.pass.stall;
     assert!(stall.is_some());
-    // An edit to an object that is being deleted also starts a new generation.
+    // An edit to an object that is being deleted also creates a new generation.
     scenario.object.metadata.generation = Some(3);
     scenario.context.now += Duration::from_secs(60);
     scenario.load();

@@ -1,4 +1,4 @@
-//! The number of waiting objects and the time that they have waited, for metrics.
+//! Data for the queue metrics: the number of objects in each state, and the age of the oldest waiting objects.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use crate::controller::keys::{BudgetKey, ObjectKey};
 /// The number of objects in each state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depths {
-    /// Objects that wait for a worker, by priority, lowest first.
+    /// Objects that wait for a worker, for each priority from lowest to highest.
     pub ready: [usize; 3],
     /// Objects that wait for a delay to end.
     pub delayed: usize,
@@ -24,15 +24,15 @@ pub struct Depths {
     pub active: usize,
 }
 
-/// A time in milliseconds, in a form that takes little memory in the state of each object. Ages are correct up to 49
-/// days.
+/// A time in milliseconds. It is stored in 32 bits to save memory, because the state of each object contains such a
+/// time. Ages are correct up to 49 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(NonZeroU32);
 
 impl Moment {
-    /// The moment when this time has passed since the process started.
+    /// Creates a moment from the time elapsed since the process started.
     pub fn after(start: Duration) -> Self {
-        // Ages are computed modulo 2^32.
+        // The cast may drop high bits, because ages are computed modulo 2^32.
         Self(NonZeroU32::new(start.as_millis() as u32).unwrap_or(NonZeroU32::MIN))
     }
 
@@ -61,7 +61,7 @@ impl Queue {
         Depths { ready: self.ready.by_priority(), delayed: self.delayed, blocked, permits, active: self.active }
     }
 
-    /// The age of the object that has waited longest for a worker or a permit, by priority, lowest first.
+    /// The age of the oldest object that waits for a worker or a permit, for each priority from lowest to highest.
     pub fn oldest_ages(&self) -> [Duration; 3] {
         let mut oldest = [Duration::ZERO; 3];
         for Entry { priority, since, state } in self.entries.values() {
@@ -73,7 +73,8 @@ impl Queue {
         oldest
     }
 
-    /// The time since which the object has been waiting only for a worker or a permit.
+    /// The moment from which the age of the object is counted. This is the current time if the object is delayed,
+    /// blocked on a cause or not in the queue.
     pub(super) fn runnable_since(&self, key: &ObjectKey) -> Moment {
         match self.entries.get(key) {
             None => self.now,
@@ -82,7 +83,7 @@ impl Queue {
         }
     }
 
-    /// Whether a worker processes the object.
+    /// Whether a worker is processing the object.
     pub fn is_active(&self, key: &ObjectKey) -> bool {
         self.entries.get(key).is_some_and(|entry| matches!(entry.state, State::Active { .. }))
     }

@@ -12,9 +12,9 @@ pub enum Place {
     Idle,
     /// Waiting for a worker, a delay, a permit, an account, a breaker or a place in its app.
     Ready,
-    /// Processed by a worker.
+    /// Being processed by a worker.
     Active,
-    /// Processed by a worker. The object changed meanwhile and must be processed again.
+    /// Being processed by a worker. The object has changed since the worker took it, so it must be processed again.
     Dirty,
     BlockedOnOwner,
 }
@@ -30,7 +30,7 @@ impl Queue {
         }
     }
 
-    /// Puts an object that is not in the queue at this place. No other object may be ready yet.
+    /// Moves an object to `place`. The object must not be in the queue yet, and no other object may be ready.
     pub fn put(&mut self, key: &ObjectKey, place: Place, group: Option<&std::sync::Arc<GroupAtService>>) {
         let priority = Priority::Change;
         match (place, group) {

@@ -214,7 +214,7 @@ enum Step {
     Recheck(u8),
 }
 
-/// Eight objects in three namespaces.
+/// The key of one of the eight objects, which are in three namespaces.
 fn object(number: u32) -> ObjectKey {
     in_namespace(["a", "b", "c"][number as usize % 3], number)
 }

@@ -10,7 +10,7 @@ fn permission(operation: Operation) -> BreakerKey {
     BreakerKey::Permission(app(), operation)
 }
 
-/// A scheduler with these active objects, each with its own group.
+/// Creates a scheduler in which these objects are active. Each object has its own group.
 pub fn world_of(names: &[&str]) -> (World, Vec<LiveMessageGroup>) {
     let mut world = World::new(10_000);
     let objects: Vec<LiveMessageGroup> = names.iter().map(|name| single(name)).collect();
@@ -114,7 +114,7 @@ fn inconclusive_probes_repeat_soon_then_each_minute() {
         }
     }
     assert_eq!(probes, ["60 a", "65 b", "70 a", "75 b", "135 a", "195 b"]);
-    // After an answer that shows that the cause persists, the short intervals apply again.
+    // When an answer shows that the cause persists, the short intervals apply again to inconclusive probes.
     assert_eq!(world.later(MINUTE).served(), ["a"]);
     world.trip("a", &breaker, Reason::NotAuthorized);
     assert_eq!(world.later(MINUTE).served(), ["b"]);

@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// The object at this resourceVersion.
+/// Returns the object at this resourceVersion.
 fn at(version: &str) -> Box<LiveMessageGroup> {
     Box::new(edited(&single("room"), json!({"metadata": {"resourceVersion": version}})))
 }
 
-/// The object at this resourceVersion, without work.
+/// Returns the object at this resourceVersion. The object has no pending work.
 fn settled(version: &str) -> LiveMessageGroup {
     let time = "2026-01-01T00:00:00Z";
     let ready =
@@ -17,7 +17,7 @@ fn settled(version: &str) -> LiveMessageGroup {
     edited(&at(version), json!({"status": status}))
 }
 
-/// The version of the copy that a worker would take; `None` if it must read the object.
+/// Returns the version of the copy that a worker would take; `None` if the worker must read the object.
 fn copied(world: &mut World) -> Option<String> {
     world.scheduler.take_copy(&key("room")).and_then(|(object, _)| object.metadata.resource_version)
 }
@@ -154,7 +154,7 @@ fn write_that_changes_nothing_leaves_no_work() {
     let mut world = World::new(10);
     deliver(&mut world, "7");
     world.served();
-    // The apiserver dropped the change, for example because its CRD is older than the operator.
+    // The apiserver dropped the change, for example because the installed CRD is older than the operator.
     world.scheduler.written(&key("room"), &at("7"));
     world.finish("room", Requeue::Done);
     assert!(world.served().is_empty(), "the write would be repeated without end");

@@ -1,4 +1,4 @@
-//! Tests of unproven and rejected credentials, which one call proves.
+//! Tests of unverified and rejected credentials. One call must verify new credentials before other calls are sent.
 
 use super::breakers::{app, world_of};
 use super::*;

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// The object at this generation. Its status describes the generation `observed`, and `Ready` has the status `ready`.
+/// Returns the object at this generation. The status reports `observed` as the observed generation, and `Ready` has the
+/// status `ready`.
 fn at(generation: i64, observed: i64, ready: &str) -> LiveMessageGroup {
     let condition = json!({"type": "Ready", "status": ready, "reason": "Created", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
@@ -16,7 +17,8 @@ fn deliver(world: &mut World, seconds: u64, object: &LiveMessageGroup) {
     world.observe(object);
 }
 
-/// Writes a status `seconds` later. Returns the seconds since the edit that the status reports as applied.
+/// Writes the status of `object` after `seconds`. If the status reports the edit as applied, returns the number of
+/// seconds since the edit.
 fn written(world: &mut World, seconds: u64, object: &LiveMessageGroup) -> Option<u64> {
     world.now += Duration::from_secs(seconds);
     world.scheduler.set_time(world.now);

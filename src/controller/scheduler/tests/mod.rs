@@ -24,13 +24,13 @@ use crate::resources::{LiveMessageGroup, Reason, UnreadableGroup};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A scheduler and its simulated time. The operator's credentials are proven.
+/// A scheduler and its simulated time. The operator's credentials are already verified.
 pub struct World {
     pub scheduler: Scheduler,
     pub now: Instant,
 }
 
-/// An object in namespace `ns` that names group `one` of app `demo`, created at second `created`.
+/// An object in namespace `ns`, created at the Unix time `created`. Its spec specifies group `one` of app `demo`.
 pub fn object(name: &str, created: i64, status: Value) -> LiveMessageGroup {
     let time = jiff::Timestamp::from_second(created).unwrap().to_string();
     serde_json::from_value(json!({
@@ -41,7 +41,7 @@ pub fn object(name: &str, created: i64, status: Value) -> LiveMessageGroup {
     .unwrap()
 }
 
-/// An object that names a group with its own name.
+/// An object whose group ID is the name of the object.
 pub fn single(name: &str) -> LiveMessageGroup {
     edited(&object(name, 1, json!({})), json!({"spec": {"groupId": name}}))
 }
@@ -113,12 +113,12 @@ pub fn explanation(reason: Reason) -> Explanation {
 
 impl World {
     pub fn new(max_groups: u64) -> Self {
-        // Calls of an earlier process can no longer arrive.
+        // So much time has passed that calls from an earlier process can no longer arrive.
         let started = Instant::now();
         Self::of(Scheduler::new(max_groups, started), started + LATE_ARRIVAL)
     }
 
-    /// A scheduler of a process that has just started.
+    /// Creates the scheduler of a process that has just started.
     pub fn just_started() -> Self {
         let now = Instant::now();
         Self::of(Scheduler::new(10, now), now)
@@ -153,7 +153,7 @@ impl World {
         self.scheduler.observe(&key, object, seen, self.now);
     }
 
-    /// Takes the objects that wait for a worker, and returns their names in order. They are active afterwards.
+    /// Takes the objects that wait for a worker, and returns their names in order. The objects are then active.
     pub fn served(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.scheduler.next()).map(|work| work.key.name().to_owned()).collect()
     }

@@ -11,7 +11,8 @@ fn claims(world: &mut World, name: &str) -> bool {
     world.scheduler.claim(&key(name))
 }
 
-/// An older and a younger object that name the same group, with these statuses. Both were processed once and are idle.
+/// Creates an older and a younger object with these statuses. Both reference the same group and have already been
+/// processed.
 fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     let mut world = World::new(10);
     let both = [object("old", 1, old), object("young", 2, young)];
@@ -20,7 +21,7 @@ fn rivals(old: Value, young: Value) -> (World, [LiveMessageGroup; 2]) {
     (world, both)
 }
 
-/// Processes every ready object until it is idle or blocked in conflict.
+/// Processes the ready objects until each object is idle or blocked by a conflict.
 fn settle(world: &mut World) {
     while let Some(work) = world.scheduler.next() {
         let record = world.scheduler.record(&work.key).cloned();
@@ -258,7 +259,7 @@ fn observer_keeps_no_claim_between_attempts() {
     assert_eq!(owner_of(&world, "young"), None);
 }
 
-/// The object in namespace `namespace` with the LiveAccount `team`.
+/// Returns `object` in namespace `namespace`, with a reference to the LiveAccount `team`.
 fn with_account(object: &LiveMessageGroup, namespace: &str) -> LiveMessageGroup {
     edited(object, json!({"metadata": {"namespace": namespace}, "spec": {"accountRef": {"name": "team"}}}))
 }
@@ -303,7 +304,7 @@ fn objects_at_different_services_do_not_conflict() {
     world.observe(&with_account(&object("old", 1, recorded), "ns"));
     world.observe(&object("young", 2, json!({})));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (None, None));
-    // A record at another service is not a claim at this service.
+    // An origin that was recorded for a different service does not entitle the object to own the group at this service.
     assert!(claims(&mut world, "young"));
     world.scheduler.account_changed(&team("ns"), account("live.aliyuncs.com", true));
     assert_eq!((owner_of(&world, "old"), owner_of(&world, "young")), (Some("ns/young".into()), None));
@@ -325,7 +326,7 @@ fn object_whose_account_is_deleted_keeps_its_group() {
     let mut world = World::new(10);
     let created = json!({"appId": "demo", "groupId": "one", "origin": "Created",
         "account": {"service": "live.aliyuncs.com", "name": "team"}});
-    // After a restart without the LiveAccount, the status alone names the service.
+    // After a restart, the LiveAccount no longer exists, so the service is known only from the status.
     world.observe(&with_account(&object("owner", 2, created), "ns"));
     world.observe(&object("rival", 1, json!({})));
     assert_eq!(owner_of(&world, "rival"), Some("ns/owner".into()));

@@ -10,7 +10,7 @@ fn ids(ids: &[&str]) -> Option<std::collections::HashSet<Box<str>>> {
     Some(ids.iter().map(|id| (*id).into()).collect())
 }
 
-/// A scheduler with these active objects, each with its own group, in an app with this limit.
+/// Creates a scheduler in which these objects are active. Each object has its own group, and their app has this limit.
 fn world_of(limit: u64, names: &[&str]) -> (World, Vec<LiveMessageGroup>) {
     let mut world = World::new(limit);
     let objects: Vec<LiveMessageGroup> = names.iter().map(|name| single(name)).collect();

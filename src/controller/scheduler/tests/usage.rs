@@ -1,4 +1,4 @@
-//! Tests of the comparison of a drift check, the counts for metrics, and late-arrival fences.
+//! Tests of the comparison that a drift check makes, of the counts for metrics, and of late-arrival fences.
 
 use rstest::rstest;
 
@@ -152,7 +152,7 @@ fn refused_write_delays_no_other_call() {
 
 #[test]
 fn calls_of_an_earlier_process_are_not_overtaken() {
-    // The clock of the apiserver may be behind the local one or ahead of it.
+    // The clock of the apiserver may be behind or ahead of the local clock.
     for created in ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
         let mut world = World::just_started();
         let new = edited(&single("a"), json!({"metadata": {"creationTimestamp": created}}));

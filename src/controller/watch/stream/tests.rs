@@ -15,7 +15,8 @@ use crate::live::loopback::{Loopback, answer};
 use crate::resources::{LiveMessageGroup, StoredGroup};
 use crate::telemetry::Metrics;
 
-/// The parts of a response body, each after a delay. The body then ends, or stays silent.
+/// A response of the apiserver. Each part of the body is sent after a delay in seconds. Then the body ends, or it stays
+/// open without further data if `is_silent` is set.
 #[derive(Clone)]
 struct Answer {
     status: u16,
@@ -69,7 +70,8 @@ fn added(name: &str, version: u32) -> String {
 
 type Events = Pin<Box<dyn futures::Stream<Item = watcher::Result<Event<DynamicObject>>> + Send>>;
 
-/// The events of a watch whose requests get these lists and watches in turn. Further requests get no response.
+/// Returns the events of a watch. The apiserver answers the list requests with `lists` and the watch requests with
+/// `watches`, in this order. It does not answer further requests.
 fn events(lists: &[String], watches: &[Answer]) -> (Events, Arc<WatchHealth>, Connections) {
     let (lists, watches, listed, watched) =
         (lists.to_vec(), watches.to_vec(), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -109,7 +111,8 @@ async fn next(events: &mut Events) -> String {
 async fn truncated_line_is_reported_and_all_are_listed_again() {
     let line = added("lost", 3);
     for (parts, why) in [
-        // A truncated line, with and without a newline, in one part or several.
+        // In the first three cases, the line is truncated. It ends with or without a newline, and may be sent in
+        // several parts.
         (vec![format!("{}{}\n", added("b", 2), &line[..line.len() / 2])], "it is truncated"),
         (vec![added("b", 2), line[..line.len() / 2].to_owned()], "it is truncated"),
         (vec![added("b", 2), line[..9].to_owned(), format!("{}\n", &line[9..40])], "it is truncated"),
@@ -123,7 +126,8 @@ async fn truncated_line_is_reported_and_all_are_listed_again() {
         for _ in 0..9 {
             seen.push(next(&mut events).await);
         }
-        // The same part of the body may contain events before the truncated line.
+        // `Apply(b)` is reported only if the event arrived in an earlier part of the body than the line that cannot be
+        // decoded.
         seen.retain(|event| event != "Apply(b)");
         let error = format!("410 a line of the watch cannot be decoded: {why}");
         assert_eq!(seen[..5], ["Init", "InitApply(a)", "InitDone", &error, "Init"], "{why}");

@@ -3,7 +3,7 @@ use crate::live::loopback::{Loopback, Seen};
 
 const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// A metadata service with the role `live`. It supports either version 2 or version 1.
+/// Starts a metadata service with the role `live`. It supports either version 2 or version 1.
 async fn service(v2: bool) -> Loopback {
     let act = move |seen: &Seen| match seen.target() {
         "/latest/api/token" if v2 => answer(200, "session-token"),

@@ -63,7 +63,7 @@ impl Setup {
         Chain::default_chain(&self.env()).issue().await
     }
 
-    /// The access key ID that the chain returns, and the name of the provider.
+    /// Requests credentials from the chain. Returns their access key ID and the name of the provider.
     pub async fn id(&self) -> (String, &'static str) {
         let (issued, provider) = self.issue().await.unwrap();
         (issued.credentials.access_key_id().to_owned(), provider)
@@ -78,7 +78,7 @@ pub fn in_seconds(seconds: i64) -> String {
     Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap().to_string()
 }
 
-/// The JSON members of credentials that expire after `seconds`.
+/// Returns the JSON members of credentials that expire after `seconds`.
 pub fn key_for(seconds: i64) -> String {
     let expiration = in_seconds(seconds);
     format!(
@@ -86,7 +86,7 @@ pub fn key_for(seconds: i64) -> String {
     )
 }
 
-/// An STS response with credentials that expire after `seconds`.
+/// Creates an STS response with credentials that expire after `seconds`.
 pub fn sts_response(seconds: i64) -> Act {
     answer(200, &format!(r#"{{"RequestId":"r","Credentials":{{{}}}}}"#, key_for(seconds)))
 }

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 const TOKEN: &str = "eyJhbGciOi.hush+oidc/token=.sig";
 
-/// A setup for RRSA with a token file and the given STS endpoint.
+/// Creates a setup for RRSA with a token file and the given STS endpoint.
 fn rrsa(sts: &str) -> Setup {
     let setup = Setup::new(&[
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/live"),
@@ -96,7 +96,7 @@ async fn lifetime_is_measured_on_the_clock_of_sts() {
         200,
         r#"{"Credentials":{"AccessKeyId":"hush","AccessKeySecret":"hush","SecurityToken":"hush","Expiration":"soon"}}"#
     ),
-    "the Expiration in the response is not a time"
+    "the Expiration in the response is not a valid time"
 )]
 #[case(sts_response(-5), "have already expired")]
 #[case(Act::SendAndClose(Vec::new()), "the connection was lost")]

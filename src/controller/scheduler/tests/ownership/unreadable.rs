@@ -1,4 +1,4 @@
-//! The claims of objects that this version cannot read.
+//! Tests of the claims of objects that this version of the operator cannot read.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 fn unreadable_object_keeps_the_group_that_it_records() {
     for status in [created_status(), intent()] {
         let mut world = World::new(10);
-        // After a restart, the status alone names the group.
+        // After a restart, the group is known only from the status.
         world.scheduler.observe_unreadable(&key("old"), &unreadable("old", status.clone()), 0);
         world.observe(&object("young", 2, ready("Conflict")));
         assert_eq!(owner_of(&world, "young"), Some("ns/old".into()));
