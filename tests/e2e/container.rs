@@ -7,9 +7,12 @@ use std::process::Command;
 use crate::cluster::Pod;
 use crate::support::{Context as _, Error, Result};
 
-/// The names of the files that contain the memory usage and the memory limit, in cgroup v1 and cgroup v2.
-const MEMORY: [(&str, &str); 2] =
-    [("memory.usage_in_bytes", "memory.limit_in_bytes"), ("memory.current", "memory.max")];
+/// The names of the files that contain the memory usage and the memory limit, and the statistic of cached file pages that
+/// the kernel can free, in cgroup v1 and cgroup v2.
+const MEMORY: [(&str, &str, &str); 2] = [
+    ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"),
+    ("memory.current", "memory.max", "inactive_file"),
+];
 /// The memory that the container can still use after its limit is lowered.
 const MARGIN: u64 = 512 * 1024;
 
@@ -42,13 +45,17 @@ impl Container {
         if status.success() { Ok(()) } else { Err(Error::new(format!("kill {}: {status}", self.process))) }
     }
 
-    /// Lowers the memory limit to slightly more than the container currently uses.
+    /// Lowers the memory limit to slightly more than the container's working set. As in the kubelet, this is the memory
+    /// usage without the file pages that the kernel can free.
     pub fn limit_memory(&self) -> Result<()> {
-        let (used, limit) =
-            MEMORY.into_iter().find(|(used, _)| self.cgroup.join(used).exists()).context("no memory cgroup")?;
+        let (used, limit, cached) =
+            MEMORY.into_iter().find(|(used, ..)| self.cgroup.join(used).exists()).context("no memory cgroup")?;
         let used: u64 = fs::read_to_string(self.cgroup.join(used))?.trim().parse()?;
+        let statistics = fs::read_to_string(self.cgroup.join("memory.stat"))?;
+        let cached = statistics.lines().find_map(|line| line.strip_prefix(cached)?.strip_prefix(' '));
+        let cached: u64 = cached.context("no statistic of cached pages")?.parse()?;
         let path = self.cgroup.join(limit);
-        fs::write(&path, (used + MARGIN).to_string()).context(path.display())
+        fs::write(&path, (used.saturating_sub(cached) + MARGIN).to_string()).context(path.display())
     }
 }
 

@@ -67,11 +67,11 @@ pub fn drain(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Lowers the memory limit of the leader's container to slightly more than it uses, and creates objects of 20 KB.
+/// Lowers the memory limit of the leader's container to slightly more than it uses, and creates objects of 30 KB.
 pub fn exceed_memory(cluster: &Cluster) -> Result<()> {
     let leader = cluster.leader()?;
     Container::of(&leader)?.limit_memory()?;
-    cluster.apply_groups("large", &"x".repeat(20_000))?;
+    cluster.apply_groups("large", &"x".repeat(30_000))?;
     wait_for("a container that was killed for its memory", Duration::from_secs(60), || {
         let killed = cluster.pods()?.into_iter().any(|pod| pod.last_end.as_deref() == Some("OOMKilled"));
         Ok(killed.then_some(()))
