@@ -144,18 +144,25 @@ pub async fn first_calls(stage: &Stage, place: &Place, numbers: Range<usize>) ->
     let begun = objects::create_spaced(&client, &place.namespace, numbers).await;
     let begun = begun.map_err(|error| running.explain(&error))?;
     tokio::time::sleep(stage.rest).await;
+    let times = first_arrivals(&emulator, &begun).map_err(|error| running.explain(&error))?;
     running.stop()?;
+    Ok(times)
+}
+
+/// Returns the time from each creation in `begun` until the first call for the group arrived, in seconds.
+fn first_arrivals(emulator: &Emulator, begun: &BTreeMap<String, jiff::Timestamp>) -> Result<Vec<f64>> {
     let mut arrived = BTreeMap::new();
     for call in emulator.requests()? {
         if let Some(group) = call.param("GroupId") {
             arrived.entry(group.to_owned()).or_insert(call.time.parse::<jiff::Timestamp>().context(&call.time)?);
         }
     }
-    let time = |(group, begun): (&String, &jiff::Timestamp)| {
-        let arrived = arrived.get(group).ok_or_else(|| Error::new(format!("no call for {group} arrived")))?;
-        Ok(arrived.duration_since(*begun).as_secs_f64())
-    };
-    begun.iter().map(time).collect()
+    let missing: Vec<&String> = begun.keys().filter(|group| !arrived.contains_key(*group)).collect();
+    if let Some(first) = missing.first() {
+        let (missing, all) = (missing.len(), begun.len());
+        return Err(Error::new(format!("no call arrived for {missing} of {all} new objects, such as {first}")));
+    }
+    Ok(begun.iter().map(|(group, begun)| arrived[group].duration_since(*begun).as_secs_f64()).collect())
 }
 
 /// The result of a run that starts an operator with existing objects.

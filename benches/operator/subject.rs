@@ -118,11 +118,12 @@ fn start_operator(place: &Place, emulator: &Emulator, limit: Option<u32>) -> Res
     // Drift checks must not run, because the groups of settled objects do not exist.
     let args =
         ["--watch-namespace", &place.namespace, "--requests-per-second", &rate, "--drift-check-interval", "168h"];
-    let election = ["--leader-elect", "--leader-elect-resource-name", &lease];
+    // The quota of an app must not block new objects while others wait.
+    let others = ["--leader-elect", "--leader-elect-resource-name", &lease, "--max-groups-per-app", "100000"];
     Operator::start(&OperatorOptions {
         kubeconfig: place.kubeconfig.clone(),
         endpoint: emulator.url().to_owned(),
-        args: args.iter().chain(&election).map(|&arg| arg.to_owned()).collect(),
+        args: args.iter().chain(&others).map(|&arg| arg.to_owned()).collect(),
         env: vec![("RUST_LOG".to_owned(), "warn,live_message_operator::cli=info".to_owned())],
         ..OperatorOptions::default()
     })
