@@ -1,10 +1,10 @@
 //! The call rate of an account that other clients may use too.
 //!
-//! When a call is throttled, the number of calls accepted in the last second is the share of the limit that other
-//! clients leave. The rate drops below this share and then rises along a curve. The curve is flat near the share, so
-//! few calls are throttled while other clients make calls. It becomes steep above the share, so the rate reaches the
-//! full limit within seconds after other clients stop. Additive increase cannot do both. The default settings were
-//! chosen with `benches/adaptive.rs`.
+//! When a call is throttled, the number of calls that were accepted in the last second shows how much of the limit the
+//! other clients leave unused. The rate drops below this value and then rises along a curve. The curve is flat near the
+//! value, so few calls are throttled while other clients make calls. It becomes steep above the value, so the rate
+//! reaches the full limit within seconds after the other clients stop. Additive increase cannot do both. The default
+//! settings were chosen with `benches/adaptive.rs`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -183,9 +183,9 @@ pub fn decide(object: &LiveMessageGroup, facts: &Facts, other: Option<&Holder>) 
     };
     let observes = object.management_policy() == ManagementPolicy::Observe;
     let is_idle = facts.is_empty() && is_settled(object) && is_observed(object) && !object.reconcile_is_requested();
-    // If the Live API refused this object's calls, and neither object has a group, this object keeps its status. If
-    // this object reported a conflict instead, the two objects would alternate: each refusal of one would make the
-    // other retry.
+    // If the Live API rejected this object's calls and neither object has a group, this object keeps its status. If it
+    // reported a conflict instead, the two objects would take turns: whenever the Live API rejects the calls of one
+    // object, the other object would retry.
     let is_recorded = has_record(object) && facts.is_at_recorded_account(object);
     let keeps_refusal = |holder: &Holder| is_idle && !holder.has_origin && is_refused(object, is_recorded, false);
     if let Some(holder) = other.filter(|holder| !observes && !keeps_refusal(holder)) {

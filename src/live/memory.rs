@@ -1,9 +1,8 @@
-//! Limits the memory that all clients of the process together use for the response bodies that they receive.
+//! Limits the total memory that the clients of the process use for response bodies.
 //!
-//! If too few bytes are free for a response, the response waits. To free bytes for it, the longest response of the
-//! client that holds the most bytes is ended, but only if that client holds more bytes than the waiting client would
-//! hold. Each of `n` clients can therefore use 1/n of the memory, however slowly the endpoints of the other clients
-//! respond.
+//! If a response does not fit into the free memory, it waits. If another client holds more bytes than the waiting
+//! client would, the client that holds the most bytes must end its longest response. As a result, each of `n` clients
+//! can use 1/n of the memory, however slowly the endpoints of the other clients respond.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

@@ -9,7 +9,7 @@ use crate::support::{
     control_plane_tools, repository,
 };
 
-/// The namespace in an existing cluster.
+/// The namespace that the demo uses when it runs in an existing cluster.
 const NAME: &str = DEMO_IN_A_NAMESPACE.installation.namespace;
 
 /// A cluster with the CRDs and the operator's permissions.

@@ -1,8 +1,8 @@
-//! Tests on a real etcd and kube-apiserver, with the real helm and kubectl. The tests share one control plane; each
-//! test has its own namespace. If the control plane is unavailable, the tests fail with instructions.
+//! Tests against a real etcd and kube-apiserver, with the real helm and kubectl. The tests share one control plane;
+//! each test has its own namespace. If the control plane is unavailable, the tests fail with instructions.
 //!
-//! The tests start in the order of their names. The longest tests spend most of their time waiting. The names of their
-//! modules come early in the alphabet, so that no test runs alone at the end.
+//! The tests start in alphabetical order. The modules with the longest tests have names that sort first. These tests
+//! mostly wait, so the other tests run at the same time, and no long test is left to run alone at the end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed precondition fails the test")]
 

@@ -32,7 +32,8 @@ invariants! {
     NoChangeLost: "no change by a user is lost",
     QuietWhenSettled: "no call in a settled state",
     Ends: "all work ends when faults and changes stop",
-    ReadyWasSeen: "Ready=True is written only if the last answer of the pass showed a live group",
+    ReadyWasSeen: "Ready=True is written only if the last response that the pass received showed that the group exists \
+         and is not deleted",
     InheritsNothing: "a recreated object inherits nothing from its predecessor",
     NoneForgotten: "no object is left with work to do",
     OneOwner: "if two objects manage one group, only one makes calls and only one owns it",

@@ -37,7 +37,7 @@ pub struct LeaseLost {
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("the apiserver did not respond in time; the request is repeated")]
+    #[error("the apiserver did not respond in time")]
     Timeout,
     #[error(
         "the operator is not permitted to get, create or update leases in the namespace: install the Role of the chart \

@@ -110,7 +110,7 @@ pub enum Preflight {
     NoCredentials(NoCredentials),
     /// The namespace of the object may not use the operator's own credentials.
     NotPermitted,
-    /// A cause blocks the call.
+    /// The call is blocked, for example by an open circuit breaker or a quota.
     Blocked(Blocked),
 }
 

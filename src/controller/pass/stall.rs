@@ -107,9 +107,9 @@ impl Stall {
     }
 }
 
-/// The time left until a stalled deletion times out. `here` is the time for which this process has seen the stall. The
-/// time that an earlier process recorded in the status counts only after this process has seen the stall for a minute,
-/// because the user may have corrected the cause before this process started.
+/// Returns how long until a stalled deletion times out. `here` is how long the deletion has been stalled since this
+/// process first observed it. The start time recorded in the status by an earlier process is ignored until this process
+/// has observed the stall for one minute, because the user may have fixed the cause before this process started.
 fn time_left_for_user(object: &LiveMessageGroup, here: Duration, context: &StepContext) -> Duration {
     let since = without_credentials_since(object).map(|since| context.wall.duration_since(since));
     let recorded: Duration = since.and_then(|since| since.try_into().ok()).unwrap_or_default();

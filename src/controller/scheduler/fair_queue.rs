@@ -27,7 +27,8 @@ impl Position {
     }
 }
 
-/// The objects that wait for a worker, for a permit of the same budget, or for the end of the same cause.
+/// The objects that wait for a worker, that wait for a permit of the same budget, or that are blocked by the same
+/// cause.
 #[derive(Debug, Default)]
 pub struct FairQueue {
     levels: [Level; 3],

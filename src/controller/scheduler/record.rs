@@ -87,8 +87,8 @@ impl Record {
         }
     }
 
-    /// Creates the record of an object that this version of the operator cannot read. The object keeps the claim that
-    /// its status records, because the object may become readable after an update. `account` is the account that the
+    /// Creates the record of an object that this version of the operator cannot read. The object keeps its claim to the
+    /// group in its status, because the object may become readable after an update. `account` is the account that the
     /// status records. `service` is the service of that account; `None` if the object cannot call any service.
     pub fn unreadable(
         object: &UnreadableGroup,

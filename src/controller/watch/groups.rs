@@ -220,7 +220,7 @@ fn explain(error: &watcher::Error, is_one_of_several: bool) -> String {
     let Some(cause) = cause_of(error) else {
         let why =
             if let watcher::Error::WatchError(status) = error { status.message.clone() } else { error_chain(error) };
-        return format!("the watch of LiveMessageGroups was interrupted and restarts: {why}");
+        return format!("the watch of LiveMessageGroups was interrupted, restarting it: {why}");
     };
     match cause {
         _ if is_undefined(error) => {

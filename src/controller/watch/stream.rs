@@ -27,7 +27,7 @@ use crate::resources::UsedMetadata;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long the operator waits after the timeout of a watch before it ends the watch itself.
+/// If the apiserver does not end a watch at its timeout, the operator ends the watch after this additional delay.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The maximum size of a line. An object occupies at most 1.5 MiB in etcd.

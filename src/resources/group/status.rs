@@ -164,7 +164,7 @@ pub enum Origin {
     Adopted,
     /// The group was deleted and recovered.
     Recovered,
-    /// A value of another version.
+    /// A value that another version of the operator wrote.
     Other(String),
 }
 
