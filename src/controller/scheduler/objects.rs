@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::copies::Copies;
 use super::record::Record;
 use super::{ObjectState, RecordedState, Scheduler};
 use crate::controller::keys::{AccountKey, AppKey, BreakerKey, Cause, ObjectKey};
@@ -162,7 +161,7 @@ impl Scheduler {
     /// Keeps a copy of an object that this process has read or written, so that a worker does not have to read it
     /// again.
     pub fn keep_copy(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
-        self.keep_if(key, object, |_, _| true);
+        self.keep_if(key, object, true);
     }
 
     /// Keeps a copy of an object that the watch delivered. After an interruption, a watch delivers old versions first,
@@ -170,23 +169,20 @@ impl Scheduler {
     /// is kept only if it is newer than the first write of this process. Before that write, objects are read from the
     /// apiserver.
     pub fn keep_delivered(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>) {
-        self.keep_if(key, object, Copies::is_after_former_leader);
+        let is_usable = object.revision().is_some_and(|version| self.copies.is_after_former_leader(version));
+        self.keep_if(key, object, is_usable);
     }
 
-    /// Keeps a copy of an object if its version is not outdated, it has pending work, and `is_usable` returns `true`.
-    fn keep_if(
-        &mut self,
-        key: &ObjectKey,
-        object: Box<LiveMessageGroup>,
-        is_usable: impl FnOnce(&Copies, u64) -> bool,
-    ) {
+    /// Records the version of an object. Keeps a copy of the object if the version is not outdated, the object has
+    /// pending work, and `is_usable` is true.
+    fn keep_if(&mut self, key: &ObjectKey, object: Box<LiveMessageGroup>, is_usable: bool) {
         let Some(state) = self.objects.get_mut(key) else { return };
         let version = object.revision().filter(|version| *version >= state.version);
         if let Some(version) = version
             && state.record.is_of(&object)
         {
             state.set_version(version);
-            if self.queue.contains(key) && is_usable(&self.copies, version) {
+            if is_usable && self.queue.contains(key) {
                 self.copies.keep(key, object, version);
             }
         }
