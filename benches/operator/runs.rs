@@ -9,7 +9,7 @@ use crate::apiserver::Requests;
 use crate::measure::{self, Memory};
 use crate::objects;
 use crate::subject::{Place, Running, Subject};
-use crate::support::{Context as _, ControlPlane, Emulator, EmulatorOptions, Error, Result};
+use crate::support::{ControlPlane, Emulator, EmulatorOptions, Error, Result};
 
 /// The timeout for an operator to settle after it starts.
 const SETTLES: Duration = Duration::from_secs(900);
@@ -104,11 +104,7 @@ const THROTTLED: &str = "Throttling.User";
 fn arrivals(emulator: &Emulator, begin: jiff::Timestamp) -> Result<Vec<f64>> {
     let requests = emulator.requests()?;
     let creates = requests.iter().filter(|call| call.operation == CREATE);
-    let seconds = |time: &str| -> Result<f64> {
-        let time: jiff::Timestamp = time.parse().context(time)?;
-        Ok(time.duration_since(begin).as_secs_f64())
-    };
-    creates.map(|call| seconds(&call.time)).collect()
+    creates.map(|call| Ok(call.arrived()?.duration_since(begin).as_secs_f64())).collect()
 }
 
 /// Creates objects while no operator runs, and returns the CPU time that the apiserver used, in seconds.
@@ -154,7 +150,7 @@ fn first_arrivals(emulator: &Emulator, begun: &BTreeMap<String, jiff::Timestamp>
     let mut arrived = BTreeMap::new();
     for call in emulator.requests()? {
         if let Some(group) = call.param("GroupId") {
-            arrived.entry(group.to_owned()).or_insert(call.time.parse::<jiff::Timestamp>().context(&call.time)?);
+            arrived.entry(group.to_owned()).or_insert(call.arrived()?);
         }
     }
     let missing: Vec<&String> = begun.keys().filter(|group| !arrived.contains_key(*group)).collect();

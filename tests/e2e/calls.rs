@@ -18,7 +18,7 @@ pub fn check(cluster: &Cluster) -> Result<String> {
     let requests = parse_request_log(log.lines().filter(|line| line.starts_with('{')))?;
     let mut arrivals: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for request in &requests {
-        arrivals.entry(&request.operation).or_default().push(request.time.parse()?);
+        arrivals.entry(&request.operation).or_default().push(request.arrived()?);
     }
     let mut lines = vec![format!("{:<32} {:>7} {:>18}", "operation", "calls", "most in a second")];
     for (operation, times) in &mut arrivals {

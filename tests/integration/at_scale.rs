@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::{KEY, SECRET, account, account_is, create_many, message, secret, world};
 use crate::calls::Calls;
-use crate::support::{Context as _, Error, Result};
+use crate::support::{Error, Result};
 use crate::world::{World, condition, is};
 
 const SETTLED: usize = 1_000;
@@ -160,8 +160,7 @@ async fn revoked_key_affects_only_objects_with_pending_work() -> Result<()> {
 fn call_times(world: &World<'_>, after: Timestamp) -> Result<Vec<Timestamp>> {
     let requests = world.emulator.requests()?;
     let of_team = requests.iter().filter(|request| request.access_key_id.as_deref() == Some(KEY));
-    let times: Vec<Timestamp> =
-        of_team.map(|request| request.time.parse().context(&request.time)).collect::<Result<_>>()?;
+    let times: Vec<Timestamp> = of_team.map(|request| request.arrived()).collect::<Result<_>>()?;
     Ok(times.into_iter().filter(|at| *at > after).collect())
 }
 

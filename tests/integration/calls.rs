@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::support::{Context as _, Emulator, Request, Result, busiest_second};
+use crate::support::{Emulator, Request, Result, busiest_second};
 
 /// The calls of an operation in order of arrival.
 pub struct Calls {
@@ -19,7 +19,7 @@ impl Calls {
         let mut requests: Vec<Request> =
             emulator.requests()?.into_iter().filter(|request| request.operation == operation).collect();
         requests.sort_by(|a, b| a.time.cmp(&b.time));
-        let times = requests.iter().map(|r| r.time.parse().context(&r.time)).collect::<Result<_>>()?;
+        let times = requests.iter().map(Request::arrived).collect::<Result<_>>()?;
         Ok(Self { requests, times })
     }
 

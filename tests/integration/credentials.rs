@@ -4,7 +4,6 @@ mod secrets;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use live_message_operator::resources::ConditionType;
 
 use crate::support::{OperatorOptions, Result};
@@ -38,7 +37,7 @@ async fn wrong_secret(objects: usize) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(65)).await;
     world.until("a probe", PATIENCE, async || Ok(world.emulator.requests()?.len() > initial)).await?;
     // Count all requests, because a probe can also be a list call, which is signed with the same secret.
-    let times = world.emulator.requests()?.into_iter().map(|request| request.time.parse::<Timestamp>());
+    let times = world.emulator.requests()?.into_iter().map(|request| request.arrived());
     let times = times.collect::<Result<Vec<_>, _>>()?;
     let first = times[0];
     let probes = times[initial..].iter().map(|at| at.duration_since(first).as_secs_f64());

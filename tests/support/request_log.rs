@@ -38,6 +38,11 @@ impl Request {
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.get(name).map(String::as_str)
     }
+
+    /// Returns the time at which the request arrived.
+    pub fn arrived(&self) -> Result<Timestamp> {
+        self.time.parse().context(&self.time)
+    }
 }
 
 fn or_empty<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
@@ -76,7 +81,7 @@ pub fn repeated_creates(requests: &[Request], ready: &BTreeMap<String, Timestamp
     let mut repeated = 0;
     for request in requests.iter().filter(|request| request.operation == "CreateLiveMessageGroup") {
         let group = request.param("GroupId").context("a create without a group ID")?;
-        let time: Timestamp = request.time.parse()?;
+        let time = request.arrived()?;
         let Some(first) = created.get(group) else {
             if request.status == 200 {
                 created.insert(group, time);

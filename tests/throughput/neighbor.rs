@@ -27,9 +27,7 @@ async fn rate_adapts_to_a_client_with_half_of_the_limit() -> Result<()> {
         .requests()?
         .into_iter()
         .filter(|request| request.operation == CREATE && request.param("GroupId").is_some_and(|id| id.starts_with('g')))
-        .map(|request| {
-            Ok((request.time.parse::<Timestamp>()?.duration_since(from).as_secs_f64(), request.code.is_some()))
-        })
+        .map(|request| Ok((request.arrived()?.duration_since(from).as_secs_f64(), request.code.is_some())))
         .collect::<Result<_>>()?;
     let end = until.duration_since(from).as_secs_f64();
     let beside: Vec<&(f64, bool)> = ours.iter().filter(|(at, _)| (0.0..end).contains(at)).collect();

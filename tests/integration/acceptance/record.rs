@@ -31,7 +31,7 @@ pub struct Cursor {
 
 /// Formats a call. `moved` is how far the emulator's clock was advanced.
 pub fn call(request: &Request, moved: SignedDuration) -> Result<Line> {
-    let time: Timestamp = request.time.parse().context(&request.time)?;
+    let time = request.arrived()?;
     let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let code = request.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
     let text = format!("call   {} {} -> {}{code}", request.operation, params.join(" "), request.status);

@@ -55,7 +55,7 @@ async fn queued_objects_report_when_they_are_processed() -> Result<()> {
 
     world.count_of("Created", OBJECTS, LONGEST).await?;
     let creates = world.called("CreateLiveMessageGroup")?;
-    let last: Timestamp = creates.last().context("a create")?.time.parse()?;
+    let last = creates.last().context("a create")?.arrived()?;
     let mut expectations = vec![(queue.expected_end.parse()?, last)];
     for object in &queued {
         let message = &object.condition(ConditionType::Reconciling).context("the condition")?.message;

@@ -79,7 +79,7 @@ impl<'a> Pair<'a> {
 
 impl Pair<'_> {
     /// Returns the lines that contain one of these words, from all logs, sorted by time.
-    fn lines_about(&self, words: &[&str]) -> String {
+    fn lines_about(&self, words: &[String]) -> String {
         let current = self.replicas.iter().map(|replica| replica.operator.process.log());
         let logs: Vec<String> = self.ended.iter().cloned().chain(current).collect();
         let lines = logs.iter().enumerate().flat_map(|(number, log)| log.lines().map(move |line| (line, number)));
@@ -152,9 +152,12 @@ async fn random_failures_lose_no_group_and_leave_none_behind() -> Result<()> {
         .filter_map(|object| Some((object.name_any(), object.condition(ConditionType::Ready)?.last_transition_time.0)))
         .collect();
     let pair = pair.into_inner();
-    let repeated = repeated_creates(&world.emulator.requests()?, &ready_times).inspect_err(|error| {
-        let name = error.to_string().split(' ').next().unwrap_or_default().to_owned();
-        println!("{error:?}\n{}", pair.lines_about(&[&format!("/{name} "), "lease", "watch"]));
+    let creates = world.called(OPERATIONS[0])?;
+    let repeated = repeated_creates(&world.emulator.requests()?, &ready_times).inspect_err(|_| {
+        let groups = creates.by_group().into_iter().filter(|(_, count)| *count > 1);
+        let mut words: Vec<String> = groups.map(|(group, _)| format!("/{group} ")).collect();
+        words.extend(["lease", "watch"].map(str::to_owned));
+        println!("{}", pair.lines_about(&words));
     })?;
     println!("creates repeated before their status was written: {repeated}");
     Ok(())
